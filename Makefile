@@ -1,0 +1,70 @@
+# Needs Python 3.11 to 3.13 and make; `make test` needs Node.js 18 or newer as well.
+PYTHON ?= python3
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check
+JS   := tests/e2e/js
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (PORT and BBGRAM_DATA_DIR move it)
+	@exec $(BIN)/bbgram dev
+
+install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
+
+test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
+	@$(BIN)/coverage erase
+	@status=0; $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
+check: $(VENV)/.dev ## Lint, check formatting, types and import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
+	@$(LOCK) --extra local -o requirements.txt
+	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## Remove everything built; the data of the local stack stays
+	@rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+UV   := $(VENV)/uv/bin/uv
+LOCK  = $(UV) pip compile pyproject.toml $(UPGRADE) --quiet --universal --generate-hashes \
+	--no-emit-index-url --no-header --python-version 3.11
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null 2>&1 || \
+		{ echo "$(PYTHON) was not found: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "$$($(PYTHON) -V 2>&1) does not fit: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made requirements.txt pyproject.toml
+	@$(PIP) install --quiet --require-hashes -r requirements.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.uv: $(VENV)/.made
+	@$(PYTHON) -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip --disable-pip-version-check install --quiet uv
+	@touch $@
+
+$(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
+	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
+		{ echo "node and npm were not found: install Node.js 18 or newer to run the end-to-end tests" >&2; exit 1; }
+	@cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,1 @@
+"""The embedded stack for one machine: engines, dev sign-in, supervisor and command line."""

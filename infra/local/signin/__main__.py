@@ -1,0 +1,35 @@
+"""Runs the service: `python -m infra.local.signin --port 9999 --data-dir .bbgram`."""
+
+import socket
+from pathlib import Path
+
+import click
+import uvicorn
+
+from infra.local.signin.app import create_app
+from infra.local.signin.profiles import profile_maker
+from infra.local.signin.service import SigninService
+from infra.local.signin.settings import SigninSettings
+from infra.settings import data_dir as default_data_dir
+
+HOST = "127.0.0.1"
+
+
+@click.command()
+@click.option("--port", default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=default_data_dir, help="Data folder.")
+@click.option("--issuer", help="`iss` of the tokens; follows BBGRAM_SUPABASE_URL, or else the port.")
+def main(port: int, data_dir: Path, issuer: str | None) -> None:
+    """Run the dev sign-in service until it is told to stop."""
+    settings = SigninSettings.load(data_dir)
+    with socket.create_server((HOST, port)) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        issuer = issuer or f"{(settings.supabase_url or address).rstrip('/')}/auth/v1"
+        service = SigninService(data_dir, issuer, profile_maker(settings.database_url))
+        click.echo(f"sign-in on {address}/auth/v1")
+        config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Makes the chat profile of a new user, as a trigger on `auth.users` does in a Supabase project."""
+
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from infra.local.signin.accounts import User
+from infra.local.signin.errors import SigninError
+from infra.store.profiles import ensure_profile
+
+MakeProfile = Callable[[User], None]
+"""Makes sure that a user has a profile. Raises SigninError."""
+
+
+def profile_maker(database_url: str | None) -> MakeProfile:
+    """Return what makes profiles in this database; it does nothing when there is none."""
+    if database_url is None:
+        return lambda _user: None
+    address = "postgresql+psycopg://" + database_url.partition("://")[2]
+
+    def make_profile(user: User) -> None:
+        try:
+            ensure_profile(address, user.id, user.username)
+        except SQLAlchemyError as error:
+            raise SigninError(500, "unexpected_failure", "Database error saving new user") from error
+
+    return make_profile

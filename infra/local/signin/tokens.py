@@ -1,0 +1,96 @@
+"""Access tokens with the claims of Supabase Auth, and the shortcut that issues one without a password."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+
+from infra.local.signin.accounts import Accounts, User
+from infra.local.signin.errors import SigninError
+from infra.local.signin.keys import ALGORITHM, SigningKey, load_key
+from infra.local.signin.profiles import profile_maker
+from infra.local.signin.settings import SigninSettings
+
+AUDIENCE: Final = "authenticated"
+MAX_USERNAME_CHARS: Final = 64
+APP_METADATA: Final = {"provider": "email", "providers": ["email"]}
+
+
+@dataclass(frozen=True)
+class IssuedToken:
+    """A token that was issued directly, and the user it speaks for."""
+
+    user_id: str
+    token: str
+
+
+def issue(data_dir: Path, issuer: str, username: str, ttl_s: int) -> IssuedToken:
+    """Sign a token for `username`, who is created if needed. `data_dir` is that of the local stack.
+
+    Raises ValueError when the time to live is not positive or the name cannot be one, SigninError when
+    the user cannot be stored.
+    """
+    if ttl_s < 1:
+        raise ValueError(f"a token must live for at least 1 second, not {ttl_s}")
+    username = checked_username(username)
+    make_profile = profile_maker(SigninSettings.load(data_dir).database_url)
+    folder = signin_folder(data_dir)
+    with Accounts(folder / "users.sqlite3").open() as accounts:
+        user = accounts.user_by_username(username) or accounts.add_user(
+            f"{username.lower()}@bbgram.local", username, password=None, metadata={}
+        )
+        make_profile(user)
+        session_id = accounts.add_session(user)
+    return IssuedToken(user.id, sign(load_key(folder), issuer, user, session_id, ttl_s))
+
+
+def sign(key: SigningKey, issuer: str, user: User, session_id: str, ttl_s: int) -> str:
+    """Return an access token of the session.
+
+    The claims are those of https://supabase.com/docs/guides/auth/jwt-fields
+    """
+    now = int(time.time())
+    claims = {
+        "iss": issuer,
+        "sub": user.id,
+        "aud": AUDIENCE,
+        "role": "authenticated",
+        "iat": now,
+        "exp": now + ttl_s,
+        "email": user.email,
+        "phone": "",
+        "app_metadata": APP_METADATA,
+        "user_metadata": user.metadata,
+        "session_id": session_id,
+        "aal": "aal1",
+        "amr": [{"method": "password", "timestamp": now}],
+        "is_anonymous": False,
+    }
+    return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid})
+
+
+def read(key: SigningKey, issuer: str, token: str) -> dict[str, Any]:
+    """Return the claims of a token of ours. Raises SigninError."""
+    try:
+        return jwt.decode(
+            token, key.private.public_key(), algorithms=[ALGORITHM], audience=AUDIENCE, issuer=issuer
+        )
+    except (jwt.PyJWTError, ValueError) as error:
+        raise SigninError(403, "bad_jwt", f"invalid JWT: {error}") from error
+
+
+def checked_username(username: object) -> str:
+    """Return the name without the space around it. Raises ValueError when it cannot be a name."""
+    name = username.strip() if isinstance(username, str) else ""
+    if not 1 <= len(name) <= MAX_USERNAME_CHARS or not name.isprintable():
+        raise ValueError(f"a username must have 1 to {MAX_USERNAME_CHARS} printable characters")
+    return name
+
+
+def signin_folder(data_dir: Path) -> Path:
+    """Return the folder of keys and users, made now if needed; only its owner can look into it."""
+    folder = data_dir / "signin"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

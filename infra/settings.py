@@ -1,0 +1,161 @@
+"""Typed settings, one class per deployable, read once in its entry point.
+
+Values come from the environment, prefix `BBGRAM_`. What is not there is looked up in
+`stack.env` of the data folder, which only the local stack writes. docs/deployment.md has the table.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "BBGRAM_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The message is one line that names it."""
+
+
+class AuthMode(StrEnum):
+    """Who checks access tokens: the edge itself, or the Supabase Auth server."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+
+
+def data_dir() -> Path:
+    """Return the folder of the local stack: `BBGRAM_DATA_DIR`, or `.bbgram` here."""
+    return Path(os.environ.get(f"{PREFIX}DATA_DIR") or ".bbgram").expanduser().resolve()
+
+
+class Settings(BaseSettings):
+    """What every deployable shares."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    redis_url: str
+    """`redis://` or `rediss://` address of the queue, the inbox streams and presence."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings. Raises SettingsError with one line that names the first bad one."""
+        try:
+            return cls(**{"_env_file": data_dir() / "stack.env", **overrides})
+        except ValidationError as error:
+            raise SettingsError(_describe(error)) from None
+
+
+class EdgeSettings(Settings):
+    """Settings of `socket_edge`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(3000, ge=0, le=65535)
+    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Browser origins that may connect, separated by commas; `*` for any. Who sends none may always."""
+
+    auth_mode: AuthMode = AuthMode.LOCAL
+    supabase_url: str
+    """Base address of the Supabase project; JWKS and issuer follow from it."""
+    supabase_key: str | None = None
+    """Publishable (anon) key, needed in `remote` mode only."""
+    supabase_jwt_secret: str | None = None
+    """Legacy shared secret (HS256). JWKS is used when it is not set."""
+    jwks_cooldown_s: float = Field(30.0, gt=0)
+    """An unknown key id makes the edge fetch the JWKS at most once in this time."""
+    token_grace_s: float = Field(30.0, ge=0)
+    """How long before `exp` a client is told to refresh its token."""
+
+    lanes: int = Field(2, ge=1, le=64)
+    lane_queue: int = Field(10_000, ge=1)
+    """Events that may wait in a lane before clients get `busy`."""
+    batch_events: int = Field(500, ge=1)
+    batch_bytes: int = Field(1_000_000, ge=1)
+    redispatch_s: float = Field(2.0, gt=0)
+    deadline_s: float = Field(10.0, gt=0)
+    receipt_linger_s: float = Field(0.1, ge=0)
+
+    payload_bytes: int = Field(65_536, ge=1)
+    transport_bytes: int = Field(1_000_000, ge=1)
+    """Largest frame that the transport reads; a larger one closes the connection."""
+    send_queue: int = Field(5_000, ge=1)
+    """Packets that may wait for a client that does not read, before it is disconnected."""
+    ping_s: float = Field(60.0, gt=0)
+    page_ack_s: float = Field(5.0, gt=0)
+    """How long a page of undelivered messages waits for its acks before the next one is sent."""
+
+    lease_s: float = Field(15.0, gt=0)
+    lease_refresh_s: float = Field(5.0, gt=0)
+    log_json: bool = True
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("supabase_url")
+    @classmethod
+    def _strip(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of this project's tokens."""
+        return f"{self.supabase_url}/auth/v1"
+
+    @property
+    def jwks_url(self) -> str:
+        """Where this project publishes its signing keys."""
+        return f"{self.issuer}/.well-known/jwks.json"
+
+
+class StoreSettings(Settings):
+    """What reaches Postgres: workers, functions and migrations."""
+
+    database_url: str
+    """`postgresql://` address."""
+    database_pooled: bool = False
+    """Set behind a transaction-mode pooler: no server-side prepared statements."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+            raise ValueError("must start with postgresql://")
+        return f"postgresql+psycopg://{rest}"
+
+
+class WorkerSettings(StoreSettings):
+    """Settings of `workers`, beat included."""
+
+    provision_profiles: bool = False
+    """Make a profile from the token's `user_metadata` for a user who has none."""
+    text_chars: int = Field(4_000, ge=1)
+    page: int = Field(50, ge=1)
+    page_max: int = Field(100, ge=1)
+    sweep_s: float = Field(5.0, gt=0)
+    """How often the sweep runs."""
+    sweep_after_s: float = Field(10.0, gt=0)
+    """Age at which an unconfirmed delivery is swept; doubled each time nobody confirms it."""
+    inbox_entries: int = Field(10_000, ge=1)
+    """About how many entries an inbox stream keeps."""
+    visibility_s: int = Field(60, ge=10)
+    """After this time Celery gives the task of a dead worker to another one."""
+    log_json: bool = True
+
+
+def _describe(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = PREFIX + str(first["loc"][0]).upper()
+    if first["type"] == "missing":
+        return f"{name} is not set. Set it, or start the local stack with `make run` first."
+    return f"{name} is wrong: {first['msg'].removeprefix('Value error, ')}."

@@ -1,0 +1,77 @@
+"""Error codes that clients see: few, stable, each with one default message."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ErrorCode(StrEnum):
+    """The stable codes of failed requests and refused connections (docs/events.md has a heading each)."""
+
+    UNAUTHORIZED = "unauthorized"
+    TOKEN_EXPIRED = "token_expired"
+    FORBIDDEN_ORIGIN = "forbidden_origin"
+    INVALID_PAYLOAD = "invalid_payload"
+    UNKNOWN_EVENT = "unknown_event"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    USER_NOT_FOUND = "user_not_found"
+    PROFILE_MISSING = "profile_missing"
+    CHAT_NOT_FOUND = "chat_not_found"
+    NOT_A_MEMBER = "not_a_member"
+    RATE_LIMITED = "rate_limited"
+    BUSY = "busy"
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed when it is sent again later."""
+        return self in _RETRYABLE
+
+    @property
+    def default_message(self) -> str:
+        """One sentence for people, free of internals."""
+        return _MESSAGES[self]
+
+
+_RETRYABLE = frozenset(
+    {
+        ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.BUSY,
+        ErrorCode.TIMEOUT,
+        ErrorCode.UNAVAILABLE,
+    }
+)
+
+_MESSAGES = {
+    ErrorCode.UNAUTHORIZED: "The access token is missing or not valid.",
+    ErrorCode.TOKEN_EXPIRED: "The access token has expired.",
+    ErrorCode.FORBIDDEN_ORIGIN: "This origin is not allowed to connect.",
+    ErrorCode.INVALID_PAYLOAD: "The payload is not valid for this event.",
+    ErrorCode.UNKNOWN_EVENT: "There is no such event.",
+    ErrorCode.PAYLOAD_TOO_LARGE: "The payload is too large.",
+    ErrorCode.USER_NOT_FOUND: "There is no user with this name.",
+    ErrorCode.PROFILE_MISSING: "You have no profile yet.",
+    ErrorCode.CHAT_NOT_FOUND: "There is no such chat.",
+    ErrorCode.NOT_A_MEMBER: "You are not a member of this chat.",
+    ErrorCode.RATE_LIMITED: "Too many requests, slow down.",
+    ErrorCode.BUSY: "The server is busy, try again.",
+    ErrorCode.TIMEOUT: "No answer in time. It may or may not have worked; try again.",
+    ErrorCode.UNAVAILABLE: "The service is not available right now, try again.",
+    ErrorCode.INTERNAL: "Something went wrong on our side.",
+}
+
+
+class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Why one request failed, as it travels from a worker to an edge."""
+
+    code: ErrorCode
+    message: str
+    client_id: str | None = None
+
+    @classmethod
+    def of(cls, code: ErrorCode, message: str | None = None, client_id: str | None = None) -> "Failure":
+        """Return a failure with the default message of `code` unless one is given."""
+        return cls(code, message or code.default_message, client_id)

@@ -1,0 +1,61 @@
+"""What workers send to an edge: ready-made instructions, so that the edge needs no business rule."""
+
+import msgspec
+
+from infra.wire.errors import ErrorCode, Failure
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where a message stands: lets an edge emit it once per socket and confirm its delivery."""
+
+    chat_id: str
+    seq: int
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of one event of the batch: `data` is the ack, or `failure` says why not."""
+
+    id: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    failure: Failure | None = None
+
+
+class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Emit `event` to every socket that `user_id` has on this edge, or to some of them."""
+
+    user_id: str
+    event: str
+    data: msgspec.Raw
+    position: Position | None = None
+    ack: bool = False
+    """Ask the client for an ack and confirm the delivery when it comes."""
+    only: str | None = None
+    """Id of the one socket to emit to."""
+    skip: str | None = None
+    """Id of a socket to leave out."""
+
+
+class InboxEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of an edge's inbox stream."""
+
+    batch_id: str | None = None
+    """The batch of this edge that is hereby done."""
+    retry: ErrorCode | None = None
+    """Set when the batch could not be handled now: it is to be sent again until its deadline."""
+    answers: list[Answer] = []
+    emits: list[Emit] = []
+    v: int = 1
+
+
+class PendingMessage(msgspec.Struct, frozen=True, array_like=True):
+    """An undelivered message in a catch-up page."""
+
+    position: Position
+    data: msgspec.Raw
+
+
+class CatchUpPage(msgspec.Struct, frozen=True):
+    """Answer to `catch_up`: messages, oldest first, and where to go on (None at the end)."""
+
+    messages: list[PendingMessage]
+    next: msgspec.Raw | None = None

@@ -1,0 +1,1 @@
+"""The edge: holds the sockets, authenticates, relays events to the workers and results to the sockets."""

@@ -1,0 +1,134 @@
+"""Wires the edge together: settings in, a Starlette application out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uuid_utils
+import uvicorn
+from redis import RedisError
+from redis.asyncio import Redis
+from socketio import ASGIApp
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from infra.logs import configure_logs
+from infra.settings import EdgeSettings
+from socket_edge.auth import create_authenticator
+from socket_edge.catch_up import CatchUps
+from socket_edge.chat import Chat
+from socket_edge.delivery import Delivery
+from socket_edge.dispatch import Dispatcher
+from socket_edge.heartbeat import Heartbeat
+from socket_edge.inbox import Inbox
+from socket_edge.lanes import Lane, LaneLimits, Lanes
+from socket_edge.origins import Origins
+from socket_edge.presence import Presence
+from socket_edge.receipts import Receipts
+from socket_edge.requests import OpenRequests
+from socket_edge.sessions import ConnectedUsers
+from socket_edge.tasks import keep_running
+from socket_edge.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+_REDIS_TIMEOUT_S = 5.0
+_DRAIN_S = 5
+
+
+def create_app(settings: EdgeSettings) -> Starlette:
+    """Return the application of one edge. Connects when it is started; raises SettingsError."""
+    edge_id = uuid_utils.uuid7().hex
+    redis = Redis.from_url(
+        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+    )
+    transport = Transport(frame_bytes=settings.transport_bytes, send_queue=settings.send_queue)
+    authenticator = create_authenticator(settings)
+    users = ConnectedUsers()
+    requests = OpenRequests(settings.deadline_s)
+    dispatcher = Dispatcher(settings.redis_url, redis, threads=settings.lanes + 1)
+
+    def lane(linger_s: float = 0.0) -> Lane:
+        limits = LaneLimits(
+            settings.lane_queue, settings.batch_events, settings.batch_bytes, settings.redispatch_s, linger_s
+        )
+        return Lane(edge_id, dispatcher.send, requests, limits)
+
+    lanes = Lanes([lane() for _ in range(settings.lanes)], lane(), requests)
+    receipts = Receipts(lanes, requests, settings.receipt_linger_s)
+    delivery = Delivery(transport, users, requests, lanes, receipts)
+    inbox = Inbox(redis, edge_id, delivery.take)
+    catch_ups = CatchUps(lanes, requests, delivery, settings.page_ack_s)
+
+    async def resync() -> None:
+        await chat.resync()
+
+    presence = Presence(redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, resync)
+    chat = Chat(
+        transport,
+        authenticator,
+        Origins(settings.origins),
+        users,
+        presence,
+        requests,
+        lanes,
+        delivery,
+        catch_ups,
+        settings.payload_bytes,
+    )
+    transport.attach_handler(chat)
+    heartbeat = Heartbeat(transport, users, settings.ping_s, settings.token_grace_s)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        log.info("edge_started", edge=edge_id)
+        parts = (inbox.run, presence.run, lanes.run, receipts.run, heartbeat.run)
+        running = [asyncio.create_task(keep_running(part)) for part in parts]
+        yield
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await presence.withdraw()
+        dispatcher.close()
+        await authenticator.aclose()
+        await redis.aclose()
+        log.info("edge_stopped", edge=edge_id)
+
+    async def healthz(_: HttpRequest) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: HttpRequest) -> JSONResponse:
+        try:
+            await redis.ping()
+        except (RedisError, OSError):
+            return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
+        if not inbox.reading:
+            return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
+        return JSONResponse({"status": "ok", "sockets": len(users)})
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Mount("/socket.io", ASGIApp(transport, socketio_path=None)),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def serve(settings: EdgeSettings) -> None:
+    """Run one edge until SIGTERM."""
+    configure_logs(as_json=settings.log_json)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=settings.transport_bytes,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+        access_log=False,
+        log_config=None,
+    )

@@ -1,0 +1,114 @@
+"""Reads tokens: the header that names a key, and the claims that a Supabase access token must have."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+from jwt.exceptions import InvalidSubjectError
+from jwt.types import Options
+
+from infra.wire.errors import ErrorCode
+from socket_edge.auth.errors import AuthError, unauthorized
+from socket_edge.auth.identity import Identity
+
+MAX_TOKEN_CHARS: Final = 16_384
+"""Longer tokens are refused before any part of them is parsed."""
+
+AUDIENCE: Final = "authenticated"
+ROLE: Final = "authenticated"
+
+_LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999: what lies behind it is no date."""
+
+# Everything is named here, because PyJWT checks no claims by default where it checks no signature.
+# `iat` proves nothing and would only refuse fresh tokens when the clock of the Auth server is ahead.
+_OPTIONS: Final[Options] = {
+    "require": ["exp", "aud", "iss", "sub"],
+    "verify_exp": True,
+    "verify_nbf": True,
+    "verify_aud": True,
+    "verify_iss": True,
+    "verify_sub": True,
+    "verify_iat": False,
+    "enforce_minimum_key_length": True,
+}
+
+_MALFORMED: Final = "The access token is malformed."
+
+_REFUSALS: Final[dict[type[Exception], str]] = {
+    jwt.InvalidSignatureError: "The signature of the access token is not valid.",
+    jwt.InvalidAlgorithmError: "The access token is signed with an algorithm that is not allowed.",
+    jwt.InvalidAudienceError: "The access token is meant for another audience.",
+    jwt.InvalidIssuerError: "The access token comes from another issuer.",
+    InvalidSubjectError: "The access token names no user.",
+    jwt.ImmatureSignatureError: "The access token is not valid yet.",
+    jwt.MissingRequiredClaimError: "The access token lacks a claim: exp, aud, iss and sub are required.",
+    jwt.InvalidKeyError: "The access token is signed with a key that is too weak.",
+}
+
+
+def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
+    """Return the unverified header of a token signed with one of `algorithms`. Raises AuthError."""
+    if not isinstance(token, str) or not token:
+        raise unauthorized("An access token is required.")
+    if len(token) > MAX_TOKEN_CHARS:
+        raise unauthorized("The access token is too long.")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError) as error:
+        raise unauthorized(_MALFORMED) from error
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise unauthorized(_REFUSALS[jwt.InvalidAlgorithmError])
+    return header
+
+
+def verify(token: str, key: jwt.PyJWK | str, algorithm: str, issuer: str) -> Identity:
+    """Check signature and claims of a token. Raises AuthError."""
+    return _identity(_decode(token, issuer, key=key, algorithms=[algorithm]))
+
+
+def read_unverified(token: str, issuer: str) -> Identity:
+    """Check the claims only: for a token whose signature somebody else checks. Raises AuthError."""
+    return _identity(_decode(token, issuer, verify_signature=False))
+
+
+def _decode(token: str, issuer: str, *, verify_signature: bool = True, **key: Any) -> dict[str, Any]:
+    try:
+        return jwt.decode(
+            token,
+            audience=AUDIENCE,
+            issuer=issuer,
+            options={**_OPTIONS, "verify_signature": verify_signature},
+            **key,
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise AuthError(ErrorCode.TOKEN_EXPIRED) from error
+    except (jwt.PyJWTError, ValueError) as error:
+        raise unauthorized(_REFUSALS.get(type(error), _MALFORMED)) from error
+
+
+def _identity(claims: dict[str, Any]) -> Identity:
+    if claims.get("role") != ROLE:
+        raise unauthorized("The access token is not one of a signed-in user.")
+    expires_at = int(claims["exp"])
+    if expires_at > _LAST_SECOND:
+        raise unauthorized(_MALFORMED)
+    metadata = claims.get("user_metadata")
+    username = metadata.get("username") if isinstance(metadata, dict) else None
+    return Identity(
+        user_id=_canonical_uuid(claims["sub"]),
+        expires_at=expires_at,
+        username=username if isinstance(username, str) else None,
+    )
+
+
+def _canonical_uuid(text: str) -> str:
+    try:
+        canonical = str(UUID(text))
+    except ValueError as error:
+        raise unauthorized(_REFUSALS[InvalidSubjectError]) from error
+    # UUID() also reads braces, URNs and missing hyphens; Supabase writes none of these.
+    if canonical != text.lower():
+        raise unauthorized(_REFUSALS[InvalidSubjectError])
+    return canonical

@@ -1,0 +1,69 @@
+"""Gives a socket everything that was not delivered to its user yet, oldest first, page by page."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from infra.wire.commands import CATCH_UP, CatchUp, CatchUpCursor
+from infra.wire.errors import Failure
+from infra.wire.inbox import Answer, CatchUpPage
+from socket_edge.delivery import Delivery
+from socket_edge.lanes import Lanes
+from socket_edge.requests import OpenRequests
+from socket_edge.sessions import Session
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_S = 1.0
+
+
+class CatchUps:
+    """Runs catch-ups: after a socket has connected, and when this edge may have missed something.
+
+    Messages that arrive meanwhile are held, so that a chat comes in the order of seq.
+    """
+
+    def __init__(self, lanes: Lanes, requests: OpenRequests, delivery: Delivery, page_ack_s: float) -> None:
+        self._lanes = lanes
+        self._requests = requests
+        self._delivery = delivery
+        self._page_ack_s = page_ack_s
+
+    async def run(self, session: Session) -> Failure | None:
+        """Emit page after page. Returns why the user cannot be served, or None."""
+        after: CatchUpCursor | None = None
+        while True:
+            answer = await self._ask(session, after)
+            if answer.failure is not None:
+                if not answer.failure.code.retryable:
+                    return answer.failure
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            page = msgspec.json.decode(answer.data, type=CatchUpPage)
+            session.page_acked.clear()
+            await self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
+            if page.next is None:
+                return None
+            after = msgspec.json.decode(page.next, type=CatchUpCursor)
+            await self._wait_for_acks(session)
+
+    async def _ask(self, session: Session, after: CatchUpCursor | None) -> Answer:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after))
+        request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
+        self._lanes.submit(session.lane, request)
+        return await answered
+
+    async def _wait_for_acks(self, session: Session) -> None:
+        """Wait until the client has acked all, but go on at some time: older clients never ack."""
+        try:
+            async with asyncio.timeout(self._page_ack_s):
+                await session.page_acked.wait()
+        except TimeoutError:
+            log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))

@@ -1,0 +1,202 @@
+"""What happens to a socket: admission, events, answers, farewell. The edge's half of every request."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from infra.wire import events
+from infra.wire.commands import ANNOUNCE, REFRESH_TOKEN, Announce, RefreshToken
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.inbox import Answer
+from socket_edge.auth import Authenticator, Identity
+from socket_edge.catch_up import CatchUps
+from socket_edge.delivery import Delivery
+from socket_edge.errors import EdgeError
+from socket_edge.lanes import Lanes
+from socket_edge.limits import BadEvent, ClientEvent, read_event
+from socket_edge.origins import Origins
+from socket_edge.presence import Presence
+from socket_edge.requests import OpenRequests
+from socket_edge.sessions import ConnectedUsers, Session
+from socket_edge.tasks import Tasks
+from socket_edge.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+
+class _Auth(msgspec.Struct):
+    token: str
+
+
+class Chat:
+    """The transport's `Handler`."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        authenticator: Authenticator,
+        origins: Origins,
+        users: ConnectedUsers,
+        presence: Presence,
+        requests: OpenRequests,
+        lanes: Lanes,
+        delivery: Delivery,
+        catch_ups: CatchUps,
+        payload_bytes: int,
+    ) -> None:
+        self._transport = transport
+        self._authenticator = authenticator
+        self._origins = origins
+        self._users = users
+        self._presence = presence
+        self._requests = requests
+        self._lanes = lanes
+        self._delivery = delivery
+        self._catch_ups = catch_ups
+        self._payload_bytes = payload_bytes
+        self._tasks = Tasks()
+
+    async def connect(self, sid: str, eio_sid: str, auth: str | None, scope: dict[str, Any]) -> None:
+        """Admit who shows a valid token from an allowed origin."""
+        self._origins.check(scope)
+        identity = await self._authenticator.authenticate(_read_token(auth))
+        self._users.add(Session(sid, eio_sid, identity, lane=self._lanes.choose()))
+
+    def connected(self, sid: str) -> None:
+        """Welcome the client and let it catch up."""
+        session = self._users.get(sid)
+        if session is not None:
+            log.info("client_connected", user=session.user_id, sid=sid)
+            session.catching_up = self._tasks.start(self._welcome(session))
+
+    async def event(self, sid: str, ack_id: int | None, data: object) -> None:
+        """Refuse an event, answer it, or send it on its way to a worker."""
+        session = self._users.get(sid)
+        if session is None:
+            return
+        try:
+            event = read_event(data, self._payload_bytes)
+            if event.name == REFRESH_TOKEN:
+                await self._refresh_token(session, ack_id, event.payload)
+            else:
+                self._relay(session, ack_id, event)
+        except BadEvent as error:
+            await self._fail(session, ack_id, error.event, error.failure())
+
+    def acked(self, sid: str, ack_id: int) -> None:
+        """Take a client's ack of a ping or of a message."""
+        session = self._users.get(sid)
+        if session is None:
+            return
+        if session.ping is not None and session.ping[0] == ack_id:
+            log.debug("ping", user=session.user_id, round_trip_s=time.monotonic() - session.ping[1])
+            session.ping = None
+        self._delivery.acked(session, ack_id)
+
+    def disconnected(self, sid: str, reason: str) -> None:
+        """Forget the socket, and tell the peers if it was the user's last one here."""
+        session = self._users.remove(sid)
+        if session is None:
+            return
+        log.info("client_disconnected", user=session.user_id, sid=sid, reason=reason)
+        if session.catching_up is not None:
+            session.catching_up.cancel()
+        if session.user_id not in self._users:
+            self._tasks.start(self._announce(session))
+
+    async def resync(self) -> None:
+        """Have every socket catch up: this edge may have missed publications."""
+        for session in self._users:
+            if session.catching_up is None:
+                session.catching_up = self._tasks.start(self._catch_up(session))
+
+    async def _welcome(self, session: Session) -> None:
+        identity = session.identity
+        hello = events.ConnectionSuccess(
+            user_id=identity.user_id,
+            socket_id=session.sid,
+            server_time=_now(),
+            expires_at=_expiry(identity),
+            username=identity.username or msgspec.UNSET,
+        )
+        test = events.TestMessage(message="Connected to BB-Gram chat.", timestamp=_now())
+        await self._send(session, events.CONNECTION_SUCCESS, hello)
+        await self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
+        # Registered before the backlog is read: what is committed later than that read is published to us.
+        await self._announce(session)
+        await self._catch_up(session)
+
+    async def _announce(self, session: Session) -> None:
+        await self._presence.register(session.user_id)
+        request = self._requests.open(
+            ANNOUNCE, session.user_id, session.sid, msgspec.json.encode(Announce()), lambda _: None
+        )
+        self._lanes.submit(session.lane, request)
+
+    async def _catch_up(self, session: Session) -> None:
+        failure = await self._catch_ups.run(session)
+        await self._delivery.release(session)
+        session.catching_up = None
+        if failure is not None:
+            await self._send(session, events.ERROR, events.error_event(failure))
+
+    def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
+        def settle(answer: Answer) -> None:
+            self._tasks.start(self._answer(session, ack_id, event.name, answer))
+
+        request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
+        self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
+
+    async def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
+        if answer.failure is None:
+            if ack_id is not None:
+                await self._transport.send_ack(session.eio_sid, ack_id, bytes(answer.data))
+        elif not (name == events.TYPING and answer.failure.code is ErrorCode.BUSY):
+            await self._fail(session, ack_id, name, answer.failure)
+
+    async def _refresh_token(self, session: Session, ack_id: int | None, payload: bytes) -> None:
+        try:
+            token = msgspec.json.decode(payload, type=RefreshToken).token
+            identity = await self._authenticator.authenticate(token)
+            if identity.user_id != session.user_id:
+                raise EdgeError(ErrorCode.UNAUTHORIZED, "The token belongs to another user.")
+        except msgspec.DecodeError:
+            failure = Failure.of(ErrorCode.INVALID_PAYLOAD, "The payload must be an object with a `token`.")
+            await self._fail(session, ack_id, REFRESH_TOKEN, failure)
+        except EdgeError as error:
+            await self._fail(session, ack_id, REFRESH_TOKEN, error.failure())
+        else:
+            session.identity, session.warned = identity, False
+            if ack_id is not None:
+                ack = events.RefreshAck(expires_at=_expiry(identity))
+                await self._transport.send_ack(session.eio_sid, ack_id, msgspec.json.encode(ack))
+
+    async def _fail(self, session: Session, ack_id: int | None, name: str | None, failure: Failure) -> None:
+        """Tell the client twice, as documented: in the ack of the request and as an `error` event."""
+        if ack_id is not None:
+            ack = msgspec.json.encode(events.error_ack(failure))
+            await self._transport.send_ack(session.eio_sid, ack_id, ack)
+        await self._send(session, events.ERROR, events.error_event(failure, name))
+
+    async def _send(
+        self, session: Session, event: str, payload: msgspec.Struct, ack_id: int | None = None
+    ) -> None:
+        await self._transport.send_event(session.eio_sid, event, msgspec.json.encode(payload), ack_id)
+
+
+def _read_token(auth: str | None) -> str:
+    try:
+        return msgspec.json.decode(auth or "", type=_Auth).token
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise EdgeError(ErrorCode.UNAUTHORIZED, "Connect with `auth: {token}`.") from error
+
+
+def _now() -> str:
+    return events.iso_ms(datetime.now(UTC))
+
+
+def _expiry(identity: Identity) -> str:
+    return events.iso_ms(datetime.fromtimestamp(identity.expires_at, UTC))

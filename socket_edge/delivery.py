@@ -1,0 +1,90 @@
+"""Brings what workers have sent to the right sockets, each message once per socket."""
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
+from infra.wire.inbox import Emit, InboxEntry, Position
+from socket_edge.lanes import Lanes
+from socket_edge.receipts import Receipts
+from socket_edge.requests import OpenRequests
+from socket_edge.sessions import ConnectedUsers, Session
+from socket_edge.transport import Transport
+
+_HELD = 5_000
+"""New messages that may wait for a socket that is catching up, before it is disconnected."""
+
+
+class Delivery:
+    """Carries out inbox entries."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        users: ConnectedUsers,
+        requests: OpenRequests,
+        lanes: Lanes,
+        receipts: Receipts,
+    ) -> None:
+        self._transport = transport
+        self._users = users
+        self._requests = requests
+        self._lanes = lanes
+        self._receipts = receipts
+
+    async def take(self, entry: InboxEntry) -> None:
+        """Settle the answers of an entry and emit its events."""
+        for answer in entry.answers:
+            self._requests.answer(answer)
+        if entry.batch_id is not None:
+            self._lanes.finish(entry)
+        for emit in entry.emits:
+            for session in self._users.of_user(emit.user_id):
+                if emit.only in (None, session.sid) and emit.skip != session.sid:
+                    await self._emit_or_hold(session, emit)
+        await asyncio.sleep(0)
+
+    async def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
+        """Emit older messages; sets `session.page_acked` when none of them waits for an ack."""
+        for position, data in messages:
+            emit = Emit(session.user_id, NEW_MESSAGE, data, position, ack=True)
+            await self._emit(session, emit)
+        if not session.unacked:
+            session.page_acked.set()
+
+    async def release(self, session: Session) -> None:
+        """Emit what has come while the socket caught up."""
+        while session.held:
+            held, session.held = session.held, []
+            for emit in held:
+                await self._emit(session, emit)
+
+    def acked(self, session: Session, ack_id: int) -> None:
+        """Note that the client has acked a message."""
+        position = session.unacked.pop(ack_id, None)
+        if position is None:
+            return
+        session.confirmed[position.chat_id].add(position.seq)
+        self._receipts.add(session.user_id, position)
+        if not session.unacked:
+            session.page_acked.set()
+
+    async def _emit_or_hold(self, session: Session, emit: Emit) -> None:
+        if session.catching_up is None or emit.event != NEW_MESSAGE:
+            await self._emit(session, emit)
+        elif len(session.held) < _HELD:
+            session.held.append(emit)
+        else:
+            await self._transport.drop(session.eio_sid)
+
+    async def _emit(self, session: Session, emit: Emit) -> None:
+        position = emit.position
+        if position is not None and not session.seen[emit.event, position.chat_id].add(position.seq):
+            if emit.event != MESSAGE_SENT and position.seq in session.confirmed[position.chat_id]:
+                # The worker asks for what this socket has acked: the receipt got lost.
+                self._receipts.add(session.user_id, position)
+            return
+        ack_id = session.expect_ack(position) if emit.ack and position is not None else None
+        await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)

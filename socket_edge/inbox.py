@@ -1,0 +1,77 @@
+"""Reads the one stream that holds what workers have for this edge, and nothing else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from redis import RedisError
+from redis.asyncio import Redis
+
+from infra.wire import names
+from infra.wire.inbox import InboxEntry
+
+log = structlog.get_logger(__name__)
+
+_BLOCK_MS = 2_000
+_COUNT = 64
+_PAUSE_S = 0.5
+_FIRST_ID = b"0-1"
+"""Id of the entry that makes an empty stream; all others are greater."""
+
+
+class Inbox:
+    """A stream reader that resumes where it left, after a reconnect too."""
+
+    def __init__(
+        self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], Awaitable[None]]
+    ) -> None:
+        self._redis = redis
+        self._key = names.inbox_key(edge_id)
+        self._take = take
+        self._last_id = _FIRST_ID
+        self._entries_read = 0
+        self.reading = False
+        """Whether the last attempt to read succeeded."""
+
+    async def create(self) -> None:
+        """Make the stream anew. Workers only add to a stream that is there. Raises redis.RedisError."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.delete(self._key)
+        pipe.xadd(self._key, {names.INBOX_FIELD: b""}, id=_FIRST_ID)
+        pipe.xdel(self._key, _FIRST_ID)
+        await pipe.execute()
+        self._last_id = _FIRST_ID
+        self._entries_read = 1
+
+    async def has_lost_entries(self) -> bool:
+        """Tell whether the stream is gone, or was cut before all of it was read. Raises redis.RedisError."""
+        if not await self._redis.exists(self._key):
+            return True
+        info = await self._redis.xinfo_stream(self._key)
+        return bool(info["entries-added"] - self._entries_read > info["length"])
+
+    async def run(self) -> None:
+        """Hand over entry after entry, until cancelled."""
+        while True:
+            try:
+                answer = await self._redis.xread({self._key: self._last_id}, _COUNT, _BLOCK_MS)
+            except (RedisError, OSError) as error:
+                self.reading = False
+                log.warning("inbox_unreadable", error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            self.reading = True
+            for _, entries in answer:
+                for entry_id, fields in entries:
+                    self._last_id = entry_id
+                    self._entries_read += 1
+                    await self._hand_over(fields[names.INBOX_FIELD])
+
+    async def _hand_over(self, data: bytes) -> None:
+        try:
+            entry = msgspec.json.decode(data, type=InboxEntry)
+        except msgspec.DecodeError as error:
+            log.error("inbox_entry_unreadable", error=str(error))
+            return
+        await self._take(entry)

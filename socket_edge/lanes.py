@@ -1,0 +1,169 @@
+"""Lanes: micro-batches without a timer.
+
+A lane has at most one batch in flight; what arrives meanwhile leaves as the next one. So an idle lane
+sends at once, a busy one batches by itself, and the events of one connection stay in order however
+many workers run. A batch without a result is sent again: handlers are idempotent.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+import uuid_utils
+
+from infra.wire.batch import Batch, Event
+from infra.wire.errors import ErrorCode
+from infra.wire.inbox import InboxEntry
+from socket_edge.requests import OpenRequests, Request
+
+log = structlog.get_logger(__name__)
+
+_EXPIRY_S = 0.25
+"""How often deadlines are looked at."""
+
+Dispatch = Callable[[Batch, bool], Awaitable[bool]]
+"""Sends a batch; True if it is on the queue. The flag asks to look first whether workers keep up."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """Bounds of a lane: of its queue and of a batch, and the pace of re-dispatch."""
+
+    queue: int
+    batch_events: int
+    batch_bytes: int
+    redispatch_s: float
+    linger_s: float = 0.0
+    """How long an idle lane waits for more before it sends."""
+
+
+class Lane:
+    """One queue of requests with at most one batch in flight."""
+
+    def __init__(self, edge_id: str, dispatch: Dispatch, requests: OpenRequests, limits: LaneLimits) -> None:
+        self._edge_id = edge_id
+        self._dispatch = dispatch
+        self._requests = requests
+        self._limits = limits
+        self._waiting: deque[Request] = deque()
+        self._arrived = asyncio.Event()
+        self._in_flight: str | None = None
+        self._result: asyncio.Future[InboxEntry] | None = None
+        self._trouble: ErrorCode | None = None
+
+    @property
+    def has_room_to_spare(self) -> bool:
+        """Whether the lane is far from full."""
+        return len(self._waiting) * 10 < self._limits.queue
+
+    def submit(self, request: Request) -> bool:
+        """Queue a request; False if the lane is full."""
+        if len(self._waiting) >= self._limits.queue:
+            return False
+        request.trouble = lambda: self._trouble or ErrorCode.TIMEOUT
+        self._waiting.append(request)
+        self._arrived.set()
+        return True
+
+    def finish(self, entry: InboxEntry) -> None:
+        """Take the result of the batch in flight; results of earlier batches are ignored."""
+        if entry.batch_id == self._in_flight and self._result is not None and not self._result.done():
+            self._result.set_result(entry)
+
+    async def run(self) -> None:
+        """Carry batch after batch, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            if self._limits.linger_s:
+                await asyncio.sleep(self._limits.linger_s)
+            batch = self._take()
+            if not self._waiting:
+                self._arrived.clear()
+            if batch:
+                await self._carry(batch)
+
+    def _take(self) -> list[Request]:
+        batch: list[Request] = []
+        size = 0
+        while self._waiting and len(batch) < self._limits.batch_events:
+            size += len(self._waiting[0].payload)
+            if batch and size > self._limits.batch_bytes:
+                break
+            request = self._waiting.popleft()
+            if request in self._requests:
+                batch.append(request)
+        return batch
+
+    async def _carry(self, requests: list[Request]) -> None:
+        """Send the batch, again and again, until its result is there or nobody waits any more."""
+        batch = Batch(
+            id=uuid_utils.uuid7().hex,
+            edge_id=self._edge_id,
+            events=[Event(r.id, r.name, r.user_id, r.socket_id, msgspec.Raw(r.payload)) for r in requests],
+        )
+        deadline = requests[-1].deadline
+        self._in_flight = batch.id
+        tries = 0
+        while (left := deadline - time.monotonic()) > 0:
+            self._result = asyncio.get_running_loop().create_future()
+            sent = await self._dispatch(batch, self._trouble is not None)
+            tries += 1
+            pause = asyncio.create_task(asyncio.sleep(min(left, self._limits.redispatch_s)))
+            await asyncio.wait({self._result, pause}, return_when=asyncio.FIRST_COMPLETED)
+            entry = self._result.result() if self._result.done() else None
+            if entry is not None and entry.retry is None:
+                pause.cancel()
+                self._trouble = None
+                break
+            self._trouble = entry.retry if entry else (ErrorCode.TIMEOUT if sent else ErrorCode.UNAVAILABLE)
+            await pause
+        else:
+            log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
+        self._in_flight = self._result = None
+
+
+class Lanes:
+    """The lanes of an edge: some for client events, one of its own for delivery receipts."""
+
+    def __init__(self, lanes: list[Lane], receipts: Lane, requests: OpenRequests) -> None:
+        self._lanes = lanes
+        self._receipts = receipts
+        self._requests = requests
+        self._next = 0
+
+    def choose(self) -> int:
+        """Return a lane for a new connection, in turns."""
+        self._next = (self._next + 1) % len(self._lanes)
+        return self._next
+
+    def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
+        """Queue a request; a full lane answers `busy`, and takes no droppable ones long before."""
+        chosen = self._lanes[lane]
+        if (droppable and not chosen.has_room_to_spare) or not chosen.submit(request):
+            self._requests.fail(request, ErrorCode.BUSY)
+
+    def submit_receipt(self, request: Request) -> None:
+        """Queue a delivery receipt behind no send."""
+        if not self._receipts.submit(request):
+            self._requests.fail(request, ErrorCode.BUSY)
+
+    def finish(self, entry: InboxEntry) -> None:
+        """Tell the lanes about the result of a batch."""
+        for lane in (*self._lanes, self._receipts):
+            lane.finish(entry)
+
+    async def run(self) -> None:
+        """Run all lanes and the deadlines of all requests, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for lane in (*self._lanes, self._receipts):
+                group.create_task(lane.run())
+            group.create_task(self._expire())
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_S)
+            self._requests.expire()

@@ -1,0 +1,60 @@
+"""What an edge accepts of an event before it looks any further."""
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from infra.wire.commands import REFRESH_TOKEN, RELAYED
+from infra.wire.errors import ErrorCode
+from socket_edge.errors import EdgeError
+from socket_edge.transport import BINARY
+
+_parts = msgspec.json.Decoder(list[msgspec.Raw])
+_name = msgspec.json.Decoder(str)
+_NAME = re.compile(r'\["([a-z_]{1,32})"')
+
+
+class ClientEvent(NamedTuple):
+    """An event as the client has sent it."""
+
+    name: str
+    payload: bytes
+    """The client's own JSON, checked for syntax only."""
+
+
+class BadEvent(EdgeError):
+    """The event is refused by the edge. `event` is its name, as far as it is one of ours."""
+
+    def __init__(self, code: ErrorCode, message: str | None = None, event: str | None = None) -> None:
+        super().__init__(code, message)
+        self.event = event
+
+
+def read_event(data: object, payload_bytes: int) -> ClientEvent:
+    """Split an event into name and payload. Raises BadEvent."""
+    if data is BINARY:
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
+    if not isinstance(data, str):
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "This is not a Socket.IO event.")
+    encoded = data.encode(errors="surrogatepass")
+    event = _known_name(data)
+    if len(encoded) > payload_bytes:
+        raise BadEvent(
+            ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.", event
+        )
+    try:
+        name, *payloads = _parts.decode(encoded)
+        decoded = _name.decode(name)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "The event is not valid JSON text.", event) from error
+    if decoded not in RELAYED and decoded != REFRESH_TOKEN:
+        raise BadEvent(ErrorCode.UNKNOWN_EVENT)
+    if len(payloads) != 1:
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Send exactly one object as the payload.", decoded)
+    return ClientEvent(decoded, bytes(payloads[0]))
+
+
+def _known_name(data: str) -> str | None:
+    match = _NAME.match(data)
+    return match[1] if match and (match[1] in RELAYED or match[1] == REFRESH_TOKEN) else None

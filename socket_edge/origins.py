@@ -1,0 +1,24 @@
+"""Which browser origins may connect."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.wire.errors import ErrorCode
+from socket_edge.errors import EdgeError
+
+
+class Origins:
+    """Allows the configured origins, the edge's own, and clients that are no browsers."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._any = "*" in allowed
+        self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
+
+    def check(self, scope: dict[str, Any]) -> None:
+        """Look at the ASGI scope of a connection. Raises EdgeError(forbidden_origin)."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if not origin or self._any or origin in self._allowed:
+            return
+        if urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower():
+            raise EdgeError(ErrorCode.FORBIDDEN_ORIGIN)

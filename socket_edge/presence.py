@@ -1,0 +1,118 @@
+"""Tells Redis which users have sockets here, under a lease that ends soon after the edge does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from redis import RedisError
+from redis.asyncio import Redis
+
+from infra.wire import names
+from socket_edge.inbox import Inbox
+from socket_edge.sessions import ConnectedUsers
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_S = 0.5
+
+
+class Presence:
+    """Keeps the registry in step with the connected-users map.
+
+    It writes what holds now, never what has changed, so no order of comings and goings can leave it wrong.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        edge_id: str,
+        users: ConnectedUsers,
+        inbox: Inbox,
+        lease_s: float,
+        refresh_s: float,
+        on_loss: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._redis = redis
+        self._edge_id = edge_id
+        self._users = users
+        self._inbox = inbox
+        self._lease_ms = int(lease_s * 1000)
+        self._refresh_s = refresh_s
+        self._on_loss = on_loss
+        self._changed: dict[str, asyncio.Future[None]] = {}
+        self._wake = asyncio.Event()
+
+    async def register(self, user_id: str) -> None:
+        """Have the registry say what holds for the user; returns when it does."""
+        registered = self._changed.get(user_id)
+        if registered is None:
+            registered = self._changed[user_id] = asyncio.get_running_loop().create_future()
+            self._wake.set()
+        await asyncio.shield(registered)
+
+    async def run(self) -> None:
+        """Keep lease and registry alive, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_lease())
+            group.create_task(self._keep_registry())
+
+    async def withdraw(self) -> None:
+        """Remove this edge from Redis, so that nobody sends to it any more."""
+        pipe = self._redis.pipeline(transaction=True)
+        for user_id in self._users.user_ids():
+            pipe.srem(names.user_edges_key(user_id), self._edge_id)
+        pipe.delete(names.edge_users_key(self._edge_id), names.inbox_key(self._edge_id))
+        pipe.zrem(names.LEASES_KEY, self._edge_id)
+        try:
+            await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.warning("withdraw_failed", error=type(error).__name__)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            try:
+                await self._refresh()
+            except (RedisError, OSError) as error:
+                log.warning("lease_not_refreshed", error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                await asyncio.sleep(self._refresh_s)
+
+    async def _refresh(self) -> None:
+        seconds, micros = await self._redis.time()
+        now_ms = seconds * 1000 + micros // 1000
+        ends_ms = await self._redis.zscore(names.LEASES_KEY, self._edge_id)
+        lost = ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries()
+        if lost:
+            await self._inbox.create()
+        await self._redis.zadd(names.LEASES_KEY, {self._edge_id: now_ms + self._lease_ms})
+        if lost:
+            log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
+            await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
+            await self._on_loss()
+
+    async def _keep_registry(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            changed, self._changed = self._changed, {}
+            while not await self._write(changed):
+                await asyncio.sleep(_PAUSE_S)  # noqa: ASYNC110 - Redis is not an event of this loop
+            for registered in changed.values():
+                registered.set_result(None)
+
+    async def _write(self, user_ids: dict[str, asyncio.Future[None]]) -> bool:
+        pipe = self._redis.pipeline(transaction=True)
+        for user_id in user_ids:
+            if user_id in self._users:
+                pipe.sadd(names.user_edges_key(user_id), self._edge_id)
+                pipe.sadd(names.edge_users_key(self._edge_id), user_id)
+            else:
+                pipe.srem(names.user_edges_key(user_id), self._edge_id)
+                pipe.srem(names.edge_users_key(self._edge_id), user_id)
+        try:
+            await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.warning("presence_not_written", error=type(error).__name__)
+            return False
+        return True

@@ -1,0 +1,89 @@
+"""Requests that are on their way to a worker and back, each with a deadline."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import uuid_utils
+
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.inbox import Answer
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """An event for the workers and what to do with its answer, which comes exactly once."""
+
+    name: str
+    user_id: str
+    socket_id: str
+    payload: bytes
+    """JSON."""
+    settle: Callable[[Answer], None]
+    id: str
+    deadline: float
+    """Monotonic time in seconds."""
+    trouble: Callable[[], ErrorCode] = lambda: ErrorCode.TIMEOUT
+    """Why there is no answer yet, as far as the lane knows."""
+
+
+class OpenRequests:
+    """All requests of this edge that wait for an answer."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self._open: dict[str, Request] = {}
+
+    def __contains__(self, request: Request) -> bool:
+        return request.id in self._open
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(
+        self, name: str, user_id: str, socket_id: str, payload: bytes, settle: Callable[[Answer], None]
+    ) -> Request:
+        """Make a request. `settle` is called once: with the answer, or with a failure by the deadline."""
+        request = Request(
+            name,
+            user_id,
+            socket_id,
+            payload,
+            settle,
+            id=uuid_utils.uuid7().hex,
+            deadline=time.monotonic() + self._deadline_s,
+        )
+        self._open[request.id] = request
+        return request
+
+    def answer(self, answer: Answer) -> None:
+        """Settle the request that `answer` belongs to; a second answer changes nothing."""
+        request = self._open.pop(answer.id, None)
+        if request is not None:
+            request.settle(answer)
+
+    def fail(self, request: Request, code: ErrorCode) -> None:
+        """Settle a request without an answer from a worker."""
+        self.answer(Answer(request.id, failure=Failure.of(code, client_id=_client_id(request.payload))))
+
+    def expire(self) -> None:
+        """Fail what is past its deadline. Requests are kept in the order of their deadlines."""
+        now = time.monotonic()
+        while self._open:
+            request = next(iter(self._open.values()))
+            if request.deadline > now:
+                return
+            self.fail(request, request.trouble())
+
+
+class _WithClientId(msgspec.Struct, rename="camel"):
+    client_id: str | None = None
+
+
+def _client_id(payload: bytes) -> str | None:
+    """Read the client's own id out of a payload that no worker has looked at."""
+    try:
+        return msgspec.json.decode(payload, type=_WithClientId).client_id
+    except msgspec.DecodeError:
+        return None

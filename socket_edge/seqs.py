@@ -1,0 +1,40 @@
+"""A set of seqs that costs next to nothing while they come in order."""
+
+from bisect import bisect_right
+
+
+class Seqs:
+    """A set of positive integers, kept as ascending spans `[first, last]`."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self) -> None:
+        self._spans: list[list[int]] = []
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Return the spans, both ends inclusive."""
+        return [(first, last) for first, last in self._spans]
+
+    def __contains__(self, seq: int) -> bool:
+        index = bisect_right(self._spans, seq, key=lambda span: span[0]) - 1
+        return index >= 0 and seq <= self._spans[index][1]
+
+    def add(self, seq: int) -> bool:
+        """Add `seq`; return False if it was there."""
+        spans = self._spans
+        after = bisect_right(spans, seq, key=lambda span: span[0])
+        before = spans[after - 1] if after else None
+        if before and seq <= before[1]:
+            return False
+        joins_before = before is not None and before[1] == seq - 1
+        joins_after = after < len(spans) and spans[after][0] == seq + 1
+        if before and joins_before and joins_after:
+            before[1] = spans.pop(after)[1]
+        elif before and joins_before:
+            before[1] = seq
+        elif joins_after:
+            spans[after][0] = seq
+        else:
+            spans.insert(after, [seq, seq])
+        return True

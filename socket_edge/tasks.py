@@ -1,0 +1,41 @@
+"""Background tasks that are kept until they end, as asyncio itself only holds them weakly."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+_PAUSE_S = 1.0
+
+
+async def keep_running(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a part of the edge until cancelled; one that fails is logged and started again."""
+    while True:
+        try:
+            await part()
+        except Exception:
+            log.exception("part_failed", part=part.__qualname__)
+        await asyncio.sleep(_PAUSE_S)
+
+
+class Tasks:
+    """A set of running tasks. One that fails is logged; it takes nothing else down."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", exc_info=error)

@@ -1,0 +1,154 @@
+"""The one module that knows python-socketio from the inside.
+
+It keeps payloads as the client's own JSON, hands every event to one callback whatever its name (so
+that an event called `connect` is an event like any other), keeps no callback per outgoing message,
+and bounds what waits for a client that does not read.
+"""
+
+from typing import Any, Final, Protocol
+
+import msgspec
+import socketio
+from engineio.exceptions import SocketIsClosedError
+from socketio import packet
+from socketio.exceptions import ConnectionRefusedError as Refusal
+
+from socket_edge.errors import EdgeError
+
+BINARY: Final = object()
+"""Stands for the data of an event with binary attachments."""
+MALFORMED: Final = object()
+"""Stands for the data of a packet that is none."""
+
+
+class _Unparsed:
+    """Takes the place of `json` in a packet: incoming JSON stays text."""
+
+    @staticmethod
+    def loads(text: str) -> str:
+        return text
+
+    @staticmethod
+    def dumps(data: object, **_: object) -> str:
+        return msgspec.json.encode(data).decode()
+
+
+class _Packet(packet.Packet):  # type: ignore[misc]
+    """A Socket.IO packet that is never binary and never raises on what a client has sent."""
+
+    uses_binary_events = False
+    json = _Unparsed
+
+    def decode(self, encoded_packet: str | bytes) -> int:
+        try:
+            if isinstance(encoded_packet, bytes):
+                raise ValueError("attachments are refused with the event that announces them")
+            super().decode(encoded_packet)
+        except ValueError:
+            self.packet_type, self.namespace, self.id, self.data = packet.EVENT, None, None, MALFORMED
+        if self.packet_type == packet.BINARY_EVENT:
+            self.packet_type, self.data = packet.EVENT, BINARY
+        elif self.packet_type == packet.BINARY_ACK:
+            self.packet_type = packet.ACK
+        elif self.packet_type == packet.CONNECT_ERROR or self.packet_type > packet.BINARY_ACK:
+            self.packet_type, self.data = packet.EVENT, MALFORMED
+        return 0
+
+
+class Handler(Protocol):
+    """What the transport calls. None of it may block; only `connect` may raise, and only EdgeError."""
+
+    async def connect(self, sid: str, eio_sid: str, auth: str | None, scope: dict[str, Any]) -> None:
+        """Admit a socket. Raises EdgeError to refuse it."""
+
+    def connected(self, sid: str) -> None:
+        """Hear that the client has been told that it is connected."""
+
+    async def event(self, sid: str, ack_id: int | None, data: object) -> None:
+        """Take an event: its JSON text (`["name",payload]`), BINARY or MALFORMED."""
+
+    def acked(self, sid: str, ack_id: int) -> None:
+        """Hear that the client has acked the event that was sent with `ack_id`."""
+
+    def disconnected(self, sid: str, reason: str) -> None:
+        """Hear that a socket is gone."""
+
+
+class Transport(socketio.AsyncServer):  # type: ignore[misc]
+    """A python-socketio server that speaks to one `Handler`."""
+
+    def __init__(self, *, frame_bytes: int, send_queue: int) -> None:
+        super().__init__(
+            async_mode="asgi",
+            async_handlers=False,
+            # Origins are checked with the token, where a refusal can carry its code.
+            cors_allowed_origins="*",
+            cors_credentials=False,
+            max_http_buffer_size=frame_bytes,
+            serializer=_Packet,
+        )
+        self._send_queue = send_queue
+        self.on("connect", self._admit)
+        self.on("disconnect", self._leave)
+
+    def attach_handler(self, handler: Handler) -> None:
+        """Name who is called. Must be done before the first client connects."""
+        self._handler = handler
+
+    async def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
+        """Send `event` with rendered JSON; the client is asked for an ack if there is an `ack_id`."""
+        number = "" if ack_id is None else str(ack_id)
+        await self._write(eio_sid, f'2{number}["{event}",{data.decode()}]')
+
+    async def send_ack(self, eio_sid: str, ack_id: int, data: bytes) -> None:
+        """Answer the client's event `ack_id` with rendered JSON."""
+        await self._write(eio_sid, f"3{ack_id}[{data.decode()}]")
+
+    async def drop(self, eio_sid: str) -> None:
+        """Close a connection that cannot keep up, without a word: the client connects again and resumes."""
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None:
+            await socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+
+    async def _write(self, eio_sid: str, text: str) -> None:
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is None or socket.closed:
+            return
+        try:
+            if socket.queue.qsize() >= self._send_queue:
+                await self.drop(eio_sid)
+            else:
+                await self.eio.send(eio_sid, text)
+        except SocketIsClosedError:
+            return
+
+    async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        try:
+            await self._handler.connect(sid, eio_sid, auth, environ["asgi.scope"])
+        except EdgeError as error:
+            data = {"code": error.code, "message": error.message, "retryable": error.retryable}
+            raise Refusal(error.message, data) from error
+
+    async def _leave(self, sid: str, reason: str) -> None:
+        self._handler.disconnected(sid, reason)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        await super()._handle_connect(eio_sid, namespace, data)
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is not None and self.manager.is_connected(sid, namespace or "/"):
+            self._handler.connected(sid)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
+        sid = self._sid(eio_sid, namespace)
+        if sid is not None:
+            await self._handler.event(sid, id, data)
+
+    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
+        sid = self._sid(eio_sid, namespace)
+        if sid is not None and id is not None:
+            self._handler.acked(sid, id)
+
+    def _sid(self, eio_sid: str, namespace: str | None) -> str | None:
+        sid: str | None = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        return sid if sid is not None and self.manager.is_connected(sid, namespace or "/") else None

@@ -1,0 +1,44 @@
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from socket_edge.auth import Authenticator, create_authenticator
+from socket_edge.auth.jwks import Jwks
+from socket_edge.auth.verifier import JwksVerifier
+from tests.unit.auth.project import Clock, KeyServer, Project
+
+COOLDOWN_S = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[KeyServer]:
+    server = KeyServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def project(server: KeyServer) -> Project:
+    return Project(server)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def verifier(project: Project, clock: Clock) -> AsyncIterator[JwksVerifier]:
+    """Give a verifier whose cool-down and cache follow `clock`."""
+    url = f"{project.issuer}/.well-known/jwks.json"
+    verifier = JwksVerifier(Jwks(url, COOLDOWN_S, clock), project.issuer)
+    yield verifier
+    await verifier.aclose()
+
+
+@pytest.fixture
+async def authenticator(project: Project) -> AsyncIterator[Authenticator]:
+    """Give what an edge makes of the settings of a current project."""
+    authenticator = create_authenticator(project.settings())
+    yield authenticator
+    await authenticator.aclose()

@@ -1,0 +1,23 @@
+"""How a test says that a token is refused."""
+
+import pytest
+
+from infra.wire.errors import ErrorCode
+from socket_edge.auth import Authenticator, AuthError
+
+
+async def refusal(authenticator: Authenticator, token: str) -> AuthError:
+    """Return the error with which `token` is refused; it must be one line that does not give it away."""
+    with pytest.raises(AuthError) as caught:
+        await authenticator.authenticate(token)
+    error = caught.value
+    assert error.message == str(error)
+    assert "\n" not in error.message
+    assert not token or str(token) not in error.message
+    assert error.failure().code is error.code
+    return error
+
+
+async def refusal_code(authenticator: Authenticator, token: str) -> ErrorCode:
+    """Return the code with which `token` is refused."""
+    return (await refusal(authenticator, token)).code

@@ -1,0 +1,231 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from infra.wire.errors import ErrorCode
+from socket_edge.auth import AuthError, jwks
+from socket_edge.auth.verifier import JwksVerifier
+from tests.unit.auth.conftest import COOLDOWN_S
+from tests.unit.auth.project import USER_ID, Clock, KeyServer, Project
+from tests.unit.auth.refusals import refusal, refusal_code
+
+GARBAGE = [
+    b"",
+    b"<html>hello</html>",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"keys": []}',
+    b'{"keys": "none"}',
+    b'{"keys": [7, null, {}, {"kty": "EC", "kid": "first", "crv": "P-256", "x": 7, "y": 7}]}',
+    b'{"keys": [{"kty": "oct", "kid": "first", "k": "AAAA"}]}',
+    b"[" * 100_000,
+    b'{"keys": "' + b"x" * 400_000 + b'"}',
+    b"\xff\xfe\x00",
+]
+
+
+@pytest.fixture
+async def ticks() -> AsyncIterator[list[int]]:
+    """Another coroutine of the same loop; the list grows while the loop is free."""
+    seen: list[int] = []
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            seen.append(len(seen))
+
+    task = asyncio.create_task(tick())
+    yield seen
+    task.cancel()
+
+
+def other_token(project: Project, kid: str) -> str:
+    """Return a token that names a key which nobody publishes."""
+    return project.token(header={"kid": kid})
+
+
+async def test_keys_are_fetched_with_the_first_token_and_then_kept(
+    verifier: JwksVerifier, project: Project
+) -> None:
+    assert project.server.hits == 0
+    for _ in range(20):
+        await verifier.authenticate(project.token())
+    assert project.server.hits == 1
+
+
+async def test_requests_that_come_together_share_one_fetch(verifier: JwksVerifier, project: Project) -> None:
+    project.server.delay_s = 0.1
+    tokens = [project.token() for _ in range(50)]
+    identities = await asyncio.gather(*(verifier.authenticate(token) for token in tokens))
+    assert {identity.user_id for identity in identities} == {USER_ID}
+    assert project.server.hits == 1
+
+
+async def test_a_client_that_hangs_up_does_not_cancel_the_fetch_for_others(
+    verifier: JwksVerifier, project: Project
+) -> None:
+    project.server.delay_s = 0.1
+    impatient = asyncio.create_task(verifier.authenticate(project.token()))
+    patient = asyncio.create_task(verifier.authenticate(project.token()))
+    await asyncio.sleep(0.03)
+    impatient.cancel()
+    assert (await patient).user_id == USER_ID
+    assert project.server.hits == 1
+
+
+async def test_a_thousand_unknown_keys_cost_one_fetch_per_cool_down(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    await verifier.authenticate(project.token())
+    tokens = [other_token(project, f"unknown-{number}") for number in range(1000)]
+    for fetches in (1, 2, 3):
+        codes = await asyncio.gather(*(refusal_code(verifier, token) for token in tokens))
+        assert set(codes) == {ErrorCode.UNAUTHORIZED}
+        assert project.server.hits == fetches
+        clock.now += COOLDOWN_S
+
+
+async def test_a_failing_endpoint_is_asked_once_per_cool_down(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    project.server.status = 500
+    for fetches in (1, 2):
+        for _ in range(50):
+            error = await refusal(verifier, project.token())
+            assert error.code is ErrorCode.UNAVAILABLE
+            assert error.retryable
+        assert project.server.hits == fetches
+        clock.now += COOLDOWN_S
+    project.server.status = 200
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+@pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:40]))
+async def test_garbage_before_any_key_is_known_means_unavailable(
+    verifier: JwksVerifier, project: Project, clock: Clock, body: bytes
+) -> None:
+    project.server.body = body
+    assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
+    assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
+    assert project.server.hits == 1
+    clock.now += COOLDOWN_S
+    project.publish()
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+@pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:40]))
+async def test_known_keys_go_on_working_while_garbage_is_served(
+    verifier: JwksVerifier, project: Project, clock: Clock, body: bytes
+) -> None:
+    await verifier.authenticate(project.token())
+    project.server.body = body
+    clock.now += COOLDOWN_S
+    assert await refusal_code(verifier, other_token(project, "unknown")) is ErrorCode.UNAVAILABLE
+    assert project.server.hits == 2
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_known_keys_go_on_working_while_the_endpoint_is_down(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    await verifier.authenticate(project.token())
+    project.server.stop()
+    for _ in range(3):
+        clock.now += jwks.MAX_AGE_S + 1
+        assert (await verifier.authenticate(project.token())).user_id == USER_ID
+        assert await refusal_code(verifier, other_token(project, "unknown")) is ErrorCode.UNAVAILABLE
+        assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_a_redirect_is_not_followed(verifier: JwksVerifier, project: Project) -> None:
+    project.server.status = 302
+    assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
+    assert project.server.hits == 1
+
+
+async def test_a_new_key_works_within_the_cool_down(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    await verifier.authenticate(project.token())
+    project.add_key("second")
+    assert await refusal_code(verifier, project.token("second")) is ErrorCode.UNAUTHORIZED
+    clock.now += COOLDOWN_S
+    assert (await verifier.authenticate(project.token("second"))).user_id == USER_ID
+    assert (await verifier.authenticate(project.token("first"))).user_id == USER_ID
+
+
+async def test_a_flood_of_unknown_keys_does_not_keep_a_new_key_out(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    await verifier.authenticate(project.token())
+    project.add_key("second")
+    for number in range(int(COOLDOWN_S)):
+        clock.now += 1
+        await refusal(verifier, other_token(project, f"unknown-{number}"))
+    assert (await verifier.authenticate(project.token("second"))).user_id == USER_ID
+
+
+async def test_a_revoked_key_goes_out_of_use(verifier: JwksVerifier, project: Project, clock: Clock) -> None:
+    project.add_key("leaked")
+    leaked = project.token("leaked")
+    await verifier.authenticate(leaked)
+    project.remove_key("leaked")
+    clock.now += jwks.MAX_AGE_S + 1
+    await verifier.authenticate(leaked)  # still known; the keys are fetched in the background meanwhile
+    assert (await refused_at_last(verifier, leaked)).code is ErrorCode.UNAUTHORIZED
+    assert project.server.hits == 2
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def refused_at_last(verifier: JwksVerifier, token: str) -> AuthError:
+    for _ in range(500):
+        try:
+            await verifier.authenticate(token)
+        except AuthError as error:
+            return error
+        await asyncio.sleep(0.01)
+    raise AssertionError("the token is still accepted")
+
+
+async def test_a_slow_endpoint_does_not_block_the_loop(
+    verifier: JwksVerifier, project: Project, clock: Clock, ticks: list[int]
+) -> None:
+    await verifier.authenticate(project.token())
+    project.server.delay_s = 0.3
+    project.add_key("second")
+    clock.now += COOLDOWN_S
+    waiting = asyncio.create_task(verifier.authenticate(project.token("second")))
+    await asyncio.sleep(0.05)
+    before = len(ticks)
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+    assert not waiting.done(), "the known key must not wait for the fetch"
+    assert (await waiting).user_id == USER_ID
+    assert len(ticks) - before > 15
+
+
+async def test_an_endpoint_that_never_answers_is_given_up(
+    verifier: JwksVerifier, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 0.1)
+    project.server.delay_s = 0.5
+    async with asyncio.timeout(0.4):
+        assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
+
+
+async def test_one_strange_key_does_not_spoil_the_others(verifier: JwksVerifier, project: Project) -> None:
+    p384 = {"kty": "EC", "crv": "P-384", "kid": "big", "x": "AAAA", "y": "AAAA", "alg": "ES384"}
+    encryption = {"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"}
+    project.publish(extra=[p384, encryption, {"kty": "new"}, None, 7, {"kid": ["first"]}])
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_closing_stops_a_running_fetch(project: Project, server: KeyServer) -> None:
+    keys = jwks.Jwks(f"{server.url}/jwks", COOLDOWN_S)
+    server.delay_s = 0.3
+    waiting = asyncio.create_task(keys.key("first"))
+    await asyncio.sleep(0.05)
+    await keys.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -1,0 +1,1 @@
+"""The workers: Celery tasks that validate, persist and compute who must get what."""

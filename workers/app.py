@@ -1,0 +1,112 @@
+"""Wires the workers together: settings in, a Celery app out."""
+
+import os
+import socket
+
+import structlog
+from celery import Celery
+from redis import Redis, RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from infra.logs import configure_logs
+from infra.settings import WorkerSettings, data_dir
+from infra.store.engine import make_engine
+from infra.wire import names
+from infra.wire.batch import Batch
+from infra.wire.serializer import CONTENT_TYPE, register_serializer
+from workers.presence import Presence
+from workers.publish import Publisher
+from workers.relay import Relay
+from workers.rules import Rules
+from workers.schedule import beat_schedule
+from workers.sweep import Sweep
+
+log = structlog.get_logger(__name__)
+
+_REDIS_TIMEOUT_S = 3.0
+
+
+def create_app(settings: WorkerSettings) -> Celery:
+    """Return the Celery app with its tasks. Connects on first use."""
+    register_serializer()
+    app = Celery("bbgram", broker=settings.redis_url)
+    app.conf.update(
+        accept_content=["json", CONTENT_TYPE],
+        beat_schedule=beat_schedule(settings),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_s,
+            "socket_timeout": 30,
+            "socket_connect_timeout": _REDIS_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+        task_acks_late=True,
+        task_create_missing_queues=True,
+        task_default_queue=names.QUEUE,
+        task_ignore_result=True,
+        task_reject_on_worker_lost=True,
+        timezone="UTC",
+        worker_hijack_root_logger=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+    )
+    _add_tasks(app, settings)
+    return app
+
+
+def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
+    redis = Redis.from_url(
+        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+    )
+    presence = Presence(redis)
+    publisher = Publisher(redis, presence, settings.inbox_entries)
+    engine = make_engine(settings.database_url, pooled=settings.database_pooled)
+    rules = Rules(
+        presence=presence,
+        provision_profiles=settings.provision_profiles,
+        text_chars=settings.text_chars,
+        page=settings.page,
+        page_max=settings.page_max,
+        sweep_after_s=settings.sweep_after_s,
+    )
+    relay = Relay(engine, publisher, rules)
+    sweep = Sweep(engine, redis, publisher, rules)
+
+    @app.task(name=names.RELAY_TASK)
+    def handle_batch(batch: Batch) -> None:
+        relay.handle(batch)
+
+    @app.task(name=names.SWEEP_TASK)
+    def run_sweep() -> None:
+        try:
+            sweep.run()
+        except (RedisError, SQLAlchemyError) as error:
+            log.warning("sweep_failed", error=type(error).__name__)
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Run one worker process until SIGTERM, which lets the batch in hand finish."""
+    configure_logs(as_json=settings.log_json)
+    node = f"worker-{os.getpid()}@{socket.gethostname()}"
+    create_app(settings).worker_main(
+        [
+            "worker",
+            "--pool=solo",
+            f"--queues={names.QUEUE}",
+            f"--hostname={node}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+def run_beat(settings: WorkerSettings) -> None:
+    """Run Celery beat until SIGTERM. One is enough; a second one changes nothing but the load."""
+    configure_logs(as_json=settings.log_json)
+    folder = data_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    create_app(settings).start(["beat", f"--schedule={folder / 'beat-schedule'}", "--loglevel=WARNING"])

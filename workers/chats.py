@@ -1,0 +1,148 @@
+"""Finding, opening and locking the chats that a batch is about."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from sqlalchemy import Connection, text
+
+from infra.store.profiles import username_key
+from infra.wire.errors import ErrorCode
+from workers.errors import Refused
+
+_PROFILES = text(
+    """
+    SELECT id, username, username_key, last_seen_at FROM profiles
+    WHERE id = ANY(CAST(:ids AS uuid[])) OR username_key = ANY(CAST(:keys AS text[]))
+    """
+)
+_BY_PAIR = """
+    SELECT c.id, c.user_lo, c.user_hi, c.last_seq
+    FROM chats c
+    JOIN unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
+        ON c.user_lo = pair.lo AND c.user_hi = pair.hi
+    ORDER BY c.id
+"""
+_FIND_PAIRS = text(_BY_PAIR)
+_LOCK_PAIRS = text(f"{_BY_PAIR} FOR NO KEY UPDATE OF c")
+_INSERT_CHATS = text(
+    """
+    INSERT INTO chats (id, user_lo, user_hi)
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[]))
+    ON CONFLICT DO NOTHING
+    """
+)
+_INSERT_MEMBERS = text(
+    """
+    INSERT INTO chat_members (chat_id, user_id)
+    SELECT DISTINCT c.id, member.user_id
+    FROM unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
+    JOIN chats c ON c.user_lo = pair.lo AND c.user_hi = pair.hi
+    CROSS JOIN LATERAL (VALUES (c.user_lo), (c.user_hi)) AS member (user_id)
+    ON CONFLICT DO NOTHING
+    """
+)
+_BY_ID = text("SELECT id, user_lo, user_hi, last_seq FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+class Pair(NamedTuple):
+    """Two users in the order in which `chats` stores them."""
+
+    lo: UUID
+    hi: UUID
+
+    @classmethod
+    def of(cls, one: UUID, other: UUID) -> "Pair":
+        """Return the pair of two users, whichever comes first."""
+        return cls(min(one, other), max(one, other))
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat as the current transaction sees it."""
+
+    id: UUID
+    pair: Pair
+    last_seq: int
+
+    def peer_of(self, user_id: UUID) -> UUID:
+        """Return the other member; the user themself for notes to self."""
+        return self.pair.hi if user_id == self.pair.lo else self.pair.lo
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The profiles that a batch mentions."""
+
+    by_id: Mapping[UUID, str]
+    by_key: Mapping[str, UUID]
+
+    def require(self, user_id: UUID) -> str:
+        """Return the caller's own name. Raises Refused(profile_missing)."""
+        if user_id not in self.by_id:
+            raise Refused(ErrorCode.PROFILE_MISSING)
+        return self.by_id[user_id]
+
+    def find(self, username: str) -> UUID:
+        """Return the id of the user with this name. Raises Refused(user_not_found)."""
+        user_id = self.by_key.get(username_key(username))
+        if user_id is None:
+            raise Refused(ErrorCode.USER_NOT_FOUND)
+        return user_id
+
+
+def read_people(conn: Connection, ids: Iterable[UUID], usernames: Iterable[str] = ()) -> People:
+    """Look up profiles by id and by name, with one statement."""
+    keys = {username_key(name) for name in usernames}
+    params = {"ids": sorted(set(ids)), "keys": sorted(key for key in keys if "\0" not in key)}
+    rows = conn.execute(_PROFILES, params).all()
+    return People({row.id: row.username for row in rows}, {row.username_key: row.id for row in rows})
+
+
+def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
+    """Return the chats of the pairs that have one."""
+    return _select_pairs(conn, pairs, lock=False)
+
+
+def open_chats(conn: Connection, pairs: Collection[Pair], *, lock: bool) -> dict[Pair, Chat]:
+    """Return the chats of all pairs, creating what is missing.
+
+    With `lock` their rows are locked, in id order so that batches cannot deadlock, until the
+    transaction ends.
+    """
+    chats = _select_pairs(conn, pairs, lock=lock)
+    missing = sorted(set(pairs) - chats.keys())
+    if missing:
+        ids = [uuid_utils.uuid7() for _ in missing]
+        params = {"los": [pair.lo for pair in missing], "his": [pair.hi for pair in missing]}
+        conn.execute(_INSERT_CHATS, {"ids": ids, **params})
+        conn.execute(_INSERT_MEMBERS, params)
+        chats |= _select_pairs(conn, missing, lock=lock)
+    return chats
+
+
+def read_chats(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Chat]:
+    """Return the chats with these ids, with one statement."""
+    rows = conn.execute(_BY_ID, {"ids": sorted(set(ids))})
+    return {row.id: Chat(row.id, Pair(row.user_lo, row.user_hi), row.last_seq) for row in rows}
+
+
+def require_member(chats: Mapping[UUID, Chat], chat_id: UUID, user_id: UUID) -> Chat:
+    """Return the chat if the user is a member. Raises Refused(chat_not_found, not_a_member)."""
+    chat = chats.get(chat_id)
+    if chat is None:
+        raise Refused(ErrorCode.CHAT_NOT_FOUND)
+    if user_id not in chat.pair:
+        raise Refused(ErrorCode.NOT_A_MEMBER)
+    return chat
+
+
+def _select_pairs(conn: Connection, pairs: Collection[Pair], *, lock: bool) -> dict[Pair, Chat]:
+    if not pairs:
+        return {}
+    order = sorted(set(pairs))
+    params = {"los": [pair.lo for pair in order], "his": [pair.hi for pair in order]}
+    rows = conn.execute(_LOCK_PAIRS if lock else _FIND_PAIRS, params)
+    return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}

@@ -1,0 +1,163 @@
+"""Delivery receipts: moves the recipient's watermark over what their sockets have acked.
+
+The watermark never jumps over a message that nobody acked: where a receipt starts behind a hole,
+the missing messages are delivered again and the watermark waits.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from infra.wire.commands import ConfirmDelivery
+from infra.wire.events import MESSAGE_STATUS, Done, Message, MessageStatus, iso_ms
+from workers.chats import Chat, Pair
+from workers.messages import COLUMNS, JOINS, deliveries, to_message
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+_LOCK = text(
+    """
+    SELECT w.chat_id, w.user_id, w.delivered_seq, c.user_lo, c.user_hi, c.last_seq
+    FROM chat_members w
+    JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS receipt (chat_id, user_id)
+        ON w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
+    JOIN chats c ON c.id = w.chat_id
+    ORDER BY w.chat_id, w.user_id
+    FOR NO KEY UPDATE OF w
+    """
+)
+_UNCONFIRMED = text(
+    f"""
+    SELECT {COLUMNS}
+    FROM unnest(
+        CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
+    ) AS hole (chat_id, user_id, first, last)
+    CROSS JOIN LATERAL (
+        SELECT * FROM messages
+        WHERE chat_id = hole.chat_id AND seq BETWEEN hole.first AND hole.last
+            AND recipient_id = hole.user_id
+        ORDER BY seq LIMIT :page
+    ) m
+    {JOINS}
+    ORDER BY m.chat_id, m.seq
+    """
+)
+_ADVANCE = text(
+    """
+    UPDATE chat_members w SET delivered_seq = receipt.up_to
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
+        AS receipt (chat_id, user_id, up_to)
+    WHERE w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
+        AND w.delivered_seq < receipt.up_to
+    RETURNING w.chat_id, w.user_id, now() AS at
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    chat: Chat
+    user_id: UUID
+    delivered_seq: int
+    spans: list[tuple[int, int]]
+    """What was acked, ascending."""
+
+
+def confirm_deliveries(
+    conn: Connection, requests: Sequence[Request[ConfirmDelivery]], rules: Rules
+) -> Outcome:
+    """Advance the watermarks as far as everything is confirmed, and tell the senders."""
+    outcome = Outcome()
+    receipts = _read_receipts(conn, requests)
+    unconfirmed = _read_unconfirmed(conn, receipts, rules.page_max)
+    moved = {}
+    for receipt in receipts:
+        holes = unconfirmed[receipt.chat.id, receipt.user_id]
+        up_to = _advance(receipt, [message.seq for message in holes])
+        outcome.emits += deliveries(message for message in holes if message.seq > up_to)
+        if up_to > receipt.delivered_seq:
+            moved[receipt.chat.id, receipt.user_id] = (receipt, up_to)
+    if moved:
+        params = {
+            "chats": [chat_id for chat_id, _ in moved],
+            "users": [user_id for _, user_id in moved],
+            "up_tos": [up_to for _, up_to in moved.values()],
+        }
+        for row in conn.execute(_ADVANCE, params):
+            _tell(outcome, *moved[row.chat_id, row.user_id], iso_ms(row.at))
+    for request in requests:
+        outcome.succeed(request, Done())
+    return outcome
+
+
+def _read_receipts(conn: Connection, requests: Sequence[Request[ConfirmDelivery]]) -> list[_Receipt]:
+    spans: dict[tuple[UUID, UUID], list[tuple[int, int]]] = defaultdict(list)
+    for request in requests:
+        command = request.command
+        spans[command.chat_id, request.user_id].append((command.first, command.last))
+    rows = conn.execute(
+        _LOCK, {"chats": [chat_id for chat_id, _ in spans], "users": [user_id for _, user_id in spans]}
+    )
+    return [
+        _Receipt(
+            Chat(row.chat_id, Pair(row.user_lo, row.user_hi), row.last_seq),
+            row.user_id,
+            row.delivered_seq,
+            sorted(spans[row.chat_id, row.user_id]),
+        )
+        for row in rows
+    ]
+
+
+def _gaps(receipt: _Receipt) -> list[tuple[int, int]]:
+    """Return the stretches between the watermark and the acked spans that nobody acked."""
+    gaps = []
+    reached = receipt.delivered_seq
+    for first, last in receipt.spans:
+        if first > reached + 1:
+            gaps.append((reached + 1, first - 1))
+        reached = max(reached, last)
+    return gaps
+
+
+def _read_unconfirmed(
+    conn: Connection, receipts: Sequence[_Receipt], page: int
+) -> Mapping[tuple[UUID, UUID], list[Message]]:
+    """Read the messages to the user that lie in gaps; the user's own need no confirmation."""
+    gaps = [(receipt, gap) for receipt in receipts for gap in _gaps(receipt)]
+    messages: dict[tuple[UUID, UUID], list[Message]] = defaultdict(list)
+    if gaps:
+        rows = conn.execute(
+            _UNCONFIRMED,
+            {
+                "chats": [receipt.chat.id for receipt, _ in gaps],
+                "users": [receipt.user_id for receipt, _ in gaps],
+                "firsts": [first for _, (first, _) in gaps],
+                "lasts": [last for _, (_, last) in gaps],
+                "page": page,
+            },
+        )
+        for row in rows:
+            messages[row.chat_id, row.recipient_id].append(to_message(row))
+    return messages
+
+
+def _advance(receipt: _Receipt, unconfirmed: Sequence[int]) -> int:
+    """Return how far everything is confirmed: up to the last ack before the first hole."""
+    hole = min(unconfirmed, default=receipt.chat.last_seq + 1)
+    acked = [min(last, receipt.chat.last_seq) for first, last in receipt.spans if first < hole]
+    return max([receipt.delivered_seq, *acked])
+
+
+def _tell(outcome: Outcome, receipt: _Receipt, up_to: int, at: str) -> None:
+    status = MessageStatus(
+        chat_id=str(receipt.chat.id),
+        user_id=str(receipt.user_id),
+        status="delivered",
+        up_to=up_to,
+        at=at,
+    )
+    outcome.emit(receipt.chat.peer_of(receipt.user_id), MESSAGE_STATUS, status)

@@ -1,0 +1,70 @@
+"""`join_chat`: opens the chat with a user and returns its newest page."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from infra.wire.commands import JoinChat
+from infra.wire.events import JoinAck
+from workers.chats import Chat, Pair, open_chats, read_people
+from workers.errors import Refused
+from workers.members import read_members, to_peer
+from workers.messages import Span, read_spans
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+_JOIN = text(
+    """
+    UPDATE chat_members w SET joined_at = now()
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS joined (chat_id, user_id)
+    WHERE w.chat_id = joined.chat_id AND w.user_id = joined.user_id AND w.joined_at IS NULL
+    """
+)
+
+
+def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], rules: Rules) -> Outcome:
+    """Open the chats, note who joined them and answer with the newest messages."""
+    outcome = Outcome()
+    people = read_people(
+        conn, (request.user_id for request in requests), (request.command.username for request in requests)
+    )
+    pairs: dict[str, Pair] = {}
+    for request in requests:
+        try:
+            people.require(request.user_id)
+            pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
+        except Refused as refused:
+            outcome.fail(request, refused.code, refused.message)
+    chats = open_chats(conn, set(pairs.values()), lock=False)
+    joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
+    if joined:
+        _answer(conn, joined, rules, outcome)
+    return outcome
+
+
+def _answer(
+    conn: Connection, joined: Sequence[tuple[Request[JoinChat], Chat]], rules: Rules, outcome: Outcome
+) -> None:
+    chat_ids = [chat.id for _, chat in joined]
+    conn.execute(_JOIN, {"chats": chat_ids, "users": [request.user_id for request, _ in joined]})
+    members = read_members(conn, chat_ids)
+    online = rules.presence.online({str(chat.peer_of(request.user_id)) for request, chat in joined})
+    spans = {
+        request.id: Span(
+            chat.id, max(1, chat.last_seq - rules.page_size(request.command.limit) + 1), chat.last_seq
+        )
+        for request, chat in joined
+    }
+    pages = read_spans(conn, spans.values())
+    for request, chat in joined:
+        own = members[chat.id, request.user_id]
+        span = spans[request.id]
+        ack = JoinAck(
+            chat_id=str(chat.id),
+            peer=to_peer(members[chat.id, chat.peer_of(request.user_id)], online),
+            messages=pages[span],
+            has_more=span.first > 1,
+            delivered_up_to=own.delivered_seq,
+            read_up_to=own.read_seq,
+        )
+        outcome.succeed(request, ack)

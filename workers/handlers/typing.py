@@ -1,0 +1,61 @@
+"""`typing`: passed on to the other side, never stored."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from infra.wire.commands import Typing
+from infra.wire.errors import ErrorCode
+from infra.wire.events import TYPING, Done, TypingStatus
+from workers.chats import Chat, Pair, find_chats, read_chats, read_people, require_member
+from workers.errors import Refused
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+
+def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) -> Outcome:
+    """Tell the peers. Without a chat there is nobody to tell, and nothing is created."""
+    outcome = Outcome()
+    people = read_people(
+        conn,
+        (request.user_id for request in requests),
+        (request.command.username for request in requests if request.command.username),
+    )
+    pairs: dict[str, Pair] = {}
+    for request in requests:
+        try:
+            people.require(request.user_id)
+            if (request.command.username is None) == (request.command.chat_id is None):
+                raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
+            if request.command.username is not None:
+                pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
+        except Refused as refused:
+            outcome.fail(request, refused.code, refused.message)
+    failed = {answer.id for answer in outcome.answers}
+    by_pair = find_chats(conn, set(pairs.values()))
+    by_id = read_chats(conn, {request.command.chat_id for request in requests if request.command.chat_id})
+    for request in requests:
+        if request.id in failed:
+            continue
+        try:
+            if request.command.chat_id is None:
+                chat = by_pair.get(pairs[request.id])
+            else:
+                chat = require_member(by_id, request.command.chat_id, request.user_id)
+        except Refused as refused:
+            outcome.fail(request, refused.code, refused.message)
+            continue
+        outcome.succeed(request, Done())
+        if chat is not None:
+            _tell(outcome, request, chat, people.by_id[request.user_id])
+    return outcome
+
+
+def _tell(outcome: Outcome, request: Request[Typing], chat: Chat, username: str) -> None:
+    status = TypingStatus(
+        chat_id=str(chat.id),
+        user_id=str(request.user_id),
+        username=username,
+        is_typing=request.command.is_typing,
+    )
+    outcome.emit(chat.peer_of(request.user_id), TYPING, status, skip=request.socket_id)

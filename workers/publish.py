@@ -1,0 +1,92 @@
+"""Publishes outcomes to the inbox streams of the edges that hold the sockets."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from redis import Redis
+
+from infra.wire import names
+from infra.wire.batch import Batch
+from infra.wire.errors import ErrorCode
+from infra.wire.inbox import Answer, Emit, InboxEntry
+from workers.presence import Presence
+from workers.requests import Outcome
+
+_ENTRY_BYTES = 512_000
+"""Soft limit of one stream entry, so that no edge has to decode a huge one at once."""
+
+
+class Publisher:
+    """Writes one transaction of stream entries per outcome: all edges get theirs, or none does."""
+
+    def __init__(self, redis: Redis, presence: Presence, inbox_entries: int) -> None:
+        self._redis = redis
+        self._presence = presence
+        self._inbox_entries = inbox_entries
+
+    def publish(self, outcome: Outcome, batch: Batch | None = None) -> None:
+        """Send emits to where their users are, and the answers to the edge that asked.
+
+        Raises redis.RedisError. Two round trips, whatever the number of messages and edges.
+        """
+        edges_of = self._presence.edges_of({emit.user_id for emit in outcome.emits})
+        emits: dict[str, list[Emit]] = defaultdict(list)
+        for emit in outcome.emits:
+            for edge_id in edges_of[emit.user_id]:
+                emits[edge_id].append(emit)
+        if batch is not None:
+            emits[batch.edge_id] += []
+        self._write(
+            (edge_id, entry)
+            for edge_id, edge_emits in emits.items()
+            for entry in _entries(edge_emits, outcome.answers, batch, edge_id)
+        )
+
+    def postpone(self, batch: Batch, code: ErrorCode) -> None:
+        """Tell the edge that the batch could not be handled now. Raises redis.RedisError."""
+        self._write([(batch.edge_id, InboxEntry(batch_id=batch.id, retry=code))])
+
+    def _write(self, entries: Iterable[tuple[str, InboxEntry]]) -> None:
+        pipe = self._redis.pipeline(transaction=True)
+        for edge_id, entry in entries:
+            pipe.xadd(
+                names.inbox_key(edge_id),
+                {names.INBOX_FIELD: msgspec.json.encode(entry)},
+                maxlen=self._inbox_entries,
+                approximate=True,
+                nomkstream=True,
+            )
+        if len(pipe):
+            pipe.execute()
+
+
+def _entries(
+    emits: Sequence[Emit], answers: Sequence[Answer], batch: Batch | None, edge_id: str
+) -> Iterator[InboxEntry]:
+    """Cut what one edge gets into entries of a bounded size; the last one of a batch closes it."""
+    own = batch is not None and batch.edge_id == edge_id
+    *full, rest = _slices([*(answers if own else []), *emits])
+    for part in full:
+        yield _entry(part)
+    yield _entry(rest, batch.id if own and batch else None)
+
+
+def _slices(parts: Sequence[Answer | Emit]) -> list[list[Answer | Emit]]:
+    slices: list[list[Answer | Emit]] = [[]]
+    size = 0
+    for part in parts:
+        if size > _ENTRY_BYTES:
+            slices.append([])
+            size = 0
+        slices[-1].append(part)
+        size += len(memoryview(part.data))
+    return slices
+
+
+def _entry(parts: Sequence[Answer | Emit], batch_id: str | None = None) -> InboxEntry:
+    return InboxEntry(
+        batch_id=batch_id,
+        answers=[part for part in parts if isinstance(part, Answer)],
+        emits=[part for part in parts if isinstance(part, Emit)],
+    )

@@ -1,0 +1,146 @@
+"""Handles one batch: decode, one transaction, publish. A poison event harms only itself."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from psycopg import errors as pg
+from redis import RedisError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from infra.wire import commands
+from infra.wire.batch import Batch, Event
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.inbox import Answer
+from workers import dead_letters
+from workers.errors import Refused
+from workers.handlers.announce import announce
+from workers.handlers.catch_up import catch_up
+from workers.handlers.confirm_delivery import confirm_deliveries
+from workers.handlers.get_messages import get_messages
+from workers.handlers.join_chat import join_chats
+from workers.handlers.list_chats import list_chats
+from workers.handlers.mark_as_read import mark_as_read
+from workers.handlers.send_message import send_messages
+from workers.handlers.sync import sync
+from workers.handlers.typing import typing
+from workers.publish import Publisher
+from workers.requests import Outcome, Request, decode
+from workers.rules import Rules
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Connection, Sequence[Request[Any]], Rules], Outcome]
+
+HANDLERS: Final[dict[str, Handler]] = {
+    commands.CATCH_UP: catch_up,
+    "mark_as_read": mark_as_read,
+    "send_message": send_messages,
+    commands.CONFIRM_DELIVERY: confirm_deliveries,
+    "join_chat": join_chats,
+    "get_messages": get_messages,
+    "list_chats": list_chats,
+    "sync": sync,
+    "typing": typing,
+    commands.ANNOUNCE: announce,
+}
+"""In the order in which the kinds of a batch are handled.
+
+Reads come after sends, so that a client finds what it has just sent; marking as read comes before
+them, so that nothing is marked that the reader cannot have seen.
+"""
+
+_TRIES = 3
+"""How often a batch is tried when it collided with another one."""
+
+_COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+_LATE = (pg.LockNotAvailable, pg.QueryCanceled)
+
+
+class Relay:
+    """Turns a batch into committed rows and publications. Never raises: it answers."""
+
+    def __init__(self, engine: Engine, publisher: Publisher, rules: Rules) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._rules = rules
+
+    def handle(self, batch: Batch) -> None:
+        """Handle the batch. Doing it twice changes nothing and answers the same."""
+        try:
+            try:
+                outcome = self._attempt(batch.events)
+            except _Unreachable as error:
+                log.warning("batch_postponed", batch=batch.id, events=len(batch.events), error=str(error))
+                self._publisher.postpone(batch, ErrorCode.UNAVAILABLE)
+                return
+            self._publisher.publish(outcome, batch)
+        except RedisError as error:
+            # The edge sends the batch again; the sweep finds what it cannot.
+            log.warning("publish_failed", batch=batch.id, error=str(error))
+
+    def _attempt(self, events: Sequence[Event]) -> Outcome:
+        """Handle events together, or else in halves, down to the one that is at fault."""
+        try:
+            return self._transact(events)
+        except RedisError:
+            raise
+        except Exception as error:
+            if _is_unreachable(error):
+                raise _Unreachable(str(error).partition("\n")[0]) from error
+            if len(events) == 1:
+                return self._give_up(events[0], error)
+            log.warning("batch_split", events=len(events), error=type(error).__name__)
+            middle = len(events) // 2
+            outcome = self._attempt(events[:middle])
+            outcome.extend(self._attempt(events[middle:]))
+            return outcome
+
+    def _transact(self, events: Sequence[Event]) -> Outcome:
+        requests, refused = _decode(events)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._engine.begin() as conn:
+                    outcome = Outcome(answers=list(refused))
+                    for name, handler in HANDLERS.items():
+                        if name in requests:
+                            outcome.extend(handler(conn, requests[name], self._rules))
+                return outcome
+            except DBAPIError as error:
+                if not tries_left or not isinstance(error.orig, _COLLISIONS):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _give_up(self, event: Event, error: Exception) -> Outcome:
+        if isinstance(error, DBAPIError) and isinstance(error.orig, _LATE):
+            return Outcome(answers=[Answer(event.id, failure=Failure.of(ErrorCode.UNAVAILABLE))])
+        log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
+        try:
+            dead_letters.keep(self._engine, event, error)
+        except SQLAlchemyError as failure:
+            log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
+        return Outcome(answers=[Answer(event.id, failure=Failure.of(ErrorCode.INTERNAL))])
+
+
+class _Unreachable(Exception):
+    """Postgres cannot be reached: no event of the batch is at fault."""
+
+
+def _is_unreachable(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    # No SQLSTATE: the connection never came about, or it broke. 53, 57P: out of resources, shutting down.
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or not sqlstate or sqlstate.startswith(("08", "53", "57P"))
+
+
+def _decode(events: Sequence[Event]) -> tuple[dict[str, list[Request[Any]]], list[Answer]]:
+    requests: dict[str, list[Request[Any]]] = {}
+    refused: list[Answer] = []
+    for event in events:
+        try:
+            requests.setdefault(event.name, []).append(decode(event))
+        except Refused as refusal:
+            refused.append(Answer(event.id, failure=Failure.of(refusal.code, refusal.message)))
+    return requests, refused

@@ -1,0 +1,21 @@
+"""What handlers need besides a connection: limits, and a view of who is online."""
+
+from dataclasses import dataclass
+
+from workers.presence import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configured limits and the presence port that handlers share."""
+
+    presence: Presence
+    provision_profiles: bool
+    text_chars: int
+    page: int
+    page_max: int
+    sweep_after_s: float
+
+    def page_size(self, asked: int | None) -> int:
+        """Return how many messages or chats a page has."""
+        return self.page if asked is None else min(asked, self.page_max)
