@@ -1,6 +1,7 @@
 """Runs the service: `python -m infra.local.signin --port 9999 --data-dir .bbgram`."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -28,7 +29,8 @@ def main(port: int, data_dir: Path, issuer: str | None) -> None:
         service = SigninService(data_dir, issuer, profile_maker(settings.database_url))
         click.echo(f"sign-in on {address}/auth/v1")
         config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

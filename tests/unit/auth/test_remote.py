@@ -1,4 +1,4 @@
-"""Remote mode against an Auth server that answers strangely; what it does otherwise is an integration test."""
+"""Remote mode against an Auth server that answers strangely; tests/integration has the usual case."""
 
 import json
 from collections.abc import AsyncIterator

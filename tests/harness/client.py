@@ -1,0 +1,78 @@
+"""A python-socketio client that records everything it gets, and in which order."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import socketio
+
+from tests.harness.deployment import Edge, make_token, user_id_of
+
+Payload = dict[str, Any]
+
+
+class Client:
+    """One socket of one user. Acks every event that asks for it unless `acks` is False."""
+
+    def __init__(self, username: str, *, acks: bool = True, reconnection: bool = False) -> None:
+        self.username = username
+        self.user_id = user_id_of(username)
+        self.received: list[tuple[str, Any]] = []
+        self.sio = socketio.AsyncClient(reconnection=reconnection, reconnection_delay=0.1)
+        self._acks = acks
+        self._changed = asyncio.Condition()
+        self.sio.on("*", self._record)
+        self.sio.on("connect_error", lambda data: self._record("connect_error", data))
+        self.sio.on("disconnect", lambda reason: self._record("disconnect", reason))
+
+    async def connect(
+        self, edge: Edge, *, token: str | None = None, transports: list[str] | None = None
+    ) -> "Client":
+        """Connect and wait for the greeting."""
+        auth = {"token": make_token(self.username) if token is None else token}
+        await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
+        await self.expect("test_message")
+        return self
+
+    async def call(self, event: str, payload: Any = None, timeout_s: float = 15) -> Any:
+        """Emit and return the ack."""
+        return await self.sio.call(event, payload, timeout=timeout_s)
+
+    async def send(self, username: str, text: str, **more: Any) -> Payload:
+        """Send a message and return the ack."""
+        ack: Payload = await self.call("send_message", {"username": username, "text": text, **more})
+        return ack
+
+    def of(self, event: str) -> list[Any]:
+        """Return the payloads of an event, in the order of arrival."""
+        return [payload for name, payload in self.received if name == event]
+
+    async def expect(
+        self, event: str, where: Callable[[Any], bool] = lambda _: True, *, count: int = 1, timeout_s: float = 10
+    ) -> Any:
+        """Wait until `count` such events have come; return the last of them."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait_for(lambda: len(self._found(event, where)) >= count)
+            except TimeoutError:
+                names = [name for name, _ in self.received]
+                raise AssertionError(
+                    f"{self.username} got {len(self._found(event, where))} of {count} {event}; all: {names}"
+                ) from None
+            return self._found(event, where)[count - 1]
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.sio.disconnect()
+
+    def _found(self, event: str, where: Callable[[Any], bool]) -> list[Any]:
+        return [payload for payload in self.of(event) if where(payload)]
+
+    async def _record(self, event: str, payload: Any = None) -> Any:
+        async with self._changed:
+            self.received.append((event, payload))
+            self._changed.notify_all()
+        if not self._acks:
+            await asyncio.Event().wait()
+        return {"received": True, "messageId": payload.get("id") if isinstance(payload, dict) else None}

@@ -1,0 +1,173 @@
+"""Real edge, worker and beat processes on a store of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+from sqlalchemy import Engine, text
+
+from infra.store.engine import make_engine
+from tests.harness.engines import Store, free_port
+
+SECRET = "a shared secret of the tests, long enough"  # noqa: S105
+SUPABASE_URL = "http://127.0.0.1:1"
+
+
+def user_id_of(username: str) -> str:
+    """Return the id that the tests' tokens give to a user name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, username.casefold()))
+
+
+def make_token(username: str, *, ttl_s: float = 3600, **claims: Any) -> str:
+    """Sign a token of Supabase's shape."""
+    payload = {
+        "sub": user_id_of(username),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "iss": f"{SUPABASE_URL}/auth/v1",
+        "exp": int(time.time() + ttl_s),
+        "user_metadata": {"username": username},
+    }
+    return jwt.encode({**payload, **claims}, SECRET, algorithm="HS256")
+
+
+class Part:
+    """One process of ours."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra.local.cli", *arguments],
+                env=env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        """Return what the process has printed so far."""
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """Kill it as hard as an operating system can."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end and wait until it has."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.process.args} did not stop within 15 s") from None
+
+
+class Edge(Part):
+    """An edge and its address."""
+
+    def __init__(self, port: int, env: dict[str, str], log: Path) -> None:
+        super().__init__(["edge", "--port", str(port)], env, log)
+        self.url = f"http://127.0.0.1:{port}"
+
+    def wait_ready(self, timeout_s: float = 20) -> None:
+        """Wait until the edge serves."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError(f"the edge did not get ready:\n{self.log}")
+            time.sleep(0.05)
+
+
+class Deployment:
+    """Edges, workers and beat on one store. Started on demand, stopped together."""
+
+    def __init__(self, store: Store, folder: Path, **settings: object) -> None:
+        self.store = store
+        self.edges: list[Edge] = []
+        self.workers: list[Part] = []
+        self.beats: list[Part] = []
+        self._folder = folder
+        given = {f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BBGRAM_")},
+            "BBGRAM_DATA_DIR": str(folder),
+            "BBGRAM_DATABASE_URL": store.database_url,
+            "BBGRAM_REDIS_URL": store.redis_url,
+            "BBGRAM_SUPABASE_URL": SUPABASE_URL,
+            "BBGRAM_SUPABASE_JWT_SECRET": SECRET,
+            "BBGRAM_PROVISION_PROFILES": "true",
+            "BBGRAM_ORIGINS": "*",
+            **given,
+        }
+
+    def start_edge(self, *, wait: bool = True, **settings: object) -> Edge:
+        """Start one more edge."""
+        edge = Edge(free_port(), self._env(settings), self._folder / f"edge-{len(self.edges)}.log")
+        self.edges.append(edge)
+        if wait:
+            edge.wait_ready()
+        return edge
+
+    def start_worker(self, **settings: object) -> Part:
+        """Start one more worker. What is sent before it is up waits for it on the queue."""
+        log = self._folder / f"worker-{len(self.workers)}.log"
+        self.workers.append(Part(["worker"], self._env(settings), log))
+        return self.workers[-1]
+
+    def start_beat(self) -> Part:
+        """Start beat."""
+        self.beats.append(Part(["beat"], self.env, self._folder / f"beat-{len(self.beats)}.log"))
+        return self.beats[-1]
+
+    def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":
+        """Start that many of each and wait until the edges serve."""
+        for _ in range(workers):
+            self.start_worker()
+        if beat:
+            self.start_beat()
+        for _ in range(edges):
+            self.start_edge(wait=False)
+        for edge in self.edges:
+            edge.wait_ready()
+        return self
+
+    def stop(self) -> None:
+        """Stop everything that still runs."""
+        parts = [*self.edges, *self.beats, *self.workers]
+        for part in parts:
+            if part.process.poll() is None:
+                part.process.send_signal(signal.SIGTERM)
+        for part in parts:
+            part.stop()
+
+    @property
+    def engine(self) -> Engine:
+        """Return an engine on the deployment's database."""
+        return make_engine(self.store.database_url)
+
+    def rows(self, sql: str, **params: object) -> list[Any]:
+        """Run a query and return its rows."""
+        engine = self.engine
+        try:
+            with engine.begin() as conn:
+                return list(conn.execute(text(sql), params))
+        finally:
+            engine.dispose()
+
+    def _env(self, settings: dict[str, object]) -> dict[str, str]:
+        return {**self.env, **{f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}}
