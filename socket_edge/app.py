@@ -9,6 +9,8 @@ import uuid_utils
 import uvicorn
 from redis import RedisError
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from socketio import ASGIApp
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -43,7 +45,10 @@ def create_app(settings: EdgeSettings) -> Starlette:
     """Return the application of one edge. Connects when it is started; raises SettingsError."""
     edge_id = uuid_utils.uuid7().hex
     redis = Redis.from_url(
-        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+        settings.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
     )
     transport = Transport(frame_bytes=settings.transport_bytes, send_queue=settings.send_queue)
     authenticator = create_authenticator(settings)

@@ -51,13 +51,13 @@ class CatchUps:
     async def _ask(self, session: Session, after: CatchUpCursor | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
-        def settle(answer: Answer) -> None:
+        async def settle(answer: Answer) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
         payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after))
         request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
-        self._lanes.submit(session.lane, request)
+        await self._lanes.submit(session.lane, request)
         return await answered
 
     async def _wait_for_acks(self, session: Session) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from infra.wire import events
-from infra.wire.commands import ANNOUNCE, REFRESH_TOKEN, Announce, RefreshToken
+from infra.wire.commands import ANNOUNCE, INTRODUCE, REFRESH_TOKEN, Announce, Introduce, RefreshToken
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 from socket_edge.auth import Authenticator, Identity
@@ -65,11 +65,12 @@ class Chat:
         identity = await self._authenticator.authenticate(_read_token(auth))
         self._users.add(Session(sid, eio_sid, identity, lane=self._lanes.choose()))
 
-    def connected(self, sid: str) -> None:
+    async def connected(self, sid: str) -> None:
         """Welcome the client and let it catch up."""
         session = self._users.get(sid)
         if session is not None:
             log.info("client_connected", user=session.user_id, sid=sid)
+            await self._introduce(session)
             session.catching_up = self._tasks.start(self._welcome(session))
 
     async def event(self, sid: str, ack_id: int | None, data: object) -> None:
@@ -82,7 +83,7 @@ class Chat:
             if event.name == REFRESH_TOKEN:
                 await self._refresh_token(session, ack_id, event.payload)
             else:
-                self._relay(session, ack_id, event)
+                await self._relay(session, ack_id, event)
         except BadEvent as error:
             await self._fail(session, ack_id, error.event, error.failure())
 
@@ -129,12 +130,17 @@ class Chat:
         await self._announce(session)
         await self._catch_up(session)
 
+    async def _introduce(self, session: Session) -> None:
+        """Let the workers know the user before any event of theirs, which takes the same lane."""
+        payload = msgspec.json.encode(Introduce(username=session.identity.username))
+        request = self._requests.open(INTRODUCE, session.user_id, session.sid, payload, _ignore)
+        await self._lanes.submit(session.lane, request)
+
     async def _announce(self, session: Session) -> None:
         await self._presence.register(session.user_id)
-        request = self._requests.open(
-            ANNOUNCE, session.user_id, session.sid, msgspec.json.encode(Announce()), lambda _: None
-        )
-        self._lanes.submit(session.lane, request)
+        payload = msgspec.json.encode(Announce())
+        request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore)
+        await self._lanes.submit(session.lane, request)
 
     async def _catch_up(self, session: Session) -> None:
         failure = await self._catch_ups.run(session)
@@ -143,12 +149,12 @@ class Chat:
         if failure is not None:
             await self._send(session, events.ERROR, events.error_event(failure))
 
-    def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
-        def settle(answer: Answer) -> None:
-            self._tasks.start(self._answer(session, ack_id, event.name, answer))
+    async def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
+        async def settle(answer: Answer) -> None:
+            await self._answer(session, ack_id, event.name, answer)
 
         request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
-        self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
+        await self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
 
     async def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
         if answer.failure is None:
@@ -185,6 +191,10 @@ class Chat:
         self, session: Session, event: str, payload: msgspec.Struct, ack_id: int | None = None
     ) -> None:
         await self._transport.send_event(session.eio_sid, event, msgspec.json.encode(payload), ack_id)
+
+
+async def _ignore(_: Answer) -> None:
+    """Take an answer that there is nobody to tell."""
 
 
 def _read_token(auth: str | None) -> str:

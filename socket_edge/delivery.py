@@ -37,7 +37,7 @@ class Delivery:
     async def take(self, entry: InboxEntry) -> None:
         """Settle the answers of an entry and emit its events."""
         for answer in entry.answers:
-            self._requests.answer(answer)
+            await self._requests.answer(answer)
         if entry.batch_id is not None:
             self._lanes.finish(entry)
         for emit in entry.emits:

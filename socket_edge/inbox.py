@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -23,9 +24,7 @@ _FIRST_ID = b"0-1"
 class Inbox:
     """A stream reader that resumes where it left, after a reconnect too."""
 
-    def __init__(
-        self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], Awaitable[None]]
-    ) -> None:
+    def __init__(self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], Awaitable[None]]) -> None:
         self._redis = redis
         self._key = names.inbox_key(edge_id)
         self._take = take
@@ -55,7 +54,7 @@ class Inbox:
         """Hand over entry after entry, until cancelled."""
         while True:
             try:
-                answer = await self._redis.xread({self._key: self._last_id}, _COUNT, _BLOCK_MS)
+                answer: Any = await self._redis.xread({self._key: self._last_id}, _COUNT, _BLOCK_MS)
             except (RedisError, OSError) as error:
                 self.reading = False
                 log.warning("inbox_unreadable", error=type(error).__name__)

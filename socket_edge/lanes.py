@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
@@ -113,7 +114,8 @@ class Lane:
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
             pause = asyncio.create_task(asyncio.sleep(min(left, self._limits.redispatch_s)))
-            await asyncio.wait({self._result, pause}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {self._result, pause}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             entry = self._result.result() if self._result.done() else None
             if entry is not None and entry.retry is None:
                 pause.cancel()
@@ -140,16 +142,16 @@ class Lanes:
         self._next = (self._next + 1) % len(self._lanes)
         return self._next
 
-    def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
+    async def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
         """Queue a request; a full lane answers `busy`, and takes no droppable ones long before."""
         chosen = self._lanes[lane]
         if (droppable and not chosen.has_room_to_spare) or not chosen.submit(request):
-            self._requests.fail(request, ErrorCode.BUSY)
+            await self._requests.fail(request, ErrorCode.BUSY)
 
-    def submit_receipt(self, request: Request) -> None:
+    async def submit_receipt(self, request: Request) -> None:
         """Queue a delivery receipt behind no send."""
         if not self._receipts.submit(request):
-            self._requests.fail(request, ErrorCode.BUSY)
+            await self._requests.fail(request, ErrorCode.BUSY)
 
     def finish(self, entry: InboxEntry) -> None:
         """Tell the lanes about the result of a batch."""
@@ -166,4 +168,4 @@ class Lanes:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_S)
-            self._requests.expire()
+            await self._requests.expire()

@@ -1,7 +1,7 @@
 """Tells Redis which users have sockets here, under a lease that ends soon after the edge does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from redis import RedisError
@@ -96,23 +96,24 @@ class Presence:
             await self._wake.wait()
             self._wake.clear()
             changed, self._changed = self._changed, {}
-            while not await self._write(changed):
-                await asyncio.sleep(_PAUSE_S)  # noqa: ASYNC110 - Redis is not an event of this loop
+            await self._write(changed)
             for registered in changed.values():
                 registered.set_result(None)
 
-    async def _write(self, user_ids: dict[str, asyncio.Future[None]]) -> bool:
-        pipe = self._redis.pipeline(transaction=True)
-        for user_id in user_ids:
-            if user_id in self._users:
-                pipe.sadd(names.user_edges_key(user_id), self._edge_id)
-                pipe.sadd(names.edge_users_key(self._edge_id), user_id)
-            else:
-                pipe.srem(names.user_edges_key(user_id), self._edge_id)
-                pipe.srem(names.edge_users_key(self._edge_id), user_id)
-        try:
-            await pipe.execute()
-        except (RedisError, OSError) as error:
-            log.warning("presence_not_written", error=type(error).__name__)
-            return False
-        return True
+    async def _write(self, user_ids: Iterable[str]) -> None:
+        """Write what holds at the moment of writing, until Redis has taken it."""
+        while True:
+            pipe = self._redis.pipeline(transaction=True)
+            for user_id in user_ids:
+                if user_id in self._users:
+                    pipe.sadd(names.user_edges_key(user_id), self._edge_id)
+                    pipe.sadd(names.edge_users_key(self._edge_id), user_id)
+                else:
+                    pipe.srem(names.user_edges_key(user_id), self._edge_id)
+                    pipe.srem(names.edge_users_key(self._edge_id), user_id)
+            try:
+                await pipe.execute()
+                return
+            except (RedisError, OSError) as error:
+                log.warning("presence_not_written", error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)

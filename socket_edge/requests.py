@@ -1,14 +1,18 @@
 """Requests that are on their way to a worker and back, each with a deadline."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import msgspec
 import uuid_utils
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
+
+Settle = Callable[[Answer], Awaitable[None]]
+"""Takes the answer of a request. Must not wait for anything but the sockets."""
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +24,7 @@ class Request:
     socket_id: str
     payload: bytes
     """JSON."""
-    settle: Callable[[Answer], None]
+    settle: Settle
     id: str
     deadline: float
     """Monotonic time in seconds."""
@@ -41,9 +45,7 @@ class OpenRequests:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(
-        self, name: str, user_id: str, socket_id: str, payload: bytes, settle: Callable[[Answer], None]
-    ) -> Request:
+    def open(self, name: str, user_id: str, socket_id: str, payload: bytes, settle: Settle) -> Request:
         """Make a request. `settle` is called once: with the answer, or with a failure by the deadline."""
         request = Request(
             name,
@@ -57,24 +59,22 @@ class OpenRequests:
         self._open[request.id] = request
         return request
 
-    def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: Answer) -> None:
         """Settle the request that `answer` belongs to; a second answer changes nothing."""
         request = self._open.pop(answer.id, None)
         if request is not None:
-            request.settle(answer)
+            await request.settle(answer)
 
-    def fail(self, request: Request, code: ErrorCode) -> None:
+    async def fail(self, request: Request, code: ErrorCode) -> None:
         """Settle a request without an answer from a worker."""
-        self.answer(Answer(request.id, failure=Failure.of(code, client_id=_client_id(request.payload))))
+        await self.answer(Answer(request.id, failure=Failure.of(code, client_id=_client_id(request.payload))))
 
-    def expire(self) -> None:
+    async def expire(self) -> None:
         """Fail what is past its deadline. Requests are kept in the order of their deadlines."""
         now = time.monotonic()
-        while self._open:
-            request = next(iter(self._open.values()))
-            if request.deadline > now:
-                return
-            self.fail(request, request.trouble())
+        expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
+        for request in expired:
+            await self.fail(request, request.trouble())
 
 
 class _WithClientId(msgspec.Struct, rename="camel"):

@@ -61,7 +61,7 @@ class Handler(Protocol):
     async def connect(self, sid: str, eio_sid: str, auth: str | None, scope: dict[str, Any]) -> None:
         """Admit a socket. Raises EdgeError to refuse it."""
 
-    def connected(self, sid: str) -> None:
+    async def connected(self, sid: str) -> None:
         """Hear that the client has been told that it is connected."""
 
     async def event(self, sid: str, ack_id: int | None, data: object) -> None:
@@ -137,7 +137,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is not None and self.manager.is_connected(sid, namespace or "/"):
-            self._handler.connected(sid)
+            await self._handler.connected(sid)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
         sid = self._sid(eio_sid, namespace)

@@ -6,6 +6,8 @@ import socket
 import structlog
 from celery import Celery
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.logs import configure_logs
@@ -58,7 +60,10 @@ def create_app(settings: WorkerSettings) -> Celery:
 
 def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     redis = Redis.from_url(
-        settings.redis_url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+        settings.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
     )
     presence = Presence(redis)
     publisher = Publisher(redis, presence, settings.inbox_entries)
@@ -74,11 +79,11 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     relay = Relay(engine, publisher, rules)
     sweep = Sweep(engine, redis, publisher, rules)
 
-    @app.task(name=names.RELAY_TASK)
+    @app.task(name=names.RELAY_TASK)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         relay.handle(batch)
 
-    @app.task(name=names.SWEEP_TASK)
+    @app.task(name=names.SWEEP_TASK)  # type: ignore[untyped-decorator]
     def run_sweep() -> None:
         try:
             sweep.run()

@@ -19,6 +19,7 @@ from workers.handlers.announce import announce
 from workers.handlers.catch_up import catch_up
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.get_messages import get_messages
+from workers.handlers.introduce import introduce
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[Connection, Sequence[Request[Any]], Rules], Outcome]
 
 HANDLERS: Final[dict[str, Handler]] = {
+    commands.INTRODUCE: introduce,
     commands.CATCH_UP: catch_up,
     "mark_as_read": mark_as_read,
     "send_message": send_messages,

@@ -4,6 +4,7 @@ Looks only at members whose time has come (a partial index), never through the m
 emit a message once per socket, so a swept message is seen only by a socket that has missed it.
 """
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -106,9 +107,10 @@ class Sweep:
         seconds, micros = self._redis.time()
         now_ms = seconds * 1000 + micros // 1000
         gone: set[UUID] = set()
-        for edge in self._redis.zrangebyscore(names.LEASES_KEY, "-inf", now_ms):
-            edge_id = edge.decode()
-            users = [user.decode() for user in self._redis.smembers(names.edge_users_key(edge_id))]
+        dead: Any = self._redis.zrangebyscore(names.LEASES_KEY, "-inf", now_ms)
+        for edge_id in (edge.decode() for edge in dead):
+            held: Any = self._redis.smembers(names.edge_users_key(edge_id))
+            users = [user.decode() for user in held]
             pipe = self._redis.pipeline(transaction=True)
             for user_id in users:
                 pipe.srem(names.user_edges_key(user_id), edge_id)

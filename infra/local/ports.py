@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import secrets
 import socket
 from pathlib import Path
 from typing import Final
 
 HOST: Final = "127.0.0.1"
+
+_FIRST: Final = 20_000
+_COUNT: Final = 10_000
 
 
 def is_free(port: int) -> bool:
@@ -25,11 +29,10 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free now, and that no outgoing connection takes by chance."""
+    while not is_free(port := _FIRST + secrets.randbelow(_COUNT)):
+        pass
+    return port
 
 
 class Ports:
@@ -38,17 +41,15 @@ class Ports:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(file.read_text())
-            self._known = {name: port for name, port in known.items() if isinstance(port, int)}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._known = {str(name): int(port) for name, port in dict(json.loads(file.read_text())).items()}
 
-    def choose(self, name: str, preferred: int | None = None, avoid: int | None = None) -> int:
+    def choose(self, name: str, preferred: int = 0, avoid: int = 0) -> int:
         """Return the port of last time if it is free, else the preferred one, else any free one."""
-        for port in (self._known.get(name), preferred):
-            if port and port <= 65535 and port != avoid and is_free(port):
+        taken = {avoid, *(port for other, port in self._known.items() if other != name)}
+        for port in (self._known.get(name, 0), preferred, free_port(), free_port(), free_port()):
+            if 0 < port <= 65535 and port not in taken and is_free(port):
                 break
-        else:
-            port = free_port()
         self._known[name] = port
         self._file.write_text(json.dumps(self._known))
         return port

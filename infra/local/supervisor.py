@@ -6,12 +6,13 @@ import subprocess
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from infra.local.errors import StackError
-from infra.local.process import end_group, forward_lines, how_it_ended
+from infra.local.process import end_group, how_it_ended, wait_forwarding
 from infra.local.terminal import Terminal
 
 START_S: Final = 30.0
@@ -64,8 +65,9 @@ class Supervisor:
         kept = self._keep(part)
         deadline = time.monotonic() + START_S
         while not kept.task.done():
-            if kept.process and await asyncio.to_thread(part.is_ready):
-                kept.ready = True
+            if kept.process is not None:
+                kept.ready = await asyncio.to_thread(part.is_ready)
+            if kept.ready:
                 return
             if time.monotonic() > deadline:
                 raise StackError(f"{part.name} was not ready after {START_S:.0f} s")
@@ -78,7 +80,10 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Return never; raises what went wrong if a part can no longer be kept running."""
-        await asyncio.gather(*(kept.task for kept in self._kept if not kept.once))
+        tasks = [kept.task for kept in self._kept if not kept.once]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     async def stop(self) -> None:
         """Stop all parts rank by rank; whoever does not end in time is killed."""
@@ -105,10 +110,10 @@ class Supervisor:
             started = time.monotonic()
             try:
                 code = await self._run_once(kept)
-            except StackError as error:
+            except (StackError, OSError) as error:
                 if not kept.ready:
                     raise
-                code, reason = -1, str(error)
+                code, reason = -1, f"{kept.part.name} cannot be started: {error}"
             else:
                 reason = self._reason(kept.part, code)
             if self._stopping.is_set() or (kept.once and code == 0):
@@ -126,7 +131,7 @@ class Supervisor:
         await asyncio.to_thread(part.prepare)
         if self._stopping.is_set():
             return 0
-        with part.log.open("wb") if part.log else _nothing() as log:
+        with part.log.open("wb") if part.log else nullcontext() as log:
             kept.process = await asyncio.create_subprocess_exec(
                 *part.argv(),
                 stdin=subprocess.DEVNULL,
@@ -136,16 +141,13 @@ class Supervisor:
                 process_group=0,
             )
         try:
-            await forward_lines(kept.process, lambda text: self._terminal.line(part.name, text))
-            return await kept.process.wait()
+            return await wait_forwarding(kept.process, lambda text: self._terminal.line(part.name, text))
         finally:
             end_group(kept.process)
 
     async def _pause(self, delay_s: float) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
-        except TimeoutError:
-            return
 
     async def _stop(self, kept: _Kept) -> None:
         if kept.process and kept.process.returncode is None:
@@ -153,7 +155,9 @@ class Supervisor:
         done, _ = await asyncio.wait({kept.task}, timeout=kept.part.stop_s)
         if not done:
             end_group(kept.process)
-            await asyncio.wait({kept.task}, timeout=1.0)
+            done, _ = await asyncio.wait({kept.task}, timeout=1.0)
+        for task in done:
+            task.exception()  # already told to whoever started the part
 
     @staticmethod
     def _reason(part: Part, code: int) -> str:

@@ -96,6 +96,12 @@ class CatchUp(_Command, frozen=True):
     after: CatchUpCursor | None = None
 
 
+class Introduce(_Command, frozen=True):
+    """Edge's own: the first word of every connection, so that the user is known before they act."""
+
+    username: str | None = None
+
+
 class Announce(_Command, frozen=True):
     """Edge's own: sockets of the user came or went on this edge; tell the peers what holds now."""
 
@@ -124,11 +130,13 @@ RELAYED: Final[dict[str, type[_Command]]] = {
 REFRESH_TOKEN: Final = "refresh_token"
 """The one client event that the edge answers itself: a token never leaves it."""
 
+INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
 ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
 
 INTERNAL: Final[dict[str, type[_Command]]] = {
+    INTRODUCE: Introduce,
     CATCH_UP: CatchUp,
     ANNOUNCE: Announce,
     CONFIRM_DELIVERY: ConfirmDelivery,

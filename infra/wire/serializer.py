@@ -20,6 +20,10 @@ def _decode(body: bytes | str) -> tuple[tuple[Batch], dict[str, Any], dict[str, 
     return _decoder.decode(body)
 
 
+def _encode(message: object) -> bytes:
+    return msgspec.json.encode(message)
+
+
 def register_serializer() -> None:
     """Teach kombu the batch format. Idempotent; called by whoever makes a Celery app."""
-    register(SERIALIZER, msgspec.json.encode, _decode, CONTENT_TYPE, "utf-8")
+    register(SERIALIZER, _encode, _decode, CONTENT_TYPE, "utf-8")  # type: ignore[no-untyped-call]

@@ -12,26 +12,29 @@ Payload = dict[str, Any]
 
 
 class Client:
-    """One socket of one user. Acks every event that asks for it unless `acks` is False."""
+    """One socket of one user. Acks every event that asks for it; without `acks` not before `start_acking`."""
 
     def __init__(self, username: str, *, acks: bool = True, reconnection: bool = False) -> None:
         self.username = username
         self.user_id = user_id_of(username)
         self.received: list[tuple[str, Any]] = []
         self.sio = socketio.AsyncClient(reconnection=reconnection, reconnection_delay=0.1)
-        self._acks = acks
+        self._may_ack = asyncio.Event()
+        if acks:
+            self._may_ack.set()
         self._changed = asyncio.Condition()
         self.sio.on("*", self._record)
-        self.sio.on("connect_error", lambda data: self._record("connect_error", data))
-        self.sio.on("disconnect", lambda reason: self._record("disconnect", reason))
+        self.sio.on("connect_error", self._record_refusal)
+        self.sio.on("disconnect", self._record_disconnect)
 
     async def connect(
         self, edge: Edge, *, token: str | None = None, transports: list[str] | None = None
     ) -> "Client":
-        """Connect and wait for the greeting."""
+        """Connect and wait until workers know the user, so that others can write to them."""
         auth = {"token": make_token(self.username) if token is None else token}
         await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
+        await self.call("list_chats", {})
         return self
 
     async def call(self, event: str, payload: Any = None, timeout_s: float = 15) -> Any:
@@ -48,7 +51,12 @@ class Client:
         return [payload for name, payload in self.received if name == event]
 
     async def expect(
-        self, event: str, where: Callable[[Any], bool] = lambda _: True, *, count: int = 1, timeout_s: float = 10
+        self,
+        event: str,
+        where: Callable[[Any], bool] = lambda _: True,
+        *,
+        count: int = 1,
+        timeout_s: float = 10,
     ) -> Any:
         """Wait until `count` such events have come; return the last of them."""
         async with self._changed:
@@ -62,6 +70,10 @@ class Client:
                 ) from None
             return self._found(event, where)[count - 1]
 
+    def start_acking(self) -> None:
+        """Ack what has come so far, and everything from now on."""
+        self._may_ack.set()
+
     async def close(self) -> None:
         """Disconnect."""
         await self.sio.disconnect()
@@ -69,10 +81,18 @@ class Client:
     def _found(self, event: str, where: Callable[[Any], bool]) -> list[Any]:
         return [payload for payload in self.of(event) if where(payload)]
 
+    async def _record_refusal(self, data: Any) -> None:
+        await self._note("connect_error", data)
+
+    async def _record_disconnect(self, reason: str) -> None:
+        await self._note("disconnect", reason)
+
     async def _record(self, event: str, payload: Any = None) -> Any:
+        await self._note(event, payload)
+        await self._may_ack.wait()
+        return {"received": True, "messageId": payload.get("id") if isinstance(payload, dict) else None}
+
+    async def _note(self, event: str, payload: Any) -> None:
         async with self._changed:
             self.received.append((event, payload))
             self._changed.notify_all()
-        if not self._acks:
-            await asyncio.Event().wait()
-        return {"received": True, "messageId": payload.get("id") if isinstance(payload, dict) else None}

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from infra.store.engine import make_engine
 from tests.harness.engines import Store, free_port
 
-SECRET = "a shared secret of the tests, long enough"  # noqa: S105
+SECRET = "a shared secret of the tests, long enough"
 SUPABASE_URL = "http://127.0.0.1:1"
 
 
@@ -69,7 +69,7 @@ class Part:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.process.args} did not stop within 15 s") from None
+            raise AssertionError(f"{self.process.args!r} did not stop within 15 s") from None
 
 
 class Edge(Part):
@@ -161,11 +161,12 @@ class Deployment:
         return make_engine(self.store.database_url)
 
     def rows(self, sql: str, **params: object) -> list[Any]:
-        """Run a query and return its rows."""
+        """Run a statement and return its rows, if it has any."""
         engine = self.engine
         try:
             with engine.begin() as conn:
-                return list(conn.execute(text(sql), params))
+                result = conn.execute(text(sql), params)
+                return list(result) if result.returns_rows else []
         finally:
             engine.dispose()
 

@@ -7,11 +7,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
-from infra.store.profiles import insert_profiles
 from infra.wire.commands import CatchUp, CatchUpCursor
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage, PendingMessage, Position
-from workers.chats import read_people
+from workers.handlers.introduce import provide_profiles
 from workers.messages import COLUMNS, JOINS, to_message
 from workers.requests import Outcome, Request
 from workers.rules import Rules
@@ -89,15 +88,7 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
 def _with_profile(
     conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rules, outcome: Outcome
 ) -> list[Request[CatchUp]]:
-    known = set(read_people(conn, (request.user_id for request in requests)).by_id)
-    named = {
-        request.user_id: request.command.username
-        for request in requests
-        if request.user_id not in known and request.command.username
-    }
-    if rules.provision_profiles and named:
-        insert_profiles(conn, named)
-        known |= set(read_people(conn, named).by_id)
+    known = provide_profiles(conn, requests, rules)
     for request in requests:
         if request.user_id not in known:
             outcome.fail(request, ErrorCode.PROFILE_MISSING)

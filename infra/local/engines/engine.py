@@ -18,13 +18,13 @@ _POLL_S: Final = 0.03
 
 
 class Engine(ABC):
-    """An engine that keeps everything it owns in `data_dir` and listens on 127.0.0.1:`port` only."""
+    """An engine that keeps what it owns in a folder of `data_dir` and listens on 127.0.0.1:`port` only."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
 
     def __init__(self, data_dir: Path, port: int) -> None:
-        self.data_dir = data_dir.resolve()
+        self.folder = data_dir.resolve() / self.name
         self.port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -70,7 +70,7 @@ class Engine(ABC):
                 raise StackError(self.why_it_ended())
             if time.monotonic() > deadline:
                 raise StackError(
-                    f"{self.name} did not answer within {timeout_s:.0f} s; see {self.data_dir / LOG}"
+                    f"{self.name} did not answer within {timeout_s:.0f} s; see {self.folder / LOG}"
                 )
             time.sleep(_POLL_S)
 
@@ -92,11 +92,11 @@ class Engine(ABC):
 
     def open_log(self) -> BinaryIO:
         """Return the log file, emptied, open for writing."""
-        return (self.data_dir / LOG).open("wb")
+        return (self.folder / LOG).open("wb")
 
     def why_it_ended(self) -> str:
         """Say in a line why the engine ended: its own last word, and where there is more."""
-        log = self.data_dir / LOG
+        log = self.folder / LOG
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return f"{self.name} ended: {self._last_word(lines) or 'it said nothing'} (see {log})"
 
@@ -107,19 +107,20 @@ class Engine(ABC):
 
     def _make_folder(self) -> None:
         try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = self.data_dir / ".writable"
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = self.folder / ".writable"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise StackError(
-                f"{self.data_dir} cannot be written ({error.strerror}); "
+                f"{self.folder} cannot be written ({error.strerror}); "
                 "make it writable or set BBGRAM_DATA_DIR to another folder"
             ) from error
 
     def _password(self) -> str:
-        file = self.data_dir / "password"
+        file = self.folder / "password"
         if not file.exists():
+            self._make_folder()
             fresh = file.with_suffix(".new")
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_urlsafe(24))

@@ -79,22 +79,22 @@ class Postgres(Engine):
 
     @property
     def _cluster(self) -> Path:
-        return self.data_dir / "cluster"
+        return self.folder / "cluster"
 
     def _hand_over(self, owner: Owner) -> None:
         self._password()
-        for path in (self.data_dir, self.data_dir / "password"):
+        for path in (self.folder, self.folder / "password"):
             os.chown(path, *owner)
-        let_traverse(self.data_dir.parent)
+        let_traverse(self.folder.parent)
         let_run(self._bin.parent)
 
     def _create_cluster(self) -> None:
-        unfinished = self.data_dir / "cluster.new"
+        unfinished = self.folder / "cluster.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._password()
         self._run(
             *("initdb", "-D", str(unfinished), "--username", DATABASE, "--auth=scram-sha-256"),
-            *("--pwfile", str(self.data_dir / "password"), "--encoding=UTF8", "--locale=C"),
+            *("--pwfile", str(self.folder / "password"), "--encoding=UTF8", "--locale=C"),
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         )
         self._run(
@@ -111,14 +111,14 @@ class Postgres(Engine):
                 input=say,
                 capture_output=True,
                 text=True,
-                cwd=self.data_dir,
+                cwd=self.folder,
                 user=uid,
                 group=gid,
                 extra_groups=None if uid is None else [],
             )
         except subprocess.CalledProcessError as error:
             reason = self._last_word(error.stderr.splitlines()) or f"exit code {error.returncode}"
-            raise StackError(f"{program} failed in {self.data_dir}: {reason}") from error
+            raise StackError(f"{program} failed in {self.folder}: {reason}") from error
 
     def _check_version(self) -> None:
         try:
@@ -126,7 +126,7 @@ class Postgres(Engine):
         except OSError as error:
             raise StackError(
                 f"{self._cluster} is damaged (no PG_VERSION); "
-                f"restore it, or remove {self.data_dir} to start empty"
+                f"restore it, or remove {self.folder} to start empty"
             ) from error
         if found != MAJOR:
             raise StackError(

@@ -22,7 +22,7 @@ class Valkey(Engine):
     def prepare(self) -> None:
         """Write the configuration, which holds the password and is readable by its owner only."""
         self._make_folder()
-        stop_leftovers("valkey-server", self.data_dir, self.stop_signal)
+        stop_leftovers("valkey-server", self.folder, self.stop_signal)
         self._config.touch(mode=0o600)
         self._config.write_text(
             "\n".join(
@@ -30,7 +30,7 @@ class Valkey(Engine):
                     "bind 127.0.0.1",
                     f"port {self.port}",
                     f"requirepass {self._password()}",
-                    f'dir "{self.data_dir}"',
+                    f'dir "{self.folder}"',
                     "appendonly yes",
                     "appendfsync everysec",
                     'save ""',
@@ -63,7 +63,7 @@ class Valkey(Engine):
 
     @property
     def _config(self) -> Path:
-        return self.data_dir / "valkey.conf"
+        return self.folder / "valkey.conf"
 
     @staticmethod
     def _last_word(lines: list[str]) -> str | None:

@@ -37,7 +37,7 @@ class KeyServer:
                 server.hits += 1
                 time.sleep(server.delay_s)
                 self.send_response(server.status)
-                self.send_header("Location", "http://127.0.0.1:1/")
+                self.send_header("Location", "/elsewhere")
                 self.end_headers()
                 self.wfile.write(server.body)
 

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +8,7 @@ from infra.wire.errors import ErrorCode
 from socket_edge.auth import AuthError, jwks
 from socket_edge.auth.verifier import JwksVerifier
 from tests.unit.auth.conftest import COOLDOWN_S
-from tests.unit.auth.project import USER_ID, Clock, KeyServer, Project
+from tests.unit.auth.project import USER_ID, Clock, KeyServer, Project, public_jwk
 from tests.unit.auth.refusals import refusal, refusal_code
 
 GARBAGE = [
@@ -216,9 +217,37 @@ async def test_an_endpoint_that_never_answers_is_given_up(
 
 async def test_one_strange_key_does_not_spoil_the_others(verifier: JwksVerifier, project: Project) -> None:
     p384 = {"kty": "EC", "crv": "P-384", "kid": "big", "x": "AAAA", "y": "AAAA", "alg": "ES384"}
-    encryption = {"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"}
-    project.publish(extra=[p384, encryption, {"kty": "new"}, None, 7, {"kid": ["first"]}])
+    unnamed = {**public_jwk("first", project.keys["first"]), "kid": ["first"]}
+    project.publish(extra=[p384, unnamed, {"kty": "new"}, None, 7])
     assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_a_key_for_encryption_signs_no_tokens(verifier: JwksVerifier, project: Project) -> None:
+    project.add_key("enc")
+    encryption = {**public_jwk("enc", project.keys["enc"]), "use": "enc"}
+    project.publish(without="enc", extra=[encryption])
+    assert await refusal_code(verifier, project.token("enc")) is ErrorCode.UNAUTHORIZED
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    verifier: JwksVerifier, project: Project
+) -> None:
+    good = public_jwk("first", project.keys["first"])
+    project.server.body = json.dumps({"keys": [good], "padding": "x" * 400_000}).encode()
+    assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
+
+
+async def test_a_fetch_that_outlasts_the_cool_down_stays_the_only_one(
+    verifier: JwksVerifier, project: Project, clock: Clock
+) -> None:
+    project.server.delay_s = 0.2
+    early = asyncio.create_task(verifier.authenticate(project.token()))
+    await asyncio.sleep(0.05)
+    clock.now += COOLDOWN_S
+    late = asyncio.create_task(verifier.authenticate(project.token()))
+    assert (await early) == (await late)
+    assert project.server.hits == 1
 
 
 async def test_closing_stops_a_running_fetch(project: Project, server: KeyServer) -> None:
@@ -229,3 +258,10 @@ async def test_closing_stops_a_running_fetch(project: Project, server: KeyServer
     await keys.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_key_may_leave_out_its_use_and_algorithm(verifier: JwksVerifier, project: Project) -> None:
+    key = public_jwk("first", project.keys["first"])
+    bare = {name: value for name, value in key.items() if name not in {"use", "alg"}}
+    project.publish(without="first", extra=[bare])
+    assert (await verifier.authenticate(project.token())).user_id == USER_ID

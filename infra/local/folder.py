@@ -1,0 +1,30 @@
+"""The data folder of a local stack: who may use it, and that only one stack does."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.local.errors import StackError
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it for this process. Raises StackError when another stack has it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise StackError(
+            f"the data folder {folder} cannot be written ({error.strerror}); "
+            "make it writable, or set BBGRAM_DATA_DIR to another folder"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(
+                f"a local stack already runs in {folder}; stop it, "
+                "or set BBGRAM_DATA_DIR (and PORT) to start another one"
+            ) from error
+        yield

@@ -1,0 +1,40 @@
+"""What the end-to-end tests share: two edges with quick rhythms, and users who have arrived."""
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from tests.conftest import ClientFactory
+from tests.harness.client import Client
+from tests.harness.deployment import Deployment, Edge
+from tests.harness.engines import Engines
+
+Arrive = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture(scope="session")
+def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Two edges, two workers and beat. Quick to ping, and to go on when a page is not acked."""
+    deployment = Deployment(
+        engines.new_store(),
+        tmp_path_factory.mktemp("two_edges"),
+        ping_s=1,
+        page_ack_s=0.5,
+        token_grace_s=2,
+    )
+    yield deployment.start(edges=2, workers=2)
+    deployment.stop()
+
+
+@pytest.fixture
+def arrive(client: ClientFactory) -> Arrive:
+    """Return a function that connects a user and waits until the workers know the user, too."""
+
+    async def arrive(
+        username: str, edge: Edge, *, transports: list[str] | None = None, **options: bool
+    ) -> Client:
+        one = await client(username, **options).connect(edge, transports=transports)
+        assert (await one.call("list_chats", {}))["success"]
+        return one
+
+    return arrive

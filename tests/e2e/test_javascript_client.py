@@ -1,0 +1,54 @@
+"""The official JavaScript client, unmodified, runs every snippet of the seed document (js/scenarios.mjs)."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.deployment import Deployment, make_token, user_id_of
+
+JS = Path(__file__).parent / "js"
+SCENARIOS = re.findall(r"^export async function (\w+)", (JS / "scenarios.mjs").read_text(), re.MULTILINE)
+TRANSPORTS = {"websocket": ["websocket"], "default": None, "polling": ["polling"]}
+
+
+def person(username: str) -> str:
+    return json.dumps(
+        {"username": username, "userId": user_id_of(username), "token": make_token(username)}
+    )
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_the_official_client(
+    two_edges: Deployment, name: Callable[[str], str], scenario: str, transports: str
+) -> None:
+    assert (JS / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        "reference.mjs",
+        scenario,
+        cwd=JS,
+        env={
+            **os.environ,
+            "BBGRAM_URL": two_edges.edges[0].url,
+            "BBGRAM_TRANSPORTS": json.dumps(TRANSPORTS[transports]),
+            "BBGRAM_ALICE": person(name("alice")),
+            "BBGRAM_BOB": person(name("bob")),
+            "BBGRAM_EXPIRED_TOKEN": make_token(name("alice"), ttl_s=-60),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, output.decode()

@@ -1,0 +1,158 @@
+"""The relay in the test's own process, on real engines, asked by an edge that lives in Redis only."""
+
+import itertools
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import uuid_utils
+from redis import Redis
+from sqlalchemy import text
+
+from infra.store.engine import make_engine
+from infra.store.profiles import insert_profiles
+from infra.wire import names
+from infra.wire.batch import Batch, Event
+from infra.wire.errors import Failure
+from infra.wire.inbox import Answer, Emit, InboxEntry
+from tests.harness.engines import Store
+from workers.presence import Presence
+from workers.publish import Publisher
+from workers.relay import Relay
+from workers.rules import Rules
+from workers.sweep import Sweep
+
+LEASE_MS = 600_000
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one edge got since it was asked last."""
+
+    entries: list[InboxEntry]
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """All answers, by the id of the event."""
+        return {answer.id: answer for entry in self.entries for answer in entry.answers}
+
+    @property
+    def emits(self) -> list[Emit]:
+        """All emits, in order."""
+        return [emit for entry in self.entries for emit in entry.emits]
+
+    def ack(self, event: Event) -> Any:
+        """Return the decoded ack of an event that must have succeeded."""
+        answer = self.answers[event.id]
+        assert answer.failure is None, answer.failure
+        return msgspec.json.decode(answer.data)
+
+    def failure(self, event: Event) -> Failure:
+        """Return why an event failed."""
+        failure = self.answers[event.id].failure
+        assert failure is not None, f"{event.name} succeeded"
+        return failure
+
+    def emitted(self, event: str, user_id: uuid.UUID) -> list[Any]:
+        """Return the decoded payloads of one event to one user."""
+        return [
+            msgspec.json.decode(emit.data)
+            for emit in self.emits
+            if emit.event == event and emit.user_id == str(user_id)
+        ]
+
+
+class RelayBench:
+    """A relay and a sweep, people, and batches made by hand."""
+
+    def __init__(self, store: Store, *, redis: Redis | None = None, **rules: Any) -> None:
+        self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
+        self.engine = make_engine(store.database_url, pool_size=4)
+        self.redis = Redis.from_url(store.redis_url)
+        own = redis or self.redis
+        presence = Presence(own)
+        self.publisher = Publisher(own, presence, inbox_entries=100_000)
+        limits = {"text_chars": 4_000, "page": 50, "page_max": 100, "sweep_after_s": 10.0}
+        self.rules = Rules(presence=presence, provision_profiles=True, **{**limits, **rules})
+        self.relay = Relay(self.engine, self.publisher, self.rules)
+        self.sweep = Sweep(self.engine, own, self.publisher, self.rules)
+        self._numbers = itertools.count(1)
+        self._read_up_to: dict[str, str] = {}
+        self.open_edge(self.edge_id)
+
+    def close(self) -> None:
+        """Leave nothing in Redis and no connection open."""
+        for edge_id in self._read_up_to:
+            self.redis.zrem(names.LEASES_KEY, edge_id)
+            self.redis.delete(names.inbox_key(edge_id), names.edge_users_key(edge_id))
+        self.redis.close()
+        self.engine.dispose()
+
+    def person(self, base: str) -> tuple[uuid.UUID, str]:
+        """Make a profile nobody else has; return its id and name."""
+        ((user_id, username),) = self.people(base)
+        return user_id, username
+
+    def people(self, *bases: str) -> list[tuple[uuid.UUID, str]]:
+        """Make profiles with one statement; return their ids and names."""
+        made = [(uuid.uuid4(), f"{base}_{self.edge_id}_{next(self._numbers)}") for base in bases]
+        with self.engine.begin() as conn:
+            insert_profiles(conn, dict(made))
+        return made
+
+    def open_edge(self, edge_id: str, *, lease_ms: int = LEASE_MS) -> None:
+        """Give an edge a lease and an inbox, or, with a negative lease, a lease that has ended."""
+        self.redis.xadd(names.inbox_key(edge_id), {"made": "by hand"}, id="0-1")
+        self.redis.xdel(names.inbox_key(edge_id), "0-1")
+        seconds, micros = self.redis.time()
+        self.redis.zadd(names.LEASES_KEY, {edge_id: seconds * 1000 + micros // 1000 + lease_ms})
+        self._read_up_to[edge_id] = "-"
+
+    def connect(self, user_id: uuid.UUID, edge_id: str | None = None) -> None:
+        """Register a socket of the user."""
+        edge_id = edge_id or self.edge_id
+        self.redis.sadd(names.user_edges_key(str(user_id)), edge_id)
+        self.redis.sadd(names.edge_users_key(edge_id), str(user_id))
+
+    def event(self, user_id: uuid.UUID, name: str, payload: Mapping[str, Any] | bytes) -> Event:
+        """Return one client event."""
+        encoded = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
+        return Event(uuid_utils.uuid7().hex, name, str(user_id), "socket-1", msgspec.Raw(encoded))
+
+    def send(self, sender: uuid.UUID, to: str, words: str, **more: Any) -> Event:
+        """Return one `send_message`."""
+        return self.event(sender, "send_message", {"username": to, "text": words, **more})
+
+    def batch(self, events: Iterable[Event]) -> Batch:
+        """Return the events as a batch of this bench's edge."""
+        return Batch(uuid_utils.uuid7().hex, self.edge_id, list(events))
+
+    def ask(self, *events: Event) -> Reply:
+        """Have the events handled as one batch; return what the edge got."""
+        self.relay.handle(self.batch(events))
+        return self.read()
+
+    def read(self, edge_id: str | None = None) -> Reply:
+        """Return what an edge got since the last look."""
+        edge_id = edge_id or self.edge_id
+        found: Any = self.redis.xrange(names.inbox_key(edge_id), self._read_up_to[edge_id], "+")
+        if found:
+            self._read_up_to[edge_id] = f"({found[-1][0].decode()}"
+        return Reply(
+            [msgspec.json.decode(fields[names.INBOX_FIELD], type=InboxEntry) for _, fields in found]
+        )
+
+    def rows(self, sql: str, **params: object) -> list[Any]:
+        """Run a statement and return its rows, if it has any."""
+        with self.engine.begin() as conn:
+            result = conn.execute(text(sql), params)
+            return list(result) if result.returns_rows else []
+
+    def seqs(self, chat_id: str) -> list[int]:
+        """Return the stored seqs of a chat, ascending."""
+        return [
+            row.seq
+            for row in self.rows("SELECT seq FROM messages WHERE chat_id = :c ORDER BY seq", c=chat_id)
+        ]

@@ -1,0 +1,109 @@
+"""The local stack as a person starts it: `bbgram dev` in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from infra.local.parts import http_ok
+from infra.local.stack_env import read_stack_env
+
+
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.02)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Tell whether the process has ended, buried by its parent or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def bbgram(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with no BBGRAM setting but those given."""
+    return subprocess.run(
+        [sys.executable, "-m", "infra.local.cli", *words],
+        env=clean_env(env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def clean_env(env: dict[str, str]) -> dict[str, str]:
+    """Return this environment without its settings, and with those given."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(("BBGRAM_", "PORT"))}
+    return {**rest, **env}
+
+
+class LocalStack:
+    """One run of `bbgram dev`."""
+
+    def __init__(self, folder: Path, port: int, **env: str) -> None:
+        self.folder = folder
+        self.port = port
+        self.env = {"BBGRAM_DATA_DIR": str(folder), "PORT": str(port), **env}
+        self._log = folder.with_name(f"{folder.name}.log")
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra.local.cli", "dev"],
+                env=clean_env(self.env),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """Everything it has shown so far."""
+        return self._log.read_text()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What it tells other processes."""
+        return read_stack_env(self.folder)
+
+    def is_ready(self) -> bool:
+        """Tell whether its edge answers."""
+        return http_ok(self.port, "/readyz")()
+
+    def wait_started(self) -> "LocalStack":
+        """Wait until it says that it runs."""
+        try:
+            eventually(lambda: "is running" in self.log or self.process.poll() is not None, "it starts", 40)
+            assert "is running" in self.log
+        except AssertionError:
+            self.stop()
+            raise AssertionError(f"the stack did not start:\n{self.log}") from None
+        return self
+
+    def family(self) -> list[psutil.Process]:
+        """Return every process that it has started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, *words: str) -> psutil.Process:
+        """Return the one process whose command line holds all these words."""
+        found = [one for one in self.family() if all(word in " ".join(one.cmdline()) for word in words)]
+        assert len(found) == 1, f"{words}: {found}"
+        return found[0]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it, wait until it has ended, and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"the stack did not stop within 15 s:\n{self.log}") from None

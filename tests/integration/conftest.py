@@ -1,0 +1,37 @@
+"""Fixtures of the tests that drive the workers' code in process."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.harness.engines import Engines, Store
+from tests.harness.relay import RelayBench
+
+BenchFactory = Callable[..., RelayBench]
+
+
+@pytest.fixture(scope="session")
+def bench_store(engines: Engines) -> Store:
+    """A store that all in-process tests share; each has people and an edge of its own."""
+    return engines.new_store()
+
+
+@pytest.fixture
+def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
+    """Return a factory for relays in this process."""
+    benches: list[RelayBench] = []
+
+    def make(**options: Any) -> RelayBench:
+        benches.append(RelayBench(bench_store, **options))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench: BenchFactory) -> RelayBench:
+    """A relay in this process."""
+    return make_bench()

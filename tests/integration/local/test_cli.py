@@ -1,0 +1,133 @@
+"""What goes wrong is told in one line, without a traceback, and with an exit code."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.local.folder import owned
+from infra.local.ports import Ports, free_port
+from tests.harness.stack import bbgram
+
+
+def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [("edge", "REDIS_URL"), ("worker", "REDIS_URL"), ("beat", "REDIS_URL"), ("migrate", "REDIS_URL")],
+)
+def test_a_missing_setting_is_named(tmp_path: Path, command: str, setting: str) -> None:
+    result = bbgram(command, env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 2
+    assert the_one_line(result).startswith(f"Error: BBGRAM_{setting} is not set. ")
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    env = {"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_REDIS_URL": "redis://x", "BBGRAM_SUPABASE_URL": "x"}
+    result = bbgram("edge", env=env)
+    assert result.returncode == 2
+    assert the_one_line(result) == "Error: BBGRAM_SUPABASE_URL is wrong: must start with http:// or https://."
+
+
+def test_a_token_needs_a_stack(tmp_path: Path) -> None:
+    result = bbgram("token", "alice", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert the_one_line(result).endswith(
+        f"no local stack was ever started in {tmp_path}: start it with `make run` first"
+    )
+
+
+def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(folder), "PORT": str(port)})
+    assert result.returncode == 1
+    assert the_one_line(result).startswith(f"Error: port {port} is in use; ")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none_is_told(tmp_path: Path, port: str) -> None:
+    result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": port})
+    assert result.returncode == 1
+    assert the_one_line(result) == f"Error: PORT must be a number from 1 to 65535, not '{port}'"
+
+
+def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+    with owned(tmp_path):
+        result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(free_port())})
+    assert result.returncode == 1
+    assert the_one_line(result).startswith(
+        f"Error: a local stack already runs in {tmp_path}; stop it, or set BB"
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    env = {"BBGRAM_DATA_DIR": str(tmp_path / "file" / "data"), "PORT": str(free_port())}
+    result = bbgram("dev", env=env)
+    assert result.returncode == 1
+    assert "cannot be written (Not a directory); make it writable, or set BBGRAM_DATA_DIR" in the_one_line(
+        result
+    )
+
+
+def test_a_database_of_another_version_stops_the_start_and_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "postgres" / "cluster").mkdir(parents=True)
+    (tmp_path / "postgres" / "cluster" / "PG_VERSION").write_text("16\n")
+    result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(free_port())})
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "was made by Postgres 16, this is 18" in line
+    assert "is running" not in result.stdout
+
+
+def test_a_migration_that_cannot_reach_the_database_is_one_line(tmp_path: Path) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+    }
+    result = bbgram("migrate", env=env)
+    assert result.returncode == 1
+    assert the_one_line(result).startswith("Error: the migration failed: ")
+    assert "secret-word" not in result.stderr
+
+
+def test_the_doctor_says_what_to_do_about_everything_that_is_wrong(tmp_path: Path) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_REDIS_URL": "redis://:secret-word@127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+        "BBGRAM_SUPABASE_URL": "http://127.0.0.1:1",
+    }
+    result = bbgram("doctor", env=env)
+    assert result.returncode == 1
+    wrong = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("WRONG")]
+    assert wrong == ["redis", "postgres", "sign-in"]
+    assert all(" -> " in line for line in result.stdout.splitlines() if line.startswith("WRONG"))
+    assert "secret-word" not in result.stdout + result.stderr
+
+
+def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
+    result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert "BBGRAM_REDIS_URL is not set" in result.stdout
+
+
+def test_ports_taken_by_others_are_chosen_again(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    first = Ports(file).choose("postgres")
+    assert Ports(file).choose("postgres") == first
+    with socket.create_server(("127.0.0.1", first)):
+        second = Ports(file).choose("postgres")
+    assert second != first
+    assert json.loads(file.read_text()) == {"postgres": second}
+    assert Ports(file).choose("valkey", preferred=second) != second

@@ -1,0 +1,153 @@
+"""`bbgram dev`: one command, everything runs; one signal, nothing is left."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+import socketio
+
+from infra.local.parts import http_ok
+from infra.local.ports import free_port
+from tests.harness.engines import Engines
+from tests.harness.stack import LocalStack, bbgram, clean_env, eventually, is_gone
+
+StartStack = Callable[..., LocalStack]
+
+
+@pytest.fixture
+def start_stack(tmp_path: Path) -> Iterator[StartStack]:
+    started: list[LocalStack] = []
+
+    def start(**env: str) -> LocalStack:
+        port = started[0].port if started else free_port()
+        started.append(LocalStack(tmp_path / "data", port, **env))
+        return started[-1].wait_started()
+
+    yield start
+    for stack in started:
+        stack.stop()
+
+
+async def test_a_token_of_the_stack_opens_a_socket(start_stack: StartStack) -> None:
+    stack = start_stack()
+    tokens = {name: bbgram("token", name, env=stack.env).stdout.strip() for name in ("alice", "bob")}
+    async with socketio.AsyncSimpleClient() as alice:
+        await alice.connect(f"http://localhost:{stack.port}", auth={"token": tokens["alice"]})
+        assert (await alice.receive(timeout=10))[0] == "connection_success"
+        ack = await alice.call("send_message", {"username": "bob", "text": "hello"}, timeout=10)
+    assert ack["success"] is True
+
+
+def test_the_doctor_finds_a_running_stack_well(start_stack: StartStack) -> None:
+    stack = start_stack()
+    result = bbgram("doctor", env=stack.env)
+    assert result.returncode == 0, result.stdout
+    assert "postgres  PostgreSQL 18" in result.stdout
+    assert f"{stack.port} is in use by an edge" in result.stdout
+
+
+def test_more_edges_find_the_stack_by_its_folder(start_stack: StartStack) -> None:
+    stack = start_stack()
+    port = free_port()
+    edge = subprocess.Popen(
+        [sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)],
+        env=clean_env({"BBGRAM_DATA_DIR": str(stack.folder)}),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(http_ok(port, "/readyz"), "the second edge is ready")
+    finally:
+        edge.terminate()
+        assert edge.wait(15) is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything_within_ten_seconds(
+    start_stack: StartStack, number: signal.Signals
+) -> None:
+    stack = start_stack()
+    family = stack.family()
+    assert len(family) > 6
+    began = time.monotonic()
+    assert stack.stop(number) == 0
+    assert time.monotonic() - began < 10
+    assert [one for one in family if not is_gone(one)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_nothing_outlives_a_supervisor_that_is_killed(start_stack: StartStack) -> None:
+    stack = start_stack()
+    family = stack.family()
+    stack.stop(signal.SIGKILL)
+    eventually(lambda: all(is_gone(one) for one in family), "all parts are gone", 10)
+    assert start_stack().is_ready()
+
+
+def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path / "data", free_port())
+    eventually(lambda: len(stack.family()) >= 2, "the first parts run")
+    family = stack.family()
+    assert stack.stop() == 0, stack.log
+    assert [one for one in family if not is_gone(one)] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("postgres", "-D"),
+        ("valkey-server",),
+        ("infra.local.signin",),
+        ("infra.local.cli", "edge"),
+        ("infra.local.cli", "beat"),
+    ],
+)
+def test_a_part_that_dies_is_started_again(start_stack: StartStack, words: tuple[str, ...]) -> None:
+    stack = start_stack()
+    dead = stack.part(*words)
+    dead.kill()
+    eventually(lambda: is_gone(dead), "it is dead")
+
+    def is_back() -> bool:
+        found = [one for one in stack.family() if all(word in " ".join(one.cmdline()) for word in words)]
+        return bool(found) and found[0].pid != dead.pid
+
+    eventually(is_back, f"{words} is back")
+    eventually(stack.is_ready, "the edge is ready")
+    eventually(lambda: bbgram("doctor", env=stack.env).returncode == 0, "the doctor finds all well")
+    assert "starting it again in" in stack.log
+
+
+def test_a_second_start_keeps_ports_tokens_and_is_quick(start_stack: StartStack) -> None:
+    stack = start_stack()
+    token = bbgram("token", "alice", env=stack.env).stdout.strip()
+    addresses = stack.addresses
+    stack.stop()
+    began = time.monotonic()
+    again = start_stack()
+    assert time.monotonic() - began < 15
+    assert again.addresses == addresses
+    jwks = httpx.get(f"{addresses['BBGRAM_SUPABASE_URL']}/auth/v1/.well-known/jwks.json").json()
+    assert jwt.get_unverified_header(token)["kid"] in {key["kid"] for key in jwks["keys"]}
+
+
+def test_engines_of_ones_own_are_used_instead(start_stack: StartStack, engines: Engines) -> None:
+    store = engines.new_store()
+    stack = start_stack(BBGRAM_DATABASE_URL=store.database_url, BBGRAM_REDIS_URL=store.redis_url)
+    names = {one.name() for one in stack.family()}
+    assert names.isdisjoint({"postgres", "valkey-server"})
+    assert stack.addresses["BBGRAM_REDIS_URL"] == store.redis_url
+
+
+def test_secrets_stay_with_their_owner_and_out_of_what_is_shown(start_stack: StartStack) -> None:
+    stack = start_stack()
+    assert (stack.folder / "stack.env").stat().st_mode & 0o077 == 0
+    secrets = [(stack.folder / name / "password").read_text() for name in ("postgres", "valkey")]
+    assert not any(secret in stack.log for secret in secrets)
+    lines = [" ".join(one.cmdline()) for one in stack.family()]
+    assert not any(secret in line for line in lines for secret in secrets)

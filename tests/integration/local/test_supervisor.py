@@ -1,0 +1,131 @@
+"""The supervisor on small parts: it restarts, it shows, it gives up in a line, it stops in order."""
+
+import asyncio
+import io
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local.errors import StackError
+from infra.local.supervisor import Part, Supervisor
+from infra.local.terminal import Terminal
+from infra.local.tether import tether
+from tests.harness.stack import is_gone
+
+
+def python(name: str, code: str, **options: object) -> Part:
+    return Part(name, lambda: [sys.executable, "-uc", code], **options)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def shown() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def supervisor(shown: io.StringIO) -> Supervisor:
+    return Supervisor(Terminal(shown))
+
+
+async def test_lines_carry_the_name_of_their_part(supervisor: Supervisor, shown: io.StringIO) -> None:
+    await supervisor.run(python("one", "print('first'); print('sécond')"))
+    assert shown.getvalue() == "one       | first\none       | sécond\n"
+
+
+async def test_a_line_without_end_does_not_stop_the_next(supervisor: Supervisor, shown: io.StringIO) -> None:
+    await supervisor.run(python("one", "print('x' * 300_000); print('next')"))
+    assert shown.getvalue().endswith("| next\n")
+
+
+async def test_a_part_that_ends_is_started_again_and_again_later_each_time(
+    supervisor: Supervisor, shown: io.StringIO, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    await supervisor.start(
+        python("one", f"open({str(runs)!r}, 'a').write('x'); input()", is_ready=runs.exists)
+    )
+    await until(lambda: shown.getvalue().count("starting it again") >= 2)
+    await supervisor.stop()
+    assert "one ended with exit code 1; starting it again in 0.3 s" in shown.getvalue()
+    assert "starting it again in 0.6 s" in shown.getvalue()
+
+
+async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: Supervisor) -> None:
+    with pytest.raises(StackError, match="^one ended with exit code 3$"):
+        await supervisor.start(python("one", "raise SystemExit(3)", is_ready=lambda: False))
+    await supervisor.stop()
+
+
+async def test_a_part_that_was_killed_is_said_to_be(supervisor: Supervisor) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(StackError, match="^one was ended by SIGKILL$"):
+        await supervisor.run(python("one", code))
+
+
+async def test_a_program_that_is_missing_fails_the_start(supervisor: Supervisor) -> None:
+    part = Part("one", lambda: ["/nowhere/to/be/found"], is_ready=lambda: False)
+    with pytest.raises(FileNotFoundError):
+        await supervisor.start(part)
+    await supervisor.stop()
+
+
+async def test_parts_stop_rank_by_rank(supervisor: Supervisor, shown: io.StringIO) -> None:
+    code = "import signal; signal.sigwait({signal.SIGTERM}); print('bye')"
+    blocked = (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); print('up'); " + code
+    )
+    for name, rank in (("last", 2), ("first", 0), ("second", 1)):
+        await supervisor.start(python(name, blocked, stop_rank=rank))
+    await until(lambda: shown.getvalue().count("up") == 3)
+    await supervisor.stop()
+    byes = [line.split()[0] for line in shown.getvalue().splitlines() if line.endswith("bye")]
+    assert byes == ["first", "second", "last"]
+
+
+async def test_a_part_that_does_not_stop_is_killed_with_what_it_started(
+    supervisor: Supervisor, shown: io.StringIO
+) -> None:
+    code = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
+        "print(child.pid); child.wait()"
+    )
+    await supervisor.start(python("one", code, stop_s=0.2))
+    await until(lambda: shown.getvalue().endswith("\n"))
+    child = psutil.Process(int(shown.getvalue().split()[-1]))
+    await supervisor.stop()
+    await until(lambda: is_gone(child))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+async def test_a_tethered_program_ends_with_the_one_that_started_it(
+    supervisor: Supervisor, shown: io.StringIO
+) -> None:
+    inner = [sys.executable, "-c", "import signal; signal.pause()"]
+    code = (
+        "import subprocess, signal; from infra.local.tether import tether;"
+        f"print(subprocess.Popen(tether({inner!r})).pid); signal.pause()"
+    )
+    await supervisor.start(python("one", code))
+    await until(lambda: shown.getvalue().endswith("\n"))
+    inner_process = psutil.Process(int(shown.getvalue().split()[-1]))
+    await until(
+        lambda: "pause" in inner_process.cmdline()[-1] and "tether" not in " ".join(inner_process.cmdline())
+    )
+    supervisor.kill()
+    await until(lambda: is_gone(inner_process))
+    await supervisor.stop()
+
+
+def test_the_tether_asks_for_a_signal_of_ones_choice() -> None:
+    assert tether(["/bin/true"], signal.SIGINT)[-4:] == [str(int(signal.SIGINT)), "-1", "-1", "/bin/true"]

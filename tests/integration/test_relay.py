@@ -1,0 +1,337 @@
+"""The relay on real engines: poison, repetition, concurrency and unreachable parts."""
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from infra.store.engine import make_engine
+from infra.wire.batch import Batch, Event
+from infra.wire.commands import SendMessage
+from infra.wire.errors import ErrorCode
+from tests.harness.engines import free_port
+from tests.harness.relay import RelayBench, Reply
+from tests.integration.conftest import BenchFactory
+from workers import relay as relay_module
+from workers.handlers.send_message import send_messages
+from workers.relay import Relay
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+ROUNDS = 20
+
+
+def send_many(bench: RelayBench, sender: uuid.UUID, to: str, count: int, at: int, words: str) -> list[Event]:
+    """`count` sends, of which the one at index `at` has other words."""
+    return [bench.send(sender, to, words if n == at else f"harmless {n}") for n in range(count)]
+
+
+def poison_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send_unless_poison(
+        conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules
+    ) -> Outcome:
+        if any(request.command.text == "poison" for request in requests):
+            raise RuntimeError("a bug that only this text wakes")
+        return send_messages(conn, requests, rules)
+
+    monkeypatch.setitem(relay_module.HANDLERS, "send_message", send_unless_poison)
+
+
+@pytest.fixture
+def poisoned_table(bench: RelayBench) -> Any:
+    bench.rows("ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> 'poison')")
+    yield
+    bench.rows("ALTER TABLE messages DROP CONSTRAINT no_poison")
+
+
+def assert_only_the_poison_failed(bench: RelayBench, events: list[Event], poison: Event, why: str) -> None:
+    reply = bench.ask(*events)
+    assert reply.failure(poison).code is ErrorCode.INTERNAL
+    acks = [reply.ack(event) for event in events if event is not poison]
+    assert sorted(ack["message"]["seq"] for ack in acks) == list(range(1, 100))
+    assert bench.seqs(acks[0]["message"]["chatId"]) == list(range(1, 100))
+    ((error, payload),) = bench.rows(
+        "SELECT error, payload FROM dead_letters WHERE id = :id", id=uuid.UUID(poison.id)
+    )
+    assert why in error
+    assert "poison" in payload
+
+
+def test_an_event_that_breaks_its_handler_fails_alone(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_the_handler(monkeypatch)
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = send_many(bench, alice, bob, 100, 41, "poison")
+    assert_only_the_poison_failed(bench, events, events[41], "RuntimeError: a bug that only this text wakes")
+
+
+@pytest.mark.usefixtures("poisoned_table")
+def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = send_many(bench, alice, bob, 100, 99, "poison")
+    assert_only_the_poison_failed(bench, events, events[99], "no_poison")
+
+
+def test_the_sender_of_poison_learns_nothing_of_the_error(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_the_handler(monkeypatch)
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    poison = bench.send(alice, bob, "poison")
+    assert bench.ask(poison).failure(poison).message == ErrorCode.INTERNAL.default_message
+
+
+def test_poison_is_kept_once_however_often_it_comes(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_the_handler(monkeypatch)
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    batch = bench.batch([bench.send(alice, bob, "poison")])
+    bench.relay.handle(batch)
+    bench.relay.handle(batch)
+    rows = bench.rows("SELECT 1 FROM dead_letters WHERE id = :id", id=uuid.UUID(batch.events[0].id))
+    assert len(rows) == 1
+
+
+def test_a_batch_handled_twice_changes_nothing_and_answers_the_same(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    opened = bench.event(alice, "join_chat", {"username": bobs_name})
+    chat_id = bench.ask(opened).ack(opened)["chatId"]
+    batch = bench.batch(
+        [
+            bench.send(alice, bobs_name, "one"),
+            bench.send(alice, bobs_name, "two", clientId="my-own-id"),
+            bench.event(bob, "mark_as_read", {"chatId": chat_id}),
+            bench.event(bob, "get_messages", {"chatId": chat_id}),
+            bench.event(bob, "sync", {"cursors": {}}),
+            bench.event(bob, "list_chats", {}),
+            bench.send(alice, "nobody_has_this_name", "three"),
+        ]
+    )
+    bench.relay.handle(batch)
+    first, stored = bench.read(), bench.rows("SELECT * FROM messages WHERE chat_id = :c", c=chat_id)
+    before = bench.rows("SELECT last_seq, activity_at FROM chats WHERE id = :c", c=chat_id)
+    bench.relay.handle(batch)
+    second = bench.read()
+    # Marking as read comes before the sends of its batch, and so sees them only the second time.
+    sends = [batch.events[0], batch.events[1], batch.events[6]]
+    stable = [(first.answers[e.id].failure, _without_status(first, e)) for e in sends]
+    assert stable == [(second.answers[e.id].failure, _without_status(second, e)) for e in sends]
+    assert bench.rows("SELECT * FROM messages WHERE chat_id = :c", c=chat_id) == stored
+    assert bench.rows("SELECT last_seq, activity_at FROM chats WHERE id = :c", c=chat_id) == before
+
+
+def _without_status(reply: Reply, event: Event) -> Any:
+    data = msgspec.json.decode(reply.answers[event.id].data)
+    if data and "message" in data:
+        del data["message"]["status"]
+    return data
+
+
+def test_a_client_id_twice_in_one_batch_is_stored_once(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    tries = [bench.send(alice, bob, "once", clientId="same") for _ in range(2)]
+    reply = bench.ask(*tries)
+    assert reply.ack(tries[0]) == reply.ack(tries[1])
+    assert bench.seqs(reply.ack(tries[0])["message"]["chatId"]) == [1]
+
+
+def test_the_same_client_id_of_two_senders_is_two_messages(bench: RelayBench) -> None:
+    (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
+    one = bench.send(alice, bobs_name, "hers", clientId="same")
+    other = bench.send(bob, alices_name, "his", clientId="same")
+    reply = bench.ask(one, other)
+    assert {reply.ack(one)["message"]["text"], reply.ack(other)["message"]["text"]} == {"hers", "his"}
+
+
+def test_two_workers_with_the_same_batch_at_once_store_it_once(
+    bench: RelayBench, make_bench: BenchFactory
+) -> None:
+    others = [make_bench(), make_bench()]
+    for _ in range(ROUNDS):
+        (alice, _), *friends = bench.people("alice", "bob", "carol", "dave")
+        batch = bench.batch(bench.send(alice, friends[n % 3][1], f"{n}") for n in range(30))
+        reply = _handle_at_once(bench, [(other.relay, batch) for other in others])
+        chats = Counter(reply.ack(event)["message"]["chatId"] for event in batch.events)
+        assert {chat_id: bench.seqs(chat_id) for chat_id in chats} == dict.fromkeys(chats, [*range(1, 11)])
+
+
+def test_overlapping_batches_at_once_are_stored_once_and_in_step(
+    bench: RelayBench, make_bench: BenchFactory
+) -> None:
+    others = [make_bench(), make_bench()]
+    for _ in range(ROUNDS):
+        (alice, _), *friends = bench.people("alice", "bob", "carol", "dave")
+        events = [bench.send(alice, friends[n % 3][1], f"{n}", clientId=f"c{n}") for n in range(30)]
+        again = [bench.send(alice, friends[n % 3][1], f"{n}", clientId=f"c{n}") for n in range(15, 30)]
+        batches = [bench.batch(events), bench.batch(again[::-1])]
+        reply = _handle_at_once(
+            bench, [(other.relay, batch) for other, batch in zip(others, batches, strict=True)]
+        )
+        for first, retry in zip(events[15:], again, strict=True):
+            assert reply.ack(first)["message"]["id"] == reply.ack(retry)["message"]["id"]
+        chats = {reply.ack(event)["message"]["chatId"] for event in events}
+        assert {chat_id: bench.seqs(chat_id) for chat_id in chats} == dict.fromkeys(chats, [*range(1, 11)])
+
+
+def test_batches_of_opposite_pairs_at_once_leave_no_hole(bench: RelayBench, make_bench: BenchFactory) -> None:
+    others = [make_bench(), make_bench()]
+    for _ in range(ROUNDS):
+        people = bench.people("alice", "bob", "carol")
+        pairs = [(a, b) for a in people for b in people if a is not b]
+        there = bench.batch(bench.send(a[0], b[1], f"{n}") for n in range(3) for a, b in pairs)
+        back = bench.batch(bench.send(b[0], a[1], f"{n}") for n in range(3) for a, b in pairs[::-1])
+        reply = _handle_at_once(bench, [(others[0].relay, there), (others[1].relay, back)])
+        chats = {reply.ack(event)["message"]["chatId"] for event in (*there.events, *back.events)}
+        assert {chat_id: bench.seqs(chat_id) for chat_id in chats} == dict.fromkeys(chats, [*range(1, 13)])
+
+
+def test_sends_reads_and_receipts_of_the_same_chats_at_once_all_succeed(
+    bench: RelayBench, make_bench: BenchFactory
+) -> None:
+    others = [make_bench(), make_bench(), make_bench()]
+    people = bench.people("alice", "bob", "carol", "dave")
+    pairs = [(a, b) for a in people for b in people if a is not b]
+    opened = [bench.event(a[0], "join_chat", {"username": b[1]}) for a, b in pairs]
+    reply = bench.ask(*opened)
+    chats = {pair: reply.ack(event)["chatId"] for pair, event in zip(pairs, opened, strict=True)}
+    for number in range(1, ROUNDS + 1):
+        sends = bench.batch(bench.send(a[0], b[1], f"{number}") for a, b in pairs)
+        reads = bench.batch(
+            event
+            for a, b in pairs[::-1]
+            for event in (
+                bench.event(a[0], "mark_as_read", {"chatId": chats[a, b]}),
+                bench.send(b[0], a[1], f"{number} read"),
+            )
+        )
+        receipts = bench.batch(
+            bench.event(a[0], "confirm_delivery", {"chatId": chats[a, b], "first": 1, "last": 4 * number})
+            for a, b in pairs
+        )
+        batches = (sends, reads, receipts)
+        reply = _handle_at_once(
+            bench, [(other.relay, batch) for other, batch in zip(others, batches, strict=True)]
+        )
+        for event in (*sends.events, *reads.events, *receipts.events):
+            assert reply.ack(event)["success"]
+    assert {chat_id: bench.seqs(chat_id) for chat_id in chats.values()} == dict.fromkeys(
+        chats.values(), [*range(1, 4 * ROUNDS + 1)]
+    )
+
+
+def _handle_at_once(bench: RelayBench, work: list[tuple[Relay, Batch]]) -> Reply:
+    with ThreadPoolExecutor(len(work)) as threads:
+        for done in [threads.submit(relay.handle, batch) for relay, batch in work]:
+            done.result(30)
+    return bench.read()
+
+
+def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: RelayBench) -> None:
+    alice, _ = bench.person("alice")
+    nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
+    batch = bench.batch([bench.send(alice, "bob", "hello")])
+    Relay(nowhere, bench.publisher, bench.rules).handle(batch)
+    (entry,) = bench.read().entries
+    assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
+
+
+def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    first = bench.send(alice, bob, "opens the chat")
+    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    hurried = bench.engine.execution_options()
+    blocked = bench.send(alice, bob, "waits")
+    with bench.engine.connect() as blocker, blocker.begin():
+        blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
+        with _statement_timeout(bench, "200ms"):
+            Relay(hurried, bench.publisher, bench.rules).handle(bench.batch([blocked]))
+    assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
+
+
+class _statement_timeout:
+    """Sets the time-out of all statements of new connections for a while."""
+
+    def __init__(self, bench: RelayBench, value: str) -> None:
+        self._bench, self._value = bench, value
+
+    def __enter__(self) -> None:
+        from sqlalchemy import event
+
+        event.listen(self._bench.engine, "begin", self._set)
+
+    def __exit__(self, *_: object) -> None:
+        from sqlalchemy import event
+
+        event.remove(self._bench.engine, "begin", self._set)
+
+    def _set(self, conn: Connection) -> None:
+        conn.exec_driver_sql(f"SET LOCAL statement_timeout = '{self._value}'")
+
+
+def test_an_unknown_event_in_a_batch_fails_alone(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    strange, plain = bench.event(alice, "dance", {}), bench.send(alice, bob, "hello")
+    reply = bench.ask(strange, plain)
+    assert reply.failure(strange).code is ErrorCode.UNKNOWN_EVENT
+    assert reply.ack(plain)["success"]
+
+
+def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    deep = replace_payload(bench.send(alice, bob, "x"), b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}")
+    plain = bench.send(alice, bob, "hello")
+    reply = bench.ask(deep, plain)
+    assert reply.failure(deep).code is ErrorCode.INVALID_PAYLOAD
+    assert reply.ack(plain)["success"]
+
+
+def replace_payload(event: Event, payload: bytes) -> Event:
+    return msgspec.structs.replace(event, payload=msgspec.Raw(payload))
+
+
+def test_a_user_without_a_profile_is_told_so(bench: RelayBench) -> None:
+    _, bob = bench.person("bob")
+    event = bench.send(uuid.uuid4(), bob, "hello")
+    assert bench.ask(event).failure(event).code is ErrorCode.PROFILE_MISSING
+
+
+def test_emits_go_to_every_live_edge_of_the_user_and_to_no_other(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    for edge_id in ("near", "far", "empty"):
+        bench.open_edge(f"{bench.edge_id}-{edge_id}")
+    bench.connect(bob, f"{bench.edge_id}-near")
+    bench.connect(bob, f"{bench.edge_id}-far")
+    bench.ask(bench.send(alice, bobs_name, "hello"))
+    got = {
+        edge: len(bench.read(f"{bench.edge_id}-{edge}").emitted("new_message", bob))
+        for edge in ("near", "far", "empty")
+    }
+    assert got == {"near": 1, "far": 1, "empty": 0}
+
+
+def test_an_edge_without_a_lease_counts_for_nothing(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.open_edge(f"{bench.edge_id}-dead", lease_ms=-1)
+    bench.connect(bob, f"{bench.edge_id}-dead")
+    bench.ask(bench.send(alice, bobs_name, "hello"))
+    assert bench.read(f"{bench.edge_id}-dead").entries == []
+    assert bench.rules.presence.online({str(bob)}) == frozenset()
+
+
+def test_a_big_outcome_is_cut_into_entries_and_only_the_last_closes_the_batch(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    bench.connect(alice)
+    events = [bench.send(alice, bob, "x" * 4_000) for _ in range(200)]
+    batch = bench.batch(events)
+    bench.relay.handle(batch)
+    entries = bench.read().entries
+    assert len(entries) > 1
+    assert [entry.batch_id for entry in entries] == [None] * (len(entries) - 1) + [batch.id]
+    assert len(Reply(entries).answers) == 200
