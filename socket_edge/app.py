@@ -136,4 +136,5 @@ def serve(settings: EdgeSettings) -> None:
         timeout_graceful_shutdown=_DRAIN_S,
         access_log=False,
         log_config=None,
+        log_level="warning",
     )

@@ -106,7 +106,7 @@ class Chat:
         if session.catching_up is not None:
             session.catching_up.cancel()
         if session.user_id not in self._users:
-            self._tasks.start(self._announce(session))
+            self._tasks.start(self._leave(session))
 
     async def resync(self) -> None:
         """Have every socket catch up: this edge may have missed publications."""
@@ -127,7 +127,9 @@ class Chat:
         await self._send(session, events.CONNECTION_SUCCESS, hello)
         await self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
         # Registered before the backlog is read: what is committed later than that read is published to us.
-        await self._announce(session)
+        await self._presence.register(session.user_id)
+        if len(self._users.of_user(session.user_id)) == 1:
+            await self._announce(session)
         await self._catch_up(session)
 
     async def _introduce(self, session: Session) -> None:
@@ -136,8 +138,12 @@ class Chat:
         request = self._requests.open(INTRODUCE, session.user_id, session.sid, payload, _ignore)
         await self._lanes.submit(session.lane, request)
 
-    async def _announce(self, session: Session) -> None:
+    async def _leave(self, session: Session) -> None:
         await self._presence.register(session.user_id)
+        await self._announce(session)
+
+    async def _announce(self, session: Session) -> None:
+        """Have the workers tell the peers whether the user is online."""
         payload = msgspec.json.encode(Announce())
         request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore)
         await self._lanes.submit(session.lane, request)

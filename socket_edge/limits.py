@@ -13,6 +13,11 @@ from socket_edge.transport import BINARY
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str)
 _NAME = re.compile(r'\["([a-z_]{1,32})"')
+_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
+"""A string (whose brackets do not count), an opening bracket (group 1) or a closing one."""
+
+DEPTH = 32
+"""How deep a payload may be nested. Decoders recurse, and one behind us that cannot would fail a whole batch."""
 
 
 class ClientEvent(NamedTuple):
@@ -43,6 +48,8 @@ def read_event(data: object, payload_bytes: int) -> ClientEvent:
         raise BadEvent(
             ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.", event
         )
+    if _is_deeper_than(encoded, DEPTH):
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "The payload is nested too deep.", event)
     try:
         name, *payloads = _parts.decode(encoded)
         decoded = _name.decode(name)
@@ -53,6 +60,18 @@ def read_event(data: object, payload_bytes: int) -> ClientEvent:
     if len(payloads) != 1:
         raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Send exactly one object as the payload.", decoded)
     return ClientEvent(decoded, bytes(payloads[0]))
+
+
+def _is_deeper_than(encoded: bytes, depth: int) -> bool:
+    if encoded.count(b"[") + encoded.count(b"{") <= depth:
+        return False
+    level = 0
+    for match in _BRACKET.finditer(encoded):
+        if match[0][:1] != b'"':
+            level += 1 if match[1] else -1
+            if level > depth:
+                return True
+    return False
 
 
 def _known_name(data: str) -> str | None:

@@ -5,15 +5,22 @@ that an event called `connect` is an event like any other), keeps no callback pe
 and bounds what waits for a client that does not read.
 """
 
+import logging
 from typing import Any, Final, Protocol
 
 import msgspec
 import socketio
+import structlog
 from engineio.exceptions import SocketIsClosedError
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
+from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
+
+log = structlog.get_logger(__name__)
+
+_LIBRARY_LOG = logging.getLogger("socketio")
 
 BINARY: Final = object()
 """Stands for the data of an event with binary attachments."""
@@ -84,6 +91,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             # Origins are checked with the token, where a refusal can carry its code.
             cors_allowed_origins="*",
             cors_credentials=False,
+            engineio_logger=_LIBRARY_LOG,
+            logger=_LIBRARY_LOG,
             max_http_buffer_size=frame_bytes,
             serializer=_Packet,
         )
@@ -127,16 +136,31 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         try:
             await self._handler.connect(sid, eio_sid, auth, environ["asgi.scope"])
         except EdgeError as error:
-            data = {"code": error.code, "message": error.message, "retryable": error.retryable}
-            raise Refusal(error.message, data) from error
+            raise _refusal(error) from error
+        except Exception as error:
+            log.exception("admission_failed", sid=sid)
+            raise _refusal(EdgeError(ErrorCode.INTERNAL)) from error
 
     async def _leave(self, sid: str, reason: str) -> None:
+        self._release_poll(self.manager.eio_sid_from_sid(sid, "/"))
         self._handler.disconnected(sid, reason)
+
+    def _release_poll(self, eio_sid: str) -> None:
+        """Answer the request that a polling client left open; engineio would hold it for 45 s."""
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and not socket.upgraded:
+            socket.queue.put_nowait(frame.Packet(frame.NOOP))
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        if sid is not None and self.manager.is_connected(sid, namespace or "/"):
+        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
+            return
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is None or socket.closed:
+            # It left while it was being admitted, when python-socketio does not listen for that.
+            await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
+        else:
             await self._handler.connected(sid)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
@@ -152,3 +176,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     def _sid(self, eio_sid: str, namespace: str | None) -> str | None:
         sid: str | None = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         return sid if sid is not None and self.manager.is_connected(sid, namespace or "/") else None
+
+
+def _refusal(error: EdgeError) -> Refusal:
+    """Render an error the way clients get it: as `message` and `data` of `connect_error`."""
+    data = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    return Refusal(error.message, data)

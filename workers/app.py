@@ -48,7 +48,6 @@ def create_app(settings: WorkerSettings) -> Celery:
         task_create_missing_queues=True,
         task_default_queue=names.QUEUE,
         task_ignore_result=True,
-        task_reject_on_worker_lost=True,
         timezone="UTC",
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
@@ -97,6 +96,7 @@ def run_worker(settings: WorkerSettings) -> None:
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
     create_app(settings).worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=solo",
             f"--queues={names.QUEUE}",
@@ -114,4 +114,6 @@ def run_beat(settings: WorkerSettings) -> None:
     configure_logs(as_json=settings.log_json)
     folder = data_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    create_app(settings).start(["beat", f"--schedule={folder / 'beat-schedule'}", "--loglevel=WARNING"])
+    create_app(settings).start(
+        ["--quiet", "beat", f"--schedule={folder / 'beat-schedule'}", "--loglevel=WARNING"]
+    )

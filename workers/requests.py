@@ -63,13 +63,15 @@ def decode(event: Event) -> Request[Any]:
         raise Refused(ErrorCode.UNKNOWN_EVENT)
     try:
         command = decoder.decode(event.payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
     return Request(event.id, UUID(event.user_id), event.socket_id, command)
 
 
-def _explain(error: msgspec.DecodeError) -> str:
+def _explain(error: msgspec.DecodeError | RecursionError) -> str:
     """Turn msgspec's words into a sentence for a client developer."""
     if isinstance(error, msgspec.ValidationError):
         return f"Invalid payload: {error}."
+    if isinstance(error, RecursionError):
+        return "Invalid payload: it is nested too deep."
     return "Invalid payload: it holds text that is not valid Unicode."

@@ -140,9 +140,7 @@ class RelayBench:
         found: Any = self.redis.xrange(names.inbox_key(edge_id), self._read_up_to[edge_id], "+")
         if found:
             self._read_up_to[edge_id] = f"({found[-1][0].decode()}"
-        return Reply(
-            [msgspec.json.decode(fields[names.INBOX_FIELD], type=InboxEntry) for _, fields in found]
-        )
+        return Reply([msgspec.json.decode(fields[names.INBOX_FIELD], type=InboxEntry) for _, fields in found])
 
     def rows(self, sql: str, **params: object) -> list[Any]:
         """Run a statement and return its rows, if it has any."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy import event as sql
 
 from infra.store.engine import make_engine
 from infra.wire.batch import Batch, Event
@@ -246,33 +247,12 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     (alice, _), (_, bob) = bench.people("alice", "bob")
     first = bench.send(alice, bob, "opens the chat")
     chat_id = bench.ask(first).ack(first)["message"]["chatId"]
-    hurried = bench.engine.execution_options()
     blocked = bench.send(alice, bob, "waits")
+    sql.listen(bench.engine, "begin", lambda conn: conn.exec_driver_sql("SET LOCAL statement_timeout = 200"))
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
-        with _statement_timeout(bench, "200ms"):
-            Relay(hurried, bench.publisher, bench.rules).handle(bench.batch([blocked]))
+        bench.relay.handle(bench.batch([blocked]))
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
-
-
-class _statement_timeout:
-    """Sets the time-out of all statements of new connections for a while."""
-
-    def __init__(self, bench: RelayBench, value: str) -> None:
-        self._bench, self._value = bench, value
-
-    def __enter__(self) -> None:
-        from sqlalchemy import event
-
-        event.listen(self._bench.engine, "begin", self._set)
-
-    def __exit__(self, *_: object) -> None:
-        from sqlalchemy import event
-
-        event.remove(self._bench.engine, "begin", self._set)
-
-    def _set(self, conn: Connection) -> None:
-        conn.exec_driver_sql(f"SET LOCAL statement_timeout = '{self._value}'")
 
 
 def test_an_unknown_event_in_a_batch_fails_alone(bench: RelayBench) -> None:

@@ -34,8 +34,15 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
         stack.stop()
 
 
-async def test_a_token_of_the_stack_opens_a_socket(start_stack: StartStack) -> None:
-    stack = start_stack()
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One stack for all tests that leave it as it was."""
+    stack = LocalStack(tmp_path_factory.mktemp("stack") / "data", free_port()).wait_started()
+    yield stack
+    stack.stop()
+
+
+async def test_a_token_of_the_stack_opens_a_socket(stack: LocalStack) -> None:
     tokens = {name: bbgram("token", name, env=stack.env).stdout.strip() for name in ("alice", "bob")}
     async with socketio.AsyncSimpleClient() as alice:
         await alice.connect(f"http://localhost:{stack.port}", auth={"token": tokens["alice"]})
@@ -44,16 +51,14 @@ async def test_a_token_of_the_stack_opens_a_socket(start_stack: StartStack) -> N
     assert ack["success"] is True
 
 
-def test_the_doctor_finds_a_running_stack_well(start_stack: StartStack) -> None:
-    stack = start_stack()
+def test_the_doctor_finds_a_running_stack_well(stack: LocalStack) -> None:
     result = bbgram("doctor", env=stack.env)
     assert result.returncode == 0, result.stdout
     assert "postgres  PostgreSQL 18" in result.stdout
     assert f"{stack.port} is in use by an edge" in result.stdout
 
 
-def test_more_edges_find_the_stack_by_its_folder(start_stack: StartStack) -> None:
-    stack = start_stack()
+def test_more_edges_find_the_stack_by_its_folder(stack: LocalStack) -> None:
     port = free_port()
     edge = subprocess.Popen(
         [sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)],
@@ -107,8 +112,7 @@ def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         ("infra.local.cli", "beat"),
     ],
 )
-def test_a_part_that_dies_is_started_again(start_stack: StartStack, words: tuple[str, ...]) -> None:
-    stack = start_stack()
+def test_a_part_that_dies_is_started_again(stack: LocalStack, words: tuple[str, ...]) -> None:
     dead = stack.part(*words)
     dead.kill()
     eventually(lambda: is_gone(dead), "it is dead")
@@ -144,8 +148,7 @@ def test_engines_of_ones_own_are_used_instead(start_stack: StartStack, engines: 
     assert stack.addresses["BBGRAM_REDIS_URL"] == store.redis_url
 
 
-def test_secrets_stay_with_their_owner_and_out_of_what_is_shown(start_stack: StartStack) -> None:
-    stack = start_stack()
+def test_secrets_stay_with_their_owner_and_out_of_what_is_shown(stack: LocalStack) -> None:
     assert (stack.folder / "stack.env").stat().st_mode & 0o077 == 0
     secrets = [(stack.folder / name / "password").read_text() for name in ("postgres", "valkey")]
     assert not any(secret in stack.log for secret in secrets)

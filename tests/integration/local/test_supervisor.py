@@ -23,7 +23,7 @@ def python(name: str, code: str, **options: object) -> Part:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(0.02)
 
 
@@ -50,10 +50,10 @@ async def test_a_line_without_end_does_not_stop_the_next(supervisor: Supervisor,
 async def test_a_part_that_ends_is_started_again_and_again_later_each_time(
     supervisor: Supervisor, shown: io.StringIO, tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    await supervisor.start(
-        python("one", f"open({str(runs)!r}, 'a').write('x'); input()", is_ready=runs.exists)
-    )
+    go = tmp_path / "go"
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\nraise SystemExit(1)"
+    await supervisor.start(python("one", code))
+    go.touch()
     await until(lambda: shown.getvalue().count("starting it again") >= 2)
     await supervisor.stop()
     assert "one ended with exit code 1; starting it again in 0.3 s" in shown.getvalue()
@@ -61,14 +61,14 @@ async def test_a_part_that_ends_is_started_again_and_again_later_each_time(
 
 
 async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: Supervisor) -> None:
-    with pytest.raises(StackError, match="^one ended with exit code 3$"):
+    with pytest.raises(StackError, match=r"^one ended with exit code 3$"):
         await supervisor.start(python("one", "raise SystemExit(3)", is_ready=lambda: False))
     await supervisor.stop()
 
 
 async def test_a_part_that_was_killed_is_said_to_be(supervisor: Supervisor) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    with pytest.raises(StackError, match="^one was ended by SIGKILL$"):
+    with pytest.raises(StackError, match=r"^one was ended by SIGKILL$"):
         await supervisor.run(python("one", code))
 
 

@@ -1,0 +1,152 @@
+"""Delivery receipts: a watermark never jumps over what nobody has acked."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from tests.harness.relay import RelayBench, Reply
+
+
+@dataclass
+class Talk:
+    """A chat from alice to bob, who is online."""
+
+    bench: RelayBench
+    alice: UUID
+    alices_name: str
+    bob: UUID
+    bobs_name: str
+    chat_id: str = ""
+
+    def hers(self, count: int = 1) -> None:
+        """Alice sends."""
+        events = [self.bench.send(self.alice, self.bobs_name, f"{n}") for n in range(count)]
+        reply = self.bench.ask(*events)
+        self.chat_id = reply.ack(events[0])["message"]["chatId"]
+
+    def his(self, count: int = 1) -> None:
+        """Bob sends."""
+        self.bench.ask(*(self.bench.send(self.bob, self.alices_name, f"{n}") for n in range(count)))
+
+    def receipt(self, first: int, last: int | None = None) -> Reply:
+        """Bob's sockets have acked `first` to `last`."""
+        payload = {"chatId": self.chat_id, "first": first, "last": last or first}
+        event = self.bench.event(self.bob, "confirm_delivery", payload)
+        reply = self.bench.ask(event)
+        assert reply.ack(event) == {"success": True}
+        return reply
+
+    @property
+    def delivered(self) -> int:
+        """How far bob's watermark has got."""
+        ((seq,),) = self.bench.rows(
+            "SELECT delivered_seq FROM chat_members WHERE chat_id = :c AND user_id = :u",
+            c=self.chat_id,
+            u=self.bob,
+        )
+        return int(seq)
+
+    def emitted_to_bob(self, reply: Reply) -> list[int]:
+        """Return the seqs of the messages that a reply brings to bob."""
+        return [message["seq"] for message in reply.emitted("new_message", self.bob)]
+
+
+@pytest.fixture
+def talk(bench: RelayBench) -> Talk:
+    (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(alice)
+    bench.connect(bob)
+    return Talk(bench, alice, alices_name, bob, bobs_name)
+
+
+def test_a_receipt_moves_the_watermark_and_tells_the_sender(talk: Talk) -> None:
+    talk.hers(3)
+    (status,) = talk.receipt(1, 3).emitted("message_status", talk.alice)
+    assert talk.delivered == 3
+    assert {name: status[name] for name in ("chatId", "userId", "status", "upTo")} == {
+        "chatId": talk.chat_id,
+        "userId": str(talk.bob),
+        "status": "delivered",
+        "upTo": 3,
+    }
+
+
+def test_a_receipt_behind_a_hole_waits_and_has_the_hole_delivered_again(talk: Talk) -> None:
+    talk.hers(4)
+    reply = talk.receipt(3, 4)
+    assert talk.delivered == 0
+    assert talk.emitted_to_bob(reply) == [1, 2]
+    assert reply.emitted("message_status", talk.alice) == []
+
+
+def test_a_hole_in_the_middle_stops_the_watermark_there(talk: Talk) -> None:
+    talk.hers(5)
+    talk.receipt(1, 2)
+    reply = talk.receipt(4, 5)
+    assert talk.delivered == 2
+    assert talk.emitted_to_bob(reply) == [3]
+
+
+def test_receipts_of_one_batch_close_each_others_holes(talk: Talk) -> None:
+    talk.hers(4)
+    spans = [{"chatId": talk.chat_id, "first": n, "last": n} for n in (3, 1, 4, 2)]
+    talk.bench.ask(*(talk.bench.event(talk.bob, "confirm_delivery", span) for span in spans))
+    assert talk.delivered == 4
+
+
+def test_the_users_own_messages_need_no_receipt(talk: Talk) -> None:
+    talk.hers(1)
+    talk.his(2)
+    talk.hers(1)
+    talk.receipt(1)
+    reply = talk.receipt(4)
+    assert talk.delivered == 4
+    assert talk.emitted_to_bob(reply) == []
+
+
+def test_a_receipt_for_more_than_there_is_stops_at_the_end(talk: Talk) -> None:
+    talk.hers(2)
+    talk.receipt(1, 1_000)
+    assert talk.delivered == 2
+
+
+def test_an_old_receipt_never_moves_the_watermark_back(talk: Talk) -> None:
+    talk.hers(3)
+    talk.receipt(1, 3)
+    reply = talk.receipt(1)
+    assert talk.delivered == 3
+    assert reply.emits == []
+
+
+def test_a_receipt_for_a_chat_of_others_changes_nothing(talk: Talk) -> None:
+    talk.hers(1)
+    mallory, _ = talk.bench.person("mallory")
+    payload = {"chatId": talk.chat_id, "first": 1, "last": 1}
+    reply = talk.bench.ask(talk.bench.event(mallory, "confirm_delivery", payload))
+    assert (talk.delivered, reply.emits) == (0, [])
+
+
+def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: RelayBench) -> None:
+    me, my_name = bench.person("me")
+    talk = Talk(bench, me, my_name, me, my_name)
+    talk.hers(2)
+    assert talk.delivered == 0
+    talk.receipt(1, 2)
+    assert talk.delivered == 2
+
+
+def test_receipts_out_of_order_converge_after_the_sweep(talk: Talk) -> None:
+    talk.hers(6)
+    acked = [5, 2, 6, 4, 1, 3]
+    for seq in acked:
+        talk.receipt(seq)
+    assert talk.delivered < 6
+    for _ in range(len(acked)):
+        talk.bench.rows("UPDATE chat_members SET sweep_at = now() WHERE chat_id = :c", c=talk.chat_id)
+        talk.bench.sweep.run()
+        # An edge confirms once more what its socket has acked before.
+        missing = talk.emitted_to_bob(talk.bench.read())
+        if missing:
+            talk.receipt(missing[0], missing[-1])
+    assert talk.delivered == 6

@@ -1,0 +1,271 @@
+"""The cost of a batch in statements and round trips does not depend on how many events it has."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.connection import Connection, ConnectionPool
+from sqlalchemy import event as sql
+from sqlalchemy import text
+
+from infra.wire.batch import Event
+from tests.harness.engines import Store
+from tests.harness.relay import RelayBench, Reply
+from tests.integration.conftest import BenchFactory
+
+SIZES = (1, 10, 200)
+
+Person = tuple[uuid.UUID, str]
+Scenario = Callable[[RelayBench, int], list[Event]]
+
+
+@dataclass
+class Cost:
+    """What one batch has cost, counted by the client library and by the server."""
+
+    sent: int = 0
+    statements: list[str] = field(default_factory=list)
+    calls: int = 0
+    executemany: bool = False
+
+
+_CALLS = text(
+    """
+    SELECT coalesce(sum(calls), 0) FROM pg_stat_statements
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND toplevel AND query NOT LIKE '%pg_stat_statements%' AND query NOT LIKE 'DEALLOCATE%'
+    """
+)
+
+
+@contextmanager
+def counted(bench: RelayBench) -> Iterator[Cost]:
+    cost = Cost()
+
+    def note(_: Any, __: Any, statement: str, ___: Any, ____: Any, executemany: bool) -> None:
+        cost.statements.append(statement)
+        cost.executemany |= executemany
+
+    with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
+        onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        before = onlooker.execute(_CALLS).scalar_one()
+        sql.listen(bench.engine, "before_cursor_execute", note)
+        yield cost
+        sql.remove(bench.engine, "before_cursor_execute", note)
+        cost.sent = len(cost.statements)
+        cost.calls = onlooker.execute(_CALLS).scalar_one() - before
+
+
+def pairs(bench: RelayBench, count: int) -> list[tuple[Person, Person]]:
+    """Pairs of people that have exchanged a message each way."""
+    people = bench.people(*(f"p{n}" for n in range(2 * count)))
+    made = list(zip(people[::2], people[1::2], strict=True))
+    bench.ask(*(bench.send(a[0], b[1], "hello") for a, b in made))
+    bench.ask(*(bench.send(b[0], a[1], "hello yourself") for a, b in made))
+    return made
+
+
+def chats(bench: RelayBench, made: list[tuple[Person, Person]]) -> list[str]:
+    opened = [bench.event(a[0], "join_chat", {"username": b[1]}) for a, b in made]
+    reply: Reply = bench.ask(*opened)
+    return [reply.ack(event)["chatId"] for event in opened]
+
+
+def sends_in_known_chats(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.send(a[0], b[1], "again") for a, b in pairs(bench, size)]
+
+
+def sends_in_new_chats(bench: RelayBench, size: int) -> list[Event]:
+    people = bench.people(*(f"p{n}" for n in range(2 * size)))
+    return [bench.send(a[0], b[1], "first") for a, b in zip(people[::2], people[1::2], strict=True)]
+
+
+def sends_of_one_person(bench: RelayBench, size: int) -> list[Event]:
+    ((alice, bob),) = pairs(bench, 1)
+    return [bench.send(alice[0], bob[1], f"{n}") for n in range(size)]
+
+
+def sends_with_some_bad(bench: RelayBench, size: int) -> list[Event]:
+    good = sends_in_known_chats(bench, size)
+    return [*good, *(bench.send(uuid.UUID(event.user_id), "nobody", "x") for event in good)]
+
+
+def receipts(bench: RelayBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "first": 1, "last": 1})
+        for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def receipts_behind_a_hole(bench: RelayBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    bench.ask(*(bench.send(a[0], b[1], "third") for a, b in made))
+    return [
+        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "first": 3, "last": 3})
+        for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def reads(bench: RelayBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(b[0], "mark_as_read", {"chatId": chat_id})
+        for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def joins_of_known_chats(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "join_chat", {"username": b[1]}) for a, b in pairs(bench, size)]
+
+
+def joins_of_new_chats(bench: RelayBench, size: int) -> list[Event]:
+    people = bench.people(*(f"p{n}" for n in range(2 * size)))
+    return [
+        bench.event(a[0], "join_chat", {"username": b[1]})
+        for a, b in zip(people[::2], people[1::2], strict=True)
+    ]
+
+
+def pages_of_history(bench: RelayBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(b[0], "get_messages", {"chatId": chat_id})
+        for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def lists_of_chats(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "list_chats", {}) for a, _ in pairs(bench, size)]
+
+
+def syncs(bench: RelayBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(a[0], "sync", {"cursors": {chat_id: 1}})
+        for (a, _), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def catch_ups(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "catch_up", {"username": a[1]}) for a, _ in pairs(bench, size)]
+
+
+def catch_ups_of_newcomers(bench: RelayBench, size: int) -> list[Event]:
+    return [
+        bench.event(uuid.uuid4(), "catch_up", {"username": f"new_{bench.edge_id}_{size}_{n}"})
+        for n in range(size)
+    ]
+
+
+def announcements(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "announce", {}) for a, _ in pairs(bench, size)]
+
+
+def typings(bench: RelayBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "typing", {"username": b[1], "isTyping": True}) for a, b in pairs(bench, size)]
+
+
+SCENARIOS = (
+    sends_in_known_chats,
+    sends_in_new_chats,
+    sends_of_one_person,
+    sends_with_some_bad,
+    receipts,
+    receipts_behind_a_hole,
+    reads,
+    joins_of_known_chats,
+    joins_of_new_chats,
+    pages_of_history,
+    lists_of_chats,
+    syncs,
+    catch_ups,
+    catch_ups_of_newcomers,
+    announcements,
+    typings,
+)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_statements_do_not_grow_with_the_batch(bench: RelayBench, scenario: Scenario) -> None:
+    costs = {}
+    for size in SIZES:
+        batch = bench.batch(scenario(bench, size))
+        bench.read()
+        with counted(bench) as cost:
+            bench.relay.handle(batch)
+        assert len(bench.read().answers) == len(batch.events)
+        assert not cost.executemany
+        costs[size] = (cost.sent, cost.calls)
+    assert len(set(costs.values())) == 1, f"statements sent and run, by size of the batch: {costs}"
+
+
+def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(bench: RelayBench) -> None:
+    batch = bench.batch(sends_in_known_chats(bench, 10))
+    with counted(bench) as cost:
+        bench.relay.handle(batch)
+    assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
+
+
+def test_a_batch_of_sends_in_known_chats_costs_six_statements(bench: RelayBench) -> None:
+    batch = bench.batch(sends_in_known_chats(bench, 200))
+    with counted(bench) as cost:
+        bench.relay.handle(batch)
+    assert cost.sent == 6, "\n".join(cost.statements)
+
+
+class CountingConnection(Connection):
+    """Counts what leaves for Redis, each time once, however many commands it holds."""
+
+    writes = 0
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> Any:
+        type(self).writes += 1
+        return super().send_packed_command(command, check_health)
+
+
+@pytest.fixture
+def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[RelayBench]:
+    redis = Redis(
+        connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
+    )
+    redis.ping()
+    yield make_bench(redis=redis)
+    redis.close()
+
+
+def _round_trips(bench: RelayBench, events: list[Event]) -> int:
+    for user_id in {event.user_id for event in events}:
+        bench.connect(uuid.UUID(user_id))
+    CountingConnection.writes = 0
+    bench.relay.handle(bench.batch(events))
+    return CountingConnection.writes
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_batch_of_sends_costs_one_round_trip_for_presence_and_one_to_publish(
+    counting_bench: RelayBench, size: int
+) -> None:
+    assert _round_trips(counting_bench, sends_in_known_chats(counting_bench, size)) == 2
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_round_trips_to_redis_do_not_grow_with_the_batch(
+    counting_bench: RelayBench, scenario: Scenario
+) -> None:
+    trips = {size: _round_trips(counting_bench, scenario(counting_bench, size)) for size in SIZES}
+    assert len(set(trips.values())) == 1, f"round trips by size of the batch: {trips}"
+    assert max(trips.values()) <= 3
+
+
+def test_publication_costs_one_round_trip_however_many_edges_there_are(counting_bench: RelayBench) -> None:
+    bench = counting_bench
+    made = pairs(bench, 40)
+    for number, (_, bob) in enumerate(made):
+        bench.open_edge(f"{bench.edge_id}-{number}")
+        bench.connect(bob[0], f"{bench.edge_id}-{number}")
+    assert _round_trips(bench, [bench.send(a[0], b[1], "x") for a, b in made]) == 2

@@ -1,0 +1,163 @@
+"""The sweep: what nobody confirmed is published again, and dead edges are cleared away."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from infra.wire import names
+from tests.harness.relay import RelayBench
+
+Sent = dict[str, Any]
+
+
+def send(bench: RelayBench, sender: uuid.UUID, to: str) -> Sent:
+    event = bench.send(sender, to, "hello")
+    message: Sent = bench.ask(event).ack(event)["message"]
+    return message
+
+
+def let_time_pass(bench: RelayBench, message: Sent) -> None:
+    """Make the member's sweep due now instead of in some seconds."""
+    bench.rows(
+        "UPDATE chat_members SET sweep_at = now() WHERE chat_id = :c AND sweep_at IS NOT NULL",
+        c=message["chatId"],
+    )
+
+
+def watch(bench: RelayBench, message: Sent, user_id: uuid.UUID) -> tuple[Any, Any]:
+    """Return when the member is swept next (seconds from now, or None) and the delay noted for it."""
+    ((due, delay),) = bench.rows(
+        "SELECT extract(epoch FROM sweep_at - now()), sweep_delay_s FROM chat_members "
+        "WHERE chat_id = :c AND user_id = :u",
+        c=message["chatId"],
+        u=user_id,
+    )
+    return due, delay
+
+
+def swept(bench: RelayBench, user_id: uuid.UUID) -> list[Any]:
+    bench.read()
+    bench.sweep.run()
+    return bench.read().emitted("new_message", user_id)
+
+
+def test_an_unconfirmed_delivery_is_published_again_to_a_user_who_is_online(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    message = send(bench, alice, bobs_name)
+    let_time_pass(bench, message)
+    assert swept(bench, bob) == [message]
+
+
+def test_a_young_delivery_is_left_alone(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    message = send(bench, alice, bobs_name)
+    assert swept(bench, bob) == []
+    due, _ = watch(bench, message, bob)
+    assert 0 < due <= bench.rules.sweep_after_s
+
+
+def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    message = send(bench, alice, bobs_name)
+    receipt = {"chatId": message["chatId"], "first": 1, "last": 1}
+    bench.ask(bench.event(bob, "confirm_delivery", receipt))
+    let_time_pass(bench, message)
+    assert swept(bench, bob) == []
+    assert watch(bench, message, bob) == (None, None)
+
+
+def test_a_user_who_is_offline_is_not_watched(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    message = send(bench, alice, bobs_name)
+    let_time_pass(bench, message)
+    assert swept(bench, bob) == []
+    assert watch(bench, message, bob) == (None, None)
+
+
+def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    let_time_pass(bench, send(bench, alice, bobs_name))
+    bench.sweep.run()
+    bench.connect(bob)
+    message = send(bench, alice, bobs_name)
+    let_time_pass(bench, message)
+    assert [swept_message["seq"] for swept_message in swept(bench, bob)] == [1, 2]
+
+
+def test_each_sweep_without_an_ack_waits_twice_as_long_up_to_ten_minutes(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    message = send(bench, alice, bobs_name)
+    delays = []
+    for _ in range(8):
+        let_time_pass(bench, message)
+        bench.sweep.run()
+        delays.append(watch(bench, message, bob)[1])
+    assert delays == [10, 20, 40, 80, 160, 320, 600, 600]
+
+
+def test_a_sweep_publishes_no_more_than_a_page_of_a_chat(make_bench: Any) -> None:
+    bench = make_bench(page_max=5)
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    for _ in range(7):
+        message = send(bench, alice, bobs_name)
+    let_time_pass(bench, message)
+    assert [again["seq"] for again in swept(bench, bob)] == [1, 2, 3, 4, 5]
+
+
+def test_the_sweep_reads_no_message_when_nothing_is_due(bench: RelayBench) -> None:
+    plan = bench.rows(
+        "EXPLAIN (COSTS OFF) SELECT 1 FROM chat_members w WHERE w.sweep_at <= now() ORDER BY w.sweep_at"
+    )
+    assert "chat_members_sweep" in "\n".join(row[0] for row in plan)
+
+
+@pytest.fixture
+def dead_edge(bench: RelayBench) -> str:
+    edge_id = f"{bench.edge_id}-dead"
+    bench.open_edge(edge_id, lease_ms=-1)
+    return edge_id
+
+
+def test_a_dead_edge_is_forgotten(bench: RelayBench, dead_edge: str) -> None:
+    bob, _ = bench.person("bob")
+    bench.connect(bob, dead_edge)
+    bench.sweep.run()
+    left = (
+        bench.redis.zscore(names.LEASES_KEY, dead_edge),
+        bench.redis.exists(names.inbox_key(dead_edge), names.edge_users_key(dead_edge)),
+        bench.redis.smembers(names.user_edges_key(str(bob))),
+    )
+    assert left == (None, 0, set())
+
+
+def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
+    bob, _ = bench.person("bob")
+    bench.connect(bob)
+    bench.sweep.run()
+    assert bench.rules.presence.edges_of({str(bob)}) == {str(bob): [bench.edge_id]}
+
+
+def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(bench: RelayBench, dead_edge: str) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(alice)
+    bench.connect(bob, dead_edge)
+    bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
+    bench.sweep.run()
+    (status,) = bench.read().emitted("user_status", alice)
+    assert (status["userId"], status["status"]) == (str(bob), "offline")
+
+
+def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBench, dead_edge: str) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(alice)
+    bench.connect(bob)
+    bench.connect(bob, dead_edge)
+    bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
+    bench.sweep.run()
+    assert [status["status"] for status in bench.read().emitted("user_status", alice)] == ["online"]
