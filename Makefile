@@ -7,7 +7,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check
 JS   := tests/e2e/js
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check lock clean
+.PHONY: help run install test check shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+shape: $(VENV)/.dev ## Print how much work messages share under load
+	@$(BIN)/python -m tests.benchmark.batch_shape
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt

@@ -24,6 +24,7 @@ from socket_edge.catch_up import CatchUps
 from socket_edge.chat import Chat
 from socket_edge.delivery import Delivery
 from socket_edge.dispatch import Dispatcher
+from socket_edge.frames import FrameGuard
 from socket_edge.heartbeat import Heartbeat
 from socket_edge.inbox import Inbox
 from socket_edge.lanes import Lane, LaneLimits, Lanes
@@ -117,7 +118,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        Mount("/socket.io", ASGIApp(transport, socketio_path=None)),
+        Mount("/socket.io", FrameGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 

@@ -45,7 +45,7 @@ class CatchUps:
             await self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
             if page.next is None:
                 return None
-            after = msgspec.json.decode(page.next, type=CatchUpCursor)
+            after = page.next
             await self._wait_for_acks(session)
 
     async def _ask(self, session: Session, after: CatchUpCursor | None) -> Answer:

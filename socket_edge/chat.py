@@ -149,9 +149,11 @@ class Chat:
         await self._lanes.submit(session.lane, request)
 
     async def _catch_up(self, session: Session) -> None:
-        failure = await self._catch_ups.run(session)
-        await self._delivery.release(session)
-        session.catching_up = None
+        try:
+            failure = await self._catch_ups.run(session)
+        finally:
+            await self._delivery.release(session)
+            session.catching_up = None
         if failure is not None:
             await self._send(session, events.ERROR, events.error_event(failure))
 

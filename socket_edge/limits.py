@@ -17,7 +17,7 @@ _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
 """A string (whose brackets do not count), an opening bracket (group 1) or a closing one."""
 
 DEPTH = 32
-"""How deep a payload may be nested. Decoders recurse, and one behind us that cannot would fail a whole batch."""
+"""How deep a payload may be nested: decoders recurse, and one behind us that cannot fails a whole batch."""
 
 
 class ClientEvent(NamedTuple):

@@ -11,7 +11,9 @@ from typing import Any, Final, Protocol
 import msgspec
 import socketio
 import structlog
+from engineio import packet as frame
 from engineio.exceptions import SocketIsClosedError
+from engineio.payload import Payload
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
@@ -21,6 +23,9 @@ from socket_edge.errors import EdgeError
 log = structlog.get_logger(__name__)
 
 _LIBRARY_LOG = logging.getLogger("socketio")
+
+_PACKETS: Final = 10_000
+"""Packets of one long-polling request."""
 
 BINARY: Final = object()
 """Stands for the data of an event with binary attachments."""
@@ -46,10 +51,11 @@ class _Packet(packet.Packet):  # type: ignore[misc]
     uses_binary_events = False
     json = _Unparsed
 
-    def decode(self, encoded_packet: str | bytes) -> int:
+    def decode(self, encoded_packet: object) -> int:
         try:
-            if isinstance(encoded_packet, bytes):
-                raise ValueError("attachments are refused with the event that announces them")
+            if not isinstance(encoded_packet, str):
+                # An attachment, refused like the event that announced it; or JSON that engineio has parsed.
+                raise ValueError("not a packet")
             super().decode(encoded_packet)
         except ValueError:
             self.packet_type, self.namespace, self.id, self.data = packet.EVENT, None, None, MALFORMED
@@ -85,6 +91,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     """A python-socketio server that speaks to one `Handler`."""
 
     def __init__(self, *, frame_bytes: int, send_queue: int) -> None:
+        _LIBRARY_LOG.setLevel(logging.WARNING)
         super().__init__(
             async_mode="asgi",
             async_handlers=False,
@@ -96,6 +103,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             max_http_buffer_size=frame_bytes,
             serializer=_Packet,
         )
+        # Its default of 16 makes engineio drop a whole request of a client that has more to say at once.
+        Payload.max_decode_packets = _PACKETS
         self._send_queue = send_queue
         self.on("connect", self._admit)
         self.on("disconnect", self._leave)
@@ -142,16 +151,18 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             raise _refusal(EdgeError(ErrorCode.INTERNAL)) from error
 
     async def _leave(self, sid: str, reason: str) -> None:
-        self._release_poll(self.manager.eio_sid_from_sid(sid, "/"))
         self._handler.disconnected(sid, reason)
 
-    def _release_poll(self, eio_sid: str) -> None:
-        """Answer the request that a polling client left open; engineio would hold it for 45 s."""
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None and not socket.upgraded:
+            # Answers the request that a polling client has left open; engineio would hold it for 45 s.
             socket.queue.put_nowait(frame.Packet(frame.NOOP))
+        await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        if self._sid(eio_sid, namespace) is not None:
+            return
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is None or not self.manager.is_connected(sid, namespace or "/"):

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import warnings
 
 import structlog
 from celery import Celery
+from celery.platforms import SecurityWarning
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -93,6 +95,8 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
 def run_worker(settings: WorkerSettings) -> None:
     """Run one worker process until SIGTERM, which lets the batch in hand finish."""
     configure_logs(as_json=settings.log_json)
+    # Celery warns root of pickle, which this worker does not accept.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
     create_app(settings).worker_main(
         [

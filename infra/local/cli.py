@@ -10,7 +10,7 @@ from infra.settings import EdgeSettings, SettingsError, StoreSettings, WorkerSet
 
 
 class _Failure(click.ClickException):
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: object) -> None:
         super().__init__(" ".join(str(error).split()))
 
 
@@ -28,6 +28,10 @@ class _Group(click.Group):
             raise _Misconfigured(error) from error
         except StackError as error:
             raise _Failure(error) from error
+        except ModuleNotFoundError as error:
+            raise _Failure(
+                f"{error.name} is not installed here; {ctx.invoked_subcommand} needs it"
+            ) from error
 
 
 @click.group(cls=_Group)

@@ -104,8 +104,7 @@ async def _start_database(plan: Plan, supervisor: Supervisor) -> None:
     if plan.postgres:
         await supervisor.start(engine_part(plan.postgres))
     await supervisor.run(migration(plan.folder))
-    for part in worker_parts(plan.folder):
-        await supervisor.start(part)
+    await asyncio.gather(*(supervisor.start(part) for part in worker_parts(plan.folder)))
 
 
 async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:

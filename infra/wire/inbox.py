@@ -2,6 +2,7 @@
 
 import msgspec
 
+from infra.wire.commands import CatchUpCursor
 from infra.wire.errors import ErrorCode, Failure
 
 
@@ -58,4 +59,4 @@ class CatchUpPage(msgspec.Struct, frozen=True):
     """Answer to `catch_up`: messages, oldest first, and where to go on (None at the end)."""
 
     messages: list[PendingMessage]
-    next: msgspec.Raw | None = None
+    next: CatchUpCursor | None = None

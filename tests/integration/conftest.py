@@ -13,7 +13,7 @@ BenchFactory = Callable[..., RelayBench]
 
 @pytest.fixture(scope="session")
 def bench_store(engines: Engines) -> Store:
-    """A store that all in-process tests share; each has people and an edge of its own."""
+    """Share a store among all in-process tests; each has people and an edge of its own."""
     return engines.new_store()
 
 
@@ -33,5 +33,5 @@ def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
 
 @pytest.fixture
 def bench(make_bench: BenchFactory) -> RelayBench:
-    """A relay in this process."""
+    """Make one relay in this process."""
     return make_bench()

@@ -79,7 +79,7 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
                     )
                     for row in page
                 ],
-                next=msgspec.Raw(msgspec.json.encode(after)) if after else None,
+                next=after,
             ),
         )
     return outcome

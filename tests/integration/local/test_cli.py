@@ -122,6 +122,13 @@ def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
     assert "BBGRAM_REDIS_URL is not set" in result.stdout
 
 
+def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError(name='psycopg')")
+    result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 1
+    assert the_one_line(result) == "Error: psycopg is not installed here; dev needs it"
+
+
 def test_ports_taken_by_others_are_chosen_again(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = Ports(file).choose("postgres")

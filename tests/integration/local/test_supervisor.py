@@ -51,7 +51,7 @@ async def test_a_part_that_ends_is_started_again_and_again_later_each_time(
     supervisor: Supervisor, shown: io.StringIO, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\nraise SystemExit(1)"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nraise SystemExit(1)"
     await supervisor.start(python("one", code))
     go.touch()
     await until(lambda: shown.getvalue().count("starting it again") >= 2)

@@ -1,0 +1,162 @@
+"""What was sent while the recipient was away comes at the next connect: in order, each once, in pages."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from tests.e2e.conftest import Arrive
+from tests.harness.client import Client
+from tests.harness.deployment import Deployment, Edge
+
+Name = Callable[[str], str]
+
+PAGE = 50
+
+
+@pytest.fixture(scope="module")
+def patient_edge(two_edges: Deployment) -> Iterator[Edge]:
+    """An edge that waits for the acks of a page longer than any test."""
+    edge = two_edges.start_edge(page_ack_s=600)
+    yield edge
+    edge.stop()
+
+
+async def introduce(arrive: Arrive, edge: Edge, username: str) -> str:
+    """Have a user be known who is away."""
+    await (await arrive(username, edge)).close()
+    return username
+
+
+async def send_all(sender: Client, username: str, texts: Iterable[str]) -> None:
+    acks = await asyncio.gather(*(sender.send(username, text) for text in texts))
+    assert all(ack["success"] for ack in acks)
+
+
+def seqs_by_chat(client: Client) -> dict[str, list[int]]:
+    seqs: dict[str, list[int]] = defaultdict(list)
+    for message in client.of("new_message"):
+        seqs[message["chatId"]].append(message["seq"])
+    return seqs
+
+
+async def exchange_a_word(client: Client) -> None:
+    """After two answers on the client's lane, whatever the edge had asked for before has come."""
+    for _ in range(2):
+        assert (await client.call("list_chats", {}))["success"]
+
+
+async def test_500_messages_arrive_on_connect_in_order_and_each_once(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge = two_edges.edges[0]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    await send_all(alice, away, map(str, range(500)))
+    bob = await arrive(away, edge)
+    await bob.expect("new_message", count=500)
+    await exchange_a_word(bob)
+    assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(500)]
+    assert [message["seq"] for message in bob.of("new_message")] == list(range(1, 501))
+
+
+async def test_what_was_acked_does_not_come_again_at_the_next_connect(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge = two_edges.edges[0]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    await send_all(alice, away, map(str, range(120)))
+    bob = await arrive(away, edge)
+    await alice.expect("message_status", lambda status: status["upTo"] == 120)
+    await bob.close()
+    await send_all(alice, away, ["120"])
+    again = await arrive(away, edge)
+    await again.expect("new_message")
+    await exchange_a_word(again)
+    assert [message["text"] for message in again.of("new_message")] == ["120"]
+
+
+async def test_a_client_gets_one_page_until_it_acks(
+    patient_edge: Edge, arrive: Arrive, name: Name
+) -> None:
+    away = await introduce(arrive, patient_edge, name("bob"))
+    alice = await arrive(name("alice"), patient_edge)
+    await send_all(alice, away, map(str, range(2 * PAGE + 10)))
+    bob = await arrive(away, patient_edge, acks=False)
+    await bob.expect("new_message", count=PAGE)
+    await exchange_a_word(bob)
+    assert len(bob.of("new_message")) == PAGE
+    bob.start_acking()
+    await bob.expect("new_message", count=2 * PAGE + 10)
+    assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(2 * PAGE + 10)]
+
+
+async def test_a_client_that_never_acks_gets_page_after_page_all_the_same(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge = two_edges.edges[0]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    await send_all(alice, away, map(str, range(2 * PAGE + 10)))
+    bob = await arrive(away, edge, acks=False)
+    await bob.expect("new_message", count=2 * PAGE + 10)
+    await exchange_a_word(bob)
+    assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(2 * PAGE + 10)]
+
+
+async def test_live_messages_wait_for_the_backlog_of_their_chat(
+    patient_edge: Edge, arrive: Arrive, name: Name
+) -> None:
+    away = await introduce(arrive, patient_edge, name("bob"))
+    alice = await arrive(name("alice"), patient_edge)
+    carol = await arrive(name("carol"), patient_edge)
+    await asyncio.gather(
+        send_all(alice, away, map(str, range(PAGE))), send_all(carol, away, map(str, range(PAGE)))
+    )
+    bob = await arrive(away, patient_edge, acks=False)
+    await bob.expect("new_message", count=PAGE)
+    await asyncio.gather(
+        send_all(alice, away, map(str, range(PAGE, PAGE + 20))),
+        send_all(carol, away, map(str, range(PAGE, PAGE + 20))),
+    )
+    await exchange_a_word(bob)
+    assert len(bob.of("new_message")) == PAGE
+    bob.start_acking()
+    await bob.expect("new_message", count=2 * (PAGE + 20))
+    await exchange_a_word(bob)
+    assert list(seqs_by_chat(bob).values()) == [list(range(1, PAGE + 21))] * 2
+
+
+async def test_messages_that_come_while_a_client_catches_up_keep_the_order(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge, other = two_edges.edges[:2]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    carol = await arrive(name("carol"), other)
+    await asyncio.gather(
+        send_all(alice, away, map(str, range(100))), send_all(carol, away, map(str, range(100)))
+    )
+    bob, *_ = await asyncio.gather(
+        arrive(away, edge),
+        send_all(alice, away, map(str, range(100, 250))),
+        send_all(carol, away, map(str, range(100, 250))),
+    )
+    await bob.expect("new_message", count=500)
+    await exchange_a_word(bob)
+    assert list(seqs_by_chat(bob).values()) == [list(range(1, 251))] * 2
+
+
+async def test_a_message_to_somebody_offline_stays_sent_until_they_come(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge = two_edges.edges[0]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    await alice.send(away, "Hello")
+    joined = await alice.call("join_chat", {"username": away})
+    assert [message["status"] for message in joined["messages"]] == ["sent"]
+    await arrive(away, edge)
+    await alice.expect("message_status", lambda status: status["status"] == "delivered")

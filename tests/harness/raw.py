@@ -1,0 +1,145 @@
+"""Socket.IO spelled out by hand, for what no client library would send."""
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.harness.deployment import Edge, make_token
+
+RECORD_SEPARATOR = "\x1e"
+
+
+class RawClient:
+    """One websocket. Sends any frame it is told to, and records what comes back."""
+
+    def __init__(self, edge: Edge, username: str) -> None:
+        self._edge = edge
+        self._token = make_token(username)
+        self._changed = asyncio.Condition()
+        self._last_ack_id = 0
+        self.frames: list[str] = []
+        self.acks: dict[int, Any] = {}
+        self.events: list[tuple[str, Any]] = []
+
+    async def __aenter__(self) -> Self:
+        address = f"{self._edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
+        self.ws: ClientConnection = await connect(address, max_size=None, compression=None, proxy=None)
+        self._reading = asyncio.create_task(self._read())
+        await self.send(f"40{json.dumps({'token': self._token})}")
+        await self.expect("test_message")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.ws.close()
+        await self._reading
+
+    async def send(self, frame: str | bytes) -> None:
+        """Send one frame as it is."""
+        await self.ws.send(frame)
+
+    async def ask(self, data: str) -> Any:
+        """Send an event, given as JSON text, and return its ack."""
+        return await self.ack_of(await self.post(data))
+
+    async def post(self, data: str) -> int:
+        """Send an event that wants an ack; return the id of the ack."""
+        self._last_ack_id += 1
+        await self.send(f"42{self._last_ack_id}{data}")
+        return self._last_ack_id
+
+    async def ack_of(self, ack_id: int) -> Any:
+        """Wait for an ack."""
+        await self.wait_for(lambda: ack_id in self.acks)
+        return self.acks[ack_id]
+
+    async def expect(self, event: str, count: int = 1) -> Any:
+        """Wait for the `count`-th event of a name; return its payload."""
+        await self.wait_for(lambda: len(self.of(event)) >= count)
+        return self.of(event)[count - 1]
+
+    async def closed(self) -> int | None:
+        """Wait until the server has closed the connection; return its code."""
+        async with asyncio.timeout(10):
+            await self.ws.wait_closed()
+        return self.ws.close_code
+
+    def of(self, event: str) -> list[Any]:
+        """Return the payloads of an event, in the order of arrival."""
+        return [payload for name, payload in self.events if name == event]
+
+    async def wait_for(self, condition: Any) -> None:
+        """Wait until something that was received makes the condition true."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(10):
+                    await self._changed.wait_for(condition)
+            except TimeoutError:
+                raise AssertionError(f"not received; all: {[f[:200] for f in self.frames]}") from None
+
+    async def _read(self) -> None:
+        try:
+            async for frame in self.ws:
+                assert isinstance(frame, str)
+                if frame == "2":
+                    await self.ws.send("3")
+                async with self._changed:
+                    self._take(frame)
+                    self._changed.notify_all()
+        except ConnectionClosed:
+            return
+
+    def _take(self, frame: str) -> None:
+        self.frames.append(frame)
+        if frame.startswith(("42", "43")):
+            number, bracket, rest = frame[2:].partition("[")
+            data = json.loads(bracket + rest)
+            if frame.startswith("42"):
+                self.events.append((data[0], data[1]))
+            else:
+                self.acks[int(number)] = data[0]
+
+
+class RawPolling:
+    """One long-polling connection."""
+
+    def __init__(self, edge: Edge, username: str) -> None:
+        self._address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
+        self._token = make_token(username)
+        self.packets: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self.http = httpx.AsyncClient(timeout=15)
+        opened = json.loads((await self.http.get(self._address)).text[1:])
+        self._address += f"&sid={opened['sid']}"
+        await self.post(f"40{json.dumps({'token': self._token})}")
+        await self.expect('42["connection_success"')
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.aclose()
+
+    async def post(self, *packets: str) -> httpx.Response:
+        """Send packets in one request."""
+        return await self.post_body(RECORD_SEPARATOR.join(packets).encode())
+
+    async def post_body(self, body: bytes) -> httpx.Response:
+        """Send one request with any body."""
+        return await self.http.post(self._address, content=body)
+
+    async def expect(self, start: str, count: int = 1) -> list[str]:
+        """Poll until `count` packets that start like this have come; return them."""
+        async with asyncio.timeout(10):
+            while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
+                self.packets += (await self.http.get(self._address)).text.split(RECORD_SEPARATOR)
+                if self.packets[-1] == "2":
+                    await self.post("3")
+        return found
