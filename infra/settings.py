@@ -32,12 +32,9 @@ def data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """What every deployable shares."""
+    """How settings are read."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
-
-    redis_url: str
-    """`redis://` or `rediss://` address of the queue, the inbox streams and presence."""
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -48,10 +45,18 @@ class Settings(BaseSettings):
             raise SettingsError(_describe(error)) from None
 
 
-class EdgeSettings(Settings):
+class QueueSettings(Settings):
+    """What edges and workers share."""
+
+    redis_url: str
+    """`redis://` or `rediss://` address of the queue, the inbox streams and presence."""
+
+
+class EdgeSettings(QueueSettings):
     """Settings of `socket_edge`."""
 
-    host: str = "127.0.0.1"
+    host: str = "localhost"
+    """Address or name to listen on, all its addresses; `0.0.0.0` for every interface."""
     port: int = Field(3000, ge=0, le=65535)
     origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Browser origins that may connect, separated by commas; `*` for any. Who sends none may always."""
@@ -134,7 +139,7 @@ class StoreSettings(Settings):
         return f"postgresql+psycopg://{rest}"
 
 
-class WorkerSettings(StoreSettings):
+class WorkerSettings(QueueSettings, StoreSettings):
     """Settings of `workers`, beat included."""
 
     provision_profiles: bool = False
@@ -145,7 +150,7 @@ class WorkerSettings(StoreSettings):
     sweep_s: float = Field(5.0, gt=0)
     """How often the sweep runs."""
     sweep_after_s: float = Field(10.0, gt=0)
-    """Age at which an unconfirmed delivery is swept; doubled each time nobody confirms it."""
+    """Age at which the sweep looks after a delivery that nobody has confirmed."""
     inbox_entries: int = Field(10_000, ge=1)
     """About how many entries an inbox stream keeps."""
     visibility_s: int = Field(60, ge=10)

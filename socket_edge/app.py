@@ -28,6 +28,7 @@ from socket_edge.frames import FrameGuard
 from socket_edge.heartbeat import Heartbeat
 from socket_edge.inbox import Inbox
 from socket_edge.lanes import Lane, LaneLimits, Lanes
+from socket_edge.listen import listen
 from socket_edge.origins import Origins
 from socket_edge.presence import Presence
 from socket_edge.receipts import Receipts
@@ -39,7 +40,10 @@ from socket_edge.transport import Transport
 log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_S = 5.0
-_DRAIN_S = 5
+_CLOSE_S = 5
+"""How long open connections may take to close."""
+_DRAIN_S = 2.0
+"""How long what they left behind may take to be handled."""
 
 
 def create_app(settings: EdgeSettings) -> Starlette:
@@ -94,6 +98,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
         parts = (inbox.run, presence.run, lanes.run, receipts.run, heartbeat.run)
         running = [asyncio.create_task(keep_running(part)) for part in parts]
         yield
+        await chat.drain(_DRAIN_S)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -126,16 +131,15 @@ def create_app(settings: EdgeSettings) -> Starlette:
 def serve(settings: EdgeSettings) -> None:
     """Run one edge until SIGTERM."""
     configure_logs(as_json=settings.log_json)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
-        host=settings.host,
-        port=settings.port,
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=_DRAIN_S,
+        timeout_graceful_shutdown=_CLOSE_S,
         access_log=False,
         log_config=None,
         log_level="warning",
     )
+    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port))

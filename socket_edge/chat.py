@@ -1,5 +1,6 @@
 """What happens to a socket: admission, events, answers, farewell. The edge's half of every request."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -113,6 +114,15 @@ class Chat:
         for session in self._users:
             if session.catching_up is None:
                 session.catching_up = self._tasks.start(self._catch_up(session))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until what gone sockets have left behind is handled: sends, and farewells to their peers."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._tasks.wait()
+                await self._requests.wait_settled()
+        except TimeoutError:
+            log.warning("drain_incomplete", requests=len(self._requests))
 
     async def _welcome(self, session: Session) -> None:
         identity = session.identity

@@ -57,9 +57,9 @@ def read_event(data: object, payload_bytes: int) -> ClientEvent:
         raise BadEvent(ErrorCode.INVALID_PAYLOAD, "The event is not valid JSON text.", event) from error
     if decoded not in RELAYED and decoded != REFRESH_TOKEN:
         raise BadEvent(ErrorCode.UNKNOWN_EVENT)
-    if len(payloads) != 1:
-        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Send exactly one object as the payload.", decoded)
-    return ClientEvent(decoded, bytes(payloads[0]))
+    if len(payloads) > 1:
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Send one object as the payload.", decoded)
+    return ClientEvent(decoded, bytes(payloads[0]) if payloads else b"{}")
 
 
 def _is_deeper_than(encoded: bytes, depth: int) -> bool:

@@ -1,13 +1,14 @@
 """Requests that are on their way to a worker and back, each with a deadline."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
-import msgspec
 import uuid_utils
 
+from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 
@@ -38,6 +39,7 @@ class OpenRequests:
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self._open: dict[str, Request] = {}
+        self._idle = asyncio.Event()
 
     def __contains__(self, request: Request) -> bool:
         return request.id in self._open
@@ -64,10 +66,20 @@ class OpenRequests:
         request = self._open.pop(answer.id, None)
         if request is not None:
             await request.settle(answer)
+        if not self._open:
+            self._idle.set()
+
+    async def wait_settled(self) -> None:
+        """Return when no request waits for an answer any more."""
+        if self._open:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def fail(self, request: Request, code: ErrorCode) -> None:
         """Settle a request without an answer from a worker."""
-        await self.answer(Answer(request.id, failure=Failure.of(code, client_id=_client_id(request.payload))))
+        await self.answer(
+            Answer(request.id, failure=Failure.of(code, client_id=client_id_of(request.payload)))
+        )
 
     async def expire(self) -> None:
         """Fail what is past its deadline. Requests are kept in the order of their deadlines."""
@@ -75,15 +87,3 @@ class OpenRequests:
         expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
         for request in expired:
             await self.fail(request, request.trouble())
-
-
-class _WithClientId(msgspec.Struct, rename="camel"):
-    client_id: str | None = None
-
-
-def _client_id(payload: bytes) -> str | None:
-    """Read the client's own id out of a payload that no worker has looked at."""
-    try:
-        return msgspec.json.decode(payload, type=_WithClientId).client_id
-    except msgspec.DecodeError:
-        return None

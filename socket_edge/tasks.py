@@ -35,6 +35,11 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    async def wait(self) -> None:
+        """Return when the tasks that run now have ended."""
+        if self._running:
+            await asyncio.wait(self._running)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -12,6 +12,7 @@ import msgspec
 import socketio
 import structlog
 from engineio import packet as frame
+from engineio.async_socket import AsyncSocket
 from engineio.exceptions import SocketIsClosedError
 from engineio.payload import Payload
 from socketio import packet
@@ -26,6 +27,8 @@ _LIBRARY_LOG = logging.getLogger("socketio")
 
 _PACKETS: Final = 10_000
 """Packets of one long-polling request."""
+_PACKETS_OUT: Final = 16
+"""Packets of one answer to it: clients on python-engineio refuse a longer one and lose the connection."""
 
 BINARY: Final = object()
 """Stands for the data of an event with binary attachments."""
@@ -66,6 +69,17 @@ class _Packet(packet.Packet):  # type: ignore[misc]
         elif self.packet_type == packet.CONNECT_ERROR or self.packet_type > packet.BINARY_ACK:
             self.packet_type, self.data = packet.EVENT, MALFORMED
         return 0
+
+
+class _Socket(AsyncSocket):  # type: ignore[misc]
+    """A connection that says what it has to say in portions."""
+
+    _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
+
+    async def poll(self) -> list[frame.Packet]:
+        packets = self._rest or await super().poll()
+        self._rest = packets[_PACKETS_OUT:]
+        return packets[:_PACKETS_OUT]
 
 
 class Handler(Protocol):
@@ -152,6 +166,11 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _leave(self, sid: str, reason: str) -> None:
         self._handler.disconnected(sid, reason)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        # engineio has no hook to make its sockets; this one has not been read from or written to yet.
+        self.eio.sockets[eio_sid].__class__ = _Socket
+        await super()._handle_eio_connect(eio_sid, environ)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         socket = self.eio.sockets.get(eio_sid)

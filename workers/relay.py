@@ -116,13 +116,13 @@ class Relay:
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         if isinstance(error, DBAPIError) and isinstance(error.orig, _LATE):
-            return Outcome(answers=[Answer(event.id, failure=Failure.of(ErrorCode.UNAVAILABLE))])
+            return Outcome(answers=[_failed(event, ErrorCode.UNAVAILABLE)])
         log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
         try:
             dead_letters.keep(self._engine, event, error)
         except SQLAlchemyError as failure:
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
-        return Outcome(answers=[Answer(event.id, failure=Failure.of(ErrorCode.INTERNAL))])
+        return Outcome(answers=[_failed(event, ErrorCode.INTERNAL)])
 
 
 class _Unreachable(Exception):
@@ -144,5 +144,9 @@ def _decode(events: Sequence[Event]) -> tuple[dict[str, list[Request[Any]]], lis
         try:
             requests.setdefault(event.name, []).append(decode(event))
         except Refused as refusal:
-            refused.append(Answer(event.id, failure=Failure.of(refusal.code, refusal.message)))
+            refused.append(_failed(event, refusal.code, refusal.message))
     return requests, refused
+
+
+def _failed(event: Event, code: ErrorCode, message: str | None = None) -> Answer:
+    return Answer(event.id, failure=Failure.of(code, message, commands.client_id_of(event.payload)))

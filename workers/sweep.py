@@ -1,17 +1,21 @@
 """Finds deliveries that nobody confirmed, and edges that are gone.
 
-Looks only at members whose time has come (a partial index), never through the message table. Edges
+Looks only at chats whose time has come (a partial index), never through the message table, and at each
+message once: what is published after that gets lost only with a stream, which its edge notices. Edges
 emit a message once per socket, so a swept message is seen only by a socket that has missed it.
 """
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from infra.wire import names
+from infra.wire.events import Message
 from workers.handlers.announce import announce_users
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.publish import Publisher
@@ -20,41 +24,41 @@ from workers.rules import Rules
 
 log = structlog.get_logger(__name__)
 
-_MEMBERS = 500
-"""Members that one sweep looks at; the rest waits for the next one."""
-_MAX_DELAY_S = 600
+_CHATS = 500
+"""Chats that one sweep looks at; the rest waits for the next one."""
 
 _DUE = text(
     """
-    SELECT w.chat_id, w.user_id, w.sweep_delay_s, w.delivered_seq >= c.last_seq AS confirmed
-    FROM chat_members w JOIN chats c ON c.id = w.chat_id
-    WHERE w.sweep_at <= now()
-    ORDER BY w.sweep_at
-    LIMIT :members
-    FOR NO KEY UPDATE OF w SKIP LOCKED
+    SELECT id, user_lo, user_hi, last_seq, swept_seq
+    FROM chats
+    WHERE sweep_at <= now()
+    ORDER BY sweep_at
+    LIMIT :chats
+    FOR NO KEY UPDATE SKIP LOCKED
     """
 )
 _UNCONFIRMED = text(
     f"""
     SELECT {COLUMNS}
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS due (chat_id, user_id)
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
+        AS due (chat_id, user_id, swept_seq)
     JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
     CROSS JOIN LATERAL (
         SELECT * FROM messages
-        WHERE chat_id = mine.chat_id AND seq > mine.delivered_seq AND recipient_id = mine.user_id
+        WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq)
+            AND recipient_id = due.user_id
         ORDER BY seq LIMIT :page
     ) m
     {JOINS}
     ORDER BY m.chat_id, m.seq
     """
 )
-_RESCHEDULE = text(
+_SWEPT = text(
     """
-    UPDATE chat_members w
-    SET sweep_at = now() + make_interval(secs => due.delay), sweep_delay_s = due.delay
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:delays AS int[]))
-        AS due (chat_id, user_id, delay)
-    WHERE w.chat_id = due.chat_id AND w.user_id = due.user_id
+    UPDATE chats c
+    SET swept_seq = done.seq, sweep_at = CASE WHEN done.seq < c.last_seq THEN now() END
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])) AS done (chat_id, seq)
+    WHERE c.id = done.chat_id
     """
 )
 
@@ -73,50 +77,73 @@ class Sweep:
 
         Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run makes up for it.
         """
-        gone = self._forget_dead_edges()
+        dead = self._dead_edges()
         with self._engine.begin() as conn:
             outcome = self._sweep(conn)
+            gone = {UUID(user_id) for users in dead.values() for user_id in users}
             if gone:
                 outcome.extend(announce_users(conn, gone, self._rules))
-        self._publisher.publish(outcome)
+            # Before the commit: what could not be published is swept again.
+            self._publisher.publish(outcome)
+        self._forget(dead)
 
     def _sweep(self, conn: Connection) -> Outcome:
-        due = conn.execute(_DUE, {"members": _MEMBERS}).all()
-        if not due:
-            return Outcome()
-        waiting = [row for row in due if not row.confirmed]
-        online = self._rules.presence.online({str(row.user_id) for row in waiting})
-        watched = [row for row in waiting if str(row.user_id) in online]
         outcome = Outcome()
-        if watched:
-            keys = {"chats": [row.chat_id for row in watched], "users": [row.user_id for row in watched]}
-            rows = conn.execute(_UNCONFIRMED, {**keys, "page": self._rules.page_max})
-            outcome.emits += deliveries(to_message(row) for row in rows)
-            log.info("swept", members=len(due), online=len(watched), messages=len(outcome.emits))
-        # Who is offline gets everything at the next connect, so there is nothing to watch any more.
-        delays = [self._next_delay(row.sweep_delay_s) if row in watched else None for row in due]
-        params = {"chats": [row.chat_id for row in due], "users": [row.user_id for row in due]}
-        conn.execute(_RESCHEDULE, {**params, "delays": delays})
+        due = conn.execute(_DUE, {"chats": _CHATS}).all()
+        if not due:
+            return outcome
+        members = [(row, user_id) for row in due for user_id in {row.user_lo, row.user_hi}]
+        # Who is offline gets everything at the next connect.
+        online = self._rules.presence.online({str(user_id) for _, user_id in members})
+        watched = [(row, user_id) for row, user_id in members if str(user_id) in online]
+        messages = self._read_unconfirmed(conn, watched)
+        outcome.emits += deliveries(messages)
+        done = _swept_up_to(due, messages, self._rules.page_max)
+        conn.execute(_SWEPT, {"chats": list(done), "seqs": list(done.values())})
+        log.info("swept", chats=len(due), messages=len(messages))
         return outcome
 
-    def _next_delay(self, last_delay_s: int | None) -> int:
-        return min(_MAX_DELAY_S, 2 * (last_delay_s or max(1, round(self._rules.sweep_after_s / 2))))
+    def _read_unconfirmed(self, conn: Connection, watched: Sequence[tuple[Row[Any], UUID]]) -> list[Message]:
+        if not watched:
+            return []
+        params = {
+            "chats": [row.id for row, _ in watched],
+            "users": [user_id for _, user_id in watched],
+            "swept": [row.swept_seq for row, _ in watched],
+            "page": self._rules.page_max,
+        }
+        return [to_message(row) for row in conn.execute(_UNCONFIRMED, params)]
 
-    def _forget_dead_edges(self) -> set[UUID]:
-        """Remove what edges without a lease have left in Redis; return the users they held."""
+    def _dead_edges(self) -> dict[str, list[str]]:
+        """Return the edges whose lease has ended, with the users they held."""
         seconds, micros = self._redis.time()
         now_ms = seconds * 1000 + micros // 1000
-        gone: set[UUID] = set()
         dead: Any = self._redis.zrangebyscore(names.LEASES_KEY, "-inf", now_ms)
+        edges = {}
         for edge_id in (edge.decode() for edge in dead):
             held: Any = self._redis.smembers(names.edge_users_key(edge_id))
-            users = [user.decode() for user in held]
+            edges[edge_id] = [user.decode() for user in held]
+        return edges
+
+    def _forget(self, dead: Mapping[str, Collection[str]]) -> None:
+        """Remove what dead edges have left in Redis."""
+        for edge_id, users in dead.items():
             pipe = self._redis.pipeline(transaction=True)
             for user_id in users:
                 pipe.srem(names.user_edges_key(user_id), edge_id)
             pipe.delete(names.edge_users_key(edge_id), names.inbox_key(edge_id))
             pipe.zrem(names.LEASES_KEY, edge_id)
             pipe.execute()
-            gone |= {UUID(user_id) for user_id in users}
             log.warning("edge_gone", edge=edge_id, users=len(users))
-        return gone
+
+
+def _swept_up_to(due: Sequence[Row[Any]], messages: Sequence[Message], page: int) -> dict[UUID, int]:
+    """Return how far each chat is done: to its end, or to the end of a member's full page."""
+    pages: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for message in messages:
+        pages[message.chat_id, message.recipient_id].append(message.seq)
+    done = {str(row.id): row.last_seq for row in due}
+    for (chat_id, _), seqs in pages.items():
+        if len(seqs) == page:
+            done[chat_id] = min(done[chat_id], seqs[-1])
+    return {row.id: done[str(row.id)] for row in due}

@@ -49,7 +49,7 @@ def dev() -> None:
 
 
 @main.command()
-@click.option("--host", help="Address to listen on; default BBGRAM_HOST or 127.0.0.1.")
+@click.option("--host", help="Address to listen on; default BBGRAM_HOST or localhost.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default BBGRAM_PORT or 3000.")
 def edge(host: str | None, port: int | None) -> None:
     """Run one edge."""

@@ -9,10 +9,10 @@ from typing import Final
 from infra.local.parts import http_ok
 from infra.local.ports import is_free
 from infra.local.stack_env import NAME
-from infra.settings import AuthMode, EdgeSettings, Settings, SettingsError, WorkerSettings
+from infra.settings import AuthMode, EdgeSettings, QueueSettings, SettingsError, WorkerSettings
 
 _START: Final = "start it with `make run`, or correct the setting"
-_OLDEST_REDIS: Final = (6, 2)
+_OLDEST_REDIS: Final = (7, 0)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _python() -> Finding:
     return Finding("python", version, None if fits else "use Python 3.11, 3.12 or 3.13")
 
 
-def _redis(settings: Settings) -> Finding:
+def _redis(settings: QueueSettings) -> Finding:
     from redis import Redis
 
     with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
@@ -82,7 +82,7 @@ def _redis(settings: Settings) -> Finding:
     version = str(facts.get("valkey_version") or facts["redis_version"])
     old = tuple(int(number) for number in version.split(".")[:2]) < _OLDEST_REDIS
     name = "Valkey" if "valkey_version" in facts else "Redis"
-    return Finding("redis", f"{name} {version}", "use Redis 6.2 or newer, or Valkey" if old else None)
+    return Finding("redis", f"{name} {version}", "use Redis 7 or newer, or Valkey" if old else None)
 
 
 def _postgres(database_url: str) -> Finding:

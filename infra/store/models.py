@@ -34,6 +34,7 @@ class Chat(Base):
     __table_args__ = (
         Index("chats_pair", "user_lo", "user_hi", unique=True),
         Index("chats_user_hi", "user_hi"),
+        Index("chats_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
         CheckConstraint("user_lo <= user_hi", name="chats_pair_ordered"),
     )
 
@@ -43,16 +44,17 @@ class Chat(Base):
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
     activity_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """Time of the last message, or of the creation; never goes back."""
+    sweep_at: Mapped[datetime | None]
+    """When to look whether the newest messages were confirmed; None when nothing is due."""
+    swept_seq: Mapped[int] = mapped_column(server_default=text("0"))
+    """What the sweep has looked at. Here and not with the members, so that sends lock chats only."""
 
 
 class ChatMember(Base):
     """How far one member has got in a chat: everything up to a watermark is delivered, or read."""
 
     __tablename__ = "chat_members"
-    __table_args__ = (
-        Index("chat_members_user", "user_id"),
-        Index("chat_members_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
-    )
+    __table_args__ = (Index("chat_members_user", "user_id"),)
 
     chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
@@ -60,10 +62,6 @@ class ChatMember(Base):
     read_seq: Mapped[int] = mapped_column(server_default=text("0"))
     joined_at: Mapped[datetime | None]
     """When the member first joined the chat; from then on they hear of the peer's coming and going."""
-    sweep_at: Mapped[datetime | None]
-    """When to look whether deliveries of this member were confirmed; None when nothing is due."""
-    sweep_delay_s: Mapped[int | None]
-    """How long the last sweep waited, so that the next one waits longer."""
 
 
 class Message(Base):

@@ -8,6 +8,9 @@ from sqlalchemy import Connection, text
 
 from infra.store.engine import make_engine
 
+MAX_USERNAME = 64
+"""Characters; nobody could write to a longer name (`infra.wire.commands.Username`)."""
+
 _INSERT = text(
     """
     INSERT INTO profiles (id, username, username_key)
@@ -20,6 +23,11 @@ _INSERT = text(
 def username_key(username: str) -> str:
     """Fold a name so that `Alice`, `alice` and full-width look-alikes are one (NFKC, case-folded)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold()).strip()
+
+
+def is_username(name: str) -> bool:
+    """Tell whether a profile may carry this name: 1 to 64 printable characters, not only spaces."""
+    return len(name) <= MAX_USERNAME and name.isprintable() and bool(username_key(name))
 
 
 def insert_profiles(conn: Connection, usernames: Mapping[UUID, str]) -> None:

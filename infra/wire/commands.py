@@ -116,6 +116,18 @@ class ConfirmDelivery(_Command, frozen=True):
     last: Seq
 
 
+class _WithClientId(msgspec.Struct, rename="camel"):
+    client_id: ClientId | None = None
+
+
+def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
+    """Read the client's own id out of a payload that is refused or was never decoded; None if unreadable."""
+    try:
+        return msgspec.json.decode(payload, type=_WithClientId).client_id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 RELAYED: Final[dict[str, type[_Command]]] = {
     "send_message": SendMessage,
     "join_chat": JoinChat,

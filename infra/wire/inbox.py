@@ -36,7 +36,7 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Id of a socket to leave out."""
 
 
-class InboxEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class InboxEntry(msgspec.Struct, frozen=True):
     """One entry of an edge's inbox stream."""
 
     batch_id: str | None = None

@@ -99,8 +99,17 @@ def _identity(claims: dict[str, Any]) -> Identity:
     return Identity(
         user_id=_canonical_uuid(claims["sub"]),
         expires_at=expires_at,
-        username=username if isinstance(username, str) else None,
+        username=username if isinstance(username, str) and _is_unicode(username) else None,
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether the text has no lone surrogates, which JSON can hold and nothing else can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _canonical_uuid(text: str) -> str:

@@ -75,8 +75,11 @@ class Client:
         self._may_ack.set()
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, and close what python-engineio leaves open after some refusals and cuts."""
         await self.sio.disconnect()
+        http = self.sio.eio.http
+        if http is not None and not http.closed:
+            await http.close()
 
     def _found(self, event: str, where: Callable[[Any], bool]) -> list[Any]:
         return [payload for payload in self.of(event) if where(payload)]

@@ -30,6 +30,14 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
+def command_line(process: psutil.Process) -> str:
+    """Return the command line of a process; empty when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def bbgram(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with no BBGRAM setting but those given."""
     return subprocess.run(
@@ -92,11 +100,10 @@ class LocalStack:
         """Return every process that it has started."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def part(self, *words: str) -> psutil.Process:
-        """Return the one process whose command line holds all these words."""
-        found = [one for one in self.family() if all(word in " ".join(one.cmdline()) for word in words)]
-        assert len(found) == 1, f"{words}: {found}"
-        return found[0]
+    def part(self, *words: str) -> psutil.Process | None:
+        """Return the one process whose command line holds all these words, if it runs now."""
+        found = [one for one in self.family() if all(word in command_line(one) for word in words)]
+        return found[0] if len(found) == 1 else None
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal it, wait until it has ended, and return its exit code."""

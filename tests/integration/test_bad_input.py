@@ -431,7 +431,7 @@ async def sockets(chat: Deployment) -> int:
 
 async def until_sockets(chat: Deployment, count: int) -> None:
     async with asyncio.timeout(5):
-        while await sockets(chat) > count:  # noqa: ASYNC110 - the edge is another process
+        while await sockets(chat) > count:
             await asyncio.sleep(0.05)
 
 

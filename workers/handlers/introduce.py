@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from infra.store.profiles import insert_profiles
+from infra.store.profiles import insert_profiles, is_username
 from infra.wire.commands import CatchUp, Introduce
 from infra.wire.events import Done
 from workers.chats import read_people
@@ -30,7 +30,7 @@ def provide_profiles(
     named = {
         request.user_id: request.command.username
         for request in requests
-        if request.user_id not in known and request.command.username
+        if request.user_id not in known and request.command.username and is_username(request.command.username)
     }
     if rules.provision_profiles and named:
         insert_profiles(conn, named)

@@ -1,4 +1,4 @@
-"""`send_message`: stores messages, each once, with hole-free seqs; six statements for any number."""
+"""`send_message`: stores messages, each once, with hole-free seqs; five statements for any number."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,12 +29,16 @@ _STORED = text(
 _ADVANCE = text(
     """
     UPDATE chats c
-    SET last_seq = c.last_seq + added.count, activity_at = greatest(clock_timestamp(), c.activity_at)
+    SET last_seq = c.last_seq + added.count,
+        activity_at = greatest(clock_timestamp(), c.activity_at),
+        sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
     FROM unnest(CAST(:chats AS uuid[]), CAST(:counts AS bigint[])) AS added (chat_id, count)
     WHERE c.id = added.chat_id
     RETURNING c.id, c.activity_at
     """
 )
+"""Reserves seqs, and has the sweep look after the deliveries of the new messages."""
+
 _INSERT = text(
     """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
@@ -45,17 +49,6 @@ _INSERT = text(
     )
     """
 )
-_WATCH = text(
-    """
-    UPDATE chat_members w
-    SET sweep_at = now() + make_interval(secs => :delay), sweep_delay_s = NULL
-    FROM (
-        SELECT DISTINCT * FROM unnest(CAST(:chats AS uuid[]), CAST(:recipients AS uuid[]))
-    ) AS to_confirm (chat_id, user_id)
-    WHERE w.chat_id = to_confirm.chat_id AND w.user_id = to_confirm.user_id AND w.sweep_at IS NULL
-    """
-)
-"""Has the sweep look after these deliveries. Left alone where it is going to look anyway."""
 
 
 class _Key(NamedTuple):
@@ -134,7 +127,7 @@ def _store(
 ) -> dict[_Key, Message]:
     if not drafts:
         return {}
-    times = _advance(conn, drafts, chats)
+    times = _advance(conn, drafts, chats, rules)
     last_seq = {chat.id: chat.last_seq for chat in chats.values()}
     messages: dict[_Key, Message] = {}
     for request, recipient_id, pair in drafts:
@@ -155,7 +148,6 @@ def _store(
         )
     stored = list(messages.values())
     chat_ids = [chats[draft.pair].id for draft in drafts]
-    recipients = [draft.recipient_id for draft in drafts]
     conn.execute(
         _INSERT,
         {
@@ -163,28 +155,31 @@ def _store(
             "seqs": [message.seq for message in stored],
             "ids": [UUID(draft.request.id) for draft in drafts],
             "senders": [draft.request.user_id for draft in drafts],
-            "recipients": recipients,
+            "recipients": [draft.recipient_id for draft in drafts],
             "texts": [message.text for message in stored],
             "client_ids": [draft.request.command.client_id for draft in drafts],
             "times": [times[chat_id] for chat_id in chat_ids],
         },
     )
-    conn.execute(_WATCH, {"delay": rules.sweep_after_s, "chats": chat_ids, "recipients": recipients})
     return messages
 
 
-def _advance(conn: Connection, drafts: Sequence[_Draft], chats: dict[Pair, Chat]) -> dict[UUID, datetime]:
+def _advance(
+    conn: Connection, drafts: Sequence[_Draft], chats: dict[Pair, Chat], rules: Rules
+) -> dict[UUID, datetime]:
     """Reserve the seqs of the locked chats; return the time of the new messages by chat."""
     counts: dict[UUID, int] = {}
     for draft in drafts:
         chat_id = chats[draft.pair].id
         counts[chat_id] = counts.get(chat_id, 0) + 1
-    rows = conn.execute(_ADVANCE, {"chats": list(counts), "counts": list(counts.values())})
+    params = {"chats": list(counts), "counts": list(counts.values()), "sweep_after": rules.sweep_after_s}
+    rows = conn.execute(_ADVANCE, params)
     return {row.id: row.activity_at for row in rows}
 
 
 def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -> None:
-    rendered = msgspec.Raw(msgspec.json.encode(message))
+    first = msgspec.structs.replace(message, status="sent")
+    rendered = msgspec.Raw(msgspec.json.encode(first))
     ack = msgspec.json.encode(SendAck(message=rendered))
     outcome.answers.append(Answer(request.id, msgspec.Raw(ack)))
     outcome.emits.append(

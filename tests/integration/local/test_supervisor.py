@@ -23,7 +23,7 @@ def python(name: str, code: str, **options: object) -> Part:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the event is in another process
+        while not condition():
             await asyncio.sleep(0.02)
 
 

@@ -21,10 +21,13 @@ CREATE TABLE chats (
     user_hi uuid NOT NULL REFERENCES profiles (id) ON DELETE CASCADE,
     last_seq bigint NOT NULL DEFAULT 0,
     activity_at timestamptz NOT NULL DEFAULT now(),
+    sweep_at timestamptz,
+    swept_seq bigint NOT NULL DEFAULT 0,
     CONSTRAINT chats_pair_ordered CHECK (user_lo <= user_hi)
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX chats_pair ON chats (user_lo, user_hi);
 CREATE INDEX chats_user_hi ON chats (user_hi);
+CREATE INDEX chats_sweep ON chats (sweep_at) WHERE sweep_at IS NOT NULL;
 
 CREATE TABLE chat_members (
     chat_id uuid NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
@@ -32,12 +35,9 @@ CREATE TABLE chat_members (
     delivered_seq bigint NOT NULL DEFAULT 0,
     read_seq bigint NOT NULL DEFAULT 0,
     joined_at timestamptz,
-    sweep_at timestamptz,
-    sweep_delay_s bigint,
     PRIMARY KEY (chat_id, user_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX chat_members_user ON chat_members (user_id);
-CREATE INDEX chat_members_sweep ON chat_members (sweep_at) WHERE sweep_at IS NOT NULL;
 
 CREATE TABLE messages (
     chat_id uuid NOT NULL REFERENCES chats (id) ON DELETE CASCADE,

@@ -1,0 +1,114 @@
+"""The edge's half of the wire, against the same golden files as the worker's."""
+
+import json
+from uuid import UUID
+
+import msgspec
+import pytest
+from kombu.serialization import dumps
+
+from infra.wire.batch import Batch, Event
+from infra.wire.commands import (
+    INTERNAL,
+    REFRESH_TOKEN,
+    RELAYED,
+    Announce,
+    CatchUp,
+    CatchUpCursor,
+    ConfirmDelivery,
+    RefreshToken,
+)
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.inbox import CatchUpPage, InboxEntry, Position
+from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
+from socket_edge.limits import BadEvent, read_event
+from tests.contract.golden import ALICE, BATCH_ID, BOB, CHAT, encoded, load, on_the_wire, with_unknown_fields
+
+PAYLOAD_BYTES = 65_536
+
+
+def read(entry: object) -> InboxEntry:
+    return msgspec.json.decode(encoded(entry), type=InboxEntry)
+
+
+def test_a_batch_leaves_as_in_the_golden_file() -> None:
+    register_serializer()
+    ((golden,), arguments, embedded) = load("relay_batch")
+    batch = Batch(
+        id=BATCH_ID,
+        edge_id="edge-1",
+        events=[Event(*rest, msgspec.Raw(encoded(payload))) for *rest, payload in golden["events"]],
+    )
+    content_type, encoding, body = dumps(((batch,), arguments, embedded), SERIALIZER)
+    assert (content_type, encoding) == (CONTENT_TYPE, "utf-8")
+    assert json.loads(body) == load("relay_batch")
+
+
+def test_a_batch_carries_its_version() -> None:
+    assert on_the_wire(Batch(id="b", edge_id="e", events=[]))["v"] == 1
+
+
+@pytest.mark.parametrize("name", [*RELAYED, REFRESH_TOKEN])
+def test_a_clients_payload_passes_untouched(name: str) -> None:
+    for payload in load("commands")[name]:
+        text = json.dumps(payload, indent=1, ensure_ascii=False)
+        event = read_event(f'["{name}", {text}]', PAYLOAD_BYTES)
+        assert (event.name, event.payload.decode()) == (name, text)
+
+
+@pytest.mark.parametrize("name", INTERNAL)
+def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
+    for payload in load("commands")[name]:
+        with pytest.raises(BadEvent) as refusal:
+            read_event(json.dumps([name, payload]), PAYLOAD_BYTES)
+        assert refusal.value.code is ErrorCode.UNKNOWN_EVENT
+
+
+def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
+    cursor = CatchUpCursor(created_at_us=1769860800000000, chat_id=UUID(CHAT), seq=6)
+    own = {
+        "catch_up": [CatchUp(username="alice", after=cursor), CatchUp()],
+        "announce": [Announce()],
+        "confirm_delivery": [ConfirmDelivery(chat_id=UUID(CHAT), first=3, last=7)],
+    }
+    assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
+        name: load("commands")[name] for name in INTERNAL
+    }
+
+
+def test_the_edge_reads_a_token_from_its_golden_payload() -> None:
+    (payload,) = load("commands")[REFRESH_TOKEN]
+    assert msgspec.json.decode(encoded(payload), type=RefreshToken).token == "eyJ.abc.def"
+
+
+def test_the_edge_reads_answers() -> None:
+    entry = read(load("inbox_entries")["done"])
+    good, bad = entry.answers
+    assert (entry.batch_id, entry.retry, entry.v) == (BATCH_ID, None, 1)
+    assert json.loads(bytes(good.data)) == load("acks")["send_message"]
+    assert bad.failure == Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")
+
+
+def test_the_edge_reads_emits_and_to_which_sockets_they_go() -> None:
+    new, typing, status = read(load("inbox_entries")["emits"]).emits
+    assert (new.user_id, new.event, new.ack, new.position) == (BOB, "new_message", True, Position(CHAT, 7))
+    assert (typing.user_id, typing.skip, typing.only, typing.ack) == (ALICE, "s-1", None, False)
+    assert (status.only, status.skip, status.position) == ("s-2", None, None)
+
+
+def test_the_edge_reads_that_a_batch_is_to_be_sent_again() -> None:
+    entry = read(load("inbox_entries")["postponed"])
+    assert (entry.batch_id, entry.retry) == (BATCH_ID, ErrorCode.UNAVAILABLE)
+
+
+def test_the_edge_reads_a_page_of_undelivered_messages() -> None:
+    (answer,) = read(load("inbox_entries")["catch_up_page"]).answers
+    page = msgspec.json.decode(answer.data, type=CatchUpPage)
+    assert [message.position for message in page.messages] == [Position(CHAT, 7)]
+    assert on_the_wire(page.next) == load("commands")["catch_up"][0]["after"] | {"seq": 7}
+
+
+@pytest.mark.parametrize("name", load("inbox_entries"))
+def test_fields_of_a_newer_worker_are_ignored(name: str) -> None:
+    golden = load("inbox_entries")[name]
+    assert on_the_wire(read(with_unknown_fields(golden))) == on_the_wire(read(golden))

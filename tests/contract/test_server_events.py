@@ -1,0 +1,142 @@
+"""What clients receive: every event and ack as the golden files spell it."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+
+from infra.wire import events
+from infra.wire.commands import REFRESH_TOKEN, RELAYED
+from infra.wire.errors import ErrorCode, Failure
+from tests.contract.golden import ALICE, BOB, CHAT, encoded, load, on_the_wire
+
+NOON = "2026-01-31T12:00:00.000Z"
+
+MESSAGE = events.Message(
+    id="0190d3a1-0000-7000-8000-000000000001",
+    chat_id=CHAT,
+    seq=7,
+    sender_id=ALICE,
+    sender_username="alice",
+    recipient_id=BOB,
+    recipient_username="bob",
+    text="Hällo 👋",
+    created_at=NOON,
+    status="sent",
+    client_id="c-1",
+)
+OLDER = msgspec.structs.replace(MESSAGE, seq=6, status="read", client_id=msgspec.UNSET)
+PEER = events.Peer(
+    user_id=BOB,
+    username="bob",
+    online=False,
+    last_seen="2026-01-31T11:59:00.000Z",
+    delivered_up_to=6,
+    read_up_to=5,
+)
+FAILURE = Failure.of(ErrorCode.USER_NOT_FOUND, client_id="c-1")
+HELLO = events.ConnectionSuccess(
+    user_id=ALICE,
+    socket_id="s-1",
+    server_time=NOON,
+    expires_at="2026-01-31T13:00:00.000Z",
+    username="alice",
+)
+
+
+def _status(status: Any) -> events.MessageStatus:
+    return events.MessageStatus(
+        chat_id=CHAT, user_id=BOB, status=status, up_to=7, at="2026-01-31T12:00:01.000Z"
+    )
+
+
+EVENTS: dict[str, list[msgspec.Struct]] = {
+    events.CONNECTION_SUCCESS: [HELLO, msgspec.structs.replace(HELLO, username=msgspec.UNSET)],
+    events.TEST_MESSAGE: [events.TestMessage(message="Connected to BB-Gram chat.", timestamp=NOON)],
+    events.PING: [events.Ping(timestamp=NOON)],
+    events.MESSAGE_SENT: [MESSAGE],
+    events.NEW_MESSAGE: [MESSAGE, OLDER],
+    events.MESSAGE_STATUS: [_status("delivered"), _status("read")],
+    events.TYPING: [events.TypingStatus(chat_id=CHAT, user_id=BOB, username="bob", is_typing=True)],
+    events.USER_STATUS: [
+        events.UserStatus(user_id=BOB, username="bob", status="online", last_seen=None),
+        events.UserStatus(
+            user_id=BOB, username="bob", status="offline", last_seen="2026-01-31T11:59:00.000Z"
+        ),
+    ],
+    events.ERROR: [
+        events.error_event(FAILURE, "send_message"),
+        events.error_event(Failure.of(ErrorCode.BUSY)),
+    ],
+}
+
+ACKS: dict[str, msgspec.Struct] = {
+    "send_message": events.SendAck(message=msgspec.Raw(msgspec.json.encode(MESSAGE))),
+    "join_chat": events.JoinAck(
+        chat_id=CHAT,
+        peer=PEER,
+        messages=[OLDER, MESSAGE],
+        has_more=True,
+        delivered_up_to=7,
+        read_up_to=6,
+    ),
+    "mark_as_read": events.ReadAck(read_up_to=7, unread=0),
+    "get_messages": events.MessagesAck(messages=[MESSAGE], has_more=False),
+    "list_chats": events.ChatsAck(
+        chats=[
+            events.ChatSummary(
+                chat_id=CHAT, peer=PEER, last_message=MESSAGE, unread=1, read_up_to=6, delivered_up_to=7
+            ),
+            events.ChatSummary(
+                chat_id=CHAT,
+                peer=msgspec.structs.replace(PEER, last_seen=None),
+                last_message=None,
+                unread=0,
+                read_up_to=0,
+                delivered_up_to=0,
+            ),
+        ],
+        next_cursor="abc",
+    ),
+    "sync": events.SyncAck(chats=[events.ChatGap(chat_id=CHAT, messages=[MESSAGE], has_more=False)]),
+    "typing": events.Done(),
+    "refresh_token": events.RefreshAck(expires_at="2026-01-31T13:00:00.000Z"),
+    "failed": events.error_ack(FAILURE),
+}
+
+
+@pytest.mark.parametrize("name", load("server_events"))
+def test_an_event_looks_as_in_the_golden_file(name: str) -> None:
+    assert [on_the_wire(example) for example in EVENTS[name]] == load("server_events")[name]
+
+
+@pytest.mark.parametrize("name", load("acks"))
+def test_an_ack_looks_as_in_the_golden_file(name: str) -> None:
+    assert on_the_wire(ACKS[name]) == load("acks")[name]
+
+
+def test_every_server_event_has_its_golden_examples() -> None:
+    names = {value for key, value in vars(events).items() if key.isupper() and isinstance(value, str)}
+    assert set(load("server_events")) == names
+
+
+def test_every_command_has_its_golden_ack() -> None:
+    assert set(load("acks")) == {*RELAYED, REFRESH_TOKEN, "failed"}
+
+
+def test_a_stored_message_is_read_back_as_it_was_written() -> None:
+    golden = load("server_events")[events.NEW_MESSAGE]
+    assert [msgspec.json.decode(encoded(one), type=events.Message) for one in golden] == [MESSAGE, OLDER]
+
+
+@pytest.mark.parametrize(
+    ("moment", "rendered"),
+    [
+        (datetime(2026, 1, 31, 12, tzinfo=UTC), NOON),
+        (datetime(2026, 1, 31, 13, tzinfo=timezone(timedelta(hours=1))), NOON),
+        (datetime(2026, 1, 31, 12, 0, 0, 123_999, tzinfo=UTC), "2026-01-31T12:00:00.123Z"),
+    ],
+)
+def test_times_are_iso_8601_utc_with_milliseconds(moment: datetime, rendered: str) -> None:
+    assert events.iso_ms(moment) == rendered

@@ -1,0 +1,159 @@
+"""The worker's half of the wire, against the same golden files as the edge's."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from kombu.serialization import loads
+
+from infra.wire.batch import Batch, Event
+from infra.wire.commands import (
+    INTERNAL,
+    RELAYED,
+    Announce,
+    CatchUp,
+    CatchUpCursor,
+    ConfirmDelivery,
+    GetMessages,
+    JoinChat,
+    ListChats,
+    MarkAsRead,
+    SendMessage,
+    Sync,
+    Typing,
+)
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.inbox import Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position
+from infra.wire.serializer import CONTENT_TYPE, register_serializer
+from tests.contract.golden import ALICE, BATCH_ID, BOB, CHAT, encoded, load, on_the_wire, with_unknown_fields
+from workers.requests import decode
+
+CHAT_ID = UUID(CHAT)
+COMMANDS: dict[str, list[msgspec.Struct]] = {
+    "send_message": [
+        SendMessage(username="bob", text="Hällo 👋", client_id="c-1"),
+        SendMessage(username="bob", text="hi"),
+    ],
+    "join_chat": [JoinChat(username="bob", limit=20), JoinChat(username="bob")],
+    "mark_as_read": [MarkAsRead(chat_id=CHAT_ID, up_to=7), MarkAsRead(chat_id=CHAT_ID)],
+    "get_messages": [
+        GetMessages(chat_id=CHAT_ID, before=7, limit=20),
+        GetMessages(chat_id=CHAT_ID, after=0),
+        GetMessages(chat_id=CHAT_ID),
+    ],
+    "list_chats": [ListChats(cursor="abc", limit=20), ListChats()],
+    "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={})],
+    "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
+    "catch_up": [
+        CatchUp(
+            username="alice", after=CatchUpCursor(created_at_us=1769860800000000, chat_id=CHAT_ID, seq=6)
+        ),
+        CatchUp(),
+    ],
+    "announce": [Announce()],
+    "confirm_delivery": [ConfirmDelivery(chat_id=CHAT_ID, first=3, last=7)],
+}
+
+
+def as_event(name: str, payload: object) -> Event:
+    return Event("0190d3a2000070008000000000000002", name, ALICE, "s-1", msgspec.Raw(encoded(payload)))
+
+
+def read_batch(body: object) -> Batch:
+    register_serializer()
+    ((batch,), _, _) = loads(encoded(body), CONTENT_TYPE, "utf-8", accept={CONTENT_TYPE})
+    assert isinstance(batch, Batch)
+    return batch
+
+
+def test_the_worker_reads_the_batch_of_the_golden_file() -> None:
+    batch = read_batch(load("relay_batch"))
+    assert (batch.id, batch.edge_id, batch.v) == (BATCH_ID, "edge-1", 1)
+    assert [(event.name, event.user_id, event.socket_id) for event in batch.events] == [
+        ("send_message", ALICE, "s-1"),
+        ("mark_as_read", BOB, "s-2"),
+    ]
+    assert decode(batch.events[0]).command == COMMANDS["send_message"][0]
+
+
+def test_payloads_reach_the_worker_unparsed() -> None:
+    batch = read_batch(load("relay_batch"))
+    assert [type(event.payload) for event in batch.events] == [msgspec.Raw, msgspec.Raw]
+
+
+@pytest.mark.parametrize("name", [*RELAYED, *INTERNAL])
+def test_the_worker_reads_the_commands_of_the_golden_file(name: str) -> None:
+    payloads = load("commands")[name]
+    assert [decode(as_event(name, payload)).command for payload in payloads] == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", [*RELAYED, *INTERNAL])
+def test_fields_of_a_newer_client_are_ignored(name: str) -> None:
+    newer = [{**payload, "fromTheFuture": {"a": [1]}} for payload in load("commands")[name]]
+    assert [decode(as_event(name, payload)).command for payload in newer] == COMMANDS[name]
+
+
+def test_fields_of_a_newer_edge_are_ignored() -> None:
+    ((batch,), arguments, embedded) = load("relay_batch")
+    newer = {**batch, "from_the_future": 1, "events": [[*event, "one more"] for event in batch["events"]]}
+    golden = read_batch(load("relay_batch"))
+    assert on_the_wire(read_batch([[newer], arguments, embedded])) == on_the_wire(golden)
+
+
+def raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(encoded(value))
+
+
+def entries() -> dict[str, InboxEntry]:
+    """Make the entries of the golden file the way a worker makes them."""
+    message = load("acks")["send_message"]["message"]
+    event_id = "0190d3a200007000800000000000000"
+    typing = load("server_events")["typing"][0]
+    online = load("server_events")["user_status"][0]
+    page = CatchUpPage(
+        messages=[PendingMessage(Position(CHAT, 7), raw(message))],
+        next=CatchUpCursor(created_at_us=1769860800000000, chat_id=CHAT_ID, seq=7),
+    )
+    return {
+        "done": InboxEntry(
+            batch_id=BATCH_ID,
+            answers=[
+                Answer(f"{event_id}2", raw(load("acks")["send_message"])),
+                Answer(f"{event_id}3", failure=Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")),
+            ],
+            emits=[Emit(ALICE, "message_sent", raw(message), Position(CHAT, 7))],
+        ),
+        "emits": InboxEntry(
+            emits=[
+                Emit(BOB, "new_message", raw(message), Position(CHAT, 7), ack=True),
+                Emit(ALICE, "typing", raw(typing), skip="s-1"),
+                Emit(ALICE, "user_status", raw(online), only="s-2"),
+            ]
+        ),
+        "postponed": InboxEntry(batch_id=BATCH_ID, retry=ErrorCode.UNAVAILABLE),
+        "catch_up_page": InboxEntry(
+            batch_id=BATCH_ID, answers=[Answer(f"{event_id}4", raw(on_the_wire(page)))]
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", load("inbox_entries"))
+def test_an_inbox_entry_leaves_as_in_the_golden_file(name: str) -> None:
+    assert on_the_wire(entries()[name]) == load("inbox_entries")[name]
+
+
+def test_an_inbox_entry_carries_its_version() -> None:
+    assert json.loads(msgspec.json.encode(InboxEntry()))["v"] == 1
+
+
+def test_the_golden_commands_are_all_there_is() -> None:
+    assert set(load("commands")) == {*RELAYED, *INTERNAL, "refresh_token"}
+
+
+def test_unknown_fields_can_be_told_from_known_ones() -> None:
+    assert with_unknown_fields({"a": [{"data": {}}]}) == {
+        "a": [{"data": {}, "from_the_future": {"a": [1]}}],
+        "from_the_future": {"a": [1]},
+    }
