@@ -1,6 +1,7 @@
 """Ports of the local stack: chosen once, remembered, and chosen again when somebody else took them."""
 
 import contextlib
+import errno
 import json
 import secrets
 import socket
@@ -9,23 +10,28 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 
+_LOCALHOST: Final = ((socket.AF_INET, HOST), (socket.AF_INET6, "::1"))
 _FIRST: Final = 20_000
 _COUNT: Final = 10_000
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        if probe.connect_ex((HOST, port)) == 0:
-            return False
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+    """Tell whether a server could listen on this port of localhost now, on both its addresses."""
+    return not any(_is_taken(family, host, port) for family, host in _LOCALHOST)
+
+
+def _is_taken(family: socket.AddressFamily, host: str, port: int) -> bool:
+    try:
+        with socket.socket(family) as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex((host, port)) == 0:
+                return True
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return False
 
 
 def free_port() -> int:

@@ -114,7 +114,8 @@ async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:
 
 
 def _welcome(plan: Plan) -> str:
-    command = os.path.relpath(sys.argv[0])
+    program = Path(sys.argv[0])
+    command = "bbgram" if program.suffix == ".py" else os.path.relpath(program)
     if os.environ.get("BBGRAM_DATA_DIR"):
         command = f"BBGRAM_DATA_DIR={plan.folder} {command}"
     lines = [

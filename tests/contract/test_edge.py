@@ -16,6 +16,7 @@ from infra.wire.commands import (
     CatchUp,
     CatchUpCursor,
     ConfirmDelivery,
+    Introduce,
     RefreshToken,
 )
 from infra.wire.errors import ErrorCode, Failure
@@ -67,6 +68,7 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     cursor = CatchUpCursor(created_at_us=1769860800000000, chat_id=UUID(CHAT), seq=6)
     own = {
+        "introduce": [Introduce(username="alice"), Introduce()],
         "catch_up": [CatchUp(username="alice", after=cursor), CatchUp()],
         "announce": [Announce()],
         "confirm_delivery": [ConfirmDelivery(chat_id=UUID(CHAT), first=3, last=7)],

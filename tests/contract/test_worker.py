@@ -17,6 +17,7 @@ from infra.wire.commands import (
     CatchUpCursor,
     ConfirmDelivery,
     GetMessages,
+    Introduce,
     JoinChat,
     ListChats,
     MarkAsRead,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "list_chats": [ListChats(cursor="abc", limit=20), ListChats()],
     "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={})],
     "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
+    "introduce": [Introduce(username="alice"), Introduce()],
     "catch_up": [
         CatchUp(
             username="alice", after=CatchUpCursor(created_at_us=1769860800000000, chat_id=CHAT_ID, seq=6)

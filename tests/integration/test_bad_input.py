@@ -286,7 +286,7 @@ async def test_brackets_in_a_text_are_no_nesting(raw: RawClient, mallory: str) -
             "message",
             "ping",
         ),
-        *("catch_up", "announce", "confirm_delivery"),
+        *("introduce", "catch_up", "announce", "confirm_delivery"),
         *("connect", "disconnect", "connect_error", "disconnecting", "newListener"),
     ],
 )

@@ -162,6 +162,13 @@ def catch_ups_of_newcomers(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
+def introductions(bench: RelayBench, size: int) -> list[Event]:
+    return [
+        bench.event(uuid.uuid4(), "introduce", {"username": f"hello_{bench.edge_id}_{size}_{n}"})
+        for n in range(size)
+    ]
+
+
 def announcements(bench: RelayBench, size: int) -> list[Event]:
     return [bench.event(a[0], "announce", {}) for a, _ in pairs(bench, size)]
 
@@ -185,6 +192,7 @@ SCENARIOS = (
     syncs,
     catch_ups,
     catch_ups_of_newcomers,
+    introductions,
     announcements,
     typings,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.folder import owned
-from infra.local.ports import Ports, free_port
+from infra.local.ports import Ports, free_port, is_free
 from tests.harness.stack import bbgram
 
 
@@ -20,7 +20,12 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize(
     ("command", "setting"),
-    [("edge", "REDIS_URL"), ("worker", "REDIS_URL"), ("beat", "REDIS_URL"), ("migrate", "REDIS_URL")],
+    [
+        ("edge", "REDIS_URL"),
+        ("worker", "DATABASE_URL"),
+        ("beat", "DATABASE_URL"),
+        ("migrate", "DATABASE_URL"),
+    ],
 )
 def test_a_missing_setting_is_named(tmp_path: Path, command: str, setting: str) -> None:
     result = bbgram(command, env={"BBGRAM_DATA_DIR": str(tmp_path)})
@@ -51,6 +56,12 @@ def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -
     assert result.returncode == 1
     assert the_one_line(result).startswith(f"Error: port {port} is in use; ")
     assert not folder.exists()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1 here")
+def test_a_port_in_use_on_the_other_localhost_is_in_use() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        assert not is_free(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])

@@ -1,0 +1,284 @@
+"""Lanes, with a dispatcher that only writes down what it is given."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from infra.wire.batch import Batch
+from infra.wire.errors import ErrorCode
+from infra.wire.inbox import Answer, InboxEntry
+from socket_edge.lanes import Lane, LaneLimits, Lanes
+from socket_edge.requests import OpenRequests, Request
+from tests.unit.socket_edge.requests import Asked
+
+FAR = 60.0
+
+
+class Queue:
+    """Stands for the way to the workers."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.cautious: list[bool] = []
+        self.accepts = True
+        self._sent = asyncio.Condition()
+
+    async def dispatch(self, batch: Batch, cautious: bool) -> bool:
+        """Take a batch, or refuse it."""
+        async with self._sent:
+            self.batches.append(batch)
+            self.cautious.append(cautious)
+            self._sent.notify_all()
+        return self.accepts
+
+    async def sent(self, count: int) -> Batch:
+        """Wait until `count` batches were sent; return the last of them."""
+        async with asyncio.timeout(5), self._sent:
+            await self._sent.wait_for(lambda: len(self.batches) >= count)
+        return self.batches[count - 1]
+
+
+class LaneOf:
+    """A lane with a queue behind it."""
+
+    def __init__(self, asked: Asked, **limits: Any) -> None:
+        self.asked = asked
+        self.queue = Queue()
+        given = {"queue": 1_000, "batch_events": 100, "batch_bytes": 10_000, "redispatch_s": FAR, **limits}
+        self.lane = Lane("edge-1", self.queue.dispatch, asked.open, LaneLimits(**given))
+
+    def submit(self, count: int = 1, payload: bytes = b"{}") -> list[Request]:
+        """Queue requests."""
+        requests = [self.asked.request(payload) for _ in range(count)]
+        assert all(self.lane.submit(request) for request in requests)
+        return requests
+
+    async def done(self, batch: Batch) -> None:
+        """Report the result of a batch, as a worker would."""
+        for event in batch.events:
+            await self.asked.open.answer(Answer(event.id))
+        self.lane.finish(InboxEntry(batch_id=batch.id))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the lane."""
+        task = asyncio.create_task(self.lane.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def ids(batch: Batch) -> list[str]:
+    return [event.id for event in batch.events]
+
+
+async def settle() -> None:
+    """Let everything run that can run without time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_an_idle_lane_sends_at_once() -> None:
+    one = LaneOf(Asked())
+    async with one.running():
+        await settle()
+        (request,) = one.submit()
+        await settle()
+        assert [ids(batch) for batch in one.queue.batches] == [[request.id]]
+
+
+async def test_what_arrives_meanwhile_leaves_as_one_batch_in_order() -> None:
+    one = LaneOf(Asked())
+    async with one.running():
+        one.submit()
+        first = await one.queue.sent(1)
+        waiting = one.submit(10)
+        await settle()
+        assert len(one.queue.batches) == 1
+        await one.done(first)
+        assert ids(await one.queue.sent(2)) == [request.id for request in waiting]
+
+
+async def test_a_batch_has_a_bounded_number_of_events() -> None:
+    one = LaneOf(Asked(), batch_events=4)
+    async with one.running():
+        requests = one.submit(10)
+        for number in (1, 2, 3):
+            await one.done(await one.queue.sent(number))
+    assert [len(batch.events) for batch in one.queue.batches] == [4, 4, 2]
+    assert [sent for batch in one.queue.batches for sent in ids(batch)] == [r.id for r in requests]
+
+
+async def test_a_batch_has_a_bounded_size() -> None:
+    one = LaneOf(Asked(), batch_bytes=1_000)
+    async with one.running():
+        one.submit(5, b'"%s"' % (b"x" * 398))
+        for number in (1, 2, 3):
+            await one.done(await one.queue.sent(number))
+    assert [len(batch.events) for batch in one.queue.batches] == [2, 2, 1]
+
+
+async def test_an_event_larger_than_a_batch_goes_alone() -> None:
+    one = LaneOf(Asked(), batch_bytes=10)
+    async with one.running():
+        one.submit(2, b'"far more than ten bytes"')
+        assert len((await one.queue.sent(1)).events) == 1
+
+
+async def test_a_batch_without_a_result_is_sent_again_with_the_same_id() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.01)
+    async with one.running():
+        one.submit(3)
+        again = await one.queue.sent(3)
+    assert one.queue.batches[0] == one.queue.batches[1] == again
+
+
+async def test_only_a_batch_in_trouble_is_sent_with_caution() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.01)
+    async with one.running():
+        one.submit()
+        await one.done(await one.queue.sent(3))
+        one.submit()
+        await one.queue.sent(4)
+    assert one.queue.cautious[:4] == [False, True, True, False]
+
+
+async def test_a_late_result_of_an_earlier_batch_is_ignored() -> None:
+    one = LaneOf(Asked())
+    async with one.running():
+        one.submit()
+        first = await one.queue.sent(1)
+        await one.done(first)
+        one.submit()
+        await one.queue.sent(2)
+        one.submit()
+        await one.done(first)
+        await settle()
+        assert len(one.queue.batches) == 2
+
+
+async def test_a_batch_that_the_workers_postpone_is_sent_again() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.01)
+    async with one.running():
+        (request,) = one.submit()
+        first = await one.queue.sent(1)
+        one.lane.finish(InboxEntry(batch_id=first.id, retry=ErrorCode.UNAVAILABLE))
+        assert await one.queue.sent(2) == first
+        await one.asked.open.fail(request, request.trouble())
+    assert one.asked.codes(request) == [ErrorCode.UNAVAILABLE]
+
+
+async def trouble_after(one: LaneOf) -> ErrorCode:
+    """Return what a request is told that gets no answer."""
+    async with one.running():
+        (request,) = one.submit()
+        await one.queue.sent(2)
+        return request.trouble()
+
+
+async def test_a_batch_that_nobody_answers_is_a_timeout() -> None:
+    assert await trouble_after(LaneOf(Asked(), redispatch_s=0.01)) is ErrorCode.TIMEOUT
+
+
+async def test_a_batch_that_the_queue_refuses_is_unavailable() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.01)
+    one.queue.accepts = False
+    assert await trouble_after(one) is ErrorCode.UNAVAILABLE
+
+
+async def test_after_the_deadline_the_lane_goes_on_with_the_next_batch() -> None:
+    asked = Asked()
+    one = LaneOf(asked, redispatch_s=0.01)
+    hurried = asked.request(open_requests=OpenRequests(deadline_s=0.05))
+    asked.open._open[hurried.id] = hurried
+    async with one.running():
+        one.lane.submit(hurried)
+        await one.queue.sent(1)
+        (patient,) = one.submit()
+        async with asyncio.timeout(5):
+            while ids(one.queue.batches[-1]) != [patient.id]:
+                await one.queue.sent(len(one.queue.batches) + 1)
+    assert time.monotonic() >= hurried.deadline
+
+
+async def test_what_was_answered_while_it_waited_is_not_sent() -> None:
+    one = LaneOf(Asked())
+    async with one.running():
+        one.submit()
+        first = await one.queue.sent(1)
+        expired, kept = one.submit(2)
+        await one.asked.open.fail(expired, ErrorCode.TIMEOUT)
+        await one.done(first)
+        assert ids(await one.queue.sent(2)) == [kept.id]
+
+
+async def test_a_lane_that_lingers_gathers_what_comes_within_that_time() -> None:
+    one = LaneOf(Asked(), linger_s=0.02)
+    async with one.running():
+        one.submit()
+        await settle()
+        one.submit()
+        assert len((await one.queue.sent(1)).events) == 2
+
+
+async def test_a_full_lane_answers_busy() -> None:
+    asked = Asked()
+    one = LaneOf(asked, queue=3)
+    lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
+    requests = [asked.request() for _ in range(5)]
+    for request in requests:
+        await lanes.submit(0, request)
+    assert [asked.codes(request) for request in requests] == [[], [], [], [ErrorCode.BUSY], [ErrorCode.BUSY]]
+
+
+async def test_typing_is_dropped_long_before_a_send_is() -> None:
+    asked = Asked()
+    one = LaneOf(asked, queue=100)
+    lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
+    one.submit(10)
+    typing, send = asked.request(name="typing"), asked.request()
+    await lanes.submit(0, typing, droppable=True)
+    await lanes.submit(0, send)
+    assert (asked.codes(typing), asked.codes(send)) == ([ErrorCode.BUSY], [])
+
+
+async def test_receipts_stand_in_front_of_no_send() -> None:
+    asked = Asked()
+    sends, receipts = LaneOf(asked), LaneOf(asked)
+    lanes = Lanes([sends.lane], receipts.lane, asked.open)
+    task = asyncio.create_task(lanes.run())
+    await lanes.submit_receipt(asked.request(name="confirm_delivery"))
+    await receipts.queue.sent(1)
+    request = asked.request()
+    await lanes.submit(0, request)
+    assert ids(await sends.queue.sent(1)) == [request.id]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_connections_are_spread_over_the_lanes() -> None:
+    asked = Asked()
+    lanes = Lanes([LaneOf(asked).lane for _ in range(3)], LaneOf(asked).lane, asked.open)
+    chosen = [lanes.choose() for _ in range(9)]
+    assert {lane: chosen.count(lane) for lane in range(3)} == {0: 3, 1: 3, 2: 3}
+
+
+async def test_running_lanes_answer_what_is_past_its_deadline() -> None:
+    asked = Asked(deadline_s=0.05)
+    one = LaneOf(asked, redispatch_s=0.01)
+    lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
+    task = asyncio.create_task(lanes.run())
+    request = asked.request()
+    await lanes.submit(0, request)
+    async with asyncio.timeout(5):
+        while request in asked.open:  # noqa: ASYNC110 - what is tested is a clock
+            await asyncio.sleep(0.01)
+    assert asked.codes(request) == [ErrorCode.TIMEOUT]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

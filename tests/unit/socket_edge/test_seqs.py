@@ -1,0 +1,66 @@
+import random
+
+import pytest
+
+from socket_edge.seqs import Seqs
+
+
+def of(*numbers: int) -> Seqs:
+    seqs = Seqs()
+    for number in numbers:
+        seqs.add(number)
+    return seqs
+
+
+@pytest.mark.parametrize(
+    ("numbers", "spans"),
+    [
+        ((), []),
+        ((5,), [(5, 5)]),
+        ((1, 2, 3), [(1, 3)]),
+        ((3, 2, 1), [(1, 3)]),
+        ((1, 3), [(1, 1), (3, 3)]),
+        ((1, 3, 2), [(1, 3)]),
+        ((5, 1, 3, 4), [(1, 1), (3, 5)]),
+        ((2, 2, 2), [(2, 2)]),
+    ],
+)
+def test_neighbours_join_into_one_span(numbers: tuple[int, ...], spans: list[tuple[int, int]]) -> None:
+    assert of(*numbers).spans == spans
+
+
+def test_adding_tells_whether_it_was_new() -> None:
+    seqs = Seqs()
+    assert [seqs.add(number) for number in (1, 2, 1, 4, 2, 3, 3)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_only_what_was_added_is_in() -> None:
+    seqs = of(2, 3, 7)
+    assert [number for number in range(10) if number in seqs] == [2, 3, 7]
+
+
+def test_numbers_in_order_cost_one_span() -> None:
+    assert len(of(*range(1, 10_001)).spans) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_behaves_like_a_set(seed: int) -> None:
+    numbers = random.Random(seed)
+    seqs, model = Seqs(), set[int]()
+    for _ in range(500):
+        number = numbers.randint(1, 120)
+        assert seqs.add(number) == (number not in model)
+        model.add(number)
+        probe = numbers.randint(1, 120)
+        assert (probe in seqs) == (probe in model)
+    spans = seqs.spans
+    assert {number for first, last in spans for number in range(first, last + 1)} == model
+    assert all(later[0] > earlier[1] + 1 for earlier, later in zip(spans, spans[1:], strict=False))

@@ -1,0 +1,39 @@
+import re
+
+import pytest
+
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.events import error_ack, error_event
+
+RETRYABLE = {"token_expired", "rate_limited", "busy", "timeout", "unavailable"}
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_has_a_sentence_for_people(code: ErrorCode) -> None:
+    assert re.fullmatch(r"[A-Z].*\.", code.default_message)
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_is_in_snake_case(code: ErrorCode) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
+
+
+def test_exactly_the_failures_that_may_pass_are_retryable() -> None:
+    assert {code for code in ErrorCode if code.retryable} == RETRYABLE
+
+
+def test_no_two_codes_say_the_same() -> None:
+    assert len({code.default_message for code in ErrorCode}) == len(ErrorCode)
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_ack_and_event_say_the_same(code: ErrorCode) -> None:
+    failure = Failure.of(code, "Words of its own.", "c-1")
+    ack, event = error_ack(failure), error_event(failure, "sync")
+    assert (ack.code, ack.error, ack.retryable, ack.client_id, ack.success) == (
+        event.code,
+        event.message,
+        event.retryable,
+        event.client_id,
+        False,
+    )
