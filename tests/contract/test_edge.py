@@ -38,9 +38,13 @@ def test_a_batch_leaves_as_in_the_golden_file() -> None:
     batch = Batch(
         id=BATCH_ID,
         edge_id="edge-1",
-        events=[Event(*rest, msgspec.Raw(encoded(payload))) for *rest, payload in golden["events"]],
+        events=[
+            Event(event_id, name, user_id, socket_id, msgspec.Raw(encoded(payload)))
+            for event_id, name, user_id, socket_id, payload in golden["events"]
+        ],
     )
-    content_type, encoding, body = dumps(((batch,), arguments, embedded), SERIALIZER)
+    message = ((batch,), arguments, embedded)
+    content_type, encoding, body = dumps(message, SERIALIZER)  # type: ignore[no-untyped-call]
     assert (content_type, encoding) == (CONTENT_TYPE, "utf-8")
     assert json.loads(body) == load("relay_batch")
 
@@ -67,7 +71,7 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     cursor = CatchUpCursor(created_at_us=1769860800000000, chat_id=UUID(CHAT), seq=6)
-    own = {
+    own: dict[str, list[msgspec.Struct]] = {
         "introduce": [Introduce(username="alice"), Introduce()],
         "catch_up": [CatchUp(username="alice", after=cursor), CatchUp()],
         "announce": [Announce()],

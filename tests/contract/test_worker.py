@@ -65,7 +65,8 @@ def as_event(name: str, payload: object) -> Event:
 
 def read_batch(body: object) -> Batch:
     register_serializer()
-    ((batch,), _, _) = loads(encoded(body), CONTENT_TYPE, "utf-8", accept={CONTENT_TYPE})
+    decoded: Any = loads(encoded(body), CONTENT_TYPE, "utf-8", accept={CONTENT_TYPE})  # type: ignore[no-untyped-call]
+    ((batch,), _, _) = decoded
     assert isinstance(batch, Batch)
     return batch
 

@@ -17,9 +17,7 @@ TRANSPORTS = {"websocket": ["websocket"], "default": None, "polling": ["polling"
 
 
 def person(username: str) -> str:
-    return json.dumps(
-        {"username": username, "userId": user_id_of(username), "token": make_token(username)}
-    )
+    return json.dumps({"username": username, "userId": user_id_of(username), "token": make_token(username)})
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)

@@ -78,9 +78,7 @@ async def test_what_was_acked_does_not_come_again_at_the_next_connect(
     assert [message["text"] for message in again.of("new_message")] == ["120"]
 
 
-async def test_a_client_gets_one_page_until_it_acks(
-    patient_edge: Edge, arrive: Arrive, name: Name
-) -> None:
+async def test_a_client_gets_one_page_until_it_acks(patient_edge: Edge, arrive: Arrive, name: Name) -> None:
     away = await introduce(arrive, patient_edge, name("bob"))
     alice = await arrive(name("alice"), patient_edge)
     await send_all(alice, away, map(str, range(2 * PAGE + 10)))

@@ -28,13 +28,19 @@ class Client:
         self.sio.on("disconnect", self._record_disconnect)
 
     async def connect(
-        self, edge: Edge, *, token: str | None = None, transports: list[str] | None = None
+        self,
+        edge: Edge,
+        *,
+        token: str | None = None,
+        transports: list[str] | None = None,
+        wait_for_workers: bool = True,
     ) -> "Client":
         """Connect and wait until workers know the user, so that others can write to them."""
         auth = {"token": make_token(self.username) if token is None else token}
         await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
-        await self.call("list_chats", {})
+        if wait_for_workers:
+            await self.call("list_chats", {})
         return self
 
     async def call(self, event: str, payload: Any = None, timeout_s: float = 15) -> Any:

@@ -28,7 +28,9 @@ class RawClient:
 
     async def __aenter__(self) -> Self:
         address = f"{self._edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
-        self.ws: ClientConnection = await connect(address, max_size=None, compression=None, proxy=None)
+        self.ws: ClientConnection = await connect(
+            address, max_size=None, compression=None, proxy=None, ping_interval=None, close_timeout=1
+        )
         self._reading = asyncio.create_task(self._read())
         await self.send(f"40{json.dumps({'token': self._token})}")
         await self.expect("test_message")
@@ -39,6 +41,10 @@ class RawClient:
     ) -> None:
         await self.ws.close()
         await self._reading
+
+    def stop_reading(self) -> None:
+        """Leave everything that comes from now on in the network, for good."""
+        self.ws.transport.pause_reading()
 
     async def send(self, frame: str | bytes) -> None:
         """Send one frame as it is."""

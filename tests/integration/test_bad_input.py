@@ -112,11 +112,22 @@ async def test_a_payload_that_is_no_object_is_refused(
 
 
 @pytest.mark.parametrize("command", EVENTS)
-@pytest.mark.parametrize("payloads", ["", ",{},{}", ",[]"], ids=["none", "two", "list"])
+@pytest.mark.parametrize("payloads", [",{},{}", ",[]", ",null"], ids=["two", "list", "null"])
 async def test_every_event_wants_exactly_one_object(
     chat: Deployment, raw: RawClient, mallory: str, command: str, payloads: str
 ) -> None:
     await assert_refused(chat, raw, mallory, f'["{command}"{payloads}]', "invalid_payload", command)
+
+
+@pytest.mark.parametrize("command", [name for name in EVENTS if name != "list_chats"])
+async def test_no_payload_is_an_empty_object_which_lacks_what_the_event_needs(
+    chat: Deployment, raw: RawClient, mallory: str, command: str
+) -> None:
+    await assert_refused(chat, raw, mallory, f'["{command}"]', "invalid_payload", command)
+
+
+async def test_a_list_of_chats_needs_no_payload(raw: RawClient) -> None:
+    assert await raw.ask('["list_chats"]') == {"success": True, "chats": [], "nextCursor": None}
 
 
 BAD_FIELDS = {

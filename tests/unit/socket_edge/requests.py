@@ -20,7 +20,8 @@ class Asked:
         async def settle(answer: Answer) -> None:
             answers.append(answer)
 
-        request = (open_requests or self.open).open(name, "user", "socket", payload, settle)
+        source = self.open if open_requests is None else open_requests
+        request = source.open(name, "user", "socket", payload, settle)
         self.answers[request.id] = answers
         return request
 

@@ -276,7 +276,7 @@ async def test_running_lanes_answer_what_is_past_its_deadline() -> None:
     request = asked.request()
     await lanes.submit(0, request)
     async with asyncio.timeout(5):
-        while request in asked.open:  # noqa: ASYNC110 - what is tested is a clock
+        while request in asked.open:
             await asyncio.sleep(0.01)
     assert asked.codes(request) == [ErrorCode.TIMEOUT]
     task.cancel()

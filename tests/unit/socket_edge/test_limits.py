@@ -37,9 +37,13 @@ def test_a_name_that_clients_may_not_send_is_unknown(name: str) -> None:
     assert refusal(json.dumps([name, {}])) == (ErrorCode.UNKNOWN_EVENT, None)
 
 
-@pytest.mark.parametrize("data", ['["sync"]', '["sync",{},{}]', '["sync",{},]', '["sync",{}'])
-def test_anything_but_one_payload_is_refused_by_the_name_of_the_event(data: str) -> None:
+@pytest.mark.parametrize("data", ['["sync",{},{}]', '["sync",{},]', '["sync",{}'])
+def test_more_than_one_payload_is_refused_by_the_name_of_the_event(data: str) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, "sync")
+
+
+def test_an_event_without_a_payload_has_an_empty_one() -> None:
+    assert read_event('["list_chats"]', LIMIT) == ("list_chats", b"{}")
 
 
 def test_the_limit_counts_the_bytes_of_the_whole_event() -> None:
@@ -67,7 +71,7 @@ def test_nesting_beyond_the_limit_is_refused(data: str) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, "sync")
 
 
-@pytest.mark.parametrize("text", ["[" * 100, '["' * 100, "\\" * 101 + "[" * 100, '\\"[' * 100])
+@pytest.mark.parametrize("text", ["[" * 100, '["' * 100, "\\" * 101 + "[" * 100, '\\"[' * 50])
 def test_brackets_inside_a_text_are_no_nesting(text: str) -> None:
     assert read_event(json.dumps(["sync", {text: [text]}]), LIMIT).name == "sync"
 

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -63,4 +64,4 @@ def test_it_behaves_like_a_set(seed: int) -> None:
         assert (probe in seqs) == (probe in model)
     spans = seqs.spans
     assert {number for first, last in spans for number in range(first, last + 1)} == model
-    assert all(later[0] > earlier[1] + 1 for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(spans))

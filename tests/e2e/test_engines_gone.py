@@ -1,0 +1,112 @@
+"""Redis or Postgres goes away: everything is answered by the deadline, and service resumes by itself."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from infra.wire import names
+from tests.conftest import ClientFactory
+from tests.harness.client import Client
+from tests.harness.deployment import Deployment
+from tests.harness.engines import Engines
+
+DEADLINE_S = 4.0
+
+
+@pytest.fixture(scope="module")
+def own_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """Start engines that these tests may kill."""
+    engines = Engines(tmp_path_factory.mktemp("own-engines"))
+    engines.start()
+    yield engines
+    engines.stop()
+
+
+@pytest.fixture(scope="module")
+def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Start a chat on them that is quick to give up and quick to notice."""
+    deployment = Deployment(
+        own_engines.new_store(),
+        tmp_path_factory.mktemp("own-chat"),
+        deadline_s=DEADLINE_S,
+        redispatch_s=0.5,
+        lease_refresh_s=1,
+    )
+    yield deployment.start(workers=1)
+    deployment.stop()
+
+
+@pytest.fixture
+async def pair(
+    own_chat: Deployment, client: ClientFactory, name: Callable[[str], str]
+) -> tuple[Client, Client]:
+    """Connect two people."""
+    edge = own_chat.edges[0]
+    return await client(name("alice")).connect(edge), await client(name("bob")).connect(edge)
+
+
+@pytest.mark.parametrize("engine", ["valkey", "postgres"])
+async def test_a_long_outage_is_answered_by_the_deadline_and_ends_by_itself(
+    own_engines: Engines, pair: tuple[Client, Client], engine: str
+) -> None:
+    alice, bob = pair
+    gone = getattr(own_engines, engine)
+    gone.kill()
+    started = time.monotonic()
+    ack = await alice.send(bob.username, "too early", clientId="early")
+    assert (ack["code"], ack["retryable"]) == ("unavailable", True)
+    assert time.monotonic() - started < DEADLINE_S + 2
+    gone.start()
+    await asyncio.to_thread(gone.wait_ready)
+    acks = await _send_until_acked(alice, bob, "early")
+    assert acks[-1]["success"]
+    await bob.expect("new_message", lambda message: message["id"] == acks[-1]["message"]["id"])
+
+
+@pytest.mark.parametrize("engine", ["valkey", "postgres"])
+async def test_nobody_notices_a_short_outage(
+    own_engines: Engines, pair: tuple[Client, Client], engine: str
+) -> None:
+    alice, bob = pair
+    gone = getattr(own_engines, engine)
+    gone.kill()
+    sending = asyncio.gather(*(alice.send(bob.username, str(number)) for number in range(20)))
+    gone.start()
+    await asyncio.to_thread(gone.wait_ready)
+    assert all(ack["success"] for ack in await sending)
+    await bob.expect("new_message", count=20)
+
+
+@pytest.mark.parametrize("loss", ["everything", "stream", "lease"])
+async def test_what_redis_forgets_is_registered_anew_and_nothing_is_missed(
+    own_chat: Deployment, pair: tuple[Client, Client], loss: str
+) -> None:
+    alice, bob = pair
+    redis = Redis.from_url(own_chat.store.redis_url)
+    _forget(redis, loss)
+    acks = [await alice.send(bob.username, str(number)) for number in range(5)]
+    redis.close()
+    assert all(ack["success"] for ack in acks)
+    await bob.expect("new_message", count=5, timeout_s=20)
+    assert [message["text"] for message in bob.of("new_message")] == list("01234")
+
+
+def _forget(redis: Redis, loss: str) -> None:
+    if loss == "everything":
+        redis.flushall()
+        return
+    keys: Any = redis.keys(names.inbox_key("*") if loss == "stream" else names.LEASES_KEY)
+    assert keys
+    redis.delete(*keys)
+
+
+async def _send_until_acked(sender: Client, recipient: Client, client_id: str) -> list[Any]:
+    """Try again as a client would, for as long as the answer allows it."""
+    acks = []
+    while not acks or acks[-1].get("retryable"):
+        acks.append(await sender.send(recipient.username, "again", clientId=client_id))
+    return acks
