@@ -106,7 +106,7 @@ def _forget(redis: Redis, loss: str) -> None:
 
 async def _send_until_acked(sender: Client, recipient: Client, client_id: str) -> list[Any]:
     """Try again as a client would, for as long as the answer allows it."""
-    acks = []
+    acks: list[Any] = []
     while not acks or acks[-1].get("retryable"):
         acks.append(await sender.send(recipient.username, "again", clientId=client_id))
     return acks
