@@ -16,6 +16,8 @@ from socket_edge.sessions import Session
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 1.0
+_SILENT_S = 0.2
+"""Pause between the pages of a client that never acks."""
 
 
 class CatchUps:
@@ -33,6 +35,7 @@ class CatchUps:
     async def run(self, session: Session) -> Failure | None:
         """Emit page after page. Returns why the user cannot be served, or None."""
         after: CatchUpCursor | None = None
+        patience_s = self._page_ack_s
         while True:
             answer = await self._ask(session, after)
             if answer.failure is not None:
@@ -46,7 +49,9 @@ class CatchUps:
             if page.next is None:
                 return None
             after = page.next
-            await self._wait_for_acks(session)
+            if not await self._is_acked(session, patience_s) and not session.confirmed:
+                # It never acks, as clients written for the first version of the protocol.
+                patience_s = _SILENT_S
 
     async def _ask(self, session: Session, after: CatchUpCursor | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -60,10 +65,12 @@ class CatchUps:
         await self._lanes.submit(session.lane, request)
         return await answered
 
-    async def _wait_for_acks(self, session: Session) -> None:
-        """Wait until the client has acked all, but go on at some time: older clients never ack."""
+    async def _is_acked(self, session: Session, patience_s: float) -> bool:
+        """Wait until the client has acked all, but not for ever."""
         try:
-            async with asyncio.timeout(self._page_ack_s):
+            async with asyncio.timeout(patience_s):
                 await session.page_acked.wait()
         except TimeoutError:
             log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))
+            return False
+        return True

@@ -66,8 +66,12 @@ class Delivery:
         position = session.unacked.pop(ack_id, None)
         if position is None:
             return
-        session.confirmed[position.chat_id].add(position.seq)
+        confirmed = session.confirmed[position.chat_id]
+        confirmed.add(position.seq)
         self._receipts.add(session.user_id, position)
+        # Acks that came out of order: the worker could not take those behind this one before.
+        for seq in confirmed.above(position.seq):
+            self._receipts.add(session.user_id, Position(position.chat_id, seq))
         if not session.unacked:
             session.page_acked.set()
 

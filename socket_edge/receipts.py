@@ -41,14 +41,14 @@ class Receipts:
             self._arrived.clear()
             acked, self._acked = self._acked, defaultdict(Seqs)
             for (user_id, chat_id), seqs in acked.items():
-                for first, last in seqs.spans:
-                    await self._relay(user_id, chat_id, first, last)
+                await self._relay(user_id, chat_id, seqs)
 
-    async def _relay(self, user_id: str, chat_id: str, first: int, last: int) -> None:
+    async def _relay(self, user_id: str, chat_id: str, seqs: Seqs) -> None:
         async def settle(answer: Answer) -> None:
             if answer.failure is not None and answer.failure.code.retryable:
-                for seq in range(first, last + 1):
-                    self.add(user_id, Position(chat_id, seq))
+                for first, last in seqs.spans:
+                    for seq in range(first, last + 1):
+                        self.add(user_id, Position(chat_id, seq))
 
-        payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), first=first, last=last))
+        payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), spans=seqs.spans))
         await self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))

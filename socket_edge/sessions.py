@@ -10,7 +10,7 @@ from socket_edge.auth import Identity
 from socket_edge.seqs import Seqs
 
 _UNACKED = 10_000
-"""Acks that a socket may owe; the oldest are forgotten beyond that (and swept later)."""
+"""Acks that a socket may owe; the oldest are forgotten beyond that, and come again at the next connect."""
 
 
 @dataclass(slots=True, eq=False)

@@ -105,15 +105,12 @@ class Introduce(_Command, frozen=True):
 class Announce(_Command, frozen=True):
     """Edge's own: sockets of the user came or went on this edge; tell the peers what holds now."""
 
-    username: str | None = None
-
 
 class ConfirmDelivery(_Command, frozen=True):
-    """Edge's own: sockets of the user have seen the messages `first` to `last` of a chat."""
+    """Edge's own: sockets of the user have acked these messages of a chat (first and last of each span)."""
 
     chat_id: UUID
-    first: Seq
-    last: Seq
+    spans: list[tuple[Seq, Seq]]
 
 
 class _WithClientId(msgspec.Struct, rename="camel"):

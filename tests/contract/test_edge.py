@@ -75,7 +75,7 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
         "introduce": [Introduce(username="alice"), Introduce()],
         "catch_up": [CatchUp(username="alice", after=cursor), CatchUp()],
         "announce": [Announce()],
-        "confirm_delivery": [ConfirmDelivery(chat_id=UUID(CHAT), first=3, last=7)],
+        "confirm_delivery": [ConfirmDelivery(chat_id=UUID(CHAT), spans=[(3, 7)])],
     }
     assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
         name: load("commands")[name] for name in INTERNAL

@@ -55,7 +55,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         CatchUp(),
     ],
     "announce": [Announce()],
-    "confirm_delivery": [ConfirmDelivery(chat_id=CHAT_ID, first=3, last=7)],
+    "confirm_delivery": [ConfirmDelivery(chat_id=CHAT_ID, spans=[(3, 7)])],
 }
 
 

@@ -31,7 +31,7 @@ class Talk:
 
     def receipt(self, first: int, last: int | None = None) -> Reply:
         """Bob's sockets have acked `first` to `last`."""
-        payload = {"chatId": self.chat_id, "first": first, "last": last or first}
+        payload = {"chatId": self.chat_id, "spans": [[first, last or first]]}
         event = self.bench.event(self.bob, "confirm_delivery", payload)
         reply = self.bench.ask(event)
         assert reply.ack(event) == {"success": True}
@@ -90,7 +90,7 @@ def test_a_hole_in_the_middle_stops_the_watermark_there(talk: Talk) -> None:
 
 def test_receipts_of_one_batch_close_each_others_holes(talk: Talk) -> None:
     talk.hers(4)
-    spans = [{"chatId": talk.chat_id, "first": n, "last": n} for n in (3, 1, 4, 2)]
+    spans = [{"chatId": talk.chat_id, "spans": [[n, n]]} for n in (3, 1, 4, 2)]
     talk.bench.ask(*(talk.bench.event(talk.bob, "confirm_delivery", span) for span in spans))
     assert talk.delivered == 4
 
@@ -122,7 +122,7 @@ def test_an_old_receipt_never_moves_the_watermark_back(talk: Talk) -> None:
 def test_a_receipt_for_a_chat_of_others_changes_nothing(talk: Talk) -> None:
     talk.hers(1)
     mallory, _ = talk.bench.person("mallory")
-    payload = {"chatId": talk.chat_id, "first": 1, "last": 1}
+    payload = {"chatId": talk.chat_id, "spans": [[1, 1]]}
     reply = talk.bench.ask(talk.bench.event(mallory, "confirm_delivery", payload))
     assert (talk.delivered, reply.emits) == (0, [])
 
@@ -139,7 +139,7 @@ def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: RelayBench)
 def confirm_again(talk: Talk, reply: Reply) -> None:
     """Do what an edge does when it gets messages that its socket has acked before."""
     missing = talk.emitted_to_bob(reply)
-    spans = [{"chatId": talk.chat_id, "first": seq, "last": seq} for seq in missing]
+    spans = [{"chatId": talk.chat_id, "spans": [[seq, seq]]} for seq in missing]
     talk.bench.ask(*(talk.bench.event(talk.bob, "confirm_delivery", span) for span in spans))
 
 

@@ -212,7 +212,7 @@ def test_sends_reads_and_receipts_of_the_same_chats_at_once_all_succeed(
             )
         )
         receipts = bench.batch(
-            bench.event(a[0], "confirm_delivery", {"chatId": chats[a, b], "first": 1, "last": 4 * number})
+            bench.event(a[0], "confirm_delivery", {"chatId": chats[a, b], "spans": [[1, 4 * number]]})
             for a, b in pairs
         )
         batches = (sends, reads, receipts)

@@ -97,7 +97,7 @@ def sends_with_some_bad(bench: RelayBench, size: int) -> list[Event]:
 def receipts(bench: RelayBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     return [
-        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "first": 1, "last": 1})
+        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "spans": [[1, 1]]})
         for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
     ]
 
@@ -106,7 +106,7 @@ def receipts_behind_a_hole(bench: RelayBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     bench.ask(*(bench.send(a[0], b[1], "third") for a, b in made))
     return [
-        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "first": 3, "last": 3})
+        bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "spans": [[3, 3]]})
         for (_, b), chat_id in zip(made, chats(bench, made), strict=True)
     ]
 

@@ -64,7 +64,7 @@ def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
-    receipt = {"chatId": message["chatId"], "first": 1, "last": 1}
+    receipt = {"chatId": message["chatId"], "spans": [[1, 1]]}
     bench.ask(bench.event(bob, "confirm_delivery", receipt))
     let_time_pass(bench, message)
     assert swept(bench, bob) == []

@@ -97,7 +97,7 @@ def _read_receipts(conn: Connection, requests: Sequence[Request[ConfirmDelivery]
     spans: dict[tuple[UUID, UUID], list[tuple[int, int]]] = defaultdict(list)
     for request in requests:
         command = request.command
-        spans[command.chat_id, request.user_id].append((command.first, command.last))
+        spans[command.chat_id, request.user_id] += command.spans
     rows = conn.execute(
         _LOCK, {"chats": [chat_id for chat_id, _ in spans], "users": [user_id for _, user_id in spans]}
     )

@@ -242,10 +242,11 @@ async def test_a_fetch_that_outlasts_the_cool_down_stays_the_only_one(
     verifier: JwksVerifier, project: Project, clock: Clock
 ) -> None:
     project.server.delay_s = 0.2
-    early = asyncio.create_task(verifier.authenticate(project.token()))
+    token = project.token()
+    early = asyncio.create_task(verifier.authenticate(token))
     await asyncio.sleep(0.05)
     clock.now += COOLDOWN_S
-    late = asyncio.create_task(verifier.authenticate(project.token()))
+    late = asyncio.create_task(verifier.authenticate(token))
     assert (await early) == (await late)
     assert project.server.hits == 1
 

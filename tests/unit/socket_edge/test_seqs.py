@@ -65,3 +65,21 @@ def test_it_behaves_like_a_set(seed: int) -> None:
     spans = seqs.spans
     assert {number for first, last in spans for number in range(first, last + 1)} == model
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("members", "seq", "above"),
+    [
+        ([], 1, []),
+        ([1, 2, 3], 3, []),
+        ([1, 2, 3], 1, [2, 3]),
+        ([2, 3, 6], 1, [2, 3, 6]),
+        ([1, 2, 5, 6, 9], 5, [6, 9]),
+        ([1, 2, 5, 6, 9], 3, [5, 6, 9]),
+    ],
+)
+def test_what_is_above_comes_in_order(members: list[int], seq: int, above: list[int]) -> None:
+    seqs = Seqs()
+    for member in members:
+        seqs.add(member)
+    assert list(seqs.above(seq)) == above

@@ -1,0 +1,98 @@
+"""Delivery to one socket: each message once, and every ack is passed on."""
+
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
+from infra.wire.inbox import Emit, InboxEntry, Position
+from socket_edge.auth import Identity
+from socket_edge.delivery import Delivery
+from socket_edge.sessions import ConnectedUsers, Session
+
+CHAT = "chat"
+
+
+class FakeTransport:
+    """Keeps what would have been sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int | None]] = []
+
+    async def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
+        self.sent.append((event, ack_id))
+
+
+class FakeReceipts:
+    """Keeps what would have been relayed."""
+
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+
+    def add(self, user_id: str, position: Position) -> None:
+        self.seqs.append(position.seq)
+
+
+class Socket:
+    """One socket of bob with everything around it."""
+
+    def __init__(self) -> None:
+        self.transport, self.receipts, users = FakeTransport(), FakeReceipts(), ConnectedUsers()
+        self.session = Session("sid", "eio", Identity("bob", 0, None), lane=0)
+        users.add(self.session)
+        unused: Any = None
+        self.delivery = Delivery(cast(Any, self.transport), users, unused, unused, cast(Any, self.receipts))
+
+    async def take(self, seq: int, event: str = NEW_MESSAGE) -> None:
+        emit = Emit("bob", event, msgspec.Raw(b"{}"), Position(CHAT, seq), ack=event == NEW_MESSAGE)
+        await self.delivery.take(InboxEntry(emits=[emit]))
+
+    def ack(self, seq: int) -> None:
+        [ack_id] = [key for key, position in self.session.unacked.items() if position.seq == seq]
+        self.delivery.acked(self.session, ack_id)
+
+
+@pytest.fixture
+def socket() -> Socket:
+    return Socket()
+
+
+async def test_a_message_that_comes_again_is_emitted_once(socket: Socket) -> None:
+    for seq in (1, 2, 1, 2):
+        await socket.take(seq)
+    assert len(socket.transport.sent) == 2
+
+
+async def test_a_note_to_self_is_emitted_as_sent_and_as_new(socket: Socket) -> None:
+    await socket.take(1, MESSAGE_SENT)
+    await socket.take(1)
+    assert [event for event, _ in socket.transport.sent] == [MESSAGE_SENT, NEW_MESSAGE]
+
+
+async def test_an_ack_is_confirmed_and_a_second_one_changes_nothing(socket: Socket) -> None:
+    await socket.take(1)
+    socket.ack(1)
+    socket.delivery.acked(socket.session, 1)
+    assert socket.receipts.seqs == [1]
+
+
+async def test_an_ack_that_was_never_asked_for_confirms_nothing(socket: Socket) -> None:
+    await socket.take(1)
+    socket.delivery.acked(socket.session, 99)
+    assert socket.receipts.seqs == []
+
+
+async def test_what_was_acked_and_comes_again_is_confirmed_again(socket: Socket) -> None:
+    await socket.take(1)
+    socket.ack(1)
+    await socket.take(1)
+    assert socket.receipts.seqs == [1, 1]
+
+
+async def test_a_late_ack_takes_the_ones_behind_it_along(socket: Socket) -> None:
+    for seq in (1, 2, 3, 5):
+        await socket.take(seq)
+    for seq in (1, 3, 5, 2):
+        socket.ack(seq)
+    assert socket.receipts.seqs == [1, 3, 5, 2, 3, 5]
