@@ -59,20 +59,22 @@ class Chat:
         self._catch_ups = catch_ups
         self._payload_bytes = payload_bytes
         self._tasks = Tasks()
+        self._admitted: dict[str, Session] = {}
+        """Sockets whose clients have not been told yet; nothing is emitted to them before."""
 
     async def connect(self, sid: str, eio_sid: str, auth: str | None, scope: dict[str, Any]) -> None:
         """Admit who shows a valid token from an allowed origin."""
         self._origins.check(scope)
         identity = await self._authenticator.authenticate(_read_token(auth))
-        self._users.add(Session(sid, eio_sid, identity, lane=self._lanes.choose()))
+        self._admitted[sid] = Session(sid, eio_sid, identity, lane=self._lanes.choose())
 
     async def connected(self, sid: str) -> None:
         """Welcome the client and let it catch up."""
-        session = self._users.get(sid)
-        if session is not None:
-            log.info("client_connected", user=session.user_id, sid=sid)
-            await self._introduce(session)
-            session.catching_up = self._tasks.start(self._welcome(session))
+        session = self._admitted.pop(sid)
+        log.info("client_connected", user=session.user_id, sid=sid)
+        session.catching_up = self._tasks.start(self._welcome(session))
+        self._users.add(session)
+        await self._introduce(session)
 
     async def event(self, sid: str, ack_id: int | None, data: object) -> None:
         """Refuse an event, answer it, or send it on its way to a worker."""
@@ -100,6 +102,7 @@ class Chat:
 
     def disconnected(self, sid: str, reason: str) -> None:
         """Forget the socket, and tell the peers if it was the user's last one here."""
+        self._admitted.pop(sid, None)
         session = self._users.remove(sid)
         if session is None:
             return

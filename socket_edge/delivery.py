@@ -42,7 +42,7 @@ class Delivery:
             self._lanes.finish(entry)
         for emit in entry.emits:
             for session in self._users.of_user(emit.user_id):
-                if emit.only in (None, session.sid) and emit.skip != session.sid:
+                if emit.skip != session.sid:
                     await self._emit_or_hold(session, emit)
         await asyncio.sleep(0)
 

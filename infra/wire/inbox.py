@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Emit `event` to every socket that `user_id` has on this edge, or to some of them."""
+    """Emit `event` to every socket that `user_id` has on this edge, or all but one."""
 
     user_id: str
     event: str
@@ -30,8 +30,6 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     position: Position | None = None
     ack: bool = False
     """Ask the client for an ack and confirm the delivery when it comes."""
-    only: str | None = None
-    """Id of the one socket to emit to."""
     skip: str | None = None
     """Id of a socket to leave out."""
 

@@ -98,8 +98,8 @@ def test_the_edge_reads_answers() -> None:
 def test_the_edge_reads_emits_and_to_which_sockets_they_go() -> None:
     new, typing, status = read(load("inbox_entries")["emits"]).emits
     assert (new.user_id, new.event, new.ack, new.position) == (BOB, "new_message", True, Position(CHAT, 7))
-    assert (typing.user_id, typing.skip, typing.only, typing.ack) == (ALICE, "s-1", None, False)
-    assert (status.only, status.skip, status.position) == ("s-2", None, None)
+    assert (typing.user_id, typing.skip, typing.ack) == (ALICE, "s-1", False)
+    assert (status.skip, status.position) == (None, None)
 
 
 def test_the_edge_reads_that_a_batch_is_to_be_sent_again() -> None:

@@ -132,7 +132,7 @@ def entries() -> dict[str, InboxEntry]:
             emits=[
                 Emit(BOB, "new_message", raw(message), Position(CHAT, 7), ack=True),
                 Emit(ALICE, "typing", raw(typing), skip="s-1"),
-                Emit(ALICE, "user_status", raw(online), only="s-2"),
+                Emit(ALICE, "user_status", raw(online)),
             ]
         ),
         "postponed": InboxEntry(batch_id=BATCH_ID, retry=ErrorCode.UNAVAILABLE),
