@@ -1,0 +1,24 @@
+"""Somebody who sends bad input."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from tests.harness.deployment import Deployment
+from tests.harness.raw import RawClient
+from tests.integration.bad_input.refusals import with_profile
+
+Names = Callable[[str], str]
+
+
+@pytest.fixture
+def mallory(chat: Deployment, name: Names) -> str:
+    """Name a user who has a profile and nothing else."""
+    return with_profile(chat, name("mallory"))
+
+
+@pytest.fixture
+async def raw(chat: Deployment, mallory: str) -> AsyncIterator[RawClient]:
+    """Connect mallory."""
+    async with RawClient(chat.edges[0], mallory) as client:
+        yield client

@@ -1,0 +1,75 @@
+"""What a refusal must look like, and that it leaves nothing behind."""
+
+import json
+import uuid
+from typing import Any
+
+from infra.store.profiles import insert_profiles
+from tests.harness.deployment import Deployment, user_id_of
+from tests.harness.raw import RawClient
+
+
+def with_profile(chat: Deployment, username: str) -> str:
+    engine = chat.engine
+    with engine.begin() as conn:
+        insert_profiles(conn, {uuid.UUID(user_id_of(username)): username})
+    engine.dispose()
+    return username
+
+
+def event(name: str, payload: Any) -> str:
+    return json.dumps([name, payload])
+
+
+def traces(chat: Deployment, username: str) -> list[int]:
+    """Count what a user has left in the store: messages, chats and dead letters."""
+    return [
+        chat.rows(f"SELECT count(*) FROM {table} WHERE {column} = :u", u=user_id_of(username))[0][0]
+        for table, column in (
+            ("messages", "sender_id"),
+            ("chat_members", "user_id"),
+            ("dead_letters", "user_id"),
+        )
+    ]
+
+
+async def assert_alive(raw: RawClient, username: str) -> None:
+    ack = await raw.ask(event("send_message", {"username": username, "text": "still here"}))
+    assert ack["success"], ack
+
+
+async def assert_refused(
+    chat: Deployment,
+    raw: RawClient,
+    username: str,
+    data: str,
+    code: str,
+    name: str | None = None,
+    **more: Any,
+) -> None:
+    """Refused in the ack and as an `error` event; nothing stored; the connection lives."""
+    ack = await raw.ask(data)
+    error = await raw.expect("error")
+    assert ack == {
+        "success": False,
+        "error": error["message"],
+        "code": code,
+        "retryable": False,
+        **more,
+    }
+    assert error == {
+        "code": code,
+        "message": ack["error"],
+        "retryable": False,
+        **({"event": name} if name else {}),
+        **more,
+    }
+    assert ack["error"]
+    assert traces(chat, username) == [0, 0, 0]
+    await assert_alive(raw, username)
+
+
+def padded(username: str, size: int) -> str:
+    """Return a valid send of exactly `size` bytes."""
+    start = f'["send_message",{{"username":"{username}","text":"hi","padding":"'
+    return f'{start}{"x" * (size - len(start) - 3)}"}}]'

@@ -1,0 +1,138 @@
+"""Packets and frames that no client library would send."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.harness.deployment import Deployment
+from tests.harness.raw import RawClient
+from tests.integration.bad_input.refusals import assert_alive, event, traces
+
+
+async def assert_answered_with_an_error(raw: RawClient, username: str, *frames: str | bytes) -> None:
+    for number, frame in enumerate(frames, 1):
+        await raw.send(frame)
+        error = await raw.expect("error", number)
+        assert error["code"] == "invalid_payload", error
+    await assert_alive(raw, username)
+
+
+MALFORMED = {
+    "no packet": "4",
+    "no such type": "49",
+    "no type": '4["send_message",{}]',
+    "no data": "42",
+    "only an id": "4217",
+    "not a list": '42{"send_message":1}',
+    "null": "42null",
+    "empty list": "42[]",
+    "unfinished": "42[",
+    "an id without end": "42" + "9" * 200 + '["send_message",{}]',
+    "an id of odd digits": '42²["send_message",{}]',
+    "the server's own kind": "44{}",
+    "eleven digits of attachments": '4512345678901-["send_message",{}]',
+    "ten digits of attachments": '459999999999-["send_message",{}]',
+    "negative attachments": '45-1-["send_message",{}]',
+    "no attachments": '450-["send_message",{}]',
+    "binary out of nowhere": b"\x00\x01",
+    "empty binary": b"",
+}
+
+
+@pytest.mark.parametrize("frame", MALFORMED.values(), ids=MALFORMED)
+async def test_a_malformed_packet_is_answered_with_an_error(
+    chat: Deployment, raw: RawClient, mallory: str, frame: str | bytes
+) -> None:
+    await assert_answered_with_an_error(raw, mallory, frame)
+
+
+async def test_a_binary_event_is_refused_and_so_is_each_attachment(
+    chat: Deployment, raw: RawClient, mallory: str
+) -> None:
+    await raw.send('452-7["send_message",{"text":{"_placeholder":true,"num":0}}]')
+    assert (await raw.ack_of(7))["code"] == "invalid_payload"
+    await raw.send(b"one")
+    await raw.send(b"two")
+    assert (await raw.expect("error", 3))["code"] == "invalid_payload"
+    assert traces(chat, mallory) == [0, 0, 0]
+    await assert_alive(raw, mallory)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "43",
+        "43[]",
+        '4399999["x"]',
+        "430[]",
+        '4399999{"a":1}',
+        "431",
+        '461-99999["x"]',
+        "43" + "9" * 90 + "[]",
+    ],
+)
+async def test_an_ack_that_nobody_asked_for_changes_nothing(raw: RawClient, mallory: str, frame: str) -> None:
+    await raw.send(frame)
+    await assert_alive(raw, mallory)
+    assert raw.of("error") == []
+
+
+async def test_the_same_ack_twice_changes_nothing(raw: RawClient, mallory: str) -> None:
+    await raw.ask(event("send_message", {"username": mallory, "text": "hi"}))
+    await raw.expect("new_message")
+    frame = next(frame for frame in raw.frames if '["new_message"' in frame)
+    ack_id = frame[2:].partition("[")[0]
+    for _ in range(3):
+        await raw.send(f'43{ack_id}[{{"received":true}}]')
+    await assert_alive(raw, mallory)
+
+
+@pytest.mark.parametrize("namespace", ["/admin", "/socket.io", "/chat?x=1"])
+async def test_other_namespaces_are_refused(raw: RawClient, mallory: str, namespace: str) -> None:
+    await raw.send(f'40{namespace},{{"token":"x"}}')
+    await raw.wait_for(
+        lambda: any(frame.startswith(f"44{namespace.partition('?')[0]},") for frame in raw.frames)
+    )
+    await raw.send(f'42{namespace},1["send_message",{{"username":"{mallory}","text":"hi"}}]')
+    await assert_alive(raw, mallory)
+    assert len(raw.of("message_sent")) <= 1
+
+
+async def test_a_second_connect_on_one_connection_is_not_greeted_again(raw: RawClient, mallory: str) -> None:
+    await raw.send('40{"token":"x"}')
+    await assert_alive(raw, mallory)
+    assert not [frame for frame in raw.frames if frame.startswith("44")]
+    assert len(raw.of("connection_success")) == 1
+
+
+async def test_events_before_the_connect_are_ignored(chat: Deployment, mallory: str) -> None:
+    async with RawClient(chat.edges[0], mallory) as raw:
+        await raw.send("41")
+        await raw.send(f"421{event('send_message', {'username': mallory, 'text': 'too late'})}")
+        async with RawClient(chat.edges[0], mallory) as other:
+            await assert_alive(other, mallory)
+    assert traces(chat, mallory)[0] == 1
+
+
+@pytest.mark.parametrize("frame", ["x", "9", "", "\u00b2", "5", "6", "2probe", "0{}", b"\xff"], ids=repr)
+async def test_a_frame_that_is_no_packet_leaves_nothing_behind(
+    chat: Deployment, mallory: str, frame: str | bytes
+) -> None:
+    async with RawClient(chat.edges[0], mallory) as raw:
+        before = await sockets(chat)
+        await raw.send(frame)
+        async with RawClient(chat.edges[0], mallory) as other:
+            await assert_alive(other, mallory)
+    await until_sockets(chat, before - 1)
+
+
+async def sockets(chat: Deployment) -> int:
+    async with httpx.AsyncClient() as http:
+        return int((await http.get(f"{chat.edges[0].url}/readyz")).json()["sockets"])
+
+
+async def until_sockets(chat: Deployment, count: int) -> None:
+    async with asyncio.timeout(5):
+        while await sockets(chat) > count:
+            await asyncio.sleep(0.05)

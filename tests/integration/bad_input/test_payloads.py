@@ -1,0 +1,144 @@
+"""Payloads that are none, or lack something: refused with their code, nothing is stored."""
+
+import json
+
+import pytest
+
+from tests.harness.deployment import Deployment
+from tests.harness.raw import RawClient
+from tests.integration.bad_input.refusals import assert_refused, event
+
+NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
+EVENTS = (
+    "send_message",
+    "join_chat",
+    "mark_as_read",
+    "get_messages",
+    "list_chats",
+    "sync",
+    "typing",
+    "refresh_token",
+)
+
+
+@pytest.mark.parametrize("payload", NOT_AN_OBJECT)
+async def test_a_payload_that_is_no_object_is_refused(
+    chat: Deployment, raw: RawClient, mallory: str, payload: str
+) -> None:
+    await assert_refused(chat, raw, mallory, f'["send_message",{payload}]', "invalid_payload", "send_message")
+
+
+@pytest.mark.parametrize("command", EVENTS)
+@pytest.mark.parametrize("payloads", [",{},{}", ",[]", ",null"], ids=["two", "list", "null"])
+async def test_every_event_wants_exactly_one_object(
+    chat: Deployment, raw: RawClient, mallory: str, command: str, payloads: str
+) -> None:
+    await assert_refused(chat, raw, mallory, f'["{command}"{payloads}]', "invalid_payload", command)
+
+
+@pytest.mark.parametrize("command", [name for name in EVENTS if name != "list_chats"])
+async def test_no_payload_is_an_empty_object_which_lacks_what_the_event_needs(
+    chat: Deployment, raw: RawClient, mallory: str, command: str
+) -> None:
+    await assert_refused(chat, raw, mallory, f'["{command}"]', "invalid_payload", command)
+
+
+async def test_a_list_of_chats_needs_no_payload(raw: RawClient) -> None:
+    assert await raw.ask('["list_chats"]') == {"success": True, "chats": [], "nextCursor": None}
+
+
+BAD_FIELDS = {
+    "no username": '{"text":"hi"}',
+    "no text": '{"username":"USER"}',
+    "nothing": "{}",
+    "username a number": '{"username":5,"text":"hi"}',
+    "username null": '{"username":null,"text":"hi"}',
+    "username a list": '{"username":["USER"],"text":"hi"}',
+    "username empty": '{"username":"","text":"hi"}',
+    "username too long": '{"username":"' + "u" * 65 + '","text":"hi"}',
+    "text a number": '{"username":"USER","text":5}',
+    "text null": '{"username":"USER","text":null}',
+    "text an object": '{"username":"USER","text":{}}',
+    "text out of range": '{"username":"USER","text":1e999}',
+    "clientId a number": '{"username":"USER","text":"hi","clientId":5}',
+    "clientId empty": '{"username":"USER","text":"hi","clientId":""}',
+    "clientId too long": '{"username":"USER","text":"hi","clientId":"' + "c" * 65 + '"}',
+    "surrogate in text": '{"username":"USER","text":"a\\ud800b"}',
+    "surrogate at the end of text": '{"username":"USER","text":"\\ud800"}',
+    "low surrogate first": '{"username":"USER","text":"\\udc00\\ud800"}',
+    "surrogate in username": '{"username":"\\ud800","text":"hi"}',
+    "surrogate in clientId": '{"username":"USER","text":"hi","clientId":"\\udfff"}',
+    "bad escape": '{"username":"USER","text":"\\q"}',
+    "raw control character": '{"username":"USER","text":"\x01"}',
+    "not JSON": '{"username":"USER","text":}',
+    "unfinished": '{"username":"USER","text":"hi"',
+    "trailing words": '{"username":"USER","text":"hi"} and more',
+    "single quotes": "{'username':'USER','text':'hi'}",
+    "not a number": '{"username":"USER","text":NaN}',
+}
+
+
+@pytest.mark.parametrize("payload", BAD_FIELDS.values(), ids=BAD_FIELDS)
+async def test_a_bad_field_is_refused(chat: Deployment, raw: RawClient, mallory: str, payload: str) -> None:
+    data = f'["send_message",{payload.replace("USER", mallory)}]'
+    await assert_refused(chat, raw, mallory, data, "invalid_payload", "send_message")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\n\t \u2003", "x" * 4_001, "\U0001f600" * 4_001, "a\0b", "\0"],
+    ids=["empty", "blank", "odd blanks", "too long", "too many emoji", "NUL inside", "NUL only"],
+)
+async def test_a_bad_text_is_refused(chat: Deployment, raw: RawClient, mallory: str, text: str) -> None:
+    data = json.dumps(["send_message", {"username": mallory, "text": text}], ensure_ascii=False)
+    data = data.replace("\0", "\\u0000")
+    await assert_refused(chat, raw, mallory, data, "invalid_payload", "send_message")
+
+
+async def test_a_nul_in_the_client_id_is_refused_and_the_id_comes_back(
+    chat: Deployment, raw: RawClient, mallory: str
+) -> None:
+    data = event("send_message", {"username": mallory, "text": "hi", "clientId": "a\0b"})
+    await assert_refused(chat, raw, mallory, data, "invalid_payload", "send_message", clientId="a\0b")
+
+
+@pytest.mark.parametrize("username", ["nobody_has_this_name", "a\0b", "\0", "   ", "%", "' OR 1=1 --"])
+@pytest.mark.parametrize("command", ["send_message", "join_chat", "typing"])
+async def test_a_name_that_nobody_has_is_refused(
+    chat: Deployment, raw: RawClient, mallory: str, username: str, command: str
+) -> None:
+    data = event(command, {"username": username, "text": "hi", "isTyping": True})
+    await assert_refused(chat, raw, mallory, data, "user_not_found", command)
+
+
+async def test_the_error_names_the_client_id_of_the_request(
+    chat: Deployment, raw: RawClient, mallory: str
+) -> None:
+    data = event("send_message", {"username": "nobody_has_this_name", "text": "hi", "clientId": "mine"})
+    await assert_refused(chat, raw, mallory, data, "user_not_found", "send_message", clientId="mine")
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 4_000, "\U0001f600" * 4_000, "ä" * 4_000], ids=["ascii", "emoji", "umlauts"]
+)
+async def test_the_limit_counts_characters_and_not_bytes(raw: RawClient, mallory: str, text: str) -> None:
+    data = json.dumps(["send_message", {"username": mallory, "text": text}], ensure_ascii=False)
+    assert (await raw.ask(data))["message"]["text"] == text
+
+
+async def test_unknown_fields_are_ignored(raw: RawClient, mallory: str) -> None:
+    data = event("send_message", {"username": mallory, "text": "hi", "colour": {"deep": [1, None]}})
+    assert (await raw.ask(data))["success"]
+
+
+async def test_a_note_to_self_comes_once_as_sent_and_once_as_new(
+    chat: Deployment, raw: RawClient, mallory: str
+) -> None:
+    ack = await raw.ask(event("send_message", {"username": mallory, "text": "remember"}))
+    await raw.expect("new_message")
+    await raw.expect("message_sent")
+    await raw.ask(event("send_message", {"username": mallory, "text": "remember this too"}))
+    await raw.expect("new_message", 2)
+    await raw.expect("message_sent", 2)
+    assert raw.of("new_message")[0] == raw.of("message_sent")[0] == ack["message"]
+    assert [m["seq"] for m in raw.of("new_message")] == [m["seq"] for m in raw.of("message_sent")] == [1, 2]
