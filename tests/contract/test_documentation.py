@@ -1,4 +1,4 @@
-"""docs/events.md has a heading for everything that clients can send, receive or be refused with."""
+"""The documents name everything that exists, and nothing that does not."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,9 @@ from infra.wire import events
 from infra.wire.commands import INTERNAL, REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
 
-PAGE = Path(__file__).parents[2] / "docs" / "events.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "events.md"
+GUARANTEES = ROOT / "docs" / "guarantees.md"
 _HEADING = re.compile(r"^### `(\w+)`$")
 SERVER_EVENTS = [value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)]
 
@@ -49,3 +51,23 @@ def test_nothing_is_documented_that_does_not_exist() -> None:
 @pytest.mark.parametrize("name", INTERNAL)
 def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
     assert name not in {name for names in sections().values() for name in names}
+
+
+def named_in_the_guarantees() -> list[tuple[str, str]]:
+    """Return file and function of each test that docs/guarantees.md names; `::name` is in the file before."""
+    named = []
+    file = ""
+    for part, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", GUARANTEES.read_text()):
+        file = part or file
+        if file:
+            named.append((file, name))
+    return named
+
+
+def test_the_guarantees_name_a_test_for_each_promise() -> None:
+    assert len(named_in_the_guarantees()) >= 20
+
+
+@pytest.mark.parametrize(("file", "name"), named_in_the_guarantees())
+def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
+    assert f"def {name}(" in (ROOT / file).read_text() if name else (ROOT / file).exists()
