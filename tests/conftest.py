@@ -45,6 +45,7 @@ def deploy(engines: Engines, tmp_path: Path) -> Iterator[DeploymentFactory]:
     yield make
     for deployment in deployments:
         deployment.stop()
+        engines.release(deployment.store)
 
 
 @pytest.fixture

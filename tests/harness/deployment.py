@@ -77,6 +77,7 @@ class Edge(Part):
 
     def __init__(self, port: int, env: dict[str, str], log: Path) -> None:
         super().__init__(["edge", "--port", str(port)], env, log)
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
     def wait_ready(self, timeout_s: float = 20) -> None:
@@ -115,9 +116,9 @@ class Deployment:
             **given,
         }
 
-    def start_edge(self, *, wait: bool = True, **settings: object) -> Edge:
-        """Start one more edge."""
-        edge = Edge(free_port(), self._env(settings), self._folder / f"edge-{len(self.edges)}.log")
+    def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
+        """Start one more edge, on a free port unless one is given."""
+        edge = Edge(port or free_port(), self._env(settings), self._folder / f"edge-{len(self.edges)}.log")
         self.edges.append(edge)
         if wait:
             edge.wait_ready()

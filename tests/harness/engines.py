@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
 from sqlalchemy import text
 
 from infra.local.engines import Postgres, Valkey
@@ -34,7 +35,8 @@ class Engines:
     def __init__(self, data_dir: Path) -> None:
         self.postgres = Postgres(data_dir, free_port())
         self.valkey = Valkey(data_dir, free_port())
-        self._numbers = itertools.count(1)
+        self._databases = itertools.count(1)
+        self._free_redis = list(range(15, 0, -1))
 
     def start(self) -> None:
         """Start both and wait until they answer."""
@@ -50,8 +52,8 @@ class Engines:
         self.postgres.stop()
 
     def new_store(self) -> Store:
-        """Return a migrated, empty database and an empty Redis database (at most 15 a session)."""
-        number = next(self._numbers)
+        """Return a migrated, empty database and an empty Redis database (at most 15 at a time)."""
+        number = next(self._databases)
         admin_url = self.postgres.url.replace("postgresql://", "postgresql+psycopg://")
         admin = make_engine(admin_url)
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
@@ -59,4 +61,10 @@ class Engines:
         admin.dispose()
         database_url = f"{admin_url.rpartition('/')[0]}/chat_{number}"
         upgrade(database_url)
-        return Store(database_url, f"{self.valkey.url.rpartition('/')[0]}/{number}")
+        return Store(database_url, f"{self.valkey.url.rpartition('/')[0]}/{self._free_redis.pop()}")
+
+    def release(self, store: Store) -> None:
+        """Empty the Redis database of a store that is no longer used, for the next one."""
+        with Redis.from_url(store.redis_url) as redis:
+            redis.flushdb()
+        self._free_redis.append(int(store.redis_url.rpartition("/")[2]))
