@@ -76,6 +76,8 @@ class EdgeSettings(QueueSettings):
     lanes: int = Field(2, ge=1, le=64)
     lane_queue: int = Field(10_000, ge=1)
     """Events that may wait in a lane before clients get `busy`."""
+    lane_bytes: int = Field(32_000_000, ge=1)
+    """The same in bytes."""
     batch_events: int = Field(500, ge=1)
     batch_bytes: int = Field(1_000_000, ge=1)
     redispatch_s: float = Field(2.0, gt=0)
@@ -87,8 +89,12 @@ class EdgeSettings(QueueSettings):
     """Largest frame that the transport reads; a larger one closes the connection."""
     send_queue: int = Field(5_000, ge=1)
     """Packets that may wait for a client that does not read, before it is disconnected."""
+    send_bytes: int = Field(8_000_000, ge=1)
+    """The same in bytes."""
+    connect_s: float = Field(15.0, gt=0)
+    """How long a connection may stay without having signed in."""
     ping_s: float = Field(60.0, gt=0)
-    page_ack_s: float = Field(5.0, gt=0)
+    page_ack_s: float = Field(1.0, gt=0)
     """How long a page of undelivered messages waits for its acks before the next one is sent."""
 
     lease_s: float = Field(15.0, gt=0)

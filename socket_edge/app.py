@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 
 from infra.logs import configure_logs
 from infra.settings import EdgeSettings
+from infra.wire.clock import RedisClock
 from socket_edge.auth import create_authenticator
 from socket_edge.catch_up import CatchUps
 from socket_edge.chat import Chat
@@ -55,28 +56,40 @@ def create_app(settings: EdgeSettings) -> Starlette:
         socket_connect_timeout=_REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
     )
-    transport = Transport(frame_bytes=settings.transport_bytes, send_queue=settings.send_queue)
+    transport = Transport(
+        frame_bytes=settings.transport_bytes,
+        send_queue=settings.send_queue,
+        send_bytes=settings.send_bytes,
+        connect_s=settings.connect_s,
+    )
     authenticator = create_authenticator(settings)
     users = ConnectedUsers()
-    requests = OpenRequests(settings.deadline_s)
+    clock = RedisClock()
+    requests = OpenRequests(settings.deadline_s, clock)
     dispatcher = Dispatcher(settings.redis_url, redis, threads=settings.lanes + 1)
 
-    def lane(linger_s: float = 0.0) -> Lane:
-        limits = LaneLimits(
-            settings.lane_queue, settings.batch_events, settings.batch_bytes, settings.redispatch_s, linger_s
-        )
-        return Lane(edge_id, dispatcher.send, requests, limits)
-
-    lanes = Lanes([lane() for _ in range(settings.lanes)], lane(), requests)
+    limits = LaneLimits(
+        settings.lane_queue,
+        settings.lane_bytes,
+        settings.batch_events,
+        settings.batch_bytes,
+        settings.redispatch_s,
+    )
+    receipt_lane, *client_lanes = (
+        Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)
+    )
+    lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, requests, settings.receipt_linger_s)
     delivery = Delivery(transport, users, requests, lanes, receipts)
     inbox = Inbox(redis, edge_id, delivery.take)
     catch_ups = CatchUps(lanes, requests, delivery, settings.page_ack_s)
 
-    async def resync() -> None:
-        await chat.resync()
+    async def resync(lost_s: float) -> None:
+        await chat.resync(lost_s)
 
-    presence = Presence(redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, resync)
+    presence = Presence(
+        redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, clock, resync
+    )
     chat = Chat(
         transport,
         authenticator,

@@ -1,11 +1,12 @@
 """Gives a socket everything that was not delivered to its user yet, oldest first, page by page."""
 
 import asyncio
+from uuid import UUID
 
 import msgspec
 import structlog
 
-from infra.wire.commands import CATCH_UP, CatchUp, CatchUpCursor
+from infra.wire.commands import CATCH_UP, CatchUp
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, CatchUpPage
 from socket_edge.delivery import Delivery
@@ -32,12 +33,15 @@ class CatchUps:
         self._delivery = delivery
         self._page_ack_s = page_ack_s
 
-    async def run(self, session: Session) -> Failure | None:
-        """Emit page after page. Returns why the user cannot be served, or None."""
-        after: CatchUpCursor | None = None
+    async def run(self, session: Session, lost_s: float | None = None) -> Failure | None:
+        """Emit page after page. Returns why the user cannot be served, or None.
+
+        With `lost_s` it covers what was published in the last so many seconds as well.
+        """
+        after: dict[UUID, int] | None = None
         patience_s = self._page_ack_s
         while True:
-            answer = await self._ask(session, after)
+            answer = await self._ask(session, after, lost_s)
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
@@ -49,18 +53,18 @@ class CatchUps:
             if page.next is None:
                 return None
             after = page.next
-            if not await self._is_acked(session, patience_s) and not session.confirmed:
+            if not await self._is_acked(session, patience_s) and not session.has_acked:
                 # It never acks, as clients written for the first version of the protocol.
                 patience_s = _SILENT_S
 
-    async def _ask(self, session: Session, after: CatchUpCursor | None) -> Answer:
+    async def _ask(self, session: Session, after: dict[UUID, int] | None, lost_s: float | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         async def settle(answer: Answer) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
-        payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after))
+        payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
         request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
         await self._lanes.submit(session.lane, request)
         return await answered

@@ -9,7 +9,16 @@ import msgspec
 import structlog
 
 from infra.wire import events
-from infra.wire.commands import ANNOUNCE, INTRODUCE, REFRESH_TOKEN, Announce, Introduce, RefreshToken
+from infra.wire.commands import (
+    ANNOUNCE,
+    INTRODUCE,
+    MARK_AS_READ,
+    REFRESH_TOKEN,
+    Announce,
+    Introduce,
+    MarkAsRead,
+    RefreshToken,
+)
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 from socket_edge.auth import Authenticator, Identity
@@ -72,8 +81,9 @@ class Chat:
         """Welcome the client and let it catch up."""
         session = self._admitted.pop(sid)
         log.info("client_connected", user=session.user_id, sid=sid)
-        session.catching_up = self._tasks.start(self._welcome(session))
+        is_first = session.user_id not in self._users
         self._users.add(session)
+        session.catching_up = self._tasks.start(self._welcome(session, is_first))
         await self._introduce(session)
 
     async def event(self, sid: str, ack_id: int | None, data: object) -> None:
@@ -112,9 +122,11 @@ class Chat:
         if session.user_id not in self._users:
             self._tasks.start(self._leave(session))
 
-    async def resync(self) -> None:
-        """Have every socket catch up: this edge may have missed publications."""
+    async def resync(self, lost_s: float) -> None:
+        """Have every socket catch up: this edge may have missed publications of the last `lost_s` seconds."""
+        since = time.monotonic() - lost_s
         for session in self._users:
+            session.lost_since = min(since, session.lost_since or since)
             if session.catching_up is None:
                 session.catching_up = self._tasks.start(self._catch_up(session))
 
@@ -127,7 +139,7 @@ class Chat:
         except TimeoutError:
             log.warning("drain_incomplete", requests=len(self._requests))
 
-    async def _welcome(self, session: Session) -> None:
+    async def _welcome(self, session: Session, is_first: bool) -> None:
         identity = session.identity
         hello = events.ConnectionSuccess(
             user_id=identity.user_id,
@@ -141,7 +153,7 @@ class Chat:
         await self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
         # Registered before the backlog is read: what is committed later than that read is published to us.
         await self._presence.register(session.user_id)
-        if len(self._users.of_user(session.user_id)) == 1:
+        if is_first:
             await self._announce(session)
         await self._catch_up(session)
 
@@ -163,7 +175,9 @@ class Chat:
 
     async def _catch_up(self, session: Session) -> None:
         try:
-            failure = await self._catch_ups.run(session)
+            failure = await self._catch_ups.run(session, session.take_lost_s())
+            while failure is None and session.lost_since is not None:
+                failure = await self._catch_ups.run(session, session.take_lost_s())
         finally:
             await self._delivery.release(session)
             session.catching_up = None
@@ -172,13 +186,18 @@ class Chat:
 
     async def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
         async def settle(answer: Answer) -> None:
-            await self._answer(session, ack_id, event.name, answer)
+            await self._answer(session, ack_id, event, answer)
 
         request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
         await self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
 
-    async def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
+    async def _answer(self, session: Session, ack_id: int | None, event: ClientEvent, answer: Answer) -> None:
+        name, payload = event
         if answer.failure is None:
+            if name == MARK_AS_READ:
+                chat_id = str(msgspec.json.decode(payload, type=MarkAsRead).chat_id)
+                up_to = msgspec.json.decode(answer.data, type=events.ReadAck).read_up_to
+                self._delivery.read(session, chat_id, up_to)
             if ack_id is not None:
                 await self._transport.send_ack(session.eio_sid, ack_id, bytes(answer.data))
         elif not (name == events.TYPING and answer.failure.code is ErrorCode.BUSY):

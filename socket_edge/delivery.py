@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
+from infra.wire.events import NEW_MESSAGE
 from infra.wire.inbox import Emit, InboxEntry, Position
 from socket_edge.lanes import Lanes
 from socket_edge.receipts import Receipts
@@ -66,14 +66,23 @@ class Delivery:
         position = session.unacked.pop(ack_id, None)
         if position is None:
             return
-        confirmed = session.confirmed[position.chat_id]
-        confirmed.add(position.seq)
-        self._receipts.add(session.user_id, position)
-        # Acks that came out of order: the worker could not take those behind this one before.
-        for seq in confirmed.above(position.seq):
-            self._receipts.add(session.user_id, Position(position.chat_id, seq))
+        session.has_acked = True
+        self._confirm(session, position)
         if not session.unacked:
             session.page_acked.set()
+
+    def read(self, session: Session, chat_id: str, up_to: int) -> None:
+        """Note that the user has read a chat: what was emitted to the socket so far needs no ack any more."""
+        confirmed = session.confirmed[chat_id]
+        for first, last in session.seen[chat_id].spans_from(1):
+            for seq in range(first, min(last, up_to) + 1):
+                if confirmed.add(seq):
+                    self._receipts.add(session.user_id, chat_id, confirmed, seq)
+
+    def _confirm(self, session: Session, position: Position) -> None:
+        confirmed = session.confirmed[position.chat_id]
+        confirmed.add(position.seq)
+        self._receipts.add(session.user_id, position.chat_id, confirmed, position.seq)
 
     async def _emit_or_hold(self, session: Session, emit: Emit) -> None:
         if session.catching_up is None or emit.event != NEW_MESSAGE:
@@ -85,10 +94,16 @@ class Delivery:
 
     async def _emit(self, session: Session, emit: Emit) -> None:
         position = emit.position
-        if position is not None and not session.seen[emit.event, position.chat_id].add(position.seq):
-            if emit.event != MESSAGE_SENT and position.seq in session.confirmed[position.chat_id]:
+        if position is None:
+            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
+        elif not session.seen[position.chat_id].add(position.seq):
+            if emit.ack and position.seq in session.confirmed[position.chat_id]:
                 # The worker asks for what this socket has acked: the receipt got lost.
-                self._receipts.add(session.user_id, position)
-            return
-        ack_id = session.expect_ack(position) if emit.ack and position is not None else None
-        await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)
+                self._confirm(session, position)
+        elif emit.ack:
+            ack_id = session.expect_ack(position)
+            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)
+        else:
+            # The user's own message. It keeps the confirmed seqs together as one span.
+            session.confirmed[position.chat_id].add(position.seq)
+            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))

@@ -50,6 +50,10 @@ class Inbox:
         info = await self._redis.xinfo_stream(self._key)
         return bool(info["entries-added"] - self._entries_read > info["length"])
 
+    async def trim(self) -> None:
+        """Delete what has been read. Raises redis.RedisError."""
+        await self._redis.xtrim(self._key, minid=self._last_id, approximate=False)
+
     async def run(self) -> None:
         """Hand over entry after entry, until cancelled."""
         while True:

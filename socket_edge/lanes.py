@@ -35,11 +35,10 @@ class LaneLimits:
     """Bounds of a lane: of its queue and of a batch, and the pace of re-dispatch."""
 
     queue: int
+    queue_bytes: int
     batch_events: int
     batch_bytes: int
     redispatch_s: float
-    linger_s: float = 0.0
-    """How long an idle lane waits for more before it sends."""
 
 
 class Lane:
@@ -51,6 +50,7 @@ class Lane:
         self._requests = requests
         self._limits = limits
         self._waiting: deque[Request] = deque()
+        self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._in_flight: str | None = None
         self._result: asyncio.Future[InboxEntry] | None = None
@@ -63,10 +63,11 @@ class Lane:
 
     def submit(self, request: Request) -> bool:
         """Queue a request; False if the lane is full."""
-        if len(self._waiting) >= self._limits.queue:
+        if len(self._waiting) >= self._limits.queue or self._waiting_bytes >= self._limits.queue_bytes:
             return False
         request.trouble = lambda: self._trouble or ErrorCode.TIMEOUT
         self._waiting.append(request)
+        self._waiting_bytes += len(request.payload)
         self._arrived.set()
         return True
 
@@ -79,8 +80,6 @@ class Lane:
         """Carry batch after batch, until cancelled."""
         while True:
             await self._arrived.wait()
-            if self._limits.linger_s:
-                await asyncio.sleep(self._limits.linger_s)
             batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
@@ -95,6 +94,7 @@ class Lane:
             if batch and size > self._limits.batch_bytes:
                 break
             request = self._waiting.popleft()
+            self._waiting_bytes -= len(request.payload)
             if request in self._requests:
                 batch.append(request)
         return batch
@@ -104,7 +104,10 @@ class Lane:
         batch = Batch(
             id=uuid_utils.uuid7().hex,
             edge_id=self._edge_id,
-            events=[Event(r.id, r.name, r.user_id, r.socket_id, msgspec.Raw(r.payload)) for r in requests],
+            events=[
+                Event(r.id, r.name, r.user_id, r.socket_id, msgspec.Raw(r.payload), r.expires_ms)
+                for r in requests
+            ],
         )
         deadline = requests[-1].deadline
         self._in_flight = batch.id
@@ -126,6 +129,11 @@ class Lane:
         else:
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
         self._in_flight = self._result = None
+
+
+def _to_event(request: Request) -> Event:
+    payload = msgspec.Raw(request.payload)
+    return Event(request.id, request.name, request.user_id, request.socket_id, payload, request.expires_ms)
 
 
 class Lanes:

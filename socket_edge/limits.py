@@ -8,7 +8,7 @@ import msgspec
 from infra.wire.commands import REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
-from socket_edge.transport import BINARY
+from socket_edge.transport import Binary
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str)
@@ -38,8 +38,9 @@ class BadEvent(EdgeError):
 
 def read_event(data: object, payload_bytes: int) -> ClientEvent:
     """Split an event into name and payload. Raises BadEvent."""
-    if data is BINARY:
-        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
+    if isinstance(data, Binary):
+        message = "Binary attachments are not supported."
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, message, _known_name(data))
     if not isinstance(data, str):
         raise BadEvent(ErrorCode.INVALID_PAYLOAD, "This is not a Socket.IO event.")
     encoded = data.encode(errors="surrogatepass")

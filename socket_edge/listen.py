@@ -24,7 +24,10 @@ def listen(host: str, port: int) -> list[socket.socket]:
             sockets.append(_open(family, address))
         except OSError as error:
             if error.errno not in _NOT_HERE:
-                raise SettingsError(f"BBGRAM_PORT is wrong: {host}:{port}: {error.strerror}.") from error
+                raise SettingsError(
+                    f"Cannot listen on {host}:{port}: {error.strerror}. "
+                    "Stop what listens there, or choose another port (--port, BBGRAM_PORT)."
+                ) from error
     if not sockets:
         raise SettingsError(f"BBGRAM_HOST is wrong: {host} is no address of this machine.")
     return sockets

@@ -1,6 +1,7 @@
 """Tells Redis which users have sockets here, under a lease that ends soon after the edge does."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -8,12 +9,15 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from infra.wire import names
+from infra.wire.clock import RedisClock
 from socket_edge.inbox import Inbox
 from socket_edge.sessions import ConnectedUsers
 
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
+_MARGIN_S = 10.0
+"""How long before the last good look a message may have been committed and not yet published."""
 
 
 class Presence:
@@ -30,7 +34,8 @@ class Presence:
         inbox: Inbox,
         lease_s: float,
         refresh_s: float,
-        on_loss: Callable[[], Awaitable[None]],
+        clock: RedisClock,
+        on_loss: Callable[[float], Awaitable[None]],
     ) -> None:
         self._redis = redis
         self._edge_id = edge_id
@@ -38,7 +43,9 @@ class Presence:
         self._inbox = inbox
         self._lease_ms = int(lease_s * 1000)
         self._refresh_s = refresh_s
+        self._clock = clock
         self._on_loss = on_loss
+        self._complete_at = time.monotonic()
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
@@ -80,7 +87,7 @@ class Presence:
 
     async def _refresh(self) -> None:
         seconds, micros = await self._redis.time()
-        now_ms = seconds * 1000 + micros // 1000
+        now_ms = self._clock.note(seconds, micros)
         ends_ms = await self._redis.zscore(names.LEASES_KEY, self._edge_id)
         lost = ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries()
         if lost:
@@ -89,7 +96,10 @@ class Presence:
         if lost:
             log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
             await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
-            await self._on_loss()
+            await self._on_loss(time.monotonic() - self._complete_at + _MARGIN_S)
+        else:
+            await self._inbox.trim()
+        self._complete_at = time.monotonic()
 
     async def _keep_registry(self) -> None:
         while True:

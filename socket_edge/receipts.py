@@ -7,13 +7,16 @@ from uuid import UUID
 import msgspec
 
 from infra.wire.commands import CONFIRM_DELIVERY, ConfirmDelivery
-from infra.wire.inbox import Answer, Position
+from infra.wire.inbox import Answer
 from socket_edge.lanes import Lanes
 from socket_edge.requests import OpenRequests
 from socket_edge.seqs import Seqs
 
 _CHATS = 50_000
-"""Chats with receipts that may wait while workers are away. What is beyond is confirmed by the sweep."""
+"""Chats with receipts that may wait while workers are away. Others come again at the next connect."""
+
+_Socket = tuple[Seqs, int]
+"""What a socket has confirmed of a chat, and the lowest seq of it that is new."""
 
 
 class Receipts:
@@ -23,14 +26,16 @@ class Receipts:
         self._lanes = lanes
         self._requests = requests
         self._linger_s = linger_s
-        self._acked: dict[tuple[str, str], Seqs] = defaultdict(Seqs)
+        self._waiting: dict[tuple[str, str], dict[int, _Socket]] = defaultdict(dict)
         self._arrived = asyncio.Event()
 
-    def add(self, user_id: str, position: Position) -> None:
-        """Note that a socket of the user has acked the message."""
-        key = (user_id, position.chat_id)
-        if key in self._acked or len(self._acked) < _CHATS:
-            self._acked[key].add(position.seq)
+    def add(self, user_id: str, chat_id: str, confirmed: Seqs, seq: int) -> None:
+        """Have everything that a socket has confirmed of a chat, from `seq` on, relayed."""
+        key = (user_id, chat_id)
+        if key in self._waiting or len(self._waiting) < _CHATS:
+            sockets = self._waiting[key]
+            _, lowest = sockets.get(id(confirmed), (confirmed, seq))
+            sockets[id(confirmed)] = (confirmed, min(lowest, seq))
             self._arrived.set()
 
     async def run(self) -> None:
@@ -39,16 +44,16 @@ class Receipts:
             await self._arrived.wait()
             await asyncio.sleep(self._linger_s)
             self._arrived.clear()
-            acked, self._acked = self._acked, defaultdict(Seqs)
-            for (user_id, chat_id), seqs in acked.items():
-                await self._relay(user_id, chat_id, seqs)
+            waiting, self._waiting = self._waiting, defaultdict(dict)
+            for (user_id, chat_id), sockets in waiting.items():
+                await self._relay(user_id, chat_id, list(sockets.values()))
 
-    async def _relay(self, user_id: str, chat_id: str, seqs: Seqs) -> None:
+    async def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> None:
         async def settle(answer: Answer) -> None:
             if answer.failure is not None and answer.failure.code.retryable:
-                for first, last in seqs.spans:
-                    for seq in range(first, last + 1):
-                        self.add(user_id, Position(chat_id, seq))
+                for confirmed, lowest in sockets:
+                    self.add(user_id, chat_id, confirmed, lowest)
 
-        payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), spans=seqs.spans))
+        spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)]
+        payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), spans=spans))
         await self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import uuid_utils
 
+from infra.wire.clock import RedisClock
 from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
@@ -29,6 +30,8 @@ class Request:
     id: str
     deadline: float
     """Monotonic time in seconds."""
+    expires_ms: int
+    """The same in the time of Redis; 0 if that is not known yet."""
     trouble: Callable[[], ErrorCode] = lambda: ErrorCode.TIMEOUT
     """Why there is no answer yet, as far as the lane knows."""
 
@@ -36,8 +39,9 @@ class Request:
 class OpenRequests:
     """All requests of this edge that wait for an answer."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, clock: RedisClock | None = None) -> None:
         self._deadline_s = deadline_s
+        self._clock = clock or RedisClock()
         self._open: dict[str, Request] = {}
         self._idle = asyncio.Event()
 
@@ -49,6 +53,7 @@ class OpenRequests:
 
     def open(self, name: str, user_id: str, socket_id: str, payload: bytes, settle: Settle) -> Request:
         """Make a request. `settle` is called once: with the answer, or with a failure by the deadline."""
+        now_ms = self._clock.now_ms()
         request = Request(
             name,
             user_id,
@@ -57,6 +62,7 @@ class OpenRequests:
             settle,
             id=uuid_utils.uuid7().hex,
             deadline=time.monotonic() + self._deadline_s,
+            expires_ms=0 if now_ms is None else now_ms + int(self._deadline_s * 1000),
         )
         self._open[request.id] = request
         return request

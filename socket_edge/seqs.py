@@ -1,7 +1,6 @@
 """A set of seqs that costs next to nothing while they come in order."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
 
 
 class Seqs:
@@ -12,19 +11,14 @@ class Seqs:
     def __init__(self) -> None:
         self._spans: list[list[int]] = []
 
-    @property
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the spans, both ends inclusive."""
-        return [(first, last) for first, last in self._spans]
-
     def __contains__(self, seq: int) -> bool:
         index = bisect_right(self._spans, seq, key=lambda span: span[0]) - 1
         return index >= 0 and seq <= self._spans[index][1]
 
-    def above(self, seq: int) -> Iterator[int]:
-        """Yield the members greater than `seq`, ascending."""
-        for first, last in self._spans[max(0, bisect_right(self._spans, seq, key=lambda s: s[0]) - 1) :]:
-            yield from range(max(first, seq + 1), last + 1)
+    def spans_from(self, seq: int) -> list[tuple[int, int]]:
+        """Return the spans without what is lower than `seq`."""
+        start = max(0, bisect_right(self._spans, seq, key=lambda span: span[0]) - 1)
+        return [(max(first, seq), last) for first, last in self._spans[start:] if last >= seq]
 
     def add(self, seq: int) -> bool:
         """Add `seq`; return False if it was there."""

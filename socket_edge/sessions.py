@@ -1,6 +1,7 @@
 """The connected-users map: who holds which sockets on this edge, and what each socket has seen."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -27,12 +28,16 @@ class Session:
     ping: tuple[int, float] | None = None
     """Ack id and monotonic time of the ping on its way."""
     catching_up: asyncio.Task[None] | None = None
+    lost_since: float | None = None
+    """Monotonic time since which publications may have been lost, until the socket has caught up."""
     held: list[Emit] = field(default_factory=list)
     """New messages that wait until the older ones have been sent."""
-    seen: dict[tuple[str, str], Seqs] = field(default_factory=lambda: defaultdict(Seqs))
-    """By event and chat: what was emitted to this socket, so that it is not emitted twice."""
+    seen: dict[str, Seqs] = field(default_factory=lambda: defaultdict(Seqs))
+    """By chat: what was emitted to this socket, so that it is not emitted twice."""
     confirmed: dict[str, Seqs] = field(default_factory=lambda: defaultdict(Seqs))
-    """By chat: what this socket has acked."""
+    """By chat: what this socket has acked or read, and the user's own messages in between."""
+    has_acked: bool = False
+    """Whether the client is one that acks at all."""
     unacked: dict[int, Position] = field(default_factory=dict)
     page_acked: asyncio.Event = field(default_factory=asyncio.Event)
     _last_ack_id: int = 0
@@ -41,6 +46,11 @@ class Session:
     def user_id(self) -> str:
         """Id of the user whose token opened the socket."""
         return self.identity.user_id
+
+    def take_lost_s(self) -> float | None:
+        """Return how many seconds back publications may be lost, and take it as dealt with."""
+        since, self.lost_since = self.lost_since, None
+        return None if since is None else time.monotonic() - since
 
     def next_ack_id(self) -> int:
         """Return an ack id that this socket has not used yet."""

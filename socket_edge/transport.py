@@ -5,6 +5,7 @@ that an event called `connect` is an event like any other), keeps no callback pe
 and bounds what waits for a client that does not read.
 """
 
+import asyncio
 import logging
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,7 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
+from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +32,16 @@ _PACKETS: Final = 10_000
 _PACKETS_OUT: Final = 16
 """Packets of one answer to it: clients on python-engineio refuse a longer one and lose the connection."""
 
-BINARY: Final = object()
-"""Stands for the data of an event with binary attachments."""
+_ATTACHMENT: Final = object()
+"""Stands for a binary frame, which was refused with the event that announced it."""
 MALFORMED: Final = object()
 """Stands for the data of a packet that is none."""
+
+
+class Binary(str):
+    """The JSON text of an event that announces binary attachments."""
+
+    __slots__ = ()
 
 
 class _Unparsed:
@@ -56,14 +64,16 @@ class _Packet(packet.Packet):  # type: ignore[misc]
 
     def decode(self, encoded_packet: object) -> int:
         try:
-            if not isinstance(encoded_packet, str):
-                # An attachment, refused like the event that announced it; or JSON that engineio has parsed.
-                raise ValueError("not a packet")
-            super().decode(encoded_packet)
+            if isinstance(encoded_packet, str):
+                super().decode(encoded_packet)
+            elif isinstance(encoded_packet, bytes):
+                self.packet_type, self.data = packet.EVENT, _ATTACHMENT
+            else:
+                raise ValueError("JSON that engineio has parsed")
         except ValueError:
             self.packet_type, self.namespace, self.id, self.data = packet.EVENT, None, None, MALFORMED
         if self.packet_type == packet.BINARY_EVENT:
-            self.packet_type, self.data = packet.EVENT, BINARY
+            self.packet_type, self.data = packet.EVENT, Binary(self.data or "")
         elif self.packet_type == packet.BINARY_ACK:
             self.packet_type = packet.ACK
         elif self.packet_type == packet.CONNECT_ERROR or self.packet_type > packet.BINARY_ACK:
@@ -72,14 +82,21 @@ class _Packet(packet.Packet):  # type: ignore[misc]
 
 
 class _Socket(AsyncSocket):  # type: ignore[misc]
-    """A connection that says what it has to say in portions."""
+    """A connection that says what it has to say in portions, and knows how much that is."""
 
+    waiting_bytes = 0
+    """Size of what is queued or being written."""
     _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
+    _leaving_bytes = 0
 
     async def poll(self) -> list[frame.Packet]:
+        self.waiting_bytes -= self._leaving_bytes
+        self._leaving_bytes = 0
         packets = self._rest or await super().poll()
         self._rest = packets[_PACKETS_OUT:]
-        return packets[:_PACKETS_OUT]
+        portion = packets[:_PACKETS_OUT]
+        self._leaving_bytes = sum(len(p.data) for p in portion if p.packet_type == frame.MESSAGE)
+        return portion
 
 
 class Handler(Protocol):
@@ -92,7 +109,7 @@ class Handler(Protocol):
         """Hear that the client has been told that it is connected."""
 
     async def event(self, sid: str, ack_id: int | None, data: object) -> None:
-        """Take an event: its JSON text (`["name",payload]`), BINARY or MALFORMED."""
+        """Take an event: its JSON text (`["name",payload]`; a Binary if it has attachments) or MALFORMED."""
 
     def acked(self, sid: str, ack_id: int) -> None:
         """Hear that the client has acked the event that was sent with `ack_id`."""
@@ -104,7 +121,7 @@ class Handler(Protocol):
 class Transport(socketio.AsyncServer):  # type: ignore[misc]
     """A python-socketio server that speaks to one `Handler`."""
 
-    def __init__(self, *, frame_bytes: int, send_queue: int) -> None:
+    def __init__(self, *, frame_bytes: int, send_queue: int, send_bytes: int, connect_s: float) -> None:
         _LIBRARY_LOG.setLevel(logging.WARNING)
         super().__init__(
             async_mode="asgi",
@@ -120,6 +137,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         # Its default of 16 makes engineio drop a whole request of a client that has more to say at once.
         Payload.max_decode_packets = _PACKETS
         self._send_queue = send_queue
+        self._send_bytes = send_bytes
+        self._connect_s = connect_s
+        self._tasks = Tasks()
         self.on("connect", self._admit)
         self.on("disconnect", self._leave)
 
@@ -141,15 +161,18 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None:
             await socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+            # Ends engineio's writer, which closes the websocket.
+            socket.queue.put_nowait(None)
 
     async def _write(self, eio_sid: str, text: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:
             return
         try:
-            if socket.queue.qsize() >= self._send_queue:
+            if socket.queue.qsize() >= self._send_queue or socket.waiting_bytes >= self._send_bytes:
                 await self.drop(eio_sid)
             else:
+                socket.waiting_bytes += len(text)
                 await self.eio.send(eio_sid, text)
         except SocketIsClosedError:
             return
@@ -165,12 +188,24 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             raise _refusal(EdgeError(ErrorCode.INTERNAL)) from error
 
     async def _leave(self, sid: str, reason: str) -> None:
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
         self._handler.disconnected(sid, reason)
+        self._expect_sign_in(eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         # engineio has no hook to make its sockets; this one has not been read from or written to yet.
         self.eio.sockets[eio_sid].__class__ = _Socket
         await super()._handle_eio_connect(eio_sid, environ)
+        self._expect_sign_in(eio_sid)
+
+    def _expect_sign_in(self, eio_sid: str) -> None:
+        """Close the connection if nobody is signed in on it some time from now."""
+
+        def check() -> None:
+            if self._sid(eio_sid, None) is None:
+                self._tasks.start(self.drop(eio_sid))
+
+        asyncio.get_running_loop().call_later(self._connect_s, check)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
@@ -195,7 +230,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
         sid = self._sid(eio_sid, namespace)
-        if sid is not None:
+        if sid is not None and data is not _ATTACHMENT:
             await self._handler.event(sid, id, data)
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:

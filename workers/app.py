@@ -17,7 +17,9 @@ from infra.settings import WorkerSettings, data_dir
 from infra.store.engine import make_engine
 from infra.wire import names
 from infra.wire.batch import Batch
+from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
+from workers.expiry import drop_expired
 from workers.presence import Presence
 from workers.publish import Publisher
 from workers.relay import Relay
@@ -66,7 +68,8 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         socket_connect_timeout=_REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
     )
-    presence = Presence(redis)
+    clock = RedisClock()
+    presence = Presence(redis, clock)
     publisher = Publisher(redis, presence, settings.inbox_entries)
     engine = make_engine(settings.database_url, pooled=settings.database_pooled)
     rules = Rules(
@@ -82,7 +85,12 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
 
     @app.task(name=names.RELAY_TASK)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
-        relay.handle(batch)
+        try:
+            fresh = drop_expired(batch, redis, clock)
+        except RedisError as error:
+            log.warning("batch_left", batch=batch.id, error=type(error).__name__)
+        else:
+            relay.handle(fresh)
 
     @app.task(name=names.SWEEP_TASK)  # type: ignore[untyped-decorator]
     def run_sweep() -> None:

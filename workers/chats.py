@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from infra.store.profiles import username_key
 from infra.wire.errors import ErrorCode
@@ -27,6 +27,7 @@ _BY_PAIR = """
 """
 _FIND_PAIRS = text(_BY_PAIR)
 _LOCK_PAIRS = text(f"{_BY_PAIR} FOR NO KEY UPDATE OF c")
+_TRY_LOCK_PAIRS = text(f"{_BY_PAIR} FOR NO KEY UPDATE OF c SKIP LOCKED")
 _INSERT_CHATS = text(
     """
     INSERT INTO chats (id, user_lo, user_hi)
@@ -103,23 +104,30 @@ def read_people(conn: Connection, ids: Iterable[UUID], usernames: Iterable[str] 
 
 def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     """Return the chats of the pairs that have one."""
-    return _select_pairs(conn, pairs, lock=False)
+    return _select_pairs(conn, _FIND_PAIRS, pairs)
 
 
-def open_chats(conn: Connection, pairs: Collection[Pair], *, lock: bool) -> dict[Pair, Chat]:
+def open_chats(
+    conn: Connection, pairs: Collection[Pair], *, lock: bool, patient: bool = True
+) -> dict[Pair, Chat]:
     """Return the chats of all pairs, creating what is missing.
 
     With `lock` their rows are locked, in id order so that batches cannot deadlock, until the
-    transaction ends.
+    transaction ends. Without patience those that somebody else has locked are left out.
     """
-    chats = _select_pairs(conn, pairs, lock=lock)
+    locked = _LOCK_PAIRS if patient else _TRY_LOCK_PAIRS
+    select = locked if lock else _FIND_PAIRS
+    chats = _select_pairs(conn, select, pairs)
     missing = sorted(set(pairs) - chats.keys())
+    if select is _TRY_LOCK_PAIRS:
+        # An insert would wait for whoever changes the chat that is there.
+        missing = sorted(set(missing) - find_chats(conn, missing).keys())
     if missing:
         ids = [uuid_utils.uuid7() for _ in missing]
         params = {"los": [pair.lo for pair in missing], "his": [pair.hi for pair in missing]}
         conn.execute(_INSERT_CHATS, {"ids": ids, **params})
         conn.execute(_INSERT_MEMBERS, params)
-        chats |= _select_pairs(conn, missing, lock=lock)
+        chats |= _select_pairs(conn, select, missing)
     return chats
 
 
@@ -139,10 +147,10 @@ def require_member(chats: Mapping[UUID, Chat], chat_id: UUID, user_id: UUID) -> 
     return chat
 
 
-def _select_pairs(conn: Connection, pairs: Collection[Pair], *, lock: bool) -> dict[Pair, Chat]:
+def _select_pairs(conn: Connection, select: TextClause, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     if not pairs:
         return {}
     order = sorted(set(pairs))
     params = {"los": [pair.lo for pair in order], "his": [pair.hi for pair in order]}
-    rows = conn.execute(_LOCK_PAIRS if lock else _FIND_PAIRS, params)
+    rows = conn.execute(select, params)
     return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}

@@ -5,13 +5,15 @@ from collections.abc import Collection
 from redis import Redis
 
 from infra.wire import names
+from infra.wire.clock import RedisClock
 
 
 class Presence:
     """Reads the registry. Entries of an edge whose lease has ended count for nothing."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, clock: RedisClock | None = None) -> None:
         self._redis = redis
+        self._clock = clock or RedisClock()
 
     def edges_of(self, user_ids: Collection[str]) -> dict[str, list[str]]:
         """Return the live edges that hold sockets of each user, in one round trip."""
@@ -24,7 +26,7 @@ class Presence:
         for user_id in order:
             pipe.smembers(names.user_edges_key(user_id))
         (seconds, micros), leases, *held = pipe.execute()
-        now_ms = seconds * 1000 + micros // 1000
+        now_ms = self._clock.note(seconds, micros)
         live = {edge for edge, ends_ms in leases if ends_ms > now_ms}
         return {
             user_id: [edge.decode() for edge in edges & live]

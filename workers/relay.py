@@ -1,12 +1,14 @@
 """Handles one batch: decode, one transaction, publish. A poison event harms only itself."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import sleep
 from typing import Any, Final
 
 import structlog
 from psycopg import errors as pg
 from redis import RedisError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from infra.wire import commands
@@ -38,9 +40,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     commands.INTRODUCE: introduce,
     commands.CATCH_UP: catch_up,
     "mark_as_read": mark_as_read,
-    "send_message": send_messages,
     commands.CONFIRM_DELIVERY: confirm_deliveries,
     "join_chat": join_chats,
+    "send_message": send_messages,
     "get_messages": get_messages,
     "list_chats": list_chats,
     "sync": sync,
@@ -50,11 +52,19 @@ HANDLERS: Final[dict[str, Handler]] = {
 """In the order in which the kinds of a batch are handled.
 
 Reads come after sends, so that a client finds what it has just sent; marking as read comes before
-them, so that nothing is marked that the reader cannot have seen.
+them, so that nothing is marked that the reader cannot have seen. What locks members comes before what
+locks chats, so that batches rarely wait for each other in a circle; the page of a join may therefore
+lack a message sent in the same batch, which `message_sent` brings.
 """
 
 _TRIES = 3
 """How often a batch is tried when it collided with another one."""
+
+_BREATH_S = 0.05
+"""After a lock time-out, the other one of two batches that waited for each other can finish."""
+
+_IMPATIENT = text("SET LOCAL lock_timeout = 50")
+"""For the few locks that cannot be skipped, e.g. of a chat that another batch is creating; ms."""
 
 _COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 _LATE = (pg.LockNotAvailable, pg.QueryCanceled)
@@ -72,7 +82,7 @@ class Relay:
         """Handle the batch. Doing it twice changes nothing and answers the same."""
         try:
             try:
-                outcome = self._attempt(batch.events)
+                outcome = self._attempt(batch.events, self._rules)
             except _Unreachable as error:
                 log.warning("batch_postponed", batch=batch.id, events=len(batch.events), error=str(error))
                 self._publisher.postpone(batch, ErrorCode.UNAVAILABLE)
@@ -82,32 +92,41 @@ class Relay:
             # The edge sends the batch again; the sweep finds what it cannot.
             log.warning("publish_failed", batch=batch.id, error=str(error))
 
-    def _attempt(self, events: Sequence[Event]) -> Outcome:
-        """Handle events together, or else in halves, down to the one that is at fault."""
+    def _attempt(self, events: Sequence[Event], rules: Rules) -> Outcome:
+        """Handle events together, or else in halves, down to the one that is at fault.
+
+        What somebody keeps locked is no fault of an event: it is answered, and the rest is handled.
+        """
         try:
-            return self._transact(events)
+            return self._transact(events, rules)
         except RedisError:
             raise
         except Exception as error:
             if _is_unreachable(error):
                 raise _Unreachable(str(error).partition("\n")[0]) from error
+            if rules.patient and _is_locked(error):
+                log.warning("batch_waited_for_lock", events=len(events))
+                sleep(_BREATH_S)
+                return self._attempt(events, replace(rules, patient=False))
             if len(events) == 1:
                 return self._give_up(events[0], error)
             log.warning("batch_split", events=len(events), error=type(error).__name__)
             middle = len(events) // 2
-            outcome = self._attempt(events[:middle])
-            outcome.extend(self._attempt(events[middle:]))
+            outcome = self._attempt(events[:middle], rules)
+            outcome.extend(self._attempt(events[middle:], rules))
             return outcome
 
-    def _transact(self, events: Sequence[Event]) -> Outcome:
+    def _transact(self, events: Sequence[Event], rules: Rules) -> Outcome:
         requests, refused = _decode(events)
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._engine.begin() as conn:
+                    if not rules.patient:
+                        conn.execute(_IMPATIENT)
                     outcome = Outcome(answers=list(refused))
                     for name, handler in HANDLERS.items():
                         if name in requests:
-                            outcome.extend(handler(conn, requests[name], self._rules))
+                            outcome.extend(handler(conn, requests[name], rules))
                 return outcome
             except DBAPIError as error:
                 if not tries_left or not isinstance(error.orig, _COLLISIONS):
@@ -133,8 +152,13 @@ def _is_unreachable(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     # No SQLSTATE: the connection never came about, or it broke. 53, 57P: out of resources, shutting down.
+    # 25P03: the transaction was idle for too long.
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or not sqlstate or sqlstate.startswith(("08", "53", "57P"))
+    return error.connection_invalidated or not sqlstate or sqlstate.startswith(("08", "25P03", "53", "57P"))
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and isinstance(error.orig, pg.LockNotAvailable)
 
 
 def _decode(events: Sequence[Event]) -> tuple[dict[str, list[Request[Any]]], list[Answer]]:

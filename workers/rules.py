@@ -15,6 +15,8 @@ class Rules:
     page: int
     page_max: int
     sweep_after_s: float
+    patient: bool = True
+    """Whether to wait for rows that somebody else has locked, or to answer `unavailable`."""
 
     def page_size(self, asked: int | None) -> int:
         """Return how many messages or chats a page has."""

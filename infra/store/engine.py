@@ -1,27 +1,47 @@
 """Makes the SQLAlchemy engine, in one place and one way."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event, text
 
 CONNECT_TIMEOUT_S = 3
-STATEMENT_TIMEOUT_MS = 8_000
+TIMEOUTS_MS: Final = {
+    "statement_timeout": 8_000,
+    "lock_timeout": 500,
+    "idle_in_transaction_session_timeout": 5_000,
+}
+"""A lock is waited for shortly, and who stops in the middle of a transaction loses it with its locks."""
+
+_SET_LOCAL = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in TIMEOUTS_MS))
 
 
-def make_engine(database_url: str, *, pooled: bool = False, pool_size: int = 2) -> Engine:
+def make_engine(
+    database_url: str, *, pooled: bool = False, pool_size: int = 2, timeouts: bool = True
+) -> Engine:
     """Return an engine for a `postgresql+psycopg://` address; connects on first use.
 
-    `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options.
+    `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options,
+    time-outs set in each transaction. `timeouts` is off for what may take as long as it likes.
     """
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    limits = TIMEOUTS_MS if timeouts else {}
     if pooled:
         connect["prepare_threshold"] = None
     else:
-        connect["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
-    return create_engine(
+        settings = {**limits, "timezone": "UTC"}
+        connect["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    engine = create_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=0,
         connect_args=connect,
         hide_parameters=True,
     )
+    if pooled and timeouts:
+        event.listen(engine, "begin", _limit)
+    return engine
+
+
+def _limit(conn: Connection) -> None:
+    """Set the time-outs for the transaction that begins."""
+    conn.execute(_SET_LOCAL, {name: str(value) for name, value in TIMEOUTS_MS.items()})

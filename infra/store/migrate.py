@@ -23,7 +23,7 @@ def _config(conn: Connection | None = None) -> Config:
 
 def upgrade(database_url: str) -> None:
     """Run all pending migrations. Safe to call from several processes at once, and again."""
-    engine = make_engine(database_url, pooled=True)
+    engine = make_engine(database_url, pooled=True, timeouts=False)
     try:
         with engine.begin() as conn:
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_ID})")

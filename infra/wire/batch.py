@@ -12,6 +12,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     user_id: str
     socket_id: str
     payload: msgspec.Raw
+    expires_ms: int = 0
+    """Redis time (ms since the epoch) after which nobody waits for the answer; 0 for never."""
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -81,19 +81,14 @@ class RefreshToken(_Command, frozen=True):
     token: str
 
 
-class CatchUpCursor(_Command, frozen=True):
-    """Where the last page of undelivered messages ended."""
-
-    created_at_us: int
-    chat_id: UUID
-    seq: int
-
-
 class CatchUp(_Command, frozen=True):
-    """Edge's own: read the next page of messages not yet delivered to the user."""
+    """Edge's own: read the next page of messages that a socket has not got."""
 
     username: str | None = None
-    after: CatchUpCursor | None = None
+    after: dict[UUID, Seq] | None = None
+    """`next` of the page before: how far each chat has come, whatever other sockets ack meanwhile."""
+    lost_s: float | None = None
+    """Set when publications of the last so many seconds may not have reached the edge."""
 
 
 class Introduce(_Command, frozen=True):
@@ -125,10 +120,12 @@ def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
         return None
 
 
+MARK_AS_READ: Final = "mark_as_read"
+
 RELAYED: Final[dict[str, type[_Command]]] = {
     "send_message": SendMessage,
     "join_chat": JoinChat,
-    "mark_as_read": MarkAsRead,
+    MARK_AS_READ: MarkAsRead,
     "get_messages": GetMessages,
     "list_chats": ListChats,
     "sync": Sync,

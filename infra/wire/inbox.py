@@ -1,8 +1,9 @@
 """What workers send to an edge: ready-made instructions, so that the edge needs no business rule."""
 
+from uuid import UUID
+
 import msgspec
 
-from infra.wire.commands import CatchUpCursor
 from infra.wire.errors import ErrorCode, Failure
 
 
@@ -57,4 +58,5 @@ class CatchUpPage(msgspec.Struct, frozen=True):
     """Answer to `catch_up`: messages, oldest first, and where to go on (None at the end)."""
 
     messages: list[PendingMessage]
-    next: CatchUpCursor | None = None
+    next: dict[UUID, int] | None = None
+    """How far each chat with something undelivered has come with this page."""

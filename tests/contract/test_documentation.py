@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.settings import EdgeSettings, WorkerSettings
 from infra.wire import events
 from infra.wire.commands import INTERNAL, REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "events.md"
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 _HEADING = re.compile(r"^### `(\w+)`$")
 SERVER_EVENTS = [value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)]
@@ -71,3 +73,19 @@ def test_the_guarantees_name_a_test_for_each_promise() -> None:
 @pytest.mark.parametrize(("file", "name"), named_in_the_guarantees())
 def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
     assert f"def {name}(" in (ROOT / file).read_text() if name else (ROOT / file).exists()
+
+
+SETTINGS = {
+    name.upper(): field.default
+    for settings in (EdgeSettings, WorkerSettings)
+    for name, field in settings.model_fields.items()
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_is_in_the_table(name: str) -> None:
+    rows = [line for line in DEPLOYMENT.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"docs/deployment.md lacks a row for `{name}`"
+    default = SETTINGS[name]
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        assert float(rows[0].split("|")[2].strip(" `")) == default

@@ -14,7 +14,6 @@ from infra.wire.commands import (
     RELAYED,
     Announce,
     CatchUp,
-    CatchUpCursor,
     ConfirmDelivery,
     GetMessages,
     Introduce,
@@ -49,10 +48,8 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
     "introduce": [Introduce(username="alice"), Introduce()],
     "catch_up": [
-        CatchUp(
-            username="alice", after=CatchUpCursor(created_at_us=1769860800000000, chat_id=CHAT_ID, seq=6)
-        ),
-        CatchUp(),
+        CatchUp(username="alice", after={CHAT_ID: 6}),
+        CatchUp(lost_s=12.5),
     ],
     "announce": [Announce()],
     "confirm_delivery": [ConfirmDelivery(chat_id=CHAT_ID, spans=[(3, 7)])],
@@ -78,7 +75,14 @@ def test_the_worker_reads_the_batch_of_the_golden_file() -> None:
         ("send_message", ALICE, "s-1"),
         ("mark_as_read", BOB, "s-2"),
     ]
+    assert [event.expires_ms for event in batch.events] == [1769860810000, 0]
     assert decode(batch.events[0]).command == COMMANDS["send_message"][0]
+
+
+def test_an_event_of_an_older_edge_never_expires() -> None:
+    ((batch,), arguments, embedded) = load("relay_batch")
+    older = {**batch, "events": [event[:5] for event in batch["events"]]}
+    assert [event.expires_ms for event in read_batch([[older], arguments, embedded]).events] == [0, 0]
 
 
 def test_payloads_reach_the_worker_unparsed() -> None:
@@ -117,7 +121,7 @@ def entries() -> dict[str, InboxEntry]:
     online = load("server_events")["user_status"][0]
     page = CatchUpPage(
         messages=[PendingMessage(Position(CHAT, 7), raw(message))],
-        next=CatchUpCursor(created_at_us=1769860800000000, chat_id=CHAT_ID, seq=7),
+        next={CHAT_ID: 7},
     )
     return {
         "done": InboxEntry(

@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from infra.local.tether import tether
 from tests.harness.deployment import Deployment, make_token, user_id_of
 
 JS = Path(__file__).parent / "js"
@@ -26,10 +28,10 @@ async def test_the_official_client(
     two_edges: Deployment, name: Callable[[str], str], scenario: str, transports: str
 ) -> None:
     assert (JS / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
+    node = shutil.which("node")
+    assert node is not None, "Node.js is needed"
     process = await asyncio.create_subprocess_exec(
-        "node",
-        "reference.mjs",
-        scenario,
+        *tether([node, "reference.mjs", scenario]),
         cwd=JS,
         env={
             **os.environ,

@@ -47,6 +47,17 @@ async def exchange_a_word(client: Client) -> None:
         assert (await client.call("list_chats", {}))["success"]
 
 
+async def delivered(chat: Deployment, client: Client, up_to: int) -> None:
+    """Wait for the receipt; what was read is not told as delivered, so only the database knows."""
+    async with asyncio.timeout(10):
+        while chat.rows(
+            "SELECT FROM chat_members WHERE user_id = :user_id AND delivered_seq < :up_to",
+            user_id=client.user_id,
+            up_to=up_to,
+        ):
+            await asyncio.sleep(0.02)
+
+
 async def test_500_messages_arrive_on_connect_in_order_and_each_once(
     two_edges: Deployment, arrive: Arrive, name: Name
 ) -> None:
@@ -102,6 +113,40 @@ async def test_a_client_that_never_acks_gets_page_after_page_all_the_same(
     await bob.expect("new_message", count=2 * PAGE + 10)
     await exchange_a_word(bob)
     assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(2 * PAGE + 10)]
+
+
+async def test_marking_all_as_read_at_the_first_message_does_not_skip_the_others(
+    patient_edge: Edge, arrive: Arrive, name: Name
+) -> None:
+    away = await introduce(arrive, patient_edge, name("bob"))
+    alice = await arrive(name("alice"), patient_edge)
+    await send_all(alice, away, map(str, range(500)))
+    bob = await arrive(away, patient_edge, acks=False)
+    first = await bob.expect("new_message")
+    assert (await bob.call("mark_as_read", {"chatId": first["chatId"]}))["success"]
+    bob.start_acking()
+    await bob.expect("new_message", count=500)
+    await exchange_a_word(bob)
+    assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(500)]
+
+
+async def test_what_was_marked_as_read_does_not_come_again_though_it_was_never_acked(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    edge = two_edges.edges[0]
+    away = await introduce(arrive, edge, name("bob"))
+    alice = await arrive(name("alice"), edge)
+    await send_all(alice, away, map(str, range(2 * PAGE + 10)))
+    bob = await arrive(away, edge, acks=False)
+    last = await bob.expect("new_message", count=2 * PAGE + 10)
+    assert (await bob.call("mark_as_read", {"chatId": last["chatId"]}))["success"]
+    await delivered(two_edges, bob, last["seq"])
+    await bob.close()
+    await send_all(alice, away, ["the next one"])
+    again = await arrive(away, edge)
+    await again.expect("new_message", lambda message: message["text"] == "the next one")
+    await exchange_a_word(again)
+    assert [message["text"] for message in again.of("new_message")] == ["the next one"]
 
 
 async def test_live_messages_wait_for_the_backlog_of_their_chat(

@@ -3,9 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+from redis.asyncio import Redis
+
+from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory
-from tests.harness.raw import RawClient
+from tests.harness.raw import RawClient, open_websocket
+
+FEW = 10
 
 
 async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline(
@@ -39,3 +45,46 @@ async def test_a_client_that_does_not_read_is_disconnected(
             ack = await alice.send(name("bob"), "x" * 4000)
             assert ack["success"]
         await offline
+
+
+async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wait(
+    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+) -> None:
+    chat = deploy(send_bytes=200_000).start()
+    alice = await client(name("alice")).connect(chat.edges[0])
+    async with RawClient(chat.edges[0], name("bob")) as bob:
+        await bob.ask('["list_chats",{}]')
+        joined = await alice.call("join_chat", {"username": name("bob")})
+        for _ in range(10):
+            assert (await alice.send(name("bob"), "\N{GRINNING FACE}" * 4000))["success"]
+        page = f'["get_messages",{{"chatId":"{joined["chatId"]}","limit":10}}]'
+        assert len((await bob.ask(page))["messages"]) == 10
+        bob.stop_reading()
+        for _ in range(200):
+            await bob.post(page)
+        await alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=30)
+
+
+async def test_a_websocket_that_never_sends_connect_is_closed(deploy: DeploymentFactory) -> None:
+    chat = deploy(connect_s=2).start(workers=0, beat=False)
+    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(6):
+        async for frame in silent:
+            assert str(frame).startswith("0"), "nothing but the greeting of Engine.IO"
+
+
+async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
+    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+) -> None:
+    refresh_s = 0.5
+    chat = deploy(lease_refresh_s=refresh_s).start(beat=False)
+    alice = await client(name("alice")).connect(chat.edges[0])
+    bob = await client(name("bob")).connect(chat.edges[0])
+    for number in range(200):
+        assert (await alice.send(bob.username, str(number)))["success"]
+    async with Redis.from_url(chat.store.redis_url) as redis:
+        leases: Any = await redis.zrange(names.LEASES_KEY, 0, -1)
+        key = names.inbox_key(leases[0].decode())
+        assert (await redis.xinfo_stream(key))["entries-added"] > 200
+        async with asyncio.timeout(2 * refresh_s + 1):
+            while await redis.xlen(key) > FEW:
+                await asyncio.sleep(0.05)

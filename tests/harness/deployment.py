@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import httpx
 import jwt
 from sqlalchemy import Engine, text
 
+from infra.local.tether import tether
 from infra.store.engine import make_engine
 from tests.harness.engines import Store, free_port
 
@@ -39,13 +42,13 @@ def make_token(username: str, *, ttl_s: float = 3600, **claims: Any) -> str:
 
 
 class Part:
-    """One process of ours."""
+    """One process of ours. It does not outlive the tests' own process, however that ends."""
 
     def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
         self._log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.cli", *arguments],
+                tether([sys.executable, "-m", "infra.local.cli", *arguments]),
                 env=env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -60,6 +63,15 @@ class Part:
         """Kill it as hard as an operating system can."""
         self.process.kill()
         self.process.wait()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it do nothing at all meanwhile; its connections stay open."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Ask it to end and wait until it has."""

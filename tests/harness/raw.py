@@ -6,12 +6,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.deployment import Edge, make_token
 
 RECORD_SEPARATOR = "\x1e"
+
+
+def open_websocket(edge: Edge) -> connect:
+    """Open a websocket to an edge and send nothing on it, not even CONNECT."""
+    address = f"{edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
+    return connect(address, max_size=None, compression=None, proxy=None, ping_interval=None, close_timeout=1)
 
 
 class RawClient:
@@ -27,10 +33,7 @@ class RawClient:
         self.events: list[tuple[str, Any]] = []
 
     async def __aenter__(self) -> Self:
-        address = f"{self._edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
-        self.ws: ClientConnection = await connect(
-            address, max_size=None, compression=None, proxy=None, ping_interval=None, close_timeout=1
-        )
+        self.ws = await open_websocket(self._edge)
         self._reading = asyncio.create_task(self._read())
         await self.send(f"40{json.dumps({'token': self._token})}")
         await self.expect("test_message")

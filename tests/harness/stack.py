@@ -12,6 +12,7 @@ import psutil
 
 from infra.local.parts import http_ok
 from infra.local.stack_env import read_stack_env
+from infra.local.tether import tether
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
@@ -41,7 +42,7 @@ def command_line(process: psutil.Process) -> str:
 def bbgram(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with no BBGRAM setting but those given."""
     return subprocess.run(
-        [sys.executable, "-m", "infra.local.cli", *words],
+        tether([sys.executable, "-m", "infra.local.cli", *words]),
         env=clean_env(env),
         capture_output=True,
         text=True,
@@ -56,7 +57,7 @@ def clean_env(env: dict[str, str]) -> dict[str, str]:
 
 
 class LocalStack:
-    """One run of `bbgram dev`."""
+    """One run of `bbgram dev`. It does not outlive the tests' own process, however that ends."""
 
     def __init__(self, folder: Path, port: int, **env: str) -> None:
         self.folder = folder
@@ -65,7 +66,7 @@ class LocalStack:
         self._log = folder.with_name(f"{folder.name}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.cli", "dev"],
+                tether([sys.executable, "-m", "infra.local.cli", "dev"]),
                 env=clean_env(self.env),
                 stdout=log,
                 stderr=subprocess.STDOUT,

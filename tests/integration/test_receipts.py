@@ -37,6 +37,13 @@ class Talk:
         assert reply.ack(event) == {"success": True}
         return reply
 
+    def read(self, up_to: int) -> Reply:
+        """Bob has read up to `up_to`."""
+        event = self.bench.event(self.bob, "mark_as_read", {"chatId": self.chat_id, "upTo": up_to})
+        reply = self.bench.ask(event)
+        assert reply.ack(event)["readUpTo"] == up_to
+        return reply
+
     @property
     def delivered(self) -> int:
         """How far bob's watermark has got."""
@@ -134,6 +141,54 @@ def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: RelayBench)
     assert talk.delivered == 0
     talk.receipt(1, 2)
     assert talk.delivered == 2
+
+
+def test_a_read_is_no_receipt(talk: Talk) -> None:
+    talk.hers(3)
+    (status,) = talk.read(2).emitted("message_status", talk.alice)
+    assert (status["status"], status["upTo"]) == ("read", 2)
+    assert talk.delivered == 0
+    talk.bench.rows("UPDATE chats SET sweep_at = now() WHERE id = :c", c=talk.chat_id)
+    talk.bench.sweep.run()
+    assert talk.emitted_to_bob(talk.bench.read()) == [1, 2, 3]
+
+
+def test_a_receipt_for_what_is_read_moves_the_watermark_and_tells_nobody(talk: Talk) -> None:
+    talk.hers(3)
+    talk.read(2)
+    reply = talk.receipt(1, 2)
+    assert (talk.delivered, reply.emits) == (2, [])
+    (status,) = talk.receipt(3).emitted("message_status", talk.alice)
+    assert (status["status"], status["upTo"]) == ("delivered", 3)
+
+
+def test_a_read_of_the_same_batch_comes_before_its_receipt(talk: Talk) -> None:
+    talk.hers(2)
+    receipt = {"chatId": talk.chat_id, "spans": [[1, 2]]}
+    reply = talk.bench.ask(
+        talk.bench.event(talk.bob, "confirm_delivery", receipt),
+        talk.bench.event(talk.bob, "mark_as_read", {"chatId": talk.chat_id}),
+    )
+    assert [status["status"] for status in reply.emitted("message_status", talk.alice)] == ["read"]
+    assert talk.delivered == 2
+
+
+def test_clients_are_shown_what_was_read_as_delivered(talk: Talk) -> None:
+    talk.hers(3)
+    talk.read(2)
+    bench = talk.bench
+    shown = []
+    for user, peer_name in ((talk.alice, talk.bobs_name), (talk.bob, talk.alices_name)):
+        join, listed = (
+            bench.event(user, "join_chat", {"username": peer_name}),
+            bench.event(user, "list_chats", {}),
+        )
+        reply = bench.ask(join, listed)
+        shown.append((reply.ack(join), reply.ack(listed)["chats"][0]))
+    (hers, his) = shown
+    assert [view["peer"]["deliveredUpTo"] for view in hers] == [2, 2]
+    assert [view["deliveredUpTo"] for view in his] == [2, 2]
+    assert [message["status"] for message in hers[0]["messages"]] == ["read", "read", "sent"]
 
 
 def confirm_again(talk: Talk, reply: Reply) -> None:

@@ -1,9 +1,12 @@
 """The cost of a batch in statements and round trips does not depend on how many events it has."""
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from redis.connection import Connection, ConnectionPool
 from sqlalchemy import event as sql
 from sqlalchemy import text
 
+import workers
 from infra.wire.batch import Event
 from tests.harness.engines import Store
 from tests.harness.relay import RelayBench, Reply
@@ -21,6 +25,15 @@ SIZES = (1, 10, 200)
 
 Person = tuple[uuid.UUID, str]
 Scenario = Callable[[RelayBench, int], list[Event]]
+
+
+_NEVER_S = 100_000.0
+"""Keeps the many chats of this module out of the sweeps of other tests."""
+
+
+@pytest.fixture
+def bench(make_bench: BenchFactory) -> RelayBench:
+    return make_bench(sweep_after_s=_NEVER_S)
 
 
 @dataclass
@@ -226,6 +239,45 @@ def test_a_batch_of_sends_in_known_chats_costs_five_statements(bench: RelayBench
     assert cost.sent == 5, "\n".join(cost.statements)
 
 
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """Count the bytecode instructions that the workers' code runs: its work, free of the clock."""
+    steps = [0]
+
+    def enter(frame: FrameType, _: str, __: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(_WORKERS):
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return step
+
+    def step(_: FrameType, what: str, __: Any) -> Any:
+        steps[0] += what == "opcode"
+        return step
+
+    tracing = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield steps
+    finally:
+        sys.settrace(tracing)
+
+
+_WORKERS = str(Path(workers.__file__).parent)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_work_of_a_batch_grows_no_faster_than_the_batch(bench: RelayBench, scenario: Scenario) -> None:
+    small, large = 20, 160
+    steps = {}
+    for size in (small, large):
+        batch = bench.batch(scenario(bench, size))
+        with counted_steps() as taken:
+            bench.relay.handle(batch)
+        steps[size] = taken[0]
+    assert steps[small] > small
+    assert steps[large] < 1.5 * large / small * steps[small]
+
+
 class CountingConnection(Connection):
     """Counts what leaves for Redis, each time once, however many commands it holds."""
 
@@ -242,7 +294,7 @@ def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[Rel
         connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
     )
     redis.ping()
-    yield make_bench(redis=redis)
+    yield make_bench(redis=redis, sweep_after_s=_NEVER_S)
     redis.close()
 
 

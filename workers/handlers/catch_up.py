@@ -1,13 +1,18 @@
-"""What a socket gets after it has connected: everything not yet delivered to its user, in pages."""
+"""What a socket gets after it has connected: everything not yet delivered to its user, in pages.
 
+Where each chat starts is fixed with the first page, so that a socket gets all of it even when another
+one acks faster. An edge that may have missed publications asks in the same way, for the time in question.
+"""
+
+from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from infra.wire.commands import CatchUp, CatchUpCursor
+from infra.wire.commands import CatchUp
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage, PendingMessage, Position
 from workers.handlers.introduce import provide_profiles
@@ -15,31 +20,48 @@ from workers.messages import COLUMNS, JOINS, to_message
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOBODY = UUID(int=0)
+_STARTS = text(
+    """
+    SELECT asked.request, mine.chat_id, start.seq
+    FROM unnest(CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:lost AS float[]))
+        AS asked (request, user_id, lost_s)
+    JOIN chat_members mine ON mine.user_id = asked.user_id
+    JOIN chats c ON c.id = mine.chat_id
+    LEFT JOIN LATERAL (
+        SELECT min(newest.seq) - 1 AS seq
+        FROM (SELECT seq, created_at FROM messages WHERE chat_id = c.id ORDER BY seq DESC LIMIT 1000) newest
+        WHERE newest.created_at > now() - make_interval(secs => asked.lost_s)
+    ) lost ON c.activity_at > now() - make_interval(secs => asked.lost_s)
+    CROSS JOIN LATERAL (SELECT least(mine.delivered_seq, lost.seq) AS seq) start
+    WHERE c.last_seq > start.seq
+    """
+)
+"""The seq before the first message that is not delivered, or may be lost, for each chat that has one."""
+
 _PAGE = text(
     f"""
-    SELECT wanted.request, {COLUMNS}
-    FROM unnest(
-        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:times AS timestamptz[]),
-        CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])
-    ) AS wanted (request, user_id, after_time, after_chat, after_seq)
-    CROSS JOIN LATERAL (
-        SELECT m.* FROM chat_members mine
-        JOIN chats c ON c.id = mine.chat_id AND c.last_seq > mine.delivered_seq
-        JOIN messages m ON m.chat_id = mine.chat_id AND m.seq > mine.delivered_seq
-            AND m.recipient_id = mine.user_id
-        WHERE mine.user_id = wanted.user_id
-            AND (m.created_at, m.chat_id, m.seq)
-                > (wanted.after_time, wanted.after_chat, wanted.after_seq)
-        ORDER BY m.created_at, m.chat_id, m.seq
-        LIMIT :page
+    SELECT m.request, {COLUMNS}
+    FROM (
+        SELECT start.request, message.*, row_number() OVER (
+            PARTITION BY start.request ORDER BY message.created_at, message.chat_id, message.seq
+        ) AS place
+        FROM unnest(
+            CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])
+        ) AS start (request, user_id, chat_id, seq)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages
+            WHERE chat_id = start.chat_id AND seq > start.seq AND recipient_id = start.user_id
+            ORDER BY seq LIMIT :page
+        ) message
     ) m
     {JOINS}
-    ORDER BY wanted.request, m.created_at, m.chat_id, m.seq
+    WHERE m.place <= :page
+    ORDER BY m.request, m.place
     """
 )
 """Oldest first; `created_at` never goes back within a chat, so each chat comes in the order of seq."""
+
+Starts = dict[UUID, int]
 
 
 def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rules) -> Outcome:
@@ -48,41 +70,56 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
     allowed = _with_profile(conn, requests, rules, outcome)
     if not allowed:
         return outcome
-    start = CatchUpCursor(created_at_us=0, chat_id=_NOBODY, seq=0)
-    cursors = [request.command.after or start for request in allowed]
-    rows = conn.execute(
-        _PAGE,
-        {
-            "requests": list(range(len(allowed))),
-            "users": [request.user_id for request in allowed],
-            "times": [_EPOCH + timedelta(microseconds=cursor.created_at_us) for cursor in cursors],
-            "chats": [cursor.chat_id for cursor in cursors],
-            "seqs": [cursor.seq for cursor in cursors],
-            "page": rules.page,
-        },
-    ).all()
+    starts = _read_starts(conn, allowed)
+    pages = _read_pages(conn, allowed, starts, rules.page)
     for index, request in enumerate(allowed):
-        page = [row for row in rows if row.request == index]
-        after = None
-        if len(page) == rules.page:
-            after = CatchUpCursor(
-                created_at_us=(page[-1].created_at - _EPOCH) // timedelta(microseconds=1),
-                chat_id=page[-1].chat_id,
-                seq=page[-1].seq,
-            )
-        outcome.succeed(
-            request,
-            CatchUpPage(
-                messages=[
-                    PendingMessage(
-                        Position(str(row.chat_id), row.seq), msgspec.Raw(msgspec.json.encode(to_message(row)))
-                    )
-                    for row in page
-                ],
-                next=after,
-            ),
+        rows = pages[index]
+        reached = {**starts[index], **{row.chat_id: row.seq for row in rows}}
+        page = CatchUpPage(
+            messages=[
+                PendingMessage(
+                    Position(str(row.chat_id), row.seq), msgspec.Raw(msgspec.json.encode(to_message(row)))
+                )
+                for row in rows
+            ],
+            next=reached if len(rows) == rules.page else None,
         )
+        outcome.succeed(request, page)
     return outcome
+
+
+def _read_starts(conn: Connection, requests: Sequence[Request[CatchUp]]) -> list[Starts]:
+    """Return where each request goes on, by chat."""
+    starts: list[Starts] = [dict(request.command.after or {}) for request in requests]
+    first = [index for index, request in enumerate(requests) if request.command.after is None]
+    if first:
+        params = {
+            "requests": first,
+            "users": [requests[index].user_id for index in first],
+            "lost": [requests[index].command.lost_s for index in first],
+        }
+        for row in conn.execute(_STARTS, params):
+            starts[row.request][row.chat_id] = row.seq
+    return starts
+
+
+def _read_pages(
+    conn: Connection, requests: Sequence[Request[CatchUp]], starts: Sequence[Starts], page: int
+) -> dict[int, list[Row[Any]]]:
+    """Return the messages of each request's page, by its index."""
+    pages: dict[int, list[Row[Any]]] = defaultdict(list)
+    wanted = [(index, chat_id, seq) for index, chats in enumerate(starts) for chat_id, seq in chats.items()]
+    if wanted:
+        params = {
+            "requests": [index for index, _, _ in wanted],
+            "users": [requests[index].user_id for index, _, _ in wanted],
+            "chats": [chat_id for _, chat_id, _ in wanted],
+            "seqs": [seq for _, _, seq in wanted],
+            "page": page,
+        }
+        for row in conn.execute(_PAGE, params):
+            pages[row.request].append(row)
+    return pages
 
 
 def _with_profile(

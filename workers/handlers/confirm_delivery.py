@@ -5,30 +5,21 @@ the missing messages are delivered again and the watermark waits.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import ConfirmDelivery
+from infra.wire.errors import ErrorCode
 from infra.wire.events import MESSAGE_STATUS, Done, Message, MessageStatus, iso_ms
 from workers.chats import Chat, Pair
+from workers.members import lock_members, member_columns
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
-_LOCK = text(
-    """
-    SELECT w.chat_id, w.user_id, w.delivered_seq, c.user_lo, c.user_hi, c.last_seq
-    FROM chat_members w
-    JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS receipt (chat_id, user_id)
-        ON w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
-    JOIN chats c ON c.id = w.chat_id
-    ORDER BY w.chat_id, w.user_id
-    FOR NO KEY UPDATE OF w
-    """
-)
 _UNCONFIRMED = text(
     f"""
     SELECT {COLUMNS}
@@ -62,6 +53,7 @@ class _Receipt:
     chat: Chat
     user_id: UUID
     delivered_seq: int
+    read_seq: int
     spans: list[tuple[int, int]]
     """What was acked, ascending."""
 
@@ -71,45 +63,47 @@ def confirm_deliveries(
 ) -> Outcome:
     """Advance the watermarks as far as everything is confirmed, and tell the senders."""
     outcome = Outcome()
-    receipts = _read_receipts(conn, requests)
-    unconfirmed = _read_unconfirmed(conn, receipts, rules.page_max)
+    receipts = _lock_receipts(conn, requests, rules)
+    unconfirmed = _read_unconfirmed(conn, receipts.values(), rules.page_max)
     moved = {}
-    for receipt in receipts:
+    for receipt in receipts.values():
         holes = unconfirmed[receipt.chat.id, receipt.user_id]
         up_to = _advance(receipt, [message.seq for message in holes])
         outcome.emits += deliveries(message for message in holes if message.seq > up_to)
         if up_to > receipt.delivered_seq:
             moved[receipt.chat.id, receipt.user_id] = (receipt, up_to)
     if moved:
-        params = {
-            "chats": [chat_id for chat_id, _ in moved],
-            "users": [user_id for _, user_id in moved],
-            "up_tos": [up_to for _, up_to in moved.values()],
-        }
+        params = {**member_columns(moved), "up_tos": [up_to for _, up_to in moved.values()]}
         for row in conn.execute(_ADVANCE, params):
-            _tell(outcome, *moved[row.chat_id, row.user_id], iso_ms(row.at))
+            receipt, up_to = moved[row.chat_id, row.user_id]
+            if up_to > receipt.read_seq:
+                _tell(outcome, receipt, up_to, iso_ms(row.at))
     for request in requests:
-        outcome.succeed(request, Done())
+        if rules.patient or (request.command.chat_id, request.user_id) in receipts:
+            outcome.succeed(request, Done())
+        else:
+            outcome.fail(request, ErrorCode.UNAVAILABLE)
     return outcome
 
 
-def _read_receipts(conn: Connection, requests: Sequence[Request[ConfirmDelivery]]) -> list[_Receipt]:
+def _lock_receipts(
+    conn: Connection, requests: Sequence[Request[ConfirmDelivery]], rules: Rules
+) -> dict[tuple[UUID, UUID], _Receipt]:
     spans: dict[tuple[UUID, UUID], list[tuple[int, int]]] = defaultdict(list)
     for request in requests:
         command = request.command
         spans[command.chat_id, request.user_id] += command.spans
-    rows = conn.execute(
-        _LOCK, {"chats": [chat_id for chat_id, _ in spans], "users": [user_id for _, user_id in spans]}
-    )
-    return [
-        _Receipt(
+    locked = lock_members(conn, spans.keys(), patient=rules.patient)
+    return {
+        member: _Receipt(
             Chat(row.chat_id, Pair(row.user_lo, row.user_hi), row.last_seq),
             row.user_id,
             row.delivered_seq,
-            sorted(spans[row.chat_id, row.user_id]),
+            row.read_seq,
+            sorted(spans[member]),
         )
-        for row in rows
-    ]
+        for member, row in locked.items()
+    }
 
 
 def _gaps(receipt: _Receipt) -> list[tuple[int, int]]:
@@ -124,7 +118,7 @@ def _gaps(receipt: _Receipt) -> list[tuple[int, int]]:
 
 
 def _read_unconfirmed(
-    conn: Connection, receipts: Sequence[_Receipt], page: int
+    conn: Connection, receipts: Collection[_Receipt], page: int
 ) -> Mapping[tuple[UUID, UUID], list[Message]]:
     """Read the messages to the user that lie in gaps; the user's own need no confirmation."""
     gaps = [(receipt, gap) for receipt in receipts for gap in _gaps(receipt)]

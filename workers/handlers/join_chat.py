@@ -5,21 +5,30 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import JoinChat
+from infra.wire.errors import ErrorCode
 from infra.wire.events import JoinAck
 from workers.chats import Chat, Pair, open_chats, read_people
 from workers.errors import Refused
-from workers.members import read_members, to_peer
+from workers.members import delivered_up_to, member_columns, read_members, to_peer
 from workers.messages import Span, read_spans
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
-_JOIN = text(
-    """
+_JOIN_LOCKED = """
     UPDATE chat_members w SET joined_at = now()
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS joined (chat_id, user_id)
-    WHERE w.chat_id = joined.chat_id AND w.user_id = joined.user_id AND w.joined_at IS NULL
-    """
-)
+    FROM (
+        SELECT w.chat_id, w.user_id
+        FROM chat_members w
+        JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS joined (chat_id, user_id)
+            ON w.chat_id = joined.chat_id AND w.user_id = joined.user_id
+        WHERE w.joined_at IS NULL
+        ORDER BY w.chat_id, w.user_id
+        FOR NO KEY UPDATE OF w {wait}
+    ) AS held
+    WHERE w.chat_id = held.chat_id AND w.user_id = held.user_id
+"""
+_JOIN = text(_JOIN_LOCKED.format(wait=""))
+_TRY_JOIN = text(_JOIN_LOCKED.format(wait="SKIP LOCKED"))
 
 
 def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], rules: Rules) -> Outcome:
@@ -45,9 +54,9 @@ def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], rules: R
 def _answer(
     conn: Connection, joined: Sequence[tuple[Request[JoinChat], Chat]], rules: Rules, outcome: Outcome
 ) -> None:
-    chat_ids = [chat.id for _, chat in joined]
-    conn.execute(_JOIN, {"chats": chat_ids, "users": [request.user_id for request, _ in joined]})
-    members = read_members(conn, chat_ids)
+    joining = [(chat.id, request.user_id) for request, chat in joined]
+    conn.execute(_JOIN if rules.patient else _TRY_JOIN, member_columns(joining))
+    members = read_members(conn, {chat.id for _, chat in joined})
     online = rules.presence.online({str(chat.peer_of(request.user_id)) for request, chat in joined})
     spans = {
         request.id: Span(
@@ -58,13 +67,16 @@ def _answer(
     pages = read_spans(conn, spans.values())
     for request, chat in joined:
         own = members[chat.id, request.user_id]
+        if own.joined_at is None:
+            outcome.fail(request, ErrorCode.UNAVAILABLE)
+            continue
         span = spans[request.id]
         ack = JoinAck(
             chat_id=str(chat.id),
             peer=to_peer(members[chat.id, chat.peer_of(request.user_id)], online),
             messages=pages[span],
             has_more=span.first > 1,
-            delivered_up_to=own.delivered_seq,
+            delivered_up_to=delivered_up_to(own),
             read_up_to=own.read_seq,
         )
         outcome.succeed(request, ack)

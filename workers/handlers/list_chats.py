@@ -1,6 +1,7 @@
 """`list_chats`: the user's chats, newest activity first, in pages."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.events import ChatsAck, ChatSummary
 from workers.errors import Refused
 from workers.handlers.mark_as_read import read_unread
-from workers.members import read_members, to_peer
+from workers.members import delivered_up_to, read_members, to_peer
 from workers.messages import Span, read_spans
 from workers.requests import Outcome, Request
 from workers.rules import Rules
@@ -87,8 +88,11 @@ def _answer(
     last = read_spans(conn, {Span(row.id, row.last_seq, row.last_seq) for row in rows if row.last_seq})
     unread = read_unread(conn, sorted({(row.id, asked[row.request].user_id) for row in rows}))
     online = rules.presence.online({str(user_id) for row in rows for user_id in (row.user_lo, row.user_hi)})
+    pages: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        pages[row.request].append(row)
     for index, (request, size) in enumerate(zip(asked, sizes, strict=True)):
-        mine = [row for row in rows if row.request == index]
+        mine = pages[index]
         chats = []
         for row in mine[:size]:
             own = members[row.id, request.user_id]
@@ -101,7 +105,7 @@ def _answer(
                     last_message=newest[0] if newest else None,
                     unread=unread[row.id, request.user_id],
                     read_up_to=own.read_seq,
-                    delivered_up_to=own.delivered_seq,
+                    delivered_up_to=delivered_up_to(own),
                 )
             )
         next_cursor = _encode(mine[size - 1]) if len(mine) > size else None

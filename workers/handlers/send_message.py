@@ -77,7 +77,11 @@ def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], ru
     drafts = _accept(requests, people, rules, outcome)
     if not drafts:
         return outcome
-    chats = open_chats(conn, {draft.pair for draft in drafts}, lock=True)
+    chats = open_chats(conn, {draft.pair for draft in drafts}, lock=True, patient=rules.patient)
+    for draft in drafts:
+        if draft.pair not in chats:
+            outcome.fail(draft.request, ErrorCode.UNAVAILABLE)
+    drafts = [draft for draft in drafts if draft.pair in chats]
     stored = _read_stored(conn, drafts)
     fresh = {_Key.of(draft.request): draft for draft in reversed(drafts)}
     new = [draft for draft in drafts if fresh[_Key.of(draft.request)] is draft]
@@ -182,8 +186,12 @@ def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -
     rendered = msgspec.Raw(msgspec.json.encode(first))
     ack = msgspec.json.encode(SendAck(message=rendered))
     outcome.answers.append(Answer(request.id, msgspec.Raw(ack)))
-    outcome.emits.append(
-        Emit(message.sender_id, MESSAGE_SENT, rendered, Position(message.chat_id, message.seq))
-    )
+    outcome.emits.append(Emit(message.sender_id, MESSAGE_SENT, rendered, _sent_position(message)))
     if message.status == "sent":
         outcome.emits += deliveries([message])
+
+
+def _sent_position(message: Message) -> Position:
+    """Tell the two events of a note to self apart: its sockets get both, and each once."""
+    to_self = message.sender_id == message.recipient_id
+    return Position(f"{message.chat_id}/sent" if to_self else message.chat_id, message.seq)

@@ -35,8 +35,6 @@ MALFORMED = {
     "ten digits of attachments": '459999999999-["send_message",{}]',
     "negative attachments": '45-1-["send_message",{}]',
     "no attachments": '450-["send_message",{}]',
-    "binary out of nowhere": b"\x00\x01",
-    "empty binary": b"",
 }
 
 
@@ -47,16 +45,25 @@ async def test_a_malformed_packet_is_answered_with_an_error(
     await assert_answered_with_an_error(raw, mallory, frame)
 
 
-async def test_a_binary_event_is_refused_and_so_is_each_attachment(
+async def test_a_binary_event_is_refused_by_name_and_its_attachments_are_ignored(
     chat: Deployment, raw: RawClient, mallory: str
 ) -> None:
     await raw.send('452-7["send_message",{"text":{"_placeholder":true,"num":0}}]')
     assert (await raw.ack_of(7))["code"] == "invalid_payload"
     await raw.send(b"one")
     await raw.send(b"two")
-    assert (await raw.expect("error", 3))["code"] == "invalid_payload"
     assert traces(chat, mallory) == [0, 0, 0]
     await assert_alive(raw, mallory)
+    assert [(error["code"], error["event"]) for error in raw.of("error")] == [
+        ("invalid_payload", "send_message")
+    ]
+
+
+@pytest.mark.parametrize("frame", [b"\x00\x01", b"451-[]"])
+async def test_a_binary_frame_out_of_nowhere_is_ignored(raw: RawClient, mallory: str, frame: bytes) -> None:
+    await raw.send(frame)
+    await assert_alive(raw, mallory)
+    assert raw.of("error") == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import socketio
 
 from infra.local.parts import http_ok
 from infra.local.ports import free_port
+from infra.local.tether import tether
 from tests.harness.engines import Engines
 from tests.harness.stack import LocalStack, bbgram, clean_env, command_line, eventually, is_gone
 
@@ -61,7 +62,7 @@ def test_the_doctor_finds_a_running_stack_well(stack: LocalStack) -> None:
 def test_more_edges_find_the_stack_by_its_folder(stack: LocalStack) -> None:
     port = free_port()
     edge = subprocess.Popen(
-        [sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)],
+        tether([sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)]),
         env=clean_env({"BBGRAM_DATA_DIR": str(stack.folder)}),
         stderr=subprocess.DEVNULL,
     )

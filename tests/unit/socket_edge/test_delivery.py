@@ -9,6 +9,7 @@ from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
 from infra.wire.inbox import Emit, InboxEntry, Position
 from socket_edge.auth import Identity
 from socket_edge.delivery import Delivery
+from socket_edge.seqs import Seqs
 from socket_edge.sessions import ConnectedUsers, Session
 
 CHAT = "chat"
@@ -29,9 +30,11 @@ class FakeReceipts:
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
+        self.spans: list[tuple[int, int]] = []
 
-    def add(self, user_id: str, position: Position) -> None:
-        self.seqs.append(position.seq)
+    def add(self, user_id: str, chat_id: str, confirmed: Seqs, seq: int) -> None:
+        self.seqs.append(seq)
+        self.spans = confirmed.spans_from(seq)
 
 
 class Socket:
@@ -44,8 +47,8 @@ class Socket:
         unused: Any = None
         self.delivery = Delivery(cast(Any, self.transport), users, unused, unused, cast(Any, self.receipts))
 
-    async def take(self, seq: int, event: str = NEW_MESSAGE) -> None:
-        emit = Emit("bob", event, msgspec.Raw(b"{}"), Position(CHAT, seq), ack=event == NEW_MESSAGE)
+    async def take(self, seq: int, event: str = NEW_MESSAGE, chat_id: str = CHAT) -> None:
+        emit = Emit("bob", event, msgspec.Raw(b"{}"), Position(chat_id, seq), ack=event == NEW_MESSAGE)
         await self.delivery.take(InboxEntry(emits=[emit]))
 
     def ack(self, seq: int) -> None:
@@ -65,7 +68,7 @@ async def test_a_message_that_comes_again_is_emitted_once(socket: Socket) -> Non
 
 
 async def test_a_note_to_self_is_emitted_as_sent_and_as_new(socket: Socket) -> None:
-    await socket.take(1, MESSAGE_SENT)
+    await socket.take(1, MESSAGE_SENT, f"{CHAT}/sent")
     await socket.take(1)
     assert [event for event, _ in socket.transport.sent] == [MESSAGE_SENT, NEW_MESSAGE]
 
@@ -95,4 +98,21 @@ async def test_a_late_ack_takes_the_ones_behind_it_along(socket: Socket) -> None
         await socket.take(seq)
     for seq in (1, 3, 5, 2):
         socket.ack(seq)
-    assert socket.receipts.seqs == [1, 3, 5, 2, 3, 5]
+    assert socket.receipts.spans == [(2, 3), (5, 5)]
+
+
+async def test_the_users_own_messages_keep_confirmed_ones_together(socket: Socket) -> None:
+    for seq in range(1, 1_000, 2):
+        await socket.take(seq)
+        socket.ack(seq)
+        await socket.take(seq + 1, MESSAGE_SENT)
+    assert socket.session.confirmed[CHAT].spans_from(1) == [(1, 1_000)]
+    assert socket.session.seen[CHAT].spans_from(1) == [(1, 1_000)]
+
+
+async def test_what_was_read_counts_as_acked_as_far_as_it_was_emitted(socket: Socket) -> None:
+    for seq in (1, 2, 4):
+        await socket.take(seq)
+    socket.delivery.read(socket.session, CHAT, 9)
+    assert socket.receipts.seqs == [1, 2, 4]
+    assert socket.session.confirmed[CHAT].spans_from(1) == [(1, 2), (4, 4)]

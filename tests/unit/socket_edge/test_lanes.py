@@ -47,7 +47,14 @@ class LaneOf:
     def __init__(self, asked: Asked, **limits: Any) -> None:
         self.asked = asked
         self.queue = Queue()
-        given = {"queue": 1_000, "batch_events": 100, "batch_bytes": 10_000, "redispatch_s": FAR, **limits}
+        given = {
+            "queue": 1_000,
+            "queue_bytes": 1_000_000,
+            "batch_events": 100,
+            "batch_bytes": 10_000,
+            "redispatch_s": FAR,
+            **limits,
+        }
         self.lane = Lane("edge-1", self.queue.dispatch, asked.open, LaneLimits(**given))
 
     def submit(self, count: int = 1, payload: bytes = b"{}") -> list[Request]:
@@ -216,13 +223,12 @@ async def test_what_was_answered_while_it_waited_is_not_sent() -> None:
         assert ids(await one.queue.sent(2)) == [kept.id]
 
 
-async def test_a_lane_that_lingers_gathers_what_comes_within_that_time() -> None:
-    one = LaneOf(Asked(), linger_s=0.02)
-    async with one.running():
-        one.submit()
-        await settle()
-        one.submit()
-        assert len((await one.queue.sent(1)).events) == 2
+async def test_a_lane_with_too_many_bytes_is_full() -> None:
+    asked = Asked()
+    one = LaneOf(asked, queue_bytes=10)
+    first = asked.request(payload=b"x" * 10)
+    assert one.lane.submit(first)
+    assert not one.lane.submit(asked.request())
 
 
 async def test_a_full_lane_answers_busy() -> None:

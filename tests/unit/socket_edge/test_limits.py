@@ -4,7 +4,7 @@ import pytest
 
 from infra.wire.errors import ErrorCode
 from socket_edge.limits import DEPTH, BadEvent, read_event
-from socket_edge.transport import BINARY, MALFORMED
+from socket_edge.transport import MALFORMED, Binary
 
 LIMIT = 1_000
 
@@ -26,7 +26,7 @@ def test_the_name_may_be_spelled_with_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [BINARY, MALFORMED, None, "", "{}", "null", "[]", "[5,{}]", "[null]", "[", '["a"']
+    "data", [Binary('["x"]'), MALFORMED, None, "", "{}", "null", "[]", "[5,{}]", "[null]", "[", '["a"']
 )
 def test_what_is_no_event_is_refused(data: object) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, None)

@@ -27,7 +27,7 @@ def of(*numbers: int) -> Seqs:
     ],
 )
 def test_neighbours_join_into_one_span(numbers: tuple[int, ...], spans: list[tuple[int, int]]) -> None:
-    assert of(*numbers).spans == spans
+    assert of(*numbers).spans_from(1) == spans
 
 
 def test_adding_tells_whether_it_was_new() -> None:
@@ -49,7 +49,7 @@ def test_only_what_was_added_is_in() -> None:
 
 
 def test_numbers_in_order_cost_one_span() -> None:
-    assert len(of(*range(1, 10_001)).spans) == 1
+    assert len(of(*range(1, 10_001)).spans_from(1)) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -62,24 +62,23 @@ def test_it_behaves_like_a_set(seed: int) -> None:
         model.add(number)
         probe = numbers.randint(1, 120)
         assert (probe in seqs) == (probe in model)
-    spans = seqs.spans
+    spans = seqs.spans_from(1)
     assert {number for first, last in spans for number in range(first, last + 1)} == model
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(spans))
 
 
 @pytest.mark.parametrize(
-    ("members", "seq", "above"),
+    ("members", "seq", "spans"),
     [
         ([], 1, []),
-        ([1, 2, 3], 3, []),
-        ([1, 2, 3], 1, [2, 3]),
-        ([2, 3, 6], 1, [2, 3, 6]),
-        ([1, 2, 5, 6, 9], 5, [6, 9]),
-        ([1, 2, 5, 6, 9], 3, [5, 6, 9]),
+        ([1, 2, 3], 4, []),
+        ([1, 2, 3], 2, [(2, 3)]),
+        ([2, 3, 6], 1, [(2, 3), (6, 6)]),
+        ([1, 2, 5, 6, 9], 6, [(6, 6), (9, 9)]),
+        ([1, 2, 5, 6, 9], 3, [(5, 6), (9, 9)]),
     ],
 )
-def test_what_is_above_comes_in_order(members: list[int], seq: int, above: list[int]) -> None:
-    seqs = Seqs()
-    for member in members:
-        seqs.add(member)
-    assert list(seqs.above(seq)) == above
+def test_spans_are_cut_at_the_seq_asked_for(
+    members: list[int], seq: int, spans: list[tuple[int, int]]
+) -> None:
+    assert of(*members).spans_from(seq) == spans

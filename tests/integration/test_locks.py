@@ -1,0 +1,206 @@
+"""What somebody else keeps locked fails alone, soon and retryably; and nobody keeps a lock for ever."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from infra.store import engine as engine_module
+from infra.store.engine import TIMEOUTS_MS, make_engine
+from infra.wire.batch import Event
+from infra.wire.errors import ErrorCode
+from tests.harness.relay import RelayBench, Reply
+from workers import relay as relay_module
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+SOON_S = 2.0
+"""A quarter of what a statement may take, and a fifth of the deadline."""
+
+LOCK_CHAT = "SELECT 1 FROM chats WHERE id = :chat FOR UPDATE"
+CHANGE_CHAT = "UPDATE chats SET last_seq = last_seq WHERE id = :chat"
+CHANGE_CHATS = "UPDATE chats SET last_seq = last_seq WHERE id = ANY(CAST(:chats AS uuid[]))"
+LOCK_MEMBER = "SELECT 1 FROM chat_members WHERE chat_id = :chat AND user_id = :user FOR UPDATE"
+CHANGE_MEMBER = "UPDATE chat_members SET read_seq = read_seq WHERE chat_id = :chat AND user_id = :user"
+INSERT_CHAT = "INSERT INTO chats (id, user_lo, user_hi) VALUES (:id, :lo, :hi)"
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A chat in which alice has sent bob one message."""
+
+    chat_id: str
+    alice: uuid.UUID
+    bob: uuid.UUID
+    alices_name: str
+    bobs_name: str
+
+
+def talks(bench: RelayBench, count: int) -> list[Talk]:
+    people = bench.people(*(f"p{n}" for n in range(2 * count)))
+    pairs = list(zip(people[::2], people[1::2], strict=True))
+    sends = [bench.send(alice, bobs_name, "hello") for (alice, _), (_, bobs_name) in pairs]
+    reply = bench.ask(*sends)
+    return [
+        Talk(reply.ack(send)["message"]["chatId"], alice, bob, alices_name, bobs_name)
+        for send, ((alice, alices_name), (bob, bobs_name)) in zip(sends, pairs, strict=True)
+    ]
+
+
+def url(bench: RelayBench) -> str:
+    return bench.engine.url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def held(bench: RelayBench, sql: str, **params: Any) -> Iterator[None]:
+    """Keep what a statement locks, as somebody without time-outs does."""
+    engine = make_engine(url(bench), timeouts=False)
+    with engine.connect() as conn, conn.begin() as transaction:
+        conn.execute(text(sql), params)
+        yield
+        transaction.rollback()
+    engine.dispose()
+
+
+def ask_soon(bench: RelayBench, *events: Event) -> Reply:
+    started = monotonic()
+    reply = bench.ask(*events)
+    assert monotonic() - started < SOON_S
+    return reply
+
+
+@pytest.mark.parametrize("sql", [LOCK_CHAT, CHANGE_CHAT])
+def test_a_send_to_a_locked_chat_fails_alone_and_soon(bench: RelayBench, sql: str) -> None:
+    locked, free = talks(bench, 2)
+    stranger, _ = bench.person("stranger")
+    blocked = bench.send(locked.alice, locked.bobs_name, "blocked", clientId="hers")
+    others = [
+        bench.send(free.alice, free.bobs_name, "in a chat that is free"),
+        bench.send(stranger, locked.bobs_name, "in a chat that is new"),
+    ]
+    with held(bench, sql, chat=locked.chat_id):
+        reply = ask_soon(bench, blocked, *others)
+    failure = reply.failure(blocked)
+    assert (failure.code, failure.code.retryable, failure.client_id) == (ErrorCode.UNAVAILABLE, True, "hers")
+    assert [reply.ack(other)["message"]["seq"] for other in others] == [2, 1]
+    assert bench.ask(blocked).ack(blocked)["message"]["seq"] == 2
+
+
+def test_a_send_to_a_chat_that_somebody_is_creating_fails_alone_and_soon(bench: RelayBench) -> None:
+    (free,) = talks(bench, 1)
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    blocked = bench.send(alice, bobs_name, "blocked")
+    others = [bench.send(free.alice, free.bobs_name, f"{n}") for n in range(100)]
+    with held(bench, INSERT_CHAT, id=uuid.uuid4(), lo=min(alice, bob), hi=max(alice, bob)):
+        reply = ask_soon(bench, *others[:50], blocked, *others[50:])
+    assert reply.failure(blocked).code is ErrorCode.UNAVAILABLE
+    assert [reply.ack(other)["message"]["seq"] for other in others] == [*range(2, 102)]
+    assert bench.ask(blocked).ack(blocked)["message"]["seq"] == 1
+
+
+def test_many_locked_chats_cost_a_batch_one_wait(bench: RelayBench) -> None:
+    made = talks(bench, 100)
+    sends = [bench.send(talk.alice, talk.bobs_name, "again") for talk in made]
+    locked = [talk.chat_id for talk in made[::2]]
+    with held(bench, CHANGE_CHATS, chats=locked):
+        reply = ask_soon(bench, *sends)
+    assert {reply.failure(send).code for send in sends[::2]} == {ErrorCode.UNAVAILABLE}
+    assert all(reply.ack(send)["success"] for send in sends[1::2])
+
+
+def marks(bench: RelayBench, talk: Talk) -> Event:
+    return bench.event(talk.bob, "mark_as_read", {"chatId": talk.chat_id})
+
+
+def confirms(bench: RelayBench, talk: Talk) -> Event:
+    return bench.event(talk.bob, "confirm_delivery", {"chatId": talk.chat_id, "spans": [[1, 1]]})
+
+
+def joins(bench: RelayBench, talk: Talk) -> Event:
+    return bench.event(talk.bob, "join_chat", {"username": talk.alices_name})
+
+
+@pytest.mark.parametrize("sql", [LOCK_MEMBER, CHANGE_MEMBER])
+@pytest.mark.parametrize("made", [marks, confirms, joins])
+def test_what_moves_a_locked_member_fails_alone_and_soon(
+    bench: RelayBench, made: Callable[[RelayBench, Talk], Event], sql: str
+) -> None:
+    locked, free = talks(bench, 2)
+    blocked, other = made(bench, locked), made(bench, free)
+    send = bench.send(locked.alice, locked.bobs_name, "sends lock no member")
+    with held(bench, sql, chat=locked.chat_id, user=locked.bob):
+        reply = ask_soon(bench, blocked, other, send)
+    assert reply.failure(blocked).code is ErrorCode.UNAVAILABLE
+    assert reply.ack(other)["success"]
+    assert reply.ack(send)["message"]["seq"] == 2
+    assert bench.ask(blocked).ack(blocked)["success"]
+
+
+@pytest.fixture(params=["direct", "pooled"])
+def database(bench: RelayBench, request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
+    """Return what makes an engine, of either kind."""
+    engines: list[Engine] = []
+
+    def make() -> Engine:
+        engines.append(make_engine(url(bench), pooled=request.param == "pooled"))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> None:
+    engine = database()
+    for _ in range(2):
+        with engine.begin() as conn:
+            found = {name: conn.execute(_SETTING, {"name": name}).scalar_one() for name in TIMEOUTS_MS}
+        assert found == {name: str(value) for name, value in TIMEOUTS_MS.items()}
+
+
+_SETTING = text("SELECT setting FROM pg_settings WHERE name = :name")
+
+
+def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
+    bench: RelayBench, database: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 300)
+    (talk,) = talks(bench, 1)
+    send = bench.send(talk.alice, talk.bobs_name, "again")
+    with database().connect() as conn:
+        conn.execute(text(LOCK_CHAT), {"chat": talk.chat_id})
+        sleep(0.6)
+        assert bench.ask(send).ack(send)["message"]["seq"] == 2
+        with pytest.raises(DBAPIError):
+            conn.execute(text("SELECT 1"))
+
+
+def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+        sleep(0.4)
+        conn.execute(text("SELECT 1"))
+        raise AssertionError("the session was to be ended")
+
+    monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 200)
+    monkeypatch.setitem(relay_module.HANDLERS, "typing", stopped)
+    (talk,) = talks(bench, 1)
+    engine = make_engine(url(bench))
+    batch = bench.batch(
+        [
+            bench.send(talk.alice, talk.bobs_name, "again"),
+            bench.event(talk.alice, "typing", {"username": talk.bobs_name, "isTyping": True}),
+        ]
+    )
+    relay_module.Relay(engine, bench.publisher, bench.rules).handle(batch)
+    engine.dispose()
+    (entry,) = bench.read().entries
+    assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
+    assert bench.seqs(talk.chat_id) == [1]

@@ -1,0 +1,22 @@
+"""Drops events whose sender has been told `timeout`, so that trying again does not double them."""
+
+import msgspec
+import structlog
+from redis import Redis
+
+from infra.wire.batch import Batch
+from infra.wire.clock import RedisClock
+
+log = structlog.get_logger(__name__)
+
+
+def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
+    """Return the batch without the events past their deadline. Raises redis.RedisError."""
+    now_ms = clock.now_ms()
+    if now_ms is None:
+        seconds, micros = redis.time()
+        now_ms = clock.note(seconds, micros)
+    events = [event for event in batch.events if event.expires_ms == 0 or event.expires_ms > now_ms]
+    if len(events) < len(batch.events):
+        log.warning("events_expired", batch=batch.id, events=len(batch.events) - len(events))
+    return msgspec.structs.replace(batch, events=events)
