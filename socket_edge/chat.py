@@ -160,7 +160,9 @@ class Chat:
     async def _introduce(self, session: Session) -> None:
         """Let the workers know the user before any event of theirs, which takes the same lane."""
         payload = msgspec.json.encode(Introduce(username=session.identity.username))
-        request = self._requests.open(INTRODUCE, session.user_id, session.sid, payload, _ignore)
+        request = self._requests.open(
+            INTRODUCE, session.user_id, session.sid, payload, _ignore, expires=False
+        )
         await self._lanes.submit(session.lane, request)
 
     async def _leave(self, session: Session) -> None:

@@ -51,9 +51,21 @@ class OpenRequests:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, name: str, user_id: str, socket_id: str, payload: bytes, settle: Settle) -> Request:
-        """Make a request. `settle` is called once: with the answer, or with a failure by the deadline."""
-        now_ms = self._clock.now_ms()
+    def open(
+        self,
+        name: str,
+        user_id: str,
+        socket_id: str,
+        payload: bytes,
+        settle: Settle,
+        *,
+        expires: bool = True,
+    ) -> Request:
+        """Make a request. `settle` is called once: with the answer, or with a failure by the deadline.
+
+        One that does not expire is still worth handling when the answer comes too late.
+        """
+        now_ms = self._clock.now_ms() if expires else None
         request = Request(
             name,
             user_id,

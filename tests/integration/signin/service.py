@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.tether import tether
 from infra.settings import EdgeSettings
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +43,7 @@ class RunningService:
 def running_service(data_dir: Path, *options: str) -> Iterator[RunningService]:
     """Run the service until the block ends; its environment knows no database."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BBGRAM_")}
-    command = [sys.executable, "-m", "infra.local.signin", "--data-dir", str(data_dir), *options]
+    command = tether([sys.executable, "-m", "infra.local.signin", "--data-dir", str(data_dir), *options])
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

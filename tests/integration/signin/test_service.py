@@ -14,6 +14,7 @@ from infra.local.signin.errors import SigninError
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
 from infra.local.signin.tokens import issue
+from infra.local.tether import tether
 from socket_edge.auth import Authenticator, AuthError, create_authenticator
 from tests.integration.signin.service import ROOT, RunningService, running_service
 
@@ -185,7 +186,7 @@ def test_several_processes_share_one_data_folder(tmp_path: Path) -> None:
         "for n in range(15):\n"
         f"    print(n, issue(pathlib.Path(sys.argv[1]), '{ISSUER}', f'user{{n}}', 60).user_id)"
     )
-    command = [sys.executable, "-c", script, str(tmp_path)]
+    command = tether([sys.executable, "-c", script, str(tmp_path)])
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
