@@ -89,3 +89,10 @@ def test_every_setting_is_in_the_table(name: str) -> None:
     default = SETTINGS[name]
     if isinstance(default, int | float) and not isinstance(default, bool):
         assert float(rows[0].split("|")[2].strip(" `")) == default
+
+
+@pytest.mark.parametrize("folder", ["socket_edge", "workers", "infra/wire", "infra/store"])
+def test_every_module_stands_in_the_tree(folder: str) -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text()
+    modules = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    assert not {name for name in modules if name not in tree}
