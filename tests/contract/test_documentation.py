@@ -96,3 +96,14 @@ def test_every_module_stands_in_the_tree(folder: str) -> None:
     tree = (ROOT / "docs" / "architecture.md").read_text()
     modules = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
     assert not {name for name in modules if name not in tree}
+
+
+def test_every_log_event_is_in_the_table() -> None:
+    sources = [
+        path.read_text() for folder in ("socket_edge", "workers") for path in (ROOT / folder).rglob("*.py")
+    ]
+    calls = re.compile(r"log\.(?:debug|info|warning|error|exception)\(\s*\"(\w+)\"")
+    logged = {name for source in sources for name in calls.findall(source)}
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert logged
+    assert not {name for name in logged if f"`{name}`" not in page}
