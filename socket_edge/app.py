@@ -84,8 +84,8 @@ def create_app(settings: EdgeSettings) -> Starlette:
     inbox = Inbox(redis, edge_id, delivery.take)
     catch_ups = CatchUps(lanes, requests, delivery, settings.page_ack_s)
 
-    async def resync(lost_s: float) -> None:
-        await chat.resync(lost_s)
+    async def resync(since: float) -> None:
+        await chat.resync(since)
 
     presence = Presence(
         redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, clock, resync

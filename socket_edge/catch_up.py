@@ -1,6 +1,7 @@
 """Gives a socket everything that was not delivered to its user yet, oldest first, page by page."""
 
 import asyncio
+import time
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,8 @@ from socket_edge.sessions import Session
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 1.0
+_ON_THE_WAY_S = 10.0
+"""How long a request may take until a worker looks at it."""
 _SILENT_S = 0.2
 """Pause between the pages of a client that never acks."""
 
@@ -33,15 +36,15 @@ class CatchUps:
         self._delivery = delivery
         self._page_ack_s = page_ack_s
 
-    async def run(self, session: Session, lost_s: float | None = None) -> Failure | None:
+    async def run(self, session: Session, lost_since: float | None = None) -> Failure | None:
         """Emit page after page. Returns why the user cannot be served, or None.
 
-        With `lost_s` it covers what was published in the last so many seconds as well.
+        With `lost_since` it covers what was published since that monotonic time as well.
         """
         after: dict[UUID, int] | None = None
         patience_s = self._page_ack_s
         while True:
-            answer = await self._ask(session, after, lost_s)
+            answer = await self._ask(session, after, lost_since)
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
@@ -57,13 +60,14 @@ class CatchUps:
                 # It never acks, as clients written for the first version of the protocol.
                 patience_s = _SILENT_S
 
-    async def _ask(self, session: Session, after: dict[UUID, int] | None, lost_s: float | None) -> Answer:
+    async def _ask(self, session: Session, after: dict[UUID, int] | None, lost_since: float | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         async def settle(answer: Answer) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
+        lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
         payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
         request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
         await self._lanes.submit(session.lane, request)

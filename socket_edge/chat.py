@@ -122,9 +122,8 @@ class Chat:
         if session.user_id not in self._users:
             self._tasks.start(self._leave(session))
 
-    async def resync(self, lost_s: float) -> None:
-        """Have every socket catch up: this edge may have missed publications of the last `lost_s` seconds."""
-        since = time.monotonic() - lost_s
+    async def resync(self, since: float) -> None:
+        """Have every socket catch up: publications may be lost since that monotonic time."""
         for session in self._users:
             session.lost_since = min(since, session.lost_since or since)
             if session.catching_up is None:
@@ -172,14 +171,14 @@ class Chat:
     async def _announce(self, session: Session) -> None:
         """Have the workers tell the peers whether the user is online."""
         payload = msgspec.json.encode(Announce())
-        request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore)
+        request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore, expires=False)
         await self._lanes.submit(session.lane, request)
 
     async def _catch_up(self, session: Session) -> None:
         try:
-            failure = await self._catch_ups.run(session, session.take_lost_s())
+            failure = await self._catch_ups.run(session, session.take_lost_since())
             while failure is None and session.lost_since is not None:
-                failure = await self._catch_ups.run(session, session.take_lost_s())
+                failure = await self._catch_ups.run(session, session.take_lost_since())
         finally:
             await self._delivery.release(session)
             session.catching_up = None

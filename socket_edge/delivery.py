@@ -74,10 +74,9 @@ class Delivery:
     def read(self, session: Session, chat_id: str, up_to: int) -> None:
         """Note that the user has read a chat: what was emitted to the socket so far needs no ack any more."""
         confirmed = session.confirmed[chat_id]
-        for first, last in session.seen[chat_id].spans_from(1):
-            for seq in range(first, min(last, up_to) + 1):
-                if confirmed.add(seq):
-                    self._receipts.add(session.user_id, chat_id, confirmed, seq)
+        for seq in list(session.seen[chat_id].without(confirmed, up_to)):
+            confirmed.add(seq)
+            self._receipts.add(session.user_id, chat_id, confirmed, seq)
 
     def _confirm(self, session: Session, position: Position) -> None:
         confirmed = session.confirmed[position.chat_id]

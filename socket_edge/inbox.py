@@ -30,6 +30,7 @@ class Inbox:
         self._take = take
         self._last_id = _FIRST_ID
         self._entries_read = 0
+        self._generation = 0
         self.reading = False
         """Whether the last attempt to read succeeded."""
 
@@ -42,21 +43,22 @@ class Inbox:
         await pipe.execute()
         self._last_id = _FIRST_ID
         self._entries_read = 1
+        self._generation += 1
 
     async def has_lost_entries(self) -> bool:
-        """Tell whether the stream is gone, or was cut before all of it was read. Raises redis.RedisError."""
+        """Delete what has been read, and tell whether more than that is missing. Raises redis.RedisError."""
         if not await self._redis.exists(self._key):
             return True
+        milliseconds, _, number = self._last_id.partition(b"-")
+        unread_from = b"%s-%d" % (milliseconds, int(number) + 1)
+        await self._redis.xtrim(self._key, minid=unread_from, approximate=False)
         info = await self._redis.xinfo_stream(self._key)
         return bool(info["entries-added"] - self._entries_read > info["length"])
-
-    async def trim(self) -> None:
-        """Delete what has been read. Raises redis.RedisError."""
-        await self._redis.xtrim(self._key, minid=self._last_id, approximate=False)
 
     async def run(self) -> None:
         """Hand over entry after entry, until cancelled."""
         while True:
+            generation = self._generation
             try:
                 answer: Any = await self._redis.xread({self._key: self._last_id}, _COUNT, _BLOCK_MS)
             except (RedisError, OSError) as error:
@@ -67,8 +69,9 @@ class Inbox:
             self.reading = True
             for _, entries in answer:
                 for entry_id, fields in entries:
-                    self._last_id = entry_id
-                    self._entries_read += 1
+                    if generation == self._generation:
+                        self._last_id = entry_id
+                        self._entries_read += 1
                     await self._hand_over(fields[names.INBOX_FIELD])
 
     async def _hand_over(self, data: bytes) -> None:

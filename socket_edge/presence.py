@@ -46,6 +46,8 @@ class Presence:
         self._clock = clock
         self._on_loss = on_loss
         self._complete_at = time.monotonic()
+        self._has_lost = False
+        """Whether publications got lost that the sockets have not been told to make up for."""
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
@@ -86,20 +88,20 @@ class Presence:
                 await asyncio.sleep(self._refresh_s)
 
     async def _refresh(self) -> None:
+        checked_at = time.monotonic()
         seconds, micros = await self._redis.time()
         now_ms = self._clock.note(seconds, micros)
         ends_ms = await self._redis.zscore(names.LEASES_KEY, self._edge_id)
-        lost = ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries()
-        if lost:
+        if ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries():
+            self._has_lost = True
             await self._inbox.create()
         await self._redis.zadd(names.LEASES_KEY, {self._edge_id: now_ms + self._lease_ms})
-        if lost:
+        if self._has_lost:
             log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
             await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
-            await self._on_loss(time.monotonic() - self._complete_at + _MARGIN_S)
-        else:
-            await self._inbox.trim()
-        self._complete_at = time.monotonic()
+            await self._on_loss(self._complete_at - _MARGIN_S)
+            self._has_lost = False
+        self._complete_at = checked_at
 
     async def _keep_registry(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """A set of seqs that costs next to nothing while they come in order."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 
 class Seqs:
@@ -19,6 +20,17 @@ class Seqs:
         """Return the spans without what is lower than `seq`."""
         start = max(0, bisect_right(self._spans, seq, key=lambda span: span[0]) - 1)
         return [(max(first, seq), last) for first, last in self._spans[start:] if last >= seq]
+
+    def without(self, other: "Seqs", up_to: int) -> Iterator[int]:
+        """Yield the members up to `up_to` that `other` lacks, ascending."""
+        for first, last in self._spans:
+            start = first
+            for other_first, other_last in other.spans_from(first):
+                if other_first > last:
+                    break
+                yield from range(start, min(other_first - 1, up_to) + 1)
+                start = other_last + 1
+            yield from range(start, min(last, up_to) + 1)
 
     def add(self, seq: int) -> bool:
         """Add `seq`; return False if it was there."""

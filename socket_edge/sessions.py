@@ -1,7 +1,6 @@
 """The connected-users map: who holds which sockets on this edge, and what each socket has seen."""
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -47,10 +46,10 @@ class Session:
         """Id of the user whose token opened the socket."""
         return self.identity.user_id
 
-    def take_lost_s(self) -> float | None:
-        """Return how many seconds back publications may be lost, and take it as dealt with."""
+    def take_lost_since(self) -> float | None:
+        """Return since when publications may be lost, and take it as dealt with."""
         since, self.lost_since = self.lost_since, None
-        return None if since is None else time.monotonic() - since
+        return since
 
     def next_ack_id(self) -> int:
         """Return an ack id that this socket has not used yet."""

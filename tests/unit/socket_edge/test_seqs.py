@@ -82,3 +82,12 @@ def test_spans_are_cut_at_the_seq_asked_for(
     members: list[int], seq: int, spans: list[tuple[int, int]]
 ) -> None:
     assert of(*members).spans_from(seq) == spans
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_without_is_the_difference_of_sets(seed: int) -> None:
+    numbers = random.Random(seed)
+    some, others = ({numbers.randint(1, 60) for _ in range(30)} for _ in range(2))
+    up_to = numbers.randint(1, 60)
+    left = list(of(*some).without(of(*others), up_to))
+    assert left == sorted(number for number in some - others if number <= up_to)

@@ -1,0 +1,62 @@
+"""What nobody waits for any more is dropped, by the time of Redis and no other."""
+
+import time
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from infra.wire.batch import Batch, Event
+from infra.wire.clock import RedisClock
+from workers.expiry import drop_expired
+
+NOW_MS = 1_800_000_000_000
+
+
+class FakeRedis:
+    """Tells a time of its own, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+        self.asked = 0
+
+    def time(self) -> tuple[int, int]:
+        self.asked += 1
+        return self.now_ms // 1000, self.now_ms % 1000 * 1000
+
+
+@pytest.fixture
+def redis() -> FakeRedis:
+    return FakeRedis()
+
+
+def kept(redis: FakeRedis, clock: RedisClock, *expiries_ms: int) -> list[int]:
+    events = [
+        Event(str(number), "typing", "u", "s", msgspec.Raw(b"{}"), expires_ms)
+        for number, expires_ms in enumerate(expiries_ms)
+    ]
+    batch = drop_expired(Batch("b", "e", events), cast(Any, redis), clock)
+    return [int(event.id) for event in batch.events]
+
+
+def test_only_what_is_past_its_deadline_is_dropped(redis: FakeRedis) -> None:
+    assert kept(redis, RedisClock(), NOW_MS - 1, NOW_MS + 5_000, 0) == [1, 2]
+
+
+def test_a_known_time_is_not_asked_for_again(redis: FakeRedis) -> None:
+    clock = RedisClock()
+    kept(redis, clock, NOW_MS + 5_000)
+    kept(redis, clock, NOW_MS + 5_000)
+    assert redis.asked == 1
+
+
+def test_a_clock_that_was_set_back_drops_nothing_that_is_fresh(redis: FakeRedis) -> None:
+    clock = RedisClock()
+    kept(redis, clock, NOW_MS + 5_000)
+    redis.now_ms -= 60_000
+    assert kept(redis, clock, redis.now_ms + 10_000) == [0]
+
+
+def test_the_clock_of_the_machine_does_not_matter(redis: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW_MS / 1000 + 7_200)
+    assert kept(redis, RedisClock(), NOW_MS + 5_000) == [0]
