@@ -5,12 +5,17 @@ Values come from the environment, prefix `BBGRAM_`. What is not there is looked 
 """
 
 import os
+import re
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infra.wire.commands import CHANNELS
 
 PREFIX = "BBGRAM_"
 
@@ -103,12 +108,8 @@ class EdgeSettings(QueueSettings):
 
     @field_validator("origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+    def _origins(cls, value: object) -> object:
+        return _split(value)
 
     @field_validator("supabase_url")
     @classmethod
@@ -145,8 +146,89 @@ class StoreSettings(Settings):
         return f"postgresql+psycopg://{rest}"
 
 
+class FunctionSettings(StoreSettings):
+    """Settings of `functions`, whoever hosts them."""
+
+    redis_url: str | None = None
+    """The Redis of edges and workers; only push, archive and restore can do without."""
+    run_s: float = Field(600.0, gt=0)
+    """A run begins nothing new after this time; the next one goes on."""
+    log_json: bool = True
+
+    cleanup_edge_s: float = Field(3_600.0, ge=0)
+    """How long the lease of an edge must be over before what it has left in Redis is removed."""
+    dead_letter_days: int = Field(30, ge=1)
+    device_days: int = Field(180, ge=1)
+    """A device that was not registered again for so long is removed."""
+    notification_days: int = Field(7, ge=1)
+    retention_days: int | None = Field(None, ge=1)
+    """Messages older than this are deleted; kept for ever when it is not set."""
+
+    offline_delay_s: float = Field(60.0, ge=0)
+    """How long a message must be undelivered before its recipient is notified."""
+    offline_interval_s: float = Field(300.0, ge=0)
+    """Shortest time between two notifications to one user."""
+    quiet_hours: str | None = None
+    """`22:00-07:00`: nobody is notified then, in the zone of their device."""
+    time_zone: str = "UTC"
+    """IANA name of the zone of users whose devices have named none."""
+
+    app_name: str = "BB-Gram"
+    """Title of notifications."""
+    hide_texts: bool = False
+    """Whether notifications leave out the text of the newest message."""
+    push_tries: int = Field(5, ge=1)
+    push_queue_url: str | None = None
+    """SQS queue of notifications; on Lambda only."""
+    push_log: bool = False
+    """Whether every notification is logged too, without its text; for local use."""
+    sns_fcm_arn: str | None = None
+    """ARN of the SNS platform application for Android."""
+    sns_apns_arn: str | None = None
+    """The same for Apple; one with `APNS_SANDBOX` in its name is used as such."""
+    vapid_private_key: str | None = None
+    """Web Push: the private key, base64url or PEM."""
+    vapid_subject: str | None = None
+    """Web Push: `mailto:` or `https:` address of who sends."""
+    email_from: str | None = None
+    """Sender address that SES has verified."""
+    webhook_secret: str | None = None
+    """`whsec_` and base64: signs webhooks."""
+
+    archive_bucket: str | None = None
+    """S3 bucket; without it nothing is archived."""
+    archive_prefix: str = "archive"
+    archive_days: int = Field(90, ge=1)
+    """Messages older than this are archived."""
+    archive_shards: int = Field(1, ge=1, le=64)
+    """Objects a day."""
+    archive_hold_days: int = Field(30, ge=0)
+    """How long restored messages stay before they are archived again."""
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("must look like 22:00-07:00")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        if not is_time_zone(value):
+            raise ValueError("must be the name of a time zone, like Europe/Berlin")
+        return value
+
+
 class WorkerSettings(QueueSettings, StoreSettings):
     """Settings of `workers`, beat included."""
+
+    beat_functions: bool = True
+    """Whether beat runs the functions; off where AWS Lambda does."""
+    device_channels: Annotated[tuple[str, ...], NoDecode] = ("fcm", "apns", "webpush")
+    """Channels that clients may register devices for, separated by commas."""
+    devices_max: int = Field(20, ge=1)
+    """Devices of one user; one more takes the place of the one registered longest ago."""
 
     provision_profiles: bool = False
     """Make a profile from the token's `user_metadata` for a user who has none."""
@@ -162,6 +244,31 @@ class WorkerSettings(QueueSettings, StoreSettings):
     visibility_s: int = Field(60, ge=10)
     """After this time Celery gives the task of a dead worker to another one."""
     log_json: bool = True
+
+    @field_validator("device_channels", mode="before")
+    @classmethod
+    def _channels(cls, value: object) -> object:
+        channels = _split(value)
+        if isinstance(channels, tuple) and not set(channels) <= set(CHANNELS):
+            raise ValueError(f"must name some of {', '.join(CHANNELS)}")
+        return channels
+
+
+def is_time_zone(name: str) -> bool:
+    """Tell whether `name` is an IANA time zone, e.g. `Europe/Berlin`."""
+    return name in _time_zones()
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _split(value: object) -> object:
+    """Turn a comma-separated text into its parts."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _describe(error: ValidationError) -> str:

@@ -20,7 +20,7 @@ from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.expiry import drop_expired
-from workers.presence import Presence
+from infra.presence import Presence
 from workers.publish import Publisher
 from workers.relay import Relay
 from workers.rules import Rules

@@ -10,7 +10,7 @@ from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, Emit, InboxEntry
-from workers.presence import Presence
+from infra.presence import Presence
 from workers.requests import Outcome
 
 _ENTRY_BYTES = 512_000

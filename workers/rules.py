@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from workers.presence import Presence
+from infra.presence import Presence
 
 
 @dataclass(frozen=True, slots=True)

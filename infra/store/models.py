@@ -1,10 +1,22 @@
 """The tables. Alembic migrations under `migrations/` make them; a test holds the two against each other."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, Range
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -92,6 +104,7 @@ class DeadLetter(Base):
     """An event that no worker could handle, with its error."""
 
     __tablename__ = "dead_letters"
+    __table_args__ = (Index("dead_letters_age", "created_at"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     """Id of the event."""
@@ -100,3 +113,92 @@ class DeadLetter(Base):
     payload: Mapped[str]
     error: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Device(Base):
+    """Where a user wants to be told of messages that came while they were away."""
+
+    __tablename__ = "devices"
+    __table_args__ = (
+        UniqueConstraint("channel", "address"),
+        Index("devices_user", "user_id"),
+        Index("devices_age", "registered_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"))
+    channel: Mapped[str]
+    """One of `infra.wire.commands.CHANNELS`."""
+    address: Mapped[str]
+    """What the channel sends to: a token, an https URL, an e-mail address."""
+    p256dh: Mapped[str | None]
+    """Web Push: the browser's public key, base64url."""
+    auth: Mapped[str | None]
+    """Web Push: the browser's secret, base64url."""
+    endpoint: Mapped[str | None]
+    """SNS: ARN of the platform endpoint; None until the first push after a registration."""
+    time_zone: Mapped[str | None]
+    """IANA name of the zone that quiet hours count in; None for the zone of the deployment."""
+    registered_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When the client registered it last."""
+
+
+class Undelivered(Base):
+    """What offline delivery knows about a member of a chat; apart from `chat_members` because of locks."""
+
+    __tablename__ = "undelivered"
+    __table_args__ = (Index("undelivered_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),)
+
+    chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
+    check_at: Mapped[datetime | None]
+    """From when on the delay counts: the time of the oldest message in question; None when there is none."""
+    notified_seq: Mapped[int] = mapped_column(server_default=text("0"))
+    """Everything up to it was in a notification, or needs none."""
+
+
+class Notification(Base):
+    """One digest for one user: which messages it is about. Its words are found when it is sent."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        Index("notifications_user", "user_id", "created_at"),
+        Index("notifications_open", "next_at", postgresql_where=text("finished_at IS NULL")),
+        Index("notifications_age", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"))
+    chat_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    first_seqs: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    last_seqs: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    """With `first_seqs`: the span of each of the chats, both ends included."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it is put on the queue, or put there again because nobody has finished it."""
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    claimed_until: Mapped[datetime | None]
+    """Until then somebody is at work on it."""
+    sent_to: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    """Devices that have got it."""
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    """`sent`, `obsolete` (read or delivered meanwhile), `no_device` or `failed`; None while it is open."""
+
+
+class ArchivedChat(Base):
+    """Which messages of a chat are in the archive and no longer in `messages`."""
+
+    __tablename__ = "archived_chats"
+
+    chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    seqs: Mapped[list[Range[int]]] = mapped_column(INT8MULTIRANGE)
+
+
+class ArchiveHold(Base):
+    """A day whose restored messages are not archived again for a while."""
+
+    __tablename__ = "archive_holds"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    until: Mapped[datetime]

@@ -4,7 +4,7 @@ Client payloads are decoded strictly (no type coercion) into these structs, once
 Unknown fields are ignored, so that a newer client can talk to an older server.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -75,6 +75,31 @@ class Typing(_Command, frozen=True):
     chat_id: UUID | None = None
 
 
+class PushKeys(_Command, frozen=True):
+    """Keys of a browser's push subscription, base64url (RFC 8291)."""
+
+    p256dh: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    auth: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class RegisterDevice(_Command, frozen=True):
+    """Notify the user through this device of what comes while they are away. Again refreshes it."""
+
+    channel: Literal["fcm", "apns", "webpush", "email", "webhook", "log"]
+    address: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    """Device token, https URL or e-mail address."""
+    keys: PushKeys | None = None
+    """Needed for `webpush`."""
+    time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    """IANA name of the zone of the user."""
+
+
+class UnregisterDevice(_Command, frozen=True):
+    """Notify no more through this device."""
+
+    device_id: UUID
+
+
 class RefreshToken(_Command, frozen=True):
     """Replace the token of this connection; answered by the edge itself."""
 
@@ -120,6 +145,9 @@ def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
         return None
 
 
+CHANNELS: Final = ("fcm", "apns", "webpush", "email", "webhook", "log")
+"""Ways to notify somebody who is away; `functions.channels` has a module for each."""
+
 MARK_AS_READ: Final = "mark_as_read"
 
 RELAYED: Final[dict[str, type[_Command]]] = {
@@ -130,6 +158,8 @@ RELAYED: Final[dict[str, type[_Command]]] = {
     "list_chats": ListChats,
     "sync": Sync,
     "typing": Typing,
+    "register_device": RegisterDevice,
+    "unregister_device": UnregisterDevice,
 }
 """Events that clients may send and that workers handle."""
 

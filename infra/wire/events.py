@@ -141,6 +141,7 @@ class JoinAck(_Payload, frozen=True):
     has_more: bool
     delivered_up_to: int
     read_up_to: int
+    archived_before: int | msgspec.UnsetType = msgspec.UNSET
     success: bool = True
 
 
@@ -157,6 +158,8 @@ class MessagesAck(_Payload, frozen=True):
 
     messages: list[Message]
     has_more: bool
+    archived_before: int | msgspec.UnsetType = msgspec.UNSET
+    """The messages directly before this seq are in the archive."""
     success: bool = True
 
 
@@ -185,6 +188,7 @@ class ChatGap(_Payload, frozen=True):
     chat_id: str
     messages: list[Message]
     has_more: bool
+    archived_before: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SyncAck(_Payload, frozen=True):
@@ -198,6 +202,13 @@ class RefreshAck(_Payload, frozen=True):
     """Ack of `refresh_token`."""
 
     expires_at: str
+    success: bool = True
+
+
+class DeviceAck(_Payload, frozen=True):
+    """Ack of `register_device`."""
+
+    device_id: str
     success: bool = True
 
 

@@ -18,7 +18,7 @@ from infra.wire.batch import Batch, Event
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, Emit, InboxEntry
 from tests.harness.engines import Store
-from workers.presence import Presence
+from infra.presence import Presence
 from workers.publish import Publisher
 from workers.relay import Relay
 from workers.rules import Rules

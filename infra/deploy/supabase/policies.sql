@@ -22,9 +22,15 @@ ALTER TABLE public.chats ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.chat_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.devices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.undelivered ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.notifications ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.archived_chats ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.archive_holds ENABLE ROW LEVEL SECURITY;
 
 REVOKE ALL ON public.alembic_version, public.profiles, public.chats, public.chat_members,
-    public.messages, public.dead_letters FROM PUBLIC, anon, authenticated;
+    public.messages, public.dead_letters, public.devices, public.undelivered, public.notifications,
+    public.archived_chats, public.archive_holds FROM PUBLIC, anon, authenticated;
 GRANT SELECT ON public.profiles, public.chats, public.chat_members, public.messages TO authenticated;
 
 -- `(SELECT auth.uid())` is evaluated once a query, `auth.uid()` would be once a row.

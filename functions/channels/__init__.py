@@ -1,0 +1,1 @@
+"""Ways to notify somebody who is away, one module each, behind one small interface."""

@@ -1,0 +1,23 @@
+"""What runs when: the one table that Celery beat reads and that `serverless.yml` is tested against."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A function and the times at which it runs."""
+
+    name: str
+    """Name of the function, and of its module."""
+    cron: str
+    """Minute, hour, day of month, month, day of week (0 is Sunday)."""
+    zone: str
+    """IANA name of the time zone that `cron` counts in."""
+
+
+JOBS: Final = (
+    Job("offline_delivery", "* * * * *", "UTC"),
+    Job("cleanup", "17 3 * * *", "Europe/Berlin"),
+    Job("archive", "47 3 * * *", "Europe/Berlin"),
+)
