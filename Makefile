@@ -5,9 +5,10 @@ VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check
 JS   := tests/e2e/js
+AWS  := infra/deploy/aws
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check shape lock clean
+.PHONY: help run install test check package shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,20 +29,30 @@ check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS Lambda, package serverless.yml with it, lint the result
+	@$(BIN)/python $(AWS)/build.py
+	@$(OSLS) package --package build/package
+	@$(BIN)/cfn-lint build/package/cloudformation-template-update-stack.json
+
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
 LOCK  = $(UV) pip compile pyproject.toml $(UPGRADE) --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --python-version 3.11
+LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
+	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
+
+OSLS = $(AWS)/node_modules/.bin/osls
 
 $(VENV)/.made:
 	@command -v $(PYTHON) >/dev/null 2>&1 || \
@@ -70,4 +81,10 @@ $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
 		{ echo "node and npm were not found: install Node.js 18 or newer to run the end-to-end tests" >&2; exit 1; }
 	@cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(AWS)/node_modules/.stamp: $(AWS)/package.json $(AWS)/package-lock.json
+	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
+		{ echo "node and npm were not found: install Node.js 20.19 or newer to package the functions for AWS" >&2; exit 1; }
+	@cd $(AWS) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -14,10 +14,12 @@ class Job:
     """Minute, hour, day of month, month, day of week (0 is Sunday)."""
     zone: str
     """IANA name of the time zone that `cron` counts in."""
+    late_s: int
+    """A run that could not begin within this time is left out."""
 
 
 JOBS: Final = (
-    Job("offline_delivery", "* * * * *", "UTC"),
-    Job("cleanup", "17 3 * * *", "Europe/Berlin"),
-    Job("archive", "47 3 * * *", "Europe/Berlin"),
+    Job("offline_delivery", "* * * * *", "UTC", late_s=60),
+    Job("cleanup", "17 3 * * *", "Europe/Berlin", late_s=3_600),
+    Job("archive", "47 3 * * *", "Europe/Berlin", late_s=3_600),
 )

@@ -173,8 +173,6 @@ class FunctionSettings(StoreSettings):
     time_zone: str = "UTC"
     """IANA name of the zone of users whose devices have named none."""
 
-    app_name: str = "BB-Gram"
-    """Title of notifications."""
     hide_texts: bool = False
     """Whether notifications leave out the text of the newest message."""
     push_tries: int = Field(5, ge=1)

@@ -1,5 +1,6 @@
 """Wires the workers together: settings in, a Celery app out."""
 
+import logging
 import os
 import socket
 import warnings
@@ -7,24 +8,25 @@ import warnings
 import structlog
 from celery import Celery
 from celery.platforms import SecurityWarning
+from celery.signals import setup_logging
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.logs import configure_logs
-from infra.settings import WorkerSettings, data_dir
+from infra.presence import Presence
+from infra.settings import FunctionSettings, WorkerSettings, data_dir
 from infra.store.engine import make_engine
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.expiry import drop_expired
-from infra.presence import Presence
 from workers.publish import Publisher
 from workers.relay import Relay
 from workers.rules import Rules
-from workers.schedule import beat_schedule
+from workers.schedule import add_function_tasks, beat_schedule
 from workers.sweep import Sweep
 
 log = structlog.get_logger(__name__)
@@ -32,13 +34,13 @@ log = structlog.get_logger(__name__)
 _REDIS_TIMEOUT_S = 3.0
 
 
-def create_app(settings: WorkerSettings) -> Celery:
+def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     """Return the Celery app with its tasks. Connects on first use."""
     register_serializer()
     app = Celery("bbgram", broker=settings.redis_url)
     app.conf.update(
         accept_content=["json", CONTENT_TYPE],
-        beat_schedule=beat_schedule(settings),
+        beat_schedule=beat_schedule(settings, functions),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
@@ -58,6 +60,7 @@ def create_app(settings: WorkerSettings) -> Celery:
         worker_send_task_events=False,
     )
     _add_tasks(app, settings)
+    add_function_tasks(app, functions)
     return app
 
 
@@ -79,6 +82,8 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         page=settings.page,
         page_max=settings.page_max,
         sweep_after_s=settings.sweep_after_s,
+        device_channels=settings.device_channels,
+        devices_max=settings.devices_max,
     )
     relay = Relay(engine, publisher, rules)
     sweep = Sweep(engine, redis, publisher, rules)
@@ -100,32 +105,40 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
             log.warning("sweep_failed", error=type(error).__name__)
 
 
-def run_worker(settings: WorkerSettings) -> None:
-    """Run one worker process until SIGTERM, which lets the batch in hand finish."""
-    configure_logs(as_json=settings.log_json)
+def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str) -> None:
+    """Run one worker process until SIGTERM, which lets the batch or function in hand finish."""
+    _set_up_logs(as_json=settings.log_json)
     # Celery warns root of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
-    create_app(settings).worker_main(
+    create_app(settings, functions).worker_main(
         [
             "--quiet",
             "worker",
             "--pool=solo",
-            f"--queues={names.QUEUE}",
+            f"--queues={queue}",
             f"--hostname={node}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",
-            "--loglevel=WARNING",
         ]
     )
 
 
-def run_beat(settings: WorkerSettings) -> None:
+def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one changes nothing but the load."""
-    configure_logs(as_json=settings.log_json)
+    _set_up_logs(as_json=settings.log_json)
     folder = data_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    create_app(settings).start(
-        ["--quiet", "beat", f"--schedule={folder / 'beat-schedule'}", "--loglevel=WARNING"]
-    )
+    create_app(settings, functions).start(["--quiet", "beat", f"--schedule={folder / 'beat-schedule'}"])
+
+
+def _set_up_logs(*, as_json: bool) -> None:
+    """Have Celery log as everybody else does, and only what is wrong."""
+    configure_logs(as_json=as_json)
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    setup_logging.connect(_keep_logs)
+
+
+def _keep_logs(**_: object) -> None:
+    """Celery sets up no logs where somebody listens to this signal."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from redis import Redis
 
+from infra.presence import Presence
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, Emit, InboxEntry
-from infra.presence import Presence
 from workers.requests import Outcome
 
 _ENTRY_BYTES = 512_000

@@ -5,6 +5,7 @@ from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
+import psycopg
 import structlog
 from psycopg import errors as pg
 from redis import RedisError
@@ -20,6 +21,7 @@ from workers.errors import Refused
 from workers.handlers.announce import announce
 from workers.handlers.catch_up import catch_up
 from workers.handlers.confirm_delivery import confirm_deliveries
+from workers.handlers.devices import register_devices, unregister_devices
 from workers.handlers.get_messages import get_messages
 from workers.handlers.introduce import introduce
 from workers.handlers.join_chat import join_chats
@@ -47,6 +49,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "list_chats": list_chats,
     "sync": sync,
     "typing": typing,
+    "register_device": register_devices,
+    "unregister_device": unregister_devices,
     commands.ANNOUNCE: announce,
 }
 """In the order in which the kinds of a batch are handled.
@@ -151,10 +155,12 @@ class _Unreachable(Exception):
 def _is_unreachable(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
-    # No SQLSTATE: the connection never came about, or it broke. 53, 57P: out of resources, shutting down.
-    # 25P03: the transaction was idle for too long.
-    sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or not sqlstate or sqlstate.startswith(("08", "25P03", "53", "57P"))
+    # No SQLSTATE: the connection never came about, or it broke; or psycopg itself did not take a value.
+    # 53, 57P: out of resources, shutting down. 25P03: the transaction was idle for too long.
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:
+        return error.connection_invalidated or not isinstance(error.orig, psycopg.DataError)
+    return error.connection_invalidated or sqlstate.startswith(("08", "25P03", "53", "57P"))
 
 
 def _is_locked(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from infra.presence import Presence
+from infra.wire.commands import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Rules:
     page: int
     page_max: int
     sweep_after_s: float
+    device_channels: tuple[str, ...] = CHANNELS
+    devices_max: int = 20
     patient: bool = True
     """Whether to wait for rows that somebody else has locked, or to answer `unavailable`."""
 

@@ -1,17 +1,111 @@
-"""What Celery beat runs, and when."""
+"""What Celery beat runs and when, and the functions as Celery tasks."""
 
+from collections.abc import Collection
+from datetime import datetime, tzinfo
+from functools import cache, partial
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from infra.settings import WorkerSettings
+import structlog
+from celery import Celery
+from celery.schedules import crontab
+from redis import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from functions.archive_store import ArchiveError
+from functions.context import Context
+from functions.push import Push
+from functions.run import run
+from functions.schedule import JOBS, Job
+from infra.settings import FunctionSettings, SettingsError, WorkerSettings
 from infra.wire import names
 
+log = structlog.get_logger(__name__)
 
-def beat_schedule(settings: WorkerSettings) -> dict[str, dict[str, Any]]:
+
+def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
     """Return Celery's `beat_schedule`. A run that no worker took in time is dropped, not piled up."""
-    return {
-        "sweep": {
-            "task": names.SWEEP_TASK,
-            "schedule": settings.sweep_s,
-            "options": {"expires": settings.sweep_s},
-        },
+    sweep = {
+        "task": names.SWEEP_TASK,
+        "schedule": settings.sweep_s,
+        "options": {"expires": settings.sweep_s},
     }
+    jobs = [job for job in JOBS if job.name != "archive" or functions.archive_bucket]
+    return {"sweep": sweep, **{job.name: _entry(job) for job in jobs if settings.beat_functions}}
+
+
+def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
+    """Let `app` run functions and send notifications."""
+
+    @cache
+    def context() -> Context:
+        return Context.make(settings, CeleryQueue(app))
+
+    @cache
+    def push() -> Push:
+        return Push(context())
+
+    @app.task(name=names.FUNCTION_TASK, acks_late=False)  # type: ignore[untyped-decorator]
+    def run_function(name: str) -> None:
+        try:
+            run(name, context())
+        except (RedisError, SQLAlchemyError, SettingsError, ArchiveError) as error:
+            log.error("function_failed", function=name, error=_reason(error))
+
+    @app.task(name=names.PUSH_TASK, acks_late=False)  # type: ignore[untyped-decorator]
+    def send_notification(notification_id: str) -> None:
+        try:
+            push().attempt(UUID(notification_id))
+        except (SQLAlchemyError, SettingsError) as error:
+            log.error("function_failed", function="push", error=_reason(error))
+
+
+class CeleryQueue:
+    """Notifications on a Celery queue. One that gets lost is queued again by `offline_delivery`."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def put(self, notification_ids: Collection[UUID]) -> None:
+        """Send a task for each. Raises kombu.exceptions.OperationalError."""
+        with self._app.producer_or_acquire() as producer:
+            for notification_id in notification_ids:
+                self._app.send_task(
+                    names.PUSH_TASK,
+                    args=[str(notification_id)],
+                    queue=names.FUNCTIONS_QUEUE,
+                    producer=producer,
+                )
+
+
+class ZonedCrontab(crontab):  # type: ignore[misc]
+    """A crontab on the clocks of the zone that its `nowfun` tells, whatever the zone of the app is."""
+
+    @property
+    def tz(self) -> tzinfo:
+        """The zone; kept in `nowfun`, which beat stores along with the entry."""
+        zone: tzinfo = self.now().tzinfo
+        return zone
+
+
+def _entry(job: Job) -> dict[str, Any]:
+    minute, hour, day_of_month, month_of_year, day_of_week = job.cron.split()
+    return {
+        "task": names.FUNCTION_TASK,
+        "args": [job.name],
+        "schedule": ZonedCrontab(
+            minute=minute,
+            hour=hour,
+            day_of_month=day_of_month,
+            month_of_year=month_of_year,
+            day_of_week=day_of_week,
+            nowfun=partial(datetime.now, ZoneInfo(job.zone)),
+        ),
+        "options": {"expires": job.late_s, "queue": names.FUNCTIONS_QUEUE},
+    }
+
+
+def _reason(error: Exception) -> str:
+    """Return what may be logged: a database error may quote rows."""
+    return type(error).__name__ if isinstance(error, SQLAlchemyError) else str(error)

@@ -53,6 +53,25 @@ _UNCONFIRMED = text(
     ORDER BY m.chat_id, m.seq
     """
 )
+_LEFT = text(
+    """
+    INSERT INTO undelivered (chat_id, user_id, check_at)
+    SELECT due.chat_id, due.user_id, oldest.created_at
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
+        AS due (chat_id, user_id, swept_seq)
+    JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
+    CROSS JOIN LATERAL (
+        SELECT created_at FROM messages
+        WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq, mine.read_seq)
+            AND recipient_id = due.user_id AND sender_id <> due.user_id
+        ORDER BY seq LIMIT 1
+    ) oldest
+    ORDER BY due.chat_id, due.user_id
+    ON CONFLICT (chat_id, user_id) DO UPDATE SET check_at = excluded.check_at
+        WHERE undelivered.check_at IS NULL
+    """
+)
+"""Tells offline delivery about everybody with unconfirmed messages; whether they are away is its business."""
 _SWEPT = text(
     """
     UPDATE chats c
@@ -93,6 +112,7 @@ class Sweep:
         if not due:
             return outcome
         members = [(row, user_id) for row in due for user_id in {row.user_lo, row.user_hi}]
+        conn.execute(_LEFT, _member_columns(members))
         # Who is offline gets everything at the next connect.
         online = self._rules.presence.online({str(user_id) for _, user_id in members})
         watched = [(row, user_id) for row, user_id in members if str(user_id) in online]
@@ -106,12 +126,7 @@ class Sweep:
     def _read_unconfirmed(self, conn: Connection, watched: Sequence[tuple[Row[Any], UUID]]) -> list[Message]:
         if not watched:
             return []
-        params = {
-            "chats": [row.id for row, _ in watched],
-            "users": [user_id for _, user_id in watched],
-            "swept": [row.swept_seq for row, _ in watched],
-            "page": self._rules.page_max,
-        }
+        params = {**_member_columns(watched), "page": self._rules.page_max}
         return [to_message(row) for row in conn.execute(_UNCONFIRMED, params)]
 
     def _dead_edges(self) -> dict[str, list[str]]:
@@ -135,6 +150,14 @@ class Sweep:
             pipe.zrem(names.LEASES_KEY, edge_id)
             pipe.execute()
             log.warning("edge_gone", edge=edge_id, users=len(users))
+
+
+def _member_columns(members: Sequence[tuple[Row[Any], UUID]]) -> dict[str, list[Any]]:
+    return {
+        "chats": [row.id for row, _ in members],
+        "users": [user_id for _, user_id in members],
+        "swept": [row.swept_seq for row, _ in members],
+    }
 
 
 def _swept_up_to(due: Sequence[Row[Any]], messages: Sequence[Message], page: int) -> dict[UUID, int]:

@@ -1,12 +1,22 @@
 """`bbgram`: starts each deployable, and the local stack. What a command needs is imported when it runs."""
 
 import os
+import sys
 from typing import Any
 
 import click
 
 from infra.local.errors import StackError
-from infra.settings import EdgeSettings, SettingsError, StoreSettings, WorkerSettings, data_dir
+from infra.local.run import run
+from infra.settings import (
+    EdgeSettings,
+    FunctionSettings,
+    SettingsError,
+    StoreSettings,
+    WorkerSettings,
+    data_dir,
+)
+from infra.wire.names import FUNCTIONS_QUEUE, QUEUE
 
 
 class _Failure(click.ClickException):
@@ -20,6 +30,20 @@ class _Misconfigured(_Failure):
 
 class _Group(click.Group):
     """Turns the errors that people can do something about into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
+        except click.UsageError as error:
+            # Without the three lines of usage that click puts before it.
+            hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+            click.echo(f"Error: {error.format_message().rstrip('.')}{hint}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,21 +85,22 @@ def edge(host: str | None, port: int | None) -> None:
 
 
 @main.command()
-def worker() -> None:
-    """Run one worker process."""
-    settings = WorkerSettings.load()
+@click.option("--functions", is_flag=True, help="Run scheduled functions and send notifications instead.")
+def worker(functions: bool) -> None:
+    """Run one worker process, which handles what the edges relay."""
+    settings, function_settings = WorkerSettings.load(), FunctionSettings.load()
     from workers.app import run_worker
 
-    run_worker(settings)
+    run_worker(settings, function_settings, FUNCTIONS_QUEUE if functions else QUEUE)
 
 
 @main.command()
 def beat() -> None:
     """Run the scheduler; one is enough."""
-    settings = WorkerSettings.load()
+    settings, function_settings = WorkerSettings.load(), FunctionSettings.load()
     from workers.app import run_beat
 
-    run_beat(settings)
+    run_beat(settings, function_settings)
 
 
 @main.command()
@@ -113,6 +138,9 @@ def doctor() -> None:
         click.echo(finding.line())
     if any(finding.advice for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+main.add_command(run)
 
 
 def _port() -> int:

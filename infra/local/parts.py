@@ -43,12 +43,13 @@ def edge_part(folder: Path, port: int) -> Part:
 
 
 def worker_parts(folder: Path) -> list[Part]:
-    """Return beat and the workers."""
+    """Return beat, the workers, and one more for functions."""
     beat = _bbgram(folder, "beat", stop_rank=1, stop_s=0.7)
     workers = [
         _bbgram(folder, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)
     ]
-    return [beat, *workers]
+    functions = _bbgram(folder, "worker", "--functions", name="functions", stop_rank=2)
+    return [beat, *workers, functions]
 
 
 def migration(folder: Path) -> Part:

@@ -15,7 +15,8 @@ from infra.local.ports import HOST, Ports, is_free
 from infra.local.stack_env import write_stack_env
 from infra.local.supervisor import Supervisor
 from infra.local.terminal import Terminal
-from infra.settings import EdgeSettings, WorkerSettings
+from infra.settings import EdgeSettings, FunctionSettings, WorkerSettings
+from infra.wire.commands import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def run_stack(folder: Path, port: int, terminal: Terminal) -> None:
         plan = make_plan(folder, port)
         EdgeSettings.load()
         WorkerSettings.load()
+        FunctionSettings.load()
         asyncio.run(_run(plan, terminal))
 
 
@@ -60,6 +62,10 @@ def make_plan(folder: Path, port: int) -> Plan:
             "BBGRAM_PROVISION_PROFILES": "true",
             "BBGRAM_ORIGINS": "*",
             "BBGRAM_LOG_JSON": "false",
+            "BBGRAM_PUSH_LOG": "true",
+            "BBGRAM_DEVICE_CHANNELS": ",".join(CHANNELS),
+            "BBGRAM_OFFLINE_DELAY_S": "10",
+            "BBGRAM_OFFLINE_INTERVAL_S": "10",
         },
     )
     return Plan(folder, port, postgres, valkey, signin_port)

@@ -120,8 +120,8 @@ class Device(Base):
 
     __tablename__ = "devices"
     __table_args__ = (
-        UniqueConstraint("channel", "address"),
-        Index("devices_user", "user_id"),
+        UniqueConstraint("user_id", "channel", "address"),
+        Index("devices_address", "channel", "address"),
         Index("devices_age", "registered_at"),
     )
 
@@ -147,7 +147,10 @@ class Undelivered(Base):
     """What offline delivery knows about a member of a chat; apart from `chat_members` because of locks."""
 
     __tablename__ = "undelivered"
-    __table_args__ = (Index("undelivered_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),)
+    __table_args__ = (
+        Index("undelivered_check", "check_at", postgresql_where=text("check_at IS NOT NULL")),
+        Index("undelivered_user", "user_id"),
+    )
 
     chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)

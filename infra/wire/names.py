@@ -8,8 +8,17 @@ RELAY_TASK: Final = "relay.handle"
 SWEEP_TASK: Final = "delivery.sweep"
 """Celery task, sent by beat, that finds deliveries nobody confirmed."""
 
+FUNCTION_TASK: Final = "functions.run"
+"""Celery task, sent by beat, that runs the function with the given name."""
+
+PUSH_TASK: Final = "functions.push"
+"""Celery task that sends the notification with the given id."""
+
 QUEUE: Final = "bbgram"
 """The one Celery queue that edges write to and workers read."""
+
+FUNCTIONS_QUEUE: Final = "bbgram-functions"
+"""Celery queue of functions, read by workers of their own so that chats never wait for them."""
 
 LEASES_KEY: Final = "bbgram:edges"
 """Sorted set: edge id -> the Redis time (ms since the epoch) at which its lease ends."""

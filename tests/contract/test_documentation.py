@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import EdgeSettings, WorkerSettings
+from infra.settings import EdgeSettings, FunctionSettings, WorkerSettings
 from infra.wire import events
 from infra.wire.commands import INTERNAL, REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
@@ -77,7 +77,7 @@ def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
 
 SETTINGS = {
     name.upper(): field.default
-    for settings in (EdgeSettings, WorkerSettings)
+    for settings in (EdgeSettings, FunctionSettings, WorkerSettings)
     for name, field in settings.model_fields.items()
 }
 
@@ -91,7 +91,9 @@ def test_every_setting_is_in_the_table(name: str) -> None:
         assert float(rows[0].split("|")[2].strip(" `")) == default
 
 
-@pytest.mark.parametrize("folder", ["socket_edge", "workers", "infra/wire", "infra/store"])
+@pytest.mark.parametrize(
+    "folder", ["socket_edge", "workers", "functions", "functions/channels", "infra/wire", "infra/store"]
+)
 def test_every_module_stands_in_the_tree(folder: str) -> None:
     tree = (ROOT / "docs" / "architecture.md").read_text()
     modules = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
@@ -100,7 +102,9 @@ def test_every_module_stands_in_the_tree(folder: str) -> None:
 
 def test_every_log_event_is_in_the_table() -> None:
     sources = [
-        path.read_text() for folder in ("socket_edge", "workers") for path in (ROOT / folder).rglob("*.py")
+        path.read_text()
+        for folder in ("socket_edge", "workers", "functions")
+        for path in (ROOT / folder).rglob("*.py")
     ]
     calls = re.compile(r"log\.(?:debug|info|warning|error|exception)\(\s*\"(\w+)\"")
     logged = {name for source in sources for name in calls.findall(source)}

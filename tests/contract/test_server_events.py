@@ -101,6 +101,8 @@ ACKS: dict[str, msgspec.Struct] = {
     ),
     "sync": events.SyncAck(chats=[events.ChatGap(chat_id=CHAT, messages=[MESSAGE], has_more=False)]),
     "typing": events.Done(),
+    "register_device": events.DeviceAck(device_id="0190d3a0-0000-7000-8000-0000000000dd"),
+    "unregister_device": events.Done(),
     "refresh_token": events.RefreshAck(expires_at="2026-01-31T13:00:00.000Z"),
     "failed": events.error_ack(FAILURE),
 }

@@ -20,9 +20,12 @@ from infra.wire.commands import (
     JoinChat,
     ListChats,
     MarkAsRead,
+    PushKeys,
+    RegisterDevice,
     SendMessage,
     Sync,
     Typing,
+    UnregisterDevice,
 )
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position
@@ -46,6 +49,19 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "list_chats": [ListChats(cursor="abc", limit=20), ListChats()],
     "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={})],
     "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
+    "register_device": [
+        RegisterDevice(
+            channel="webpush",
+            address="https://push.example.com/send/abc",
+            keys=PushKeys(
+                p256dh="BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u-Ts1XbjhazAkj7I99e8QcYP7DkM",
+                auth="tBHItJI5svbpez7KI4CCXg",
+            ),
+            time_zone="Europe/Berlin",
+        ),
+        RegisterDevice(channel="fcm", address="token-1"),
+    ],
+    "unregister_device": [UnregisterDevice(device_id=UUID("0190d3a0-0000-7000-8000-0000000000dd"))],
     "introduce": [Introduce(username="alice"), Introduce()],
     "catch_up": [
         CatchUp(username="alice", after={CHAT_ID: 6}),

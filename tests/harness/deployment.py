@@ -114,6 +114,7 @@ class Deployment:
         self.edges: list[Edge] = []
         self.workers: list[Part] = []
         self.beats: list[Part] = []
+        self.functions: list[Part] = []
         self._folder = folder
         given = {f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}
         self.env = {
@@ -142,6 +143,19 @@ class Deployment:
         self.workers.append(Part(["worker"], self._env(settings), log))
         return self.workers[-1]
 
+    def start_functions(self) -> Part:
+        """Start a worker that runs functions and sends notifications."""
+        log = self._folder / f"functions-{len(self.functions)}.log"
+        self.functions.append(Part(["worker", "--functions"], self.env, log))
+        return self.functions[-1]
+
+    def run(self, *arguments: str) -> str:
+        """Run a `bbgram` command to its end; return what it printed."""
+        command = [sys.executable, "-m", "infra.local.cli", *arguments]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def start_beat(self) -> Part:
         """Start beat."""
         self.beats.append(Part(["beat"], self.env, self._folder / f"beat-{len(self.beats)}.log"))
@@ -161,7 +175,7 @@ class Deployment:
 
     def stop(self) -> None:
         """Stop everything that still runs."""
-        parts = [*self.edges, *self.beats, *self.workers]
+        parts = [*self.edges, *self.beats, *self.workers, *self.functions]
         for part in parts:
             if part.process.poll() is None:
                 part.process.send_signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ import uuid_utils
 from redis import Redis
 from sqlalchemy import text
 
+from infra.presence import Presence
 from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
 from infra.wire import names
@@ -18,7 +19,6 @@ from infra.wire.batch import Batch, Event
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, Emit, InboxEntry
 from tests.harness.engines import Store
-from infra.presence import Presence
 from workers.publish import Publisher
 from workers.relay import Relay
 from workers.rules import Rules

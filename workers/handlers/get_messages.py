@@ -9,7 +9,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.events import MessagesAck
 from workers.chats import Chat, read_chats, require_member
 from workers.errors import Refused
-from workers.messages import Span, read_spans
+from workers.messages import Window, read_pages
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
@@ -18,26 +18,27 @@ def get_messages(conn: Connection, requests: Sequence[Request[GetMessages]], rul
     """Answer each with its page, ascending by seq, and whether there is more in that direction."""
     outcome = Outcome()
     chats = read_chats(conn, {request.command.chat_id for request in requests})
-    pages: list[tuple[Request[GetMessages], Span, bool]] = []
+    windows: list[tuple[Request[GetMessages], Window]] = []
     for request in requests:
         try:
             chat = require_member(chats, request.command.chat_id, request.user_id)
-            pages.append((request, *_page(request.command, chat, rules)))
+            windows.append((request, _window(request.command, chat, rules)))
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
-    messages = read_spans(conn, [span for _, span, _ in pages])
-    for request, span, has_more in pages:
-        outcome.succeed(request, MessagesAck(messages=messages[span], has_more=has_more))
+    pages = read_pages(conn, {window for _, window in windows})
+    for request, window in windows:
+        page = pages[window]
+        ack = MessagesAck(
+            messages=page.messages, has_more=page.has_more, archived_before=page.archived_before
+        )
+        outcome.succeed(request, ack)
     return outcome
 
 
-def _page(command: GetMessages, chat: Chat, rules: Rules) -> tuple[Span, bool]:
+def _window(command: GetMessages, chat: Chat, rules: Rules) -> Window:
     size = rules.page_size(command.limit)
-    if command.after is not None:
-        if command.before is not None:
-            raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `before` or `after`, not both.")
-        last = min(command.after + size, chat.last_seq)
-        return Span(chat.id, command.after + 1, last), last < chat.last_seq
-    last = chat.last_seq if command.before is None else min(command.before - 1, chat.last_seq)
-    first = max(1, last - size + 1)
-    return Span(chat.id, first, last), first > 1 and last >= 1
+    if command.after is None:
+        return Window.before(chat, command.before, size)
+    if command.before is not None:
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `before` or `after`, not both.")
+    return Window.after(chat.id, chat.last_seq, command.after, size)

@@ -10,7 +10,7 @@ from infra.wire.events import JoinAck
 from workers.chats import Chat, Pair, open_chats, read_people
 from workers.errors import Refused
 from workers.members import delivered_up_to, member_columns, read_members, to_peer
-from workers.messages import Span, read_spans
+from workers.messages import Window, read_pages
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
@@ -58,25 +58,24 @@ def _answer(
     conn.execute(_JOIN if rules.patient else _TRY_JOIN, member_columns(joining))
     members = read_members(conn, {chat.id for _, chat in joined})
     online = rules.presence.online({str(chat.peer_of(request.user_id)) for request, chat in joined})
-    spans = {
-        request.id: Span(
-            chat.id, max(1, chat.last_seq - rules.page_size(request.command.limit) + 1), chat.last_seq
-        )
+    windows = {
+        request.id: Window.before(chat, None, rules.page_size(request.command.limit))
         for request, chat in joined
     }
-    pages = read_spans(conn, spans.values())
+    pages = read_pages(conn, windows.values())
     for request, chat in joined:
         own = members[chat.id, request.user_id]
         if own.joined_at is None:
             outcome.fail(request, ErrorCode.UNAVAILABLE)
             continue
-        span = spans[request.id]
+        page = pages[windows[request.id]]
         ack = JoinAck(
             chat_id=str(chat.id),
             peer=to_peer(members[chat.id, chat.peer_of(request.user_id)], online),
-            messages=pages[span],
-            has_more=span.first > 1,
+            messages=page.messages,
+            has_more=page.has_more,
             delivered_up_to=delivered_up_to(own),
             read_up_to=own.read_seq,
+            archived_before=page.archived_before,
         )
         outcome.succeed(request, ack)

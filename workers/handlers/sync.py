@@ -2,14 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import Sync
 from infra.wire.events import ChatGap, SyncAck
 from workers.chats import read_chats, require_member
 from workers.errors import Refused
-from workers.messages import Span, read_spans
+from workers.messages import Page, Window, read_pages
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
@@ -18,17 +21,33 @@ _MESSAGES = 500
 
 _GAPS = text(
     """
-    SELECT wanted.request, c.id, c.last_seq, coalesce(known.seq, 0) AS seq
+    SELECT wanted.request, c.id, c.last_seq, coalesce(known.seq, 0) AS seq, stored.seq AS first_seq
     FROM unnest(CAST(:requests AS int[]), CAST(:users AS uuid[])) AS wanted (request, user_id)
     JOIN chat_members w ON w.user_id = wanted.user_id
     JOIN chats c ON c.id = w.chat_id
     LEFT JOIN unnest(CAST(:askers AS int[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]))
         AS known (request, chat_id, seq)
         ON known.request = wanted.request AND known.chat_id = c.id
+    LEFT JOIN LATERAL (
+        SELECT m.seq FROM messages m
+        WHERE m.chat_id = c.id AND m.seq > coalesce(known.seq, 0)
+        ORDER BY m.seq LIMIT 1
+    ) stored ON true
     WHERE c.last_seq > coalesce(known.seq, 0)
     ORDER BY wanted.request, c.activity_at DESC, c.id
     """
 )
+"""`first_seq` is where the stored part of a gap begins, so that what is not stored takes no room."""
+
+_LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
+"""For a gap that does not fit into the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    chat_id: UUID
+    window: Window | None
+    """None when the answer has no room for it."""
 
 
 def sync(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> Outcome:
@@ -44,20 +63,30 @@ def sync(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> O
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
     gaps = _read_gaps(conn, allowed, rules)
-    messages = read_spans(conn, [span for spans in gaps.values() for span, _ in spans])
+    pages = read_pages(conn, {gap.window for mine in gaps.values() for gap in mine if gap.window})
     for index, request in enumerate(allowed):
-        chats = [
-            ChatGap(chat_id=str(span.chat_id), messages=messages[span], has_more=span.last < last_seq)
-            for span, last_seq in gaps[index]
-        ]
+        shown = ((gap.chat_id, pages[gap.window] if gap.window else _LATER) for gap in gaps[index])
+        chats = [_describe(chat_id, page) for chat_id, page in shown if not _is_nothing(page)]
         outcome.succeed(request, SyncAck(chats=chats))
     return outcome
 
 
-def _read_gaps(
-    conn: Connection, requests: Sequence[Request[Sync]], rules: Rules
-) -> dict[int, list[tuple[Span, int]]]:
-    """Return what fits into the answer to each request, by its index, and the last seq of each chat."""
+def _describe(chat_id: UUID, page: Page) -> ChatGap:
+    return ChatGap(
+        chat_id=str(chat_id),
+        messages=page.messages,
+        has_more=page.has_more,
+        archived_before=page.archived_before,
+    )
+
+
+def _is_nothing(page: Page) -> bool:
+    """Tell whether a gap is only what was deleted because of its age."""
+    return not page.messages and not page.has_more and page.archived_before is msgspec.UNSET
+
+
+def _read_gaps(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> dict[int, list[_Gap]]:
+    """Return what fits into the answer to each request, by its index."""
     cursors = [
         (index, chat_id, seq)
         for index, request in enumerate(requests)
@@ -73,10 +102,15 @@ def _read_gaps(
             "seqs": [seq for _, _, seq in cursors],
         },
     )
-    gaps: dict[int, list[tuple[Span, int]]] = defaultdict(list)
+    gaps: dict[int, list[_Gap]] = defaultdict(list)
     left: dict[int, int] = defaultdict(lambda: _MESSAGES)
     for row in rows:
-        count = min(row.last_seq - row.seq, rules.page_max, left[row.request])
-        left[row.request] -= count
-        gaps[row.request].append((Span(row.id, row.seq + 1, row.seq + count), row.last_seq))
+        start = row.seq if row.first_seq is None else row.first_seq - 1
+        stored = 0 if row.first_seq is None else row.last_seq - start
+        size = min(stored, rules.page_max, left[row.request])
+        left[row.request] -= size
+        fits = size or not stored
+        gaps[row.request].append(
+            _Gap(row.id, Window.after(row.id, row.last_seq, start, size) if fits else None)
+        )
     return gaps

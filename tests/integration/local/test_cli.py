@@ -149,3 +149,54 @@ def test_ports_taken_by_others_are_chosen_again(tmp_path: Path) -> None:
     assert second != first
     assert json.loads(file.read_text()) == {"postgres": second}
     assert Ports(file).choose("valkey", preferred=second) != second
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "sweeping"), "No such command 'sweeping'"),
+        (("run", "cleanup", "--dry"), "No such option"),
+        (("run", "restore", "--from", "2026-01-31"), "Missing option '--to'"),
+        (("run", "restore", "--from", "yesterday", "--to", "2026-01-31"), "Invalid value for '--from'"),
+        (("run", "restore", "--from", "2026-02-01", "--to", "2026-01-31"), "--to lies before --from"),
+        (("edge", "--port", "many"), "Invalid value for '--port'"),
+        (("fly",), "No such command 'fly'"),
+    ],
+)
+def test_a_wrong_name_or_option_is_one_line(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    result = bbgram(*words, env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 2
+    assert told in the_one_line(result)
+    assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize("function", ["cleanup", "offline_delivery", "push", "archive", "restore"])
+def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None:
+    result = bbgram("run", function, "--help", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 0
+    assert "--dry-run" in result.stdout
+    assert len(result.stdout.splitlines()[2].strip()) > 20
+
+
+def test_an_archive_without_a_bucket_is_told(tmp_path: Path) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    result = bbgram("run", "archive", env=env)
+    assert result.returncode == 2
+    assert the_one_line(result) == "Error: BBGRAM_ARCHIVE_BUCKET is not set; archive needs it."
+
+
+def test_a_function_that_cannot_reach_what_it_needs_is_one_line(tmp_path: Path) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_REDIS_URL": "redis://:secret-word@127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+    }
+    for function in ("cleanup", "offline_delivery", "push"):
+        result = bbgram("run", function, env=env)
+        assert result.returncode == 1
+        assert the_one_line(result).startswith(f"Error: {function} failed: ")
+        assert "secret-word" not in result.stderr

@@ -16,9 +16,9 @@ CREATE TABLE devices (
     endpoint text,
     time_zone text,
     registered_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT devices_channel_address_key UNIQUE (channel, address)
+    CONSTRAINT devices_user_id_channel_address_key UNIQUE (user_id, channel, address)
 );
-CREATE INDEX devices_user ON devices (user_id);
+CREATE INDEX devices_address ON devices (channel, address);
 CREATE INDEX devices_age ON devices (registered_at);
 
 CREATE TABLE undelivered (
@@ -29,6 +29,7 @@ CREATE TABLE undelivered (
     PRIMARY KEY (chat_id, user_id)
 );
 CREATE INDEX undelivered_check ON undelivered (check_at) WHERE check_at IS NOT NULL;
+CREATE INDEX undelivered_user ON undelivered (user_id);
 
 CREATE TABLE notifications (
     id uuid PRIMARY KEY,

@@ -1,0 +1,28 @@
+"""Settings that are secrets: the environment says where they are kept, never what they are."""
+
+import os
+from typing import Final
+
+from aws_lambda_powertools.utilities.parameters import get_parameter, get_secret
+
+from infra.settings import PREFIX, FunctionSettings
+
+SUFFIX: Final = "_SECRET"
+
+
+def read_secrets() -> dict[str, str]:
+    """Return the settings that are kept elsewhere: `BBGRAM_X_SECRET` holds the address of setting X.
+
+    Raises what Powertools raises when one cannot be read.
+    """
+    addresses = {
+        name: os.environ.get(f"{PREFIX}{name.upper()}{SUFFIX}") for name in FunctionSettings.model_fields
+    }
+    return {name: _read(address) for name, address in addresses.items() if address}
+
+
+def _read(address: str) -> str:
+    """Read from Systems Manager (`/name`, or the ARN of a parameter), else from Secrets Manager."""
+    if address.startswith("/") or address.split(":")[2:3] == ["ssm"]:
+        return get_parameter(address, decrypt=True, force_fetch=True)
+    return str(get_secret(address, force_fetch=True))

@@ -1,0 +1,68 @@
+"""Notices as plain e-mails, through Amazon SES."""
+
+import re
+from email.utils import parseaddr
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.channels.channel import Device, Gone, Notice, TryLater
+
+if TYPE_CHECKING:
+    from mypy_boto3_sesv2 import SESV2Client
+
+_ADDRESS = re.compile(r"[!-~]+@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.I)
+_SPECIAL = frozenset('()<>[]:;,\\"')
+_REJECTIONS = frozenset({"MessageRejected", "BadRequestException", "NotFoundException"})
+_ABOUT_ADDRESS = re.compile(
+    r"illegal address|missing (final|domain)|(domain|local address) (name )?(contains|starts|ends)",
+    re.I,
+)
+"""How SES calls an address wrong. The same codes also say that our own address is not verified."""
+
+
+class EmailChannel:
+    """Sends from `sender`, an address that SES has verified; raises ValueError if it is none."""
+
+    def __init__(self, client: "SESV2Client", sender: str) -> None:
+        if not _is_address(parseaddr(sender)[1]) or sender != _one_line(sender):
+            raise ValueError("the sender is not an e-mail address")
+        self._client = client
+        self._sender = sender
+
+    def send(self, device: Device, notice: Notice) -> None:
+        """Send it. Raises Gone and TryLater."""
+        if not _is_address(device.address):
+            raise Gone("email: not an e-mail address")
+        try:
+            self._client.send_email(
+                FromEmailAddress=self._sender,
+                Destination={"ToAddresses": [device.address]},
+                Content={
+                    "Simple": {
+                        "Subject": {"Data": _one_line(notice.title), "Charset": "UTF-8"},
+                        "Body": {"Text": {"Data": notice.body, "Charset": "UTF-8"}},
+                    }
+                },
+            )
+        except ClientError as error:
+            raise _translated(error) from None
+        except BotoCoreError as error:
+            raise TryLater(f"email: {type(error).__name__}") from None
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether it is one bare ASCII address: SES takes lists and names too."""
+    return _ADDRESS.fullmatch(text) is not None and text.count("@") == 1 and _SPECIAL.isdisjoint(text)
+
+
+def _one_line(text: str) -> str:
+    """Return it without what could end a header."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _translated(error: ClientError) -> Gone | TryLater:
+    code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    if code in _REJECTIONS and _ABOUT_ADDRESS.search(message):
+        return Gone(f"email: {code}")
+    return TryLater(f"email: {code}")

@@ -1,0 +1,90 @@
+"""Makes the channels that the settings name."""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from functions.channels.channel import Channel
+from functions.channels.log import LogChannel
+from infra.settings import FunctionSettings, SettingsError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+    from functions.channels.sns import Platform
+
+_CONNECT_S: Final = 3
+_READ_S: Final = 10
+_RETRIES: Final = 2
+_APPLICATION_ARN = re.compile(r"arn:[^:]+:sns:(?P<region>[a-z0-9-]+):[0-9]+:app/.+")
+
+
+def make_channels(settings: FunctionSettings) -> dict[str, Channel]:
+    """Return the channels by name; nothing is connected yet. Raises SettingsError.
+
+    What a channel stands on is imported only with the channel: it is much, and Lambda starts often.
+    """
+    channels: dict[str, Channel] = {"log": LogChannel()}
+    if settings.sns_fcm_arn:
+        channels["fcm"] = _sns(settings.sns_fcm_arn, "fcm")
+    if settings.sns_apns_arn:
+        channels["apns"] = _sns(settings.sns_apns_arn, "apns")
+    if settings.vapid_private_key and settings.vapid_subject:
+        channels["webpush"] = _web_push(settings.vapid_private_key, settings.vapid_subject)
+    if settings.email_from:
+        channels["email"] = _email(settings.email_from)
+    if settings.webhook_secret:
+        channels["webhook"] = _webhook(settings.webhook_secret)
+    return channels
+
+
+def _sns(application_arn: str, platform: "Platform") -> Channel:
+    import boto3
+
+    from functions.channels.sns import SnsChannel
+
+    named = _APPLICATION_ARN.fullmatch(application_arn)
+    if named is None:
+        raise SettingsError(f"BBGRAM_SNS_{platform.upper()}_ARN is wrong: it names no platform application.")
+    client = boto3.client("sns", region_name=named["region"], config=_aws_config())
+    return SnsChannel(client, application_arn, platform)
+
+
+def _email(sender: str) -> Channel:
+    import boto3
+
+    from functions.channels.email import EmailChannel
+
+    try:
+        return EmailChannel(boto3.client("sesv2", config=_aws_config()), sender)
+    except ValueError as error:
+        raise SettingsError(f"BBGRAM_EMAIL_FROM is wrong: {error}.") from None
+
+
+def _web_push(private_key: str, subject: str) -> Channel:
+    from functions.channels.outbound import make_session
+    from functions.channels.web_push import WebPushChannel
+
+    try:
+        return WebPushChannel(make_session(), private_key, subject)
+    except ValueError as error:
+        raise SettingsError(f"BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong: {error}.") from None
+
+
+def _webhook(secret: str) -> Channel:
+    from functions.channels.outbound import make_session
+    from functions.channels.webhook import WebhookChannel
+
+    try:
+        return WebhookChannel(make_session(), secret)
+    except ValueError as error:
+        raise SettingsError(f"BBGRAM_WEBHOOK_SECRET is wrong: {error}.") from None
+
+
+def _aws_config() -> "Config":
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        retries={"mode": "standard", "max_attempts": _RETRIES},
+    )

@@ -1,0 +1,152 @@
+"""The HTTP session for addresses that users have given us: it reaches nothing inside our own network."""
+
+import ipaddress
+import logging
+import re
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from threading import Timer
+from typing import Any, Final
+
+import requests
+from requests_hardened import Config, HTTPSession
+from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
+from urllib3 import HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
+
+from infra.wire.urls import check_url
+
+TIMEOUTS_S: Final = (5, 10)
+"""To connect, and from one byte of the answer to the next."""
+EXCHANGE_S: Final = 20.0
+"""For an exchange as a whole, from the connection to the last header of the answer."""
+_LONGEST_PAUSE_S = 86_400.0
+_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
+
+
+class Refused(requests.RequestException):
+    """The address must not be used, now or later. The message names no address."""
+
+
+def make_session(*, allow_loopback: bool = False) -> requests.Session:
+    """Return a session that posts to public https addresses. `allow_loopback`, on any port, is for tests.
+
+    It follows no redirect, reads no body, keeps no cookie and takes nothing from the environment.
+    Raises Refused, and what else requests raises, from which no text is to be logged.
+    """
+    for name in ("requests_hardened", "urllib3"):  # they log host names and paths, which may be secrets
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return _Session(allow_loopback)
+
+
+def retry_after_s(response: requests.Response) -> float | None:
+    """Return the pause that the answer asks for, in seconds or as a date (RFC 9110, 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return min(float(value), _LONGEST_PAUSE_S)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    pause_s = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(pause_s, 0.0), _LONGEST_PAUSE_S)
+
+
+class _Connection(HTTPSConnection):
+    """Hangs up when an exchange takes too long, which time-outs do not tell: a byte resets them."""
+
+    _line: socket.socket | None = None
+    _alarm: Timer | None = None
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self._line = connected.dup()  # TLS takes `connected` over, and leaves this one valid
+        self._alarm = Timer(EXCHANGE_S, _hang_up, (self._line,))
+        self._alarm.daemon = True
+        self._alarm.start()
+        return connected
+
+    def close(self) -> None:
+        if self._alarm is not None and self._line is not None:
+            self._alarm.cancel()
+            self._line.close()
+        super().close()
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(IPFilterAdapter):  # type: ignore[misc]  # untyped
+    """Connects to the very address that was checked, so that a name cannot change in between."""
+
+    def __init__(self, allow_loopback: bool) -> None:
+        super().__init__(is_https_proto=True, allow_loopback=allow_loopback)
+        self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
+        address = ipaddress.ip_address(host_params["host"].strip("[]"))
+        if not _is_public(address) and not (self._allow_loopback and address.is_loopback):
+            raise InvalidIPAddress  # what the library lets through, like the old site-local addresses
+        return host_params, pool_kwargs
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_IPV6:
+        return False
+    return address.is_global and not address.is_multicast
+
+
+class _Session(HTTPSession):  # type: ignore[misc]  # untyped
+    def __init__(self, allow_loopback: bool) -> None:
+        super().__init__(
+            Config(
+                ip_filter_enable=True,
+                ip_filter_allow_loopback_ips=allow_loopback,
+                never_redirect=True,
+                default_timeout=TIMEOUTS_S,
+                user_agent_override="BB-Gram",
+            )
+        )
+        self._any_port = allow_loopback
+        self.adapters.clear()
+        self.mount("https://", _Adapter(allow_loopback))
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        self._check(request.url)
+        prepared: requests.PreparedRequest = super().prepare_request(request)
+        return prepared
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        self._check(request.url)
+        kwargs["stream"] = True
+        try:
+            response: requests.Response = super().send(request, **kwargs)
+        except InvalidIPAddress:
+            raise Refused("the name leads into a network that is not public") from None
+        response.raw.close()  # with its connection, and whatever the body would have been
+        response._content = b""
+        if 300 <= response.status_code < 400:
+            raise Refused("the answer is a redirect")
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return none: requests would read the whole body of a redirect, followed or not."""
+
+    def _check(self, url: object) -> None:
+        try:
+            check_url(str(url), any_port=self._any_port)
+        except ValueError as error:
+            raise Refused(str(error)) from None

@@ -1,0 +1,171 @@
+"""Push to Android and Apple devices, through Amazon SNS.
+
+Follows "Create a platform endpoint and manage device tokens" of the SNS developer guide.
+"""
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.channels.channel import Device, Gone, Notice, TryLater
+from functions.channels.payload import as_json, fields, fitted
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
+
+Platform = Literal["fcm", "apns"]
+
+_SAME_TOKEN = re.compile(r"Endpoint (arn:\S+) already exists with the same Token")
+_APNS_ATTRIBUTE = "AWS.SNS.MOBILE.APNS."
+
+
+class _Missing(Exception):
+    """There is no such endpoint any more."""
+
+
+class SnsChannel:
+    """Publishes to the endpoint of a device, which it makes when the device has none yet."""
+
+    def __init__(self, client: "SNSClient", application_arn: str, platform: Platform) -> None:
+        self._client = client
+        self._application_arn = application_arn
+        self._platform = platform
+        self._is_sandbox = "APNS_SANDBOX" in application_arn
+
+    def send(self, device: Device, notice: Notice) -> str:
+        """Publish it and return the ARN of the endpoint. Raises Gone and TryLater."""
+        try:
+            return self._send(device, notice)
+        except ClientError as error:
+            if _is_about_token(error):
+                raise self._gone(error) from None
+            raise TryLater(f"{self._platform}: {_code(error)}") from None
+        except BotoCoreError as error:
+            raise TryLater(f"{self._platform}: {type(error).__name__}") from None
+
+    def _send(self, device: Device, notice: Notice) -> str:
+        if device.endpoint is not None:
+            with suppress(_Missing):
+                return self._publish_to_known(device.endpoint, notice)
+        arn = self._register(device.address)
+        try:
+            self._publish(arn, notice)
+        except _Missing:
+            raise TryLater(f"{self._platform}: the endpoint vanished") from None
+        return arn
+
+    def _publish_to_known(self, arn: str, notice: Notice) -> str:
+        """Publish; an endpoint that SNS has disabled since it was registered has a dead token."""
+        try:
+            self._publish(arn, notice)
+        except ClientError as error:
+            if _code(error) != "EndpointDisabled":
+                raise
+            with suppress(ClientError, BotoCoreError):
+                self._client.delete_endpoint(EndpointArn=arn)
+            raise self._gone(error) from None
+        return arn
+
+    def _register(self, token: str) -> str:
+        """Return an endpoint that is enabled for the token."""
+        arn = self._create(token)
+        try:
+            attributes = self._client.get_endpoint_attributes(EndpointArn=arn)["Attributes"]
+        except ClientError as error:
+            if _code(error) != "NotFound":
+                raise
+            return self._create(token)
+        if attributes.get("Token") != token or attributes.get("Enabled", "").lower() != "true":
+            self._client.set_endpoint_attributes(
+                EndpointArn=arn, Attributes={"Token": token, "Enabled": "true"}
+            )
+        return arn
+
+    def _create(self, token: str) -> str:
+        try:
+            answer = self._client.create_platform_endpoint(
+                PlatformApplicationArn=self._application_arn, Token=token
+            )
+        except ClientError as error:
+            known = _SAME_TOKEN.search(_message(error))
+            if known is None:
+                raise
+            return known[1]
+        return answer["EndpointArn"]
+
+    def _publish(self, arn: str, notice: Notice) -> None:
+        encode = self._fcm if self._platform == "fcm" else self._apns
+        key = "GCM" if self._platform == "fcm" else "APNS_SANDBOX" if self._is_sandbox else "APNS"
+        try:
+            self._client.publish(
+                TargetArn=arn,
+                MessageStructure="json",
+                Message=as_json({"default": notice.title, key: fitted(notice, encode)}),
+                MessageAttributes=self._attributes(notice),
+            )
+        except ClientError as error:
+            if _is_missing(error):
+                raise _Missing from None
+            raise
+
+    def _attributes(self, notice: Notice) -> "dict[str, MessageAttributeValueTypeDef]":
+        if self._platform == "fcm":
+            return {}
+        return {
+            f"{_APNS_ATTRIBUTE}PUSH_TYPE": {"DataType": "String", "StringValue": "alert"},
+            f"{_APNS_ATTRIBUTE}COLLAPSE_ID": {"DataType": "String", "StringValue": str(notice.id)},
+        }
+
+    @staticmethod
+    def _fcm(notice: Notice) -> str:
+        """Write it in the form of FCM's HTTP v1, whose data holds texts only."""
+        data = {"id": str(notice.id), "count": str(notice.count), "chatIds": ",".join(_chats(notice))}
+        message = {
+            "notification": {"title": notice.title, "body": notice.body},
+            "data": data,
+            "android": {"collapse_key": str(notice.id), "notification": {"tag": str(notice.id)}},
+        }
+        return as_json({"fcmV1Message": {"message": message}})
+
+    @staticmethod
+    def _apns(notice: Notice) -> str:
+        """Write it for Apple, grouped by chat where it is about one only."""
+        aps: dict[str, Any] = {"alert": {"title": notice.title, "body": notice.body}, "sound": "default"}
+        if len(notice.chat_ids) == 1:
+            aps["thread-id"] = str(notice.chat_ids[0])
+        return as_json({"aps": aps, "id": str(notice.id), "count": notice.count, "chatIds": _chats(notice)})
+
+    def _gone(self, error: ClientError) -> Gone:
+        return Gone(f"{self._platform}: {_code(error)}")
+
+
+def _chats(notice: Notice) -> list[str]:
+    chat_ids: list[str] = fields(notice)["chatIds"]
+    return chat_ids
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"].get("Code", "unknown").removesuffix("Exception")
+
+
+def _message(error: ClientError) -> str:
+    return error.response["Error"].get("Message", "")
+
+
+def _is_missing(error: ClientError) -> bool:
+    """Tell whether the endpoint was deleted, which SNS says in either of two ways."""
+    return _code(error) == "NotFound" or (
+        _code(error) == "InvalidParameter" and "No endpoint found" in _message(error)
+    )
+
+
+def _is_about_token(error: ClientError) -> bool:
+    message = _message(error)
+    return (
+        _code(error) == "InvalidParameter"
+        and "Token Reason" in message
+        and _SAME_TOKEN.search(message) is None
+    )

@@ -1,0 +1,95 @@
+"""`bbgram run`: runs a function once, here and now."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.local.errors import StackError
+from infra.settings import FunctionSettings, WorkerSettings
+
+if TYPE_CHECKING:
+    from functions.context import Context
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+_day = click.DateTime(["%Y-%m-%d"])
+
+
+@click.group()
+def run() -> None:
+    """Run a function once: cleanup, offline_delivery, push, archive or restore."""
+
+
+@run.command()
+@_dry_run
+def cleanup(dry_run: bool) -> None:
+    """Remove what is past its age: traces of dead edges, dead letters, devices, old messages if so set."""
+    _run("cleanup", dry_run)
+
+
+@run.command("offline_delivery")
+@_dry_run
+def offline_delivery(dry_run: bool) -> None:
+    """Queue a notification for everybody who is away and has undelivered messages."""
+    _run("offline_delivery", dry_run)
+
+
+@run.command()
+@_dry_run
+def push(dry_run: bool) -> None:
+    """Send every open notification now, without waiting for the queue."""
+    _run("push", dry_run)
+
+
+@run.command()
+@_dry_run
+def archive(dry_run: bool) -> None:
+    """Move old messages to S3."""
+    _run("archive", dry_run)
+
+
+@run.command()
+@click.option("--from", "first", type=_day, required=True, help="First day (UTC), like 2026-01-31.")
+@click.option("--to", "last", type=_day, required=True, help="Last day (UTC), itself included.")
+@_dry_run
+def restore(first: datetime, last: datetime, dry_run: bool) -> None:
+    """Bring the messages of some days back from S3."""
+    if last < first:
+        raise click.UsageError("--to lies before --from")
+    from functions.context import Stopwatch
+    from functions.restore import restore
+
+    def bring_back(context: "Context") -> dict[str, Any]:
+        return restore(context, Stopwatch(context.settings.run_s), first.date(), last.date(), dry_run)
+
+    _with_context("restore", bring_back)
+
+
+def _run(name: str, dry_run: bool) -> None:
+    from functions.run import run
+
+    _with_context(name, lambda context: run(name, context, dry_run=dry_run))
+
+
+def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> None:
+    """Do the work and print its summary, or say in one line why it cannot be done."""
+    settings, functions = WorkerSettings.load(), FunctionSettings.load()
+    from kombu.exceptions import OperationalError
+    from redis import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from functions.archive_store import ArchiveError
+    from functions.context import Context
+    from infra.logs import configure_logs
+    from workers.app import create_app
+    from workers.schedule import CeleryQueue
+
+    configure_logs(as_json=functions.log_json)
+    try:
+        summary = work(Context.make(functions, CeleryQueue(create_app(settings, functions))))
+    except (ArchiveError, OperationalError, RedisError) as error:
+        raise StackError(f"{name} failed: {error}") from error
+    except SQLAlchemyError as error:
+        raise StackError(f"{name} failed: {getattr(error, 'orig', None) or error}") from error
+    click.echo(", ".join(f"{key}: {value}" for key, value in summary.items()))

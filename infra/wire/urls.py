@@ -1,0 +1,40 @@
+"""Which addresses we may be asked to post to. The name is resolved and checked again when it is used."""
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+HTTPS_PORT: Final = 443
+
+_PRINTABLE = re.compile(r"[!-\[\]-~]+")
+"""ASCII without blanks, control characters and the backslash, which parsers of URLs do not agree on."""
+_HOST_CHARS = 253
+_HOST = re.compile(
+    r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?", re.I
+)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
+
+
+def check_url(url: str, *, any_port: bool = False) -> None:
+    """Accept `https://name/...` on port 443 only. Raises ValueError with one sentence, free of the URL.
+
+    A name whose last label is a number is an IPv4 address in some notation, like `0x7f.1` and
+    `2130706433` (WHATWG URL, "ends in a number").
+    """
+    if not _PRINTABLE.fullmatch(url):
+        raise ValueError("A URL holds printable ASCII characters only, and no backslash.")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("This is not a URL.") from None
+    if parts.scheme != "https":
+        raise ValueError("The URL must start with https://.")
+    if "@" in parts.netloc:
+        raise ValueError("The URL must hold no user name and no password.")
+    if len(host) > _HOST_CHARS or not _HOST.fullmatch(host):
+        raise ValueError("The URL must name a host, and not by its address.")
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        raise ValueError("The URL must name a host, and not by its address.")
+    if port not in {None, HTTPS_PORT} and not any_port:
+        raise ValueError(f"The URL must use port {HTTPS_PORT}.")

@@ -1,0 +1,188 @@
+"""The scheduled handlers: settings from secrets, connections that outlive an invocation, logs and metrics."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import boto3
+import pytest
+import structlog
+from redis.exceptions import AuthenticationError
+from sqlalchemy import text
+
+from functions import aws
+from functions.context import Context
+from infra.settings import PREFIX, SettingsError
+from infra.store.engine import make_engine
+from tests.harness.engines import Store
+from tests.integration.aws.conftest import LambdaContext, Output
+
+HANDLERS = {"cleanup": aws.cleanup, "offline_delivery": aws.offline_delivery, "archive": aws.archive}
+
+
+class Runs:
+    """Stands in for `functions.run`; its function asks Postgres who and where it is."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, bool]] = []
+        self.backends: list[int] = []
+        self.users: list[str] = []
+        self.settings: Any = None
+        self.summary: dict[str, Any] = {}
+        self.error: Exception | None = None
+
+    def __call__(self, name: str, context: Context, *, dry_run: bool = False) -> dict[str, Any]:
+        self.calls.append((name, dry_run))
+        self.settings = context.settings
+        if self.error is not None:
+            raise self.error
+        with context.engine.connect() as conn:
+            backend, user = conn.execute(text("SELECT pg_backend_pid(), current_user")).one()
+        self.backends.append(backend)
+        self.users.append(user)
+        structlog.get_logger("functions.run").info("function_finished", function=name, module="cleanup")
+        return self.summary
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    runs = Runs()
+    monkeypatch.setattr(aws, "run", runs)
+    return runs
+
+
+@pytest.fixture
+def database_secret(account: None, bench_store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Keep the address of the database in Secrets Manager; return the name of the secret."""
+    arn = boto3.client("secretsmanager").create_secret(
+        Name="database", SecretString=bench_store.database_url
+    )["ARN"]
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL_SECRET", arn)
+    return "database"
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_each_handler_runs_its_function(name: str, database_secret: str, output: Output, runs: Runs) -> None:
+    runs.summary = {"removed": 3, "days": [date(2026, 1, 2)], "user": UUID(int=7), "complete": True}
+
+    answer = HANDLERS[name]({}, LambdaContext())
+
+    assert runs.calls == [(name, False)]
+    assert answer == {
+        "removed": 3,
+        "days": ["2026-01-02"],
+        "user": "00000000-0000-0000-0000-000000000007",
+        "complete": True,
+    }
+    assert output.metric("runs") == 1
+    assert output.metric("removed") == 3
+    assert [line for line in output.lines if "_aws" in line][0]["function"] == name
+    assert output.metric("complete") == 0
+
+
+def test_a_dry_run_is_asked_for_in_the_event(database_secret: str, output: Output, runs: Runs) -> None:
+    runs.summary = {"removed": 3}
+    aws.cleanup({"dryRun": True}, LambdaContext())
+    assert runs.calls == [("cleanup", True)]
+    assert output.metric("removed") == 0
+
+
+def test_our_events_leave_as_json_with_their_fields(database_secret: str, output: Output, runs: Runs) -> None:
+    aws.cleanup({"detail": "private"}, LambdaContext())
+    (event,) = output.events("function_finished")
+    assert event["function"] == "cleanup"
+    assert event["module_"] == "cleanup"
+    assert event["level"] == "INFO"
+    assert event["function_request_id"] == "a-request"
+    assert "private" not in output.text
+
+
+def test_the_connection_and_the_secret_are_kept_between_invocations(
+    database_secret: str, output: Output, runs: Runs
+) -> None:
+    aws.cleanup({}, LambdaContext())
+    boto3.client("secretsmanager").delete_secret(SecretId=database_secret, ForceDeleteWithoutRecovery=True)
+    aws.archive({}, LambdaContext())
+    assert len(set(runs.backends)) == 1
+
+
+def test_a_connection_that_died_while_the_process_was_frozen_is_replaced(
+    database_secret: str, output: Output, runs: Runs, bench_store: Store
+) -> None:
+    aws.cleanup({}, LambdaContext())
+    end_backend(bench_store, runs.backends[0])
+    aws.cleanup({}, LambdaContext())
+    assert len(set(runs.backends)) == 2
+
+
+def test_a_rotated_secret_is_read_when_the_old_login_is_refused(
+    database_secret: str, output: Output, runs: Runs, bench_store: Store
+) -> None:
+    for user in ("lambda_old", "lambda_new"):
+        administer(
+            bench_store, f"DROP ROLE IF EXISTS {user}", f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD 'word'"
+        )
+    rotate(database_secret, bench_store, "lambda_old")
+    aws.cleanup({}, LambdaContext())
+
+    rotate(database_secret, bench_store, "lambda_new")
+    administer(bench_store, "ALTER ROLE lambda_old NOLOGIN")
+    end_backend(bench_store, runs.backends[0])
+    aws.cleanup({}, LambdaContext())
+
+    assert runs.users == ["lambda_old", "lambda_new"]
+
+
+def test_a_redis_that_refuses_makes_the_next_invocation_begin_anew(
+    database_secret: str, output: Output, runs: Runs
+) -> None:
+    aws.cleanup({}, LambdaContext())
+    runs.error = AuthenticationError("wrong password")
+    with pytest.raises(AuthenticationError):
+        aws.cleanup({}, LambdaContext())
+    runs.error = None
+    aws.cleanup({}, LambdaContext())
+    assert len(set(runs.backends)) == 2
+
+
+def test_secrets_may_lie_in_systems_manager(
+    database_secret: str, output: Output, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="/chat/redis", Value="redis://cache", Type="SecureString")
+    ssm.put_parameter(Name="/chat/webhook", Value="whsec_c2VjcmV0", Type="SecureString")
+    arn = ssm.get_parameter(Name="/chat/webhook")["Parameter"]["ARN"]
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL_SECRET", "/chat/redis")
+    monkeypatch.setenv(f"{PREFIX}WEBHOOK_SECRET_SECRET", arn)
+    monkeypatch.setenv(f"{PREFIX}VAPID_PRIVATE_KEY_SECRET", "")
+
+    aws.offline_delivery({}, LambdaContext())
+
+    assert runs.settings.redis_url == "redis://cache"
+    assert runs.settings.webhook_secret == "whsec_c2VjcmV0"
+    assert runs.settings.vapid_private_key is None
+
+
+def test_a_database_that_is_named_nowhere_is_said(output: Output, runs: Runs) -> None:
+    with pytest.raises(SettingsError, match="BBGRAM_DATABASE_URL"):
+        aws.cleanup({}, LambdaContext())
+    assert runs.calls == []
+
+
+def rotate(secret: str, store: Store, user: str) -> None:
+    _, _, address = store.database_url.rpartition("@")
+    boto3.client("secretsmanager").put_secret_value(
+        SecretId=secret, SecretString=f"postgresql://{user}:word@{address.rpartition('://')[2]}"
+    )
+
+
+def end_backend(store: Store, backend: int) -> None:
+    administer(store, f"SELECT pg_terminate_backend({backend}, 5000)")
+
+
+def administer(store: Store, *statements: str) -> None:
+    engine = make_engine(store.database_url)
+    with engine.begin() as conn:
+        for statement in statements:
+            conn.execute(text(statement))
+    engine.dispose()

@@ -1,0 +1,140 @@
+"""Devices: who may register what, and whose it is then."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.harness.relay import RelayBench
+
+KEYS = {
+    "p256dh": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u",
+    "auth": "tBHItJI5svbpez7KI4CCXg",
+}
+URL = "https://push.example.com/send/abc"
+
+
+def register(bench: RelayBench, user_id: UUID, channel: str, address: str, **more: Any) -> dict[str, Any]:
+    event = bench.event(user_id, "register_device", {"channel": channel, "address": address, **more})
+    ack: dict[str, Any] = bench.ask(event).ack(event)
+    return ack
+
+
+def refused(bench: RelayBench, user_id: UUID, payload: dict[str, Any]) -> str:
+    event = bench.event(user_id, "register_device", payload)
+    failure = bench.ask(event).answers[event.id].failure
+    assert failure is not None
+    return failure.code
+
+
+def owners(bench: RelayBench, address: str) -> set[UUID]:
+    return {row.user_id for row in bench.rows("SELECT user_id FROM devices WHERE address = :a", a=address)}
+
+
+def test_a_device_keeps_its_id_however_often_it_is_registered(bench: RelayBench) -> None:
+    bob, name = bench.person("bob")
+    first, again = (register(bench, bob, "fcm", f"token-{name}") for _ in range(2))
+    assert first == again
+    assert owners(bench, f"token-{name}") == {bob}
+
+
+def test_the_same_device_twice_in_a_batch_is_one(bench: RelayBench) -> None:
+    bob, name = bench.person("bob")
+    events = [
+        bench.event(bob, "register_device", {"channel": "fcm", "address": f"token-{name}", "timeZone": zone})
+        for zone in ("Europe/Berlin", "Asia/Tokyo")
+    ]
+    reply = bench.ask(*events)
+    assert reply.ack(events[0]) == reply.ack(events[1])
+    rows = bench.rows("SELECT time_zone FROM devices WHERE user_id = :u", u=bob)
+    assert rows == [("Asia/Tokyo",)]
+
+
+def test_a_device_that_changes_hands_belongs_to_who_registered_it_last(bench: RelayBench) -> None:
+    (alice, _), (bob, name) = bench.people("alice", "bob")
+    register(bench, alice, "apns", f"token-{name}")
+    register(bench, bob, "apns", f"token-{name}")
+    assert owners(bench, f"token-{name}") == {bob}
+
+
+@pytest.mark.parametrize(
+    ("channel", "address"), [("email", "bob.{}@example.com"), ("webhook", "https://example.com/{}")]
+)
+def test_nobody_takes_an_address_away_by_naming_it(bench: RelayBench, channel: str, address: str) -> None:
+    (alice, _), (bob, name) = bench.people("alice", "bob")
+    address = address.format(name)
+    register(bench, bob, channel, address)
+    register(bench, alice, channel, address)
+    assert owners(bench, address) == {alice, bob}
+
+
+def test_one_device_too_many_takes_the_place_of_the_oldest(make_bench: Any) -> None:
+    bench = make_bench(devices_max=2)
+    bob, name = bench.person("bob")
+    for number in range(3):
+        register(bench, bob, "fcm", f"{name}-{number}")
+    rows = bench.rows("SELECT address FROM devices WHERE user_id = :u ORDER BY address", u=bob)
+    assert [row.address for row in rows] == [f"{name}-1", f"{name}-2"]
+
+
+def test_an_unregistered_device_is_gone_and_asking_again_is_no_error(bench: RelayBench) -> None:
+    bob, name = bench.person("bob")
+    device = register(bench, bob, "webpush", f"{URL}/{name}", keys=KEYS)["deviceId"]
+    for _ in range(2):
+        event = bench.event(bob, "unregister_device", {"deviceId": device})
+        assert bench.ask(event).ack(event) == {"success": True}
+    assert owners(bench, f"{URL}/{name}") == set()
+
+
+def test_a_device_of_somebody_else_stays(bench: RelayBench) -> None:
+    (alice, _), (bob, name) = bench.people("alice", "bob")
+    device = register(bench, bob, "fcm", f"token-{name}")["deviceId"]
+    bench.ask(bench.event(alice, "unregister_device", {"deviceId": device}))
+    assert owners(bench, f"token-{name}") == {bob}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"channel": "pigeon", "address": "loft"},
+        {"channel": "fcm"},
+        {"channel": "fcm", "address": ""},
+        {"channel": "fcm", "address": "x" * 2049},
+        {"channel": "fcm", "address": "tøken"},
+        {"channel": "fcm", "address": "to\nken"},
+        {"channel": "fcm", "address": "token", "keys": KEYS},
+        {"channel": "fcm", "address": "token", "timeZone": "Atlantis"},
+        {"channel": "fcm", "address": "token", "timeZone": "../../etc/passwd"},
+        {"channel": "webpush", "address": URL},
+        {"channel": "webpush", "address": "http://push.example.com/a", "keys": KEYS},
+        {"channel": "webpush", "address": "https://127.0.0.1/a", "keys": KEYS},
+        {"channel": "webpush", "address": URL, "keys": {"p256dh": "k\0", "auth": "a"}},
+        {"channel": "webhook", "address": "https://user:password@example.com/"},
+        {"channel": "email", "address": "bob"},
+        {"channel": "email", "address": "bob@example.com,eve@example.com"},
+    ],
+)
+def test_a_device_that_cannot_work_is_refused(bench: RelayBench, payload: dict[str, Any]) -> None:
+    bob, _ = bench.person("bob")
+    assert refused(bench, bob, payload) == "invalid_payload"
+    assert bench.rows("SELECT id FROM devices WHERE user_id = :u", u=bob) == []
+
+
+def test_a_channel_that_the_team_has_not_switched_on_is_refused(make_bench: Any) -> None:
+    bench = make_bench(device_channels=("fcm",))
+    bob, _ = bench.person("bob")
+    assert refused(bench, bob, {"channel": "email", "address": "bob@example.com"}) == "invalid_payload"
+
+
+def test_who_has_no_profile_has_no_device(bench: RelayBench) -> None:
+    assert refused(bench, uuid4(), {"channel": "fcm", "address": "token"}) == "profile_missing"
+
+
+def test_many_registrations_of_a_batch_share_their_statements(bench: RelayBench) -> None:
+    people = bench.people(*(f"user{number}" for number in range(50)))
+    events = [
+        bench.event(user_id, "register_device", {"channel": "fcm", "address": f"token-{name}"})
+        for user_id, name in people
+    ]
+    reply = bench.ask(*events)
+    assert len({reply.ack(event)["deviceId"] for event in events}) == 50

@@ -1,0 +1,68 @@
+"""Beat reads the table of functions, each with the clock of its own zone."""
+
+import pickle
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from functions.run import FUNCTIONS
+from functions.schedule import JOBS, Job
+from infra.settings import FunctionSettings, WorkerSettings
+from infra.wire import names
+from workers.schedule import beat_schedule
+
+URLS: dict[str, Any] = {"database_url": "postgresql://localhost/chat", "redis_url": "redis://localhost"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BBGRAM_ARCHIVE_BUCKET", raising=False)
+
+
+def entries(beat_functions: bool = True, **functions: Any) -> dict[str, dict[str, Any]]:
+    worker = WorkerSettings(**URLS, beat_functions=beat_functions)
+    return beat_schedule(worker, FunctionSettings(**URLS, **functions))
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_beat_sends_each_job_of_the_table_to_the_workers_of_functions(job: Job) -> None:
+    entry = entries(archive_bucket="bucket")[job.name]
+    assert (entry["task"], entry["args"]) == (names.FUNCTION_TASK, [job.name])
+    assert entry["options"] == {"expires": job.late_s, "queue": names.FUNCTIONS_QUEUE}
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_job_of_the_table_is_a_function_with_a_zone_that_exists(job: Job) -> None:
+    assert job.name in FUNCTIONS
+    assert ZoneInfo(job.zone)
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "wait_h"),
+    [
+        ("2026-01-10 03:17", "2026-01-10 12:00", 15 + 17 / 60),
+        ("2026-03-28 03:17", "2026-03-28 12:00", 14 + 17 / 60),  # the clocks go forward in the night
+        ("2026-10-24 03:17", "2026-10-24 12:00", 16 + 17 / 60),  # and back
+    ],
+)
+def test_a_daily_job_runs_by_the_clock_on_the_wall(last: str, now: str, wait_h: float) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    schedule = entries()["cleanup"]["schedule"]
+    schedule.nowfun = lambda: datetime.fromisoformat(now).replace(tzinfo=zone)
+    remaining = schedule.remaining_estimate(datetime.fromisoformat(last).replace(tzinfo=zone))
+    assert remaining.total_seconds() / 3600 == pytest.approx(wait_h, abs=0.001)
+
+
+def test_the_zone_survives_in_the_file_of_beat() -> None:
+    schedule = entries()["cleanup"]["schedule"]
+    assert str(pickle.loads(pickle.dumps(schedule)).tz) == "Europe/Berlin"
+
+
+def test_the_archive_is_scheduled_only_with_a_bucket() -> None:
+    assert "archive" not in entries()
+
+
+def test_where_lambda_runs_the_functions_beat_keeps_the_sweep() -> None:
+    assert set(entries(beat_functions=False)) == {"sweep"}

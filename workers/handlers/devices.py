@@ -1,0 +1,155 @@
+"""`register_device` and `unregister_device`: where users are notified while they are away."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from sqlalchemy import Connection, text
+
+from infra.settings import is_time_zone
+from infra.wire.commands import RegisterDevice, UnregisterDevice
+from infra.wire.errors import ErrorCode
+from infra.wire.events import DeviceAck, Done
+from infra.wire.urls import check_url
+from workers.chats import People, read_people
+from workers.errors import Refused
+from workers.requests import Outcome, Request
+from workers.rules import Rules
+
+_ONE_OWNER: Final = ("fcm", "apns", "webpush")
+"""Channels whose address is one installation of the app: it belongs to who signed in last."""
+
+_EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
+
+_KEY = re.compile(r"[\w=+/-]+", re.ASCII)
+
+_LEAVE = text(
+    """
+    DELETE FROM devices d
+    USING unnest(CAST(:users AS uuid[]), CAST(:channels AS text[]), CAST(:addresses AS text[]))
+        AS new (user_id, channel, address)
+    WHERE d.channel = new.channel AND d.address = new.address AND d.user_id <> new.user_id
+        AND d.channel = ANY(CAST(:one_owner AS text[]))
+    """
+)
+_REGISTER = text(
+    """
+    INSERT INTO devices (id, user_id, channel, address, p256dh, auth, time_zone)
+    SELECT * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:channels AS text[]), CAST(:addresses AS text[]),
+        CAST(:p256dhs AS text[]), CAST(:auths AS text[]), CAST(:time_zones AS text[])
+    )
+    ON CONFLICT (user_id, channel, address) DO UPDATE SET
+        p256dh = excluded.p256dh, auth = excluded.auth, endpoint = NULL,
+        time_zone = excluded.time_zone, registered_at = clock_timestamp()
+    RETURNING id, user_id, channel, address
+    """
+)
+_LIMIT = text(
+    """
+    DELETE FROM devices WHERE id IN (
+        SELECT id FROM (
+            SELECT id, row_number() OVER (PARTITION BY user_id ORDER BY registered_at DESC, id DESC) AS place
+            FROM devices WHERE user_id = ANY(CAST(:users AS uuid[]))
+        ) newest
+        WHERE newest.place > :most
+    )
+    """
+)
+_UNREGISTER = text(
+    """
+    DELETE FROM devices d
+    USING unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[])) AS gone (id, user_id)
+    WHERE d.id = gone.id AND d.user_id = gone.user_id
+    """
+)
+
+_Key = tuple[UUID, str, str]
+
+
+def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice]], rules: Rules) -> Outcome:
+    """Store each device once; the same again refreshes it and keeps its id."""
+    outcome = Outcome()
+    people = read_people(conn, (request.user_id for request in requests))
+    newest: dict[_Key, Request[RegisterDevice]] = {}
+    accepted = []
+    for request in requests:
+        try:
+            _check(request, people, rules)
+        except Refused as refused:
+            outcome.fail(request, refused.code, refused.message)
+        else:
+            accepted.append(request)
+            newest[_key(request)] = request
+    if newest:
+        ids = _store(conn, newest, rules)
+        for request in accepted:
+            outcome.succeed(request, DeviceAck(device_id=str(ids[_key(request)])))
+    return outcome
+
+
+def unregister_devices(
+    conn: Connection, requests: Sequence[Request[UnregisterDevice]], rules: Rules
+) -> Outcome:
+    """Remove the user's own devices; one that is not there is removed already."""
+    outcome = Outcome()
+    params = {
+        "ids": [request.command.device_id for request in requests],
+        "users": [request.user_id for request in requests],
+    }
+    conn.execute(_UNREGISTER, params)
+    for request in requests:
+        outcome.succeed(request, Done())
+    return outcome
+
+
+def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules: Rules) -> dict[_Key, UUID]:
+    order = sorted(devices)
+    commands = [devices[key].command for key in order]
+    columns = {
+        "users": [user_id for user_id, _, _ in order],
+        "channels": [channel for _, channel, _ in order],
+        "addresses": [address for _, _, address in order],
+    }
+    conn.execute(_LEAVE, {**columns, "one_owner": list(_ONE_OWNER)})
+    rows = conn.execute(
+        _REGISTER,
+        {
+            **columns,
+            "ids": [uuid_utils.uuid7() for _ in order],
+            "p256dhs": [command.keys.p256dh if command.keys else None for command in commands],
+            "auths": [command.keys.auth if command.keys else None for command in commands],
+            "time_zones": [command.time_zone for command in commands],
+        },
+    ).all()
+    conn.execute(_LIMIT, {"users": columns["users"], "most": rules.devices_max})
+    return {(row.user_id, row.channel, row.address): row.id for row in rows}
+
+
+def _key(request: Request[RegisterDevice]) -> _Key:
+    return request.user_id, request.command.channel, request.command.address
+
+
+def _check(request: Request[RegisterDevice], people: People, rules: Rules) -> None:
+    """Raise Refused unless the device may be registered."""
+    people.require(request.user_id)
+    command = request.command
+    if command.channel not in rules.device_channels:
+        raise Refused(ErrorCode.INVALID_PAYLOAD, f"Devices for {command.channel} are not accepted.")
+    if not command.address.isascii() or not command.address.isprintable() or " " in command.address:
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "The address holds characters that no address has.")
+    if (command.channel == "webpush") != (command.keys is not None):
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `keys` for webpush, and for nothing else.")
+    if command.keys is not None and not _KEY.fullmatch(command.keys.p256dh + command.keys.auth):
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "The keys are not base64url.")
+    if command.channel == "email" and not _EMAIL.fullmatch(command.address):
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
+    if command.time_zone is not None and not is_time_zone(command.time_zone):
+        raise Refused(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
+    if command.channel in {"webpush", "webhook"}:
+        try:
+            check_url(command.address)
+        except ValueError as error:
+            raise Refused(ErrorCode.INVALID_PAYLOAD, str(error)) from error
