@@ -89,11 +89,9 @@ def output(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Output]:
     handlers, level = root.handlers, root.level
     stream = logger.registered_handler.setStream(output.stream)  # type: ignore[attr-defined]
     monkeypatch.setattr(cloudwatch, "print", partial(print, file=output.stream), raising=False)
-    aws._context.cache_clear()
     yield output
     if aws._context.cache_info().currsize:
-        aws._context().engine.dispose()
-    aws._context.cache_clear()
+        aws._forget(aws._context())
     logger.registered_handler.setStream(stream)  # type: ignore[attr-defined]
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()

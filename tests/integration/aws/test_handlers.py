@@ -76,7 +76,7 @@ def test_each_handler_runs_its_function(name: str, database_secret: str, output:
     }
     assert output.metric("runs") == 1
     assert output.metric("removed") == 3
-    assert [line for line in output.lines if "_aws" in line][0]["function"] == name
+    assert next(line for line in output.lines if "_aws" in line)["function"] == name
     assert output.metric("complete") == 0
 
 
@@ -167,6 +167,20 @@ def test_a_database_that_is_named_nowhere_is_said(output: Output, runs: Runs) ->
     with pytest.raises(SettingsError, match="BBGRAM_DATABASE_URL"):
         aws.cleanup({}, LambdaContext())
     assert runs.calls == []
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_the_functions_themselves_run_behind_the_handlers(
+    name: str, database_secret: str, output: Output, bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", bench_store.redis_url)
+    monkeypatch.setenv(f"{PREFIX}ARCHIVE_BUCKET", "archive")
+    boto3.client("s3").create_bucket(
+        Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    HANDLERS[name]({"dryRun": True}, LambdaContext())
+    (event,) = output.events("function_finished")
+    assert (event["function"], event["dry_run"]) == (name, True)
 
 
 def rotate(secret: str, store: Store, user: str) -> None:

@@ -157,16 +157,21 @@ def test_a_poison_record_ends_among_the_dead_letters(
 
     assert source.poll() == (0, [])
     assert source.dead() == [poison]
-    assert len(output.events("push_unreadable")) == TRIES
+    assert len(output.events("notification_kept")) == TRIES
     assert output.metric("unreadable") == TRIES
     assert "a private word" not in output.text
 
 
 def test_what_was_tried_often_enough_ends_there_too(
-    source: Source, put: Callable[[int], list[UUID]], deliveries: Deliveries, output: Output
+    source: Source,
+    put: Callable[[int], list[UUID]],
+    deliveries: Deliveries,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (notification_id,) = put(1)
     deliveries.errors[notification_id] = Failed("tried often enough")
+    monkeypatch.setattr("functions.sqs._FIRST_RETRY_S", 0.0)
     for _ in range(TRIES):
         source.poll()
     assert source.poll() == (0, [])
@@ -233,7 +238,15 @@ def test_an_error_nobody_expected_is_logged_and_tried_again(
 
     assert source.poll()[0] == 1
 
-    (event,) = output.events("push_crashed")
-    assert event["attempt"] == 1
+    (event,) = output.events("notification_kept")
+    assert (event["outcome"], event["attempt"]) == ("crashed", 1)
     assert event["exception_name"] == "OperationalError"
     assert aws._context() is not before
+
+
+def test_a_notification_that_is_gone_is_no_failure(
+    source: Source, put: Callable[[int], list[UUID]], output: Output
+) -> None:
+    put(1)
+    assert source.poll() == (1, [])
+    assert output.metric("unknown") == 1
