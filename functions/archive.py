@@ -127,4 +127,5 @@ class _Archiver:
                 if deleted and self.watch.is_over:
                     return deleted, False
                 deleted += delete_lines(self.engine, part.day, lines)
+                self.watch.rest()
         return deleted, True

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-BATCH: Final = 1_000
+BATCH: Final = 250
 """Lines that are worked on at a time."""
 
 BROKEN: Final = (EOFError, OSError, zlib.error, msgspec.MsgspecError)

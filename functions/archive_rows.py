@@ -159,6 +159,7 @@ class ShardRows:
         while not self.watch.is_over:
             with self.engine.begin() as conn:
                 firsts = [First(*row) for row in conn.execute(_FIRSTS, {**params, "after": after})]
+            self.watch.rest()
             yield firsts
             if len(firsts) < _CHATS:
                 return
@@ -179,6 +180,7 @@ class ShardRows:
         with self.engine.begin() as conn:
             for row in conn.execute(_ROWS, params):
                 found[row.chat_id].append(row)
+        self.watch.rest()
         return found
 
 

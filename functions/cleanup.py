@@ -180,7 +180,9 @@ class _StoreCleanup:
         """Run a statement in a transaction of its own; a table that stays locked is left for the next run."""
         try:
             with self._engine.begin() as conn:
-                return list(conn.execute(statement, params))
+                found = list(conn.execute(statement, params))
+            self._watch.rest()
+            return found
         except OperationalError as error:
             if isinstance(error.orig, LockNotAvailable):
                 return []

@@ -17,6 +17,7 @@ Summary = dict[str, Any]
 """What a run has done: names and numbers, for one log event. No texts, no tokens."""
 
 _REDIS_TIMEOUT_S = 3.0
+_REST_MAX_S = 1.0
 
 
 class NotificationQueue(Protocol):
@@ -53,10 +54,10 @@ class Context:
 
 
 class Stopwatch:
-    """Tells when a run is to begin nothing new."""
+    """Tells a run when to begin nothing new, and lets others have their turn."""
 
     def __init__(self, run_s: float) -> None:
-        self._began = time.monotonic()
+        self._began = self._rested_at = time.monotonic()
         self._run_s = run_s
 
     @property
@@ -68,3 +69,8 @@ class Stopwatch:
     def is_over(self) -> bool:
         """Whether what is left waits for the next run."""
         return self.elapsed_s >= self._run_s
+
+    def rest(self) -> None:
+        """Sleep twice as long as the work since the last rest took, so that chats are not kept waiting."""
+        time.sleep(min(2 * (time.monotonic() - self._rested_at), _REST_MAX_S))
+        self._rested_at = time.monotonic()

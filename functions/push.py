@@ -27,7 +27,8 @@ _BACKOFF_MAX_S: Final = 900.0
 
 _CLAIM = text(
     """
-    UPDATE notifications SET claimed_until = now() + interval '2 minutes', tries = tries + 1
+    UPDATE notifications SET claimed_until = now() + interval '2 minutes', tries = tries + 1,
+        next_at = now() + interval '10 minutes'
     WHERE id = :id AND (finished_at IS NULL OR outcome = 'failed')
         AND (claimed_until IS NULL OR claimed_until < now())
     RETURNING id, user_id, tries, sent_to
@@ -48,10 +49,13 @@ _FINISH = text(
 )
 _RELEASE = text(
     """
-    UPDATE notifications SET claimed_until = NULL, next_at = now() + make_interval(secs => :after_s)
+    UPDATE notifications
+    SET claimed_until = NULL, next_at = now() + make_interval(secs => :after_s) + interval '10 minutes'
     WHERE id = :id
     """
 )
+"""The queue that it came from tries again by itself; much later `offline_delivery` queues it anew."""
+_POSTPONE = text("UPDATE notifications SET next_at = now() + make_interval(secs => :after_s) WHERE id = :id")
 _BURY = text(
     """
     INSERT INTO dead_letters (id, event, user_id, payload, error)
@@ -107,7 +111,8 @@ class Push:
         """Do the same where no queue tries again by itself; return `later` or `failed` too."""
         try:
             return self.deliver(notification_id)
-        except TryLater:
+        except TryLater as failure:
+            self._run(_POSTPONE, {"id": notification_id, "after_s": failure.after_s or _BACKOFF_S})
             return "later"
         except Failed as error:
             payload = msgspec.json.encode({"notificationId": notification_id}).decode()

@@ -26,8 +26,13 @@ FUNCTIONS: Final[dict[str, Function]] = {
 
 def run(name: str, context: Context, *, dry_run: bool = False) -> Summary:
     """Run the function, log its summary as one event and return it. Raises what the function raises."""
+    return run_and_tell(name, FUNCTIONS[name], context, dry_run=dry_run)
+
+
+def run_and_tell(name: str, function: Function, context: Context, *, dry_run: bool) -> Summary:
+    """Do the same with a function that takes more than the table knows, like `restore`."""
     watch = Stopwatch(context.settings.run_s)
-    summary = FUNCTIONS[name](context, watch, dry_run)
+    summary = function(context, watch, dry_run)
     log.info(
         "function_finished",
         function=name,

@@ -31,6 +31,8 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # Tells with each client that it has found credentials.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

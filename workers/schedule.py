@@ -3,13 +3,15 @@
 from collections.abc import Collection
 from datetime import datetime, tzinfo
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
+from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery
 from celery.schedules import crontab
+from kombu.exceptions import KombuError
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,6 +24,15 @@ from infra.settings import FunctionSettings, SettingsError, WorkerSettings
 from infra.wire import names
 
 log = structlog.get_logger(__name__)
+
+CONNECTION_ERRORS: Final = (
+    BotoCoreError,
+    ClientError,
+    KombuError,
+    RedisError,
+    SQLAlchemyError,
+)
+"""What a function may raise when something that it needs does not answer; the next run makes up for it."""
 
 
 def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
@@ -50,14 +61,14 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
     def run_function(name: str) -> None:
         try:
             run(name, context())
-        except (RedisError, SQLAlchemyError, SettingsError, ArchiveError) as error:
+        except (*CONNECTION_ERRORS, SettingsError, ArchiveError) as error:
             log.error("function_failed", function=name, error=_reason(error))
 
     @app.task(name=names.PUSH_TASK, acks_late=False)  # type: ignore[untyped-decorator]
     def send_notification(notification_id: str) -> None:
         try:
             push().attempt(UUID(notification_id))
-        except (SQLAlchemyError, SettingsError) as error:
+        except (*CONNECTION_ERRORS, SettingsError) as error:
             log.error("function_failed", function="push", error=_reason(error))
 
 

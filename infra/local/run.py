@@ -10,7 +10,7 @@ from infra.local.errors import StackError
 from infra.settings import FunctionSettings, WorkerSettings
 
 if TYPE_CHECKING:
-    from functions.context import Context
+    from functions.context import Context, Stopwatch
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _day = click.DateTime(["%Y-%m-%d"])
@@ -57,13 +57,13 @@ def restore(first: datetime, last: datetime, dry_run: bool) -> None:
     """Bring the messages of some days back from S3."""
     if last < first:
         raise click.UsageError("--to lies before --from")
-    from functions.context import Stopwatch
     from functions.restore import restore
+    from functions.run import run_and_tell
 
-    def bring_back(context: "Context") -> dict[str, Any]:
-        return restore(context, Stopwatch(context.settings.run_s), first.date(), last.date(), dry_run)
+    def bring_back(context: "Context", watch: "Stopwatch", dry_run: bool) -> dict[str, Any]:
+        return restore(context, watch, first.date(), last.date(), dry_run)
 
-    _with_context("restore", bring_back)
+    _with_context("restore", lambda context: run_and_tell("restore", bring_back, context, dry_run=dry_run))
 
 
 def _run(name: str, dry_run: bool) -> None:
@@ -75,21 +75,19 @@ def _run(name: str, dry_run: bool) -> None:
 def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> None:
     """Do the work and print its summary, or say in one line why it cannot be done."""
     settings, functions = WorkerSettings.load(), FunctionSettings.load()
-    from kombu.exceptions import OperationalError
-    from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
     from functions.archive_store import ArchiveError
     from functions.context import Context
     from infra.logs import configure_logs
     from workers.app import create_app
-    from workers.schedule import CeleryQueue
+    from workers.schedule import CONNECTION_ERRORS, CeleryQueue
 
     configure_logs(as_json=functions.log_json)
     try:
         summary = work(Context.make(functions, CeleryQueue(create_app(settings, functions))))
-    except (ArchiveError, OperationalError, RedisError) as error:
-        raise StackError(f"{name} failed: {error}") from error
     except SQLAlchemyError as error:
         raise StackError(f"{name} failed: {getattr(error, 'orig', None) or error}") from error
+    except (*CONNECTION_ERRORS, ArchiveError) as error:
+        raise StackError(f"{name} failed: {error}") from error
     click.echo(", ".join(f"{key}: {value}" for key, value in summary.items()))

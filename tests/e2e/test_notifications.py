@@ -35,7 +35,9 @@ async def offline_delivery(chat: Deployment) -> str:
 
 @pytest.fixture
 def chat(deploy: DeploymentFactory) -> Deployment:
-    chat = deploy(sweep_s=0.3, sweep_after_s=0.3, offline_delay_s=0, offline_interval_s=0, push_log="true")
+    chat = deploy(
+        sweep_s=0.3, sweep_after_s=0.3, offline_delay_s=0, offline_interval_s=0, device_channels="log"
+    )
     return chat.start()
 
 
@@ -47,6 +49,7 @@ async def test_who_is_away_is_notified_once_and_again_only_for_newer_messages(
     alice, bob = client(name("alice")), client(name("bob"))
     await bob.connect(edge)
     await alice.connect(edge)
+    assert (await bob.call("register_device", {"channel": "log", "address": "phone"}))["success"]
     await bob.close()
 
     await alice.send(bob.username, "the first")

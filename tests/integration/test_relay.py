@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy import event as sql
 
 from infra.store.engine import make_engine
@@ -76,6 +76,20 @@ def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = send_many(bench, alice, bob, 100, 99, "poison")
     assert_only_the_poison_failed(bench, events, events[99], "no_poison")
+
+
+def test_a_value_that_the_driver_refuses_is_the_fault_of_its_event_and_not_of_postgres(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_nul(conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules) -> Outcome:
+        if any(request.command.text == "poison" for request in requests):
+            conn.execute(text("SELECT :value"), {"value": "\0"})
+        return send_messages(conn, requests, rules)
+
+    monkeypatch.setitem(relay_module.HANDLERS, "send_message", send_nul)
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = send_many(bench, alice, bob, 100, 4, "poison")
+    assert_only_the_poison_failed(bench, events, events[4], "DataError")
 
 
 def test_the_sender_of_poison_learns_nothing_of_the_error(

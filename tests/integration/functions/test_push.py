@@ -106,6 +106,18 @@ def test_the_pause_that_the_other_side_asks_for_is_kept(notices: Notices, fcm: L
     assert notices.deliver() == {"queued": 1}
 
 
+def test_a_queue_that_tries_again_by_itself_is_left_alone(notices: Notices, fcm: ListChannel) -> None:
+    notices.register(notices.bob)
+    notification_id = notify(notices)
+    fcm.failures = [TryLater("throttled")]
+    with pytest.raises(TryLater):
+        push(notices, fcm).deliver(notification_id)
+    notices.let_pass(600)
+    assert notices.deliver() == {}
+    notices.let_pass(31)
+    assert notices.deliver() == {"queued": 1}
+
+
 def test_only_the_device_that_failed_is_tried_again(notices: Notices, fcm: ListChannel) -> None:
     notices.register(notices.bob, address="one")
     notices.register(notices.bob, address="two")

@@ -200,3 +200,20 @@ def test_a_function_that_cannot_reach_what_it_needs_is_one_line(tmp_path: Path) 
         assert result.returncode == 1
         assert the_one_line(result).startswith(f"Error: {function} failed: ")
         assert "secret-word" not in result.stderr
+
+
+def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "BBGRAM_ARCHIVE_BUCKET": "bucket",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "secret-word",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }
+    result = bbgram("run", "restore", "--from", "2026-01-31", "--to", "2026-01-31", "--dry-run", env=env)
+    assert result.returncode == 1
+    assert the_one_line(result).startswith("Error: restore failed: Could not connect to the endpoint URL")
+    assert "secret-word" not in result.stderr
