@@ -69,9 +69,15 @@ _NOTIFICATIONS: Final = _Aged("notifications", "id", "created_at")
 _HOLDS: Final = _Aged("archive_holds", "day", "until")
 
 # Messages have no index on their time. But seq order is time order, so the first one tells for its chat.
+_NOT_HELD = """NOT EXISTS (
+    SELECT FROM archive_holds h
+    WHERE h.until > now() AND h.day = CAST({time} AT TIME ZONE 'UTC' AS date)
+)"""
+"""Somebody has brought messages of that day back."""
 _CHATS = text(
     f"""
-    SELECT c.id, first.seq, coalesce(first.created_at {_BEFORE}, false) AS is_due
+    SELECT c.id, first.seq,
+        coalesce(first.created_at {_BEFORE}, false) AND {_NOT_HELD.format(time="first.created_at")} AS is_due
     FROM (SELECT id FROM chats WHERE id > :after ORDER BY id LIMIT :slice) c
     LEFT JOIN LATERAL (
         SELECT seq, created_at FROM messages WHERE chat_id = c.id ORDER BY seq LIMIT 1
@@ -91,7 +97,7 @@ _OLDEST = f"""
             LIMIT :share
             {{lock}}
         ) m
-        WHERE m.created_at {_BEFORE}
+        WHERE m.created_at {_BEFORE} AND {_NOT_HELD.format(time="m.created_at")}
     )
 """
 _COUNT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")

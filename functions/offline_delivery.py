@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from functions.context import Context, Stopwatch, Summary
 from functions.quiet_hours import quiet_until
@@ -24,13 +24,30 @@ _MEMBERS = 1_000
 _DRY_MEMBERS = 10_000
 """Members that a dry run looks at."""
 
+_NOW = text("SELECT now()")
 _LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _LOCK_ID = 0x6262_6F64
 
-_DUE = text(
+_DUE = """
+    SELECT chat_id, user_id FROM undelivered
+    WHERE check_at IS NOT NULL AND user_id IN (
+        SELECT user_id FROM undelivered
+        WHERE check_at < CAST(:began AS timestamptz) - make_interval(secs => :delay_s)
+        ORDER BY check_at LIMIT :members
+    )
+    ORDER BY chat_id, user_id
+    {lock}
+"""
+"""All that is open of the users for whom something is due. In the order in which the sweep locks; what it
+holds right now waits for the next run, and what it notes while these are locked comes after them."""
+_LOCK_DUE = text(_DUE.format(lock="FOR UPDATE SKIP LOCKED"))
+_READ_DUE = text(_DUE.format(lock=""))
+
+_OPEN = text(
     """
     SELECT u.chat_id, u.user_id, c.last_seq, oldest.seq, oldest.created_at, now() AS now
-    FROM undelivered u
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS due (chat_id, user_id)
+    JOIN undelivered u ON u.chat_id = due.chat_id AND u.user_id = due.user_id
     JOIN chats c ON c.id = u.chat_id
     JOIN chat_members w ON w.chat_id = u.chat_id AND w.user_id = u.user_id
     LEFT JOIN LATERAL (
@@ -39,14 +56,9 @@ _DUE = text(
             AND recipient_id = u.user_id AND sender_id <> u.user_id
         ORDER BY seq LIMIT 1
     ) oldest ON true
-    WHERE u.check_at IS NOT NULL AND u.user_id IN (
-        SELECT user_id FROM undelivered
-        WHERE check_at <= now() - make_interval(secs => :delay_s)
-        ORDER BY check_at LIMIT :members
-    )
     """
 )
-"""All that is open of the users for whom something is due."""
+"""A statement of its own, so that it sees what the sweep had seen before the rows were locked."""
 
 _RECIPIENTS = text(
     """
@@ -75,13 +87,33 @@ _LOOK_AGAIN = text(
     WHERE u.chat_id = again.chat_id AND u.user_id = again.user_id
     """
 )
-_TAKE_QUEUED = text(
+_EXPIRE = text(
     """
-    UPDATE notifications SET next_at = now() + interval '10 minutes'
+    WITH late AS (
+        UPDATE notifications SET finished_at = now(), outcome = 'failed'
+        WHERE id IN (
+            SELECT id FROM notifications
+            WHERE finished_at IS NULL AND created_at <= now() - interval '1 day'
+                AND (claimed_until IS NULL OR claimed_until < now())
+            ORDER BY id LIMIT 1000
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, user_id, tries
+    )
+    INSERT INTO dead_letters (id, event, user_id, payload, error)
+    SELECT id, 'push', user_id, json_build_object('notificationId', id)::text,
+        format('not sent within a day, tried %s times', tries)
+    FROM late
+    ON CONFLICT (id) DO NOTHING
+    """
+)
+_TAKE = text(
+    """
+    UPDATE notifications SET next_at = now() + interval '1 hour'
     WHERE id IN (
         SELECT id FROM notifications
-        WHERE finished_at IS NULL AND next_at <= now() AND created_at > now() - interval '1 day'
-        ORDER BY next_at LIMIT 500
+        WHERE finished_at IS NULL AND next_at <= now()
+        ORDER BY next_at LIMIT 100
         FOR UPDATE SKIP LOCKED
     )
     RETURNING id
@@ -124,16 +156,18 @@ class _Plan:
 def offline_delivery(context: Context, watch: Stopwatch, dry_run: bool) -> Summary:
     """Queue a notification for everybody who is due. Raises redis.RedisError and SQLAlchemyError."""
     counts: Counter[str] = Counter(notified=0, online=0, quiet=0, too_soon=0, no_device=0, obsolete=0)
+    with context.engine.connect() as conn:
+        began: datetime = conn.execute(_NOW).scalar_one()
     if dry_run:
         with context.engine.connect() as conn:
-            plan = _plan(conn, context, _DRY_MEMBERS)
+            plan = _plan(conn, context, _READ_DUE, began, _DRY_MEMBERS)
         counts.update(plan.counts)
         return {**counts, "queued": 0}
     while not watch.is_over:
         with context.engine.begin() as conn:
             if not conn.execute(_LOCK, {"lock": _LOCK_ID}).scalar():
                 break
-            plan = _plan(conn, context, _MEMBERS)
+            plan = _plan(conn, context, _LOCK_DUE, began, _MEMBERS)
             _write(conn, plan)
         counts.update(plan.counts)
         if not plan.members:
@@ -141,17 +175,20 @@ def offline_delivery(context: Context, watch: Stopwatch, dry_run: bool) -> Summa
     return {**counts, "queued": _queue(context, watch)}
 
 
-def _plan(conn: Connection, context: Context, members: int) -> _Plan:
+def _plan(conn: Connection, context: Context, due: TextClause, began: datetime, members: int) -> _Plan:
     settings = context.settings
-    rows = conn.execute(_DUE, {"delay_s": settings.offline_delay_s, "members": members}).all()
     plan = _Plan()
-    if not rows:
+    params = {"began": began, "delay_s": settings.offline_delay_s, "members": members}
+    keys = conn.execute(due, params).all()
+    if not keys:
         return plan
+    online = Presence(context.redis).online({str(user_id) for _, user_id in keys})
+    columns = {"chats": [chat_id for chat_id, _ in keys], "users": [user_id for _, user_id in keys]}
+    rows = conn.execute(_OPEN, columns).all()
     by_user: dict[UUID, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         by_user[row.user_id].append(row)
     recipients = {row.id: row for row in conn.execute(_RECIPIENTS, {"users": sorted(by_user)})}
-    online = Presence(context.redis).online({str(user_id) for user_id in by_user})
     for user_id, mine in by_user.items():
         _plan_user(plan, mine, recipients[user_id], str(user_id) in online, settings)
     return plan
@@ -210,13 +247,14 @@ def _by_key(member: tuple[UUID, UUID, datetime | None, int]) -> tuple[UUID, UUID
 
 def _queue(context: Context, watch: Stopwatch) -> int:
     """Put on the queue what is due; before the commit, so that a queue that refuses loses nothing."""
+    with context.engine.begin() as conn:
+        conn.execute(_EXPIRE)
     queued = 0
-    while not watch.is_over:
+    while True:
         with context.engine.begin() as conn:
-            ids = [row.id for row in conn.execute(_TAKE_QUEUED)]
+            ids = [row.id for row in conn.execute(_TAKE)]
             if ids:
                 context.queue.put(ids)
         queued += len(ids)
-        if not ids:
-            break
-    return queued
+        if not ids or watch.is_over:
+            return queued

@@ -6,34 +6,40 @@ claimed first, and remembers which devices have got it. What was delivered or re
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from functions.channels.channel import Channel, Device, Gone, Notice, TryLater
 from functions.channels.factory import make_channels
 from functions.context import Context, Stopwatch, Summary
 from functions.digest import digest, read_open_chats
+from functions.quiet_hours import quiet_until
 
 log = structlog.get_logger(__name__)
 
-_SENDING_S = 60.0
+_SENDING_S = 20.0
 """After this time no further device is begun with in one try."""
 _BACKOFF_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 900.0
 
 _CLAIM = text(
     """
-    UPDATE notifications SET claimed_until = now() + interval '2 minutes', tries = tries + 1,
-        next_at = now() + interval '10 minutes'
+    UPDATE notifications SET claimed_until = now() + interval '5 minutes',
+        next_at = now() + interval '10 minutes',
+        tries = CASE WHEN outcome = 'failed' THEN 1 ELSE tries + 1 END,
+        outcome = NULL, finished_at = NULL
     WHERE id = :id AND (finished_at IS NULL OR outcome = 'failed')
         AND (claimed_until IS NULL OR claimed_until < now())
-    RETURNING id, user_id, tries, sent_to
+    RETURNING id, user_id, tries, sent_to, now() AS now
     """
 )
+"""A failed one that somebody has sent back to the queue begins anew."""
 _STATE = text("SELECT outcome FROM notifications WHERE id = :id")
 _DEVICES = text(
     """
@@ -46,6 +52,16 @@ _REMEMBER = text("UPDATE devices SET endpoint = :endpoint WHERE id = :id AND add
 _REMOVE = text("DELETE FROM devices WHERE id = :id AND address = :address AND registered_at <= :looked_at")
 _FINISH = text(
     "UPDATE notifications SET finished_at = now(), claimed_until = NULL, outcome = :outcome WHERE id = :id"
+)
+_FORGET_FAILURE = text("DELETE FROM dead_letters WHERE id = :id AND event = 'push'")
+_WAIT = text(
+    "UPDATE notifications SET claimed_until = NULL, tries = tries - 1, next_at = :until WHERE id = :id"
+)
+_ZONE = text(
+    """
+    SELECT time_zone FROM devices WHERE user_id = :user_id AND time_zone IS NOT NULL
+    ORDER BY registered_at DESC LIMIT 1
+    """
 )
 _RELEASE = text(
     """
@@ -66,11 +82,10 @@ _BURY = text(
 _OPEN = text(
     """
     SELECT id FROM notifications
-    WHERE finished_at IS NULL AND id > :after AND created_at > now() - interval '1 day'
+    WHERE finished_at IS NULL AND id > :after
     ORDER BY id LIMIT 100
     """
 )
-_NOW = text("SELECT now()")
 _LOG_DEVICE_ID: Final = UUID(int=0)
 
 
@@ -89,20 +104,23 @@ class Push:
     def deliver(self, notification_id: UUID) -> str:
         """Send to all devices that have not got it; return how it ended.
 
-        `sent`, `obsolete`, `no_device`, or `unknown` when there is no such notification any more. Raises
+        `sent`, `obsolete`, `no_device`, `quiet` (offline_delivery queues it again when the quiet hours are
+        over), or `unknown` when there is no such notification any more. Raises
         TryLater, Failed (this was the last try) and sqlalchemy.exc.SQLAlchemyError.
         """
         with self._engine.begin() as conn:
             claimed = conn.execute(_CLAIM, {"id": notification_id}).one_or_none()
             if claimed is None:
                 return self._how_it_ended(conn, notification_id)
+            if until := self._quiet_until(conn, claimed):
+                conn.execute(_WAIT, {"id": notification_id, "until": until})
+                return "quiet"
             chats = read_open_chats(conn, notification_id)
             devices = self._read_devices(conn, claimed) if chats else []
-            looked_at = conn.execute(_NOW).scalar_one()
         if not chats:
             return self._finish(notification_id, "obsolete")
         notice = digest(notification_id, chats, hide_texts=self._settings.hide_texts)
-        reached, failures = self._send_all(notice, devices, claimed.sent_to, looked_at)
+        reached, failures = self._send_all(notice, devices, claimed)
         if failures:
             raise self._give_back(claimed, failures)
         return self._finish(notification_id, "sent" if reached else "no_device")
@@ -114,10 +132,7 @@ class Push:
         except TryLater as failure:
             self._run(_POSTPONE, {"id": notification_id, "after_s": failure.after_s or _BACKOFF_S})
             return "later"
-        except Failed as error:
-            payload = msgspec.json.encode({"notificationId": notification_id}).decode()
-            with self._engine.begin() as conn:
-                conn.execute(_BURY, {"id": notification_id, "payload": payload, "error": str(error)})
+        except Failed:
             return "failed"
 
     def _how_it_ended(self, conn: Connection, notification_id: UUID) -> str:
@@ -134,7 +149,7 @@ class Push:
         return devices
 
     def _send_all(
-        self, notice: Notice, devices: list[Device], sent_to: list[UUID], looked_at: Any
+        self, notice: Notice, devices: list[Device], claimed: Row[Any]
     ) -> tuple[int, list[TryLater]]:
         """Return how many devices have it now or had it before, and what is to be tried again."""
         reached = 0
@@ -142,7 +157,7 @@ class Push:
         began = time.monotonic()
         for device in devices:
             channel = self._channels.get(device.channel)
-            if device.id in sent_to:
+            if device.id in claimed.sent_to:
                 reached += 1
             elif channel is None:
                 log.warning("channel_not_configured", channel=device.channel)
@@ -153,12 +168,15 @@ class Push:
                     endpoint = channel.send(device, notice)
                 except Gone:
                     log.info("device_removed", device=str(device.id), channel=device.channel)
-                    self._run(_REMOVE, {"id": device.id, "address": device.address, "looked_at": looked_at})
+                    self._run(_REMOVE, {"id": device.id, "address": device.address, "looked_at": claimed.now})
                 except TryLater as failure:
                     log.warning(
                         "push_failed", device=str(device.id), channel=device.channel, error=str(failure)
                     )
                     failures.append(failure)
+                except Exception as error:  # a defect of a channel must not keep the notification for ever
+                    log.error("channel_crashed", channel=device.channel, error=type(error).__name__)
+                    failures.append(TryLater(f"{device.channel}: {type(error).__name__}"))
                 else:
                     reached += 1
                     self._note_reached(notice.id, device, endpoint)
@@ -174,26 +192,43 @@ class Push:
         """Return what to raise after a try that left devices without the notification."""
         reason = "; ".join(sorted({str(failure) for failure in failures}))
         if claimed.tries >= self._settings.push_tries:
-            self._finish(claimed.id, "failed")
-            return Failed(f"tried {claimed.tries} times: {reason}")
+            error = f"tried {claimed.tries} times: {reason}"
+            payload = msgspec.json.encode({"notificationId": claimed.id}).decode()
+            self._finish(claimed.id, "failed", _BURY, {"payload": payload, "error": error})
+            return Failed(error)
         asked = [failure.after_s for failure in failures if failure.after_s is not None]
         after_s = max([min(_BACKOFF_S * 2 ** (claimed.tries - 1), _BACKOFF_MAX_S), *asked])
         self._run(_RELEASE, {"id": claimed.id, "after_s": after_s})
         return TryLater(reason, after_s)
 
-    def _finish(self, notification_id: UUID, outcome: str) -> str:
-        self._run(_FINISH, {"id": notification_id, "outcome": outcome})
+    def _quiet_until(self, conn: Connection, claimed: Row[Any]) -> datetime | None:
+        """Return the end of the recipient's quiet hours if a late notification has come into them."""
+        if self._settings.quiet_hours is None:
+            return None
+        zone = conn.execute(_ZONE, {"user_id": claimed.user_id}).scalar() or self._settings.time_zone
+        return quiet_until(self._settings.quiet_hours, zone, claimed.now)
+
+    def _finish(
+        self,
+        notification_id: UUID,
+        outcome: str,
+        dead_letter: TextClause = _FORGET_FAILURE,
+        params: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        with self._engine.begin() as conn:
+            conn.execute(_FINISH, {"id": notification_id, "outcome": outcome})
+            conn.execute(dead_letter, {"id": notification_id, **params})
         log.info("notification_finished", notification=str(notification_id), outcome=outcome)
         return outcome
 
-    def _run(self, statement: Any, params: dict[str, Any]) -> None:
+    def _run(self, statement: TextClause, params: dict[str, Any]) -> None:
         with self._engine.begin() as conn:
             conn.execute(statement, params)
 
 
 def push_due(context: Context, watch: Stopwatch, dry_run: bool) -> Summary:
     """Send everything that is open now, without waiting for the queue."""
-    summary = {"sent": 0, "obsolete": 0, "no_device": 0, "later": 0, "failed": 0, "unknown": 0}
+    summary = dict.fromkeys(("sent", "obsolete", "no_device", "quiet", "later", "failed", "unknown"), 0)
     if dry_run:
         return {"open": sum(1 for _ in _open(context, watch))}
     push = Push(context)

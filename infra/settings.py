@@ -160,7 +160,8 @@ class FunctionSettings(StoreSettings):
     dead_letter_days: int = Field(30, ge=1)
     device_days: int = Field(180, ge=1)
     """A device that was not registered again for so long is removed."""
-    notification_days: int = Field(7, ge=1)
+    notification_days: int = Field(15, ge=1)
+    """Longer than a dead-letter queue keeps what refers to them."""
     retention_days: int | None = Field(None, ge=1)
     """Messages older than this are deleted; kept for ever when it is not set."""
 

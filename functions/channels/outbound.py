@@ -24,7 +24,7 @@ TIMEOUTS_S: Final = (5, 10)
 """To connect, and from one byte of the answer to the next."""
 EXCHANGE_S: Final = 20.0
 """For an exchange as a whole, from the connection to the last header of the answer."""
-_LONGEST_PAUSE_S = 86_400.0
+_LONGEST_PAUSE_S = 21_600.0
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 

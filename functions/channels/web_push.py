@@ -16,7 +16,7 @@ from functions.channels.payload import as_json, fields, fitted
 TTL_S: Final = 86_400
 """How long the push service keeps a notice for a browser that is not running."""
 _AUTH_BYTES = 16
-_GONE = frozenset({400, 404, 410})
+_GONE = frozenset({404, 410})
 
 
 class WebPushChannel:

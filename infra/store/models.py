@@ -121,7 +121,13 @@ class Device(Base):
     __tablename__ = "devices"
     __table_args__ = (
         UniqueConstraint("user_id", "channel", "address"),
-        Index("devices_address", "channel", "address"),
+        Index(
+            "devices_one_owner",
+            "channel",
+            "address",
+            unique=True,
+            postgresql_where=text("channel IN ('fcm', 'apns', 'webpush')"),
+        ),
         Index("devices_age", "registered_at"),
     )
 

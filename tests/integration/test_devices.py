@@ -1,5 +1,6 @@
 """Devices: who may register what, and whose it is then."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -55,6 +56,29 @@ def test_a_device_that_changes_hands_belongs_to_who_registered_it_last(bench: Re
     register(bench, alice, "apns", f"token-{name}")
     register(bench, bob, "apns", f"token-{name}")
     assert owners(bench, f"token-{name}") == {bob}
+
+
+def test_two_users_with_one_installation_in_a_batch_leave_it_to_the_later(bench: RelayBench) -> None:
+    (alice, _), (bob, name) = bench.people("alice", "bob")
+    device = {"channel": "fcm", "address": f"token-{name}"}
+    first, later = (bench.event(user_id, "register_device", device) for user_id in (alice, bob))
+    reply = bench.ask(first, later)
+    assert reply.failure(first).code == "unavailable"
+    assert reply.ack(later)["success"]
+    assert owners(bench, f"token-{name}") == {bob}
+
+
+def test_two_users_with_one_installation_at_once_leave_it_to_one(make_bench: Any) -> None:
+    benches = [make_bench() for _ in range(2)]
+    people = benches[0].people("alice", "bob")
+    for number in range(20):
+        device = {"channel": "fcm", "address": f"{people[0][1]}-{number}"}
+        with ThreadPoolExecutor(2) as pool:
+            replies = pool.map(
+                lambda bench, person, device=device: register(bench, person[0], **device), benches, people
+            )
+            assert all(reply["success"] for reply in replies)
+        assert len(owners(benches[0], device["address"])) == 1
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice
     people = read_people(conn, (request.user_id for request in requests))
     newest: dict[_Key, Request[RegisterDevice]] = {}
     accepted = []
+    owner: dict[object, UUID] = {}
     for request in requests:
         try:
             _check(request, people, rules)
@@ -83,10 +84,18 @@ def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice
         else:
             accepted.append(request)
             newest[_key(request)] = request
+            owner[_place(request)] = request.user_id
+    for request in accepted:
+        if owner[_place(request)] != request.user_id:
+            newest.pop(_key(request), None)
     if newest:
         ids = _store(conn, newest, rules)
         for request in accepted:
-            outcome.succeed(request, DeviceAck(device_id=str(ids[_key(request)])))
+            if _key(request) in ids:
+                outcome.succeed(request, DeviceAck(device_id=str(ids[_key(request)])))
+            else:
+                # Somebody else registered the same installation in the same breath, and later.
+                outcome.fail(request, ErrorCode.UNAVAILABLE)
     return outcome
 
 
@@ -130,6 +139,12 @@ def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules
 
 def _key(request: Request[RegisterDevice]) -> _Key:
     return request.user_id, request.command.channel, request.command.address
+
+
+def _place(request: Request[RegisterDevice]) -> object:
+    """Return what only one of the registrations of a batch may have."""
+    _, channel, address = key = _key(request)
+    return (channel, address) if channel in _ONE_OWNER else key
 
 
 def _check(request: Request[RegisterDevice], people: People, rules: Rules) -> None:

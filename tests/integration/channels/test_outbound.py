@@ -215,10 +215,10 @@ def test_cookies_are_not_kept(session: requests.Session, endpoint: Endpoint) -> 
     [
         ("120", 120),
         ("0", 0),
-        ("999999999", 86_400),
+        ("999999999", 21_600),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
-        ("Fri, 31 Dec 9999 23:59:59 -0000", 86_400),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 21_600),
+        ("Fri, 31 Dec 9999 23:59:59 -0000", 21_600),
         ("", None),
         ("-1", None),
         ("soon", None),

@@ -28,7 +28,7 @@ LONG_AGO_S = 7_200
 NOTHING: Summary = dict.fromkeys(
     ("edges", "streams", "presence", "dead_letters", "devices", "notifications", "messages", "holds"), 0
 )
-AGED = {"dead_letters": 30, "devices": 180, "notifications": 7, "holds": 0}
+AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind go."""
 
 Clean = Callable[..., Summary]

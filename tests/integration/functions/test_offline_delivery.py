@@ -1,10 +1,13 @@
 """Offline delivery: one notification for who is away, never two for the same messages."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from functions import offline_delivery as module
 from tests.harness.engines import Engines, Store
@@ -186,6 +189,47 @@ def test_many_recipients_are_done_slice_by_slice(notices: Notices, monkeypatch: 
     assert notices.deliver() == {"notified": 8, "queued": 8}
 
 
+def test_what_the_sweep_finds_during_a_run_is_notified_by_a_later_one(
+    notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = module._write
+    swept: list[str] = []
+
+    def sweep_and_write(*arguments: Any) -> None:
+        if not swept:
+            swept.append(notices.send("two"))
+            with contextlib.suppress(OperationalError):  # the sweep has to wait, and does not wait for long
+                notices.bench.rows("UPDATE chats SET sweep_at = now()")
+                notices.bench.sweep.run()
+        write(*arguments)
+
+    notices.send("one")
+    notices.let_pass(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", sweep_and_write)
+        notices.deliver()
+    notices.let_pass(61)
+    notices.deliver()
+    assert [last for _, _, last in notices.spans()][-1] == [2]
+
+
+def test_without_a_delay_who_is_online_is_looked_at_once_a_run(notices: Notices) -> None:
+    notices.bench.connect(notices.bob)
+    notices.send("one")
+    notices.let_pass(1)
+    assert notices.deliver(offline_delay_s=0) == {"online": 1}
+
+
+def test_what_could_not_be_sent_within_a_day_is_a_dead_letter(notices: Notices) -> None:
+    notices.send("one")
+    notices.let_pass(61)
+    notices.deliver()
+    notices.let_pass(86_400)
+    assert notices.deliver() == {}
+    assert notices.bench.rows("SELECT outcome FROM notifications") == [("failed",)]
+    assert notices.bench.rows("SELECT event, user_id FROM dead_letters") == [("push", notices.bob)]
+
+
 def test_a_queue_that_is_away_loses_no_notification(notices: Notices) -> None:
     notices.send("one")
     notices.let_pass(61)
@@ -202,7 +246,7 @@ def test_a_notification_that_the_queue_has_lost_is_queued_again(notices: Notices
     notices.let_pass(61)
     notices.deliver()
     assert notices.deliver() == {}
-    notices.let_pass(601)
+    notices.let_pass(3_601)
     assert notices.deliver() == {"queued": 1}
 
 

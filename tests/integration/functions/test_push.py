@@ -1,6 +1,7 @@
 """Push: each device gets a notification once; what fails is tried again, and what never works is kept."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -172,6 +173,30 @@ def test_what_never_succeeds_becomes_a_dead_letter_without_texts(notices: Notice
     assert notices.deliver() == {}
 
 
+def test_a_channel_that_crashes_is_tried_again_and_ends_as_a_dead_letter(
+    notices: Notices, fcm: ListChannel
+) -> None:
+    notices.register(notices.bob)
+    notification_id = notify(notices)
+    sender = push(notices, fcm, push_tries=2)
+    fcm.failures = [RuntimeError("token of bob"), RuntimeError("token of bob")]
+    with capture_logs() as logs:
+        assert [sender.attempt(notification_id) for _ in range(2)] == ["later", "failed"]
+    assert "token of bob" not in repr(logs)
+    assert "RuntimeError" in notices.bench.rows("SELECT error FROM dead_letters")[0].error
+
+
+def test_a_late_notification_waits_for_the_end_of_the_quiet_hours(notices: Notices, fcm: ListChannel) -> None:
+    notices.register(notices.bob)
+    notification_id = notify(notices)
+    start, end = (notices.now() + timedelta(hours=hours) for hours in (-1, 1))
+    assert push(notices, fcm, quiet_hours=f"{start:%H:%M}-{end:%H:%M}").deliver(notification_id) == "quiet"
+    assert fcm.notices == []
+    notices.let_pass(3_601)
+    assert notices.deliver() == {"queued": 1}
+    assert push(notices, fcm).deliver(notification_id) == "sent"
+
+
 def test_a_dead_letter_that_is_sent_back_to_the_queue_is_tried_again(
     notices: Notices, fcm: ListChannel
 ) -> None:
@@ -182,6 +207,7 @@ def test_a_dead_letter_that_is_sent_back_to_the_queue_is_tried_again(
     with pytest.raises(Failed):
         sender.deliver(notification_id)
     assert sender.deliver(notification_id) == "sent"
+    assert notices.bench.rows("SELECT id FROM dead_letters") == []
 
 
 def test_two_workers_with_the_same_notification_send_it_once(notices: Notices) -> None:
@@ -208,7 +234,7 @@ def test_a_worker_that_died_while_sending_blocks_nobody_for_long(notices: Notice
         push(notices, fcm).deliver(notification_id)
     with pytest.raises(TryLater):
         push(notices, fcm).deliver(notification_id)
-    notices.let_pass(121)
+    notices.let_pass(301)
     assert push(notices, fcm).deliver(notification_id) == "sent"
 
 

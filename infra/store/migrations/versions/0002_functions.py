@@ -18,7 +18,8 @@ CREATE TABLE devices (
     registered_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT devices_user_id_channel_address_key UNIQUE (user_id, channel, address)
 );
-CREATE INDEX devices_address ON devices (channel, address);
+CREATE UNIQUE INDEX devices_one_owner ON devices (channel, address)
+    WHERE channel IN ('fcm', 'apns', 'webpush');
 CREATE INDEX devices_age ON devices (registered_at);
 
 CREATE TABLE undelivered (
