@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13 and make; `make test` needs Node.js 18 or newer as well.
+# Needs Python 3.11 to 3.13 and make; `make test` and `make package` need Node.js 20.19 or newer as well.
 PYTHON ?= python3
 
 VENV := .venv
@@ -79,7 +79,7 @@ $(VENV)/.uv: $(VENV)/.made
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
-		{ echo "node and npm were not found: install Node.js 18 or newer to run the end-to-end tests" >&2; exit 1; }
+		{ echo "node and npm were not found: install Node.js 20.19 or newer to run the end-to-end tests" >&2; exit 1; }
 	@cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 

@@ -9,7 +9,14 @@ from typing import Final
 from infra.local.parts import http_ok
 from infra.local.ports import is_free
 from infra.local.stack_env import NAME
-from infra.settings import AuthMode, EdgeSettings, QueueSettings, SettingsError, WorkerSettings
+from infra.settings import (
+    AuthMode,
+    EdgeSettings,
+    FunctionSettings,
+    QueueSettings,
+    SettingsError,
+    WorkerSettings,
+)
 
 _START: Final = "start it with `make run`, or correct the setting"
 _OLDEST_REDIS: Final = (7, 0)
@@ -50,6 +57,11 @@ def _examine(folder: Path, port: int) -> Iterator[Finding]:
         yield Finding("settings", "those of a worker are complete")
     except SettingsError as error:
         yield Finding("settings", "those of a worker are not", str(error))
+    try:
+        FunctionSettings.load()
+        yield Finding("settings", "those of functions are complete")
+    except SettingsError as error:
+        yield Finding("settings", "those of functions are not", str(error))
     if settings := edge or worker:
         yield _asked("redis", lambda: _redis(settings))
     if worker:
