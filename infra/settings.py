@@ -98,6 +98,10 @@ class EdgeSettings(QueueSettings):
     """The same in bytes."""
     connect_s: float = Field(15.0, gt=0)
     """How long a connection may stay without having signed in."""
+    heartbeat_s: float = Field(25.0, gt=0)
+    """How often Engine.IO pings a client."""
+    heartbeat_timeout_s: float = Field(20.0, gt=0)
+    """How long it waits for the answer before it closes the connection."""
     ping_s: float = Field(60.0, gt=0)
     page_ack_s: float = Field(1.0, gt=0)
     """How long a page of undelivered messages waits for its acks before the next one is sent."""

@@ -17,6 +17,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings import EdgeSettings
 from infra.wire.clock import RedisClock
@@ -25,7 +26,7 @@ from socket_edge.catch_up import CatchUps
 from socket_edge.chat import Chat
 from socket_edge.delivery import Delivery
 from socket_edge.dispatch import Dispatcher
-from socket_edge.frames import FrameGuard
+from socket_edge.frames import BodyGuard
 from socket_edge.heartbeat import Heartbeat
 from socket_edge.inbox import Inbox
 from socket_edge.lanes import Lane, LaneLimits, Lanes
@@ -36,7 +37,8 @@ from socket_edge.receipts import Receipts
 from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
 from socket_edge.tasks import keep_running
-from socket_edge.transport import Transport
+from socket_edge.transport import SendLimits, Transport
+from socket_edge.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +60,10 @@ def create_app(settings: EdgeSettings) -> Starlette:
     )
     transport = Transport(
         frame_bytes=settings.transport_bytes,
-        send_queue=settings.send_queue,
-        send_bytes=settings.send_bytes,
+        send_limits=SendLimits(settings.send_queue, settings.send_bytes),
         connect_s=settings.connect_s,
+        heartbeat_s=settings.heartbeat_s,
+        heartbeat_timeout_s=settings.heartbeat_timeout_s,
     )
     authenticator = create_authenticator(settings)
     users = ConnectedUsers()
@@ -108,7 +111,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         log.info("edge_started", edge=edge_id)
-        parts = (inbox.run, presence.run, lanes.run, receipts.run, heartbeat.run)
+        parts = (transport.beat, inbox.run, presence.run, lanes.run, receipts.run, heartbeat.run)
         running = [asyncio.create_task(keep_running(part)) for part in parts]
         yield
         await chat.drain(_DRAIN_S)
@@ -136,7 +139,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        Mount("/socket.io", FrameGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)),
+        Mount("/socket.io", BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 
@@ -147,12 +150,15 @@ def serve(settings: EdgeSettings) -> None:
     config = uvicorn.Config(
         create_app(settings),
         http="httptools",
-        ws="websockets-sansio",
+        ws=WebSocket,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,
+        # Engine.IO has a heartbeat of its own.
+        ws_ping_interval=None,
         timeout_graceful_shutdown=_CLOSE_S,
         access_log=False,
         log_config=None,
         log_level="warning",
     )
+    tune_collector()
     uvicorn.Server(config).run(sockets=listen(settings.host, settings.port))

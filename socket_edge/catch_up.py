@@ -52,7 +52,7 @@ class CatchUps:
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             session.page_acked.clear()
-            await self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
+            self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
             if page.next is None:
                 return None
             after = page.next
@@ -63,14 +63,14 @@ class CatchUps:
     async def _ask(self, session: Session, after: dict[UUID, int] | None, lost_since: float | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
-        async def settle(answer: Answer) -> None:
+        def settle(answer: Answer) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
         lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
         payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
         request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
-        await self._lanes.submit(session.lane, request)
+        self._lanes.submit(session.lane, request)
         return await answered
 
     async def _is_acked(self, session: Session, patience_s: float) -> bool:

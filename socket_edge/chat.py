@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,28 +78,29 @@ class Chat:
         identity = await self._authenticator.authenticate(_read_token(auth))
         self._admitted[sid] = Session(sid, eio_sid, identity, lane=self._lanes.choose())
 
-    async def connected(self, sid: str) -> None:
+    def connected(self, sid: str) -> None:
         """Welcome the client and let it catch up."""
         session = self._admitted.pop(sid)
         log.info("client_connected", user=session.user_id, sid=sid)
         is_first = session.user_id not in self._users
         self._users.add(session)
         session.catching_up = self._tasks.start(self._welcome(session, is_first))
-        await self._introduce(session)
+        self._introduce(session)
 
-    async def event(self, sid: str, ack_id: int | None, data: object) -> None:
+    def event(self, sid: str, ack_id: int | None, data: object) -> Coroutine[Any, Any, None] | None:
         """Refuse an event, answer it, or send it on its way to a worker."""
         session = self._users.get(sid)
         if session is None:
-            return
+            return None
         try:
             event = read_event(data, self._payload_bytes)
-            if event.name == REFRESH_TOKEN:
-                await self._refresh_token(session, ack_id, event.payload)
-            else:
-                await self._relay(session, ack_id, event)
         except BadEvent as error:
-            await self._fail(session, ack_id, error.event, error.failure())
+            self._fail(session, ack_id, error.event, error.failure())
+            return None
+        if event.name == REFRESH_TOKEN:
+            return self._refresh_token(session, ack_id, event.payload)
+        self._relay(session, ack_id, event)
+        return None
 
     def acked(self, sid: str, ack_id: int) -> None:
         """Take a client's ack of a ping or of a message."""
@@ -148,31 +150,31 @@ class Chat:
             username=identity.username or msgspec.UNSET,
         )
         test = events.TestMessage(message="Connected to BB-Gram chat.", timestamp=_now())
-        await self._send(session, events.CONNECTION_SUCCESS, hello)
-        await self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
+        self._send(session, events.CONNECTION_SUCCESS, hello)
+        self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
         # Registered before the backlog is read: what is committed later than that read is published to us.
         await self._presence.register(session.user_id)
         if is_first:
-            await self._announce(session)
+            self._announce(session)
         await self._catch_up(session)
 
-    async def _introduce(self, session: Session) -> None:
+    def _introduce(self, session: Session) -> None:
         """Let the workers know the user before any event of theirs, which takes the same lane."""
         payload = msgspec.json.encode(Introduce(username=session.identity.username))
         request = self._requests.open(
             INTRODUCE, session.user_id, session.sid, payload, _ignore, expires=False
         )
-        await self._lanes.submit(session.lane, request)
+        self._lanes.submit(session.lane, request)
 
     async def _leave(self, session: Session) -> None:
         await self._presence.register(session.user_id)
-        await self._announce(session)
+        self._announce(session)
 
-    async def _announce(self, session: Session) -> None:
+    def _announce(self, session: Session) -> None:
         """Have the workers tell the peers whether the user is online."""
         payload = msgspec.json.encode(Announce())
         request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore, expires=False)
-        await self._lanes.submit(session.lane, request)
+        self._lanes.submit(session.lane, request)
 
     async def _catch_up(self, session: Session) -> None:
         try:
@@ -180,19 +182,19 @@ class Chat:
             while failure is None and session.lost_since is not None:
                 failure = await self._catch_ups.run(session, session.take_lost_since())
         finally:
-            await self._delivery.release(session)
+            self._delivery.release(session)
             session.catching_up = None
         if failure is not None:
-            await self._send(session, events.ERROR, events.error_event(failure))
+            self._send(session, events.ERROR, events.error_event(failure))
 
-    async def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
-        async def settle(answer: Answer) -> None:
-            await self._answer(session, ack_id, event, answer)
+    def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
+        def settle(answer: Answer) -> None:
+            self._answer(session, ack_id, event, answer)
 
         request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
-        await self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
+        self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
 
-    async def _answer(self, session: Session, ack_id: int | None, event: ClientEvent, answer: Answer) -> None:
+    def _answer(self, session: Session, ack_id: int | None, event: ClientEvent, answer: Answer) -> None:
         name, payload = event
         if answer.failure is None:
             if name == MARK_AS_READ:
@@ -200,9 +202,9 @@ class Chat:
                 up_to = msgspec.json.decode(answer.data, type=events.ReadAck).read_up_to
                 self._delivery.read(session, chat_id, up_to)
             if ack_id is not None:
-                await self._transport.send_ack(session.eio_sid, ack_id, bytes(answer.data))
+                self._transport.send_ack(session.eio_sid, ack_id, bytes(answer.data))
         elif not (name == events.TYPING and answer.failure.code is ErrorCode.BUSY):
-            await self._fail(session, ack_id, name, answer.failure)
+            self._fail(session, ack_id, name, answer.failure)
 
     async def _refresh_token(self, session: Session, ack_id: int | None, payload: bytes) -> None:
         try:
@@ -212,29 +214,27 @@ class Chat:
                 raise EdgeError(ErrorCode.UNAUTHORIZED, "The token belongs to another user.")
         except msgspec.DecodeError:
             failure = Failure.of(ErrorCode.INVALID_PAYLOAD, "The payload must be an object with a `token`.")
-            await self._fail(session, ack_id, REFRESH_TOKEN, failure)
+            self._fail(session, ack_id, REFRESH_TOKEN, failure)
         except EdgeError as error:
-            await self._fail(session, ack_id, REFRESH_TOKEN, error.failure())
+            self._fail(session, ack_id, REFRESH_TOKEN, error.failure())
         else:
             session.identity, session.warned = identity, False
             if ack_id is not None:
                 ack = events.RefreshAck(expires_at=_expiry(identity))
-                await self._transport.send_ack(session.eio_sid, ack_id, msgspec.json.encode(ack))
+                self._transport.send_ack(session.eio_sid, ack_id, msgspec.json.encode(ack))
 
-    async def _fail(self, session: Session, ack_id: int | None, name: str | None, failure: Failure) -> None:
+    def _fail(self, session: Session, ack_id: int | None, name: str | None, failure: Failure) -> None:
         """Tell the client twice, as documented: in the ack of the request and as an `error` event."""
         if ack_id is not None:
             ack = msgspec.json.encode(events.error_ack(failure))
-            await self._transport.send_ack(session.eio_sid, ack_id, ack)
-        await self._send(session, events.ERROR, events.error_event(failure, name))
+            self._transport.send_ack(session.eio_sid, ack_id, ack)
+        self._send(session, events.ERROR, events.error_event(failure, name))
 
-    async def _send(
-        self, session: Session, event: str, payload: msgspec.Struct, ack_id: int | None = None
-    ) -> None:
-        await self._transport.send_event(session.eio_sid, event, msgspec.json.encode(payload), ack_id)
+    def _send(self, session: Session, event: str, payload: msgspec.Struct, ack_id: int | None = None) -> None:
+        self._transport.send_event(session.eio_sid, event, msgspec.json.encode(payload), ack_id)
 
 
-async def _ignore(_: Answer) -> None:
+def _ignore(_: Answer) -> None:
     """Take an answer that there is nobody to tell."""
 
 

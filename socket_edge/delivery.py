@@ -1,6 +1,5 @@
 """Brings what workers have sent to the right sockets, each message once per socket."""
 
-import asyncio
 from collections.abc import Iterable
 
 import msgspec
@@ -34,32 +33,31 @@ class Delivery:
         self._lanes = lanes
         self._receipts = receipts
 
-    async def take(self, entry: InboxEntry) -> None:
+    def take(self, entry: InboxEntry) -> None:
         """Settle the answers of an entry and emit its events."""
         for answer in entry.answers:
-            await self._requests.answer(answer)
+            self._requests.answer(answer)
         if entry.batch_id is not None:
             self._lanes.finish(entry)
         for emit in entry.emits:
             for session in self._users.of_user(emit.user_id):
                 if emit.skip != session.sid:
-                    await self._emit_or_hold(session, emit)
-        await asyncio.sleep(0)
+                    self._emit_or_hold(session, emit)
 
-    async def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
+    def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
         """Emit older messages; sets `session.page_acked` when none of them waits for an ack."""
         for position, data in messages:
             emit = Emit(session.user_id, NEW_MESSAGE, data, position, ack=True)
-            await self._emit(session, emit)
+            self._emit(session, emit)
         if not session.unacked:
             session.page_acked.set()
 
-    async def release(self, session: Session) -> None:
+    def release(self, session: Session) -> None:
         """Emit what has come while the socket caught up."""
         while session.held:
             held, session.held = session.held, []
             for emit in held:
-                await self._emit(session, emit)
+                self._emit(session, emit)
 
     def acked(self, session: Session, ack_id: int) -> None:
         """Note that the client has acked a message."""
@@ -83,26 +81,26 @@ class Delivery:
         confirmed.add(position.seq)
         self._receipts.add(session.user_id, position.chat_id, confirmed, position.seq)
 
-    async def _emit_or_hold(self, session: Session, emit: Emit) -> None:
+    def _emit_or_hold(self, session: Session, emit: Emit) -> None:
         if session.catching_up is None or emit.event != NEW_MESSAGE:
-            await self._emit(session, emit)
+            self._emit(session, emit)
         elif len(session.held) < _HELD:
             session.held.append(emit)
         else:
-            await self._transport.drop(session.eio_sid)
+            self._transport.drop(session.eio_sid)
 
-    async def _emit(self, session: Session, emit: Emit) -> None:
+    def _emit(self, session: Session, emit: Emit) -> None:
         position = emit.position
         if position is None:
-            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
+            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
         elif not session.seen[position.chat_id].add(position.seq):
             if emit.ack and position.seq in session.confirmed[position.chat_id]:
                 # The worker asks for what this socket has acked: the receipt got lost.
                 self._confirm(session, position)
         elif emit.ack:
             ack_id = session.expect_ack(position)
-            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)
+            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)
         else:
             # The user's own message. It keeps the confirmed seqs together as one span.
             session.confirmed[position.chat_id].add(position.seq)
-            await self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
+            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))

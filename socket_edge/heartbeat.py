@@ -31,7 +31,7 @@ class Heartbeat:
             await asyncio.sleep(_PERIOD_S)
             for session in self._users:
                 await self._check_token(session)
-                await self._ping(session)
+                self._ping(session)
 
     async def _check_token(self, session: Session) -> None:
         left_s = session.identity.expires_at - time.time()
@@ -39,15 +39,15 @@ class Heartbeat:
             session.warned = True
             failure = Failure.of(ErrorCode.TOKEN_EXPIRED, "The access token is about to expire: refresh it.")
             data = msgspec.json.encode(events.error_event(failure))
-            await self._transport.send_event(session.eio_sid, events.ERROR, data)
+            self._transport.send_event(session.eio_sid, events.ERROR, data)
         if left_s <= 0:
             await self._transport.disconnect(session.sid)
 
-    async def _ping(self, session: Session) -> None:
+    def _ping(self, session: Session) -> None:
         now = time.monotonic()
         if session.next_ping_at and now >= session.next_ping_at:
             session.ping = (session.next_ack_id(), now)
             data = msgspec.json.encode(events.Ping(timestamp=events.iso_ms(datetime.now(UTC))))
-            await self._transport.send_event(session.eio_sid, events.PING, data, session.ping[0])
+            self._transport.send_event(session.eio_sid, events.PING, data, session.ping[0])
         if now >= session.next_ping_at:
             session.next_ping_at = now + self._ping_s

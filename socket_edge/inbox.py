@@ -1,7 +1,7 @@
 """Reads the one stream that holds what workers have for this edge, and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ _FIRST_ID = b"0-1"
 class Inbox:
     """A stream reader that resumes where it left, after a reconnect too."""
 
-    def __init__(self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], Awaitable[None]]) -> None:
+    def __init__(self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], None]) -> None:
         self._redis = redis
         self._key = names.inbox_key(edge_id)
         self._take = take
@@ -72,12 +72,13 @@ class Inbox:
                     if generation == self._generation:
                         self._last_id = entry_id
                         self._entries_read += 1
-                    await self._hand_over(fields[names.INBOX_FIELD])
+                    self._hand_over(fields[names.INBOX_FIELD])
+                    await asyncio.sleep(0)
 
-    async def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes) -> None:
         try:
             entry = msgspec.json.decode(data, type=InboxEntry)
         except msgspec.DecodeError as error:
             log.error("inbox_entry_unreadable", error=str(error))
             return
-        await self._take(entry)
+        self._take(entry)

@@ -150,16 +150,16 @@ class Lanes:
         self._next = (self._next + 1) % len(self._lanes)
         return self._next
 
-    async def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
+    def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
         """Queue a request; a full lane answers `busy`, and takes no droppable ones long before."""
         chosen = self._lanes[lane]
         if (droppable and not chosen.has_room_to_spare) or not chosen.submit(request):
-            await self._requests.fail(request, ErrorCode.BUSY)
+            self._requests.fail(request, ErrorCode.BUSY)
 
-    async def submit_receipt(self, request: Request) -> None:
+    def submit_receipt(self, request: Request) -> None:
         """Queue a delivery receipt behind no send."""
         if not self._receipts.submit(request):
-            await self._requests.fail(request, ErrorCode.BUSY)
+            self._requests.fail(request, ErrorCode.BUSY)
 
     def finish(self, entry: InboxEntry) -> None:
         """Tell the lanes about the result of a batch."""
@@ -176,4 +176,4 @@ class Lanes:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_S)
-            await self._requests.expire()
+            self._requests.expire()

@@ -46,14 +46,14 @@ class Receipts:
             self._arrived.clear()
             waiting, self._waiting = self._waiting, defaultdict(dict)
             for (user_id, chat_id), sockets in waiting.items():
-                await self._relay(user_id, chat_id, list(sockets.values()))
+                self._relay(user_id, chat_id, list(sockets.values()))
 
-    async def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> None:
-        async def settle(answer: Answer) -> None:
+    def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> None:
+        def settle(answer: Answer) -> None:
             if answer.failure is not None and answer.failure.code.retryable:
                 for confirmed, lowest in sockets:
                     self.add(user_id, chat_id, confirmed, lowest)
 
         spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)]
         payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), spans=spans))
-        await self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))
+        self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))

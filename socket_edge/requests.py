@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -13,8 +13,8 @@ from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 
-Settle = Callable[[Answer], Awaitable[None]]
-"""Takes the answer of a request. Must not wait for anything but the sockets."""
+Settle = Callable[[Answer], None]
+"""Takes the answer of a request."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,11 +79,11 @@ class OpenRequests:
         self._open[request.id] = request
         return request
 
-    async def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
         """Settle the request that `answer` belongs to; a second answer changes nothing."""
         request = self._open.pop(answer.id, None)
         if request is not None:
-            await request.settle(answer)
+            request.settle(answer)
         if not self._open:
             self._idle.set()
 
@@ -93,15 +93,13 @@ class OpenRequests:
             self._idle.clear()
             await self._idle.wait()
 
-    async def fail(self, request: Request, code: ErrorCode) -> None:
+    def fail(self, request: Request, code: ErrorCode) -> None:
         """Settle a request without an answer from a worker."""
-        await self.answer(
-            Answer(request.id, failure=Failure.of(code, client_id=client_id_of(request.payload)))
-        )
+        self.answer(Answer(request.id, failure=Failure.of(code, client_id=client_id_of(request.payload))))
 
-    async def expire(self) -> None:
+    def expire(self) -> None:
         """Fail what is past its deadline. Requests are kept in the order of their deadlines."""
         now = time.monotonic()
         expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
         for request in expired:
-            await self.fail(request, request.trouble())
+            self.fail(request, request.trouble())

@@ -1,12 +1,18 @@
-"""The one module that knows python-socketio from the inside.
+"""The one module that knows engineio and python-socketio from the inside.
 
 It keeps payloads as the client's own JSON, hands every event to one callback whatever its name (so
 that an event called `connect` is an event like any other), keeps no callback per outgoing message,
-and bounds what waits for a client that does not read.
+and bounds what waits for a client that does not read. engineio has a task, a timer and a queue for
+what it reads and writes; here a websocket in its steady state is one loop that reads, and writes go
+straight to the network. Long polling, the upgrade and all that is rare stay engineio's.
 """
 
 import asyncio
 import logging
+import math
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -14,14 +20,18 @@ import socketio
 import structlog
 from engineio import packet as frame
 from engineio.async_socket import AsyncSocket
-from engineio.exceptions import SocketIsClosedError
+from engineio.exceptions import EngineIOError, SocketIsClosedError
 from engineio.payload import Payload
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
+from starlette.types import Receive
 
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
+from socket_edge.frames import well_formed
+from socket_edge.namespace import OneNamespace
 from socket_edge.tasks import Tasks
+from socket_edge.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +41,9 @@ _PACKETS: Final = 10_000
 """Packets of one long-polling request."""
 _PACKETS_OUT: Final = 16
 """Packets of one answer to it: clients on python-engineio refuse a longer one and lose the connection."""
+
+_ACK_ID_DIGITS: Final = 16
+"""Digits of the ack ids that clients use; others are looked at more closely."""
 
 _ATTACHMENT: Final = object()
 """Stands for a binary frame, which was refused with the event that announced it."""
@@ -82,14 +95,67 @@ class _Packet(packet.Packet):  # type: ignore[misc]
 
 
 class _Socket(AsyncSocket):  # type: ignore[misc]
-    """A connection that says what it has to say in portions, and knows how much that is."""
+    """A connection: long polling as engineio does it, a websocket as one loop that reads and direct writes.
 
+    What is said before the websocket is there waits in engineio's queue.
+    """
+
+    transport: "Transport"
+    connected: bool
+    websocket: WebSocket | None = None
     waiting_bytes = 0
-    """Size of what is queued or being written."""
+    """Long polling: size of what is queued or being written."""
+    _ping_at = _pong_by = math.inf
+    _waiting_frames = 0
+    _why_dropped: str | None = None
     _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
     _leaving_bytes = 0
 
+    def post(self, message: bytes) -> None:
+        """Send a Socket.IO packet; cut the client off if too much waits for it already."""
+        if self.websocket is not None:
+            self._write(b"4" + message)
+        elif not self.transport.send_limits.allow(self.queue.qsize(), self.waiting_bytes):
+            self.drop()
+        else:
+            self.waiting_bytes += len(message)
+            self.queue.put_nowait(frame.Packet(frame.MESSAGE, message.decode()))
+
+    def drop(self) -> None:
+        """Close the connection without a word: the client connects again and resumes."""
+        self._why_dropped = self.server.reason.TRANSPORT_ERROR
+        if self.websocket is not None:
+            self.websocket.abort()
+        else:
+            self.transport.tasks.start(self.close(wait=False, abort=True))
+
+    def beat(self, now: float) -> bool:
+        """Ping the client when it is time; return False if it has not answered the last ping."""
+        if now >= self._ping_at:
+            self._ping_at, self._pong_by = math.inf, now + self.server.ping_timeout
+            self._send(frame.Packet(frame.PING))
+        return now < self._pong_by
+
+    def schedule_ping(self) -> None:
+        self._ping_at, self._pong_by = time.monotonic() + self.server.ping_interval, math.inf
+
+    async def check_ping_timeout(self) -> bool:
+        return not self.closed
+
+    async def send(self, pkt: frame.Packet) -> None:
+        if self.closed:
+            raise SocketIsClosedError
+        self._send(pkt)
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        await super().close(wait and self.websocket is None, abort, self._why_dropped or reason)
+        if self.websocket is not None:
+            await self.websocket.close()
+        elif abort:
+            self.queue.put_nowait(None)  # ends the poll that waits
+
     async def poll(self) -> list[frame.Packet]:
+        """Return what there is to say, in portions, keeping count of how much waits."""
         self.waiting_bytes -= self._leaving_bytes
         self._leaving_bytes = 0
         packets = self._rest or await super().poll()
@@ -98,6 +164,84 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         self._leaving_bytes = sum(len(p.data) for p in portion if p.packet_type == frame.MESSAGE)
         return portion
 
+    def _send(self, pkt: frame.Packet) -> None:
+        if self.websocket is None:
+            self.queue.put_nowait(pkt)
+        else:
+            self._write(pkt.encode().encode())
+
+    def _write(self, text: bytes) -> None:
+        assert self.websocket is not None
+        waiting_bytes = self.websocket.waiting_bytes
+        self._waiting_frames = self._waiting_frames + 1 if waiting_bytes else 0
+        if self.transport.send_limits.allow(self._waiting_frames, waiting_bytes):
+            self.websocket.write(text)
+        else:
+            self.drop()
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        scope = environ["asgi.scope"]
+        # engineio holds on to this for as long as the connection lasts, with every header in it.
+        for name in environ.keys() - {"asgi.scope", "asgi.receive", "asgi.send"}:
+            del environ[name]
+        self._accepted = WebSocket.of(scope)
+        return await super()._upgrade_websocket(environ)
+
+    async def _websocket_handler(self, ws: Any) -> None:
+        if self.connected and not await self._is_upgrade(ws):
+            return
+        self.connected = self.upgraded = True
+        self.websocket = self._accepted
+        self._say_what_waits()
+        try:
+            await self._read(ws.asgi_receive)
+        finally:
+            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+
+    async def _is_upgrade(self, ws: Any) -> bool:
+        """Shake hands with a client that comes from long polling; False if it does not mean it."""
+        self.upgrading = True
+        try:
+            if await ws.wait() != "2probe":
+                return False
+            await ws.send("3probe")
+            self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
+            return bool(await ws.wait() == "5")
+        except OSError:
+            return False
+        finally:
+            self.upgrading = False
+
+    def _say_what_waits(self) -> None:
+        for pkt in self._rest:
+            self._send(pkt)
+        while not self.queue.empty():
+            self._send(self.queue.get_nowait())
+            self.queue.task_done()
+        self._rest = []
+
+    async def _read(self, receive: Receive) -> None:
+        """Take frame after frame, until the connection ends or something comes that is no frame."""
+        while not self.closed:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return
+            text = message.get("text")
+            try:
+                if text is not None and (common := _read_packet(text)) is not None:
+                    work = self.transport.take(self.sid, *common)
+                    if work is not None:
+                        await work
+                else:
+                    data = message["bytes"] if text is None else well_formed(text)
+                    if data is None:
+                        return
+                    await self.receive(frame.Packet(encoded_packet=data))
+            except EngineIOError:
+                continue
+            except Exception:
+                log.exception("frame_failed", eio_sid=self.sid)
+
 
 class Handler(Protocol):
     """What the transport calls. None of it may block; only `connect` may raise, and only EdgeError."""
@@ -105,11 +249,14 @@ class Handler(Protocol):
     async def connect(self, sid: str, eio_sid: str, auth: str | None, scope: dict[str, Any]) -> None:
         """Admit a socket. Raises EdgeError to refuse it."""
 
-    async def connected(self, sid: str) -> None:
+    def connected(self, sid: str) -> None:
         """Hear that the client has been told that it is connected."""
 
-    async def event(self, sid: str, ack_id: int | None, data: object) -> None:
-        """Take an event: its JSON text (`["name",payload]`; a Binary if it has attachments) or MALFORMED."""
+    def event(self, sid: str, ack_id: int | None, data: object) -> Coroutine[Any, Any, None] | None:
+        """Take an event: its JSON text (`["name",payload]`; a Binary if it has attachments) or MALFORMED.
+
+        Returns what has to be done before the next event of the connection is read, if anything.
+        """
 
     def acked(self, sid: str, ack_id: int) -> None:
         """Hear that the client has acked the event that was sent with `ack_id`."""
@@ -118,28 +265,53 @@ class Handler(Protocol):
         """Hear that a socket is gone."""
 
 
-class Transport(socketio.AsyncServer):  # type: ignore[misc]
-    """A python-socketio server that speaks to one `Handler`."""
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """How much may wait for a client that does not read."""
 
-    def __init__(self, *, frame_bytes: int, send_queue: int, send_bytes: int, connect_s: float) -> None:
+    packets: int
+    size: int
+    """Bytes."""
+
+    def allow(self, packets: int, size: int) -> bool:
+        """Tell whether one more packet may wait."""
+        return packets < self.packets and size < self.size
+
+
+class Transport(socketio.AsyncServer):  # type: ignore[misc]
+    """A python-socketio server that speaks to one `Handler`. Times in seconds, sizes in bytes."""
+
+    def __init__(
+        self,
+        *,
+        frame_bytes: int,
+        send_limits: SendLimits,
+        connect_s: float,
+        heartbeat_s: float,
+        heartbeat_timeout_s: float,
+    ) -> None:
         _LIBRARY_LOG.setLevel(logging.WARNING)
         super().__init__(
             async_mode="asgi",
             async_handlers=False,
+            client_manager=OneNamespace(),
             # Origins are checked with the token, where a refusal can carry its code.
             cors_allowed_origins="*",
             cors_credentials=False,
             engineio_logger=_LIBRARY_LOG,
             logger=_LIBRARY_LOG,
             max_http_buffer_size=frame_bytes,
+            monitor_clients=False,
+            ping_interval=heartbeat_s,
+            ping_timeout=heartbeat_timeout_s,
             serializer=_Packet,
         )
         # Its default of 16 makes engineio drop a whole request of a client that has more to say at once.
         Payload.max_decode_packets = _PACKETS
-        self._send_queue = send_queue
-        self._send_bytes = send_bytes
+        self.send_limits = send_limits
+        self.tasks = Tasks()
         self._connect_s = connect_s
-        self._tasks = Tasks()
+        self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
         self.on("connect", self._admit)
         self.on("disconnect", self._leave)
 
@@ -147,35 +319,47 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         """Name who is called. Must be done before the first client connects."""
         self._handler = handler
 
-    async def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
+    def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
         """Send `event` with rendered JSON; the client is asked for an ack if there is an `ack_id`."""
-        number = "" if ack_id is None else str(ack_id)
-        await self._write(eio_sid, f'2{number}["{event}",{data.decode()}]')
+        number = "" if ack_id is None else ack_id
+        self._post(eio_sid, b"%b%b]" % (f'2{number}["{event}",'.encode(), data))
 
-    async def send_ack(self, eio_sid: str, ack_id: int, data: bytes) -> None:
+    def send_ack(self, eio_sid: str, ack_id: int, data: bytes) -> None:
         """Answer the client's event `ack_id` with rendered JSON."""
-        await self._write(eio_sid, f"3{ack_id}[{data.decode()}]")
+        self._post(eio_sid, b"3%d[%b]" % (ack_id, data))
 
-    async def drop(self, eio_sid: str) -> None:
+    def drop(self, eio_sid: str) -> None:
         """Close a connection that cannot keep up, without a word: the client connects again and resumes."""
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None:
-            await socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
-            # Ends engineio's writer, which closes the websocket.
-            socket.queue.put_nowait(None)
+            socket.drop()
 
-    async def _write(self, eio_sid: str, text: str) -> None:
+    async def beat(self) -> None:
+        """Ping every connection in its rhythm, and close those that do not answer; until cancelled."""
+        while True:
+            await asyncio.sleep(self._beat_s)
+            now = time.monotonic()
+            for eio_sid, socket in list(self.eio.sockets.items()):
+                if socket.closed:
+                    self.eio.sockets.pop(eio_sid, None)
+                elif not socket.beat(now):
+                    self.tasks.start(socket.close(wait=False, abort=True, reason=self.reason.PING_TIMEOUT))
+
+    def take(
+        self, eio_sid: str, kind: int, ack_id: int | None, data: object
+    ) -> Coroutine[Any, Any, None] | None:
+        """Hand over an event or an ack; return what the connection has to wait for, if anything."""
+        sid = self._sid(eio_sid)
+        if sid is not None and kind == packet.EVENT:
+            return self._handler.event(sid, ack_id, data)
+        if sid is not None and ack_id is not None:
+            self._handler.acked(sid, ack_id)
+        return None
+
+    def _post(self, eio_sid: str, message: bytes) -> None:
         socket = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closed:
-            return
-        try:
-            if socket.queue.qsize() >= self._send_queue or socket.waiting_bytes >= self._send_bytes:
-                await self.drop(eio_sid)
-            else:
-                socket.waiting_bytes += len(text)
-                await self.eio.send(eio_sid, text)
-        except SocketIsClosedError:
-            return
+        if socket is not None and not socket.closed:
+            socket.post(message)
 
     async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
         eio_sid = self.manager.eio_sid_from_sid(sid, "/")
@@ -194,7 +378,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         # engineio has no hook to make its sockets; this one has not been read from or written to yet.
-        self.eio.sockets[eio_sid].__class__ = _Socket
+        socket = self.eio.sockets[eio_sid]
+        socket.__class__ = _Socket
+        socket.transport = self
         await super()._handle_eio_connect(eio_sid, environ)
         self._expect_sign_in(eio_sid)
 
@@ -202,8 +388,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         """Close the connection if nobody is signed in on it some time from now."""
 
         def check() -> None:
-            if self._sid(eio_sid, None) is None:
-                self._tasks.start(self.drop(eio_sid))
+            socket = self.eio.sockets.get(eio_sid)
+            if socket is not None and self._sid(eio_sid) is None:
+                self.tasks.start(socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT))
 
         asyncio.get_running_loop().call_later(self._connect_s, check)
 
@@ -226,21 +413,34 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             # It left while it was being admitted, when python-socketio does not listen for that.
             await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
         else:
-            await self._handler.connected(sid)
+            self._handler.connected(sid)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
-        sid = self._sid(eio_sid, namespace)
-        if sid is not None and data is not _ATTACHMENT:
-            await self._handler.event(sid, id, data)
+        if namespace in {None, "/"} and data is not _ATTACHMENT:
+            work = self.take(eio_sid, packet.EVENT, id, data)
+            if work is not None:
+                await work
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
-        sid = self._sid(eio_sid, namespace)
-        if sid is not None and id is not None:
-            self._handler.acked(sid, id)
+        if namespace in {None, "/"}:
+            self.take(eio_sid, packet.ACK, id, data)
 
-    def _sid(self, eio_sid: str, namespace: str | None) -> str | None:
+    def _sid(self, eio_sid: str, namespace: str | None = None) -> str | None:
         sid: str | None = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        return sid if sid is not None and self.manager.is_connected(sid, namespace or "/") else None
+        return sid if self.manager.is_connected(sid, namespace or "/") else None
+
+
+def _read_packet(text: str) -> tuple[int, int | None, str] | None:
+    """Take apart an event or ack as clients send it: kind, ack id, JSON. None if it is anything else."""
+    bracket = text.find("[", 2, 2 + _ACK_ID_DIGITS)
+    digits = text[2:bracket]
+    if bracket > 2 and not (digits.isdigit() and digits.isascii()):
+        return None
+    if bracket >= 2 and text.startswith("42"):
+        return packet.EVENT, int(digits) if digits else None, text[bracket:]
+    if bracket > 2 and text.startswith("43"):
+        return packet.ACK, int(digits), text[bracket:]
+    return None
 
 
 def _refusal(error: EdgeError) -> Refusal:

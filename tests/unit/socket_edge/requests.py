@@ -17,7 +17,7 @@ class Asked:
         """Open a request; one with another deadline, if other open requests are given."""
         answers: list[Answer] = []
 
-        async def settle(answer: Answer) -> None:
+        def settle(answer: Answer) -> None:
             answers.append(answer)
 
         source = self.open if open_requests is None else open_requests

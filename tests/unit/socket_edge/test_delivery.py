@@ -21,7 +21,7 @@ class FakeTransport:
     def __init__(self) -> None:
         self.sent: list[tuple[str, int | None]] = []
 
-    async def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
+    def send_event(self, eio_sid: str, event: str, data: bytes, ack_id: int | None = None) -> None:
         self.sent.append((event, ack_id))
 
 
@@ -47,9 +47,9 @@ class Socket:
         unused: Any = None
         self.delivery = Delivery(cast(Any, self.transport), users, unused, unused, cast(Any, self.receipts))
 
-    async def take(self, seq: int, event: str = NEW_MESSAGE, chat_id: str = CHAT) -> None:
+    def take(self, seq: int, event: str = NEW_MESSAGE, chat_id: str = CHAT) -> None:
         emit = Emit("bob", event, msgspec.Raw(b"{}"), Position(chat_id, seq), ack=event == NEW_MESSAGE)
-        await self.delivery.take(InboxEntry(emits=[emit]))
+        self.delivery.take(InboxEntry(emits=[emit]))
 
     def ack(self, seq: int) -> None:
         [ack_id] = [key for key, position in self.session.unacked.items() if position.seq == seq]
@@ -61,58 +61,58 @@ def socket() -> Socket:
     return Socket()
 
 
-async def test_a_message_that_comes_again_is_emitted_once(socket: Socket) -> None:
+def test_a_message_that_comes_again_is_emitted_once(socket: Socket) -> None:
     for seq in (1, 2, 1, 2):
-        await socket.take(seq)
+        socket.take(seq)
     assert len(socket.transport.sent) == 2
 
 
-async def test_a_note_to_self_is_emitted_as_sent_and_as_new(socket: Socket) -> None:
-    await socket.take(1, MESSAGE_SENT, f"{CHAT}/sent")
-    await socket.take(1)
+def test_a_note_to_self_is_emitted_as_sent_and_as_new(socket: Socket) -> None:
+    socket.take(1, MESSAGE_SENT, f"{CHAT}/sent")
+    socket.take(1)
     assert [event for event, _ in socket.transport.sent] == [MESSAGE_SENT, NEW_MESSAGE]
 
 
-async def test_an_ack_is_confirmed_and_a_second_one_changes_nothing(socket: Socket) -> None:
-    await socket.take(1)
+def test_an_ack_is_confirmed_and_a_second_one_changes_nothing(socket: Socket) -> None:
+    socket.take(1)
     socket.ack(1)
     socket.delivery.acked(socket.session, 1)
     assert socket.receipts.seqs == [1]
 
 
-async def test_an_ack_that_was_never_asked_for_confirms_nothing(socket: Socket) -> None:
-    await socket.take(1)
+def test_an_ack_that_was_never_asked_for_confirms_nothing(socket: Socket) -> None:
+    socket.take(1)
     socket.delivery.acked(socket.session, 99)
     assert socket.receipts.seqs == []
 
 
-async def test_what_was_acked_and_comes_again_is_confirmed_again(socket: Socket) -> None:
-    await socket.take(1)
+def test_what_was_acked_and_comes_again_is_confirmed_again(socket: Socket) -> None:
+    socket.take(1)
     socket.ack(1)
-    await socket.take(1)
+    socket.take(1)
     assert socket.receipts.seqs == [1, 1]
 
 
-async def test_a_late_ack_takes_the_ones_behind_it_along(socket: Socket) -> None:
+def test_a_late_ack_takes_the_ones_behind_it_along(socket: Socket) -> None:
     for seq in (1, 2, 3, 5):
-        await socket.take(seq)
+        socket.take(seq)
     for seq in (1, 3, 5, 2):
         socket.ack(seq)
     assert socket.receipts.spans == [(2, 3), (5, 5)]
 
 
-async def test_the_users_own_messages_keep_confirmed_ones_together(socket: Socket) -> None:
+def test_the_users_own_messages_keep_confirmed_ones_together(socket: Socket) -> None:
     for seq in range(1, 1_000, 2):
-        await socket.take(seq)
+        socket.take(seq)
         socket.ack(seq)
-        await socket.take(seq + 1, MESSAGE_SENT)
+        socket.take(seq + 1, MESSAGE_SENT)
     assert socket.session.confirmed[CHAT].spans_from(1) == [(1, 1_000)]
     assert socket.session.seen[CHAT].spans_from(1) == [(1, 1_000)]
 
 
-async def test_what_was_read_counts_as_acked_as_far_as_it_was_emitted(socket: Socket) -> None:
+def test_what_was_read_counts_as_acked_as_far_as_it_was_emitted(socket: Socket) -> None:
     for seq in (1, 2, 4):
-        await socket.take(seq)
+        socket.take(seq)
     socket.delivery.read(socket.session, CHAT, 9)
     assert socket.receipts.seqs == [1, 2, 4]
     assert socket.session.confirmed[CHAT].spans_from(1) == [(1, 2), (4, 4)]

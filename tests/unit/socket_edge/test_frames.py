@@ -1,52 +1,26 @@
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from socket_edge.frames import FrameGuard
-
-Passed = Callable[..., Any]
-
-
-async def passed(frame: dict[str, Any]) -> Message:
-    """Return what the application gets of a websocket message."""
-    got: list[Message] = []
-
-    async def application(_: Scope, receive: Receive, __: Send) -> None:
-        got.append(await receive())
-
-    async def receive() -> Message:
-        return {"type": "websocket.receive", **frame}
-
-    async def send(_: Message) -> None:
-        raise AssertionError("nothing is to be sent")
-
-    await FrameGuard(application, 10)({"type": "websocket"}, receive, send)
-    return got[0]
+from socket_edge.frames import BodyGuard, well_formed
 
 
 @pytest.mark.parametrize("text", ['42["sync",{}]', "40", "41", '451-["sync",{}]', "2probe", "3", "5"])
-async def test_a_frame_passes(text: str) -> None:
-    assert (await passed({"text": text}))["text"] == text
+def test_a_frame_passes(text: str) -> None:
+    assert well_formed(text) == text
 
 
 @pytest.mark.parametrize("text", ["4[[[[", '4{"a":1}', "4true", '4"2[]"', "4null", "4 2[]"])
-async def test_json_that_engineio_would_parse_is_cut_off(text: str) -> None:
-    assert (await passed({"text": text}))["text"] == "4"
+def test_json_that_engineio_would_parse_is_cut_off(text: str) -> None:
+    assert well_formed(text) == "4"
 
 
-async def test_other_kinds_carry_no_data() -> None:
-    assert (await passed({"text": "3[[[["}))["text"] == "3"
+def test_other_kinds_carry_no_data() -> None:
+    assert well_formed("3[[[[") == "3"
 
 
 @pytest.mark.parametrize("text", ["", "x", "9", "b!!!", "²"])
-async def test_what_is_no_frame_ends_the_connection(text: str) -> None:
-    assert (await passed({"text": text}))["type"] == "websocket.disconnect"
-
-
-async def test_binary_passes() -> None:
-    assert (await passed({"bytes": b"x", "text": None}))["bytes"] == b"x"
+def test_what_is_no_frame_is_told_apart(text: str) -> None:
+    assert well_formed(text) is None
 
 
 async def status_of(length: bytes) -> int | None:
@@ -63,7 +37,7 @@ async def status_of(length: bytes) -> int | None:
         answered.append(message.get("status", 0))
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-length", length)]}
-    await FrameGuard(application, 10)(scope, receive, send)
+    await BodyGuard(application, 10)(scope, receive, send)
     return answered[0] if answered else None
 
 

@@ -66,7 +66,7 @@ class LaneOf:
     async def done(self, batch: Batch) -> None:
         """Report the result of a batch, as a worker would."""
         for event in batch.events:
-            await self.asked.open.answer(Answer(event.id))
+            self.asked.open.answer(Answer(event.id))
         self.lane.finish(InboxEntry(batch_id=batch.id))
 
     @asynccontextmanager
@@ -175,7 +175,7 @@ async def test_a_batch_that_the_workers_postpone_is_sent_again() -> None:
         first = await one.queue.sent(1)
         one.lane.finish(InboxEntry(batch_id=first.id, retry=ErrorCode.UNAVAILABLE))
         assert await one.queue.sent(2) == first
-        await one.asked.open.fail(request, request.trouble())
+        one.asked.open.fail(request, request.trouble())
     assert one.asked.codes(request) == [ErrorCode.UNAVAILABLE]
 
 
@@ -218,7 +218,7 @@ async def test_what_was_answered_while_it_waited_is_not_sent() -> None:
         one.submit()
         first = await one.queue.sent(1)
         expired, kept = one.submit(2)
-        await one.asked.open.fail(expired, ErrorCode.TIMEOUT)
+        one.asked.open.fail(expired, ErrorCode.TIMEOUT)
         await one.done(first)
         assert ids(await one.queue.sent(2)) == [kept.id]
 
@@ -237,7 +237,7 @@ async def test_a_full_lane_answers_busy() -> None:
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     requests = [asked.request() for _ in range(5)]
     for request in requests:
-        await lanes.submit(0, request)
+        lanes.submit(0, request)
     assert [asked.codes(request) for request in requests] == [[], [], [], [ErrorCode.BUSY], [ErrorCode.BUSY]]
 
 
@@ -247,8 +247,8 @@ async def test_typing_is_dropped_long_before_a_send_is() -> None:
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     one.submit(10)
     typing, send = asked.request(name="typing"), asked.request()
-    await lanes.submit(0, typing, droppable=True)
-    await lanes.submit(0, send)
+    lanes.submit(0, typing, droppable=True)
+    lanes.submit(0, send)
     assert (asked.codes(typing), asked.codes(send)) == ([ErrorCode.BUSY], [])
 
 
@@ -257,10 +257,10 @@ async def test_receipts_stand_in_front_of_no_send() -> None:
     sends, receipts = LaneOf(asked), LaneOf(asked)
     lanes = Lanes([sends.lane], receipts.lane, asked.open)
     task = asyncio.create_task(lanes.run())
-    await lanes.submit_receipt(asked.request(name="confirm_delivery"))
+    lanes.submit_receipt(asked.request(name="confirm_delivery"))
     await receipts.queue.sent(1)
     request = asked.request()
-    await lanes.submit(0, request)
+    lanes.submit(0, request)
     assert ids(await sends.queue.sent(1)) == [request.id]
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -280,7 +280,7 @@ async def test_running_lanes_answer_what_is_past_its_deadline() -> None:
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     task = asyncio.create_task(lanes.run())
     request = asked.request()
-    await lanes.submit(0, request)
+    lanes.submit(0, request)
     async with asyncio.timeout(5):
         while request in asked.open:
             await asyncio.sleep(0.01)

@@ -8,15 +8,15 @@ from tests.unit.socket_edge.requests import Asked
 async def test_a_request_is_answered_exactly_once() -> None:
     asked = Asked()
     request = asked.request()
-    await asked.open.answer(Answer(request.id))
-    await asked.open.answer(Answer(request.id))
-    await asked.open.fail(request, ErrorCode.TIMEOUT)
+    asked.open.answer(Answer(request.id))
+    asked.open.answer(Answer(request.id))
+    asked.open.fail(request, ErrorCode.TIMEOUT)
     assert asked.codes(request) == [None]
 
 
 async def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
     asked = Asked()
-    await asked.open.answer(Answer("unknown"))
+    asked.open.answer(Answer("unknown"))
     assert len(asked.open) == 0
 
 
@@ -24,7 +24,7 @@ async def test_an_answered_request_is_no_longer_open() -> None:
     asked = Asked()
     request = asked.request()
     assert request in asked.open
-    await asked.open.answer(Answer(request.id))
+    asked.open.answer(Answer(request.id))
     assert request not in asked.open
 
 
@@ -32,7 +32,7 @@ async def test_a_request_past_its_deadline_fails_with_the_trouble_of_its_lane() 
     asked = Asked(deadline_s=0)
     silent, refused = asked.request(), asked.request()
     refused.trouble = lambda: ErrorCode.UNAVAILABLE
-    await asked.open.expire()
+    asked.open.expire()
     assert asked.codes(silent) == [ErrorCode.TIMEOUT]
     assert asked.codes(refused) == [ErrorCode.UNAVAILABLE]
 
@@ -40,15 +40,15 @@ async def test_a_request_past_its_deadline_fails_with_the_trouble_of_its_lane() 
 async def test_a_late_answer_changes_nothing() -> None:
     asked = Asked(deadline_s=0)
     request = asked.request()
-    await asked.open.expire()
-    await asked.open.answer(Answer(request.id))
+    asked.open.expire()
+    asked.open.answer(Answer(request.id))
     assert asked.codes(request) == [ErrorCode.TIMEOUT]
 
 
 async def test_a_request_before_its_deadline_waits() -> None:
     asked = Asked()
     request = asked.request()
-    await asked.open.expire()
+    asked.open.expire()
     assert asked.codes(request) == []
 
 
@@ -68,7 +68,7 @@ async def test_a_failure_names_the_clients_own_id_if_there_is_one(
 ) -> None:
     asked = Asked()
     request = asked.request(payload)
-    await asked.open.fail(request, ErrorCode.BUSY)
+    asked.open.fail(request, ErrorCode.BUSY)
     ((answer,),) = asked.answers.values()
     assert answer.failure is not None
     assert answer.failure.client_id == client_id

@@ -1,0 +1,51 @@
+"""uvicorn's websocket, with a write that never waits and an end that waits for no reader.
+
+ASGI can only send by awaiting, which takes a task for every socket that may be slow. The transport
+needs to write in passing, to know how much waits for the client, and to cut off one who does not read.
+"""
+
+from typing import Any, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+_EXTENSION: Final = "bbgram.websocket"
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """One connection. uvicorn makes them: `uvicorn.Config(ws=WebSocket)`."""
+
+    @classmethod
+    def of(cls, scope: dict[str, Any]) -> "WebSocket":
+        """Return the websocket that an ASGI scope belongs to. Raises KeyError under another server."""
+        websocket: WebSocket = scope["extensions"][_EXTENSION]
+        return websocket
+
+    def handle_connect(self, event: Request) -> None:
+        """Start the application, and let it know this object."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[_EXTENSION] = self
+
+    def write(self, text: bytes) -> None:
+        """Send a text frame; to a connection that is closing, nothing."""
+        if not (self.disconnected or self.close_sent or self.transport.is_closing()):
+            self.conn.send_text(text)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was written the network has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Cut the connection off, with everything that waits."""
+        self.transport.abort()
+
+    async def close(self) -> None:
+        """Say goodbye if the client reads, otherwise cut it off. Does not wait for an answer."""
+        if self.writable.is_set():
+            await self.send({"type": "websocket.close", "code": 1000, "reason": ""})
+        else:
+            self.abort()
