@@ -1,0 +1,64 @@
+"""Both kinds of server, and people who connect to them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.conformance.connections import TRANSPORTS, Connection, Polling, Websocket
+from tests.conformance.servers import Server, stock_server
+from tests.harness.deployment import Deployment
+from tests.harness.engines import Engines
+
+SERVERS = ["edge", "stock"]
+Arrive = Callable[[str], Awaitable[Connection]]
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Our edge, and stock python-socketio: what holds for one holds for the other."""
+    if request.param == "edge":
+        chat: Deployment = request.getfixturevalue("chat")
+        yield Server("edge", chat.edges[0].url)
+    else:
+        with stock_server(tmp_path_factory.mktemp("stock")) as stock:
+            yield stock
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def hasty_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that pings every second and waits one second for the answer. The edge has no workers."""
+    folder = tmp_path_factory.mktemp("hasty")
+    if request.param == "edge":
+        engines: Engines = request.getfixturevalue("engines")
+        deployment = Deployment(engines.new_store(), folder, heartbeat_s=1, heartbeat_timeout_s=1)
+        try:
+            yield Server("edge", deployment.start_edge().url)
+        finally:
+            deployment.stop()
+            engines.release(deployment.store)
+    else:
+        with stock_server(folder, heartbeat_s=1, heartbeat_timeout_s=1) as stock:
+            yield stock
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> type[Polling] | type[Websocket]:
+    """Both transports."""
+    return TRANSPORTS[request.param]
+
+
+@pytest.fixture
+async def arrive(server: Server, transport: type[Polling] | type[Websocket]) -> AsyncIterator[Arrive]:
+    """Return a function that connects somebody over the transport of the test. Others can write to them."""
+    async with AsyncExitStack() as open_connections:
+
+        async def arrive(username: str) -> Connection:
+            connection: Connection = await open_connections.enter_async_context(transport(server))
+            await connection.sign_in(username)
+            await connection.assert_alive()
+            return connection
+
+        yield arrive

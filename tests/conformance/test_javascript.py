@@ -1,0 +1,56 @@
+"""The official JavaScript client over each transport and through the upgrade (scenarios in client.mjs)."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.local.tether import tether
+from tests.conformance.servers import Server
+
+SCRIPT = Path(__file__).with_name("client.mjs")
+MODULES = Path(__file__).parents[1] / "e2e" / "js" / "node_modules"
+SCENARIOS = re.findall(r"^  async (\w+)\(\) \{", SCRIPT.read_text(), re.MULTILINE)
+TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": None}
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_the_official_client(server: Server, name: Callable[[str], str], transports: str) -> None:
+    """All scenarios at once, each with a user and a process of its own."""
+    assert MODULES.is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
+    runs = [run(server, name(f"u{n}"), scenario, transports) for n, scenario in enumerate(SCENARIOS)]
+    assert "".join(await asyncio.gather(*runs)) == ""
+
+
+async def run(server: Server, username: str, scenario: str, transports: str) -> str:
+    """Run a scenario; return what went wrong, if anything did."""
+    node = shutil.which("node")
+    assert node is not None, "Node.js is needed"
+    process = await asyncio.create_subprocess_exec(
+        *tether([node, str(SCRIPT), scenario]),
+        env={
+            **os.environ,
+            "BBGRAM_URL": server.url,
+            "BBGRAM_TRANSPORTS": json.dumps(TRANSPORTS[transports]),
+            "BBGRAM_AUTH": json.dumps(server.auth(username)),
+            "BBGRAM_SHORT_AUTH": json.dumps(server.auth(username, ttl_s=2)),
+            "BBGRAM_USERNAME": username,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(20):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return f"{scenario} did not end\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return output.decode() if process.returncode else ""
