@@ -36,7 +36,13 @@ async def offline_delivery(chat: Deployment) -> str:
 @pytest.fixture
 def chat(deploy: DeploymentFactory) -> Deployment:
     chat = deploy(
-        sweep_s=0.3, sweep_after_s=0.3, offline_delay_s=0, offline_interval_s=0, device_channels="log"
+        sweep_s=0.3,
+        sweep_after_s=0.3,
+        offline_delay_s=0,
+        offline_interval_s=0,
+        device_channels="log",
+        # Beat would run the function itself, at a full minute.
+        beat_functions=False,
     )
     return chat.start()
 
