@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
+from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.presence import Presence
 from infra.settings import FunctionSettings, WorkerSettings, data_dir
@@ -111,7 +112,9 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     # Celery warns root of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
-    create_app(settings, functions).worker_main(
+    app = create_app(settings, functions)
+    tune_collector()
+    app.worker_main(
         [
             "--quiet",
             "worker",

@@ -97,7 +97,7 @@ class People:
 def read_people(conn: Connection, ids: Iterable[UUID], usernames: Iterable[str] = ()) -> People:
     """Look up profiles by id and by name, with one statement."""
     keys = {username_key(name) for name in usernames}
-    params = {"ids": sorted(set(ids)), "keys": sorted(key for key in keys if "\0" not in key)}
+    params = {"ids": list(set(ids)), "keys": [key for key in keys if "\0" not in key]}
     rows = conn.execute(_PROFILES, params).all()
     return People({row.id: row.username for row in rows}, {row.username_key: row.id for row in rows})
 
@@ -150,7 +150,6 @@ def require_member(chats: Mapping[UUID, Chat], chat_id: UUID, user_id: UUID) -> 
 def _select_pairs(conn: Connection, select: TextClause, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     if not pairs:
         return {}
-    order = sorted(set(pairs))
-    params = {"los": [pair.lo for pair in order], "his": [pair.hi for pair in order]}
+    params = {"los": [pair.lo for pair in pairs], "his": [pair.hi for pair in pairs]}
     rows = conn.execute(select, params)
     return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}

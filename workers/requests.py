@@ -1,6 +1,7 @@
 """From the wire to typed requests, and from handlers back to answers."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from workers.errors import Refused
 _DECODERS = {
     name: msgspec.json.Decoder(command, strict=True) for name, command in {**RELAYED, **INTERNAL}.items()
 }
+
+_user_id = lru_cache(maxsize=50_000)(UUID)
+"""Making a UUID costs more than looking it up."""
 
 CommandT = TypeVar("CommandT", covariant=True)
 
@@ -65,7 +69,7 @@ def decode(event: Event) -> Request[Any]:
         command = decoder.decode(event.payload)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
-    return Request(event.id, UUID(event.user_id), event.socket_id, command)
+    return Request(event.id, _user_id(event.user_id), event.socket_id, command)
 
 
 def _explain(error: msgspec.DecodeError | RecursionError) -> str:

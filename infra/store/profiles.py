@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -20,6 +21,7 @@ _INSERT = text(
 )
 
 
+@lru_cache(maxsize=50_000)
 def username_key(username: str) -> str:
     """Fold a name so that `Alice`, `alice` and full-width look-alikes are one (NFKC, case-folded)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold()).strip()

@@ -51,28 +51,21 @@ _INSERT = text(
 )
 
 
-class _Key(NamedTuple):
-    """What makes a message the same one when it is tried again."""
-
-    sender_id: UUID
-    key: str
-
-    @classmethod
-    def of(cls, request: Request[SendMessage]) -> "_Key":
-        return cls(request.user_id, request.command.client_id or str(UUID(request.id)))
-
-
 class _Draft(NamedTuple):
+    """A message that may be stored."""
+
     request: Request[SendMessage]
     recipient_id: UUID
     pair: Pair
+    key: str
+    """What makes it the same message when it is tried again."""
 
 
 def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules) -> Outcome:
     """Store what is new, answer what was stored before with the first answer."""
     outcome = Outcome()
     people = read_people(
-        conn, (request.user_id for request in requests), (request.command.username for request in requests)
+        conn, {request.user_id for request in requests}, {request.command.username for request in requests}
     )
     drafts = _accept(requests, people, rules, outcome)
     if not drafts:
@@ -83,11 +76,10 @@ def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], ru
             outcome.fail(draft.request, ErrorCode.UNAVAILABLE)
     drafts = [draft for draft in drafts if draft.pair in chats]
     stored = _read_stored(conn, drafts)
-    fresh = {_Key.of(draft.request): draft for draft in reversed(drafts)}
-    new = [draft for draft in drafts if fresh[_Key.of(draft.request)] is draft]
-    stored |= _store(conn, [d for d in new if _Key.of(d.request) not in stored], chats, people, rules)
+    fresh = {draft.key: draft for draft in reversed(drafts) if draft.key not in stored}
+    stored |= _store(conn, list(reversed(fresh.values())), chats, people, rules)
     for draft in drafts:
-        _answer(outcome, draft.request, stored[_Key.of(draft.request)])
+        _answer(outcome, draft.request, stored[draft.key])
     return outcome
 
 
@@ -96,15 +88,21 @@ def _accept(
 ) -> list[_Draft]:
     drafts = []
     for request in requests:
+        command = request.command
         try:
             people.require(request.user_id)
-            _check_text(request.command, rules)
-            recipient_id = people.find(request.command.username)
+            _check_text(command, rules)
+            recipient_id = people.find(command.username)
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
         else:
-            drafts.append(_Draft(request, recipient_id, Pair.of(request.user_id, recipient_id)))
+            key = _key(request.user_id, command.client_id or str(UUID(request.id)))
+            drafts.append(_Draft(request, recipient_id, Pair.of(request.user_id, recipient_id), key))
     return drafts
+
+
+def _key(sender_id: UUID, once: str) -> str:
+    return f"{sender_id}/{once}"
 
 
 def _check_text(command: SendMessage, rules: Rules) -> None:
@@ -116,69 +114,75 @@ def _check_text(command: SendMessage, rules: Rules) -> None:
         raise Refused(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
 
 
-def _read_stored(conn: Connection, drafts: Sequence[_Draft]) -> dict[_Key, Message]:
-    """Read, once the chats are locked, what an earlier try has stored."""
-    keys = sorted({_Key.of(draft.request) for draft in drafts})
-    params = {"senders": [key.sender_id for key in keys], "keys": [key.key for key in keys]}
+def _read_stored(conn: Connection, drafts: Sequence[_Draft]) -> dict[str, Message]:
+    """Read, once the chats are locked, what an earlier try has stored; by key."""
+    params = {
+        "senders": [draft.request.user_id for draft in drafts],
+        "keys": [draft.key.partition("/")[2] for draft in drafts],
+    }
     return {
-        _Key(row.sender_id, row.client_id or str(row.id)): to_message(row)
+        _key(row.sender_id, row.client_id or str(row.id)): to_message(row)
         for row in conn.execute(_STORED, params)
     }
 
 
 def _store(
     conn: Connection, drafts: Sequence[_Draft], chats: dict[Pair, Chat], people: People, rules: Rules
-) -> dict[_Key, Message]:
+) -> dict[str, Message]:
+    """Store the drafts, in their order within each chat; return the messages by key."""
     if not drafts:
         return {}
-    times = _advance(conn, drafts, chats, rules)
-    last_seq = {chat.id: chat.last_seq for chat in chats.values()}
-    messages: dict[_Key, Message] = {}
-    for request, recipient_id, pair in drafts:
-        chat_id = chats[pair].id
-        last_seq[chat_id] += 1
-        messages[_Key.of(request)] = Message(
-            id=str(UUID(request.id)),
-            chat_id=str(chat_id),
-            seq=last_seq[chat_id],
-            sender_id=str(request.user_id),
-            sender_username=people.by_id[request.user_id],
-            recipient_id=str(recipient_id),
-            recipient_username=people.by_id[recipient_id],
-            text=request.command.text,
-            created_at=iso_ms(times[chat_id]),
-            status="sent",
-            client_id=request.command.client_id or msgspec.UNSET,
-        )
-    stored = list(messages.values())
-    chat_ids = [chats[draft.pair].id for draft in drafts]
+    by_pair: dict[Pair, list[_Draft]] = {}
+    for draft in drafts:
+        by_pair.setdefault(draft.pair, []).append(draft)
+    lines = [(chats[pair], in_chat) for pair, in_chat in by_pair.items()]
+    times = _advance(conn, lines, rules)
+    rows: list[tuple[Message, _Draft, UUID, datetime]] = []
+    for chat, in_chat in lines:
+        time = times[chat.id]
+        chat_id, created_at = str(chat.id), iso_ms(time)
+        for seq, draft in enumerate(in_chat, chat.last_seq + 1):
+            request = draft.request
+            message = Message(
+                id=str(UUID(request.id)),
+                chat_id=chat_id,
+                seq=seq,
+                sender_id=str(request.user_id),
+                sender_username=people.by_id[request.user_id],
+                recipient_id=str(draft.recipient_id),
+                recipient_username=people.by_id[draft.recipient_id],
+                text=request.command.text,
+                created_at=created_at,
+                status="sent",
+                client_id=request.command.client_id or msgspec.UNSET,
+            )
+            rows.append((message, draft, chat.id, time))
     conn.execute(
         _INSERT,
         {
-            "chats": chat_ids,
-            "seqs": [message.seq for message in stored],
-            "ids": [UUID(draft.request.id) for draft in drafts],
-            "senders": [draft.request.user_id for draft in drafts],
-            "recipients": [draft.recipient_id for draft in drafts],
-            "texts": [message.text for message in stored],
-            "client_ids": [draft.request.command.client_id for draft in drafts],
-            "times": [times[chat_id] for chat_id in chat_ids],
+            "chats": [chat_id for _, _, chat_id, _ in rows],
+            "seqs": [message.seq for message, _, _, _ in rows],
+            "ids": [message.id for message, _, _, _ in rows],
+            "senders": [draft.request.user_id for _, draft, _, _ in rows],
+            "recipients": [draft.recipient_id for _, draft, _, _ in rows],
+            "texts": [message.text for message, _, _, _ in rows],
+            "client_ids": [draft.request.command.client_id for _, draft, _, _ in rows],
+            "times": [time for _, _, _, time in rows],
         },
     )
-    return messages
+    return {draft.key: message for message, draft, _, _ in rows}
 
 
 def _advance(
-    conn: Connection, drafts: Sequence[_Draft], chats: dict[Pair, Chat], rules: Rules
+    conn: Connection, lines: Sequence[tuple[Chat, Sequence[_Draft]]], rules: Rules
 ) -> dict[UUID, datetime]:
     """Reserve the seqs of the locked chats; return the time of the new messages by chat."""
-    counts: dict[UUID, int] = {}
-    for draft in drafts:
-        chat_id = chats[draft.pair].id
-        counts[chat_id] = counts.get(chat_id, 0) + 1
-    params = {"chats": list(counts), "counts": list(counts.values()), "sweep_after": rules.sweep_after_s}
-    rows = conn.execute(_ADVANCE, params)
-    return {row.id: row.activity_at for row in rows}
+    params = {
+        "chats": [chat.id for chat, _ in lines],
+        "counts": [len(drafts) for _, drafts in lines],
+        "sweep_after": rules.sweep_after_s,
+    }
+    return {row.id: row.activity_at for row in conn.execute(_ADVANCE, params)}
 
 
 def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -> None:
