@@ -51,8 +51,8 @@ class Engines:
         self.valkey.stop()
         self.postgres.stop()
 
-    def new_store(self) -> Store:
-        """Return a migrated, empty database and an empty Redis database (at most 15 at a time)."""
+    def new_store(self, *, migrated: bool = True) -> Store:
+        """Return an empty database, with our tables or not, and an empty Redis database (15 at a time)."""
         number = next(self._databases)
         admin_url = self.postgres.url.replace("postgresql://", "postgresql+psycopg://")
         admin = make_engine(admin_url)
@@ -60,7 +60,8 @@ class Engines:
             conn.execute(text(f"CREATE DATABASE chat_{number}"))
         admin.dispose()
         database_url = f"{admin_url.rpartition('/')[0]}/chat_{number}"
-        upgrade(database_url)
+        if migrated:
+            upgrade(database_url)
         return Store(database_url, f"{self.valkey.url.rpartition('/')[0]}/{self._free_redis.pop()}")
 
     def release(self, store: Store) -> None:

@@ -1,0 +1,106 @@
+"""`make bench`: measures everything, writes `docs/benchmarks/` and the results in `docs/benchmarks.md`.
+
+Exits with 1 and one line when a system has lost or doubled a message, or ours has mixed up the order.
+"""
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from tests.benchmark import charts, tables
+from tests.benchmark.measure import BenchmarkFailed
+from tests.benchmark.plan import Observation, Plan, run
+from tests.benchmark.systems import Field
+from tests.benchmark.tables import Observed
+
+_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_FOLDER = _PAGE.with_suffix("")
+_RESULTS = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Measure and write, or only print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
+    parser.add_argument("--print", action="store_true", help="print the ratios and write no file")
+    options = parser.parse_args()
+    plan = Plan(rounds=options.rounds, measure_s=options.seconds)
+    try:
+        observations = _measure(plan)
+    except BenchmarkFailed as failure:
+        print(f"The benchmark failed: {failure}.", file=sys.stderr)
+        return 1
+    observed = Observed(observations)
+    print(tables.ratios(observed))
+    if not options.print:
+        charts.draw(observed, _FOLDER)
+        (_FOLDER / "observations.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(observations), indent=1) + b"\n"
+        )
+        _PAGE.write_text(_RESULTS.sub(lambda _: _render(observed, plan), _PAGE.read_text()))
+    return 0
+
+
+def _measure(plan: Plan) -> list[Observation]:
+    with tempfile.TemporaryDirectory() as folder:
+        field = Field(Path(folder))
+        try:
+            return list(run(field, plan, lambda line: print(line, file=sys.stderr)))
+        finally:
+            field.close()
+
+
+def _render(observed: Observed, plan: Plan) -> str:
+    parts = (
+        _machine(plan),
+        "### Ratios\n\nEach ratio is taken within a round.",
+        tables.ratios(observed),
+        "### Throughput\n\n![Messages a second against pairs](benchmarks/throughput.svg)",
+        tables.throughput(observed),
+        "### Latency at a fixed rate\n\n![Time to the ack against rate](benchmarks/latency.svg)",
+        tables.latency(observed),
+        "### CPU-seconds per 1,000 messages at 200 pairs, by process",
+        tables.cpu(observed),
+        "### Idle connections\n\n![Memory against connections](benchmarks/memory.svg)",
+        tables.connections(observed),
+        "### Several edges\n\n![Cost of a message against edges](benchmarks/edges.svg)",
+        tables.edges(observed),
+    )
+    return "\n\n".join(("", *parts)) + "\n\n"
+
+
+def _machine(plan: Plan) -> str:
+    """Say what ran where."""
+    node = shutil.which("node")
+    version = (
+        subprocess.run([node, "--version"], capture_output=True, text=True, check=True) if node else None
+    )
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_cpu_name()}, {os.cpu_count()} cores, "
+        f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.release()}; "
+        f"Python {platform.python_version()}, Node.js {version.stdout.strip() if version else '-'}. "
+        f"{plan.rounds} rounds, windows of {plan.measure_s:g} s after {plan.warm_up_s:g} s of warm-up. "
+        "Everything, load generator included, ran on this one machine."
+    )
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

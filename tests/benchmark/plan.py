@@ -1,0 +1,119 @@
+"""What `make bench` measures: each round takes all systems in turn, so that noise hits them alike."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from tests.benchmark import measure
+from tests.benchmark.measure import Cost
+from tests.benchmark.systems import Field, System
+
+OURS: Final = "ours"
+NODE: Final = "node"
+STOCK: Final = "python-socketio"
+NAIVE: Final = "naive split"
+
+PAIRS: Final = (10, 50, 200, 400)
+IN_FLIGHT: Final = 4
+HEADLINE_PAIRS: Final = 200
+RATES: Final = (200, 1_000, 2_000, 4_000)
+CONNECTIONS: Final = (500, 1_000, 2_000)
+EDGES: Final = (1, 2, 4)
+EDGES_RATE: Final = 2_000
+"""Messages/s at which the cost of a message is compared for 1, 2 and 4 edges."""
+
+_SETTLE_S = 3.0
+"""What a server does after its clients have connected is over by then."""
+
+
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """A closed loop: `pairs` x IN_FLIGHT."""
+
+    system: str
+    pairs: int
+    cost: Cost
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """An open loop at `rate` messages/s of HEADLINE_PAIRS pairs."""
+
+    system: str
+    rate: int
+    cost: Cost
+
+
+class Idle(msgspec.Struct, frozen=True, tag=True):
+    """Idle connections: memory of the server that holds them, and how fast they came."""
+
+    system: str
+    connections: int
+    kb_each: float
+    connects_s: float
+
+
+class Edges(msgspec.Struct, frozen=True, tag=True):
+    """The same load spread over several edges."""
+
+    edges: int
+    cost: Cost
+
+
+Observation = Closed | Open | Idle | Edges
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    rounds: int = 5
+    warm_up_s: float = 2.0
+    measure_s: float = 5.0
+
+
+def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observation]:
+    """Measure round after round. Raises BenchmarkFailed when a message is lost, doubled or out of order."""
+    window = {"warm_up_s": plan.warm_up_s, "measure_s": plan.measure_s}
+    for number in range(1, plan.rounds + 1):
+        for name in (OURS, NODE, STOCK):
+            say(f"round {number} of {plan.rounds}: {name}")
+            with field.running(name) as system:
+                yield from _loads(field, system, name, window)
+        say(f"round {number} of {plan.rounds}: {NAIVE}")
+        with field.running(NAIVE) as system:
+            yield Closed(NAIVE, HEADLINE_PAIRS, _closed(field, system, HEADLINE_PAIRS, window))
+        for name in (OURS, STOCK):
+            say(f"round {number} of {plan.rounds}: {name}, idle connections")
+            yield from _idle(field, name)
+        for edges in EDGES:
+            say(f"round {number} of {plan.rounds}: {edges} edges")
+            with field.running(OURS, edges=edges) as system:
+                cost = measure.run(field, system, 2 * HEADLINE_PAIRS, rate=EDGES_RATE, **window)
+                yield Edges(edges, cost)
+
+
+def _loads(field: Field, system: System, name: str, window: dict[str, Any]) -> Iterator[Observation]:
+    for pairs in PAIRS:
+        yield Closed(name, pairs, _closed(field, system, pairs, window))
+    for rate in RATES:
+        cost = measure.run(field, system, 2 * HEADLINE_PAIRS, rate=rate, **window)
+        yield Open(name, rate, cost)
+
+
+def _closed(field: Field, system: System, pairs: int, window: dict[str, Any]) -> Cost:
+    return measure.run(field, system, 2 * pairs, in_flight=IN_FLIGHT, **window)
+
+
+def _idle(field: Field, name: str) -> Iterator[Observation]:
+    kind = "edge" if name == OURS else "server"
+    for connections in CONNECTIONS:
+        with field.running(name) as system:
+            # The first connections pay for what is made once.
+            with measure.connected(measure.make_spec(system, 20)):
+                time.sleep(_SETTLE_S)
+                before_kb = measure.memory_kb(system, kind)
+            spec = measure.make_spec(system, connections)
+            with measure.connected(spec) as (_, connects_s):
+                time.sleep(_SETTLE_S)
+                kb_each = (measure.memory_kb(system, kind) - before_kb) / connections
+                yield Idle(name, connections, round(kb_each, 2), round(connects_s, 1))
