@@ -14,10 +14,14 @@ from workers.errors import Refused
 
 _PROFILES = text(
     """
-    SELECT id, username, username_key, last_seen_at FROM profiles
-    WHERE id = ANY(CAST(:ids AS uuid[])) OR username_key = ANY(CAST(:keys AS text[]))
+    SELECT p.id, p.username, p.username_key
+    FROM unnest(CAST(:ids AS uuid[])) AS asked (id) JOIN profiles p ON p.id = asked.id
+    UNION
+    SELECT p.id, p.username, p.username_key
+    FROM unnest(CAST(:keys AS text[])) AS asked (key) JOIN profiles p ON p.username_key = asked.key
     """
 )
+"""Two joins: with OR, each row of a small table would be compared with every element of both arrays."""
 _BY_PAIR = """
     SELECT c.id, c.user_lo, c.user_hi, c.last_seq
     FROM chats c

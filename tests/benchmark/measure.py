@@ -4,7 +4,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import msgspec
@@ -12,7 +12,7 @@ import psutil
 
 from infra.local.tether import tether
 from tests.benchmark.load import Connected, Finished, Report, Result, Spec, Window
-from tests.benchmark.systems import Field, System
+from tests.benchmark.systems import Field, System, user_names
 
 _runs = itertools.count(1)
 
@@ -70,14 +70,9 @@ class _Loader:
         self._in.flush()
 
 
-def names(count: int) -> list[str]:
-    """Return user names."""
-    return [f"user{number:05d}" for number in range(count)]
-
-
 def make_spec(system: System, users: int, **load: object) -> Spec:
     """Return the spec of a load on `system` with that many clients."""
-    known = names(users)
+    known = user_names(users)
     auths = [system.auth(name) for name in known]
     return msgspec.convert(
         {"run": next(_runs), "ports": system.ports, "names": known, "auths": auths, **load}, Spec
@@ -101,20 +96,25 @@ def run(field: Field, system: System, users: int, **load: object) -> Cost:
     spec = make_spec(system, users, **load)
     stored = system.stored()
     with connected(spec) as (loader, connects_s):
-        processes = {
-            **system.processes(),
-            **field.engine_processes(),
-            "load": [psutil.Process(loader.pid)],
-        }
         loader.go_on()
-        cpu: list[dict[str, float]] = []
+        samples: list[dict[str, dict[int, float]]] = []
         while not isinstance(report := loader.read(), Finished):
             assert isinstance(report, Window)
-            cpu.append({kind: _cpu_s(found) for kind, found in processes.items()})
+            # Looked up each time: a pool opens its connections, and Postgres its processes, under load.
+            processes = {
+                **system.processes(),
+                **field.engine_processes(),
+                "load": [psutil.Process(loader.pid)],
+            }
+            samples.append({kind: _cpu_s(found) for kind, found in processes.items()})
         loader.go_on()
     result = report.result
     thousands = max(result.messages_s * spec.measure_s / 1000, 1e-9)
-    spent = {kind: round((cpu[1][kind] - cpu[0][kind]) / thousands, 4) for kind in processes}
+    begin, end = samples
+    spent = {
+        kind: round(sum(s - begin[kind].get(pid, 0.0) for pid, s in found.items()) / thousands, 4)
+        for kind, found in end.items()
+    }
     _check(system, result, system.stored() - stored)
     return Cost(result, spent, connects_s)
 
@@ -138,12 +138,11 @@ def _check(system: System, result: Result, stored: int) -> None:
         raise BenchmarkFailed(f"{system.name}: " + ", ".join(f"{n} {what}" for what, n in wrong.items() if n))
 
 
-def _cpu_s(processes: Sequence[psutil.Process]) -> float:
-    spent = 0.0
+def _cpu_s(processes: Sequence[psutil.Process]) -> dict[int, float]:
+    """Return the CPU time in seconds of each process that is still there."""
+    spent = {}
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        spent += times.user + times.system
+            spent[process.pid] = times.user + times.system
     return spent

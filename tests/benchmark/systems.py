@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 import httpx
 import jwt
@@ -21,12 +22,19 @@ from redis import Redis
 from infra.local.signin.keys import ALGORITHM, SigningKey, load_key
 from infra.local.tether import tether
 from infra.store.engine import make_engine
+from infra.store.profiles import insert_profiles
 from tests.harness.deployment import Deployment, Part, user_id_of
 from tests.harness.engines import Engines, Store, free_port
 
 _PEERS = Path(__file__).parent / "peers"
 _ROOT = Path(__file__).parents[2]
 _READY_S = 20.0
+_USERS = 10_000
+
+
+def user_names(count: int) -> list[str]:
+    """Return the names of that many users."""
+    return [f"user{number:05d}" for number in range(count)]
 
 
 class System(Protocol):
@@ -109,6 +117,7 @@ class Ours:
         self._deployment = Deployment(store, folder, supabase_url=issuer.url, **settings)
         del self._deployment.env["BBGRAM_SUPABASE_JWT_SECRET"]
         self._deployment.start(edges=edges, workers=workers)
+        self._make_profiles()
         self.ports = [edge.port for edge in self._deployment.edges]
 
     def auth(self, username: str) -> str:
@@ -131,6 +140,13 @@ class Ours:
     def forget(self) -> None:
         """Delete everything that was said; profiles stay."""
         self._deployment.rows("TRUNCATE messages, chats, chat_members, undelivered, notifications CASCADE")
+
+    def _make_profiles(self) -> None:
+        """Make the users known, as those of a deployment are; the peers know everybody."""
+        engine = self._deployment.engine
+        with engine.begin() as conn:
+            insert_profiles(conn, {UUID(user_id_of(name)): name for name in user_names(_USERS)})
+        engine.dispose()
 
     def stop(self) -> None:
         """Stop all processes."""
