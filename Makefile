@@ -6,9 +6,10 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check
 JS   := tests/e2e/js
 AWS  := infra/deploy/aws
+PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check package shape lock clean
+.PHONY: help run install test check package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS 
 	@$(OSLS) package --package build/package
 	@$(BIN)/cfn-lint build/package/cloudformation-template-update-stack.json
 
+bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 20 minutes)
+	@$(BIN)/python -m tests.benchmark $(ARGS)
+
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
@@ -43,7 +47,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -81,6 +85,12 @@ $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
 		{ echo "node and npm were not found: install Node.js 20.19 or newer to run the end-to-end tests" >&2; exit 1; }
 	@cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
+	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
+		{ echo "node and npm were not found: install Node.js 20.19 or newer to run the benchmark" >&2; exit 1; }
+	@cd $(PEER) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(AWS)/node_modules/.stamp: $(AWS)/package.json $(AWS)/package-lock.json

@@ -1,6 +1,7 @@
 """Wires the edge together: settings in, a Starlette application out."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -161,4 +162,5 @@ def serve(settings: EdgeSettings) -> None:
         log_level="warning",
     )
     tune_collector()
+    sys.setswitchinterval(0.0005)
     uvicorn.Server(config).run(sockets=listen(settings.host, settings.port))

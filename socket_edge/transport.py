@@ -103,6 +103,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     transport: "Transport"
     connected: bool
     websocket: WebSocket | None = None
+    _accepted: WebSocket
     waiting_bytes = 0
     """Long polling: size of what is queued or being written."""
     _ping_at = _pong_by = math.inf
@@ -181,7 +182,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         scope = environ["asgi.scope"]
-        # engineio holds on to this for as long as the connection lasts, with every header in it.
+        # python-socketio keeps this for as long as the connection lasts, with every header in it.
         for name in environ.keys() - {"asgi.scope", "asgi.receive", "asgi.send"}:
             del environ[name]
         self._accepted = WebSocket.of(scope)
@@ -193,10 +194,14 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         self.connected = self.upgraded = True
         self.websocket = self._accepted
         self._say_what_waits()
+        self._accepted.serve_with(self._serve)
+
+    async def _serve(self, receive: Receive) -> None:
         try:
-            await self._read(ws.asgi_receive)
+            await self._read(receive)
         finally:
             await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+            self.server.sockets.pop(self.sid, None)
 
     async def _is_upgrade(self, ws: Any) -> bool:
         """Shake hands with a client that comes from long polling; False if it does not mean it."""
@@ -217,8 +222,9 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             self._send(pkt)
         while not self.queue.empty():
             self._send(self.queue.get_nowait())
-            self.queue.task_done()
         self._rest = []
+        # It has room for four deques, and is not needed any more.
+        del self.queue
 
     async def _read(self, receive: Receive) -> None:
         """Take frame after frame, until the connection ends or something comes that is no frame."""

@@ -2,10 +2,14 @@
 
 ASGI can only send by awaiting, which takes a task for every socket that may be slow. The transport
 needs to write in passing, to know how much waits for the client, and to cut off one who does not read.
+And it needs to get out of the twenty calls, from uvicorn to Starlette to engineio, that lead to a
+handshake: every connection would keep them on its stack for as long as it lasts.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from starlette.types import Receive
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -16,6 +20,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     """One connection. uvicorn makes them: `uvicorn.Config(ws=WebSocket)`."""
 
     _unsent_bytes = 0
+    _serve: Callable[[Receive], Awaitable[None]] | None = None
 
     @classmethod
     def of(cls, scope: dict[str, Any]) -> "WebSocket":
@@ -29,6 +34,24 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[_EXTENSION] = self
+
+    def serve_with(self, serve: Callable[[Receive], Awaitable[None]]) -> None:
+        """Have `serve` take over when the application returns from the handshake."""
+        self._serve = serve
+        del self.request, self.response
+
+    async def run_asgi(self) -> None:
+        """Run the application, and then what it has left to serve the connection."""
+        self.app = self._run(self.app)
+        await super().run_asgi()
+
+    def _run(self, application: Any) -> Any:
+        async def run(scope: Any, receive: Any, send: Any) -> None:
+            await application(scope, receive, send)
+            if self._serve is not None:
+                await self._serve(receive)
+
+        return run
 
     def write(self, text: bytes) -> None:
         """Send a text frame; to a connection that is closing, nothing.

@@ -1,7 +1,7 @@
 """Publishes outcomes to the inbox streams of the edges that hold the sockets."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from redis import Redis
@@ -38,27 +38,35 @@ class Publisher:
         if batch is not None:
             emits[batch.edge_id] += []
         self._write(
-            (edge_id, entry)
-            for edge_id, edge_emits in emits.items()
-            for entry in _entries(edge_emits, outcome.answers, batch, edge_id)
+            [
+                (edge_id, entry)
+                for edge_id, edge_emits in emits.items()
+                for entry in _entries(edge_emits, outcome.answers, batch, edge_id)
+            ]
         )
 
     def postpone(self, batch: Batch, code: ErrorCode) -> None:
         """Tell the edge that the batch could not be handled now. Raises redis.RedisError."""
         self._write([(batch.edge_id, InboxEntry(batch_id=batch.id, retry=code))])
 
-    def _write(self, entries: Iterable[tuple[str, InboxEntry]]) -> None:
-        pipe = self._redis.pipeline(transaction=True)
-        for edge_id, entry in entries:
-            pipe.xadd(
-                names.inbox_key(edge_id),
-                {names.INBOX_FIELD: msgspec.json.encode(entry)},
-                maxlen=self._inbox_entries,
-                approximate=True,
-                nomkstream=True,
-            )
-        if len(pipe):
+    def _write(self, entries: Sequence[tuple[str, InboxEntry]]) -> None:
+        if len(entries) == 1:
+            # A pipeline costs several times more than the one command that an edge with a small batch needs.
+            self._add(self._redis, *entries[0])
+        elif entries:
+            pipe = self._redis.pipeline(transaction=True)
+            for edge_id, entry in entries:
+                self._add(pipe, edge_id, entry)
             pipe.execute()
+
+    def _add(self, redis: Redis, edge_id: str, entry: InboxEntry) -> None:
+        redis.xadd(
+            names.inbox_key(edge_id),
+            {names.INBOX_FIELD: msgspec.json.encode(entry)},
+            maxlen=self._inbox_entries,
+            approximate=True,
+            nomkstream=True,
+        )
 
 
 def _entries(

@@ -32,7 +32,7 @@ def main() -> int:
     """Measure and write, or only print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
     parser.add_argument("--print", action="store_true", help="print the ratios and write no file")
     options = parser.parse_args()
     plan = Plan(rounds=options.rounds, measure_s=options.seconds)

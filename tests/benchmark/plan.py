@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from operator import sub
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +26,7 @@ EDGES: Final = (1, 2, 4)
 EDGES_RATE: Final = 2_000
 """Messages/s at which the cost of a message is compared for 1, 2 and 4 edges."""
 
-_SETTLE_S = 3.0
+_SETTLE_S = 2.0
 """What a server does after its clients have connected is over by then."""
 
 
@@ -67,8 +69,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured."""
 
     rounds: int = 5
-    warm_up_s: float = 2.0
-    measure_s: float = 5.0
+    warm_up_s: float = 1.5
+    measure_s: float = 4.0
 
 
 def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observation]:
@@ -106,14 +108,15 @@ def _closed(field: Field, system: System, pairs: int, window: dict[str, Any]) ->
 
 def _idle(field: Field, name: str) -> Iterator[Observation]:
     kind = "edge" if name == OURS else "server"
-    for connections in CONNECTIONS:
-        with field.running(name) as system:
-            # The first connections pay for what is made once.
-            with measure.connected(measure.make_spec(system, 20)):
-                time.sleep(_SETTLE_S)
-                before_kb = measure.memory_kb(system, kind)
-            spec = measure.make_spec(system, connections)
-            with measure.connected(spec) as (_, connects_s):
-                time.sleep(_SETTLE_S)
-                kb_each = (measure.memory_kb(system, kind) - before_kb) / connections
-                yield Idle(name, connections, round(kb_each, 2), round(connects_s, 1))
+    with field.running(name) as system, ExitStack() as held:
+        # The first connections pay for what is made once.
+        with measure.connected(measure.make_spec(system, 20)):
+            time.sleep(_SETTLE_S)
+        before_kb = measure.memory_kb(system, kind)
+        for connections, more in zip(
+            CONNECTIONS, (CONNECTIONS[0], *map(sub, CONNECTIONS[1:], CONNECTIONS)), strict=True
+        ):
+            _, connects_s = held.enter_context(measure.connected(measure.make_spec(system, more)))
+            time.sleep(_SETTLE_S)
+            kb_each = (measure.memory_kb(system, kind) - before_kb) / connections
+            yield Idle(name, connections, round(kb_each, 2), round(connects_s, 1))

@@ -114,6 +114,8 @@ class Ours:
         self.name = "BB-Gram"
         self._issuer = issuer
         folder.mkdir()
+        # As docs/deployment.md has it: as many lanes as workers, counted over all edges.
+        settings = {"lanes": max(1, workers // edges), **settings}
         self._deployment = Deployment(store, folder, supabase_url=issuer.url, **settings)
         del self._deployment.env["BBGRAM_SUPABASE_JWT_SECRET"]
         self._deployment.start(edges=edges, workers=workers)
