@@ -39,20 +39,25 @@ _DUE = text(
 )
 _UNCONFIRMED = text(
     f"""
+    WITH m AS MATERIALIZED (
+        SELECT message.*
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
+            AS due (chat_id, user_id, swept_seq)
+        JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages
+            WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq)
+                AND recipient_id = due.user_id
+            ORDER BY seq LIMIT :page
+        ) message
+    )
     SELECT {COLUMNS}
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
-        AS due (chat_id, user_id, swept_seq)
-    JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
-    CROSS JOIN LATERAL (
-        SELECT * FROM messages
-        WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq)
-            AND recipient_id = due.user_id
-        ORDER BY seq LIMIT :page
-    ) m
+    FROM m
     {JOINS}
     ORDER BY m.chat_id, m.seq
     """
 )
+"""MATERIALIZED: on tables without statistics the planner would look for messages once per pair of members."""
 _LEFT = text(
     """
     INSERT INTO undelivered (chat_id, user_id, check_at)

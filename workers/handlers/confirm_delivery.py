@@ -22,16 +22,21 @@ from workers.rules import Rules
 
 _UNCONFIRMED = text(
     f"""
+    WITH m AS MATERIALIZED (
+        SELECT message.*
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
+            CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
+        ) AS hole (chat_id, user_id, first, last)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages
+            WHERE chat_id = hole.chat_id AND seq BETWEEN hole.first AND hole.last
+                AND recipient_id = hole.user_id
+            ORDER BY seq LIMIT :page
+        ) message
+    )
     SELECT {COLUMNS}
-    FROM unnest(
-        CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
-    ) AS hole (chat_id, user_id, first, last)
-    CROSS JOIN LATERAL (
-        SELECT * FROM messages
-        WHERE chat_id = hole.chat_id AND seq BETWEEN hole.first AND hole.last
-            AND recipient_id = hole.user_id
-        ORDER BY seq LIMIT :page
-    ) m
+    FROM m
     {JOINS}
     ORDER BY m.chat_id, m.seq
     """
