@@ -15,7 +15,8 @@ from infra.wire.inbox import InboxEntry
 log = structlog.get_logger(__name__)
 
 _BLOCK_MS = 2_000
-_COUNT = 64
+_COUNT = 8
+"""Entries that are read at once; each may have half a megabyte."""
 _PAUSE_S = 0.5
 _FIRST_ID = b"0-1"
 """Id of the entry that makes an empty stream; all others are greater."""
