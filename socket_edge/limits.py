@@ -8,7 +8,7 @@ import msgspec
 from infra.wire.commands import REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
-from socket_edge.transport import Binary
+from socket_edge.packets import Binary
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str)

@@ -1,4 +1,4 @@
-"""The one module that knows engineio and python-socketio from the inside.
+"""The one module that knows engineio from the inside, and makes python-socketio do what we need.
 
 It keeps payloads as the client's own JSON, hands every event to one callback whatever its name (so
 that an event called `connect` is an event like any other), keeps no callback per outgoing message,
@@ -15,7 +15,6 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import msgspec
 import socketio
 import structlog
 from engineio import packet as frame
@@ -30,6 +29,7 @@ from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
 from socket_edge.frames import well_formed
 from socket_edge.namespace import OneNamespace
+from socket_edge.packets import ATTACHMENT, Packet, read_packet
 from socket_edge.tasks import Tasks
 from socket_edge.websocket import WebSocket
 
@@ -41,57 +41,6 @@ _PACKETS: Final = 10_000
 """Packets of one long-polling request."""
 _PACKETS_OUT: Final = 16
 """Packets of one answer to it: clients on python-engineio refuse a longer one and lose the connection."""
-
-_ACK_ID_DIGITS: Final = 16
-"""Digits of the ack ids that clients use; others are looked at more closely."""
-
-_ATTACHMENT: Final = object()
-"""Stands for a binary frame, which was refused with the event that announced it."""
-MALFORMED: Final = object()
-"""Stands for the data of a packet that is none."""
-
-
-class Binary(str):
-    """The JSON text of an event that announces binary attachments."""
-
-    __slots__ = ()
-
-
-class _Unparsed:
-    """Takes the place of `json` in a packet: incoming JSON stays text."""
-
-    @staticmethod
-    def loads(text: str) -> str:
-        return text
-
-    @staticmethod
-    def dumps(data: object, **_: object) -> str:
-        return msgspec.json.encode(data).decode()
-
-
-class _Packet(packet.Packet):  # type: ignore[misc]
-    """A Socket.IO packet that is never binary and never raises on what a client has sent."""
-
-    uses_binary_events = False
-    json = _Unparsed
-
-    def decode(self, encoded_packet: object) -> int:
-        try:
-            if isinstance(encoded_packet, str):
-                super().decode(encoded_packet)
-            elif isinstance(encoded_packet, bytes):
-                self.packet_type, self.data = packet.EVENT, _ATTACHMENT
-            else:
-                raise ValueError("JSON that engineio has parsed")
-        except ValueError:
-            self.packet_type, self.namespace, self.id, self.data = packet.EVENT, None, None, MALFORMED
-        if self.packet_type == packet.BINARY_EVENT:
-            self.packet_type, self.data = packet.EVENT, Binary(self.data or "")
-        elif self.packet_type == packet.BINARY_ACK:
-            self.packet_type = packet.ACK
-        elif self.packet_type == packet.CONNECT_ERROR or self.packet_type > packet.BINARY_ACK:
-            self.packet_type, self.data = packet.EVENT, MALFORMED
-        return 0
 
 
 class _Socket(AsyncSocket):  # type: ignore[misc]
@@ -189,11 +138,18 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         return await super()._upgrade_websocket(environ)
 
     async def _websocket_handler(self, ws: Any) -> None:
-        if self.connected and not await self._is_upgrade(ws):
+        has_polled = self.connected
+        if has_polled and not await self._is_upgrade(ws):
             return
         self.connected = self.upgraded = True
         self.websocket = self._accepted
         self._say_what_waits()
+        if has_polled:
+            # Ends a poll that still waits, if the client was too quick to let the first one do it.
+            self.queue.put_nowait(frame.Packet(frame.NOOP))
+        else:
+            # It has room for four deques, and is not needed any more.
+            del self.queue
         self._accepted.serve_with(self._serve)
 
     async def _serve(self, receive: Receive) -> None:
@@ -223,8 +179,6 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         while not self.queue.empty():
             self._send(self.queue.get_nowait())
         self._rest = []
-        # It has room for four deques, and is not needed any more.
-        del self.queue
 
     async def _read(self, receive: Receive) -> None:
         """Take frame after frame, until the connection ends or something comes that is no frame."""
@@ -234,7 +188,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
                 return
             text = message.get("text")
             try:
-                if text is not None and (common := _read_packet(text)) is not None:
+                if text is not None and (common := read_packet(text)) is not None:
                     work = self.transport.take(self.sid, *common)
                     if work is not None:
                         await work
@@ -310,7 +264,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             monitor_clients=False,
             ping_interval=heartbeat_s,
             ping_timeout=heartbeat_timeout_s,
-            serializer=_Packet,
+            serializer=Packet,
         )
         # Its default of 16 makes engineio drop a whole request of a client that has more to say at once.
         Payload.max_decode_packets = _PACKETS
@@ -422,7 +376,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             self._handler.connected(sid)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
-        if namespace in {None, "/"} and data is not _ATTACHMENT:
+        if namespace in {None, "/"} and data is not ATTACHMENT:
             work = self.take(eio_sid, packet.EVENT, id, data)
             if work is not None:
                 await work
@@ -434,19 +388,6 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     def _sid(self, eio_sid: str, namespace: str | None = None) -> str | None:
         sid: str | None = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         return sid if self.manager.is_connected(sid, namespace or "/") else None
-
-
-def _read_packet(text: str) -> tuple[int, int | None, str] | None:
-    """Take apart an event or ack as clients send it: kind, ack id, JSON. None if it is anything else."""
-    bracket = text.find("[", 2, 2 + _ACK_ID_DIGITS)
-    digits = text[2:bracket]
-    if bracket > 2 and not (digits.isdigit() and digits.isascii()):
-        return None
-    if bracket >= 2 and text.startswith("42"):
-        return packet.EVENT, int(digits) if digits else None, text[bracket:]
-    if bracket > 2 and text.startswith("43"):
-        return packet.ACK, int(digits), text[bracket:]
-    return None
 
 
 def _refusal(error: EdgeError) -> Refusal:

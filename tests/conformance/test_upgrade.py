@@ -71,6 +71,16 @@ async def test_the_open_poll_ends_when_the_upgrade_begins(server: Server, pollin
         await websocket.assert_alive()
 
 
+async def test_the_open_poll_ends_when_the_client_does_not_wait_for_the_answer_to_its_probe(
+    server: Server, polling: Polling
+) -> None:
+    open_poll = asyncio.create_task(polling.receive())
+    async with Websocket(server, sid=polling.sid) as websocket:
+        await websocket.send("2probe", "5")
+        assert await open_poll in ([], [NOOP])
+        await websocket.assert_alive()
+
+
 async def test_a_poll_during_the_upgrade_brings_nothing(
     polling: Polling, websocket: Websocket, bob: Websocket, name: Name
 ) -> None:
