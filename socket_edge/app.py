@@ -39,7 +39,7 @@ from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
 from socket_edge.tasks import keep_running
 from socket_edge.transport import SendLimits, Transport
-from socket_edge.websocket import WebSocket
+from socket_edge.websocket import Handshake
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +151,7 @@ def serve(settings: EdgeSettings) -> None:
     config = uvicorn.Config(
         create_app(settings),
         http="httptools",
-        ws=WebSocket,
+        ws=Handshake,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,
         # Engine.IO has a heartbeat of its own.

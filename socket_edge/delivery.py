@@ -35,10 +35,10 @@ class Delivery:
 
     def take(self, entry: InboxEntry) -> None:
         """Settle the answers of an entry and emit its events."""
-        for answer in entry.answers:
-            self._requests.answer(answer)
         if entry.batch_id is not None:
             self._lanes.finish(entry)
+        for answer in entry.answers:
+            self._requests.answer(answer)
         for emit in entry.emits:
             for session in self._users.of_user(emit.user_id):
                 if emit.skip != session.sid:

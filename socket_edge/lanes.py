@@ -9,8 +9,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import structlog
@@ -114,26 +114,26 @@ class Lane:
         tries = 0
         while (left := deadline - time.monotonic()) > 0:
             self._result = asyncio.get_running_loop().create_future()
+            again_at = time.monotonic() + min(left, self._limits.redispatch_s)
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
-            pause = asyncio.create_task(asyncio.sleep(min(left, self._limits.redispatch_s)))
-            either: set[asyncio.Future[Any]] = {self._result, pause}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            entry = self._result.result() if self._result.done() else None
+            entry = await _until(again_at, self._result)
             if entry is not None and entry.retry is None:
-                pause.cancel()
                 self._trouble = None
                 break
             self._trouble = entry.retry if entry else (ErrorCode.TIMEOUT if sent else ErrorCode.UNAVAILABLE)
-            await pause
+            await asyncio.sleep(again_at - time.monotonic())
         else:
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
         self._in_flight = self._result = None
 
 
-def _to_event(request: Request) -> Event:
-    payload = msgspec.Raw(request.payload)
-    return Event(request.id, request.name, request.user_id, request.socket_id, payload, request.expires_ms)
+async def _until(moment: float, result: asyncio.Future[InboxEntry]) -> InboxEntry | None:
+    """Return the result, or None if it is not there at that monotonic time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(moment - time.monotonic()):
+            return await result
+    return None
 
 
 class Lanes:

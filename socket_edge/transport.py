@@ -11,7 +11,9 @@ import asyncio
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -23,7 +25,6 @@ from engineio.exceptions import EngineIOError, SocketIsClosedError
 from engineio.payload import Payload
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
-from starlette.types import Receive
 
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
@@ -31,7 +32,7 @@ from socket_edge.frames import well_formed
 from socket_edge.namespace import OneNamespace
 from socket_edge.packets import ATTACHMENT, Packet, read_packet
 from socket_edge.tasks import Tasks
-from socket_edge.websocket import WebSocket
+from socket_edge.websocket import Handshake, WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,9 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     transport: "Transport"
     connected: bool
     websocket: WebSocket | None = None
-    _accepted: WebSocket
+    _environ: dict[str, Any]
+    _backlog: deque[str | bytes] | None = None
+    """What came while something took its time."""
     waiting_bytes = 0
     """Long polling: size of what is queued or being written."""
     _ping_at = _pong_by = math.inf
@@ -100,9 +103,21 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         await super().close(wait and self.websocket is None, abort, self._why_dropped or reason)
         if self.websocket is not None:
-            await self.websocket.close()
+            self.websocket.close()
         elif abort:
             self.queue.put_nowait(None)  # ends the poll that waits
+
+    def take(self, data: str | bytes) -> None:
+        """Take a frame, at once unless an earlier one still takes its time."""
+        if self._backlog is not None:
+            self._backlog.append(data)
+        elif (work := self._handle(data)) is not None:
+            self._backlog = deque()
+            self.transport.tasks.start(self._finish(work, self._backlog))
+
+    def leave(self) -> None:
+        """Hear that the websocket has ended."""
+        self.transport.tasks.start(self._leave())
 
     async def poll(self) -> list[frame.Packet]:
         """Return what there is to say, in portions, keeping count of how much waits."""
@@ -130,19 +145,19 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             self.drop()
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
-        scope = environ["asgi.scope"]
         # python-socketio keeps this for as long as the connection lasts, with every header in it.
         for name in environ.keys() - {"asgi.scope", "asgi.receive", "asgi.send"}:
             del environ[name]
-        self._accepted = WebSocket.of(scope)
+        self._environ = environ
         return await super()._upgrade_websocket(environ)
 
     async def _websocket_handler(self, ws: Any) -> None:
         has_polled = self.connected
         if has_polled and not await self._is_upgrade(ws):
             return
+        handshake = Handshake.of(self._environ["asgi.scope"])
         self.connected = self.upgraded = True
-        self.websocket = self._accepted
+        self.websocket = handshake.websocket
         self._say_what_waits()
         if has_polled:
             # Ends a poll that still waits, if the client was too quick to let the first one do it.
@@ -150,14 +165,8 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         else:
             # It has room for four deques, and is not needed any more.
             del self.queue
-        self._accepted.serve_with(self._serve)
-
-    async def _serve(self, receive: Receive) -> None:
-        try:
-            await self._read(receive)
-        finally:
-            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
-            self.server.sockets.pop(self.sid, None)
+        del self._environ["asgi.receive"], self._environ["asgi.send"], self._environ
+        handshake.serve_with(self)
 
     async def _is_upgrade(self, ws: Any) -> bool:
         """Shake hands with a client that comes from long polling; False if it does not mean it."""
@@ -180,27 +189,46 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             self._send(self.queue.get_nowait())
         self._rest = []
 
-    async def _read(self, receive: Receive) -> None:
-        """Take frame after frame, until the connection ends or something comes that is no frame."""
-        while not self.closed:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return
-            text = message.get("text")
+    def _handle(self, data: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Take a frame; return what has to be done before the next one, if anything."""
+        if self.closed:
+            return None
+        if isinstance(data, str):
             try:
-                if text is not None and (common := read_packet(text)) is not None:
-                    work = self.transport.take(self.sid, *common)
-                    if work is not None:
-                        await work
-                else:
-                    data = message["bytes"] if text is None else well_formed(text)
-                    if data is None:
-                        return
-                    await self.receive(frame.Packet(encoded_packet=data))
-            except EngineIOError:
-                continue
+                common = read_packet(data)
+                if common is not None:
+                    return self.transport.take(self.sid, *common)
             except Exception:
                 log.exception("frame_failed", eio_sid=self.sid)
+                return None
+            known = well_formed(data)
+            if known is None:
+                return self._leave()
+            data = known
+        return self._receive(data)
+
+    async def _receive(self, data: str | bytes) -> None:
+        with suppress(EngineIOError):
+            await self.receive(frame.Packet(encoded_packet=data))
+
+    async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
+        """Do what takes its time, and then go on with what has come meanwhile."""
+        assert self.websocket is not None
+        self.websocket.pause_reading()
+        while work is not None:
+            try:
+                await work
+            except Exception:
+                log.exception("frame_failed", eio_sid=self.sid)
+            work = None
+            while backlog and work is None:
+                work = self._handle(backlog.popleft())
+        self._backlog = None
+        self.websocket.resume_reading()
+
+    async def _leave(self) -> None:
+        await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+        self.server.sockets.pop(self.sid, None)
 
 
 class Handler(Protocol):

@@ -1,32 +1,215 @@
-"""uvicorn's websocket, with a write that never waits and an end that waits for no reader.
+"""A websocket: uvicorn shakes hands, picows reads and writes the frames.
 
-ASGI can only send by awaiting, which takes a task for every socket that may be slow. The transport
-needs to write in passing, to know how much waits for the client, and to cut off one who does not read.
-And it needs to get out of the twenty calls, from uvicorn to Starlette to engineio, that lead to a
-handshake: every connection would keep them on its stack for as long as it lasts.
+ASGI takes a queue, a wake-up and a task for what comes in, and can only send by awaiting. Behind the
+handshake the transport needs none of it: each message goes to a callback, a write never waits, how much
+waits for the client is known, and one who does not read is cut off. uvicorn is out of the way by then.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
-from starlette.types import Receive
+from picows import (
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSProtocolError,
+    WSTransport,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-_EXTENSION: Final = "bbgram.websocket"
+_EXTENSION: Final = "bbgram.handshake"
+_BUFFER: Final = 2_048
+"""Bytes that a connection keeps for reading, the least that picows takes; grows with what comes."""
+_UNREAD: Final = 65_536
+"""Bytes that may wait for a client that sends pings, or is told goodbye."""
+_GOODBYE_S: Final = 10.0
+"""How long the client may take to answer a goodbye."""
+
+_log = logging.LoggerAdapter(logging.getLogger("picows.server"))
+# What a client does wrong is told to the client.
+_log.logger.setLevel(logging.CRITICAL)
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """One connection. uvicorn makes them: `uvicorn.Config(ws=WebSocket)`."""
+class Reader(Protocol):
+    """Who reads a websocket. Must not raise."""
 
-    _unsent_bytes = 0
-    _serve: Callable[[Receive], Awaitable[None]] | None = None
+    def take(self, data: str | bytes) -> None:
+        """Take a message."""
+
+    def leave(self) -> None:
+        """Hear, once, that the connection ends."""
+
+
+class WebSocket(WSListener):
+    """An accepted connection, read by one `Reader` after the other."""
+
+    __slots__ = (
+        "_connections",
+        "_goodbye",
+        "_kind",
+        "_left",
+        "_parts",
+        "_reader",
+        "_size",
+        "_transport",
+        "_ws",
+    )
+
+    def __init__(
+        self, reader: Reader, transport: asyncio.Transport, connections: set[Any], size: int
+    ) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._connections = connections
+        self._size = size
+        """The largest message to take, in bytes."""
+        self._parts: list[bytes] = []
+        """Of a message that comes in several frames, of this kind."""
+        self._kind = WSMsgType.TEXT
+        self._goodbye: asyncio.TimerHandle | None = None
+        self._left = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Be known to uvicorn, which closes what is open when it stops."""
+        self._ws = transport
+        self._connections.add(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Hand over what makes a message."""
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
+        if transport.is_close_frame_sent and kind != WSMsgType.CLOSE:
+            return
+        if kind == WSMsgType.TEXT and frame.fin and not self._parts:
+            self._reader.take(_text(frame.get_payload_as_bytes()))
+        elif kind in {WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION}:
+            self._take_part(frame)
+        elif kind == WSMsgType.PING:
+            self._answer(frame)
+        elif kind == WSMsgType.CLOSE:
+            self._take_leave(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Forget the connection."""
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+        self._connections.discard(self)
+        self._leave()
+
+    def pause_writing(self) -> None:
+        """Do nothing: who writes asks how much waits."""
+
+    def resume_writing(self) -> None:
+        """Do nothing."""
+
+    def hand_over(self, reader: Reader) -> None:
+        """Have `reader` read from now on."""
+        self._reader = reader
+
+    def pause_reading(self) -> None:
+        """Take no more than what has arrived."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take more."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def write(self, text: bytes) -> None:
+        """Send a text message; to a connection that is closing, nothing."""
+        if not self._transport.is_closing():
+            self._ws.send(WSMsgType.TEXT, text)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was written the network has not taken yet."""
+        return self._ws.underlying_transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Cut the connection off, with everything that waits."""
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Say goodbye if the client reads, otherwise cut it off. Does not wait for an answer."""
+        if self.waiting_bytes > _UNREAD:
+            self.abort()
+        elif not self._ws.is_close_frame_sent and not self._transport.is_closing():
+            self._ws.send_close(WSCloseCode.OK)
+            self._goodbye = asyncio.get_running_loop().call_later(_GOODBYE_S, self.abort)
+
+    def shutdown(self) -> None:
+        """Tell the client to come back, as uvicorn stops."""
+        if not self._transport.is_closing():
+            self._ws.send_close(WSCloseCode.SERVICE_RESTART)
+            self._ws.disconnect()
+        self._leave()
+
+    def _take_part(self, frame: WSFrame) -> None:
+        if (frame.msg_type == WSMsgType.CONTINUATION) is not bool(self._parts):
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a part of no message")
+        if not self._parts:
+            self._kind = frame.msg_type
+        self._parts.append(frame.get_payload_as_bytes())
+        if sum(map(len, self._parts)) > self._size:
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
+        if frame.fin:
+            data = b"".join(self._parts)
+            self._parts = []
+            self._reader.take(_text(data) if self._kind == WSMsgType.TEXT else data)
+
+    def _answer(self, ping: WSFrame) -> None:
+        if self.waiting_bytes > _UNREAD:
+            self.abort()
+        else:
+            self._ws.send_pong(ping.get_payload_as_bytes())
+
+    def _take_leave(self, frame: WSFrame) -> None:
+        if not self._ws.is_close_frame_sent:
+            self._ws.send_close(frame.get_close_code() or WSCloseCode.OK)
+        self._ws.disconnect()
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._reader.leave()
+
+
+class Handshake(WebSocketsSansIOProtocol):
+    """What comes before: uvicorn makes one for each request, `uvicorn.Config(ws=Handshake)`."""
+
+    websocket: WebSocket | None = None
+    """Set when the application has accepted it."""
+    _early = b""
+    _served = False
 
     @classmethod
-    def of(cls, scope: dict[str, Any]) -> "WebSocket":
-        """Return the websocket that an ASGI scope belongs to. Raises KeyError under another server."""
-        websocket: WebSocket = scope["extensions"][_EXTENSION]
-        return websocket
+    def of(cls, scope: dict[str, Any]) -> "Handshake":
+        """Return what an ASGI scope belongs to. Raises KeyError under another server."""
+        handshake: Handshake = scope["extensions"][_EXTENSION]
+        return handshake
+
+    def serve_with(self, reader: Reader) -> None:
+        """Have `reader` serve the connection for good; the application may return."""
+        assert self.websocket is not None
+        self._served = True
+        self.websocket.hand_over(reader)
+        while not self.queue.empty():
+            event = self.queue.get_nowait()
+            if event["type"] == "websocket.receive":
+                reader.take(event.get("text") or event.get("bytes") or "")
+            else:
+                reader.leave()
+        self.websocket.resume_reading()
 
     def handle_connect(self, event: Request) -> None:
         """Start the application, and let it know this object."""
@@ -35,53 +218,141 @@ class WebSocket(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[_EXTENSION] = self
 
-    def serve_with(self, serve: Callable[[Receive], Awaitable[None]]) -> None:
-        """Have `serve` take over when the application returns from the handshake."""
-        self._serve = serve
-        del self.request, self.response
+    def data_received(self, data: bytes) -> None:
+        """Read the request. What the client sends before it was accepted waits."""
+        if self.handshake_initiated:
+            self._early += data
+            self.transport.pause_reading()
+        else:
+            super().data_received(data)
 
     async def run_asgi(self) -> None:
-        """Run the application, and then what it has left to serve the connection."""
-        self.app = self._run(self.app)
-        await super().run_asgi()
+        """Run the application."""
+        try:
+            with suppress(ClientDisconnected):
+                await self.app(self.scope, self.receive, self.send)
+        except Exception:
+            self.logger.exception("The application failed.")
+            self.send_500_response()
+        finally:
+            if not self._served:
+                self.transport.close()
 
-    def _run(self, application: Any) -> Any:
-        async def run(scope: Any, receive: Any, send: Any) -> None:
-            await application(scope, receive, send)
-            if self._serve is not None:
-                await self._serve(receive)
+    async def send(self, message: Any) -> None:
+        """Do what the application says."""
+        if message["type"] == "websocket.accept":
+            self._accept()
+        elif self.websocket is None:
+            await super().send(message)
+        elif message["type"] == "websocket.send":
+            self.websocket.write(message.get("bytes") or message["text"].encode())
+        else:
+            self.websocket.close()
 
-        return run
+    def take(self, data: str | bytes) -> None:
+        """Keep what the client says for the application."""
+        if isinstance(data, str):
+            self.queue.put_nowait({"type": "websocket.receive", "text": data})
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        self.read_paused = True
+        self.transport.pause_reading()
 
-    def write(self, text: bytes) -> None:
-        """Send a text frame; to a connection that is closing, nothing.
+    def leave(self) -> None:
+        """Tell the application that the connection ends."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})
 
-        Frames that are written in one go leave together: a call into the kernel costs more than a frame.
-        """
-        if self.disconnected or self.close_sent or self.transport.is_closing():
+    def _accept(self) -> None:
+        if self.transport.is_closing():
             return
-        self.conn.send_text(text)
-        if not self._unsent_bytes:
-            self.loop.call_soon(self._flush)
-        self._unsent_bytes += len(text)
+        self.handshake_complete = True
+        self.connections.discard(self)
+        self.websocket = WebSocket(self, self.transport, self.connections, self.config.ws_max_size)
+        frames = WSProtocol(
+            host_port=None,
+            ws_path=None,
+            is_client_side=False,
+            ws_listener_factory=lambda _: self.websocket,
+            logger=_log,
+            disconnect_on_exception=False,
+            websocket_handshake_timeout=None,
+            enable_auto_ping=False,
+            auto_ping_idle_timeout=0,
+            auto_ping_reply_timeout=0,
+            auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+            enable_auto_pong=False,
+            max_frame_size=self.config.ws_max_size,
+            extra_headers=None,
+            read_buffer_init_size=_BUFFER,
+        )
+        frames.connection_made(_Outgoing(self.transport))
+        self.transport.set_protocol(frames)
+        _feed(frames, _request(self.request.headers["Sec-WebSocket-Key"]) + self._early)
+        self.transport.resume_reading()
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How much of what was written the network has not taken yet."""
-        return self._unsent_bytes + self.transport.get_write_buffer_size()
+
+class _Outgoing:
+    """What picows writes to: what is written in one go leaves together.
+
+    A call into the kernel costs more than a frame.
+    """
+
+    __slots__ = ("_loop", "_size", "_transport", "_unsent")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
+        self._size = 0
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._transport.get_extra_info(name)
+
+    def get_write_buffer_size(self) -> int:
+        # Never 0, or picows would write past this object.
+        return 1 + self._size + self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self.flush)
+        self._unsent.append(data)
+        self._size += len(data)
+
+    def writelines(self, parts: list[bytes]) -> None:
+        self.write(b"".join(parts))
+
+    def flush(self) -> None:
+        unsent, self._unsent, self._size = self._unsent, [], 0
+        if unsent and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection off, with everything that waits."""
-        self.transport.abort()
+        self._transport.abort()
 
-    async def close(self) -> None:
-        """Say goodbye if the client reads, otherwise cut it off. Does not wait for an answer."""
-        if self.writable.is_set():
-            await self.send({"type": "websocket.close", "code": 1000, "reason": ""})
-        else:
-            self.abort()
 
-    def _flush(self) -> None:
-        self._unsent_bytes = 0
-        if not self.transport.is_closing():
-            self.transport.write(b"".join(self.conn.data_to_send()))
+def _request(key: str) -> bytes:
+    """Return the least that picows takes for a request, of which uvicorn has looked at all the rest."""
+    return (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    ).encode()
+
+
+def _feed(frames: WSProtocol, data: bytes) -> None:
+    while data:
+        buffer = frames.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        frames.buffer_updated(size)
+        data = data[size:]
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise WSProtocolError(WSCloseCode.INVALID_TEXT, "the text is not UTF-8") from error

@@ -13,7 +13,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, Emit, InboxEntry
 from workers.requests import Outcome
 
-_ENTRY_BYTES = 512_000
+_ENTRY_BYTES = 64_000
 """Soft limit of one stream entry, so that no edge has to decode a huge one at once."""
 
 
@@ -72,12 +72,15 @@ class Publisher:
 def _entries(
     emits: Sequence[Emit], answers: Sequence[Answer], batch: Batch | None, edge_id: str
 ) -> Iterator[InboxEntry]:
-    """Cut what one edge gets into entries of a bounded size; the last one of a batch closes it."""
+    """Cut what one edge gets into entries of a bounded size; the first one of a batch closes it.
+
+    So the edge can send the next batch while it carries out the rest; all entries are written together.
+    """
     own = batch is not None and batch.edge_id == edge_id
-    *full, rest = _slices([*(answers if own else []), *emits])
-    for part in full:
+    first, *others = _slices([*(answers if own else []), *emits])
+    yield _entry(first, batch.id if own and batch else None)
+    for part in others:
         yield _entry(part)
-    yield _entry(rest, batch.id if own and batch else None)
 
 
 def _slices(parts: Sequence[Answer | Emit]) -> list[list[Answer | Emit]]:
