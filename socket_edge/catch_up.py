@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -41,7 +40,7 @@ class CatchUps:
 
         With `lost_since` it covers what was published since that monotonic time as well.
         """
-        after: dict[UUID, int] | None = None
+        after: dict[str, int] | None = None
         patience_s = self._page_ack_s
         while True:
             answer = await self._ask(session, after, lost_since)
@@ -60,7 +59,7 @@ class CatchUps:
                 # It never acks, as clients written for the first version of the protocol.
                 patience_s = _SILENT_S
 
-    async def _ask(self, session: Session, after: dict[UUID, int] | None, lost_since: float | None) -> Answer:
+    async def _ask(self, session: Session, after: dict[str, int] | None, lost_since: float | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from infra.wire.events import NEW_MESSAGE
-from infra.wire.inbox import Emit, InboxEntry, Position
+from infra.wire.events import NEW_MESSAGE, send_ack
+from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
 from socket_edge.lanes import Lanes
 from socket_edge.receipts import Receipts
 from socket_edge.requests import OpenRequests
@@ -40,15 +40,18 @@ class Delivery:
         for answer in entry.answers:
             self._requests.answer(answer)
         for emit in entry.emits:
-            for session in self._users.of_user(emit.user_id):
-                if emit.skip != session.sid:
-                    self._emit_or_hold(session, emit)
+            if emit.answers is not None:
+                self._requests.answer(Answer(emit.answers, send_ack(emit.data)))
+            for target in emit.to:
+                for session in self._users.of_user(target.user_id):
+                    if target.skip != session.sid:
+                        self._emit_or_hold(session, target, emit)
 
     def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
         """Emit older messages; sets `session.page_acked` when none of them waits for an ack."""
+        target = Target(session.user_id, NEW_MESSAGE, ack=True)
         for position, data in messages:
-            emit = Emit(session.user_id, NEW_MESSAGE, data, position, ack=True)
-            self._emit(session, emit)
+            self._emit(session, target, Emit([target], data, position))
         if not session.unacked:
             session.page_acked.set()
 
@@ -56,8 +59,8 @@ class Delivery:
         """Emit what has come while the socket caught up."""
         while session.held:
             held, session.held = session.held, []
-            for emit in held:
-                self._emit(session, emit)
+            for target, emit in held:
+                self._emit(session, target, emit)
 
     def acked(self, session: Session, ack_id: int) -> None:
         """Note that the client has acked a message."""
@@ -81,26 +84,26 @@ class Delivery:
         confirmed.add(position.seq)
         self._receipts.add(session.user_id, position.chat_id, confirmed, position.seq)
 
-    def _emit_or_hold(self, session: Session, emit: Emit) -> None:
-        if session.catching_up is None or emit.event != NEW_MESSAGE:
-            self._emit(session, emit)
+    def _emit_or_hold(self, session: Session, target: Target, emit: Emit) -> None:
+        if session.catching_up is None or target.event != NEW_MESSAGE:
+            self._emit(session, target, emit)
         elif len(session.held) < _HELD:
-            session.held.append(emit)
+            session.held.append((target, emit))
         else:
             self._transport.drop(session.eio_sid)
 
-    def _emit(self, session: Session, emit: Emit) -> None:
+    def _emit(self, session: Session, target: Target, emit: Emit) -> None:
         position = emit.position
         if position is None:
-            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
+            self._transport.send_event(session.eio_sid, target.event, emit.data)
         elif not session.seen[position.chat_id].add(position.seq):
-            if emit.ack and position.seq in session.confirmed[position.chat_id]:
+            if target.ack and position.seq in session.confirmed[position.chat_id]:
                 # The worker asks for what this socket has acked: the receipt got lost.
                 self._confirm(session, position)
-        elif emit.ack:
+        elif target.ack:
             ack_id = session.expect_ack(position)
-            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data), ack_id)
+            self._transport.send_event(session.eio_sid, target.event, emit.data, ack_id)
         else:
             # The user's own message. It keeps the confirmed seqs together as one span.
             session.confirmed[position.chat_id].add(position.seq)
-            self._transport.send_event(session.eio_sid, emit.event, bytes(emit.data))
+            self._transport.send_event(session.eio_sid, target.event, emit.data)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from uuid import UUID
 
 import msgspec
 
@@ -55,5 +54,5 @@ class Receipts:
                     self.add(user_id, chat_id, confirmed, lowest)
 
         spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)]
-        payload = msgspec.json.encode(ConfirmDelivery(chat_id=UUID(chat_id), spans=spans))
+        payload = msgspec.json.encode(ConfirmDelivery(chat_id=chat_id, spans=spans))
         self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))

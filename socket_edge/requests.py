@@ -72,7 +72,7 @@ class OpenRequests:
             socket_id,
             payload,
             settle,
-            id=uuid_utils.uuid7().hex,
+            id=str(uuid_utils.uuid7()),
             deadline=time.monotonic() + self._deadline_s,
             expires_ms=0 if now_ms is None else now_ms + int(self._deadline_s * 1000),
         )

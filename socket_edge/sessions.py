@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from infra.wire.inbox import Emit, Position
+from infra.wire.inbox import Emit, Position, Target
 from socket_edge.auth import Identity
 from socket_edge.seqs import Seqs
 
@@ -29,7 +29,7 @@ class Session:
     catching_up: asyncio.Task[None] | None = None
     lost_since: float | None = None
     """Monotonic time since which publications may have been lost, until the socket has caught up."""
-    held: list[Emit] = field(default_factory=list)
+    held: list[tuple[Target, Emit]] = field(default_factory=list)
     """New messages that wait until the older ones have been sent."""
     seen: dict[str, Seqs] = field(default_factory=lambda: defaultdict(Seqs))
     """By chat: what was emitted to this socket, so that it is not emitted twice."""

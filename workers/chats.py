@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
 
-import uuid_utils.compat as uuid_utils
+import uuid_utils
 from sqlalchemy import Connection, TextClause, text
 
 from infra.store.profiles import username_key
 from infra.wire.errors import ErrorCode
+from workers.arrays import array
 from workers.errors import Refused
 
 _PROFILES = text(
@@ -55,11 +55,11 @@ _BY_ID = text("SELECT id, user_lo, user_hi, last_seq FROM chats WHERE id = ANY(C
 class Pair(NamedTuple):
     """Two users in the order in which `chats` stores them."""
 
-    lo: UUID
-    hi: UUID
+    lo: str
+    hi: str
 
     @classmethod
-    def of(cls, one: UUID, other: UUID) -> "Pair":
+    def of(cls, one: str, other: str) -> "Pair":
         """Return the pair of two users, whichever comes first."""
         return cls(min(one, other), max(one, other))
 
@@ -68,11 +68,11 @@ class Pair(NamedTuple):
 class Chat:
     """A chat as the current transaction sees it."""
 
-    id: UUID
+    id: str
     pair: Pair
     last_seq: int
 
-    def peer_of(self, user_id: UUID) -> UUID:
+    def peer_of(self, user_id: str) -> str:
         """Return the other member; the user themself for notes to self."""
         return self.pair.hi if user_id == self.pair.lo else self.pair.lo
 
@@ -81,16 +81,16 @@ class Chat:
 class People:
     """The profiles that a batch mentions."""
 
-    by_id: Mapping[UUID, str]
-    by_key: Mapping[str, UUID]
+    by_id: Mapping[str, str]
+    by_key: Mapping[str, str]
 
-    def require(self, user_id: UUID) -> str:
+    def require(self, user_id: str) -> str:
         """Return the caller's own name. Raises Refused(profile_missing)."""
         if user_id not in self.by_id:
             raise Refused(ErrorCode.PROFILE_MISSING)
         return self.by_id[user_id]
 
-    def find(self, username: str) -> UUID:
+    def find(self, username: str) -> str:
         """Return the id of the user with this name. Raises Refused(user_not_found)."""
         user_id = self.by_key.get(username_key(username))
         if user_id is None:
@@ -98,10 +98,10 @@ class People:
         return user_id
 
 
-def read_people(conn: Connection, ids: Iterable[UUID], usernames: Iterable[str] = ()) -> People:
+def read_people(conn: Connection, ids: Iterable[str], usernames: Iterable[str] = ()) -> People:
     """Look up profiles by id and by name, with one statement."""
     keys = {username_key(name) for name in usernames}
-    params = {"ids": list(set(ids)), "keys": [key for key in keys if "\0" not in key]}
+    params = {"ids": array(set(ids)), "keys": [key for key in keys if "\0" not in key]}
     rows = conn.execute(_PROFILES, params).all()
     return People({row.id: row.username for row in rows}, {row.username_key: row.id for row in rows})
 
@@ -127,21 +127,20 @@ def open_chats(
         # An insert would wait for whoever changes the chat that is there.
         missing = sorted(set(missing) - find_chats(conn, missing).keys())
     if missing:
-        ids = [uuid_utils.uuid7() for _ in missing]
-        params = {"los": [pair.lo for pair in missing], "his": [pair.hi for pair in missing]}
-        conn.execute(_INSERT_CHATS, {"ids": ids, **params})
-        conn.execute(_INSERT_MEMBERS, params)
+        ids = array(str(uuid_utils.uuid7()) for _ in missing)
+        conn.execute(_INSERT_CHATS, {"ids": ids, **_columns(missing)})
+        conn.execute(_INSERT_MEMBERS, _columns(missing))
         chats |= _select_pairs(conn, select, missing)
     return chats
 
 
-def read_chats(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Chat]:
+def read_chats(conn: Connection, ids: Collection[str]) -> dict[str, Chat]:
     """Return the chats with these ids, with one statement."""
-    rows = conn.execute(_BY_ID, {"ids": sorted(set(ids))})
+    rows = conn.execute(_BY_ID, {"ids": array(set(ids))})
     return {row.id: Chat(row.id, Pair(row.user_lo, row.user_hi), row.last_seq) for row in rows}
 
 
-def require_member(chats: Mapping[UUID, Chat], chat_id: UUID, user_id: UUID) -> Chat:
+def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Chat:
     """Return the chat if the user is a member. Raises Refused(chat_not_found, not_a_member)."""
     chat = chats.get(chat_id)
     if chat is None:
@@ -154,6 +153,9 @@ def require_member(chats: Mapping[UUID, Chat], chat_id: UUID, user_id: UUID) -> 
 def _select_pairs(conn: Connection, select: TextClause, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     if not pairs:
         return {}
-    params = {"los": [pair.lo for pair in pairs], "his": [pair.hi for pair in pairs]}
-    rows = conn.execute(select, params)
+    rows = conn.execute(select, _columns(pairs))
     return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}
+
+
+def _columns(pairs: Collection[Pair]) -> dict[str, str]:
+    return {"los": array(pair.lo for pair in pairs), "his": array(pair.hi for pair in pairs)}

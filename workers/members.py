@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.events import Peer, iso_ms
+from workers.arrays import array
 
 _MEMBERS = text(
     """
@@ -28,15 +28,15 @@ _LOCK = text(_BY_KEY)
 _TRY_LOCK = text(f"{_BY_KEY} SKIP LOCKED")
 
 
-def read_members(conn: Connection, chat_ids: Collection[UUID]) -> dict[tuple[UUID, UUID], Row[Any]]:
+def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[tuple[str, str], Row[Any]]:
     """Return watermarks and names of all members of the chats, by chat and user."""
-    rows = conn.execute(_MEMBERS, {"chats": sorted(set(chat_ids))})
+    rows = conn.execute(_MEMBERS, {"chats": array(set(chat_ids))})
     return {(row.chat_id, row.user_id): row for row in rows}
 
 
 def lock_members(
-    conn: Connection, members: Collection[tuple[UUID, UUID]], *, patient: bool
-) -> dict[tuple[UUID, UUID], Row[Any]]:
+    conn: Connection, members: Collection[tuple[str, str]], *, patient: bool
+) -> dict[tuple[str, str], Row[Any]]:
     """Lock the members (chat and user) in the order of the key; return their watermarks and chats.
 
     Without patience those that somebody else has locked are left out.
@@ -45,9 +45,12 @@ def lock_members(
     return {(row.chat_id, row.user_id): row for row in rows}
 
 
-def member_columns(members: Collection[tuple[UUID, UUID]]) -> dict[str, list[UUID]]:
+def member_columns(members: Collection[tuple[str, str]]) -> dict[str, str]:
     """Return the parameters `chats` and `users` of a statement about these members."""
-    return {"chats": [chat_id for chat_id, _ in members], "users": [user_id for _, user_id in members]}
+    return {
+        "chats": array(chat_id for chat_id, _ in members),
+        "users": array(user_id for _, user_id in members),
+    }
 
 
 def delivered_up_to(member: Row[Any]) -> int:
@@ -58,9 +61,9 @@ def delivered_up_to(member: Row[Any]) -> int:
 def to_peer(member: Row[Any], online: frozenset[str]) -> Peer:
     """Describe a member to the other one."""
     return Peer(
-        user_id=str(member.user_id),
+        user_id=member.user_id,
         username=member.username,
-        online=str(member.user_id) in online,
+        online=member.user_id in online,
         last_seen=iso_ms(member.last_seen_at) if member.last_seen_at else None,
         delivered_up_to=delivered_up_to(member),
         read_up_to=member.read_seq,

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.events import NEW_MESSAGE, Message, Status, iso_ms
-from infra.wire.inbox import Emit, Position
+from infra.wire.inbox import Emit, Position, Target
+from workers.arrays import array
 from workers.chats import Chat
 
 COLUMNS = """
@@ -77,7 +77,7 @@ _ARCHIVED = text(
 class Span(NamedTuple):
     """The messages `first` to `last` (inclusive) of a chat."""
 
-    chat_id: UUID
+    chat_id: str
     first: int
     last: int
 
@@ -85,15 +85,15 @@ class Span(NamedTuple):
 def read_spans(conn: Connection, spans: Collection[Span]) -> dict[Span, list[Message]]:
     """Read all spans with one statement; each ascending by seq."""
     wanted = {span for span in spans if span.last >= span.first}
-    found: dict[tuple[UUID, int], Message] = {}
+    found: dict[tuple[str, int], Message] = {}
     if wanted:
         order = sorted(wanted)
         rows = conn.execute(
             _RANGES,
             {
-                "chats": [span.chat_id for span in order],
-                "firsts": [span.first for span in order],
-                "lasts": [span.last for span in order],
+                "chats": array(span.chat_id for span in order),
+                "firsts": array(span.first for span in order),
+                "lasts": array(span.last for span in order),
             },
         )
         found = {(row.chat_id, row.seq): to_message(row) for row in rows}
@@ -110,7 +110,7 @@ def read_spans(conn: Connection, spans: Collection[Span]) -> dict[Span, list[Mes
 class Window(NamedTuple):
     """What is asked of a chat: at most `size` messages, the ones nearest to an edge."""
 
-    chat_id: UUID
+    chat_id: str
     edge: int
     """Messages before it, or, upwards, those behind it."""
     upwards: bool
@@ -125,7 +125,7 @@ class Window(NamedTuple):
         return cls(chat.id, end if seq is None else min(seq, end), False, size, end)
 
     @classmethod
-    def after(cls, chat_id: UUID, last_seq: int, seq: int, size: int) -> "Window":
+    def after(cls, chat_id: str, last_seq: int, seq: int, size: int) -> "Window":
         """Return the window that begins behind `seq`."""
         return cls(chat_id, min(seq, last_seq), True, size, last_seq + 1)
 
@@ -151,11 +151,11 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
     found: dict[int, list[Row[Any]]] = defaultdict(list)
     if order:
         params = {
-            "places": list(range(len(order))),
-            "chats": [window.chat_id for window in order],
-            "edges": [window.edge for window in order],
+            "places": array(range(len(order))),
+            "chats": array(window.chat_id for window in order),
+            "edges": array(window.edge for window in order),
             "upwards": [window.upwards for window in order],
-            "sizes": [window.size for window in order],
+            "sizes": array(window.size for window in order),
         }
         for row in conn.execute(_WINDOWS, params):
             found[row.place].append(row)
@@ -191,23 +191,26 @@ def _empty_at(window: Window) -> int:
     return window.end if window.upwards else window.edge
 
 
-def _read_archived(conn: Connection, messages: Collection[tuple[UUID, int]]) -> frozenset[tuple[UUID, int]]:
+def _read_archived(conn: Connection, messages: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
     """Return those of the messages, by chat and seq, that are in the archive."""
     if not messages:
         return frozenset()
-    params = {"chats": [chat_id for chat_id, _ in messages], "seqs": [seq for _, seq in messages]}
+    params = {
+        "chats": array(chat_id for chat_id, _ in messages),
+        "seqs": array(seq for _, seq in messages),
+    }
     return frozenset((row.chat_id, row.seq) for row in conn.execute(_ARCHIVED, params))
 
 
 def to_message(row: Row[Any]) -> Message:
     """Turn a row of COLUMNS into what clients see."""
     return Message(
-        id=str(row.id),
-        chat_id=str(row.chat_id),
+        id=row.id,
+        chat_id=row.chat_id,
         seq=row.seq,
-        sender_id=str(row.sender_id),
+        sender_id=row.sender_id,
         sender_username=row.sender_username,
-        recipient_id=str(row.recipient_id),
+        recipient_id=row.recipient_id,
         recipient_username=row.recipient_username,
         text=row.text,
         created_at=iso_ms(row.created_at),
@@ -220,11 +223,9 @@ def deliveries(messages: Iterable[Message]) -> list[Emit]:
     """Return what brings the messages to all sockets of their recipients."""
     return [
         Emit(
-            message.recipient_id,
-            NEW_MESSAGE,
+            [Target(message.recipient_id, NEW_MESSAGE, ack=True)],
             msgspec.Raw(msgspec.json.encode(message)),
-            position=Position(message.chat_id, message.seq),
-            ack=True,
+            Position(message.chat_id, message.seq),
         )
         for message in messages
     ]

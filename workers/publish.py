@@ -1,7 +1,7 @@
 """Publishes outcomes to the inbox streams of the edges that hold the sockets."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from redis import Redis
@@ -10,7 +10,7 @@ from infra.presence import Presence
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
-from infra.wire.inbox import Answer, Emit, InboxEntry
+from infra.wire.inbox import Answer, Emit, InboxEntry, Target
 from workers.requests import Outcome
 
 _ENTRY_BYTES = 64_000
@@ -30,11 +30,11 @@ class Publisher:
 
         Raises redis.RedisError. Two round trips, whatever the number of messages and edges.
         """
-        edges_of = self._presence.edges_of({emit.user_id for emit in outcome.emits})
+        edges_of = self._presence.edges_of({target.user_id for emit in outcome.emits for target in emit.to})
         emits: dict[str, list[Emit]] = defaultdict(list)
         for emit in outcome.emits:
-            for edge_id in edges_of[emit.user_id]:
-                emits[edge_id].append(emit)
+            for edge_id, part in _parts(emit, edges_of, batch):
+                emits[edge_id].append(part)
         if batch is not None:
             emits[batch.edge_id] += []
         self._write(
@@ -67,6 +67,24 @@ class Publisher:
             approximate=True,
             nomkstream=True,
         )
+
+
+def _parts(
+    emit: Emit, edges_of: Mapping[str, Sequence[str]], batch: Batch | None
+) -> Iterator[tuple[str, Emit]]:
+    """Return what each edge needs of it."""
+    targets: dict[str, list[Target]] = defaultdict(list)
+    for target in emit.to:
+        for edge_id in edges_of[target.user_id]:
+            targets[edge_id].append(target)
+    asked = batch.edge_id if batch is not None and emit.answers is not None else None
+    if asked is not None:
+        targets[asked] += []
+    for edge_id, to in targets.items():
+        if len(targets) == 1 and len(to) == len(emit.to):
+            yield edge_id, emit
+        else:
+            yield edge_id, Emit(to, emit.data, emit.position, emit.answers if edge_id == asked else None)
 
 
 def _entries(

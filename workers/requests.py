@@ -1,24 +1,19 @@
 """From the wire to typed requests, and from handlers back to answers."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
 import msgspec
 
 from infra.wire.batch import Event
 from infra.wire.commands import INTERNAL, RELAYED
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.inbox import Answer, Emit
+from infra.wire.inbox import Answer, Emit, Target
 from workers.errors import Refused
 
 _DECODERS = {
     name: msgspec.json.Decoder(command, strict=True) for name, command in {**RELAYED, **INTERNAL}.items()
 }
-
-_user_id = lru_cache(maxsize=50_000)(UUID)
-"""Making a UUID costs more than looking it up."""
 
 CommandT = TypeVar("CommandT", covariant=True)
 
@@ -29,7 +24,7 @@ class Request(Generic[CommandT]):
 
     id: str
     """Id of the event."""
-    user_id: UUID
+    user_id: str
     socket_id: str
     command: CommandT
 
@@ -50,9 +45,10 @@ class Outcome:
         client_id = getattr(request.command, "client_id", None)
         self.answers.append(Answer(request.id, failure=Failure.of(code, message, client_id)))
 
-    def emit(self, user_id: UUID, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:
+    def emit(self, user_id: str, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:
         """Emit `payload` to all sockets of `user_id`, but not to the socket `skip`."""
-        self.emits.append(Emit(str(user_id), event, msgspec.Raw(msgspec.json.encode(payload)), skip=skip))
+        data = msgspec.Raw(msgspec.json.encode(payload))
+        self.emits.append(Emit([Target(user_id, event, skip=skip)], data))
 
     def extend(self, other: "Outcome") -> None:
         """Append what `other` has to say."""
@@ -69,7 +65,7 @@ def decode(event: Event) -> Request[Any]:
         command = decoder.decode(event.payload)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
-    return Request(event.id, _user_id(event.user_id), event.socket_id, command)
+    return Request(event.id, event.user_id, event.socket_id, command)
 
 
 def _explain(error: msgspec.DecodeError | RecursionError) -> str:

@@ -8,7 +8,6 @@ emit a message once per socket, so a swept message is seen only by a socket that
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import structlog
 from redis import Redis
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from infra.wire import names
 from infra.wire.events import Message
+from workers.arrays import array
 from workers.handlers.announce import announce_users
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.publish import Publisher
@@ -104,7 +104,7 @@ class Sweep:
         dead = self._dead_edges()
         with self._engine.begin() as conn:
             outcome = self._sweep(conn)
-            gone = {UUID(user_id) for users in dead.values() for user_id in users}
+            gone = {user_id for users in dead.values() for user_id in users}
             if gone:
                 outcome.extend(announce_users(conn, gone, self._rules))
             # Before the commit: what could not be published is swept again.
@@ -119,16 +119,16 @@ class Sweep:
         members = [(row, user_id) for row in due for user_id in {row.user_lo, row.user_hi}]
         conn.execute(_LEFT, _member_columns(members))
         # Who is offline gets everything at the next connect.
-        online = self._rules.presence.online({str(user_id) for _, user_id in members})
-        watched = [(row, user_id) for row, user_id in members if str(user_id) in online]
+        online = self._rules.presence.online({user_id for _, user_id in members})
+        watched = [(row, user_id) for row, user_id in members if user_id in online]
         messages = self._read_unconfirmed(conn, watched)
         outcome.emits += deliveries(messages)
         done = _swept_up_to(due, messages, self._rules.page_max)
-        conn.execute(_SWEPT, {"chats": list(done), "seqs": list(done.values())})
+        conn.execute(_SWEPT, {"chats": array(done), "seqs": array(done.values())})
         log.info("swept", chats=len(due), messages=len(messages))
         return outcome
 
-    def _read_unconfirmed(self, conn: Connection, watched: Sequence[tuple[Row[Any], UUID]]) -> list[Message]:
+    def _read_unconfirmed(self, conn: Connection, watched: Sequence[tuple[Row[Any], str]]) -> list[Message]:
         if not watched:
             return []
         params = {**_member_columns(watched), "page": self._rules.page_max}
@@ -157,21 +157,21 @@ class Sweep:
             log.warning("edge_gone", edge=edge_id, users=len(users))
 
 
-def _member_columns(members: Sequence[tuple[Row[Any], UUID]]) -> dict[str, list[Any]]:
+def _member_columns(members: Sequence[tuple[Row[Any], str]]) -> dict[str, str]:
     return {
-        "chats": [row.id for row, _ in members],
-        "users": [user_id for _, user_id in members],
-        "swept": [row.swept_seq for row, _ in members],
+        "chats": array(row.id for row, _ in members),
+        "users": array(user_id for _, user_id in members),
+        "swept": array(row.swept_seq for row, _ in members),
     }
 
 
-def _swept_up_to(due: Sequence[Row[Any]], messages: Sequence[Message], page: int) -> dict[UUID, int]:
+def _swept_up_to(due: Sequence[Row[Any]], messages: Sequence[Message], page: int) -> dict[str, int]:
     """Return how far each chat is done: to its end, or to the end of a member's full page."""
     pages: dict[tuple[str, str], list[int]] = defaultdict(list)
     for message in messages:
         pages[message.chat_id, message.recipient_id].append(message.seq)
-    done = {str(row.id): row.last_seq for row in due}
+    done: dict[str, int] = {row.id: row.last_seq for row in due}
     for (chat_id, _), seqs in pages.items():
         if len(seqs) == page:
             done[chat_id] = min(done[chat_id], seqs[-1])
-    return {row.id: done[str(row.id)] for row in due}
+    return done

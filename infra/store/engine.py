@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 CONNECT_TIMEOUT_S = 3
@@ -16,12 +17,18 @@ _SET_LOCAL = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" f
 
 
 def make_engine(
-    database_url: str, *, pooled: bool = False, pool_size: int = 2, timeouts: bool = True
+    database_url: str,
+    *,
+    pooled: bool = False,
+    pool_size: int = 2,
+    timeouts: bool = True,
+    text_ids: bool = False,
 ) -> Engine:
     """Return an engine for a `postgresql+psycopg://` address; connects on first use.
 
     `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options,
     time-outs set in each transaction. `timeouts` is off for what may take as long as it likes.
+    With `text_ids` a uuid is read as its text, which is what it is on the wire.
     """
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits = TIMEOUTS_MS if timeouts else {}
@@ -39,9 +46,15 @@ def make_engine(
     )
     if pooled and timeouts:
         event.listen(engine, "begin", _limit)
+    if text_ids:
+        event.listen(engine, "connect", _read_ids_as_text)
     return engine
 
 
 def _limit(conn: Connection) -> None:
     """Set the time-outs for the transaction that begins."""
     conn.execute(_SET_LOCAL, {name: str(value) for name, value in TIMEOUTS_MS.items()})
+
+
+def _read_ids_as_text(connection: Any, _: object) -> None:
+    connection.adapters.register_loader("uuid", TextLoader)

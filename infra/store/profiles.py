@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
@@ -32,18 +31,18 @@ def is_username(name: str) -> bool:
     return len(name) <= MAX_USERNAME and name.isprintable() and bool(username_key(name))
 
 
-def insert_profiles(conn: Connection, usernames: Mapping[UUID, str]) -> None:
+def insert_profiles(conn: Connection, usernames: Mapping[str, str]) -> None:
     """Insert the profiles that are not there yet; a name that somebody else has is left alone."""
     ids = sorted(usernames)
     names = [usernames[user_id] for user_id in ids]
     conn.execute(_INSERT, {"ids": ids, "names": names, "keys": [username_key(name) for name in names]})
 
 
-def ensure_profile(database_url: str, user_id: UUID | str, username: str) -> None:
+def ensure_profile(database_url: str, user_id: str, username: str) -> None:
     """Make sure that the user has a profile. For the local stack and sign-up; opens its own connection."""
     engine = make_engine(database_url)
     try:
         with engine.begin() as conn:
-            insert_profiles(conn, {UUID(str(user_id)): username})
+            insert_profiles(conn, {user_id: username})
     finally:
         engine.dispose()

@@ -110,7 +110,7 @@ class CatchUp(_Command, frozen=True):
     """Edge's own: read the next page of messages that a socket has not got."""
 
     username: str | None = None
-    after: dict[UUID, Seq] | None = None
+    after: dict[str, Seq] | None = None
     """`next` of the page before: how far each chat has come, whatever other sockets ack meanwhile."""
     lost_s: float | None = None
     """Set when publications of the last so many seconds may not have reached the edge."""
@@ -129,7 +129,7 @@ class Announce(_Command, frozen=True):
 class ConfirmDelivery(_Command, frozen=True):
     """Edge's own: sockets of the user have acked these messages of a chat (first and last of each span)."""
 
-    chat_id: UUID
+    chat_id: str
     spans: list[tuple[Seq, Seq]]
 
 

@@ -113,14 +113,6 @@ class ErrorAck(_Payload, frozen=True):
     success: bool = False
 
 
-class SendAck(_Payload, frozen=True):
-    """Ack of `send_message`: the message is committed."""
-
-    message: msgspec.Raw
-    """A rendered `Message`."""
-    success: bool = True
-
-
 class Peer(_Payload, frozen=True):
     """The other member of a chat, and how far they have got in it."""
 
@@ -221,6 +213,11 @@ class Done(_Payload, frozen=True):
 def iso_ms(moment: datetime) -> str:
     """Render an aware datetime as ISO 8601 UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def send_ack(message: msgspec.Raw) -> msgspec.Raw:
+    """Render the ack of `send_message` around the rendered `Message`: it is committed."""
+    return msgspec.Raw(b'{"message":%b,"success":true}' % message)
 
 
 def error_event(failure: Failure, event: str | None = None) -> ErrorEvent:

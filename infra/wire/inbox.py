@@ -1,7 +1,5 @@
 """What workers send to an edge: ready-made instructions, so that the edge needs no business rule."""
 
-from uuid import UUID
-
 import msgspec
 
 from infra.wire.errors import ErrorCode, Failure
@@ -22,17 +20,25 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure | None = None
 
 
-class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Emit `event` to every socket that `user_id` has on this edge, or all but one."""
+class Target(msgspec.Struct, frozen=True, array_like=True):
+    """Every socket that `user_id` has on this edge, or all but one, and the name of the event it gets."""
 
     user_id: str
     event: str
-    data: msgspec.Raw
-    position: Position | None = None
     ack: bool = False
     """Ask the client for an ack and confirm the delivery when it comes."""
     skip: str | None = None
     """Id of a socket to leave out."""
+
+
+class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Send `data` to each of the targets; a message travels once for all who get it."""
+
+    to: list[Target]
+    data: msgspec.Raw
+    position: Position | None = None
+    answers: str | None = None
+    """The event of the batch whose ack tells that this message is stored (`infra.wire.events.send_ack`)."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):
@@ -58,5 +64,5 @@ class CatchUpPage(msgspec.Struct, frozen=True):
     """Answer to `catch_up`: messages, oldest first, and where to go on (None at the end)."""
 
     messages: list[PendingMessage]
-    next: dict[UUID, int] | None = None
+    next: dict[str, int] | None = None
     """How far each chat with something undelivered has come with this page."""

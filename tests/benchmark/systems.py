@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
 
 import httpx
 import jwt
@@ -147,7 +146,7 @@ class Ours:
         """Make the users known, as those of a deployment are; the peers know everybody."""
         engine = self._deployment.engine
         with engine.begin() as conn:
-            insert_profiles(conn, {UUID(user_id_of(name)): name for name in user_names(_USERS)})
+            insert_profiles(conn, {user_id_of(name): name for name in user_names(_USERS)})
         engine.dispose()
 
     def stop(self) -> None:

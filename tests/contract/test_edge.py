@@ -1,7 +1,6 @@
 """The edge's half of the wire, against the same golden files as the worker's."""
 
 import json
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -19,10 +18,20 @@ from infra.wire.commands import (
     RefreshToken,
 )
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.inbox import CatchUpPage, InboxEntry, Position
+from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
 from socket_edge.limits import BadEvent, read_event
-from tests.contract.golden import ALICE, BATCH_ID, BOB, CHAT, encoded, load, on_the_wire, with_unknown_fields
+from tests.contract.golden import (
+    ALICE,
+    BATCH_ID,
+    BOB,
+    CHAT,
+    EVENT_ID,
+    encoded,
+    load,
+    on_the_wire,
+    with_unknown_fields,
+)
 
 PAYLOAD_BYTES = 65_536
 
@@ -71,9 +80,9 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     own: dict[str, list[msgspec.Struct]] = {
         "introduce": [Introduce(username="alice"), Introduce()],
-        "catch_up": [CatchUp(username="alice", after={UUID(CHAT): 6}), CatchUp(lost_s=12.5)],
+        "catch_up": [CatchUp(username="alice", after={CHAT: 6}), CatchUp(lost_s=12.5)],
         "announce": [Announce()],
-        "confirm_delivery": [ConfirmDelivery(chat_id=UUID(CHAT), spans=[(3, 7)])],
+        "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
     }
     assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
         name: load("commands")[name] for name in INTERNAL
@@ -89,15 +98,16 @@ def test_the_edge_reads_answers() -> None:
     entry = read(load("inbox_entries")["done"])
     good, bad = entry.answers
     assert (entry.batch_id, entry.retry, entry.v) == (BATCH_ID, None, 1)
-    assert json.loads(bytes(good.data)) == load("acks")["send_message"]
+    assert json.loads(bytes(good.data)) == load("acks")["mark_as_read"]
     assert bad.failure == Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")
 
 
 def test_the_edge_reads_emits_and_to_which_sockets_they_go() -> None:
     new, typing, status = read(load("inbox_entries")["emits"]).emits
-    assert (new.user_id, new.event, new.ack, new.position) == (BOB, "new_message", True, Position(CHAT, 7))
-    assert (typing.user_id, typing.skip, typing.ack) == (ALICE, "s-1", False)
-    assert (status.skip, status.position) == (None, None)
+    assert new.to == [Target(ALICE, "message_sent"), Target(BOB, "new_message", ack=True)]
+    assert (new.position, new.answers) == (Position(CHAT, 7), f"{EVENT_ID}5")
+    assert typing.to == [Target(ALICE, "typing", skip="s-1")]
+    assert (status.to, status.position, status.answers) == ([Target(ALICE, "user_status")], None, None)
 
 
 def test_the_edge_reads_that_a_batch_is_to_be_sent_again() -> None:
@@ -109,7 +119,7 @@ def test_the_edge_reads_a_page_of_undelivered_messages() -> None:
     (answer,) = read(load("inbox_entries")["catch_up_page"]).answers
     page = msgspec.json.decode(answer.data, type=CatchUpPage)
     assert [message.position for message in page.messages] == [Position(CHAT, 7)]
-    assert page.next == {UUID(CHAT): 7}
+    assert page.next == {CHAT: 7}
 
 
 @pytest.mark.parametrize("name", load("inbox_entries"))

@@ -71,8 +71,8 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     ],
 }
 
-ACKS: dict[str, msgspec.Struct] = {
-    "send_message": events.SendAck(message=msgspec.Raw(msgspec.json.encode(MESSAGE))),
+ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
+    "send_message": events.send_ack(msgspec.Raw(msgspec.json.encode(MESSAGE))),
     "join_chat": events.JoinAck(
         chat_id=CHAT,
         peer=PEER,

@@ -28,9 +28,19 @@ from infra.wire.commands import (
     UnregisterDevice,
 )
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.inbox import Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position
+from infra.wire.inbox import Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position, Target
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
-from tests.contract.golden import ALICE, BATCH_ID, BOB, CHAT, encoded, load, on_the_wire, with_unknown_fields
+from tests.contract.golden import (
+    ALICE,
+    BATCH_ID,
+    BOB,
+    CHAT,
+    EVENT_ID,
+    encoded,
+    load,
+    on_the_wire,
+    with_unknown_fields,
+)
 from workers.requests import decode
 
 CHAT_ID = UUID(CHAT)
@@ -64,11 +74,11 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "unregister_device": [UnregisterDevice(device_id=UUID("0190d3a0-0000-7000-8000-0000000000dd"))],
     "introduce": [Introduce(username="alice"), Introduce()],
     "catch_up": [
-        CatchUp(username="alice", after={CHAT_ID: 6}),
+        CatchUp(username="alice", after={CHAT: 6}),
         CatchUp(lost_s=12.5),
     ],
     "announce": [Announce()],
-    "confirm_delivery": [ConfirmDelivery(chat_id=CHAT_ID, spans=[(3, 7)])],
+    "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
 }
 
 
@@ -132,32 +142,35 @@ def raw(value: Any) -> msgspec.Raw:
 def entries() -> dict[str, InboxEntry]:
     """Make the entries of the golden file the way a worker makes them."""
     message = load("acks")["send_message"]["message"]
-    event_id = "0190d3a200007000800000000000000"
     typing = load("server_events")["typing"][0]
     online = load("server_events")["user_status"][0]
     page = CatchUpPage(
         messages=[PendingMessage(Position(CHAT, 7), raw(message))],
-        next={CHAT_ID: 7},
+        next={CHAT: 7},
     )
     return {
         "done": InboxEntry(
             batch_id=BATCH_ID,
             answers=[
-                Answer(f"{event_id}2", raw(load("acks")["send_message"])),
-                Answer(f"{event_id}3", failure=Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")),
+                Answer(f"{EVENT_ID}2", raw(load("acks")["mark_as_read"])),
+                Answer(f"{EVENT_ID}3", failure=Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")),
             ],
-            emits=[Emit(ALICE, "message_sent", raw(message), Position(CHAT, 7))],
         ),
         "emits": InboxEntry(
             emits=[
-                Emit(BOB, "new_message", raw(message), Position(CHAT, 7), ack=True),
-                Emit(ALICE, "typing", raw(typing), skip="s-1"),
-                Emit(ALICE, "user_status", raw(online)),
+                Emit(
+                    [Target(ALICE, "message_sent"), Target(BOB, "new_message", ack=True)],
+                    raw(message),
+                    Position(CHAT, 7),
+                    answers=f"{EVENT_ID}5",
+                ),
+                Emit([Target(ALICE, "typing", skip="s-1")], raw(typing)),
+                Emit([Target(ALICE, "user_status")], raw(online)),
             ]
         ),
         "postponed": InboxEntry(batch_id=BATCH_ID, retry=ErrorCode.UNAVAILABLE),
         "catch_up_page": InboxEntry(
-            batch_id=BATCH_ID, answers=[Answer(f"{event_id}4", raw(on_the_wire(page)))]
+            batch_id=BATCH_ID, answers=[Answer(f"{EVENT_ID}4", raw(on_the_wire(page)))]
         ),
     }
 

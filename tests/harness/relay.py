@@ -17,6 +17,7 @@ from infra.store.profiles import insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import Failure
+from infra.wire.events import send_ack
 from infra.wire.inbox import Answer, Emit, InboxEntry
 from tests.harness.engines import Store
 from workers.publish import Publisher
@@ -36,7 +37,9 @@ class Reply:
     @property
     def answers(self) -> dict[str, Answer]:
         """All answers, by the id of the event."""
-        return {answer.id: answer for entry in self.entries for answer in entry.answers}
+        answers = [answer for entry in self.entries for answer in entry.answers]
+        answers += [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
+        return {answer.id: answer for answer in answers}
 
     @property
     def emits(self) -> list[Emit]:
@@ -60,7 +63,8 @@ class Reply:
         return [
             msgspec.json.decode(emit.data)
             for emit in self.emits
-            if emit.event == event and emit.user_id == str(user_id)
+            for target in emit.to
+            if target.event == event and target.user_id == str(user_id)
         ]
 
 
@@ -70,14 +74,15 @@ class RelayBench:
     def __init__(self, store: Store, *, redis: Redis | None = None, **rules: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
         self.engine = make_engine(store.database_url, pool_size=4)
+        self.worker_engine = make_engine(store.database_url, pool_size=4, text_ids=True)
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
         presence = Presence(own)
         self.publisher = Publisher(own, presence, inbox_entries=100_000)
         limits = {"text_chars": 4_000, "page": 50, "page_max": 100, "sweep_after_s": 10.0}
         self.rules = Rules(presence=presence, provision_profiles=True, **{**limits, **rules})
-        self.relay = Relay(self.engine, self.publisher, self.rules)
-        self.sweep = Sweep(self.engine, own, self.publisher, self.rules)
+        self.relay = Relay(self.worker_engine, self.publisher, self.rules)
+        self.sweep = Sweep(self.worker_engine, own, self.publisher, self.rules)
         self._numbers = itertools.count(1)
         self._read_up_to: dict[str, str] = {}
         self.open_edge(self.edge_id)
@@ -89,6 +94,7 @@ class RelayBench:
             self.redis.delete(names.inbox_key(edge_id), names.edge_users_key(edge_id))
         self.redis.close()
         self.engine.dispose()
+        self.worker_engine.dispose()
 
     def person(self, base: str) -> tuple[uuid.UUID, str]:
         """Make a profile nobody else has; return its id and name."""
@@ -99,7 +105,7 @@ class RelayBench:
         """Make profiles with one statement; return their ids and names."""
         made = [(uuid.uuid4(), f"{base}_{self.edge_id}_{next(self._numbers)}") for base in bases]
         with self.engine.begin() as conn:
-            insert_profiles(conn, dict(made))
+            insert_profiles(conn, {str(user_id): username for user_id, username in made})
         return made
 
     def open_edge(self, edge_id: str, *, lease_ms: int = LEASE_MS) -> None:
@@ -119,7 +125,7 @@ class RelayBench:
     def event(self, user_id: uuid.UUID, name: str, payload: Mapping[str, Any] | bytes) -> Event:
         """Return one client event."""
         encoded = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
-        return Event(uuid_utils.uuid7().hex, name, str(user_id), "socket-1", msgspec.Raw(encoded))
+        return Event(str(uuid_utils.uuid7()), name, str(user_id), "socket-1", msgspec.Raw(encoded))
 
     def send(self, sender: uuid.UUID, to: str, words: str, **more: Any) -> Event:
         """Return one `send_message`."""

@@ -264,7 +264,8 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     first = bench.send(alice, bob, "opens the chat")
     chat_id = bench.ask(first).ack(first)["message"]["chatId"]
     blocked = bench.send(alice, bob, "waits")
-    sql.listen(bench.engine, "begin", lambda conn: conn.exec_driver_sql("SET LOCAL statement_timeout = 200"))
+    patience = "SET LOCAL statement_timeout = 200"
+    sql.listen(bench.worker_engine, "begin", lambda conn: conn.exec_driver_sql(patience))
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
         bench.relay.handle(bench.batch([blocked]))
@@ -321,7 +322,7 @@ def test_an_edge_without_a_lease_counts_for_nothing(bench: RelayBench) -> None:
     assert bench.rules.presence.online({str(bob)}) == frozenset()
 
 
-def test_a_big_outcome_is_cut_into_entries_and_only_the_last_closes_the_batch(bench: RelayBench) -> None:
+def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     bench.connect(alice)
     events = [bench.send(alice, bob, "x" * 4_000) for _ in range(200)]
@@ -329,5 +330,5 @@ def test_a_big_outcome_is_cut_into_entries_and_only_the_last_closes_the_batch(be
     bench.relay.handle(batch)
     entries = bench.read().entries
     assert len(entries) > 1
-    assert [entry.batch_id for entry in entries] == [None] * (len(entries) - 1) + [batch.id]
+    assert [entry.batch_id for entry in entries] == [batch.id] + [None] * (len(entries) - 1)
     assert len(Reply(entries).answers) == 200

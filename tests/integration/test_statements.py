@@ -66,9 +66,9 @@ def counted(bench: RelayBench) -> Iterator[Cost]:
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
         onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         before = onlooker.execute(_CALLS).scalar_one()
-        sql.listen(bench.engine, "before_cursor_execute", note)
+        sql.listen(bench.worker_engine, "before_cursor_execute", note)
         yield cost
-        sql.remove(bench.engine, "before_cursor_execute", note)
+        sql.remove(bench.worker_engine, "before_cursor_execute", note)
         cost.sent = len(cost.statements)
         cost.calls = onlooker.execute(_CALLS).scalar_one() - before
 

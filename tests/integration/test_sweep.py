@@ -136,7 +136,8 @@ def test_a_sweep_publishes_no_more_than_a_page_of_a_chat(make_bench: Any) -> Non
 def test_a_sweep_with_nothing_due_asks_one_question_and_reads_no_message(bench: RelayBench) -> None:
     bench.rows("UPDATE chats SET sweep_at = NULL")
     asked: list[str] = []
-    sql.listen(bench.engine, "before_cursor_execute", lambda _, __, statement, *___: asked.append(statement))
+    engine = bench.worker_engine
+    sql.listen(engine, "before_cursor_execute", lambda _, __, statement, *___: asked.append(statement))
     bench.sweep.run()
     assert len(asked) == 1
     assert "messages" not in asked[0]

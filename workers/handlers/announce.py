@@ -1,12 +1,12 @@
 """Tells peers that a user came online or went offline."""
 
 from collections.abc import Collection, Sequence
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import Announce
 from infra.wire.events import USER_STATUS, Done, UserStatus, iso_ms
+from workers.arrays import array
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
@@ -30,17 +30,17 @@ def announce(conn: Connection, requests: Sequence[Request[Announce]], rules: Rul
     return outcome
 
 
-def announce_users(conn: Connection, user_ids: Collection[UUID], rules: Rules) -> Outcome:
+def announce_users(conn: Connection, user_ids: Collection[str], rules: Rules) -> Outcome:
     """Tell everybody who has joined a chat with one of the users whether that user is online."""
     outcome = Outcome()
-    online = rules.presence.online({str(user_id) for user_id in user_ids})
-    users = sorted(user_ids)
+    online = rules.presence.online(user_ids)
+    users = array(user_ids)
     conn.execute(_SEEN, {"users": users})
     for row in conn.execute(_PEERS, {"users": users}):
         status = UserStatus(
-            user_id=str(row.user_id),
+            user_id=row.user_id,
             username=row.username,
-            status="online" if str(row.user_id) in online else "offline",
+            status="online" if row.user_id in online else "offline",
             last_seen=iso_ms(row.last_seen_at) if row.last_seen_at else None,
         )
         outcome.emit(row.peer_id, USER_STATUS, status)

@@ -7,7 +7,6 @@ one acks faster. An edge that may have missed publications asks in the same way,
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, text
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Row, text
 from infra.wire.commands import CatchUp
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage, PendingMessage, Position
+from workers.arrays import array
 from workers.handlers.introduce import provide_profiles
 from workers.messages import COLUMNS, JOINS, to_message
 from workers.requests import Outcome, Request
@@ -61,7 +61,7 @@ _PAGE = text(
 )
 """Oldest first; `created_at` never goes back within a chat, so each chat comes in the order of seq."""
 
-Starts = dict[UUID, int]
+Starts = dict[str, int]
 
 
 def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rules) -> Outcome:
@@ -78,7 +78,7 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
         page = CatchUpPage(
             messages=[
                 PendingMessage(
-                    Position(str(row.chat_id), row.seq), msgspec.Raw(msgspec.json.encode(to_message(row)))
+                    Position(row.chat_id, row.seq), msgspec.Raw(msgspec.json.encode(to_message(row)))
                 )
                 for row in rows
             ],
@@ -94,8 +94,8 @@ def _read_starts(conn: Connection, requests: Sequence[Request[CatchUp]]) -> list
     first = [index for index, request in enumerate(requests) if request.command.after is None]
     if first:
         params = {
-            "requests": first,
-            "users": [requests[index].user_id for index in first],
+            "requests": array(first),
+            "users": array(requests[index].user_id for index in first),
             "lost": [requests[index].command.lost_s for index in first],
         }
         for row in conn.execute(_STARTS, params):
@@ -111,10 +111,10 @@ def _read_pages(
     wanted = [(index, chat_id, seq) for index, chats in enumerate(starts) for chat_id, seq in chats.items()]
     if wanted:
         params = {
-            "requests": [index for index, _, _ in wanted],
-            "users": [requests[index].user_id for index, _, _ in wanted],
-            "chats": [chat_id for _, chat_id, _ in wanted],
-            "seqs": [seq for _, _, seq in wanted],
+            "requests": array(index for index, _, _ in wanted),
+            "users": array(requests[index].user_id for index, _, _ in wanted),
+            "chats": array(chat_id for _, chat_id, _ in wanted),
+            "seqs": array(seq for _, _, seq in wanted),
             "page": page,
         }
         for row in conn.execute(_PAGE, params):

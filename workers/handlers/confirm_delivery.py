@@ -7,13 +7,13 @@ the missing messages are delivered again and the watermark waits.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import ConfirmDelivery
 from infra.wire.errors import ErrorCode
 from infra.wire.events import MESSAGE_STATUS, Done, Message, MessageStatus, iso_ms
+from workers.arrays import array
 from workers.chats import Chat, Pair
 from workers.members import lock_members, member_columns
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
@@ -56,7 +56,7 @@ _ADVANCE = text(
 @dataclass(frozen=True, slots=True)
 class _Receipt:
     chat: Chat
-    user_id: UUID
+    user_id: str
     delivered_seq: int
     read_seq: int
     spans: list[tuple[int, int]]
@@ -78,7 +78,7 @@ def confirm_deliveries(
         if up_to > receipt.delivered_seq:
             moved[receipt.chat.id, receipt.user_id] = (receipt, up_to)
     if moved:
-        params = {**member_columns(moved), "up_tos": [up_to for _, up_to in moved.values()]}
+        params = {**member_columns(moved), "up_tos": array(up_to for _, up_to in moved.values())}
         for row in conn.execute(_ADVANCE, params):
             receipt, up_to = moved[row.chat_id, row.user_id]
             if up_to > receipt.read_seq:
@@ -93,8 +93,8 @@ def confirm_deliveries(
 
 def _lock_receipts(
     conn: Connection, requests: Sequence[Request[ConfirmDelivery]], rules: Rules
-) -> dict[tuple[UUID, UUID], _Receipt]:
-    spans: dict[tuple[UUID, UUID], list[tuple[int, int]]] = defaultdict(list)
+) -> dict[tuple[str, str], _Receipt]:
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for request in requests:
         command = request.command
         spans[command.chat_id, request.user_id] += command.spans
@@ -124,18 +124,18 @@ def _gaps(receipt: _Receipt) -> list[tuple[int, int]]:
 
 def _read_unconfirmed(
     conn: Connection, receipts: Collection[_Receipt], page: int
-) -> Mapping[tuple[UUID, UUID], list[Message]]:
+) -> Mapping[tuple[str, str], list[Message]]:
     """Read the messages to the user that lie in gaps; the user's own need no confirmation."""
     gaps = [(receipt, gap) for receipt in receipts for gap in _gaps(receipt)]
-    messages: dict[tuple[UUID, UUID], list[Message]] = defaultdict(list)
+    messages: dict[tuple[str, str], list[Message]] = defaultdict(list)
     if gaps:
         rows = conn.execute(
             _UNCONFIRMED,
             {
-                "chats": [receipt.chat.id for receipt, _ in gaps],
-                "users": [receipt.user_id for receipt, _ in gaps],
-                "firsts": [first for _, (first, _) in gaps],
-                "lasts": [last for _, (_, last) in gaps],
+                "chats": array(receipt.chat.id for receipt, _ in gaps),
+                "users": array(receipt.user_id for receipt, _ in gaps),
+                "firsts": array(first for _, (first, _) in gaps),
+                "lasts": array(last for _, (_, last) in gaps),
                 "page": page,
             },
         )
@@ -153,8 +153,8 @@ def _advance(receipt: _Receipt, unconfirmed: Sequence[int]) -> int:
 
 def _tell(outcome: Outcome, receipt: _Receipt, up_to: int, at: str) -> None:
     status = MessageStatus(
-        chat_id=str(receipt.chat.id),
-        user_id=str(receipt.user_id),
+        chat_id=receipt.chat.id,
+        user_id=receipt.user_id,
         status="delivered",
         up_to=up_to,
         at=at,

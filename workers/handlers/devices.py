@@ -3,9 +3,8 @@
 import re
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
-import uuid_utils.compat as uuid_utils
+import uuid_utils
 from sqlalchemy import Connection, text
 
 from infra.settings import is_time_zone
@@ -13,6 +12,7 @@ from infra.wire.commands import RegisterDevice, UnregisterDevice
 from infra.wire.errors import ErrorCode
 from infra.wire.events import DeviceAck, Done
 from infra.wire.urls import check_url
+from workers.arrays import array
 from workers.chats import People, read_people
 from workers.errors import Refused
 from workers.requests import Outcome, Request
@@ -66,7 +66,7 @@ _UNREGISTER = text(
     """
 )
 
-_Key = tuple[UUID, str, str]
+_Key = tuple[str, str, str]
 
 
 def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice]], rules: Rules) -> Outcome:
@@ -75,7 +75,7 @@ def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice
     people = read_people(conn, (request.user_id for request in requests))
     newest: dict[_Key, Request[RegisterDevice]] = {}
     accepted = []
-    owner: dict[object, UUID] = {}
+    owner: dict[object, str] = {}
     for request in requests:
         try:
             _check(request, people, rules)
@@ -92,7 +92,7 @@ def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice
         ids = _store(conn, newest, rules)
         for request in accepted:
             if _key(request) in ids:
-                outcome.succeed(request, DeviceAck(device_id=str(ids[_key(request)])))
+                outcome.succeed(request, DeviceAck(device_id=ids[_key(request)]))
             else:
                 # Somebody else registered the same installation in the same breath, and later.
                 outcome.fail(request, ErrorCode.UNAVAILABLE)
@@ -105,8 +105,8 @@ def unregister_devices(
     """Remove the user's own devices; one that is not there is removed already."""
     outcome = Outcome()
     params = {
-        "ids": [request.command.device_id for request in requests],
-        "users": [request.user_id for request in requests],
+        "ids": array(str(request.command.device_id) for request in requests),
+        "users": array(request.user_id for request in requests),
     }
     conn.execute(_UNREGISTER, params)
     for request in requests:
@@ -114,11 +114,11 @@ def unregister_devices(
     return outcome
 
 
-def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules: Rules) -> dict[_Key, UUID]:
+def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules: Rules) -> dict[_Key, str]:
     order = sorted(devices)
     commands = [devices[key].command for key in order]
     columns = {
-        "users": [user_id for user_id, _, _ in order],
+        "users": array(user_id for user_id, _, _ in order),
         "channels": [channel for _, channel, _ in order],
         "addresses": [address for _, _, address in order],
     }
@@ -127,7 +127,7 @@ def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules
         _REGISTER,
         {
             **columns,
-            "ids": [uuid_utils.uuid7() for _ in order],
+            "ids": array(str(uuid_utils.uuid7()) for _ in order),
             "p256dhs": [command.keys.p256dh if command.keys else None for command in commands],
             "auths": [command.keys.auth if command.keys else None for command in commands],
             "time_zones": [command.time_zone for command in commands],

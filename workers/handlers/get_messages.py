@@ -17,11 +17,11 @@ from workers.rules import Rules
 def get_messages(conn: Connection, requests: Sequence[Request[GetMessages]], rules: Rules) -> Outcome:
     """Answer each with its page, ascending by seq, and whether there is more in that direction."""
     outcome = Outcome()
-    chats = read_chats(conn, {request.command.chat_id for request in requests})
+    chats = read_chats(conn, {str(request.command.chat_id) for request in requests})
     windows: list[tuple[Request[GetMessages], Window]] = []
     for request in requests:
         try:
-            chat = require_member(chats, request.command.chat_id, request.user_id)
+            chat = require_member(chats, str(request.command.chat_id), request.user_id)
             windows.append((request, _window(request.command, chat, rules)))
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)

@@ -1,7 +1,6 @@
 """The first word of a connection: makes a profile for a user who has none, where that is configured."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -24,7 +23,7 @@ def introduce(conn: Connection, requests: Sequence[Request[Introduce]], rules: R
 
 def provide_profiles(
     conn: Connection, requests: Sequence[Request[Introduce | CatchUp]], rules: Rules
-) -> set[UUID]:
+) -> set[str]:
     """Return the users that have a profile, once those that may get one have got it."""
     known = set(read_people(conn, (request.user_id for request in requests)).by_id)
     named = {

@@ -57,7 +57,7 @@ def _answer(
     joining = [(chat.id, request.user_id) for request, chat in joined]
     conn.execute(_JOIN if rules.patient else _TRY_JOIN, member_columns(joining))
     members = read_members(conn, {chat.id for _, chat in joined})
-    online = rules.presence.online({str(chat.peer_of(request.user_id)) for request, chat in joined})
+    online = rules.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
     windows = {
         request.id: Window.before(chat, None, rules.page_size(request.command.limit))
         for request, chat in joined
@@ -70,7 +70,7 @@ def _answer(
             continue
         page = pages[windows[request.id]]
         ack = JoinAck(
-            chat_id=str(chat.id),
+            chat_id=chat.id,
             peer=to_peer(members[chat.id, chat.peer_of(request.user_id)], online),
             messages=page.messages,
             has_more=page.has_more,

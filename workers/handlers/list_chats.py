@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, text
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from infra.wire.commands import ListChats
 from infra.wire.errors import ErrorCode
 from infra.wire.events import ChatsAck, ChatSummary
+from workers.arrays import array
 from workers.errors import Refused
 from workers.handlers.mark_as_read import read_unread
 from workers.members import delivered_up_to, read_members, to_peer
@@ -44,7 +44,7 @@ _PAGE = text(
 
 class _Cursor(NamedTuple):
     activity_us: int | None
-    chat_id: UUID | None
+    chat_id: str | None
 
     @property
     def time(self) -> datetime | None:
@@ -77,17 +77,17 @@ def _answer(
     rows = conn.execute(
         _PAGE,
         {
-            "requests": list(range(len(asked))),
-            "users": [request.user_id for request in asked],
+            "requests": array(range(len(asked))),
+            "users": array(request.user_id for request in asked),
             "times": [cursors[request.id].time for request in asked],
             "chats": [cursors[request.id].chat_id for request in asked],
-            "limits": [size + 1 for size in sizes],
+            "limits": array(size + 1 for size in sizes),
         },
     ).all()
     members = read_members(conn, {row.id for row in rows})
     last = read_spans(conn, {Span(row.id, row.last_seq, row.last_seq) for row in rows if row.last_seq})
     unread = read_unread(conn, sorted({(row.id, asked[row.request].user_id) for row in rows}))
-    online = rules.presence.online({str(user_id) for row in rows for user_id in (row.user_lo, row.user_hi)})
+    online = rules.presence.online({user_id for row in rows for user_id in (row.user_lo, row.user_hi)})
     pages: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         pages[row.request].append(row)
@@ -100,7 +100,7 @@ def _answer(
             newest = last.get(Span(row.id, row.last_seq, row.last_seq))
             chats.append(
                 ChatSummary(
-                    chat_id=str(row.id),
+                    chat_id=row.id,
                     peer=to_peer(members[row.id, peer_id], online),
                     last_message=newest[0] if newest else None,
                     unread=unread[row.id, request.user_id],

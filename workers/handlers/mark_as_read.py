@@ -4,13 +4,13 @@ What was delivered is another matter: the reader's other sockets may not have go
 """
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import MarkAsRead
 from infra.wire.errors import ErrorCode
 from infra.wire.events import MESSAGE_STATUS, MessageStatus, ReadAck, iso_ms
+from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.errors import Refused
 from workers.members import lock_members, member_columns
@@ -41,11 +41,12 @@ _UNREAD = text(
 def mark_as_read(conn: Connection, requests: Sequence[Request[MarkAsRead]], rules: Rules) -> Outcome:
     """Advance the watermarks; never back, and never past the end of the chat."""
     outcome = Outcome()
-    chats = read_chats(conn, {request.command.chat_id for request in requests})
+    chats = read_chats(conn, {str(request.command.chat_id) for request in requests})
     allowed: list[tuple[Request[MarkAsRead], Chat]] = []
     for request in requests:
         try:
-            allowed.append((request, require_member(chats, request.command.chat_id, request.user_id)))
+            chat = require_member(chats, str(request.command.chat_id), request.user_id)
+            allowed.append((request, chat))
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
     if allowed:
@@ -53,7 +54,7 @@ def mark_as_read(conn: Connection, requests: Sequence[Request[MarkAsRead]], rule
     return outcome
 
 
-def read_unread(conn: Connection, readers: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], int]:
+def read_unread(conn: Connection, readers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Count what the users have not read, by chat and user."""
     rows = conn.execute(_UNREAD, member_columns(readers))
     return {(row.chat_id, row.user_id): row.unread for row in rows}
@@ -79,7 +80,7 @@ def _advance(
     moved = [reader for reader in readers if after[reader] > locked[reader].read_seq]
     moved_at = {}
     if moved:
-        up_tos = [after[reader] for reader in moved]
+        up_tos = array(after[reader] for reader in moved)
         rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": up_tos})
         moved_at = {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
     unread = read_unread(conn, readers)
@@ -92,8 +93,6 @@ def _advance(
 
 
 def _tell(outcome: Outcome, request: Request[MarkAsRead], chat: Chat, up_to: int, at: str) -> None:
-    status = MessageStatus(
-        chat_id=str(chat.id), user_id=str(request.user_id), status="read", up_to=up_to, at=at
-    )
+    status = MessageStatus(chat_id=chat.id, user_id=request.user_id, status="read", up_to=up_to, at=at)
     for user_id in {request.user_id, chat.peer_of(request.user_id)}:
         outcome.emit(user_id, MESSAGE_STATUS, status, skip=request.socket_id)

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import Sync
 from infra.wire.events import ChatGap, SyncAck
+from workers.arrays import array
 from workers.chats import read_chats, require_member
 from workers.errors import Refused
 from workers.messages import Page, Window, read_pages
@@ -45,7 +45,7 @@ _LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    chat_id: UUID
+    chat_id: str
     window: Window | None
     """None when the answer has no room for it."""
 
@@ -53,12 +53,14 @@ class _Gap:
 def sync(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> Outcome:
     """Answer each with its gaps, newest activity first; a chat without a cursor is a gap from seq 1."""
     outcome = Outcome()
-    mentioned = read_chats(conn, {chat_id for request in requests for chat_id in request.command.cursors})
+    mentioned = read_chats(
+        conn, {str(chat_id) for request in requests for chat_id in request.command.cursors}
+    )
     allowed = []
     for request in requests:
         try:
             for chat_id in request.command.cursors:
-                require_member(mentioned, chat_id, request.user_id)
+                require_member(mentioned, str(chat_id), request.user_id)
             allowed.append(request)
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
@@ -71,9 +73,9 @@ def sync(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> O
     return outcome
 
 
-def _describe(chat_id: UUID, page: Page) -> ChatGap:
+def _describe(chat_id: str, page: Page) -> ChatGap:
     return ChatGap(
-        chat_id=str(chat_id),
+        chat_id=chat_id,
         messages=page.messages,
         has_more=page.has_more,
         archived_before=page.archived_before,
@@ -88,18 +90,18 @@ def _is_nothing(page: Page) -> bool:
 def _read_gaps(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> dict[int, list[_Gap]]:
     """Return what fits into the answer to each request, by its index."""
     cursors = [
-        (index, chat_id, seq)
+        (index, str(chat_id), seq)
         for index, request in enumerate(requests)
         for chat_id, seq in request.command.cursors.items()
     ]
     rows = conn.execute(
         _GAPS,
         {
-            "requests": list(range(len(requests))),
-            "users": [request.user_id for request in requests],
-            "askers": [index for index, _, _ in cursors],
-            "chats": [chat_id for _, chat_id, _ in cursors],
-            "seqs": [seq for _, _, seq in cursors],
+            "requests": array(range(len(requests))),
+            "users": array(request.user_id for request in requests),
+            "askers": array(index for index, _, _ in cursors),
+            "chats": array(chat_id for _, chat_id, _ in cursors),
+            "seqs": array(seq for _, _, seq in cursors),
         },
     )
     gaps: dict[int, list[_Gap]] = defaultdict(list)

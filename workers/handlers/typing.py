@@ -33,7 +33,9 @@ def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) 
             outcome.fail(request, refused.code, refused.message)
     failed = {answer.id for answer in outcome.answers}
     by_pair = find_chats(conn, set(pairs.values()))
-    by_id = read_chats(conn, {request.command.chat_id for request in requests if request.command.chat_id})
+    by_id = read_chats(
+        conn, {str(request.command.chat_id) for request in requests if request.command.chat_id}
+    )
     for request in requests:
         if request.id in failed:
             continue
@@ -41,7 +43,7 @@ def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) 
             if request.command.chat_id is None:
                 chat = by_pair.get(pairs[request.id])
             else:
-                chat = require_member(by_id, request.command.chat_id, request.user_id)
+                chat = require_member(by_id, str(request.command.chat_id), request.user_id)
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
             continue
@@ -53,8 +55,8 @@ def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) 
 
 def _tell(outcome: Outcome, request: Request[Typing], chat: Chat, username: str) -> None:
     status = TypingStatus(
-        chat_id=str(chat.id),
-        user_id=str(request.user_id),
+        chat_id=chat.id,
+        user_id=request.user_id,
         username=username,
         is_typing=request.command.is_typing,
     )

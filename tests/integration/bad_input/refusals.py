@@ -1,7 +1,6 @@
 """What a refusal must look like, and that it leaves nothing behind."""
 
 import json
-import uuid
 from typing import Any
 
 from infra.store.profiles import insert_profiles
@@ -12,7 +11,7 @@ from tests.harness.raw import RawClient
 def with_profile(chat: Deployment, username: str) -> str:
     engine = chat.engine
     with engine.begin() as conn:
-        insert_profiles(conn, {uuid.UUID(user_id_of(username)): username})
+        insert_profiles(conn, {user_id_of(username): username})
     engine.dispose()
     return username
 

@@ -44,7 +44,7 @@ def database(engines: Engines) -> Iterator[Engine]:
         for person in (ALICE, BOB, CAROL, DAVE):
             conn.execute(text("INSERT INTO auth.users VALUES (:id)"), {"id": person})
     for number, person in enumerate((ALICE, BOB, CAROL, DAVE)):
-        ensure_profile(url, person, f"person{number}")
+        ensure_profile(url, str(person), f"person{number}")
     for _ in range(2):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.exec_driver_sql(SCRIPT)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
-from infra.wire.inbox import Emit, InboxEntry, Position
+from infra.wire.inbox import Emit, InboxEntry, Position, Target
 from socket_edge.auth import Identity
 from socket_edge.delivery import Delivery
 from socket_edge.seqs import Seqs
@@ -48,7 +48,8 @@ class Socket:
         self.delivery = Delivery(cast(Any, self.transport), users, unused, unused, cast(Any, self.receipts))
 
     def take(self, seq: int, event: str = NEW_MESSAGE, chat_id: str = CHAT) -> None:
-        emit = Emit("bob", event, msgspec.Raw(b"{}"), Position(chat_id, seq), ack=event == NEW_MESSAGE)
+        target = Target("bob", event, ack=event == NEW_MESSAGE)
+        emit = Emit([target], msgspec.Raw(b"{}"), Position(chat_id, seq))
         self.delivery.take(InboxEntry(emits=[emit]))
 
     def ack(self, seq: int) -> None:
