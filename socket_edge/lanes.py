@@ -121,7 +121,13 @@ class Lane:
             if entry is not None and entry.retry is None:
                 self._trouble = None
                 break
-            self._trouble = entry.retry if entry else (ErrorCode.TIMEOUT if sent else ErrorCode.UNAVAILABLE)
+            if entry is not None:
+                self._trouble = entry.retry
+            elif not sent:
+                self._trouble = ErrorCode.UNAVAILABLE
+            elif self._trouble is None or left > self._limits.redispatch_s:
+                # A last try that the deadline cut short tells nothing new.
+                self._trouble = ErrorCode.TIMEOUT
             await asyncio.sleep(again_at - time.monotonic())
         else:
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)

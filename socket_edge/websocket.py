@@ -29,6 +29,8 @@ _BUFFER: Final = 2_048
 """Bytes that a connection keeps for reading, the least that picows takes; grows with what comes."""
 _UNREAD: Final = 65_536
 """Bytes that may wait for a client that sends pings, or is told goodbye."""
+_NEVER_0: Final = 1
+"""Added to what waits: where nothing does, picows writes past the object that it was given."""
 _GOODBYE_S: Final = 10.0
 """How long the client may take to answer a goodbye."""
 
@@ -132,7 +134,7 @@ class WebSocket(WSListener):
     @property
     def waiting_bytes(self) -> int:
         """How much of what was written the network has not taken yet."""
-        return self._ws.underlying_transport.get_write_buffer_size()
+        return self._ws.underlying_transport.get_write_buffer_size() - _NEVER_0
 
     def abort(self) -> None:
         """Cut the connection off, with everything that waits."""
@@ -309,8 +311,7 @@ class _Outgoing:
         return self._transport.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
-        # Never 0, or picows would write past this object.
-        return 1 + self._size + self._transport.get_write_buffer_size()
+        return _NEVER_0 + self._size + self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
         if not self._unsent:
