@@ -38,8 +38,8 @@ from socket_edge.receipts import Receipts
 from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
 from socket_edge.tasks import keep_running
-from socket_edge.transport import SendLimits, Transport
-from socket_edge.websocket import Handshake
+from socket_edge.transport import Transport
+from socket_edge.websocket import Handshake, SendLimits
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import socketio
@@ -32,7 +31,7 @@ from socket_edge.frames import well_formed
 from socket_edge.namespace import OneNamespace
 from socket_edge.packets import ATTACHMENT, Packet, read_packet
 from socket_edge.tasks import Tasks
-from socket_edge.websocket import Handshake, WebSocket
+from socket_edge.websocket import Handshake, SendLimits, WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +58,6 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     waiting_bytes = 0
     """Long polling: size of what is queued or being written."""
     _ping_at = _pong_by = math.inf
-    _waiting_frames = 0
     _why_dropped: str | None = None
     _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
     _leaving_bytes = 0
@@ -67,7 +65,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     def post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""
         if self.websocket is not None:
-            self._write(b"4" + message)
+            self.websocket.write(b"4" + message)
         elif not self.transport.send_limits.allow(self.queue.qsize(), self.waiting_bytes):
             self.drop()
         else:
@@ -119,6 +117,10 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         """Hear that the websocket has ended."""
         self.transport.tasks.start(self._leave())
 
+    def stall(self) -> None:
+        """Hear that too much waits for a client that does not read."""
+        self.drop()
+
     async def poll(self) -> list[frame.Packet]:
         """Return what there is to say, in portions, keeping count of how much waits."""
         self.waiting_bytes -= self._leaving_bytes
@@ -133,16 +135,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         if self.websocket is None:
             self.queue.put_nowait(pkt)
         else:
-            self._write(pkt.encode().encode())
-
-    def _write(self, text: bytes) -> None:
-        assert self.websocket is not None
-        waiting_bytes = self.websocket.waiting_bytes
-        self._waiting_frames = self._waiting_frames + 1 if waiting_bytes else 0
-        if self.transport.send_limits.allow(self._waiting_frames, waiting_bytes):
-            self.websocket.write(text)
-        else:
-            self.drop()
+            self.websocket.write(pkt.encode().encode())
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         # python-socketio keeps this for as long as the connection lasts, with every header in it.
@@ -166,7 +159,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             # It has room for four deques, and is not needed any more.
             del self.queue
         del self._environ["asgi.receive"], self._environ["asgi.send"], self._environ
-        handshake.serve_with(self)
+        handshake.serve_with(self, self.transport.send_limits)
 
     async def _is_upgrade(self, ws: Any) -> bool:
         """Shake hands with a client that comes from long polling; False if it does not mean it."""
@@ -251,19 +244,6 @@ class Handler(Protocol):
 
     def disconnected(self, sid: str, reason: str) -> None:
         """Hear that a socket is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendLimits:
-    """How much may wait for a client that does not read."""
-
-    packets: int
-    size: int
-    """Bytes."""
-
-    def allow(self, packets: int, size: int) -> bool:
-        """Tell whether one more packet may wait."""
-        return packets < self.packets and size < self.size
 
 
 class Transport(socketio.AsyncServer):  # type: ignore[misc]

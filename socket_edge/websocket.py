@@ -7,7 +7,9 @@ waits for the client is known, and one who does not read is cut off. uvicorn is 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from picows import (
@@ -29,14 +31,25 @@ _BUFFER: Final = 2_048
 """Bytes that a connection keeps for reading, the least that picows takes; grows with what comes."""
 _UNREAD: Final = 65_536
 """Bytes that may wait for a client that sends pings, or is told goodbye."""
-_NEVER_0: Final = 1
-"""Added to what waits: where nothing does, picows writes past the object that it was given."""
 _GOODBYE_S: Final = 10.0
 """How long the client may take to answer a goodbye."""
 
 _log = logging.LoggerAdapter(logging.getLogger("picows.server"))
 # What a client does wrong is told to the client.
 _log.logger.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """How much may wait for a client that does not read."""
+
+    packets: int
+    size: int
+    """Bytes."""
+
+    def allow(self, packets: int, size: int) -> bool:
+        """Tell whether one more packet may wait."""
+        return packets < self.packets and size < self.size
 
 
 class Reader(Protocol):
@@ -48,33 +61,24 @@ class Reader(Protocol):
     def leave(self) -> None:
         """Hear, once, that the connection ends."""
 
+    def stall(self) -> None:
+        """Hear that the client does not read, and too much waits for it."""
+
 
 class WebSocket(WSListener):
     """An accepted connection, read by one `Reader` after the other."""
 
-    __slots__ = (
-        "_connections",
-        "_goodbye",
-        "_kind",
-        "_left",
-        "_parts",
-        "_reader",
-        "_size",
-        "_transport",
-        "_ws",
-    )
+    __slots__ = ("_connections", "_goodbye", "_is_text", "_left", "_out", "_part", "_reader", "_size", "_ws")
 
-    def __init__(
-        self, reader: Reader, transport: asyncio.Transport, connections: set[Any], size: int
-    ) -> None:
+    def __init__(self, reader: Reader, out: "_Outgoing", connections: set[Any], size: int) -> None:
         self._reader = reader
-        self._transport = transport
+        self._out = out
         self._connections = connections
         self._size = size
         """The largest message to take, in bytes."""
-        self._parts: list[bytes] = []
-        """Of a message that comes in several frames, of this kind."""
-        self._kind = WSMsgType.TEXT
+        self._part: bytearray | None = None
+        """What has come of a message in several frames, and whether it is text."""
+        self._is_text = False
         self._goodbye: asyncio.TimerHandle | None = None
         self._left = False
 
@@ -88,16 +92,17 @@ class WebSocket(WSListener):
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
-        if transport.is_close_frame_sent and kind != WSMsgType.CLOSE:
-            return
-        if kind == WSMsgType.TEXT and frame.fin and not self._parts:
-            self._reader.take(_text(frame.get_payload_as_bytes()))
-        elif kind in {WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION}:
-            self._take_part(frame)
-        elif kind == WSMsgType.PING:
-            self._answer(frame)
+        if kind == WSMsgType.TEXT and frame.fin and self._part is None:
+            if not transport.is_close_frame_sent:
+                self._reader.take(_text(frame.get_payload_as_bytes()))
         elif kind == WSMsgType.CLOSE:
             self._take_leave(frame)
+        elif transport.is_close_frame_sent:
+            return
+        elif kind == WSMsgType.PING:
+            self._answer(frame)
+        elif kind != WSMsgType.PONG:
+            self._take_part(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Forget the connection."""
@@ -112,64 +117,58 @@ class WebSocket(WSListener):
     def resume_writing(self) -> None:
         """Do nothing."""
 
-    def hand_over(self, reader: Reader) -> None:
-        """Have `reader` read from now on."""
+    def hand_over(self, reader: Reader, limits: SendLimits) -> None:
+        """Have `reader` read from now on; `limits` hold for what waits for the client."""
         self._reader = reader
+        self._out.limit(limits, reader.stall)
 
     def pause_reading(self) -> None:
         """Take no more than what has arrived."""
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        if not self._out.transport.is_closing():
+            self._out.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take more."""
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self._out.transport.is_closing():
+            self._out.transport.resume_reading()
 
     def write(self, text: bytes) -> None:
         """Send a text message; to a connection that is closing, nothing."""
-        if not self._transport.is_closing():
-            self._ws.send(WSMsgType.TEXT, text)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How much of what was written the network has not taken yet."""
-        return self._ws.underlying_transport.get_write_buffer_size() - _NEVER_0
+        self._ws.send(WSMsgType.TEXT, text)
 
     def abort(self) -> None:
         """Cut the connection off, with everything that waits."""
-        self._transport.abort()
+        self._out.transport.abort()
 
     def close(self) -> None:
         """Say goodbye if the client reads, otherwise cut it off. Does not wait for an answer."""
-        if self.waiting_bytes > _UNREAD:
+        if self._out.transport.get_write_buffer_size() > _UNREAD:
             self.abort()
-        elif not self._ws.is_close_frame_sent and not self._transport.is_closing():
+        elif not self._ws.is_close_frame_sent and not self._out.transport.is_closing():
             self._ws.send_close(WSCloseCode.OK)
             self._goodbye = asyncio.get_running_loop().call_later(_GOODBYE_S, self.abort)
 
     def shutdown(self) -> None:
         """Tell the client to come back, as uvicorn stops."""
-        if not self._transport.is_closing():
+        if not self._out.transport.is_closing():
             self._ws.send_close(WSCloseCode.SERVICE_RESTART)
             self._ws.disconnect()
         self._leave()
 
     def _take_part(self, frame: WSFrame) -> None:
-        if (frame.msg_type == WSMsgType.CONTINUATION) is not bool(self._parts):
+        if (frame.msg_type == WSMsgType.CONTINUATION) is (self._part is None):
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a part of no message")
-        if not self._parts:
-            self._kind = frame.msg_type
-        self._parts.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._parts)) > self._size:
+        if self._part is None:
+            self._part, self._is_text = bytearray(), frame.msg_type == WSMsgType.TEXT
+        self._part += frame.get_payload_as_bytes()
+        if len(self._part) > self._size:
             raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
         if frame.fin:
-            data = b"".join(self._parts)
-            self._parts = []
-            self._reader.take(_text(data) if self._kind == WSMsgType.TEXT else data)
+            data, self._part = bytes(self._part), None
+            self._reader.take(_text(data) if self._is_text else data)
 
     def _answer(self, ping: WSFrame) -> None:
-        if self.waiting_bytes > _UNREAD:
+        if self._out.transport.get_write_buffer_size() > _UNREAD:
             self.abort()
         else:
             self._ws.send_pong(ping.get_payload_as_bytes())
@@ -200,11 +199,11 @@ class Handshake(WebSocketsSansIOProtocol):
         handshake: Handshake = scope["extensions"][_EXTENSION]
         return handshake
 
-    def serve_with(self, reader: Reader) -> None:
+    def serve_with(self, reader: Reader, limits: SendLimits) -> None:
         """Have `reader` serve the connection for good; the application may return."""
         assert self.websocket is not None
         self._served = True
-        self.websocket.hand_over(reader)
+        self.websocket.hand_over(reader, limits)
         while not self.queue.empty():
             event = self.queue.get_nowait()
             if event["type"] == "websocket.receive":
@@ -264,12 +263,17 @@ class Handshake(WebSocketsSansIOProtocol):
         """Tell the application that the connection ends."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})
 
+    def stall(self) -> None:
+        """Cut off a client that does not even read its first words."""
+        self.transport.abort()
+
     def _accept(self) -> None:
         if self.transport.is_closing():
             return
         self.handshake_complete = True
         self.connections.discard(self)
-        self.websocket = WebSocket(self, self.transport, self.connections, self.config.ws_max_size)
+        out = _Outgoing(self.transport)
+        self.websocket = WebSocket(self, out, self.connections, self.config.ws_max_size)
         frames = WSProtocol(
             host_port=None,
             ws_path=None,
@@ -287,52 +291,63 @@ class Handshake(WebSocketsSansIOProtocol):
             extra_headers=None,
             read_buffer_init_size=_BUFFER,
         )
-        frames.connection_made(_Outgoing(self.transport))
+        frames.connection_made(out)
         self.transport.set_protocol(frames)
         _feed(frames, _request(self.request.headers["Sec-WebSocket-Key"]) + self._early)
         self.transport.resume_reading()
 
 
 class _Outgoing:
-    """What picows writes to: what is written in one go leaves together.
+    """What picows writes to: what is written in one turn of the loop leaves together, within limits.
 
     A call into the kernel costs more than a frame.
     """
 
-    __slots__ = ("_loop", "_size", "_transport", "_unsent")
+    __slots__ = ("_limits", "_loop", "_stall", "_unsent", "_waiting", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self.transport = transport
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
-        self._size = 0
+        self._waiting = 0
+        """Frames, more or less, since the network last took everything."""
+        self._limits: SendLimits | None = None
+        self._stall: Callable[[], None] = transport.abort
+
+    def limit(self, limits: SendLimits, stall: Callable[[], None]) -> None:
+        self._limits, self._stall = limits, stall
 
     def get_extra_info(self, name: str) -> Any:
-        return self._transport.get_extra_info(name)
+        return self.transport.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
-        return _NEVER_0 + self._size + self._transport.get_write_buffer_size()
+        return 1  # where nothing waits picows writes past this object
 
     def write(self, data: bytes) -> None:
         if not self._unsent:
             self._loop.call_soon(self.flush)
         self._unsent.append(data)
-        self._size += len(data)
 
     def writelines(self, parts: list[bytes]) -> None:
         self.write(b"".join(parts))
 
     def flush(self) -> None:
-        unsent, self._unsent, self._size = self._unsent, [], 0
-        if unsent and not self._transport.is_closing():
-            self._transport.write(b"".join(unsent))
+        unsent, self._unsent = self._unsent, []
+        if self.transport.is_closing():
+            return
+        size = self.transport.get_write_buffer_size()
+        self._waiting = self._waiting + len(unsent) if size else 0
+        if self._limits is None or self._limits.allow(self._waiting, size):
+            self.transport.write(b"".join(unsent))
+        else:
+            self._stall()
 
     def close(self) -> None:
         self.flush()
-        self._transport.close()
+        self.transport.close()
 
     def abort(self) -> None:
-        self._transport.abort()
+        self.transport.abort()
 
 
 def _request(key: str) -> bytes:
