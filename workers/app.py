@@ -75,7 +75,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     clock = RedisClock()
     presence = Presence(redis, clock)
     publisher = Publisher(redis, presence, settings.inbox_entries)
-    engine = make_engine(settings.database_url, pooled=settings.database_pooled, text_ids=True)
+    engine = make_engine(settings.database_url, pooled=settings.database_pooled, for_batches=True)
     rules = Rules(
         presence=presence,
         provision_profiles=settings.provision_profiles,

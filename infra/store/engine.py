@@ -22,13 +22,14 @@ def make_engine(
     pooled: bool = False,
     pool_size: int = 2,
     timeouts: bool = True,
-    text_ids: bool = False,
+    for_batches: bool = False,
 ) -> Engine:
     """Return an engine for a `postgresql+psycopg://` address; connects on first use.
 
     `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options,
     time-outs set in each transaction. `timeouts` is off for what may take as long as it likes.
-    With `text_ids` a uuid is read as its text, which is what it is on the wire.
+    `for_batches` is for the same few statements again and again: each is planned once, for any number of
+    rows, and a uuid is read as its text, which is what it is on the wire.
     """
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits = TIMEOUTS_MS if timeouts else {}
@@ -36,6 +37,8 @@ def make_engine(
         connect["prepare_threshold"] = None
     else:
         settings = {**limits, "timezone": "UTC"}
+        if for_batches:
+            settings["plan_cache_mode"] = "force_generic_plan"
         connect["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
     engine = create_engine(
         database_url,
@@ -46,7 +49,7 @@ def make_engine(
     )
     if pooled and timeouts:
         event.listen(engine, "begin", _limit)
-    if text_ids:
+    if for_batches:
         event.listen(engine, "connect", _read_ids_as_text)
     return engine
 

@@ -74,7 +74,7 @@ class RelayBench:
     def __init__(self, store: Store, *, redis: Redis | None = None, **rules: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
         self.engine = make_engine(store.database_url, pool_size=4)
-        self.worker_engine = make_engine(store.database_url, pool_size=4, text_ids=True)
+        self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
         presence = Presence(own)
