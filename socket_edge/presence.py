@@ -16,6 +16,8 @@ from socket_edge.sessions import ConnectedUsers
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
+_LINGER_S = 0.005
+"""Users who come and go within it are written together."""
 _MARGIN_S = 10.0
 """How long before the last good look a message may have been committed and not yet published."""
 
@@ -106,6 +108,7 @@ class Presence:
     async def _keep_registry(self) -> None:
         while True:
             await self._wake.wait()
+            await asyncio.sleep(_LINGER_S)
             self._wake.clear()
             changed, self._changed = self._changed, {}
             await self._write(changed)
