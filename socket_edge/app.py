@@ -37,7 +37,7 @@ from socket_edge.presence import Presence
 from socket_edge.receipts import Receipts
 from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
-from socket_edge.tasks import keep_running
+from socket_edge.tasks import keep_running, stop
 from socket_edge.transport import Transport
 from socket_edge.websocket import Handshake, SendLimits
 
@@ -112,13 +112,20 @@ def create_app(settings: EdgeSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         log.info("edge_started", edge=edge_id)
-        parts = (transport.beat, inbox.run, presence.run, lanes.run, receipts.run, heartbeat.run)
+        parts = (
+            transport.beat,
+            inbox.run,
+            presence.keep_lease,
+            presence.keep_registry,
+            *(lane.run for lane in (receipt_lane, *client_lanes)),
+            lanes.expire,
+            receipts.run,
+            heartbeat.run,
+        )
         running = [asyncio.create_task(keep_running(part)) for part in parts]
         yield
         await chat.drain(_DRAIN_S)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await stop(running)
         await presence.withdraw()
         dispatcher.close()
         await authenticator.aclose()

@@ -172,14 +172,8 @@ class Lanes:
         for lane in (*self._lanes, self._receipts):
             lane.finish(entry)
 
-    async def run(self) -> None:
-        """Run all lanes and the deadlines of all requests, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for lane in (*self._lanes, self._receipts):
-                group.create_task(lane.run())
-            group.create_task(self._expire())
-
-    async def _expire(self) -> None:
+    async def expire(self) -> None:
+        """Answer requests whose deadline has come, until cancelled."""
         while True:
             await asyncio.sleep(_EXPIRY_S)
             self._requests.expire()

@@ -61,12 +61,6 @@ class Presence:
             self._wake.set()
         await asyncio.shield(registered)
 
-    async def run(self) -> None:
-        """Keep lease and registry alive, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_lease())
-            group.create_task(self._keep_registry())
-
     async def withdraw(self) -> None:
         """Remove this edge from Redis, so that nobody sends to it any more."""
         pipe = self._redis.pipeline(transaction=True)
@@ -79,7 +73,8 @@ class Presence:
         except (RedisError, OSError) as error:
             log.warning("withdraw_failed", error=type(error).__name__)
 
-    async def _keep_lease(self) -> None:
+    async def keep_lease(self) -> None:
+        """Keep the lease alive, and notice what Redis has lost; until cancelled."""
         while True:
             try:
                 await self._refresh()
@@ -105,7 +100,8 @@ class Presence:
             self._has_lost = False
         self._complete_at = checked_at
 
-    async def _keep_registry(self) -> None:
+    async def keep_registry(self) -> None:
+        """Write who comes and goes, until cancelled."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(_LINGER_S)

@@ -1,15 +1,15 @@
 """Background tasks that are kept until they end, as asyncio itself only holds them weakly."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
-
 _PAUSE_S = 1.0
+_AGAIN_S = 0.1
 
 
 async def keep_running(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -20,6 +20,18 @@ async def keep_running(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("part_failed", part=part.__qualname__)
         await asyncio.sleep(_PAUSE_S)
+
+
+async def stop(parts: Collection[asyncio.Task[None]]) -> None:
+    """Cancel parts until they have ended.
+
+    Once is not enough: redis-py may take a cancellation for the end of a time-out of its own.
+    """
+    left = set(parts)
+    while left:
+        for part in left:
+            part.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
 
 
 class Tasks:

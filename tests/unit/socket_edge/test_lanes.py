@@ -12,6 +12,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
 from socket_edge.lanes import Lane, LaneLimits, Lanes
 from socket_edge.requests import OpenRequests, Request
+from socket_edge.tasks import stop
 from tests.unit.socket_edge.requests import Asked
 
 FAR = 60.0
@@ -256,15 +257,13 @@ async def test_receipts_stand_in_front_of_no_send() -> None:
     asked = Asked()
     sends, receipts = LaneOf(asked), LaneOf(asked)
     lanes = Lanes([sends.lane], receipts.lane, asked.open)
-    task = asyncio.create_task(lanes.run())
+    parts = [asyncio.create_task(lane.run()) for lane in (sends.lane, receipts.lane)]
     lanes.submit_receipt(asked.request(name="confirm_delivery"))
     await receipts.queue.sent(1)
     request = asked.request()
     lanes.submit(0, request)
     assert ids(await sends.queue.sent(1)) == [request.id]
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await stop(parts)
 
 
 async def test_connections_are_spread_over_the_lanes() -> None:
@@ -274,17 +273,15 @@ async def test_connections_are_spread_over_the_lanes() -> None:
     assert {lane: chosen.count(lane) for lane in range(3)} == {0: 3, 1: 3, 2: 3}
 
 
-async def test_running_lanes_answer_what_is_past_its_deadline() -> None:
+async def test_lanes_answer_what_is_past_its_deadline() -> None:
     asked = Asked(deadline_s=0.05)
     one = LaneOf(asked, redispatch_s=0.01)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
-    task = asyncio.create_task(lanes.run())
+    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.expire)]
     request = asked.request()
     lanes.submit(0, request)
     async with asyncio.timeout(5):
         while request in asked.open:
             await asyncio.sleep(0.01)
     assert asked.codes(request) == [ErrorCode.TIMEOUT]
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await stop(parts)

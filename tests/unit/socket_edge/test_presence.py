@@ -9,6 +9,7 @@ from redis import RedisError
 from infra.wire.clock import RedisClock
 from socket_edge.presence import Presence
 from socket_edge.sessions import ConnectedUsers
+from socket_edge.tasks import stop
 
 
 class FakeRedis:
@@ -51,11 +52,11 @@ async def test_a_loss_is_told_once_also_when_redis_fails_in_the_middle(failures:
     presence = Presence(
         cast(Any, redis), "edge", ConnectedUsers(), cast(Any, inbox), 15, 0.01, RedisClock(), told.put
     )
-    running = asyncio.create_task(presence.run())
+    running = [asyncio.create_task(part()) for part in (presence.keep_lease, presence.keep_registry)]
     async with asyncio.timeout(5):
         since = await told.get()
     await asyncio.sleep(0.05)
-    running.cancel()
+    await stop(running)
     assert since < asyncio.get_running_loop().time()
     assert told.empty()
     assert inbox.created == 1
