@@ -34,6 +34,8 @@ _UNREAD: Final = 65_536
 _GOODBYE_S: Final = 10.0
 """How long the client may take to answer a goodbye."""
 
+_NOBODY: Final = asyncio.Protocol()
+
 _log = logging.LoggerAdapter(logging.getLogger("picows.server"))
 # What a client does wrong is told to the client.
 _log.logger.setLevel(logging.CRITICAL)
@@ -203,6 +205,8 @@ class Handshake(WebSocketsSansIOProtocol):
         """Have `reader` serve the connection for good; the application may return."""
         assert self.websocket is not None
         self._served = True
+        # The scope is kept as long as the connection lasts; this is not needed any more.
+        del self.scope["extensions"][_EXTENSION]
         self.websocket.hand_over(reader, limits)
         while not self.queue.empty():
             event = self.queue.get_nowait()
@@ -292,6 +296,8 @@ class Handshake(WebSocketsSansIOProtocol):
             read_buffer_init_size=_BUFFER,
         )
         frames.connection_made(out)
+        # uvloop keeps what it called last for data, and with it a Handshake; picows has no such method.
+        self.transport.set_protocol(_NOBODY)
         self.transport.set_protocol(frames)
         _feed(frames, _request(self.request.headers["Sec-WebSocket-Key"]) + self._early)
         self.transport.resume_reading()
