@@ -125,7 +125,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         """Return what there is to say, in portions, keeping count of how much waits."""
         self.waiting_bytes -= self._leaving_bytes
         self._leaving_bytes = 0
-        packets = self._rest or await super().poll()
+        packets = self._rest or _without_idle_noops(await super().poll())
         self._rest = packets[_PACKETS_OUT:]
         portion = packets[:_PACKETS_OUT]
         self._leaving_bytes = sum(len(p.data) for p in portion if p.packet_type == frame.MESSAGE)
@@ -396,6 +396,11 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     def _sid(self, eio_sid: str, namespace: str | None = None) -> str | None:
         sid: str | None = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         return sid if self.manager.is_connected(sid, namespace or "/") else None
+
+
+def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
+    """Leave out NOOPs: they are there to end a poll, which one of them does, or anything else."""
+    return [p for p in packets if p.packet_type != frame.NOOP] or packets[:1]
 
 
 def _refusal(error: EdgeError) -> Refusal:
