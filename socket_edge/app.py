@@ -44,6 +44,8 @@ from socket_edge.websocket import Handshake, SendLimits
 log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_S = 5.0
+_QUEUE_TIMEOUT_S = 2.0
+"""A batch that Redis does not take in this time is tried again."""
 _CLOSE_S = 5
 """How long open connections may take to close."""
 _DRAIN_S = 2.0
@@ -53,12 +55,8 @@ _DRAIN_S = 2.0
 def create_app(settings: EdgeSettings) -> Starlette:
     """Return the application of one edge. Connects when it is started; raises SettingsError."""
     edge_id = uuid_utils.uuid7().hex
-    redis = Redis.from_url(
-        settings.redis_url,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
-    )
+    redis = _make_redis(settings, _REDIS_TIMEOUT_S)
+    queue = _make_redis(settings, _QUEUE_TIMEOUT_S)
     transport = Transport(
         frame_bytes=settings.transport_bytes,
         send_limits=SendLimits(settings.send_queue, settings.send_bytes),
@@ -70,7 +68,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
     users = ConnectedUsers()
     clock = RedisClock()
     requests = OpenRequests(settings.deadline_s, clock)
-    dispatcher = Dispatcher(settings.redis_url, redis, threads=settings.lanes + 1)
+    dispatcher = Dispatcher(queue)
 
     limits = LaneLimits(
         settings.lane_queue,
@@ -129,6 +127,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
         await presence.withdraw()
         dispatcher.close()
         await authenticator.aclose()
+        await queue.aclose()
         await redis.aclose()
         log.info("edge_stopped", edge=edge_id)
 
@@ -150,6 +149,15 @@ def create_app(settings: EdgeSettings) -> Starlette:
         Mount("/socket.io", BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 def serve(settings: EdgeSettings) -> None:

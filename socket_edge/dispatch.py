@@ -1,11 +1,12 @@
-"""Puts batches on the Celery queue, from threads, so that Redis can never block the event loop."""
+"""Puts batches on the Celery queue, without ever blocking the event loop."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import KombuError, OperationalError
+from kombu.connection import Connection
+from kombu.transport import virtual
+from kombu.utils.json import dumps
 from redis import RedisError
 from redis.asyncio import Redis
 
@@ -15,45 +16,40 @@ from infra.wire.serializer import SERIALIZER, register_serializer
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT_S = 2.0
 _BACKLOG = 200
 """Batches on the queue beyond which an edge in trouble adds no more."""
 
 
 class Dispatcher:
-    """Sends batches through Celery's own API; `threads` is the number of lanes."""
+    """Has Celery write the task message, and pushes it with a client that does not block."""
 
-    def __init__(self, redis_url: str, redis: Redis, threads: int) -> None:
+    def __init__(self, redis: Redis) -> None:
         register_serializer()
         self._redis = redis
-        self._celery = Celery("bbgram-edge", broker=redis_url)
-        self._celery.conf.update(
-            broker_transport_options={
-                "socket_timeout": _TIMEOUT_S,
-                "socket_connect_timeout": _TIMEOUT_S,
-                "max_retries": 0,
-            },
-            task_ignore_result=True,
-        )
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="dispatch")
+        self._celery = Celery("bbgram-edge", set_as_current=False)
+        self._celery.conf.task_ignore_result = True
+        self._connection: Any = Connection(transport=_Transport)  # type: ignore[no-untyped-call]
+        self._channel: Any = self._connection.default_channel
+        self._producer = self._celery.amqp.Producer(self._channel, auto_declare=False)
 
     async def send(self, batch: Batch, cautious: bool) -> bool:
         """Put the batch on the queue; False if Redis refused or, when `cautious`, no worker keeps up."""
         try:
             if cautious and await self._redis.llen(names.QUEUE) >= _BACKLOG:
                 return False
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, batch)
-        except (RedisError, KombuError, OperationalError, OSError) as error:
+            await self._redis.lpush(names.QUEUE, self._render(batch))
+        except (RedisError, OSError) as error:
             log.warning("dispatch_failed", batch=batch.id, error=type(error).__name__)
             return False
         return True
 
     def close(self) -> None:
-        """Release threads and connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let go of what Celery keeps."""
+        self._connection.release()
         self._celery.close()
 
-    def _send(self, batch: Batch) -> None:
+    def _render(self, batch: Batch) -> str:
+        """Return what a worker expects on the list that is its queue in Redis."""
         self._celery.send_task(
             names.RELAY_TASK,
             args=(batch,),
@@ -61,5 +57,22 @@ class Dispatcher:
             argsrepr="(batch,)",
             queue=names.QUEUE,
             serializer=SERIALIZER,
+            producer=self._producer,
             retry=False,
         )
+        message: str = self._channel.message
+        return message
+
+
+class _Channel(virtual.Channel):
+    """kombu's channel for Redis, up to the point where that one would push, and wait for Redis."""
+
+    message: str
+    """The one that was published last."""
+
+    def _put(self, queue: str, message: dict[str, object], **_: object) -> None:
+        self.message = dumps(message)  # type: ignore[no-untyped-call]
+
+
+class _Transport(virtual.Transport):
+    Channel = _Channel
