@@ -244,8 +244,6 @@ class WorkerSettings(QueueSettings, StoreSettings):
     """Age at which the sweep looks after a delivery that nobody has confirmed."""
     inbox_entries: int = Field(10_000, ge=1)
     """About how many entries an inbox stream keeps."""
-    visibility_s: int = Field(60, ge=10)
-    """After this time Celery gives the task of a dead worker to another one."""
     log_json: bool = True
 
     @field_validator("device_channels", mode="before")

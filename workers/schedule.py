@@ -57,14 +57,14 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
     def push() -> Push:
         return Push(context())
 
-    @app.task(name=names.FUNCTION_TASK, acks_late=False)  # type: ignore[untyped-decorator]
+    @app.task(name=names.FUNCTION_TASK)  # type: ignore[untyped-decorator]
     def run_function(name: str) -> None:
         try:
             run(name, context())
         except (*CONNECTION_ERRORS, SettingsError, ArchiveError) as error:
             log.error("function_failed", function=name, error=_reason(error))
 
-    @app.task(name=names.PUSH_TASK, acks_late=False)  # type: ignore[untyped-decorator]
+    @app.task(name=names.PUSH_TASK)  # type: ignore[untyped-decorator]
     def send_notification(notification_id: str) -> None:
         try:
             push().attempt(UUID(notification_id))
