@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import uuid_utils
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from infra.store.profiles import username_key
 from infra.wire.errors import ErrorCode
@@ -22,33 +22,27 @@ _PROFILES = text(
     """
 )
 """Two joins: with OR, each row of a small table would be compared with every element of both arrays."""
-_BY_PAIR = """
+_BY_PAIR = text(
+    """
     SELECT c.id, c.user_lo, c.user_hi, c.last_seq
     FROM chats c
     JOIN unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
         ON c.user_lo = pair.lo AND c.user_hi = pair.hi
-    ORDER BY c.id
-"""
-_FIND_PAIRS = text(_BY_PAIR)
-_LOCK_PAIRS = text(f"{_BY_PAIR} FOR NO KEY UPDATE OF c")
-_TRY_LOCK_PAIRS = text(f"{_BY_PAIR} FOR NO KEY UPDATE OF c SKIP LOCKED")
-_INSERT_CHATS = text(
-    """
-    INSERT INTO chats (id, user_lo, user_hi)
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[]))
-    ON CONFLICT DO NOTHING
     """
 )
-_INSERT_MEMBERS = text(
+_INSERT = text(
     """
+    WITH made AS (
+        INSERT INTO chats (id, user_lo, user_hi)
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[]))
+        ON CONFLICT DO NOTHING
+        RETURNING id, user_lo, user_hi
+    )
     INSERT INTO chat_members (chat_id, user_id)
-    SELECT DISTINCT c.id, member.user_id
-    FROM unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
-    JOIN chats c ON c.user_lo = pair.lo AND c.user_hi = pair.hi
-    CROSS JOIN LATERAL (VALUES (c.user_lo), (c.user_hi)) AS member (user_id)
-    ON CONFLICT DO NOTHING
+    SELECT id, user_lo FROM made UNION SELECT id, user_hi FROM made
     """
 )
+"""A chat and its members in one statement: there is never one without the other."""
 _BY_ID = text("SELECT id, user_lo, user_hi, last_seq FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -108,29 +102,20 @@ def read_people(conn: Connection, ids: Iterable[str], usernames: Iterable[str] =
 
 def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     """Return the chats of the pairs that have one."""
-    return _select_pairs(conn, _FIND_PAIRS, pairs)
+    if not pairs:
+        return {}
+    rows = conn.execute(_BY_PAIR, _columns(pairs))
+    return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}
 
 
-def open_chats(
-    conn: Connection, pairs: Collection[Pair], *, lock: bool, patient: bool = True
-) -> dict[Pair, Chat]:
-    """Return the chats of all pairs, creating what is missing.
-
-    With `lock` their rows are locked, in id order so that batches cannot deadlock, until the
-    transaction ends. Without patience those that somebody else has locked are left out.
-    """
-    locked = _LOCK_PAIRS if patient else _TRY_LOCK_PAIRS
-    select = locked if lock else _FIND_PAIRS
-    chats = _select_pairs(conn, select, pairs)
+def open_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
+    """Return the chats of all pairs, creating what is missing."""
+    chats = find_chats(conn, pairs)
     missing = sorted(set(pairs) - chats.keys())
-    if select is _TRY_LOCK_PAIRS:
-        # An insert would wait for whoever changes the chat that is there.
-        missing = sorted(set(missing) - find_chats(conn, missing).keys())
     if missing:
         ids = array(str(uuid_utils.uuid7()) for _ in missing)
-        conn.execute(_INSERT_CHATS, {"ids": ids, **_columns(missing)})
-        conn.execute(_INSERT_MEMBERS, _columns(missing))
-        chats |= _select_pairs(conn, select, missing)
+        conn.execute(_INSERT, {"ids": ids, **_columns(missing)})
+        chats |= find_chats(conn, missing)
     return chats
 
 
@@ -148,13 +133,6 @@ def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Cha
     if user_id not in chat.pair:
         raise Refused(ErrorCode.NOT_A_MEMBER)
     return chat
-
-
-def _select_pairs(conn: Connection, select: TextClause, pairs: Collection[Pair]) -> dict[Pair, Chat]:
-    if not pairs:
-        return {}
-    rows = conn.execute(select, _columns(pairs))
-    return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}
 
 
 def _columns(pairs: Collection[Pair]) -> dict[str, str]:

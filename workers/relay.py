@@ -1,6 +1,7 @@
-"""Handles one batch: decode, one transaction, publish. A poison event harms only itself."""
+"""Handles one batch: decode, store, publish. A poison event harms only itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from time import sleep
 from typing import Any, Final
@@ -61,6 +62,12 @@ locks chats, so that batches rarely wait for each other in a circle; the page of
 lack a message sent in the same batch, which `message_sent` brings.
 """
 
+_TOGETHER: Final = {commands.MARK_AS_READ, commands.CONFIRM_DELIVERY, "join_chat", "register_device"}
+"""Kinds whose statements belong together. A batch without any needs no transaction around it.
+
+Sends are one statement, and the others read, or write with a last statement of their own.
+"""
+
 _TRIES = 3
 """How often a batch is tried when it collided with another one."""
 
@@ -77,8 +84,11 @@ _LATE = (pg.LockNotAvailable, pg.QueryCanceled)
 class Relay:
     """Turns a batch into committed rows and publications. Never raises: it answers."""
 
-    def __init__(self, engine: Engine, publisher: Publisher, rules: Rules) -> None:
+    def __init__(self, engine: Engine, publisher: Publisher, rules: Rules, *, pooled: bool = False) -> None:
         self._engine = engine
+        self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pooled = pooled
+        """Behind a transaction-mode pooler, time-outs hold for a transaction only."""
         self._publisher = publisher
         self._rules = rules
 
@@ -124,7 +134,7 @@ class Relay:
         requests, refused = _decode(events)
         for tries_left in reversed(range(_TRIES)):
             try:
-                with self._engine.begin() as conn:
+                with self._connect(requests, rules) as conn:
                     if not rules.patient:
                         conn.execute(_IMPATIENT)
                     outcome = Outcome(answers=list(refused))
@@ -136,6 +146,12 @@ class Relay:
                 if not tries_left or not isinstance(error.orig, _COLLISIONS):
                     raise
         raise AssertionError("unreachable")
+
+    def _connect(self, kinds: Collection[str], rules: Rules) -> AbstractContextManager[Connection]:
+        """Return a connection in a transaction, or in none where each statement may commit alone."""
+        if self._pooled or not rules.patient or not _TOGETHER.isdisjoint(kinds):
+            return self._engine.begin()
+        return self._statements.connect()
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         if isinstance(error, DBAPIError) and isinstance(error.orig, _LATE):

@@ -7,7 +7,7 @@ emit a message once per socket, so a swept message is seen only by a socket that
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from redis import Redis
@@ -29,7 +29,7 @@ _CHATS = 500
 
 _DUE = text(
     """
-    SELECT id, user_lo, user_hi, last_seq, swept_seq
+    SELECT id, user_lo, user_hi, last_seq, swept_seq, last_to_lo, last_to_hi
     FROM chats
     WHERE sweep_at <= now()
     ORDER BY sweep_at
@@ -41,9 +41,12 @@ _UNCONFIRMED = text(
     f"""
     WITH m AS MATERIALIZED (
         SELECT message.*
-        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
-            AS due (chat_id, user_id, swept_seq)
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
+            CAST(:swept AS bigint[]), CAST(:newest AS bigint[])
+        ) AS due (chat_id, user_id, swept_seq, newest_seq)
         JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
+            AND due.newest_seq > mine.delivered_seq
         CROSS JOIN LATERAL (
             SELECT * FROM messages
             WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq)
@@ -62,9 +65,12 @@ _LEFT = text(
     """
     INSERT INTO undelivered (chat_id, user_id, check_at)
     SELECT due.chat_id, due.user_id, oldest.created_at
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:swept AS bigint[]))
-        AS due (chat_id, user_id, swept_seq)
+    FROM unnest(
+        CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
+        CAST(:swept AS bigint[]), CAST(:newest AS bigint[])
+    ) AS due (chat_id, user_id, swept_seq, newest_seq)
     JOIN chat_members mine ON mine.chat_id = due.chat_id AND mine.user_id = due.user_id
+        AND due.newest_seq > greatest(mine.delivered_seq, mine.read_seq)
     CROSS JOIN LATERAL (
         SELECT created_at FROM messages
         WHERE chat_id = due.chat_id AND seq > greatest(due.swept_seq, mine.delivered_seq, mine.read_seq)
@@ -85,6 +91,15 @@ _SWEPT = text(
     WHERE c.id = done.chat_id
     """
 )
+
+
+class _Member(NamedTuple):
+    """Somebody who may have undelivered messages in a chat that is due."""
+
+    chat: Row[Any]
+    user_id: str
+    newest_seq: int
+    """The newest message to them."""
 
 
 class Sweep:
@@ -116,11 +131,16 @@ class Sweep:
         due = conn.execute(_DUE, {"chats": _CHATS}).all()
         if not due:
             return outcome
-        members = [(row, user_id) for row in due for user_id in {row.user_lo, row.user_hi}]
+        members = [
+            _Member(row, user_id, newest_seq)
+            for row in due
+            for user_id, newest_seq in {row.user_lo: row.last_to_lo, row.user_hi: row.last_to_hi}.items()
+            if newest_seq > row.swept_seq
+        ]
         conn.execute(_LEFT, _member_columns(members))
         # Who is offline gets everything at the next connect.
-        online = self._rules.presence.online({user_id for _, user_id in members})
-        watched = [(row, user_id) for row, user_id in members if user_id in online]
+        online = self._rules.presence.online({member.user_id for member in members})
+        watched = [member for member in members if member.user_id in online]
         messages = self._read_unconfirmed(conn, watched)
         outcome.emits += deliveries(messages)
         done = _swept_up_to(due, messages, self._rules.page_max)
@@ -128,7 +148,7 @@ class Sweep:
         log.info("swept", chats=len(due), messages=len(messages))
         return outcome
 
-    def _read_unconfirmed(self, conn: Connection, watched: Sequence[tuple[Row[Any], str]]) -> list[Message]:
+    def _read_unconfirmed(self, conn: Connection, watched: Sequence[_Member]) -> list[Message]:
         if not watched:
             return []
         params = {**_member_columns(watched), "page": self._rules.page_max}
@@ -157,11 +177,12 @@ class Sweep:
             log.warning("edge_gone", edge=edge_id, users=len(users))
 
 
-def _member_columns(members: Sequence[tuple[Row[Any], str]]) -> dict[str, str]:
+def _member_columns(members: Sequence[_Member]) -> dict[str, str]:
     return {
-        "chats": array(row.id for row, _ in members),
-        "users": array(user_id for _, user_id in members),
-        "swept": array(row.swept_seq for row, _ in members),
+        "chats": array(member.chat.id for member in members),
+        "users": array(member.user_id for member in members),
+        "swept": array(member.chat.swept_seq for member in members),
+        "newest": array(member.newest_seq for member in members),
     }
 
 

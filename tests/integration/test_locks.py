@@ -185,18 +185,19 @@ def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+        conn.execute(text("SELECT 1"))
         sleep(0.4)
         conn.execute(text("SELECT 1"))
         raise AssertionError("the session was to be ended")
 
     monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 200)
-    monkeypatch.setitem(relay_module.HANDLERS, "typing", stopped)
+    monkeypatch.setitem(relay_module.HANDLERS, "join_chat", stopped)
     (talk,) = talks(bench, 1)
-    engine = make_engine(url(bench))
+    engine = make_engine(url(bench), for_batches=True)
     batch = bench.batch(
         [
             bench.send(talk.alice, talk.bobs_name, "again"),
-            bench.event(talk.alice, "typing", {"username": talk.bobs_name, "isTyping": True}),
+            bench.event(talk.alice, "join_chat", {"username": talk.bobs_name}),
         ]
     )
     relay_module.Relay(engine, bench.publisher, bench.rules).handle(batch)

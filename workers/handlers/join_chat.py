@@ -44,7 +44,7 @@ def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], rules: R
             pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
         except Refused as refused:
             outcome.fail(request, refused.code, refused.message)
-    chats = open_chats(conn, set(pairs.values()), lock=False)
+    chats = open_chats(conn, set(pairs.values()))
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
     if joined:
         _answer(conn, joined, rules, outcome)

@@ -1,10 +1,10 @@
-"""`send_message`: stores messages, each once, with hole-free seqs; two statements for any number."""
+"""`send_message`: stores messages, each once, with hole-free seqs; one statement for any number."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from infra.store.profiles import username_key
 from infra.wire.commands import SendMessage
@@ -26,96 +26,86 @@ _STORED = text(
     {JOINS}
     """
 )
-_ROUTES = """
-    SELECT
-        asked.sender_id, asked.key AS recipient_key, s.username AS sender_username,
-        r.id AS recipient_id, r.username AS recipient_username, c.id AS chat_id
-    FROM unnest(CAST(:senders AS uuid[]), CAST(:keys AS text[])) AS asked (sender_id, key)
-    JOIN profiles s ON s.id = asked.sender_id
-    JOIN profiles r ON r.username_key = asked.key
-    JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
-    ORDER BY c.id
-    FOR NO KEY UPDATE OF c
-"""
-_LOCK_ROUTES = text(_ROUTES)
-_TRY_LOCK_ROUTES = text(f"{_ROUTES} SKIP LOCKED")
-_STORE = text(
-    """
-    WITH fresh AS (
-        SELECT tried.*, row_number() OVER (PARTITION BY tried.chat_id ORDER BY tried.place) AS number
+_SEND = """
+    WITH routed AS MATERIALIZED (
+        SELECT
+            tried.*, s.username AS sender_username, r.id AS recipient_id, r.username AS recipient_username,
+            c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at
         FROM unnest(
-            CAST(:chats AS uuid[]), CAST(:ids AS uuid[]), CAST(:senders AS uuid[]),
-            CAST(:recipients AS uuid[]), CAST(:texts AS text[]), CAST(:client_ids AS text[])
-        ) WITH ORDINALITY AS tried (chat_id, id, sender_id, recipient_id, text, client_id, place)
+            CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
+            CAST(:client_ids AS text[])
+        ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, place)
+        JOIN profiles s ON s.id = tried.sender_id
+        JOIN profiles r ON r.username_key = tried.key
+        JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
+        ORDER BY c.id
+        FOR NO KEY UPDATE OF c {wait}
+    ), draft AS MATERIALIZED (
+        SELECT
+            routed.*, stored.id IS NULL AS is_new, last_seq + count(*) FILTER (WHERE stored.id IS NULL)
+                OVER (PARTITION BY chat_id ORDER BY place) AS seq
+        FROM routed
         LEFT JOIN LATERAL (
             SELECT m.id FROM messages m
-            WHERE m.sender_id = tried.sender_id
-                AND coalesce(m.client_id, m.id::text) = coalesce(tried.client_id, tried.id::text)
+            WHERE m.sender_id = routed.sender_id
+                AND coalesce(m.client_id, m.id::text) = coalesce(routed.client_id, routed.id::text)
             LIMIT 1
         ) stored ON true
-        WHERE stored.id IS NULL
     ), advanced AS (
         UPDATE chats c
-        SET last_seq = c.last_seq + added.count,
-            activity_at = greatest(clock_timestamp(), c.activity_at),
+        SET last_seq = added.last_seq,
+            last_to_lo = coalesce(added.last_to_lo, c.last_to_lo),
+            last_to_hi = coalesce(added.last_to_hi, c.last_to_hi),
+            activity_at = added.activity_at,
             sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
-        FROM (SELECT chat_id, count(*) FROM fresh GROUP BY chat_id) added
+        FROM (
+            SELECT
+                chat_id, max(seq) AS last_seq, max(created_at) AS activity_at,
+                max(seq) FILTER (WHERE recipient_id <= sender_id) AS last_to_lo,
+                max(seq) FILTER (WHERE recipient_id >= sender_id) AS last_to_hi
+            FROM draft WHERE is_new GROUP BY chat_id
+        ) added
         WHERE c.id = added.chat_id
-        RETURNING c.id, c.last_seq - added.count AS last_seq, c.activity_at
+    ), stored AS (
+        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+        SELECT chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at
+        FROM draft WHERE is_new
     )
-    INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
     SELECT
-        f.chat_id, a.last_seq + f.number, f.id, f.sender_id, f.recipient_id, f.text, f.client_id,
-        a.activity_at
-    FROM fresh f JOIN advanced a ON a.id = f.chat_id
-    RETURNING id, seq, created_at
-    """
-)
+        id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new
+    FROM draft
+"""
+_STORE = text(_SEND.format(wait=""))
+_TRY_STORE = text(_SEND.format(wait="SKIP LOCKED"))
 """Stores what is not there yet, under the next seqs of its locked chat, and has the sweep look after it.
 
+The chat is read once it is locked, the messages as they were before. So if another worker stores the same
+message meanwhile, the unique index fails the whole statement, and the next try finds the message.
 Whatever the planner thinks of the size of the table, it is LATERAL that has it use the index.
 """
-
-
-class _Route(NamedTuple):
-    """From one user to another, through their chat, which is locked."""
-
-    sender_username: str
-    recipient_id: str
-    recipient_username: str
-    chat_id: str
-
-
-class _Draft(NamedTuple):
-    """A message that may be stored."""
-
-    request: Request[SendMessage]
-    route: _Route
-    key: str
-    """What makes it the same message when it is tried again."""
-
-
-Ends = tuple[str, str]
-"""Id of a sender, and key of the name that they write to."""
 
 
 def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules) -> Outcome:
     """Store what is new, answer what was stored before with the first answer."""
     outcome = Outcome()
     accepted = _accept(requests, rules, outcome)
-    routes = _lock_routes(conn, accepted, rules)
-    strangers = [request for request in accepted if _ends(request) not in routes]
+    firsts: dict[str, Request[SendMessage]] = {}
+    for request in accepted:
+        firsts.setdefault(_key(request), request)
+    stored = _store(conn, list(firsts.values()), rules)
+    refusals: dict[str, Refused] = {}
+    strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
-        routes |= _open_routes(conn, strangers, rules, outcome)
-    drafts = [
-        _Draft(request, routes[ends], _key(request.user_id, request.command.client_id or request.id))
-        for request in accepted
-        if (ends := _ends(request)) in routes
-    ]
-    messages = _store(conn, drafts, rules)
-    messages |= _read_stored(conn, [draft for draft in drafts if draft.key not in messages])
-    for draft in drafts:
-        _answer(outcome, draft.request, messages[draft.key])
+        refusals = _open_chats(conn, strangers, rules)
+        stored |= _store(conn, [request for request in strangers if request.id not in refusals], rules)
+    messages = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
+    messages |= _read_stored(conn, [first for key, first in firsts.items() if key not in messages])
+    for request in accepted:
+        if (message := messages.get(_key(request))) is not None:
+            _answer(outcome, request, message)
+        else:
+            refusal = refusals.get(request.id) or Refused(ErrorCode.UNAVAILABLE)
+            outcome.fail(request, refusal.code, refusal.message)
     return outcome
 
 
@@ -142,114 +132,100 @@ def _check_text(command: SendMessage, rules: Rules) -> None:
         raise Refused(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
 
 
-def _ends(request: Request[SendMessage]) -> Ends:
-    return request.user_id, username_key(request.command.username)
+def _once(request: Request[SendMessage]) -> str:
+    """Return what makes it the same message when its sender tries again."""
+    return request.command.client_id or request.id
 
 
-def _key(sender_id: str, once: str) -> str:
-    return f"{sender_id}/{once}"
+def _key(request: Request[SendMessage]) -> str:
+    return f"{request.user_id}/{_once(request)}"
 
 
-def _lock_routes(
+def _store(
     conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules
-) -> dict[Ends, _Route]:
-    """Return the routes that are there already, as nearly all are."""
-    asked = [ends for ends in {_ends(request) for request in requests} if "\0" not in ends[1]]
-    if not asked:
+) -> dict[str, Message | None]:
+    """Store what no earlier try has stored; return the messages by request, None for a stored one.
+
+    Where there is no chat, or somebody else has locked it and there is no patience, there is no entry.
+    """
+    keyed = {request.id: (request, username_key(request.command.username)) for request in requests}
+    tried = {request.id: request for request, key in keyed.values() if "\0" not in key}
+    if not tried:
         return {}
-    params = {"senders": array(sender_id for sender_id, _ in asked), "keys": [key for _, key in asked]}
-    return {
-        (row.sender_id, row.recipient_key): _Route(
-            row.sender_username, row.recipient_id, row.recipient_username, row.chat_id
-        )
-        for row in conn.execute(_LOCK_ROUTES if rules.patient else _TRY_LOCK_ROUTES, params)
-    }
-
-
-def _open_routes(
-    conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules, outcome: Outcome
-) -> dict[Ends, _Route]:
-    """Make the chats that are missing, and refuse where there cannot be one."""
-    people = read_people(
-        conn, {request.user_id for request in requests}, {request.command.username for request in requests}
-    )
-    pairs: dict[Ends, Pair] = {}
-    known = []
-    for request in requests:
-        try:
-            people.require(request.user_id)
-            recipient_id = people.find(request.command.username)
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
-        else:
-            known.append((request, recipient_id))
-            pairs[_ends(request)] = Pair.of(request.user_id, recipient_id)
-    chats = open_chats(conn, set(pairs.values()), lock=True, patient=rules.patient)
-    routes = {}
-    for request, recipient_id in known:
-        chat = chats.get(pairs[_ends(request)])
-        if chat is None:
-            outcome.fail(request, ErrorCode.UNAVAILABLE)
-        else:
-            names = people.by_id[request.user_id], people.by_id[recipient_id]
-            routes[_ends(request)] = _Route(names[0], recipient_id, names[1], chat.id)
-    return routes
-
-
-def _store(conn: Connection, drafts: Sequence[_Draft], rules: Rules) -> dict[str, Message]:
-    """Store what no earlier try has stored, each key once; return these messages by key."""
-    if not drafts:
-        return {}
-    once: dict[str, _Draft] = {}
-    for draft in drafts:
-        once.setdefault(draft.key, draft)
-    tried = {draft.request.id: draft for draft in once.values()}
-    commands = [draft.request.command for draft in tried.values()]
     params = {
-        "chats": array(draft.route.chat_id for draft in tried.values()),
+        "senders": array(request.user_id for request in tried.values()),
+        "keys": [keyed[request_id][1] for request_id in tried],
         "ids": array(tried),
-        "senders": array(draft.request.user_id for draft in tried.values()),
-        "recipients": array(draft.route.recipient_id for draft in tried.values()),
-        "texts": [command.text for command in commands],
-        "client_ids": [command.client_id for command in commands],
+        "texts": [request.command.text for request in tried.values()],
+        "client_ids": [request.command.client_id for request in tried.values()],
         "sweep_after": rules.sweep_after_s,
     }
-    rows = conn.execute(_STORE, params)
-    return {(draft := tried[row.id]).key: _message(row, draft) for row in rows}
+    rows = conn.execute(_STORE if rules.patient else _TRY_STORE, params)
+    return {row[0]: _message(tried[row[0]], *row) for row in rows}
 
 
-def _message(row: Row[Any], draft: _Draft) -> Message:
-    request, route, _ = draft
+def _message(
+    request: Request[SendMessage],
+    message_id: str,
+    chat_id: str,
+    seq: int,
+    sender_username: str,
+    recipient_id: str,
+    recipient_username: str,
+    created_at: datetime,
+    is_new: bool,
+) -> Message | None:
+    if not is_new:
+        return None
     return Message(
-        id=row.id,
-        chat_id=route.chat_id,
-        seq=row.seq,
+        id=message_id,
+        chat_id=chat_id,
+        seq=seq,
         sender_id=request.user_id,
-        sender_username=route.sender_username,
-        recipient_id=route.recipient_id,
-        recipient_username=route.recipient_username,
+        sender_username=sender_username,
+        recipient_id=recipient_id,
+        recipient_username=recipient_username,
         text=request.command.text,
-        created_at=iso_ms(row.created_at),
+        created_at=iso_ms(created_at),
         status="sent",
         client_id=request.command.client_id or msgspec.UNSET,
     )
 
 
-def _read_stored(conn: Connection, drafts: Sequence[_Draft]) -> dict[str, Message]:
+def _open_chats(
+    conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules
+) -> dict[str, Refused]:
+    """Make the chats that are missing; return by request where there cannot be one."""
+    people = read_people(
+        conn, {request.user_id for request in requests}, {request.command.username for request in requests}
+    )
+    refusals = {}
+    pairs = set()
+    for request in requests:
+        try:
+            people.require(request.user_id)
+            pairs.add(Pair.of(request.user_id, people.find(request.command.username)))
+        except Refused as refused:
+            refusals[request.id] = refused
+    open_chats(conn, pairs)
+    return refusals
+
+
+def _read_stored(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[str, Message]:
     """Read what an earlier try has stored; by key."""
-    if not drafts:
+    if not requests:
         return {}
     params = {
-        "senders": array(draft.request.user_id for draft in drafts),
-        "keys": [draft.request.command.client_id or draft.request.id for draft in drafts],
+        "senders": array(request.user_id for request in requests),
+        "keys": [_once(request) for request in requests],
     }
-    return {
-        _key(row.sender_id, row.client_id or row.id): to_message(row) for row in conn.execute(_STORED, params)
-    }
+    messages = [to_message(row) for row in conn.execute(_STORED, params)]
+    return {f"{message.sender_id}/{message.client_id or message.id}": message for message in messages}
 
 
 def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -> None:
-    rendered = msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(message, status="sent")))
+    as_first = message if message.status == "sent" else msgspec.structs.replace(message, status="sent")
+    rendered = msgspec.Raw(msgspec.json.encode(as_first))
     to_self = message.sender_id == message.recipient_id
     targets = [Target(message.sender_id, MESSAGE_SENT)]
     if message.status == "sent" and not to_self:
