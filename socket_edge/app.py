@@ -1,9 +1,9 @@
 """Wires the edge together: settings in, a Starlette application out."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 import uuid_utils
@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 _REDIS_TIMEOUT_S = 5.0
 _QUEUE_TIMEOUT_S = 2.0
 """A batch that Redis does not take in this time is tried again."""
+_RECEIPTS = 50
+"""Delivery receipts of one batch. Few, because sends may wait behind it for a worker."""
 _CLOSE_S = 5
 """How long open connections may take to close."""
 _DRAIN_S = 2.0
@@ -77,9 +79,8 @@ def create_app(settings: EdgeSettings) -> Starlette:
         settings.batch_bytes,
         settings.redispatch_s,
     )
-    receipt_lane, *client_lanes = (
-        Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)
-    )
+    client_lanes = [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes)]
+    receipt_lane = Lane(edge_id, dispatcher.send, requests, replace(limits, batch_events=_RECEIPTS))
     lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, requests, settings.receipt_linger_s)
     delivery = Delivery(transport, users, requests, lanes, receipts)
@@ -177,5 +178,4 @@ def serve(settings: EdgeSettings) -> None:
         log_level="warning",
     )
     tune_collector()
-    sys.setswitchinterval(0.0005)
     uvicorn.Server(config).run(sockets=listen(settings.host, settings.port))

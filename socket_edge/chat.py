@@ -84,7 +84,8 @@ class Chat:
         log.info("client_connected", user=session.user_id, sid=sid)
         is_first = session.user_id not in self._users
         self._users.add(session)
-        session.catching_up = self._tasks.start(self._welcome(session, is_first))
+        self._greet(session)
+        session.catching_up = self._tasks.start(self._register(session, is_first))
         self._introduce(session)
 
     def event(self, sid: str, ack_id: int | None, data: object) -> Coroutine[Any, Any, None] | None:
@@ -140,7 +141,7 @@ class Chat:
         except TimeoutError:
             log.warning("drain_incomplete", requests=len(self._requests))
 
-    async def _welcome(self, session: Session, is_first: bool) -> None:
+    def _greet(self, session: Session) -> None:
         identity = session.identity
         hello = events.ConnectionSuccess(
             user_id=identity.user_id,
@@ -152,6 +153,8 @@ class Chat:
         test = events.TestMessage(message="Connected to BB-Gram chat.", timestamp=_now())
         self._send(session, events.CONNECTION_SUCCESS, hello)
         self._send(session, events.TEST_MESSAGE, test, session.next_ack_id())
+
+    async def _register(self, session: Session, is_first: bool) -> None:
         # Registered before the backlog is read: what is committed later than that read is published to us.
         await self._presence.register(session.user_id)
         if is_first:

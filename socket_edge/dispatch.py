@@ -56,6 +56,8 @@ class Dispatcher:
             # Celery would print the arguments into a header otherwise: slow, and they are private.
             argsrepr="(batch,)",
             queue=names.QUEUE,
+            # A queue in Redis is a list, which needs no declaration.
+            declare=[],
             serializer=SERIALIZER,
             producer=self._producer,
             retry=False,

@@ -1,6 +1,7 @@
 """Collects client acks per user and chat, and relays them together, behind no send."""
 
 import asyncio
+import time
 from collections import defaultdict
 
 import msgspec
@@ -11,6 +12,9 @@ from socket_edge.lanes import Lanes
 from socket_edge.requests import OpenRequests
 from socket_edge.seqs import Seqs
 
+_SHARE = 10
+"""Receipts rest so many times as long as the workers took for the last ones: sends have the lion's share."""
+_LINGER_MAX_S = 1.0
 _CHATS = 50_000
 """Chats with receipts that may wait while workers are away. Others come again at the next connect."""
 
@@ -39,20 +43,34 @@ class Receipts:
 
     async def run(self) -> None:
         """Relay what has come together in each linger time, until cancelled."""
+        linger_s = self._linger_s
         while True:
             await self._arrived.wait()
-            await asyncio.sleep(self._linger_s)
+            await asyncio.sleep(linger_s)
             self._arrived.clear()
             waiting, self._waiting = self._waiting, defaultdict(dict)
-            for (user_id, chat_id), sockets in waiting.items():
-                self._relay(user_id, chat_id, list(sockets.values()))
+            began_at = time.monotonic()
+            await asyncio.gather(
+                *(
+                    self._relay(user_id, chat_id, list(sockets.values()))
+                    for (user_id, chat_id), sockets in waiting.items()
+                )
+            )
+            took_s = time.monotonic() - began_at
+            linger_s = max(self._linger_s, min(_SHARE * took_s, _LINGER_MAX_S))
 
-    def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> None:
+    def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> asyncio.Future[None]:
+        """Relay the receipts of a chat; return what is done when they are settled."""
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
         def settle(answer: Answer) -> None:
             if answer.failure is not None and answer.failure.code.retryable:
                 for confirmed, lowest in sockets:
                     self.add(user_id, chat_id, confirmed, lowest)
+            if not settled.done():
+                settled.set_result(None)
 
         spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)]
         payload = msgspec.json.encode(ConfirmDelivery(chat_id=chat_id, spans=spans))
         self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))
+        return settled
