@@ -3,7 +3,7 @@
 // BBGRAM_URL           where the server is
 // BBGRAM_TRANSPORTS    JSON list; the client's default when not set
 // BBGRAM_AUTH          JSON: what to sign in with
-// BBGRAM_SHORT_AUTH    the same, for a token that ends in two seconds
+// BBGRAM_SHORT_AUTH    the same, for a token that ends five seconds after this process was started
 // BBGRAM_USERNAME      whose tokens these are
 import assert from 'node:assert/strict';
 import { ask, closeAll, connect, expect, once, received, url } from '../e2e/js/client.mjs';

@@ -38,7 +38,7 @@ async def run(server: Server, username: str, scenario: str, transports: str) -> 
             "BBGRAM_URL": server.url,
             "BBGRAM_TRANSPORTS": json.dumps(TRANSPORTS[transports]),
             "BBGRAM_AUTH": json.dumps(server.auth(username)),
-            "BBGRAM_SHORT_AUTH": json.dumps(server.auth(username, ttl_s=2)),
+            "BBGRAM_SHORT_AUTH": json.dumps(server.auth(username, ttl_s=5)),
             "BBGRAM_USERNAME": username,
         },
         stdout=asyncio.subprocess.PIPE,
