@@ -29,7 +29,8 @@ _CHATS = 500
 
 _DUE = text(
     """
-    SELECT id, user_lo, user_hi, last_seq, swept_seq, last_to_lo, last_to_hi
+    SELECT id, user_lo, user_hi, last_seq, swept_seq,
+        coalesce(last_to_lo, last_seq) AS last_to_lo, coalesce(last_to_hi, last_seq) AS last_to_hi
     FROM chats
     WHERE sweep_at <= now()
     ORDER BY sweep_at

@@ -60,9 +60,9 @@ class Chat(Base):
     """When to look whether the newest messages were confirmed; None when nothing is due."""
     swept_seq: Mapped[int] = mapped_column(server_default=text("0"))
     """What the sweep has looked at. Here and not with the members, so that sends lock chats only."""
-    last_to_lo: Mapped[int] = mapped_column(server_default=text("0"))
-    """Seq of the newest message to `user_lo`, or higher. Where it is delivered, nothing is undelivered."""
-    last_to_hi: Mapped[int] = mapped_column(server_default=text("0"))
+    last_to_lo: Mapped[int | None] = mapped_column(server_default=text("0"))
+    """Seq of the newest message to `user_lo`: once it is delivered, all are. None where it is not known."""
+    last_to_hi: Mapped[int | None] = mapped_column(server_default=text("0"))
     """The same for `user_hi`."""
 
 

@@ -187,3 +187,35 @@ def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBe
     bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
     bench.sweep.run()
     assert [status["status"] for status in bench.read().emitted("user_status", alice)] == ["online"]
+
+
+def test_what_a_worker_of_an_earlier_release_has_stored_is_delivered_all_the_same(bench: RelayBench) -> None:
+    """It does not know that a chat keeps the newest seq to each member."""
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    first = send(bench, alice, bobs_name)
+    chat_id = first["chatId"]
+    bench.ask(bench.event(bob, "confirm_delivery", {"chatId": chat_id, "spans": [[1, 1]]}))
+    bench.rows("UPDATE chats SET last_seq = 2, sweep_at = now() WHERE id = :c", c=chat_id)
+    bench.rows(
+        """
+        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
+        SELECT chat_id, 2, gen_random_uuid(), sender_id, recipient_id, text, now()
+        FROM messages WHERE chat_id = :c
+        """,
+        c=chat_id,
+    )
+    catch_up = bench.event(bob, "catch_up", {"username": bobs_name})
+    page = bench.ask(catch_up).ack(catch_up)
+    assert [position for position, _ in page["messages"]] == [[chat_id, 2]]
+    third = send(bench, alice, bobs_name)
+    assert [message["seq"] for message in swept(bench, bob)] == [2, third["seq"]]
+
+
+def test_who_only_writes_has_nothing_to_catch_up_with(bench: RelayBench) -> None:
+    (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
+    message = send(bench, alice, bobs_name)
+    for user_id, username, pages in ((alice, alices_name, []), (bob, bobs_name, [[message["chatId"], 1]])):
+        catch_up = bench.event(user_id, "catch_up", {"username": username})
+        messages = bench.ask(catch_up).ack(catch_up)["messages"]
+        assert [position for position, _ in messages] == pages

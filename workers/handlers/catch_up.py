@@ -33,7 +33,8 @@ _STARTS = text(
         WHERE newest.created_at > now() - make_interval(secs => asked.lost_s)
     ) lost ON c.activity_at > now() - make_interval(secs => asked.lost_s)
     CROSS JOIN LATERAL (SELECT least(mine.delivered_seq, lost.seq) AS seq) start
-    WHERE CASE mine.user_id WHEN c.user_lo THEN c.last_to_lo ELSE c.last_to_hi END > start.seq
+    WHERE coalesce(CASE mine.user_id WHEN c.user_lo THEN c.last_to_lo ELSE c.last_to_hi END, c.last_seq)
+        > start.seq
     """
 )
 """The seq before the first message that is not delivered, or may be lost, for each chat that has one."""

@@ -1,4 +1,8 @@
-"""The newest message to each member of a chat: where it is delivered, nobody looks for undelivered ones."""
+"""The newest message to each member of a chat: where it is delivered, nobody looks for undelivered ones.
+
+Workers of the release before do not know the columns. A trigger says "not known" for what they store, so
+that they may run beside new ones. A later release drops it.
+"""
 
 from alembic import op
 
@@ -6,18 +10,33 @@ revision = "0003"
 down_revision = "0002"
 
 _UP = """
-ALTER TABLE chats ADD COLUMN last_to_lo bigint NOT NULL DEFAULT 0;
-ALTER TABLE chats ADD COLUMN last_to_hi bigint NOT NULL DEFAULT 0;
-UPDATE chats SET last_to_lo = last_seq, last_to_hi = last_seq WHERE last_seq > 0;
+ALTER TABLE chats ADD COLUMN last_to_lo bigint, ADD COLUMN last_to_hi bigint;
+ALTER TABLE chats ALTER COLUMN last_to_lo SET DEFAULT 0, ALTER COLUMN last_to_hi SET DEFAULT 0;
+
+CREATE FUNCTION chats_forget_last_to() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.last_to_lo := NULL;
+    NEW.last_to_hi := NULL;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER chats_forget_last_to BEFORE UPDATE OF last_seq ON chats FOR EACH ROW
+WHEN (
+    NEW.last_seq > OLD.last_seq
+    AND NEW.last_to_lo IS NOT DISTINCT FROM OLD.last_to_lo
+    AND NEW.last_to_hi IS NOT DISTINCT FROM OLD.last_to_hi
+)
+EXECUTE FUNCTION chats_forget_last_to();
 """
-"""Too high does no harm: it costs a look at the messages until the next one is sent."""
 
 
 def upgrade() -> None:
-    """Add the columns. Stop the workers before: older ones do not keep them up to date."""
+    """Add the columns, unknown for the chats that are there, and the trigger."""
     op.execute(_UP)
 
 
 def downgrade() -> None:
-    """Drop the columns."""
+    """Drop them."""
+    op.execute("DROP TRIGGER chats_forget_last_to ON chats")
+    op.execute("DROP FUNCTION chats_forget_last_to")
     op.execute("ALTER TABLE chats DROP COLUMN last_to_lo, DROP COLUMN last_to_hi")
