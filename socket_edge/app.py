@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import structlog
 import uuid_utils
 import uvicorn
+from redis import ConnectionError as RedisConnectionError
 from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -46,8 +46,6 @@ log = structlog.get_logger(__name__)
 _REDIS_TIMEOUT_S = 5.0
 _QUEUE_TIMEOUT_S = 2.0
 """A batch that Redis does not take in this time is tried again."""
-_RECEIPTS = 50
-"""Delivery receipts of one batch. Few, because sends may wait behind it for a worker."""
 _CLOSE_S = 5
 """How long open connections may take to close."""
 _DRAIN_S = 2.0
@@ -79,8 +77,9 @@ def create_app(settings: EdgeSettings) -> Starlette:
         settings.batch_bytes,
         settings.redispatch_s,
     )
-    client_lanes = [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes)]
-    receipt_lane = Lane(edge_id, dispatcher.send, requests, replace(limits, batch_events=_RECEIPTS))
+    receipt_lane, *client_lanes = (
+        Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)
+    )
     lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, requests, settings.receipt_linger_s)
     delivery = Delivery(transport, users, requests, lanes, receipts)
@@ -123,6 +122,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
         )
         running = [asyncio.create_task(keep_running(part)) for part in parts]
         yield
+        receipts.flush()
         await chat.drain(_DRAIN_S)
         await stop(running)
         await presence.withdraw()
@@ -157,7 +157,8 @@ def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
         settings.redis_url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 1),
+        # A connection that has broken meanwhile is made anew. A time-out is not waited for twice.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
 
 

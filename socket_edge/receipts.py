@@ -12,9 +12,9 @@ from socket_edge.lanes import Lanes
 from socket_edge.requests import OpenRequests
 from socket_edge.seqs import Seqs
 
-_SHARE = 10
-"""Receipts rest so many times as long as the workers took for the last ones: sends have the lion's share."""
-_LINGER_MAX_S = 1.0
+_REST = 10
+"""Receipts rest so many times as long as the last ones took, so that sends seldom wait behind them."""
+_REST_MAX_S = 0.3
 _CHATS = 50_000
 """Chats with receipts that may wait while workers are away. Others come again at the next connect."""
 
@@ -47,20 +47,21 @@ class Receipts:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(linger_s)
-            self._arrived.clear()
-            waiting, self._waiting = self._waiting, defaultdict(dict)
             began_at = time.monotonic()
-            await asyncio.gather(
-                *(
-                    self._relay(user_id, chat_id, list(sockets.values()))
-                    for (user_id, chat_id), sockets in waiting.items()
-                )
-            )
+            await asyncio.gather(*self.flush())
             took_s = time.monotonic() - began_at
-            linger_s = max(self._linger_s, min(_SHARE * took_s, _LINGER_MAX_S))
+            linger_s = max(self._linger_s, min(_REST * took_s, _REST_MAX_S))
+
+    def flush(self) -> list[asyncio.Future[None]]:
+        """Relay what waits, a request for each chat; return what is done when they are settled."""
+        self._arrived.clear()
+        waiting, self._waiting = self._waiting, defaultdict(dict)
+        return [
+            self._relay(user_id, chat_id, list(sockets.values()))
+            for (user_id, chat_id), sockets in waiting.items()
+        ]
 
     def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> asyncio.Future[None]:
-        """Relay the receipts of a chat; return what is done when they are settled."""
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:

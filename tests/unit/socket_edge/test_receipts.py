@@ -1,0 +1,98 @@
+"""Receipts: one request for what comes together, one round after the other, and none is forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from infra.wire.commands import ConfirmDelivery
+from infra.wire.errors import ErrorCode
+from infra.wire.inbox import Answer
+from socket_edge.receipts import Receipts
+from socket_edge.requests import OpenRequests, Request
+from socket_edge.seqs import Seqs
+
+LINGER_S = 0.01
+
+
+class FakeLanes:
+    """Keeps what was relayed until the test answers it."""
+
+    def __init__(self) -> None:
+        self.relayed: list[Request] = []
+        self.more = asyncio.Event()
+
+    def submit_receipt(self, request: Request) -> None:
+        self.relayed.append(request)
+        self.more.set()
+
+
+class Edge:
+    """Receipts with nothing behind them."""
+
+    def __init__(self) -> None:
+        self.lanes = FakeLanes()
+        self.requests = OpenRequests(60)
+        self.receipts = Receipts(cast(Any, self.lanes), self.requests, LINGER_S)
+        self.confirmed = Seqs()
+
+    def ack(self, seq: int, chat_id: str = "chat") -> None:
+        self.confirmed.add(seq)
+        self.receipts.add("bob", chat_id, self.confirmed, seq)
+
+    def relayed(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        commands = [msgspec.json.decode(one.payload, type=ConfirmDelivery) for one in self.lanes.relayed]
+        return [(command.chat_id, command.spans) for command in commands]
+
+    async def wait_relayed(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.lanes.relayed) < count:
+                self.lanes.more.clear()
+                await self.lanes.more.wait()
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Edge]:
+    edge = Edge()
+    running = asyncio.create_task(edge.receipts.run())
+    yield edge
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_acks_that_come_together_are_one_request_a_chat(edge: Edge) -> None:
+    edge.ack(1)
+    edge.ack(2)
+    edge.ack(2, "other")
+    await edge.wait_relayed(2)
+    assert edge.relayed() == [("chat", [(1, 2)]), ("other", [(2, 2)])]
+
+
+async def test_what_comes_while_receipts_are_on_their_way_waits_for_their_answer(edge: Edge) -> None:
+    edge.ack(1)
+    await edge.wait_relayed(1)
+    for seq in range(2, 6):
+        edge.ack(seq)
+        await asyncio.sleep(LINGER_S)
+    assert len(edge.relayed()) == 1
+    edge.requests.answer(Answer(edge.lanes.relayed[0].id))
+    await edge.wait_relayed(2)
+    assert edge.relayed()[1:] == [("chat", [(2, 5)])]
+
+
+async def test_receipts_that_failed_for_now_are_relayed_again(edge: Edge) -> None:
+    edge.ack(1)
+    await edge.wait_relayed(1)
+    edge.requests.fail(edge.lanes.relayed[0], ErrorCode.UNAVAILABLE)
+    await edge.wait_relayed(2)
+    assert edge.relayed() == [("chat", [(1, 1)])] * 2
+
+
+async def test_what_waits_is_relayed_at_once_when_the_edge_stops() -> None:
+    edge = Edge()
+    edge.ack(1)
+    edge.receipts.flush()
+    assert edge.relayed() == [("chat", [(1, 1)])]
+    assert len(edge.requests) == 1
