@@ -55,8 +55,8 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
         task_default_queue=names.QUEUE,
         task_ignore_result=True,
         task_queues=[
-            Queue(names.QUEUE, no_ack=True),  # type: ignore[no-untyped-call]
-            Queue(names.FUNCTIONS_QUEUE),  # type: ignore[no-untyped-call]
+            Queue(names.QUEUE, routing_key=names.QUEUE, no_ack=True),  # type: ignore[no-untyped-call]
+            Queue(names.FUNCTIONS_QUEUE, routing_key=names.FUNCTIONS_QUEUE),  # type: ignore[no-untyped-call]
         ],
         timezone="UTC",
         worker_hijack_root_logger=False,

@@ -1,4 +1,4 @@
-"""Finding, opening and locking the chats that a batch is about."""
+"""Finding and opening the chats that a batch is about."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

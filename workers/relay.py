@@ -65,7 +65,8 @@ lack a message sent in the same batch, which `message_sent` brings.
 _TOGETHER: Final = {commands.MARK_AS_READ, commands.CONFIRM_DELIVERY, "join_chat", "register_device"}
 """Kinds whose statements belong together. A batch without any needs no transaction around it.
 
-Sends are one statement, and the others read, or write with a last statement of their own.
+A send is one statement. In a new chat it is several, and of those of the other kinds that write, each may
+be repeated too: what a worker leaves when it dies in between is an empty chat, or a profile.
 """
 
 _TRIES = 3

@@ -1,7 +1,9 @@
 """`send_message`: stores messages, each once, with hole-free seqs; one statement for any number."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -33,8 +35,8 @@ _SEND = """
             c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at
         FROM unnest(
             CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
-            CAST(:client_ids AS text[])
-        ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, place)
+            CAST(:client_ids AS text[]), CAST(:sames AS int[])
+        ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, same, place)
         JOIN profiles s ON s.id = tried.sender_id
         JOIN profiles r ON r.username_key = tried.key
         JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
@@ -44,7 +46,7 @@ _SEND = """
         SELECT
             routed.*, stored.id IS NULL AS is_new, last_seq + count(*) FILTER (WHERE stored.id IS NULL)
                 OVER (PARTITION BY chat_id ORDER BY place) AS seq
-        FROM routed
+        FROM {routed}
         LEFT JOIN LATERAL (
             SELECT m.id FROM messages m
             WHERE m.sender_id = routed.sender_id
@@ -54,8 +56,8 @@ _SEND = """
     ), advanced AS (
         UPDATE chats c
         SET last_seq = added.last_seq,
-            last_to_lo = coalesce(added.last_to_lo, c.last_to_lo),
-            last_to_hi = coalesce(added.last_to_hi, c.last_to_hi),
+            last_to_lo = coalesce(added.last_to_lo, c.last_to_lo, c.last_seq),
+            last_to_hi = coalesce(added.last_to_hi, c.last_to_hi, c.last_seq),
             activity_at = added.activity_at,
             sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
         FROM (
@@ -75,14 +77,30 @@ _SEND = """
         id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new
     FROM draft
 """
-_STORE = text(_SEND.format(wait=""))
-_TRY_STORE = text(_SEND.format(wait="SKIP LOCKED"))
+_WHOLE = """
+    (
+        SELECT * FROM (
+            SELECT routed.*, count(*) OVER (PARTITION BY sender_id, key) AS held FROM routed
+        ) counted
+        WHERE held = same
+    ) routed
+"""
+"""Who has locked a chat may leave in the middle. Then the first messages are skipped; no later one counts."""
+_STORE = text(_SEND.format(wait="", routed="routed"))
+_TRY_STORE = text(_SEND.format(wait="SKIP LOCKED", routed=_WHOLE))
 """Stores what is not there yet, under the next seqs of its locked chat, and has the sweep look after it.
 
 The chat is read once it is locked, the messages as they were before. So if another worker stores the same
 message meanwhile, the unique index fails the whole statement, and the next try finds the message.
 Whatever the planner thinks of the size of the table, it is LATERAL that has it use the index.
 """
+
+
+class _Route(NamedTuple):
+    """From whom, and to which name, folded."""
+
+    sender_id: str
+    key: str
 
 
 def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules) -> Outcome:
@@ -93,18 +111,18 @@ def send_messages(conn: Connection, requests: Sequence[Request[SendMessage]], ru
     for request in accepted:
         firsts.setdefault(_key(request), request)
     stored = _store(conn, list(firsts.values()), rules)
-    refusals: dict[str, Refused] = {}
+    refusals: dict[_Route, Refused] = {}
     strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
-        refusals = _open_chats(conn, strangers, rules)
-        stored |= _store(conn, [request for request in strangers if request.id not in refusals], rules)
+        refusals = _open_chats(conn, strangers)
+        stored |= _store(conn, [request for request in strangers if _route(request) not in refusals], rules)
     messages = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
     messages |= _read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:
         if (message := messages.get(_key(request))) is not None:
             _answer(outcome, request, message)
         else:
-            refusal = refusals.get(request.id) or Refused(ErrorCode.UNAVAILABLE)
+            refusal = refusals.get(_route(request)) or Refused(ErrorCode.UNAVAILABLE)
             outcome.fail(request, refusal.code, refusal.message)
     return outcome
 
@@ -132,6 +150,10 @@ def _check_text(command: SendMessage, rules: Rules) -> None:
         raise Refused(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
 
 
+def _route(request: Request[SendMessage]) -> _Route:
+    return _Route(request.user_id, username_key(request.command.username))
+
+
 def _once(request: Request[SendMessage]) -> str:
     """Return what makes it the same message when its sender tries again."""
     return request.command.client_id or request.id
@@ -148,13 +170,15 @@ def _store(
 
     Where there is no chat, or somebody else has locked it and there is no patience, there is no entry.
     """
-    keyed = {request.id: (request, username_key(request.command.username)) for request in requests}
-    tried = {request.id: request for request, key in keyed.values() if "\0" not in key}
+    routes = {request.id: _route(request) for request in requests}
+    tried = {request.id: request for request in requests if "\0" not in routes[request.id].key}
     if not tried:
         return {}
+    same = Counter(routes.values())
     params = {
         "senders": array(request.user_id for request in tried.values()),
-        "keys": [keyed[request_id][1] for request_id in tried],
+        "keys": [routes[request_id].key for request_id in tried],
+        "sames": array(same[routes[request_id]] for request_id in tried),
         "ids": array(tried),
         "texts": [request.command.text for request in tried.values()],
         "client_ids": [request.command.client_id for request in tried.values()],
@@ -192,10 +216,8 @@ def _message(
     )
 
 
-def _open_chats(
-    conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules
-) -> dict[str, Refused]:
-    """Make the chats that are missing; return by request where there cannot be one."""
+def _open_chats(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[_Route, Refused]:
+    """Make the chats that are missing; return where there cannot be one."""
     people = read_people(
         conn, {request.user_id for request in requests}, {request.command.username for request in requests}
     )
@@ -206,7 +228,7 @@ def _open_chats(
             people.require(request.user_id)
             pairs.add(Pair.of(request.user_id, people.find(request.command.username)))
         except Refused as refused:
-            refusals[request.id] = refused
+            refusals[_route(request)] = refused
     open_chats(conn, pairs)
     return refusals
 
