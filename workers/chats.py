@@ -57,6 +57,10 @@ class Pair(NamedTuple):
         """Return the pair of two users, whichever comes first."""
         return cls(min(one, other), max(one, other))
 
+    def peer_of(self, user_id: str) -> str:
+        """Return the other one; the user themself for notes to self."""
+        return self.hi if user_id == self.lo else self.lo
+
 
 @dataclass(frozen=True, slots=True)
 class Chat:
@@ -68,7 +72,7 @@ class Chat:
 
     def peer_of(self, user_id: str) -> str:
         """Return the other member; the user themself for notes to self."""
-        return self.pair.hi if user_id == self.pair.lo else self.pair.lo
+        return self.pair.peer_of(user_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,11 @@ locks chats, so that batches rarely wait for each other in a circle; the page of
 lack a message sent in the same batch, which `message_sent` brings.
 """
 
-_TOGETHER: Final = {commands.MARK_AS_READ, commands.CONFIRM_DELIVERY, "join_chat", "register_device"}
+_TOGETHER: Final = {commands.MARK_AS_READ, "join_chat", "register_device"}
 """Kinds whose statements belong together. A batch without any needs no transaction around it.
 
-A send is one statement. In a new chat it is several, and of those of the other kinds that write, each may
-be repeated too: what a worker leaves when it dies in between is an empty chat, or a profile.
+A send or a receipt is one statement, as a rule. Where they are several, and with the other kinds that write,
+each may be repeated: what a worker leaves when it dies in between is an empty chat, or a profile.
 """
 
 _TRIES = 3

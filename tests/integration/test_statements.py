@@ -227,14 +227,17 @@ def test_statements_do_not_grow_with_the_batch(bench: RelayBench, scenario: Scen
 
 
 def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(bench: RelayBench) -> None:
-    batch = bench.batch(receipts(bench, 10))
+    batch = bench.batch(reads(bench, 10))
     with counted(bench) as cost:
         bench.relay.handle(batch)
     assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
 
 
-def test_a_batch_of_sends_in_known_chats_is_one_statement_without_a_transaction(bench: RelayBench) -> None:
-    batch = bench.batch(sends_in_known_chats(bench, 200))
+@pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
+def test_what_is_there_most_is_one_statement_without_a_transaction(
+    bench: RelayBench, scenario: Scenario
+) -> None:
+    batch = bench.batch(scenario(bench, 200))
     with counted(bench) as cost:
         bench.relay.handle(batch)
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)

@@ -5,7 +5,7 @@ the missing messages are delivered again and the watermark waits.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -20,6 +20,30 @@ from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.requests import Outcome, Request
 from workers.rules import Rules
 
+_CONFIRM = """
+    WITH held AS MATERIALIZED (
+        SELECT
+            w.chat_id, w.user_id, w.delivered_seq, w.read_seq, c.user_lo, c.user_hi,
+            receipt.first, least(receipt.last, c.last_seq) AS last
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
+            CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
+        ) AS receipt (chat_id, user_id, first, last)
+        JOIN chat_members w ON w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
+        JOIN chats c ON c.id = w.chat_id
+        ORDER BY w.chat_id, w.user_id
+        FOR NO KEY UPDATE OF w {wait}
+    ), moved AS (
+        UPDATE chat_members w SET delivered_seq = held.last
+        FROM held
+        WHERE w.chat_id = held.chat_id AND w.user_id = held.user_id
+            AND held.first <= held.delivered_seq + 1 AND held.last > held.delivered_seq
+    )
+    SELECT held.*, now() AS at FROM held
+"""
+_CONFIRM_NEXT = text(_CONFIRM.format(wait=""))
+_TRY_CONFIRM_NEXT = text(_CONFIRM.format(wait="SKIP LOCKED"))
+"""Moves the watermarks that a span goes on from. The others are returned as they are."""
 _UNCONFIRMED = text(
     f"""
     WITH m AS MATERIALIZED (
@@ -53,6 +77,12 @@ _ADVANCE = text(
 )
 
 
+Member = tuple[str, str]
+"""Ids of a chat and of one of its two users."""
+Span = tuple[int, int]
+"""First and last seq."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Receipt:
     chat: Chat
@@ -68,36 +98,81 @@ def confirm_deliveries(
 ) -> Outcome:
     """Advance the watermarks as far as everything is confirmed, and tell the senders."""
     outcome = Outcome()
-    receipts = _lock_receipts(conn, requests, rules)
-    unconfirmed = _read_unconfirmed(conn, receipts.values(), rules.page_max)
-    moved = {}
-    for receipt in receipts.values():
-        holes = unconfirmed[receipt.chat.id, receipt.user_id]
-        up_to = _advance(receipt, [message.seq for message in holes])
-        outcome.emits += deliveries(message for message in holes if message.seq > up_to)
-        if up_to > receipt.delivered_seq:
-            moved[receipt.chat.id, receipt.user_id] = (receipt, up_to)
-    if moved:
-        params = {**member_columns(moved), "up_tos": array(up_to for _, up_to in moved.values())}
-        for row in conn.execute(_ADVANCE, params):
-            receipt, up_to = moved[row.chat_id, row.user_id]
-            if up_to > receipt.read_seq:
-                _tell(outcome, receipt, up_to, iso_ms(row.at))
+    acked: dict[Member, list[Span]] = defaultdict(list)
     for request in requests:
-        if rules.patient or (request.command.chat_id, request.user_id) in receipts:
+        acked[request.command.chat_id, request.user_id] += request.command.spans
+    spans = {member: merge(parts) for member, parts in acked.items()}
+    known, behind_holes = _confirm_next(conn, spans, rules, outcome)
+    if behind_holes:
+        known |= _confirm_behind_holes(conn, behind_holes, rules, outcome)
+    for request in requests:
+        if rules.patient or (request.command.chat_id, request.user_id) in known:
             outcome.succeed(request, Done())
         else:
             outcome.fail(request, ErrorCode.UNAVAILABLE)
     return outcome
 
 
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Return the same seqs in as few spans as there can be, ascending."""
+    merged: list[Span] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _confirm_next(
+    conn: Connection, spans: Mapping[Member, list[Span]], rules: Rules, outcome: Outcome
+) -> tuple[set[Member], dict[Member, list[Span]]]:
+    """Advance where a span goes on from the watermark, as nearly all do; tell who is known, and the rest."""
+    asked = {member: parts[0] for member, parts in spans.items() if parts}
+    columns = {
+        **member_columns(asked),
+        "firsts": array(first for first, _ in asked.values()),
+        "lasts": array(last for _, last in asked.values()),
+    }
+    known = set()
+    behind_holes = {}
+    for row in conn.execute(_CONFIRM_NEXT if rules.patient else _TRY_CONFIRM_NEXT, columns):
+        chat_id, user_id, delivered_seq, read_seq, user_lo, user_hi, first, last, at = row
+        member = (chat_id, user_id)
+        known.add(member)
+        goes_on = first <= delivered_seq + 1
+        if goes_on and last > max(delivered_seq, read_seq):
+            _tell(outcome, chat_id, user_id, Pair(user_lo, user_hi), last, iso_ms(at))
+        if not goes_on or len(spans[member]) > 1:
+            behind_holes[member] = spans[member]
+    return known, behind_holes
+
+
+def _confirm_behind_holes(
+    conn: Connection, spans: Mapping[Member, list[Span]], rules: Rules, outcome: Outcome
+) -> set[Member]:
+    """Advance up to the first hole that holds a message to the user; deliver what is in the holes again."""
+    receipts = _lock_receipts(conn, spans, rules)
+    unconfirmed = _read_unconfirmed(conn, receipts.values(), rules.page_max)
+    moved = {}
+    for member, receipt in receipts.items():
+        holes = unconfirmed[member]
+        up_to = _advance(receipt, [message.seq for message in holes])
+        outcome.emits += deliveries(message for message in holes if message.seq > up_to)
+        if up_to > receipt.delivered_seq:
+            moved[member] = (receipt, up_to)
+    if moved:
+        params = {**member_columns(moved), "up_tos": array(up_to for _, up_to in moved.values())}
+        for row in conn.execute(_ADVANCE, params):
+            receipt, up_to = moved[row.chat_id, row.user_id]
+            if up_to > receipt.read_seq:
+                _tell(outcome, row.chat_id, row.user_id, receipt.chat.pair, up_to, iso_ms(row.at))
+    return set(receipts)
+
+
 def _lock_receipts(
-    conn: Connection, requests: Sequence[Request[ConfirmDelivery]], rules: Rules
-) -> dict[tuple[str, str], _Receipt]:
-    spans: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for request in requests:
-        command = request.command
-        spans[command.chat_id, request.user_id] += command.spans
+    conn: Connection, spans: Mapping[Member, list[Span]], rules: Rules
+) -> dict[Member, _Receipt]:
     locked = lock_members(conn, spans.keys(), patient=rules.patient)
     return {
         member: _Receipt(
@@ -105,7 +180,7 @@ def _lock_receipts(
             row.user_id,
             row.delivered_seq,
             row.read_seq,
-            sorted(spans[member]),
+            spans[member],
         )
         for member, row in locked.items()
     }
@@ -151,12 +226,6 @@ def _advance(receipt: _Receipt, unconfirmed: Sequence[int]) -> int:
     return max([receipt.delivered_seq, *acked])
 
 
-def _tell(outcome: Outcome, receipt: _Receipt, up_to: int, at: str) -> None:
-    status = MessageStatus(
-        chat_id=receipt.chat.id,
-        user_id=receipt.user_id,
-        status="delivered",
-        up_to=up_to,
-        at=at,
-    )
-    outcome.emit(receipt.chat.peer_of(receipt.user_id), MESSAGE_STATUS, status)
+def _tell(outcome: Outcome, chat_id: str, user_id: str, pair: Pair, up_to: int, at: str) -> None:
+    status = MessageStatus(chat_id=chat_id, user_id=user_id, status="delivered", up_to=up_to, at=at)
+    outcome.emit(pair.peer_of(user_id), MESSAGE_STATUS, status)
