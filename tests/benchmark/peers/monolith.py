@@ -4,6 +4,7 @@ One process does everything, as the documentation of the three shows it. Every m
 commits on its own. Whoever connects is believed.
 """
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +46,8 @@ class Chat:
 
     async def open(self) -> None:
         size = int(os.environ.get("POOL", "10"))
+        # The pool gives a connection to who asks first when one is free, whoever waits; this is fair.
+        self.turns = asyncio.Semaphore(size)
         # asyncpg prepares a statement once for each connection, without being asked.
         self.pool = await asyncpg.create_pool(
             os.environ["DATABASE_URL"], min_size=size, max_size=size, reset=keep_session
@@ -76,7 +79,8 @@ class Chat:
         return {"success": True, "message": message}
 
     async def store(self, sender: str, recipient: str, text: str, client_id: str | None) -> dict[str, Any]:
-        row = await self.pool.fetchrow(INSERT, sender, recipient, text, client_id)
+        async with self.turns:
+            row = await self.pool.fetchrow(INSERT, sender, recipient, text, client_id)
         return {
             "id": str(row["id"]),
             "senderId": sender,
