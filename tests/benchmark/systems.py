@@ -262,6 +262,8 @@ class Field:
             system = Peer(name, store, folder, _COMMANDS[name])
         try:
             system.forget()
+            # What the last system has left for the disk to write must not hit this one.
+            os.sync()
             yield system
         finally:
             system.stop()
