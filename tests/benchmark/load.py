@@ -1,4 +1,4 @@
-"""Makes load over raw websocket frames, in a process of its own: `python -m tests.benchmark.load SPEC`.
+"""Makes load over raw websocket frames, in a process of its own, which reads its spec from stdin.
 
 A Socket.IO client library would be the bottleneck. This speaks just enough Engine.IO and Socket.IO, acks
 every message it gets, and keeps book of every message: when it was due, acked and delivered.
@@ -351,7 +351,7 @@ async def _run(spec: Spec) -> None:
 
 
 def main() -> None:
-    """Make the load that the only argument, a JSON `Spec`, describes."""
+    """Make the load that the first line of stdin, a JSON `Spec`, describes."""
     uvloop.run(_run(msgspec.json.decode(sys.stdin.readline(), type=Spec)))
 
 

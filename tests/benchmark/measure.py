@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import psutil
@@ -70,9 +70,9 @@ class _Loader:
         self._in.flush()
 
 
-def make_spec(system: System, users: int, **load: object) -> Spec:
-    """Return the spec of a load on `system` with that many clients."""
-    known = user_names(users)
+def make_spec(system: System, users: int, *, first: int = 0, **load: Any) -> Spec:
+    """Return the spec of a load on `system` with that many clients, each a user of its own."""
+    known = user_names(users, first)
     auths = [system.auth(name) for name in known]
     return msgspec.convert(
         {"run": next(_runs), "ports": system.ports, "names": known, "auths": auths, **load}, Spec
@@ -91,7 +91,7 @@ def connected(spec: Spec) -> Iterator[tuple[_Loader, float]]:
         loader.close()
 
 
-def run(field: Field, system: System, users: int, **load: object) -> Cost:
+def run(field: Field, system: System, users: int, **load: Any) -> Cost:
     """Put the load on the system. Raises BenchmarkFailed when messages were lost or doubled."""
     spec = make_spec(system, users, **load)
     stored = system.stored()
@@ -133,6 +133,7 @@ def _check(system: System, result: Result, stored: int) -> None:
         # The peers write with several connections at once, so the messages of one sender overtake each other.
         "out of order": result.out_of_order if system.name == "BB-Gram" else 0,
         "stored twice": max(0, stored - result.sent),
+        "message_sent lost or doubled": abs(result.own_events - result.acked),
     }
     if any(wrong.values()):
         raise BenchmarkFailed(f"{system.name}: " + ", ".join(f"{n} {what}" for what, n in wrong.items() if n))

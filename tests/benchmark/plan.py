@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from operator import sub
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -117,10 +117,9 @@ def _idle(field: Field, name: str) -> Iterator[Observation]:
         with measure.connected(measure.make_spec(system, 20)):
             time.sleep(_SETTLE_S)
         before_kb = measure.memory_kb(system, kind)
-        for connections, more in zip(
-            CONNECTIONS, (CONNECTIONS[0], *map(sub, CONNECTIONS[1:], CONNECTIONS)), strict=True
-        ):
-            _, connects_s = held.enter_context(measure.connected(measure.make_spec(system, more)))
+        for there, connections in pairwise((0, *CONNECTIONS)):
+            spec = measure.make_spec(system, connections - there, first=there)
+            _, connects_s = held.enter_context(measure.connected(spec))
             time.sleep(_SETTLE_S)
             kb_each = (measure.memory_kb(system, kind) - before_kb) / connections
             yield Idle(name, connections, round(kb_each, 2), round(connects_s, 1))

@@ -31,9 +31,9 @@ _READY_S = 20.0
 _USERS = 10_000
 
 
-def user_names(count: int) -> list[str]:
-    """Return the names of that many users."""
-    return [f"user{number:05d}" for number in range(count)]
+def user_names(count: int, first: int = 0) -> list[str]:
+    """Return the names of that many users, from the `first` on."""
+    return [f"user{number:05d}" for number in range(first, first + count)]
 
 
 class System(Protocol):

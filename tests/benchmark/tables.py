@@ -69,6 +69,10 @@ class Observed:
             o for o in self._all if isinstance(o, Idle) and (o.system, o.connections) == (system, connections)
         ]
 
+    def costs(self) -> list[Cost]:
+        """Return all loads."""
+        return [o.cost for o in self._all if not isinstance(o, Idle)]
+
     def edges(self, edges: int) -> list[Cost]:
         """Return the runs with that many edges."""
         return [o.cost for o in self._all if isinstance(o, Edges) and o.edges == edges]
@@ -129,6 +133,14 @@ def ratios(observed: Observed) -> str:
     return "\n".join(lines)
 
 
+def losses(observed: Observed) -> str:
+    """Return how many messages were sent in all, and what became of them; more than 0 fails the benchmark."""
+    results = [cost.result for cost in observed.costs()]
+    wrong = ("errors", "missing", "doubled")
+    counts = ", ".join(f"{name} {sum(getattr(one, name) for one in results)}" for name in wrong)
+    return f"{sum(one.sent for one in results):,} messages were sent in all, to all systems: {counts}."
+
+
 def throughput(observed: Observed) -> str:
     """Return the table of closed loops."""
     lines = [
@@ -151,16 +163,21 @@ def throughput(observed: Observed) -> str:
 def latency(observed: Observed) -> str:
     """Return the table of open loops."""
     lines = [
-        "| system | messages/s asked | reached | ack p50 ms: min | median | max | ack p50 ms | p99 | p99.9 "
-        "| delivery p50 ms | p99 | p99.9 |",
-        "| --- " * 12 + "|",
+        "| system | messages/s asked | reached | ack p50 ms: min | median | max "
+        "| ack p99 ms: min | median | max | ack p99.9 ms | delivery p50 ms | p99 | p99.9 |",
+        "| --- " * 13 + "|",
     ]
     for rate in RATES:
         for system in (OURS, NODE, STOCK):
             costs = observed.open(system, rate)
             reached = statistics.median(cost.result.messages_s for cost in costs)
-            spread = Spread.of([cost.result.ack.p50 for cost in costs]).cells(1)
-            lines.append(f"| {LABELS[system]} | {rate:,} | {reached:,.0f} | {spread} | {_latencies(costs)} |")
+            middle, tail = (
+                Spread.of([getattr(cost.result.ack, name) for cost in costs]).cells(1)
+                for name in ("p50", "p99")
+            )
+            others = [*_medians(costs, "ack")[2:], *_medians(costs, "delivery")]
+            cells = (LABELS[system], f"{rate:,}", f"{reached:,.0f}", middle, tail, *others)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -213,9 +230,13 @@ def _paired(ones: Sequence[T], others: Sequence[T], value: Callable[[T], float])
 
 def _latencies(costs: Sequence[Cost]) -> str:
     """Return medians of the rounds: three cells for acks, three for deliveries."""
-    kinds = ([cost.result.ack for cost in costs], [cost.result.delivery for cost in costs])
-    return " | ".join(
-        f"{statistics.median(getattr(one, name) for one in kind):,.1f}"
-        for kind in kinds
+    return " | ".join([*_medians(costs, "ack"), *_medians(costs, "delivery")])
+
+
+def _medians(costs: Sequence[Cost], kind: str) -> list[str]:
+    """Return three cells for `ack` or `delivery`: p50, p99 and p99.9."""
+    latencies = [getattr(cost.result, kind) for cost in costs]
+    return [
+        f"{statistics.median(getattr(one, name) for one in latencies):,.1f}"
         for name in ("p50", "p99", "p999")
-    )
+    ]
