@@ -10,7 +10,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from infra.wire import names
-from infra.wire.inbox import InboxEntry
+from infra.wire.inbox import InboxEntry, decode_entry
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Inbox:
 
     def _hand_over(self, data: bytes) -> None:
         try:
-            entry = msgspec.json.decode(data, type=InboxEntry)
+            entry = decode_entry(data)
         except msgspec.DecodeError as error:
             log.error("inbox_entry_unreadable", error=str(error))
             return

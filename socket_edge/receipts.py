@@ -1,8 +1,10 @@
 """Collects client acks per user and chat, and relays them together, behind no send."""
 
 import asyncio
+import math
 import time
 from collections import defaultdict
+from itertools import islice
 
 import msgspec
 
@@ -15,6 +17,10 @@ from socket_edge.seqs import Seqs
 _REST = 10
 """Receipts rest so many times as long as the last ones took, so that sends seldom wait behind them."""
 _REST_MAX_S = 0.3
+_PORTION = 50
+"""Chats whose receipts go together at least, so that a send waits behind few of them."""
+_PORTIONS = 4
+"""Requests that the receipts of one time go in at most, so that many chats do not make many batches."""
 _CHATS = 50_000
 """Chats with receipts that may wait while workers are away. Others come again at the next connect."""
 
@@ -48,18 +54,19 @@ class Receipts:
             await self._arrived.wait()
             await asyncio.sleep(linger_s)
             began_at = time.monotonic()
-            await asyncio.gather(*self.flush())
+            portion = max(_PORTION, math.ceil(len(self._waiting) / _PORTIONS))
+            for _ in range(_PORTIONS):
+                await asyncio.gather(*self.flush(portion))
             took_s = time.monotonic() - began_at
             linger_s = max(self._linger_s, min(_REST * took_s, _REST_MAX_S))
 
-    def flush(self) -> list[asyncio.Future[None]]:
-        """Relay what waits, a request for each chat; return what is done when they are settled."""
-        self._arrived.clear()
-        waiting, self._waiting = self._waiting, defaultdict(dict)
-        return [
-            self._relay(user_id, chat_id, list(sockets.values()))
-            for (user_id, chat_id), sockets in waiting.items()
-        ]
+    def flush(self, chats: int | None = None) -> list[asyncio.Future[None]]:
+        """Relay what waits, of so many chats or of all; return what is done when they are settled."""
+        keys = list(islice(self._waiting, chats))
+        relayed = [self._relay(*key, list(self._waiting.pop(key).values())) for key in keys]
+        if not self._waiting:
+            self._arrived.clear()
+        return relayed
 
     def _relay(self, user_id: str, chat_id: str, sockets: list[_Socket]) -> asyncio.Future[None]:
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()

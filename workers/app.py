@@ -25,6 +25,7 @@ from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
+from workers.backlog import Backlog
 from workers.expiry import drop_expired
 from workers.publish import Publisher
 from workers.relay import Relay
@@ -77,7 +78,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     )
     clock = RedisClock()
     presence = Presence(redis, clock)
-    publisher = Publisher(redis, presence, settings.inbox_entries)
+    publisher = Publisher(redis, clock, settings.inbox_entries)
     engine = make_engine(settings.database_url, pooled=settings.database_pooled, for_batches=True)
     rules = Rules(
         presence=presence,
@@ -90,12 +91,13 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         devices_max=settings.devices_max,
     )
     relay = Relay(engine, publisher, rules, pooled=settings.database_pooled)
+    backlog = Backlog(redis)
     sweep = Sweep(engine, redis, publisher, rules)
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         try:
-            fresh = drop_expired(batch, redis, clock)
+            fresh = [drop_expired(one, redis, clock) for one in backlog.join(batch)]
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
         else:

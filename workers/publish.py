@@ -1,121 +1,145 @@
 """Publishes outcomes to the inbox streams of the edges that hold the sockets."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final
 
 import msgspec
 from redis import Redis
 
-from infra.presence import Presence
 from infra.wire import names
 from infra.wire.batch import Batch
+from infra.wire.clock import RedisClock
 from infra.wire.errors import ErrorCode
-from infra.wire.inbox import Answer, Emit, InboxEntry, Target
+from infra.wire.inbox import Answer, InboxEntry
 from workers.requests import Outcome
 
-_ENTRY_BYTES = 64_000
+_ENTRY_BYTES: Final = 64_000
 """Soft limit of one stream entry, so that no edge has to decode a huge one at once."""
+
+_FEW: Final = 50
+"""Emits that may share the entry that closes a batch; others would hold up the next batch of the edge."""
+
+_EMPTY: Final = msgspec.json.encode(InboxEntry())
+
+_PUBLISH: Final = """
+local heads, emits = unpack(cmsgpack.unpack(ARGV[1]))
+local empty, few, entry_bytes, maxlen = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local live = {}
+for _, edge in ipairs(redis.call('ZRANGE', KEYS[1], '(' .. now, '+inf', 'BYSCORE')) do live[edge] = true end
+local edges_of = {}
+for place = 2, #KEYS do edges_of[place - 1] = redis.call('SMEMBERS', KEYS[place]) end
+
+local entries, last, given = {}, {}, {}
+local function open(edge, line)
+    last[edge] = {edge = edge, size = #line, lines = {line}}
+    entries[#entries + 1] = last[edge]
+end
+local function give(edge, line, number)
+    if given[edge] == number then return end
+    given[edge] = number
+    if not last[edge] or last[edge].size > entry_bytes then open(edge, empty) end
+    local entry = last[edge]
+    entry.size = entry.size + #line
+    entry.lines[#entry.lines + 1] = line
+end
+
+for _, head in ipairs(heads) do
+    open(head[1], head[2])
+    if #emits > few then last[head[1]].size = entry_bytes + 1 end
+end
+for number, emit in ipairs(emits) do
+    local line, asked, places = emit[1], emit[2], emit[3]
+    if asked ~= '' then give(asked, line, number) end
+    for _, place in ipairs(places) do
+        for _, edge in ipairs(edges_of[place]) do
+            if live[edge] then give(edge, line, number) end
+        end
+    end
+end
+
+for _, entry in ipairs(entries) do
+    redis.call('XADD', '{INBOX}' .. entry.edge, 'NOMKSTREAM', 'MAXLEN', '~', maxlen, '*', '{FIELD}',
+        table.concat(entry.lines, '\\n'))
+end
+return time
+""".replace("{INBOX}", names.inbox_key("")).replace("{FIELD}", names.INBOX_FIELD.decode())
+"""Looks up who is where and adds to the streams: all edges get theirs, or none does.
+
+An entry is an `InboxEntry` with its emits as lines. The first entries of an edge close its batches.
+"""
 
 
 class Publisher:
-    """Writes one transaction of stream entries per outcome: all edges get theirs, or none does."""
+    """Writes the stream entries of an outcome in one round trip, whatever the number of users and edges."""
 
-    def __init__(self, redis: Redis, presence: Presence, inbox_entries: int) -> None:
-        self._redis = redis
-        self._presence = presence
+    def __init__(self, redis: Redis, clock: RedisClock, inbox_entries: int) -> None:
+        self._publish = redis.register_script(_PUBLISH)
+        self._clock = clock
         self._inbox_entries = inbox_entries
 
-    def publish(self, outcome: Outcome, batch: Batch | None = None) -> None:
-        """Send emits to where their users are, and the answers to the edge that asked.
+    def publish(self, outcome: Outcome, batches: Sequence[Batch] = ()) -> None:
+        """Send emits to where their users are, and answers to the edges that asked.
 
-        Raises redis.RedisError. Two round trips, whatever the number of messages and edges.
+        Raises redis.RedisError.
         """
-        edges_of = self._presence.edges_of({target.user_id for emit in outcome.emits for target in emit.to})
-        emits: dict[str, list[Emit]] = defaultdict(list)
-        for emit in outcome.emits:
-            for edge_id, part in _parts(emit, edges_of, batch):
-                emits[edge_id].append(part)
-        if batch is not None:
-            emits[batch.edge_id] += []
-        self._write(
-            [
-                (edge_id, entry)
-                for edge_id, edge_emits in emits.items()
-                for entry in _entries(edge_emits, outcome.answers, batch, edge_id)
-            ]
+        asked = {event.id: batch.edge_id for batch in batches for event in batch.events}
+        places: dict[str, int] = {}
+        emits = [
+            (
+                msgspec.json.encode(emit).decode(),
+                asked.get(emit.answers or "", ""),
+                [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
+            )
+            for emit in outcome.emits
+        ]
+        self._write(list(_heads(outcome.answers, batches, asked)), emits, list(places))
+
+    def postpone(self, batches: Sequence[Batch], code: ErrorCode) -> None:
+        """Tell the edges that batches could not be handled now. Raises redis.RedisError."""
+        self._write([(batch.edge_id, InboxEntry(batch.id, retry=code)) for batch in batches])
+
+    def _write(
+        self,
+        heads: Sequence[tuple[str, InboxEntry]],
+        emits: Sequence[tuple[str, str, list[int]]] = (),
+        user_ids: Sequence[str] = (),
+    ) -> None:
+        if not heads and not emits:
+            return
+        plan = msgspec.msgpack.encode(
+            ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], emits)
         )
-
-    def postpone(self, batch: Batch, code: ErrorCode) -> None:
-        """Tell the edge that the batch could not be handled now. Raises redis.RedisError."""
-        self._write([(batch.edge_id, InboxEntry(batch_id=batch.id, retry=code))])
-
-    def _write(self, entries: Sequence[tuple[str, InboxEntry]]) -> None:
-        if len(entries) == 1:
-            # A pipeline costs several times more than the one command that an edge with a small batch needs.
-            self._add(self._redis, *entries[0])
-        elif entries:
-            pipe = self._redis.pipeline(transaction=True)
-            for edge_id, entry in entries:
-                self._add(pipe, edge_id, entry)
-            pipe.execute()
-
-    def _add(self, redis: Redis, edge_id: str, entry: InboxEntry) -> None:
-        redis.xadd(
-            names.inbox_key(edge_id),
-            {names.INBOX_FIELD: msgspec.json.encode(entry)},
-            maxlen=self._inbox_entries,
-            approximate=True,
-            nomkstream=True,
+        seconds, micros = self._publish(
+            [names.LEASES_KEY, *map(names.user_edges_key, user_ids)],
+            [plan, _EMPTY, _FEW, _ENTRY_BYTES, self._inbox_entries],
         )
+        self._clock.note(int(seconds), int(micros))
 
 
-def _parts(
-    emit: Emit, edges_of: Mapping[str, Sequence[str]], batch: Batch | None
-) -> Iterator[tuple[str, Emit]]:
-    """Return what each edge needs of it."""
-    targets: dict[str, list[Target]] = defaultdict(list)
-    for target in emit.to:
-        for edge_id in edges_of[target.user_id]:
-            targets[edge_id].append(target)
-    asked = batch.edge_id if batch is not None and emit.answers is not None else None
-    if asked is not None:
-        targets[asked] += []
-    for edge_id, to in targets.items():
-        if len(targets) == 1 and len(to) == len(emit.to):
-            yield edge_id, emit
-        else:
-            yield edge_id, Emit(to, emit.data, emit.position, emit.answers if edge_id == asked else None)
+def _heads(
+    answers: Sequence[Answer], batches: Sequence[Batch], asked: Mapping[str, str]
+) -> Iterator[tuple[str, InboxEntry]]:
+    """Return the entries that close the batches and bring their answers, each of a bounded size."""
+    by_edge: dict[str, list[Answer]] = {batch.edge_id: [] for batch in batches}
+    for answer in answers:
+        by_edge[asked[answer.id]].append(answer)
+    for edge_id, edge_answers in by_edge.items():
+        closes = [batch.id for batch in batches if batch.edge_id == edge_id]
+        for batch_id, part in zip_longest(closes, _slices(edge_answers)):
+            yield edge_id, InboxEntry(batch_id, answers=part or [])
 
 
-def _entries(
-    emits: Sequence[Emit], answers: Sequence[Answer], batch: Batch | None, edge_id: str
-) -> Iterator[InboxEntry]:
-    """Cut what one edge gets into entries of a bounded size; the first one of a batch closes it.
-
-    So the edge can send the next batch while it carries out the rest; all entries are written together.
-    """
-    own = batch is not None and batch.edge_id == edge_id
-    first, *others = _slices([*(answers if own else []), *emits])
-    yield _entry(first, batch.id if own and batch else None)
-    for part in others:
-        yield _entry(part)
-
-
-def _slices(parts: Sequence[Answer | Emit]) -> list[list[Answer | Emit]]:
-    slices: list[list[Answer | Emit]] = [[]]
+def _slices(answers: Sequence[Answer]) -> list[list[Answer]]:
+    slices: list[list[Answer]] = [[]]
     size = 0
-    for part in parts:
+    for answer in answers:
         if size > _ENTRY_BYTES:
             slices.append([])
             size = 0
-        slices[-1].append(part)
-        size += len(memoryview(part.data))
+        slices[-1].append(answer)
+        size += len(memoryview(answer.data))
     return slices
-
-
-def _entry(parts: Sequence[Answer | Emit], batch_id: str | None = None) -> InboxEntry:
-    return InboxEntry(
-        batch_id=batch_id,
-        answers=[part for part in parts if isinstance(part, Answer)],
-        emits=[part for part in parts if isinstance(part, Emit)],
-    )

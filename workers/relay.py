@@ -93,19 +93,20 @@ class Relay:
         self._publisher = publisher
         self._rules = rules
 
-    def handle(self, batch: Batch) -> None:
-        """Handle the batch. Doing it twice changes nothing and answers the same."""
+    def handle(self, batches: Sequence[Batch]) -> None:
+        """Handle batches as if they were one. Doing it twice changes nothing and answers the same."""
+        events = [event for batch in batches for event in batch.events]
         try:
             try:
-                outcome = self._attempt(batch.events, self._rules)
+                outcome = self._attempt(events, self._rules)
             except _Unreachable as error:
-                log.warning("batch_postponed", batch=batch.id, events=len(batch.events), error=str(error))
-                self._publisher.postpone(batch, ErrorCode.UNAVAILABLE)
+                log.warning("batches_postponed", batches=_ids(batches), error=str(error))
+                self._publisher.postpone(batches, ErrorCode.UNAVAILABLE)
                 return
-            self._publisher.publish(outcome, batch)
+            self._publisher.publish(outcome, batches)
         except RedisError as error:
-            # The edge sends the batch again; the sweep finds what it cannot.
-            log.warning("publish_failed", batch=batch.id, error=str(error))
+            # The edges send the batches again; the sweep finds what they cannot.
+            log.warning("publish_failed", batches=_ids(batches), error=str(error))
 
     def _attempt(self, events: Sequence[Event], rules: Rules) -> Outcome:
         """Handle events together, or else in halves, down to the one that is at fault.
@@ -163,6 +164,10 @@ class Relay:
         except SQLAlchemyError as failure:
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
         return Outcome(answers=[_failed(event, ErrorCode.INTERNAL)])
+
+
+def _ids(batches: Sequence[Batch]) -> list[str]:
+    return [batch.id for batch in batches]
 
 
 class _Unreachable(Exception):

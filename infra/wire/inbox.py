@@ -42,7 +42,7 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class InboxEntry(msgspec.Struct, frozen=True):
-    """One entry of an edge's inbox stream."""
+    """One entry of an edge's inbox stream: a line with these fields, and a line for each further `Emit`."""
 
     batch_id: str | None = None
     """The batch of this edge that is hereby done."""
@@ -51,6 +51,15 @@ class InboxEntry(msgspec.Struct, frozen=True):
     answers: list[Answer] = []
     emits: list[Emit] = []
     v: int = 1
+
+
+def decode_entry(data: bytes) -> InboxEntry:
+    """Return the entry of a stream. Raises msgspec.DecodeError."""
+    head, _, lines = data.partition(b"\n")
+    entry = _entries.decode(head)
+    if lines:
+        entry.emits.extend(_emits.decode_lines(lines))
+    return entry
 
 
 class PendingMessage(msgspec.Struct, frozen=True, array_like=True):
@@ -66,3 +75,7 @@ class CatchUpPage(msgspec.Struct, frozen=True):
     messages: list[PendingMessage]
     next: dict[str, int] | None = None
     """How far each chat with something undelivered has come with this page."""
+
+
+_entries = msgspec.json.Decoder(InboxEntry)
+_emits = msgspec.json.Decoder(Emit)

@@ -44,12 +44,12 @@ def draw(observed: Observed, folder: Path) -> None:
         f"Time to the ack at a fixed rate, {HEADLINE_PAIRS} pairs: p50 (solid) and p99 (dashed)",
         ("messages/s", "ms"),
         {
-            system: {rate: [cost.result.ack.p50 for cost in observed.open(system, rate)] for rate in RATES}
-            for system in (OURS, NODE, STOCK)
+            system: {rate: [cost.result.ack.p50 for cost in observed.open(system, rate)] for rate in rates}
+            for system, rates in RATES.items()
         },
         dashed={
-            system: {rate: [cost.result.ack.p99 for cost in observed.open(system, rate)] for rate in RATES}
-            for system in (OURS, NODE, STOCK)
+            system: {rate: [cost.result.ack.p99 for cost in observed.open(system, rate)] for rate in rates}
+            for system, rates in RATES.items()
         },
         log=True,
     )

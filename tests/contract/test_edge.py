@@ -18,7 +18,7 @@ from infra.wire.commands import (
     RefreshToken,
 )
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target
+from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target, decode_entry
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
 from socket_edge.limits import BadEvent, read_event
 from tests.contract.golden import (
@@ -37,7 +37,7 @@ PAYLOAD_BYTES = 65_536
 
 
 def read(entry: object) -> InboxEntry:
-    return msgspec.json.decode(encoded(entry), type=InboxEntry)
+    return decode_entry(encoded(entry))
 
 
 def test_a_batch_leaves_as_in_the_golden_file() -> None:
@@ -80,7 +80,7 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     own: dict[str, list[msgspec.Struct]] = {
         "introduce": [Introduce(username="alice"), Introduce()],
-        "catch_up": [CatchUp(username="alice", after={CHAT: 6}), CatchUp(lost_s=12.5)],
+        "catch_up": [CatchUp(username="alice", after={CHAT: 6}, announce=True), CatchUp(lost_s=12.5)],
         "announce": [Announce()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
     }
@@ -108,6 +108,14 @@ def test_the_edge_reads_emits_and_to_which_sockets_they_go() -> None:
     assert (new.position, new.answers) == (Position(CHAT, 7), f"{EVENT_ID}5")
     assert typing.to == [Target(ALICE, "typing", skip="s-1")]
     assert (status.to, status.position, status.answers) == ([Target(ALICE, "user_status")], None, None)
+
+
+def test_the_edge_reads_emits_that_follow_line_by_line() -> None:
+    head, emits = load("inbox_entries")["done"], load("inbox_entries")["emits"]["emits"]
+    lines = b"\n".join(encoded(part) for part in (head, *emits))
+    entry = decode_entry(lines)
+    assert entry.answers == read(head).answers
+    assert entry.emits == read(load("inbox_entries")["emits"]).emits
 
 
 def test_the_edge_reads_that_a_batch_is_to_be_sent_again() -> None:

@@ -16,9 +16,10 @@ from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
+from infra.wire.clock import RedisClock
 from infra.wire.errors import Failure
 from infra.wire.events import send_ack
-from infra.wire.inbox import Answer, Emit, InboxEntry
+from infra.wire.inbox import Answer, Emit, InboxEntry, decode_entry
 from tests.harness.engines import Store
 from workers.publish import Publisher
 from workers.relay import Relay
@@ -78,7 +79,7 @@ class RelayBench:
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
         presence = Presence(own)
-        self.publisher = Publisher(own, presence, inbox_entries=100_000)
+        self.publisher = Publisher(own, RedisClock(), inbox_entries=100_000)
         limits = {"text_chars": 4_000, "page": 50, "page_max": 100, "sweep_after_s": 10.0}
         self.rules = Rules(presence=presence, provision_profiles=True, **{**limits, **rules})
         self.relay = Relay(self.worker_engine, self.publisher, self.rules)
@@ -137,7 +138,7 @@ class RelayBench:
 
     def ask(self, *events: Event) -> Reply:
         """Have the events handled as one batch; return what the edge got."""
-        self.relay.handle(self.batch(events))
+        self.relay.handle([self.batch(events)])
         return self.read()
 
     def read(self, edge_id: str | None = None) -> Reply:
@@ -146,7 +147,7 @@ class RelayBench:
         found: Any = self.redis.xrange(names.inbox_key(edge_id), self._read_up_to[edge_id], "+")
         if found:
             self._read_up_to[edge_id] = f"({found[-1][0].decode()}"
-        return Reply([msgspec.json.decode(fields[names.INBOX_FIELD], type=InboxEntry) for _, fields in found])
+        return Reply([decode_entry(fields[names.INBOX_FIELD]) for _, fields in found])
 
     def rows(self, sql: str, **params: object) -> list[Any]:
         """Run a statement and return its rows, if it has any."""

@@ -200,7 +200,7 @@ def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
             bench.event(talk.alice, "join_chat", {"username": talk.bobs_name}),
         ]
     )
-    relay_module.Relay(engine, bench.publisher, bench.rules).handle(batch)
+    relay_module.Relay(engine, bench.publisher, bench.rules).handle([batch])
     engine.dispose()
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])

@@ -107,8 +107,8 @@ def test_poison_is_kept_once_however_often_it_comes(
     poison_the_handler(monkeypatch)
     (alice, _), (_, bob) = bench.people("alice", "bob")
     batch = bench.batch([bench.send(alice, bob, "poison")])
-    bench.relay.handle(batch)
-    bench.relay.handle(batch)
+    bench.relay.handle([batch])
+    bench.relay.handle([batch])
     rows = bench.rows("SELECT 1 FROM dead_letters WHERE id = :id", id=uuid.UUID(batch.events[0].id))
     assert len(rows) == 1
 
@@ -128,10 +128,10 @@ def test_a_batch_handled_twice_changes_nothing_and_answers_the_same(bench: Relay
             bench.send(alice, "nobody_has_this_name", "three"),
         ]
     )
-    bench.relay.handle(batch)
+    bench.relay.handle([batch])
     first, stored = bench.read(), bench.rows("SELECT * FROM messages WHERE chat_id = :c", c=chat_id)
     before = bench.rows("SELECT last_seq, activity_at FROM chats WHERE id = :c", c=chat_id)
-    bench.relay.handle(batch)
+    bench.relay.handle([batch])
     second = bench.read()
     # Marking as read comes before the sends of its batch, and so sees them only the second time.
     sends = [batch.events[0], batch.events[1], batch.events[6]]
@@ -245,7 +245,7 @@ def assert_hole_free(bench: RelayBench, chats: Iterable[str], messages: int) -> 
 
 def _handle_at_once(bench: RelayBench, work: list[tuple[Relay, Batch]]) -> Reply:
     with ThreadPoolExecutor(len(work)) as threads:
-        for done in [threads.submit(relay.handle, batch) for relay, batch in work]:
+        for done in [threads.submit(relay.handle, [batch]) for relay, batch in work]:
             done.result(30)
     return bench.read()
 
@@ -254,7 +254,7 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Relay
     alice, _ = bench.person("alice")
     nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
     batch = bench.batch([bench.send(alice, "bob", "hello")])
-    Relay(nowhere, bench.publisher, bench.rules).handle(batch)
+    Relay(nowhere, bench.publisher, bench.rules).handle([batch])
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
 
@@ -268,7 +268,7 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     sql.listen(bench.worker_engine, "begin", lambda conn: conn.exec_driver_sql(patience))
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
-        bench.relay.handle(bench.batch([blocked]))
+        bench.relay.handle([bench.batch([blocked])])
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
 
 
@@ -327,7 +327,7 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     bench.connect(alice)
     events = [bench.send(alice, bob, "x" * 4_000) for _ in range(200)]
     batch = bench.batch(events)
-    bench.relay.handle(batch)
+    bench.relay.handle([batch])
     entries = bench.read().entries
     assert len(entries) > 1
     assert [entry.batch_id for entry in entries] == [batch.id] + [None] * (len(entries) - 1)

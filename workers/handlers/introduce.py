@@ -15,7 +15,8 @@ from workers.rules import Rules
 def introduce(conn: Connection, requests: Sequence[Request[Introduce]], rules: Rules) -> Outcome:
     """Make the profiles. Who stays without one is told by the handlers that need it."""
     outcome = Outcome()
-    provide_profiles(conn, requests, rules)
+    if rules.provision_profiles:
+        provide_profiles(conn, requests, rules)
     for request in requests:
         outcome.succeed(request, Done())
     return outcome

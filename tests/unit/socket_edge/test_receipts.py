@@ -82,6 +82,18 @@ async def test_what_comes_while_receipts_are_on_their_way_waits_for_their_answer
     assert edge.relayed()[1:] == [("chat", [(2, 5)])]
 
 
+async def test_receipts_of_many_chats_go_in_portions(edge: Edge) -> None:
+    chats = [f"chat {number}" for number in range(120)]
+    for chat in chats:
+        edge.ack(1, chat)
+    for portion in (chats[:50], chats[50:100], chats[100:]):
+        relayed = len(edge.lanes.relayed)
+        await edge.wait_relayed(relayed + len(portion))
+        assert [chat for chat, _ in edge.relayed()[relayed:]] == portion
+        for request in edge.lanes.relayed[relayed:]:
+            edge.requests.answer(Answer(request.id))
+
+
 async def test_receipts_that_failed_for_now_are_relayed_again(edge: Edge) -> None:
     edge.ack(1)
     await edge.wait_relayed(1)

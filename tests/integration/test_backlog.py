@@ -1,0 +1,100 @@
+"""Batches that wait in the queue are handled together with the one in hand."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from redis.asyncio import Redis as AsyncRedis
+
+from infra.wire import names
+from infra.wire.batch import Batch
+from socket_edge.dispatch import Dispatcher
+from tests.harness.engines import Store
+from tests.harness.relay import RelayBench
+from workers.backlog import Backlog
+
+
+@pytest.fixture
+def backlog(bench: RelayBench) -> Iterator[Backlog]:
+    """Make the backlog of a worker."""
+    yield Backlog(bench.redis)
+    bench.redis.delete(names.QUEUE)
+
+
+@pytest.fixture
+async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
+    """Make what an edge puts batches on the queue with."""
+    async with AsyncRedis.from_url(bench_store.redis_url) as redis:
+        dispatcher = Dispatcher(redis)
+        yield dispatcher
+        dispatcher.close()
+
+
+def give(bench: RelayBench, backlog: Backlog, batch: Batch) -> None:
+    """Have the worker handle a batch that Celery has taken from the queue."""
+    bench.relay.handle(backlog.join(batch))
+
+
+def closed(bench: RelayBench, edge_id: str | None = None) -> list[str]:
+    return [entry.batch_id for entry in bench.read(edge_id).entries if entry.batch_id is not None]
+
+
+async def test_batches_that_wait_are_answered_with_the_one_in_hand(
+    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+) -> None:
+    (alice, _), (bob_id, bob) = bench.people("alice", "bob")
+    other = f"{bench.edge_id}-other"
+    bench.open_edge(other)
+    bench.connect(bob_id, other)
+    sends = [bench.send(alice, bob, f"text {number}") for number in range(4)]
+    first, second, third = (bench.batch([event]) for event in sends[:3])
+    elsewhere = Batch("batch-elsewhere", other, [sends[3]])
+    for batch in (second, third, elsewhere):
+        assert await dispatcher.send(batch, False)
+    give(bench, backlog, first)
+    assert bench.redis.llen(names.QUEUE) == 0
+    here, there = bench.read(), bench.read(other)
+    assert [entry.batch_id for entry in here.entries if entry.batch_id] == [first.id, second.id, third.id]
+    assert [entry.batch_id for entry in there.entries if entry.batch_id] == [elsewhere.id]
+    seqs = [here.ack(event)["message"]["seq"] for event in sends[:3]]
+    assert [*seqs, there.ack(sends[3])["message"]["seq"]] == [1, 2, 3, 4]
+    assert [message["seq"] for message in there.emitted("new_message", bob_id)] == [1, 2, 3, 4]
+
+
+async def test_a_batch_that_its_lane_has_sent_again_is_handled_once(
+    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+) -> None:
+    (alice, _), (bob_id, bob) = bench.people("alice", "bob")
+    bench.connect(bob_id)
+    batch = bench.batch([bench.send(alice, bob, "hello")])
+    for _ in range(2):
+        await dispatcher.send(batch, False)
+    give(bench, backlog, batch)
+    reply = bench.read()
+    assert [entry.batch_id for entry in reply.entries if entry.batch_id] == [batch.id]
+    assert len(reply.emitted("new_message", bob_id)) == 1
+
+
+async def test_a_large_batch_is_handled_alone(
+    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    await dispatcher.send(bench.batch([bench.send(alice, bob, "waits")]), False)
+    give(bench, backlog, bench.batch([bench.send(alice, bob, f"text {number}") for number in range(200)]))
+    assert bench.redis.llen(names.QUEUE) == 1
+    assert len(closed(bench)) == 1
+
+
+def test_what_is_no_batch_is_left_to_celery(bench: RelayBench, bench_store: Store, backlog: Backlog) -> None:
+    with Celery(broker=bench_store.redis_url, set_as_current=False) as beat:
+        beat.send_task(names.SWEEP_TASK, queue=names.QUEUE)
+    odd: list[Any] = ["", "no JSON", "[]", "{}", json.dumps({"headers": {"task": names.RELAY_TASK}})]
+    bench.redis.lpush(names.QUEUE, *odd)
+    waiting = set(bench.redis.lrange(names.QUEUE, 0, -1))
+    alice, _ = bench.person("alice")
+    batch = bench.batch([bench.event(alice, "list_chats", {})])
+    give(bench, backlog, batch)
+    assert closed(bench) == [batch.id]
+    assert set(bench.redis.lrange(names.QUEUE, 0, -1)) == waiting
