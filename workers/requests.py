@@ -63,12 +63,12 @@ def decode(event: Event) -> Request[Any]:
         raise Refused(ErrorCode.UNKNOWN_EVENT)
     try:
         command = decoder.decode(event.payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
     return Request(event.id, event.user_id, event.socket_id, command)
 
 
-def _explain(error: msgspec.DecodeError | RecursionError) -> str:
+def _explain(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
     """Turn msgspec's words into a sentence for a client developer."""
     if isinstance(error, msgspec.ValidationError):
         return f"Invalid payload: {error}."
