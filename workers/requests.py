@@ -8,6 +8,7 @@ import msgspec
 from infra.wire.batch import Event
 from infra.wire.commands import INTERNAL, RELAYED
 from infra.wire.errors import ErrorCode, Failure
+from infra.wire.events import send_ack
 from infra.wire.inbox import Answer, Emit, Target
 from workers.errors import Refused
 
@@ -54,6 +55,11 @@ class Outcome:
         """Append what `other` has to say."""
         self.answers += other.answers
         self.emits += other.emits
+
+    def all_answers(self) -> list[Answer]:
+        """Return the answers, those included that edges read out of an emit."""
+        read_out = [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
+        return [*self.answers, *read_out]
 
 
 def decode(event: Event) -> Request[Any]:
