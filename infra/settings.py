@@ -56,6 +56,13 @@ class QueueSettings(Settings):
     redis_url: str
     """`redis://` or `rediss://` address of the queue, the inbox streams and presence."""
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://")
+        return value
+
 
 class EdgeSettings(QueueSettings):
     """Settings of `socket_edge`."""

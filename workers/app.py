@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import warnings
+from dataclasses import dataclass
 
 import structlog
 from celery import Celery
@@ -14,6 +15,7 @@ from kombu.entity import Queue
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.collector import tune_collector
@@ -69,7 +71,20 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     return app
 
 
-def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker is made of, whoever gives it work: Celery, or a person with a dead letter."""
+
+    redis: Redis
+    clock: RedisClock
+    publisher: Publisher
+    engine: Engine
+    rules: Rules
+    relay: Relay
+
+
+def make_parts(settings: WorkerSettings) -> Parts:
+    """Return the parts of a worker. They connect on first use."""
     redis = Redis.from_url(
         settings.redis_url,
         socket_timeout=_REDIS_TIMEOUT_S,
@@ -77,11 +92,10 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         retry=Retry(NoBackoff(), 1),
     )
     clock = RedisClock()
-    presence = Presence(redis, clock)
     publisher = Publisher(redis, clock, settings.inbox_entries)
     engine = make_engine(settings.database_url, pooled=settings.database_pooled, for_batches=True)
     rules = Rules(
-        presence=presence,
+        presence=Presence(redis, clock),
         provision_profiles=settings.provision_profiles,
         text_chars=settings.text_chars,
         page=settings.page,
@@ -91,17 +105,22 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         devices_max=settings.devices_max,
     )
     relay = Relay(engine, publisher, rules, pooled=settings.database_pooled)
-    backlog = Backlog(redis)
-    sweep = Sweep(engine, redis, publisher, rules)
+    return Parts(redis, clock, publisher, engine, rules, relay)
+
+
+def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
+    parts = make_parts(settings)
+    backlog = Backlog(parts.redis)
+    sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.rules)
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         try:
-            fresh = [drop_expired(one, redis, clock) for one in backlog.join(batch)]
+            fresh = [drop_expired(one, parts.redis, parts.clock) for one in backlog.join(batch)]
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
         else:
-            relay.handle(fresh)
+            parts.relay.handle(fresh)
 
     @app.task(name=names.SWEEP_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def run_sweep() -> None:

@@ -82,8 +82,12 @@ _COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 _LATE = (pg.LockNotAvailable, pg.QueryCanceled)
 
 
+class Unreachable(Exception):
+    """Postgres cannot be reached: no event is at fault. The message is one line."""
+
+
 class Relay:
-    """Turns a batch into committed rows and publications. Never raises: it answers."""
+    """Turns events into committed rows and publications."""
 
     def __init__(self, engine: Engine, publisher: Publisher, rules: Rules, *, pooled: bool = False) -> None:
         self._engine = engine
@@ -94,12 +98,15 @@ class Relay:
         self._rules = rules
 
     def handle(self, batches: Sequence[Batch]) -> None:
-        """Handle batches as if they were one. Doing it twice changes nothing and answers the same."""
+        """Handle batches as if they were one. Never raises: it answers.
+
+        Doing it twice changes nothing and answers the same.
+        """
         events = [event for batch in batches for event in batch.events]
         try:
             try:
                 outcome = self._attempt(events, self._rules)
-            except _Unreachable as error:
+            except Unreachable as error:
                 log.warning("batches_postponed", batches=_ids(batches), error=str(error))
                 self._publisher.postpone(batches, ErrorCode.UNAVAILABLE)
                 return
@@ -107,6 +114,17 @@ class Relay:
         except RedisError as error:
             # The edges send the batches again; the sweep finds what they cannot.
             log.warning("publish_failed", batches=_ids(batches), error=str(error))
+
+    def handle_alone(self, event: Event) -> Answer:
+        """Handle an event that no edge waits for, publish what follows, and return its answer.
+
+        A failed one is a dead letter, and doing it twice changes nothing, as with batches. Raises
+        Unreachable, and redis.RedisError when it may be stored but not published.
+        """
+        outcome = self._attempt([event], self._rules)
+        self._publisher.publish(Outcome(emits=outcome.emits))
+        (answer,) = outcome.all_answers()
+        return answer
 
     def _attempt(self, events: Sequence[Event], rules: Rules) -> Outcome:
         """Handle events together, or else in halves, down to the one that is at fault.
@@ -119,7 +137,7 @@ class Relay:
             raise
         except Exception as error:
             if _is_unreachable(error):
-                raise _Unreachable(str(error).partition("\n")[0]) from error
+                raise Unreachable(str(error).partition("\n")[0]) from error
             if rules.patient and _is_locked(error):
                 log.warning("batch_waited_for_lock", events=len(events))
                 sleep(_BREATH_S)
@@ -168,10 +186,6 @@ class Relay:
 
 def _ids(batches: Sequence[Batch]) -> list[str]:
     return [batch.id for batch in batches]
-
-
-class _Unreachable(Exception):
-    """Postgres cannot be reached: no event of the batch is at fault."""
 
 
 def _is_unreachable(error: Exception) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 from infra.wire.batch import Event
 from infra.wire.commands import INTERNAL, RELAYED
 from infra.wire.errors import ErrorCode, Failure
+from infra.wire.events import send_ack
 from infra.wire.inbox import Answer, Emit, Target
 from workers.errors import Refused
 
@@ -55,6 +56,11 @@ class Outcome:
         self.answers += other.answers
         self.emits += other.emits
 
+    def all_answers(self) -> list[Answer]:
+        """Return the answers, those included that edges read out of an emit."""
+        read_out = [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
+        return [*self.answers, *read_out]
+
 
 def decode(event: Event) -> Request[Any]:
     """Decode the payload of an event. Raises Refused(invalid_payload, unknown_event)."""
@@ -63,12 +69,12 @@ def decode(event: Event) -> Request[Any]:
         raise Refused(ErrorCode.UNKNOWN_EVENT)
     try:
         command = decoder.decode(event.payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
     return Request(event.id, event.user_id, event.socket_id, command)
 
 
-def _explain(error: msgspec.DecodeError | RecursionError) -> str:
+def _explain(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
     """Turn msgspec's words into a sentence for a client developer."""
     if isinstance(error, msgspec.ValidationError):
         return f"Invalid payload: {error}."

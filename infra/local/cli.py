@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from infra.local.dead_letters import dead_letters
 from infra.local.errors import StackError
 from infra.local.run import run
 from infra.settings import (
@@ -140,6 +141,7 @@ def doctor() -> None:
         raise click.exceptions.Exit(1)
 
 
+main.add_command(dead_letters)
 main.add_command(run)
 
 

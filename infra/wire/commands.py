@@ -143,7 +143,7 @@ def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
     """Read the client's own id out of a payload that is refused or was never decoded; None if unreadable."""
     try:
         return msgspec.json.decode(payload, type=_WithClientId).client_id
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
 

@@ -289,6 +289,18 @@ def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: RelayBench) -> N
     assert reply.ack(plain)["success"]
 
 
+@pytest.mark.parametrize("field", ["username", "text", "clientId"])
+def test_bytes_that_are_no_unicode_fail_alone(bench: RelayBench, field: str) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    sent = msgspec.json.encode({"username": bob, "text": "x", "clientId": "y", field: "?"})
+    broken = bench.event(alice, "send_message", sent.replace(b"?", b"\xff"))
+    plain = bench.send(alice, bob, "hello")
+    reply = bench.ask(broken, plain)
+    assert reply.failure(broken).code is ErrorCode.INVALID_PAYLOAD
+    assert reply.ack(plain)["success"]
+    assert bench.rows("SELECT 1 FROM dead_letters WHERE id = :id", id=uuid.UUID(broken.id)) == []
+
+
 def replace_payload(event: Event, payload: bytes) -> Event:
     return msgspec.structs.replace(event, payload=msgspec.Raw(payload))
 

@@ -51,6 +51,7 @@ def test_a_missing_setting_is_one_line_that_names_it(
         (EdgeSettings, "BBGRAM_AUTH_MODE", "none"),
         (EdgeSettings, "BBGRAM_SUPABASE_URL", "project.supabase.example"),
         (EdgeSettings, "BBGRAM_LEASE_S", "-1"),
+        (EdgeSettings, "BBGRAM_REDIS_URL", "127.0.0.1:6379"),
         (WorkerSettings, "BBGRAM_DATABASE_URL", "mysql://127.0.0.1/chat"),
         (WorkerSettings, "BBGRAM_DATABASE_URL", "nonsense"),
         (WorkerSettings, "BBGRAM_PAGE", "0"),

@@ -13,6 +13,8 @@ from functions.context import Stopwatch
 from functions.push import Failed, Push, push_due
 from tests.harness.engines import Engines, Store
 from tests.integration.functions.notices import ListChannel, Notices
+from workers.dead_letters import Letter, all_ids, find
+from workers.replay import replay
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +210,36 @@ def test_a_dead_letter_that_is_sent_back_to_the_queue_is_tried_again(
         sender.deliver(notification_id)
     assert sender.deliver(notification_id) == "sent"
     assert notices.bench.rows("SELECT id FROM dead_letters") == []
+
+
+def bury(notices: Notices, fcm: ListChannel) -> Letter:
+    """Have a notification to bob fail for good."""
+    notices.register(notices.bob)
+    notification_id = notify(notices)
+    fcm.failures = [TryLater("down")]
+    with pytest.raises(Failed):
+        push(notices, fcm, push_tries=1).deliver(notification_id)
+    letter = find(notices.bench.engine, str(notification_id))
+    assert letter is not None
+    return letter
+
+
+def test_a_dead_letter_that_is_replayed_is_queued_and_sent(notices: Notices, fcm: ListChannel) -> None:
+    letter = bury(notices, fcm)
+    assert replay(notices.bench.engine, notices.bench.relay, letter).done
+    assert all_ids(notices.bench.engine) == []
+    assert notices.deliver() == {"queued": 1}
+    assert str(notices.queue.ids[-1]) == letter.id
+    assert push(notices, fcm).deliver(notices.queue.ids[-1]) == "sent"
+
+
+def test_a_dead_letter_of_yesterday_stays(notices: Notices, fcm: ListChannel) -> None:
+    letter = bury(notices, fcm)
+    notices.let_pass(86_400)
+    result = replay(notices.bench.engine, notices.bench.relay, letter)
+    assert (result.done, result.outcome) == (False, "too late: the notification is older than a day")
+    assert all_ids(notices.bench.engine) == [letter.id]
+    assert notices.deliver() == {}
 
 
 def test_two_workers_with_the_same_notification_send_it_once(notices: Notices) -> None:

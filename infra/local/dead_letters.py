@@ -1,0 +1,199 @@
+"""`bbgram dead-letters`: shows, replays and drops what no worker could handle."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import click
+import msgspec
+
+from infra.local.errors import StackError
+from infra.settings import StoreSettings, WorkerSettings
+from infra.wire.events import iso_ms
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from workers.dead_letters import Letter, Summary
+
+_ERROR_CHARS: Final = 140
+_LIMIT_MAX: Final = 100_000
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+class _ListByDefault(click.Group):
+    """Takes options without a command for those of `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        of_list = not args or (args[0].startswith("-") and args[0] != "--help")
+        return super().parse_args(ctx, ["list", *args] if of_list else args)
+
+
+@click.group("dead-letters", cls=_ListByDefault)
+def dead_letters() -> None:
+    """List what no worker could handle; or show, replay or drop it."""
+
+
+@dead_letters.command("list")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, _LIMIT_MAX),
+    default=50,
+    show_default=True,
+    help="How many at most, the newest first.",
+)
+@_as_json
+def list_letters(limit: int, as_json: bool) -> None:
+    """List the newest ones, without what their senders wrote."""
+    with _store() as engine:
+        from workers.dead_letters import newest
+
+        letters = newest(engine, limit + 1)
+    if as_json:
+        click.echo(msgspec.json.encode(letters[:limit]))
+    elif not letters:
+        click.echo("there are no dead letters")
+    else:
+        for line in _table(letters[:limit]):
+            click.echo(line)
+        if len(letters) > limit:
+            click.echo("there are older ones; --limit shows more")
+
+
+@dead_letters.command()
+@click.argument("letter_id", metavar="ID", type=click.UUID)
+@_as_json
+def show(letter_id: UUID, as_json: bool) -> None:
+    """Show one with its payload, which may hold the text of a message."""
+    with _store() as engine:
+        from workers.dead_letters import find
+
+        letter = find(engine, str(letter_id))
+    if letter is None:
+        raise _unknown(letter_id)
+    if as_json:
+        click.echo(msgspec.json.encode(letter))
+    else:
+        for line in _page(letter):
+            click.echo(line)
+
+
+@dead_letters.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
+@click.option("--all", "everything", is_flag=True, help="Replay all there are.")
+def replay(ids: tuple[UUID, ...], everything: bool) -> None:
+    """Have events handled again, in the order in which they came.
+
+    One that succeeds is removed. One that does not stays, and the exit code is 1.
+    """
+    if bool(ids) == everything:
+        raise click.UsageError("give ids, or --all")
+    settings = WorkerSettings.load()
+    with _told_in_one_line():
+        from infra.logs import configure_logs
+        from workers.app import make_parts
+        from workers.dead_letters import all_ids, find
+        from workers.replay import replay as replay_letter
+
+        configure_logs(as_json=settings.log_json)
+        parts = make_parts(settings)
+        letter_ids = all_ids(parts.engine) if everything else _require(parts.engine, ids)
+        if not letter_ids:
+            click.echo("there are no dead letters")
+        undone = 0
+        for letter_id in letter_ids:
+            letter = find(parts.engine, letter_id)
+            if letter is None:
+                click.echo(f"{letter_id}  gone meanwhile")
+                continue
+            result = replay_letter(parts.engine, parts.relay, letter)
+            click.echo(f"{letter_id}  {letter.event}  {_plain(result.outcome)}")
+            undone += not result.done
+    if undone:
+        raise click.exceptions.Exit(1)
+
+
+@dead_letters.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+def drop(ids: tuple[UUID, ...]) -> None:
+    """Remove letters for good."""
+    with _store() as engine:
+        from workers.dead_letters import drop as drop_letters
+
+        letter_ids = _require(engine, ids)
+        drop_letters(engine, letter_ids)
+    for letter_id in letter_ids:
+        click.echo(f"{letter_id}  dropped")
+
+
+def _require(engine: "Engine", ids: Sequence[UUID]) -> list[str]:
+    """Return the ids in the order in which the events came. Raises click.UsageError for an unknown one."""
+    from workers.dead_letters import known_ids
+
+    known = known_ids(engine, map(str, ids))
+    for letter_id in ids:
+        if str(letter_id) not in known:
+            raise _unknown(letter_id)
+    return known
+
+
+def _unknown(letter_id: UUID) -> click.UsageError:
+    return click.UsageError(f"there is no dead letter {letter_id}")
+
+
+@contextmanager
+def _store() -> Iterator["Engine"]:
+    settings = StoreSettings.load()
+    with _told_in_one_line():
+        from infra.store.engine import make_engine
+
+        engine = make_engine(settings.database_url, pooled=settings.database_pooled)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    from redis import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from workers.relay import Unreachable
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StackError(f"dead-letters failed: {getattr(error, 'orig', None) or error}") from error
+    except (RedisError, Unreachable) as error:
+        raise StackError(f"dead-letters failed: {error}") from error
+
+
+def _table(letters: Sequence["Summary"]) -> Iterator[str]:
+    rows = [("ID", "WHEN", "EVENT", "USER ID", "ERROR")]
+    for letter in letters:
+        error = _plain(letter.error)
+        cut = error if len(error) <= _ERROR_CHARS else f"{error[: _ERROR_CHARS - 1]}…"
+        rows.append((letter.id, iso_ms(letter.created_at), letter.event, letter.user_id, cut))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _page(letter: "Letter") -> Iterator[str]:
+    yield f"id       {letter.id}"
+    yield f"when     {iso_ms(letter.created_at)}"
+    yield f"event    {letter.event}"
+    yield f"user id  {letter.user_id}"
+    head, *rest = letter.error.splitlines() or [""]
+    yield f"error    {_plain(head)}"
+    for line in rest:
+        yield f"         {_plain(line)}"
+    yield f"payload  {_plain(letter.payload)}"
+
+
+def _plain(text: str) -> str:
+    """Return the text without what a terminal would obey: clients have written parts of it."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

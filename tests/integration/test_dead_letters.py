@@ -1,0 +1,375 @@
+"""Dead letters: listed without texts, shown, replayed once their cause is mended, dropped."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import text
+
+from infra.store.engine import make_engine
+from infra.wire.batch import Event
+from infra.wire.errors import ErrorCode
+from tests.conftest import ClientFactory, DeploymentFactory
+from tests.harness.engines import Engines, Store, free_port
+from tests.harness.relay import RelayBench
+from tests.harness.stack import bbgram
+from tests.integration.conftest import BenchFactory
+from workers import dead_letters
+from workers.dead_letters import Letter, all_ids, find, newest
+from workers.relay import Relay, Unreachable
+from workers.replay import Replay, replay
+
+SECRET = "poison, and a secret"
+BREAK = f"ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> '{SECRET}') NOT VALID"
+MEND = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS no_poison"
+NOBODY = str(uuid.UUID(int=0))
+
+
+@pytest.fixture(scope="module")
+def bench_store(engines: Engines) -> Iterator[Store]:
+    """A store of this module's own: nobody else's dead letters."""
+    store = engines.new_store()
+    yield store
+    engines.release(store)
+
+
+@pytest.fixture
+def bench(make_bench: BenchFactory) -> Iterator[RelayBench]:
+    """A relay whose database refuses to store one text, and no dead letters yet."""
+    bench = make_bench()
+    bench.rows("TRUNCATE dead_letters")
+    bench.rows(BREAK)
+    yield bench
+    bench.rows(MEND)
+
+
+def bury(bench: RelayBench, *events: Event) -> list[Letter]:
+    """Have events fail that the database refuses; return their letters."""
+    reply = bench.ask(*events)
+    assert {reply.failure(event).code for event in events} == {ErrorCode.INTERNAL}
+    return [letter(bench, event) for event in events]
+
+
+def keep(bench: RelayBench, event: Event) -> Letter:
+    """Make a letter of an event that nothing is wrong with."""
+    dead_letters.keep(bench.engine, event, RuntimeError("a bug"))
+    return letter(bench, event)
+
+
+def letter(bench: RelayBench, event: Event) -> Letter:
+    found = find(bench.engine, event.id)
+    assert found is not None
+    return found
+
+
+def again(bench: RelayBench, one: Letter) -> Replay:
+    return replay(bench.worker_engine, bench.relay, one)
+
+
+def stored(bench: RelayBench, sender: uuid.UUID) -> list[Any]:
+    return bench.rows("SELECT id, text FROM messages WHERE sender_id = :sender ORDER BY seq", sender=sender)
+
+
+def test_letters_are_listed_newest_first_without_what_their_senders_wrote(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = [bench.send(alice, bob, SECRET) for _ in range(3)]
+    for event in events:
+        bury(bench, event)
+    listed = newest(bench.engine, 2)
+    assert [(one.id, one.event, one.user_id) for one in listed] == [
+        (event.id, "send_message", str(alice)) for event in (events[2], events[1])
+    ]
+    assert all("no_poison" in one.error for one in listed)
+    assert "secret" not in repr(listed)
+
+
+def test_a_letter_is_found_with_its_payload_and_its_whole_error(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    event = bench.send(alice, bob, SECRET)
+    (found,) = bury(bench, event)
+    assert found.payload.encode() == bytes(event.payload)
+    assert found.headline == newest(bench.engine, 1)[0].error
+    assert len(found.error) > len(found.headline)
+    assert find(bench.engine, NOBODY) is None
+
+
+def test_a_mended_letter_is_stored_once_delivered_and_gone(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.open_edge(f"{bench.edge_id}-bobs")
+    bench.connect(bob, f"{bench.edge_id}-bobs")
+    event = bench.send(alice, bobs_name, SECRET)
+    (dead,) = bury(bench, event)
+    bench.rows(MEND)
+    assert again(bench, dead) == Replay(dead, True, "replayed")
+    assert stored(bench, alice) == [(uuid.UUID(event.id), SECRET)]
+    (delivered,) = bench.read(f"{bench.edge_id}-bobs").emitted("new_message", bob)
+    assert (delivered["id"], delivered["text"], delivered["seq"]) == (event.id, SECRET, 1)
+    assert bench.read().entries == [], "nobody asks any more, so there is nobody to answer"
+    assert all_ids(bench.engine) == []
+
+
+def test_a_letter_that_fails_again_stays_with_its_newest_error(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    (dead,) = bury(bench, bench.send(alice, bob, SECRET))
+    bench.rows("ALTER TABLE messages RENAME CONSTRAINT no_poison TO still_no_poison")
+    result = again(bench, dead)
+    bench.rows("ALTER TABLE messages RENAME CONSTRAINT still_no_poison TO no_poison")
+    assert not result.done
+    assert result.outcome.startswith("failed again: IntegrityError")
+    assert "still_no_poison" in result.outcome
+    assert "secret" not in result.outcome
+    (kept,) = newest(bench.engine, 10)
+    assert (kept.id, kept.created_at) == (dead.id, dead.created_at)
+    assert "still_no_poison" in kept.error
+    assert stored(bench, alice) == []
+
+
+def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twice(
+    bench: RelayBench, make_bench: BenchFactory
+) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(bob)
+    (dead,) = bury(bench, bench.send(alice, bobs_name, SECRET))
+    bench.rows(MEND)
+    without_redis = make_bench(redis=Redis(port=free_port(), retry=Retry(NoBackoff(), 0)))
+    with pytest.raises(RedisError):
+        again(without_redis, dead)
+    assert len(stored(bench, alice)) == 1
+    assert all_ids(bench.engine) == [dead.id]
+    for _ in range(2):
+        assert again(bench, dead).done
+    assert len(stored(bench, alice)) == 1
+    assert {message["seq"] for message in bench.read().emitted("new_message", bob)} == {1}
+    assert all_ids(bench.engine) == []
+
+
+def test_what_the_sender_has_sent_again_meanwhile_is_not_stored_twice(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    (dead,) = bury(bench, bench.send(alice, bob, SECRET, clientId="hers"))
+    bench.rows(MEND)
+    retry = bench.send(alice, bob, SECRET, clientId="hers")
+    bench.ask(retry)
+    assert again(bench, dead).done
+    assert stored(bench, alice) == [(uuid.UUID(retry.id), SECRET)]
+
+
+def test_letters_come_in_the_order_in_which_the_events_came(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = [bench.send(alice, bob, SECRET) for _ in range(10)]
+    for event in reversed(events):
+        bury(bench, event)
+    assert all_ids(bench.engine) == [event.id for event in events]
+
+
+def test_an_event_that_is_refused_now_stays(bench: RelayBench) -> None:
+    alice, _ = bench.person("alice")
+    dead = keep(bench, bench.send(alice, "nobody_has_this_name", "hello"))
+    result = again(bench, dead)
+    assert result.outcome == "not possible: user_not_found, There is no user with this name."
+    assert not result.done
+    assert all_ids(bench.engine) == [dead.id]
+
+
+def test_what_somebody_keeps_locked_stays(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    first = bench.send(alice, bob, "opens the chat")
+    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    dead = keep(bench, bench.send(alice, bob, "waits"))
+    with bench.engine.connect() as blocker, blocker.begin():
+        blocker.execute(text("SELECT 1 FROM chats WHERE id = :id FOR UPDATE"), {"id": chat_id})
+        result = again(bench, dead)
+    assert result.outcome.startswith("not possible: unavailable")
+    assert all_ids(bench.engine) == [dead.id]
+    assert again(bench, dead).done
+
+
+def test_a_read_mark_tells_every_socket_of_both(bench: RelayBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bench.connect(alice)
+    bench.connect(bob)
+    first = bench.send(alice, bobs_name, "hello")
+    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    dead = keep(bench, bench.event(bob, "mark_as_read", {"chatId": chat_id, "upTo": 1}))
+    assert again(bench, dead).done
+    reply = bench.read()
+    assert [reply.emitted("message_status", user)[0]["upTo"] for user in (alice, bob)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("typing", {"username": "bob", "isTyping": True}),
+        ("register_device", {"channel": "fcm", "address": "token"}),
+        ("mark_as_read", {"chatId": NOBODY}),
+    ],
+)
+def test_what_would_mean_something_else_by_now_is_left_to_a_person(
+    bench: RelayBench, name: str, payload: dict[str, Any]
+) -> None:
+    alice, _ = bench.person("alice")
+    dead = keep(bench, bench.event(alice, name, payload))
+    result = again(bench, dead)
+    assert result.outcome.startswith("too late: ")
+    assert not result.done
+    assert all_ids(bench.engine) == [dead.id]
+
+
+@pytest.mark.parametrize("lossy", [b"\xff", b"\xed\xa0\x80"])
+def test_what_a_payload_has_lost_was_nowhere_where_somebody_reads(bench: RelayBench, lossy: bytes) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    sent = msgspec.json.encode({"username": bob, "text": SECRET, "unread": "?", "te?xt": "?"})
+    event = bench.event(alice, "send_message", sent.replace(b"?", lossy))
+    (dead,) = bury(bench, event)
+    assert "\N{REPLACEMENT CHARACTER}" in dead.payload
+    bench.rows(MEND)
+    assert again(bench, dead).done
+    assert stored(bench, alice) == [(uuid.UUID(event.id), SECRET)]
+
+
+def test_without_postgres_a_replay_says_so(bench: RelayBench) -> None:
+    alice, _ = bench.person("alice")
+    nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
+    with pytest.raises(Unreachable):
+        Relay(nowhere, bench.publisher, bench.rules).handle_alone(bench.send(alice, "bob", "hello"))
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def letters(bench_store: Store, tmp_path: Path) -> Command:
+    """Return a function that runs `bbgram dead-letters` to its end; settings can be replaced."""
+
+    def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        urls = {"DATABASE_URL": bench_store.database_url, "REDIS_URL": bench_store.redis_url}
+        env = {f"BBGRAM_{name}": value for name, value in {**urls, **settings}.items()}
+        return bbgram("dead-letters", *words, env={"BBGRAM_DATA_DIR": str(tmp_path), **env})
+
+    return run
+
+
+def the_one_line(result: subprocess.CompletedProcess[str], code: int) -> str:
+    assert (result.returncode, result.stdout) == (code, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Command) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = [bench.send(alice, bob, SECRET), bench.send(alice, bob, SECRET)]
+    first, second = bury(bench, *events)
+
+    table = letters()
+    head, *lines = table.stdout.splitlines()
+    assert head.split() == ["ID", "WHEN", "EVENT", "USER", "ID", "ERROR"]
+    assert {line.split()[0] for line in lines} == {first.id, second.id}
+    assert "secret" not in table.stdout + letters("--json").stdout
+    limited = letters("--limit", "1").stdout.splitlines()
+    assert (len(limited), limited[2]) == (3, "there are older ones; --limit shows more")
+
+    page = letters("show", first.id).stdout
+    assert first.payload in page
+    assert "Failing row contains" in page
+    assert json.loads(letters("show", first.id, "--json").stdout)["payload"] == first.payload
+
+    failed = letters("replay", "--all")
+    assert failed.returncode == 1
+    assert [line.split()[:4] for line in failed.stdout.splitlines()] == [
+        [one.id, "send_message", "failed", "again:"] for one in (first, second)
+    ]
+    assert "Traceback" not in failed.stderr
+    assert "secret" not in failed.stdout + failed.stderr
+
+    assert letters("drop", second.id).stdout == f"{second.id}  dropped\n"
+    bench.rows(MEND)
+    replayed = letters("replay", first.id)
+    assert (replayed.returncode, replayed.stdout) == (0, f"{first.id}  send_message  replayed\n")
+    assert stored(bench, alice) == [(uuid.UUID(first.id), SECRET)]
+    assert letters().stdout == letters("replay", "--all").stdout == "there are no dead letters\n"
+
+
+def test_an_unknown_letter_is_told_and_nothing_is_done(bench: RelayBench, letters: Command) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    (dead,) = bury(bench, bench.send(alice, bob, SECRET))
+    bench.rows(MEND)
+    for words in (("show", NOBODY), ("replay", dead.id, NOBODY), ("drop", dead.id, NOBODY)):
+        assert f"there is no dead letter {NOBODY}" in the_one_line(letters(*words), 2)
+    assert all_ids(bench.engine) == [dead.id]
+    assert stored(bench, alice) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("show",), "Missing argument 'ID'"),
+        (("show", "12"), "'12' is not a valid UUID"),
+        (("drop",), "Missing argument 'ID...'"),
+        (("replay",), "give ids, or --all"),
+        (("replay", "--all", NOBODY), "give ids, or --all"),
+        (("--limit", "0"), "Invalid value for '--limit'"),
+        (("burn",), "No such command 'burn'"),
+    ],
+)
+def test_wrong_usage_is_one_line(letters: Command, words: tuple[str, ...], told: str) -> None:
+    assert told in the_one_line(letters(*words), 2)
+
+
+def test_a_wrong_setting_is_named(letters: Command) -> None:
+    assert "BBGRAM_DATABASE_URL is wrong" in the_one_line(letters(DATABASE_URL="mysql://x"), 2)
+    assert "BBGRAM_REDIS_URL is wrong" in the_one_line(letters("replay", "--all", REDIS_URL="x"), 2)
+
+
+@pytest.mark.parametrize("words", [(), ("show", NOBODY), ("replay", "--all"), ("drop", NOBODY)])
+def test_a_database_that_is_away_is_one_line(letters: Command, words: tuple[str, ...]) -> None:
+    away = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
+    line = the_one_line(letters(*words, DATABASE_URL=away), 1)
+    assert line.startswith("Error: dead-letters failed: ")
+    assert "secret-word" not in line
+
+
+def test_without_redis_a_replay_is_one_line_and_the_letter_stays(bench: RelayBench, letters: Command) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    (dead,) = bury(bench, bench.send(alice, bob, SECRET))
+    bench.rows(MEND)
+    away = f"redis://:secret-word@127.0.0.1:{free_port()}/0"
+    line = the_one_line(letters("replay", dead.id, REDIS_URL=away), 1)
+    assert line.startswith("Error: dead-letters failed: ")
+    assert "secret-word" not in line
+    assert all_ids(bench.engine) == [dead.id]
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed(bench: RelayBench, letters: Command) -> None:
+    alice, _ = bench.person("alice")
+    dead = keep(bench, bench.send(alice, "bob", "red \N{CONTROL SEQUENCE INTRODUCER}31m"))
+    bench.rows("UPDATE dead_letters SET error = :error", error="Oops: \x1b[2J and \x9b2J")
+    for shown in (letters(), letters("show", dead.id)):
+        assert shown.returncode == 0
+        assert all(char.isprintable() or char == "\n" for char in shown.stdout)
+    assert r"red \x9b31m" in letters("show", dead.id).stdout
+
+
+async def test_a_recipient_gets_what_was_replayed_though_its_sender_is_gone(
+    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+) -> None:
+    chat = deploy().start(beat=False)
+    alice = await client(name("alice")).connect(chat.edges[0])
+    bob = await client(name("bob")).connect(chat.edges[0])
+    chat.rows(BREAK)
+    assert (await alice.send(bob.username, SECRET))["code"] == "internal"
+    await alice.close()
+    (dead,) = json.loads(chat.run("dead-letters", "--json"))
+    assert (dead["event"], dead["user_id"]) == ("send_message", alice.user_id)
+    chat.rows(MEND)
+    assert chat.run("dead-letters", "replay", dead["id"]) == f"{dead['id']}  send_message  replayed\n"
+    message = await bob.expect("new_message")
+    assert (message["id"], message["text"]) == (dead["id"], SECRET)
+    assert chat.run("dead-letters") == "there are no dead letters\n"

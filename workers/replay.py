@@ -1,0 +1,94 @@
+"""Handles dead letters again, once what they died of is mended.
+
+Nobody waits for the answer: the client was told `internal` long ago, and its socket is gone. What follows
+for others is published to where they are now. An event that would mean something else by now than it did
+then is left to a person.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from sqlalchemy import Engine, text
+
+from infra.wire.batch import Event
+from infra.wire.commands import MarkAsRead, RegisterDevice, Typing
+from infra.wire.errors import ErrorCode
+from workers import dead_letters
+from workers.dead_letters import Letter
+from workers.errors import Refused
+from workers.relay import Relay
+from workers.requests import decode
+
+_NO_SOCKET: Final = ""
+"""No socket is left out of what follows."""
+
+_NOTIFICATION: Final = "push"
+"""The event of a notification that failed for good. It is not relayed: `functions` send it."""
+
+_REOPEN = text(
+    """
+    UPDATE notifications SET finished_at = NULL, outcome = NULL, tries = 0, next_at = now()
+    WHERE id = CAST(:id AS uuid) AND created_at > now() - interval '1 day'
+    RETURNING id
+    """
+)
+_FORGET = text("DELETE FROM dead_letters WHERE id = CAST(:id AS uuid)")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How a replay went."""
+
+    letter: Letter
+    done: bool
+    """Whether the letter is gone, because there is nothing left to do."""
+    outcome: str
+    """One line for people."""
+
+
+def replay(engine: Engine, relay: Relay, letter: Letter) -> Replay:
+    """Handle the event of a letter, and remove the letter when that has succeeded.
+
+    The event keeps its id, so what was stored before is not stored again. Raises `relay.Unreachable`,
+    redis.RedisError and sqlalchemy.exc.SQLAlchemyError; then the letter is still there.
+    """
+    if letter.event == _NOTIFICATION:
+        return _reopen(engine, letter)
+    payload = msgspec.Raw(letter.payload.encode())
+    event = Event(letter.id, letter.event, letter.user_id, _NO_SOCKET, payload)
+    if reason := _too_late(event):
+        return Replay(letter, False, f"too late: {reason}")
+    failure = relay.handle_alone(event).failure
+    if failure is None:
+        dead_letters.drop(engine, [letter.id])
+        return Replay(letter, True, "replayed")
+    if failure.code is ErrorCode.INTERNAL:
+        kept = dead_letters.find(engine, letter.id) or letter
+        return Replay(letter, False, f"failed again: {kept.headline}")
+    return Replay(letter, False, f"not possible: {failure.code}, {failure.message}")
+
+
+def _too_late(event: Event) -> str | None:
+    """Return why the event must not be handled any more, if so."""
+    try:
+        command = decode(event).command
+    except Refused:
+        return None  # The relay answers it.
+    match command:
+        case Typing():
+            return "whoever typed has stopped since"
+        case MarkAsRead(up_to=None):
+            return "without `upTo` it would mark as read what came since"
+        case RegisterDevice():
+            return "the device may be somebody else's by now; the app registers it again"
+    return None
+
+
+def _reopen(engine: Engine, letter: Letter) -> Replay:
+    """Have `offline_delivery` queue the notification anew. If it fails for good again, it is a new letter."""
+    with engine.begin() as conn:
+        if conn.execute(_REOPEN, {"id": letter.id}).one_or_none() is None:
+            return Replay(letter, False, "too late: the notification is older than a day")
+        conn.execute(_FORGET, {"id": letter.id})
+    return Replay(letter, True, "the next run of offline_delivery queues the notification")
