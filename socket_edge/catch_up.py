@@ -35,18 +35,15 @@ class CatchUps:
         self._delivery = delivery
         self._page_ack_s = page_ack_s
 
-    async def run(
-        self, session: Session, lost_since: float | None = None, *, announce: bool = False
-    ) -> Failure | None:
+    async def run(self, session: Session, lost_since: float | None = None) -> Failure | None:
         """Emit page after page. Returns why the user cannot be served, or None.
 
-        With `lost_since` it covers what was published since that monotonic time as well; with `announce` the
-        peers are told that the user has come.
+        With `lost_since` it covers what was published since that monotonic time as well.
         """
         after: dict[str, int] | None = None
         patience_s = self._page_ack_s
         while True:
-            answer = await self._ask(session, after, lost_since, announce and after is None)
+            answer = await self._ask(session, after, lost_since)
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
@@ -62,9 +59,7 @@ class CatchUps:
                 # It never acks, as clients written for the first version of the protocol.
                 patience_s = _SILENT_S
 
-    async def _ask(
-        self, session: Session, after: dict[str, int] | None, lost_since: float | None, announce: bool
-    ) -> Answer:
+    async def _ask(self, session: Session, after: dict[str, int] | None, lost_since: float | None) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:
@@ -72,8 +67,7 @@ class CatchUps:
                 answered.set_result(answer)
 
         lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
-        command = CatchUp(username=session.identity.username, after=after, lost_s=lost_s, announce=announce)
-        payload = msgspec.json.encode(command)
+        payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
         request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
         self._lanes.submit(session.lane, request)
         return await answered

@@ -157,7 +157,9 @@ class Chat:
     async def _register(self, session: Session, is_first: bool) -> None:
         # Registered before the backlog is read: what is committed later than that read is published to us.
         await self._presence.register(session.user_id)
-        await self._catch_up(session, announce=is_first)
+        if is_first:
+            self._announce(session)
+        await self._catch_up(session)
 
     def _introduce(self, session: Session) -> None:
         """Let the workers know the user before any event of theirs, which takes the same lane."""
@@ -168,15 +170,18 @@ class Chat:
         self._lanes.submit(session.lane, request)
 
     async def _leave(self, session: Session) -> None:
-        """Have the workers tell the peers whether the user is still online."""
         await self._presence.register(session.user_id)
+        self._announce(session)
+
+    def _announce(self, session: Session) -> None:
+        """Have the workers tell the peers whether the user is online."""
         payload = msgspec.json.encode(Announce())
         request = self._requests.open(ANNOUNCE, session.user_id, session.sid, payload, _ignore, expires=False)
         self._lanes.submit(session.lane, request)
 
-    async def _catch_up(self, session: Session, *, announce: bool = False) -> None:
+    async def _catch_up(self, session: Session) -> None:
         try:
-            failure = await self._catch_ups.run(session, session.take_lost_since(), announce=announce)
+            failure = await self._catch_ups.run(session, session.take_lost_since())
             while failure is None and session.lost_since is not None:
                 failure = await self._catch_ups.run(session, session.take_lost_since())
         finally:

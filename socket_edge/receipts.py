@@ -54,8 +54,9 @@ class Receipts:
             await self._arrived.wait()
             await asyncio.sleep(linger_s)
             began_at = time.monotonic()
-            portion = max(_PORTION, math.ceil(len(self._waiting) / _PORTIONS))
-            for _ in range(_PORTIONS):
+            chats = len(self._waiting)
+            portion = max(_PORTION, math.ceil(chats / _PORTIONS))
+            for _ in range(0, chats, portion):
                 await asyncio.gather(*self.flush(portion))
             took_s = time.monotonic() - began_at
             linger_s = max(self._linger_s, min(_REST * took_s, _REST_MAX_S))

@@ -116,11 +116,10 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         try:
-            fresh = [drop_expired(one, parts.redis, parts.clock) for one in backlog.join(batch)]
+            for together in backlog.join(batch):
+                parts.relay.handle([drop_expired(one, parts.redis, parts.clock) for one in together])
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
-        else:
-            parts.relay.handle(fresh)
 
     @app.task(name=names.SWEEP_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def run_sweep() -> None:

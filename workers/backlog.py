@@ -4,21 +4,36 @@ What a batch costs before its first event is most of what a small one costs. Sev
 of its own, would otherwise wait for each other's small ones.
 """
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from kombu.exceptions import ContentDisallowed, DecodeError
+import structlog
 from kombu.transport import virtual
 from kombu.utils.json import loads
-from redis import Redis
+from redis import Redis, RedisError
 
 from infra.wire import names
 from infra.wire.batch import Batch
+from infra.wire.commands import CONFIRM_DELIVERY
 from infra.wire.serializer import CONTENT_TYPE
 
-_BATCHES: Final = 16
-"""Most batches that are handled together."""
+log = structlog.get_logger(__name__)
+
 _EVENTS: Final = 200
 """Events beyond which more of them no longer make each of them cheaper."""
+_BYTES: Final = 100_000
+"""Size of the tasks that are taken at once: about as many events, of the usual size."""
+
+_TAKE: Final = """
+local tasks, size = {}, 0
+while true do
+    local task = redis.call('LINDEX', KEYS[1], -1)
+    if not task then break end
+    size = size + #task
+    if size > tonumber(ARGV[1]) then break end
+    tasks[#tasks + 1] = redis.call('RPOP', KEYS[1])
+end
+return tasks
+"""
 
 
 class Backlog:
@@ -26,25 +41,41 @@ class Backlog:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._take = redis.register_script(_TAKE)
 
-    def join(self, batch: Batch) -> list[Batch]:
+    def join(self, batch: Batch) -> list[list[Batch]]:
         """Return the batch and those that wait, in their order, unless it is large enough by itself.
 
+        Receipts are kept apart from the rest and come last, so that neither waits for the other's locks.
         Raises redis.RedisError.
         """
         batches = {batch.id: batch}
-        room = min(_BATCHES, _EVENTS // max(1, len(batch.events))) - 1
-        for task in self._take(room) if room > 0 else ():
-            waiting = _read(task)
-            if waiting is None:
-                self._redis.rpush(names.QUEUE, task)
-            else:
-                # Sent again by its lane, it may be there twice.
-                batches.setdefault(waiting.id, waiting)
-        return list(batches.values())
+        if len(batch.events) < _EVENTS:
+            foreign = []
+            for task in self._take([names.QUEUE], [_BYTES]):
+                waiting = _read(task)
+                if waiting is None:
+                    foreign.append(task)
+                else:
+                    # Sent again by its lane, it may be there twice.
+                    batches.setdefault(waiting.id, waiting)
+            self._put_back(foreign)
+        receipts = [one for one in batches.values() if _is_receipts(one)]
+        others = [one for one in batches.values() if not _is_receipts(one)]
+        return [group for group in (others, receipts) if group]
 
-    def _take(self, count: int) -> list[bytes]:
-        return cast(list[bytes], self._redis.rpop(names.QUEUE, count) or [])
+    def _put_back(self, tasks: list[bytes]) -> None:
+        if tasks:
+            try:
+                self._redis.rpush(names.QUEUE, *reversed(tasks))
+            except RedisError as error:
+                # Beat sends its tasks again; the batches in hand are not to suffer for them.
+                log.warning("tasks_dropped", tasks=len(tasks), error=type(error).__name__)
+
+
+def _is_receipts(batch: Batch) -> bool:
+    """Tell the batches of the lane for receipts from the others; no lane mixes them."""
+    return bool(batch.events) and batch.events[0].name == CONFIRM_DELIVERY
 
 
 def _read(task: bytes) -> Batch | None:
@@ -54,9 +85,10 @@ def _read(task: bytes) -> Batch | None:
         if message.headers["task"] != names.RELAY_TASK:
             return None
         (batch,), _, _ = message.decode()
-    except (ContentDisallowed, DecodeError, KeyError, TypeError, ValueError):
+    except Exception:  # whatever somebody has put there
         return None
-    return cast(Batch, batch)
+    assert isinstance(batch, Batch)
+    return batch
 
 
 class _Channel:

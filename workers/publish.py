@@ -17,6 +17,8 @@ from workers.requests import Outcome
 _ENTRY_BYTES: Final = 64_000
 """Soft limit of one stream entry, so that no edge has to decode a huge one at once."""
 
+_ENTRIES: Final = 100
+"""Entries of answers that are written at once, so that no command gets too large for Redis."""
 _FEW: Final = 50
 """Emits that may share the entry that closes a batch; others would hold up the next batch of the edge."""
 
@@ -74,7 +76,7 @@ An entry is an `InboxEntry` with its emits as lines. The first entries of an edg
 
 
 class Publisher:
-    """Writes the stream entries of an outcome in one round trip, whatever the number of users and edges."""
+    """Writes the stream entries of an outcome, whatever the number of users and edges."""
 
     def __init__(self, redis: Redis, clock: RedisClock, inbox_entries: int) -> None:
         self._publish = redis.register_script(_PUBLISH)
@@ -84,7 +86,7 @@ class Publisher:
     def publish(self, outcome: Outcome, batches: Sequence[Batch] = ()) -> None:
         """Send emits to where their users are, and answers to the edges that asked.
 
-        Raises redis.RedisError.
+        One round trip, unless the answers are very large. Raises redis.RedisError.
         """
         asked = {event.id: batch.edge_id for batch in batches for event in batch.events}
         places: dict[str, int] = {}
@@ -96,7 +98,14 @@ class Publisher:
             )
             for emit in outcome.emits
         ]
-        self._write(list(_heads(outcome.answers, batches, asked)), emits, list(places))
+        heads = list(_heads(outcome.answers, batches, asked))
+        closing = [(edge_id, head) for edge_id, head in heads if head.batch_id is not None]
+        more = [(edge_id, head) for edge_id, head in heads if head.batch_id is None]
+        # Answers that fill many entries go ahead: what closes a batch comes with the last of its result.
+        while len(more) > _ENTRIES:
+            self._write(more[:_ENTRIES])
+            more = more[_ENTRIES:]
+        self._write([*closing, *more], emits, list(places))
 
     def postpone(self, batches: Sequence[Batch], code: ErrorCode) -> None:
         """Tell the edges that batches could not be handled now. Raises redis.RedisError."""

@@ -131,6 +131,8 @@ class Relay:
 
         What somebody keeps locked is no fault of an event: it is answered, and the rest is handled.
         """
+        if not events:
+            return Outcome()
         try:
             return self._transact(events, rules)
         except RedisError:

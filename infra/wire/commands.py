@@ -114,8 +114,6 @@ class CatchUp(_Command, frozen=True):
     """`next` of the page before: how far each chat has come, whatever other sockets ack meanwhile."""
     lost_s: float | None = None
     """Set when publications of the last so many seconds may not have reached the edge."""
-    announce: bool = False
-    """Tell the peers as well that the user has come (see `Announce`)."""
 
 
 class Introduce(_Command, frozen=True):

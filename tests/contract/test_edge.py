@@ -80,7 +80,7 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     own: dict[str, list[msgspec.Struct]] = {
         "introduce": [Introduce(username="alice"), Introduce()],
-        "catch_up": [CatchUp(username="alice", after={CHAT: 6}, announce=True), CatchUp(lost_s=12.5)],
+        "catch_up": [CatchUp(username="alice", after={CHAT: 6}), CatchUp(lost_s=12.5)],
         "announce": [Announce()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
     }

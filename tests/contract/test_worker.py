@@ -74,7 +74,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "unregister_device": [UnregisterDevice(device_id=UUID("0190d3a0-0000-7000-8000-0000000000dd"))],
     "introduce": [Introduce(username="alice"), Introduce()],
     "catch_up": [
-        CatchUp(username="alice", after={CHAT: 6}, announce=True),
+        CatchUp(username="alice", after={CHAT: 6}),
         CatchUp(lost_s=12.5),
     ],
     "announce": [Announce()],

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery
+from redis import OutOfMemoryError, Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from infra.wire import names
 from infra.wire.batch import Batch
+from infra.wire.errors import ErrorCode
 from socket_edge.dispatch import Dispatcher
 from tests.harness.engines import Store
 from tests.harness.relay import RelayBench
@@ -34,7 +36,8 @@ async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
 
 def give(bench: RelayBench, backlog: Backlog, batch: Batch) -> None:
     """Have the worker handle a batch that Celery has taken from the queue."""
-    bench.relay.handle(backlog.join(batch))
+    for together in backlog.join(batch):
+        bench.relay.handle(together)
 
 
 def closed(bench: RelayBench, edge_id: str | None = None) -> list[str]:
@@ -90,11 +93,74 @@ async def test_a_large_batch_is_handled_alone(
 def test_what_is_no_batch_is_left_to_celery(bench: RelayBench, bench_store: Store, backlog: Backlog) -> None:
     with Celery(broker=bench_store.redis_url, set_as_current=False) as beat:
         beat.send_task(names.SWEEP_TASK, queue=names.QUEUE)
-    odd: list[Any] = ["", "no JSON", "[]", "{}", json.dumps({"headers": {"task": names.RELAY_TASK}})]
+    odd: list[Any] = ["", "no JSON", "[" * 5_000, "[]", "{}", '{"properties": "x", "body": "y"}']
+    odd += [json.dumps({"headers": {"task": names.RELAY_TASK}})]
     bench.redis.lpush(names.QUEUE, *odd)
-    waiting = set(bench.redis.lrange(names.QUEUE, 0, -1))
+    waiting: Any = bench.redis.lrange(names.QUEUE, 0, -1)
     alice, _ = bench.person("alice")
     batch = bench.batch([bench.event(alice, "list_chats", {})])
     give(bench, backlog, batch)
     assert closed(bench) == [batch.id]
-    assert set(bench.redis.lrange(names.QUEUE, 0, -1)) == waiting
+    assert bench.redis.lrange(names.QUEUE, 0, -1) == waiting
+
+
+async def test_no_more_is_taken_than_is_soon_handled(
+    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    for _ in range(4):
+        large = [bench.send(alice, bob, "x" * 400) for _ in range(100)]
+        await dispatcher.send(bench.batch(large), False)
+    give(bench, backlog, bench.batch([bench.send(alice, bob, "first")]))
+    assert bench.redis.llen(names.QUEUE) == 3
+
+
+async def test_a_failure_beside_receipts_costs_nobody_a_status(
+    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+) -> None:
+    (alice, alices), (bob_id, bob) = bench.people("alice", "bob")
+    bench.connect(alice)
+    sent = bench.send(alice, bob, "hello")
+    chat_id = bench.ask(sent).ack(sent)["message"]["chatId"]
+    receipt = bench.event(bob_id, "confirm_delivery", {"chatId": chat_id, "spans": [[1, 1]]})
+    await dispatcher.send(bench.batch([receipt]), False)
+    with bench.engine.begin() as conn:
+        conn.exec_driver_sql(REFUSE_POISON)
+    try:
+        poison = bench.send(bob_id, alices, "poison")
+        give(bench, backlog, bench.batch([poison]))
+    finally:
+        with bench.engine.begin() as conn:
+            conn.exec_driver_sql("DROP TRIGGER poison ON messages")
+    reply = bench.read()
+    assert reply.failure(poison).code is ErrorCode.INTERNAL
+    assert [status["upTo"] for status in reply.emitted("message_status", alice)] == [1]
+
+
+def test_what_cannot_be_put_back_does_not_cost_the_batch(bench: RelayBench, backlog: Backlog) -> None:
+    bench.redis.lpush(names.QUEUE, "no batch")
+    alice, _ = bench.person("alice")
+    batch = bench.batch([bench.event(alice, "list_chats", {})])
+    refusing = Backlog(cast(Any, _RefusesToTakeBack(bench.redis)))
+    give(bench, refusing, batch)
+    assert closed(bench) == [batch.id]
+
+
+class _RefusesToTakeBack:
+    """A full Redis, which gives and does not take."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.register_script = redis.register_script
+
+    def rpush(self, *_: object) -> None:
+        raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
+
+
+REFUSE_POISON = """
+CREATE OR REPLACE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.text = 'poison' THEN RAISE 'this row cannot be written'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse_poison();
+"""

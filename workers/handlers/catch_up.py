@@ -15,7 +15,6 @@ from infra.wire.commands import CatchUp
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage, PendingMessage, Position
 from workers.arrays import array
-from workers.handlers.announce import announce_users
 from workers.handlers.introduce import provide_profiles
 from workers.messages import COLUMNS, JOINS, to_message
 from workers.requests import Outcome, Request
@@ -87,8 +86,6 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
             next=reached if len(rows) == rules.page else None,
         )
         outcome.succeed(request, page)
-    if newcomers := {request.user_id for request in allowed if request.command.announce}:
-        outcome.extend(announce_users(conn, newcomers, rules))
     return outcome
 
 
