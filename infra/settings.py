@@ -96,6 +96,24 @@ class EdgeSettings(QueueSettings):
     deadline_s: float = Field(10.0, gt=0)
     receipt_linger_s: float = Field(0.1, ge=0)
 
+    rate_events: float = Field(50.0, ge=0)
+    """Events a second of one user, on all their sockets; 0 for any number, as with all of these."""
+    rate_events_burst: int = Field(500, ge=1)
+    """Events that one user may send at once."""
+    rate_bytes: float = Field(250_000.0, ge=0)
+    """Bytes of these events a second."""
+    rate_bytes_burst: int = Field(5_000_000, ge=1)
+    rate_sign_ins: float = Field(2.0, ge=0)
+    """Connections a second on which one user signs in."""
+    rate_sign_ins_burst: int = Field(100, ge=1)
+    rate_connects: float = Field(100.0, ge=0)
+    """New connections a second of one address, signed in or not."""
+    rate_connects_burst: int = Field(2_000, ge=1)
+    sockets_per_user: int = Field(20, ge=0)
+    """Sockets of one user; one more takes the place of the oldest."""
+    sockets_per_address: int = Field(0, ge=0)
+    """Connections of one address, signed in or not."""
+
     payload_bytes: int = Field(65_536, ge=1)
     transport_bytes: int = Field(1_000_000, ge=1)
     """Largest frame that the transport reads; a larger one closes the connection."""

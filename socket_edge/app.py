@@ -22,6 +22,7 @@ from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings import EdgeSettings
 from infra.wire.clock import RedisClock
+from socket_edge.addresses import Addresses, AddressGuard
 from socket_edge.auth import create_authenticator
 from socket_edge.catch_up import CatchUps
 from socket_edge.chat import Chat
@@ -34,6 +35,8 @@ from socket_edge.lanes import Lane, LaneLimits, Lanes
 from socket_edge.listen import listen
 from socket_edge.origins import Origins
 from socket_edge.presence import Presence
+from socket_edge.quota import FLOOD, Quota
+from socket_edge.rate import Rate
 from socket_edge.receipts import Receipts
 from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
@@ -57,7 +60,18 @@ def create_app(settings: EdgeSettings) -> Starlette:
     edge_id = uuid_utils.uuid7().hex
     redis = _make_redis(settings, _REDIS_TIMEOUT_S)
     queue = _make_redis(settings, _QUEUE_TIMEOUT_S)
+    addresses = Addresses(
+        Rate(settings.rate_connects, settings.rate_connects_burst), settings.sockets_per_address
+    )
+    events = Rate(settings.rate_events, settings.rate_events_burst)
+    quota = Quota(
+        events=events,
+        size=Rate(settings.rate_bytes, settings.rate_bytes_burst),
+        sign_ins=Rate(settings.rate_sign_ins, settings.rate_sign_ins_burst),
+    )
     transport = Transport(
+        addresses=addresses,
+        frames=events.times(FLOOD),
         frame_bytes=settings.transport_bytes,
         send_limits=SendLimits(settings.send_queue, settings.send_bytes),
         connect_s=settings.connect_s,
@@ -102,7 +116,9 @@ def create_app(settings: EdgeSettings) -> Starlette:
         lanes,
         delivery,
         catch_ups,
+        quota,
         settings.payload_bytes,
+        settings.sockets_per_user,
     )
     transport.attach_handler(chat)
     heartbeat = Heartbeat(transport, users, settings.ping_s, settings.token_grace_s)
@@ -144,10 +160,11 @@ def create_app(settings: EdgeSettings) -> Starlette:
             return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
         return JSONResponse({"status": "ok", "sockets": len(users)})
 
+    socket_io = BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        Mount("/socket.io", BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)),
+        Mount("/socket.io", AddressGuard(socket_io, addresses)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 

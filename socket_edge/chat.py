@@ -27,9 +27,10 @@ from socket_edge.catch_up import CatchUps
 from socket_edge.delivery import Delivery
 from socket_edge.errors import EdgeError
 from socket_edge.lanes import Lanes
-from socket_edge.limits import BadEvent, ClientEvent, read_event
+from socket_edge.limits import BadEvent, ClientEvent, known_name, read_event, size_of
 from socket_edge.origins import Origins
 from socket_edge.presence import Presence
+from socket_edge.quota import Quota, TooFast
 from socket_edge.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers, Session
 from socket_edge.tasks import Tasks
@@ -56,7 +57,9 @@ class Chat:
         lanes: Lanes,
         delivery: Delivery,
         catch_ups: CatchUps,
+        quota: Quota,
         payload_bytes: int,
+        sockets_per_user: int,
     ) -> None:
         self._transport = transport
         self._authenticator = authenticator
@@ -67,7 +70,9 @@ class Chat:
         self._lanes = lanes
         self._delivery = delivery
         self._catch_ups = catch_ups
+        self._quota = quota
         self._payload_bytes = payload_bytes
+        self._sockets_per_user = sockets_per_user
         self._tasks = Tasks()
         self._admitted: dict[str, Session] = {}
         """Sockets whose clients have not been told yet; nothing is emitted to them before."""
@@ -76,6 +81,7 @@ class Chat:
         """Admit who shows a valid token from an allowed origin."""
         self._origins.check(scope)
         identity = await self._authenticator.authenticate(_read_token(auth))
+        self._quota.sign_in(identity.user_id)
         self._admitted[sid] = Session(sid, eio_sid, identity, lane=self._lanes.choose())
 
     def connected(self, sid: str) -> None:
@@ -84,6 +90,7 @@ class Chat:
         log.info("client_connected", user=session.user_id, sid=sid)
         is_first = session.user_id not in self._users
         self._users.add(session)
+        self._make_room(session.user_id)
         self._greet(session)
         session.catching_up = self._tasks.start(self._register(session, is_first))
         self._introduce(session)
@@ -94,7 +101,11 @@ class Chat:
         if session is None:
             return None
         try:
+            self._quota.spend(session.user_id, size_of(data))
             event = read_event(data, self._payload_bytes)
+        except TooFast as error:
+            self._slow_down(session, ack_id, known_name(data), error)
+            return None
         except BadEvent as error:
             self._fail(session, ack_id, error.event, error.failure())
             return None
@@ -140,6 +151,17 @@ class Chat:
                 await self._requests.wait_settled()
         except TimeoutError:
             log.warning("drain_incomplete", requests=len(self._requests))
+
+    def _make_room(self, user_id: str) -> None:
+        """Part with the sockets that are too many, the oldest first: these are the least likely to live."""
+        sockets = list(self._users.of_user(user_id))
+        surplus = len(sockets) - self._sockets_per_user if self._sockets_per_user else 0
+        for session in sockets[: max(0, surplus)]:
+            message = "You have too many connections: the oldest is closed."
+            failure = Failure.of(ErrorCode.RATE_LIMITED, message)
+            self._send(session, events.ERROR, events.error_event(failure))
+            self.disconnected(session.sid, "too many sockets of the user")
+            self._tasks.start(self._transport.disconnect(session.sid))
 
     def _greet(self, session: Session) -> None:
         identity = session.identity
@@ -208,6 +230,13 @@ class Chat:
                 self._transport.send_ack(session.eio_sid, ack_id, bytes(answer.data))
         elif not (name == events.TYPING and answer.failure.code is ErrorCode.BUSY):
             self._fail(session, ack_id, name, answer.failure)
+
+    def _slow_down(self, session: Session, ack_id: int | None, name: str | None, error: TooFast) -> None:
+        """Say no to an event that nobody has looked into; cut off who does not hear."""
+        if error.is_flood:
+            self._transport.drop(session.eio_sid)
+        elif name != events.TYPING:
+            self._fail(session, ack_id, name, error.failure())
 
     async def _refresh_token(self, session: Session, ack_id: int | None, payload: bytes) -> None:
         try:

@@ -9,9 +9,12 @@ class EdgeError(Exception):
     `message` is one line for people, free of internals; the default message of `code` unless given.
     """
 
-    def __init__(self, code: ErrorCode, message: str | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str | None = None, *, retry_after_ms: int | None = None
+    ) -> None:
         self.code = code
         self.message = message or code.default_message
+        self.retry_after_ms = retry_after_ms
         super().__init__(self.message)
 
     @property
@@ -21,4 +24,4 @@ class EdgeError(Exception):
 
     def failure(self) -> Failure:
         """Return the error as it travels to the client."""
-        return Failure.of(self.code, self.message)
+        return Failure.of(self.code, self.message, retry_after_ms=self.retry_after_ms)

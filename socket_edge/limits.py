@@ -36,15 +36,27 @@ class BadEvent(EdgeError):
         self.event = event
 
 
+def size_of(data: object) -> int:
+    """Return the size of an event in bytes; 0 of what is none."""
+    if not isinstance(data, str):
+        return 0
+    return len(data) if data.isascii() else len(data.encode(errors="surrogatepass"))
+
+
+def known_name(data: object) -> str | None:
+    """Return the name of an event, without parsing it, as far as it is one of ours."""
+    match = _NAME.match(data) if isinstance(data, str) else None
+    return match[1] if match and (match[1] in RELAYED or match[1] == REFRESH_TOKEN) else None
+
+
 def read_event(data: object, payload_bytes: int) -> ClientEvent:
     """Split an event into name and payload. Raises BadEvent."""
+    event = known_name(data)
     if isinstance(data, Binary):
-        message = "Binary attachments are not supported."
-        raise BadEvent(ErrorCode.INVALID_PAYLOAD, message, _known_name(data))
+        raise BadEvent(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.", event)
     if not isinstance(data, str):
         raise BadEvent(ErrorCode.INVALID_PAYLOAD, "This is not a Socket.IO event.")
     encoded = data.encode(errors="surrogatepass")
-    event = _known_name(data)
     if len(encoded) > payload_bytes:
         raise BadEvent(
             ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.", event
@@ -73,8 +85,3 @@ def _is_deeper_than(encoded: bytes, depth: int) -> bool:
             if level > depth:
                 return True
     return False
-
-
-def _known_name(data: str) -> str | None:
-    match = _NAME.match(data)
-    return match[1] if match and (match[1] in RELAYED or match[1] == REFRESH_TOKEN) else None

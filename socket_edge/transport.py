@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+import msgspec
 import socketio
 import structlog
 from engineio import packet as frame
@@ -26,10 +27,13 @@ from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from infra.wire.errors import ErrorCode
+from infra.wire.events import error_event
+from socket_edge.addresses import Addresses, peer
 from socket_edge.errors import EdgeError
 from socket_edge.frames import well_formed
 from socket_edge.namespace import OneNamespace
 from socket_edge.packets import ATTACHMENT, Packet, read_packet
+from socket_edge.rate import Rate
 from socket_edge.tasks import Tasks
 from socket_edge.websocket import Handshake, SendLimits, WebSocket
 
@@ -41,6 +45,9 @@ _PACKETS: Final = 10_000
 """Packets of one long-polling request."""
 _PACKETS_OUT: Final = 16
 """Packets of one answer to it: clients on python-engineio refuse a longer one and lose the connection."""
+_ACK: Final = str(packet.ACK)
+_TRIES: Final = 10
+"""A connection is closed when so many CONNECTs on it were refused: a token may take a signature to check."""
 
 
 class _Socket(AsyncSocket):  # type: ignore[misc]
@@ -59,6 +66,10 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     """Long polling: size of what is queued or being written."""
     _ping_at = _pong_by = math.inf
     _why_dropped: str | None = None
+    address: bytes | None = None
+    """What the address of the client is counted by."""
+    refused = 0
+    """CONNECTs that were refused."""
     _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
     _leaving_bytes = 0
 
@@ -74,11 +85,13 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 
     def drop(self) -> None:
         """Close the connection without a word: the client connects again and resumes."""
+        if self._why_dropped is not None:
+            return
         self._why_dropped = self.server.reason.TRANSPORT_ERROR
         if self.websocket is not None:
             self.websocket.abort()
         else:
-            self.transport.tasks.start(self.close(wait=False, abort=True))
+            self.leave()
 
     def beat(self, now: float) -> bool:
         """Ping the client when it is time; return False if it has not answered the last ping."""
@@ -92,6 +105,13 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 
     async def check_ping_timeout(self) -> bool:
         return not self.closed
+
+    async def receive(self, pkt: frame.Packet) -> None:
+        """Take a frame that needs a closer look, or comes by long polling; cut off who sends very many."""
+        if self.transport.is_one_too_many(self.sid, pkt):
+            self.drop()
+        else:
+            await super().receive(pkt)
 
     async def send(self, pkt: frame.Packet) -> None:
         if self.closed:
@@ -114,7 +134,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             self.transport.tasks.start(self._finish(work, self._backlog))
 
     def leave(self) -> None:
-        """Hear that the websocket has ended."""
+        """Hear that the websocket has ended, or end long polling."""
         self.transport.tasks.start(self._leave())
 
     def stall(self) -> None:
@@ -252,6 +272,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        addresses: Addresses,
+        frames: Rate,
         frame_bytes: int,
         send_limits: SendLimits,
         connect_s: float,
@@ -278,6 +300,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         Payload.max_decode_packets = _PACKETS
         self.send_limits = send_limits
         self.tasks = Tasks()
+        self._addresses = addresses
+        self._frames = frames
+        """Of one connection: all but acks, and but the events of a websocket, which the handler counts."""
         self._connect_s = connect_s
         self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
         self.on("connect", self._admit)
@@ -324,6 +349,11 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             self._handler.acked(sid, ack_id)
         return None
 
+    def is_one_too_many(self, eio_sid: str, pkt: frame.Packet) -> bool:
+        """Tell whether the connection has sent more frames than it may; acks do not count."""
+        is_ack = pkt.packet_type == frame.MESSAGE and isinstance(pkt.data, str) and pkt.data.startswith(_ACK)
+        return not is_ack and self._frames.take(eio_sid, time.monotonic()) > 0
+
     def _post(self, eio_sid: str, message: bytes) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None and not socket.closed:
@@ -350,6 +380,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         socket.__class__ = _Socket
         socket.transport = self
         await super()._handle_eio_connect(eio_sid, environ)
+        socket.address = self._addresses.enter(peer(environ["asgi.scope"]))
         self._expect_sign_in(eio_sid)
 
     def _expect_sign_in(self, eio_sid: str) -> None:
@@ -364,9 +395,11 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and not socket.upgraded:
-            # Answers the request that a polling client has left open; engineio would hold it for 45 s.
-            socket.queue.put_nowait(frame.Packet(frame.NOOP))
+        if socket is not None:
+            self._addresses.leave(socket.address)
+            if not socket.upgraded:
+                # Answers the request that a polling client has left open; engineio would hold it for 45 s.
+                socket.queue.put_nowait(frame.Packet(frame.NOOP))
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
@@ -374,14 +407,20 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             return
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
-            return
         socket = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closed:
+        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
+            self._count_refusal(socket)
+        elif socket is None or socket.closed:
             # It left while it was being admitted, when python-socketio does not listen for that.
             await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
         else:
             self._handler.connected(sid)
+
+    def _count_refusal(self, socket: _Socket | None) -> None:
+        if socket is not None:
+            socket.refused += 1
+            if socket.refused == _TRIES:
+                self.tasks.start(socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT))
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
         if namespace in {None, "/"} and data is not ATTACHMENT:
@@ -405,5 +444,4 @@ def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
 
 def _refusal(error: EdgeError) -> Refusal:
     """Render an error the way clients get it: as `message` and `data` of `connect_error`."""
-    data = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    return Refusal(error.message, data)
+    return Refusal(error.message, msgspec.to_builtins(error_event(error.failure())))

@@ -3,15 +3,17 @@
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 
 DeploymentFactory = Callable[..., Deployment]
 ClientFactory = Callable[..., Client]
+EdgeFactory = Callable[..., Edge]
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,21 @@ def chat(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     deployment = Deployment(engines.new_store(), tmp_path_factory.mktemp("chat"))
     yield deployment.start(edges=1, workers=2)
     deployment.stop()
+
+
+@pytest.fixture
+def start_edge(chat: Deployment) -> Iterator[EdgeFactory]:
+    """Return a factory for edges beside the shared one, with settings of their own; stopped at the end."""
+    edges: list[Edge] = []
+
+    def start(**settings: Any) -> Edge:
+        edges.append(chat.start_edge(**settings))
+        return edges[-1]
+
+    yield start
+    for edge in edges:
+        edge.stop()
+        chat.edges.remove(edge)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """User names and the profiles that carry them."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,6 +11,16 @@ from infra.store.engine import make_engine
 
 MAX_USERNAME = 64
 """Characters; nobody could write to a longer name (`infra.wire.commands.Username`)."""
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+"""Unicode's Default_Ignorable_Code_Point: of zero width, controls of direction, fillers, selectors."""
+_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
+"""What has a width and shows nothing, and counts as printable: fillers of Hangul, a symbol of Braille."""
+_MARKS = 4
+"""Marks that may stand on one letter (UTS 39, 5.4); Vietnamese needs two, Hebrew three."""
 
 _INSERT = text(
     """
@@ -22,13 +33,42 @@ _INSERT = text(
 
 @lru_cache(maxsize=50_000)
 def username_key(username: str) -> str:
-    """Fold a name so that `Alice`, `alice` and full-width look-alikes are one (NFKC, case-folded)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold()).strip()
+    """Fold a name, so that `Alice`, `alice` and what looks the same are one name.
+
+    This is Unicode's NFKC_Casefold: case, width and ligatures make no difference, what is invisible does
+    not count. Nor do spaces around it, or several in a row. Letters of other scripts that look alike stay
+    different.
+    """
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", username).casefold())
+    return " ".join(unicodedata.normalize("NFKC", visible).split())
 
 
 def is_username(name: str) -> bool:
-    """Tell whether a profile may carry this name: 1 to 64 printable characters, not only spaces."""
-    return len(name) <= MAX_USERNAME and name.isprintable() and bool(username_key(name))
+    """Tell whether a profile may carry this name.
+
+    1 to 64 characters, all printable (no controls, of direction neither), something to see, and no piles
+    of marks.
+    """
+    return (
+        len(name) <= MAX_USERNAME
+        and name.isprintable()
+        and not _BLANK.search(name)
+        and bool(username_key(name))
+        and not _has_misused_marks(name)
+    )
+
+
+def _has_misused_marks(name: str) -> bool:
+    """Tell whether marks stand on nothing, pile up, or repeat."""
+    pile: str | None = None
+    for char in unicodedata.normalize("NFD", _INVISIBLE.sub("", name)):
+        if unicodedata.category(char) not in {"Mn", "Me"}:
+            pile = None if char == " " else ""
+        elif pile is None or len(pile) == _MARKS or char in pile:
+            return True
+        else:
+            pile += char
+    return False
 
 
 def insert_profiles(conn: Connection, usernames: Mapping[str, str]) -> None:

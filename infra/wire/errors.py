@@ -70,8 +70,16 @@ class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     code: ErrorCode
     message: str
     client_id: str | None = None
+    retry_after_ms: int | None = None
+    """When to try again, if that is known."""
 
     @classmethod
-    def of(cls, code: ErrorCode, message: str | None = None, client_id: str | None = None) -> "Failure":
+    def of(
+        cls,
+        code: ErrorCode,
+        message: str | None = None,
+        client_id: str | None = None,
+        retry_after_ms: int | None = None,
+    ) -> "Failure":
         """Return a failure with the default message of `code` unless one is given."""
-        return cls(code, message or code.default_message, client_id)
+        return cls(code, message or code.default_message, client_id, retry_after_ms)

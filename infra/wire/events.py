@@ -101,6 +101,7 @@ class ErrorEvent(_Payload, frozen=True):
     retryable: bool
     event: str | msgspec.UnsetType = msgspec.UNSET
     client_id: str | msgspec.UnsetType = msgspec.UNSET
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorAck(_Payload, frozen=True):
@@ -110,6 +111,7 @@ class ErrorAck(_Payload, frozen=True):
     code: ErrorCode
     retryable: bool
     client_id: str | msgspec.UnsetType = msgspec.UNSET
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
     success: bool = False
 
 
@@ -228,6 +230,7 @@ def error_event(failure: Failure, event: str | None = None) -> ErrorEvent:
         retryable=failure.code.retryable,
         event=event or msgspec.UNSET,
         client_id=failure.client_id or msgspec.UNSET,
+        retry_after_ms=failure.retry_after_ms or msgspec.UNSET,
     )
 
 
@@ -238,4 +241,5 @@ def error_ack(failure: Failure) -> ErrorAck:
         code=failure.code,
         retryable=failure.code.retryable,
         client_id=failure.client_id or msgspec.UNSET,
+        retry_after_ms=failure.retry_after_ms or msgspec.UNSET,
     )

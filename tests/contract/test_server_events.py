@@ -36,6 +36,7 @@ PEER = events.Peer(
     read_up_to=5,
 )
 FAILURE = Failure.of(ErrorCode.USER_NOT_FOUND, client_id="c-1")
+TOO_FAST = Failure.of(ErrorCode.RATE_LIMITED, retry_after_ms=140)
 HELLO = events.ConnectionSuccess(
     user_id=ALICE,
     socket_id="s-1",
@@ -68,6 +69,7 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     events.ERROR: [
         events.error_event(FAILURE, "send_message"),
         events.error_event(Failure.of(ErrorCode.BUSY)),
+        events.error_event(TOO_FAST, "send_message"),
     ],
 }
 
@@ -105,6 +107,7 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
     "unregister_device": events.Done(),
     "refresh_token": events.RefreshAck(expires_at="2026-01-31T13:00:00.000Z"),
     "failed": events.error_ack(FAILURE),
+    "rate_limited": events.error_ack(TOO_FAST),
 }
 
 
@@ -124,7 +127,7 @@ def test_every_server_event_has_its_golden_examples() -> None:
 
 
 def test_every_command_has_its_golden_ack() -> None:
-    assert set(load("acks")) == {*RELAYED, REFRESH_TOKEN, "failed"}
+    assert set(load("acks")) == {*RELAYED, REFRESH_TOKEN, "failed", "rate_limited"}
 
 
 def test_a_stored_message_is_read_back_as_it_was_written() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.tether import tether
-from tests.harness.deployment import Deployment, make_token, user_id_of
+from tests.conftest import EdgeFactory
+from tests.harness.deployment import Deployment, Edge, make_token, user_id_of
 
 JS = Path(__file__).parent / "js"
 SCENARIOS = re.findall(r"^export async function (\w+)", (JS / "scenarios.mjs").read_text(), re.MULTILINE)
@@ -22,20 +23,17 @@ def person(username: str) -> str:
     return json.dumps({"username": username, "userId": user_id_of(username), "token": make_token(username)})
 
 
-@pytest.mark.parametrize("transports", TRANSPORTS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_the_official_client(
-    two_edges: Deployment, name: Callable[[str], str], scenario: str, transports: str
-) -> None:
+async def run(edge: Edge, name: Callable[[str], str], transports: str, *script: str) -> None:
+    """Run a script to its end, which must be a good one."""
     assert (JS / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
     node = shutil.which("node")
     assert node is not None, "Node.js is needed"
     process = await asyncio.create_subprocess_exec(
-        *tether([node, "reference.mjs", scenario]),
+        *tether([node, *script]),
         cwd=JS,
         env={
             **os.environ,
-            "BBGRAM_URL": two_edges.edges[0].url,
+            "BBGRAM_URL": edge.url,
             "BBGRAM_TRANSPORTS": json.dumps(TRANSPORTS[transports]),
             "BBGRAM_ALICE": person(name("alice")),
             "BBGRAM_BOB": person(name("bob")),
@@ -52,3 +50,19 @@ async def test_the_official_client(
             process.kill()
             await process.wait()
     assert process.returncode == 0, output.decode()
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_the_official_client(
+    two_edges: Deployment, name: Callable[[str], str], scenario: str, transports: str
+) -> None:
+    await run(two_edges.edges[0], name, transports, "reference.mjs", scenario)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_the_official_client_tries_again_when_its_address_has_opened_too_many_connections(
+    start_edge: EdgeFactory, name: Callable[[str], str], transports: str
+) -> None:
+    edge = start_edge(rate_connects=0.5, rate_connects_burst=1)
+    await run(edge, name, transports, "refused.mjs")

@@ -21,6 +21,8 @@ from tests.harness.engines import Store, free_port
 
 SECRET = "a shared secret of the tests, long enough"
 SUPABASE_URL = "http://127.0.0.1:1"
+NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
+"""A few users do here, from one address, what many do elsewhere. Tests of the limits set their own."""
 
 
 def user_id_of(username: str) -> str:
@@ -126,6 +128,7 @@ class Deployment:
             "BBGRAM_SUPABASE_JWT_SECRET": SECRET,
             "BBGRAM_PROVISION_PROFILES": "true",
             "BBGRAM_ORIGINS": "*",
+            **NO_RATES,
             **given,
         }
 

@@ -12,9 +12,9 @@ from infra.local.signin.errors import SigninError
 from infra.local.signin.keys import ALGORITHM, SigningKey, load_key
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.settings import SigninSettings
+from infra.store.profiles import MAX_USERNAME, is_username
 
 AUDIENCE: Final = "authenticated"
-MAX_USERNAME_CHARS: Final = 64
 APP_METADATA: Final = {"provider": "email", "providers": ["email"]}
 
 
@@ -84,8 +84,8 @@ def read(key: SigningKey, issuer: str, token: str) -> dict[str, Any]:
 def checked_username(username: object) -> str:
     """Return the name without the space around it. Raises ValueError when it cannot be a name."""
     name = username.strip() if isinstance(username, str) else ""
-    if not 1 <= len(name) <= MAX_USERNAME_CHARS or not name.isprintable():
-        raise ValueError(f"a username must have 1 to {MAX_USERNAME_CHARS} printable characters")
+    if not is_username(name):
+        raise ValueError(f"a username must have 1 to {MAX_USERNAME} printable characters")
     return name
 
 

@@ -28,12 +28,13 @@ def test_no_two_codes_say_the_same() -> None:
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_ack_and_event_say_the_same(code: ErrorCode) -> None:
-    failure = Failure.of(code, "Words of its own.", "c-1")
+    failure = Failure.of(code, "Words of its own.", "c-1", 250)
     ack, event = error_ack(failure), error_event(failure, "sync")
-    assert (ack.code, ack.error, ack.retryable, ack.client_id, ack.success) == (
+    assert (ack.code, ack.error, ack.retryable, ack.client_id, ack.retry_after_ms, ack.success) == (
         event.code,
         event.message,
         event.retryable,
         event.client_id,
+        event.retry_after_ms,
         False,
     )

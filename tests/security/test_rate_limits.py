@@ -1,0 +1,198 @@
+"""Users who do too much: refused, told when to try again, and cut off if they go on."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from infra.settings import EdgeSettings
+from tests.conftest import ClientFactory, EdgeFactory
+from tests.harness.deployment import Deployment, Edge
+from tests.harness.raw import RawClient, RawPolling
+from tests.integration.bad_input.refusals import event, padded
+
+Name = Callable[[str], str]
+
+LIST = '["list_chats",{}]'
+ONE_IN_100_S = 0.01
+DEFAULTS = {
+    name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
+}
+
+
+@pytest.fixture(scope="module")
+def few(chat: Deployment) -> Iterator[Edge]:
+    """One edge for all tests that takes three events of a user, and then hardly any."""
+    edge = chat.start_edge(rate_events=ONE_IN_100_S, rate_events_burst=3)
+    yield edge
+    edge.stop()
+    chat.edges.remove(edge)
+
+
+def assert_refused(answer: Any) -> None:
+    assert (answer["code"], answer["retryable"]) == ("rate_limited", True), answer
+    assert 0 < answer["retryAfterMs"] <= 100_000
+
+
+async def test_an_event_too_many_is_refused_in_its_ack_and_as_an_error(few: Edge, name: Name) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        for _ in range(3):
+            assert (await raw.ask(LIST))["success"]
+        ack = await raw.ask(LIST)
+        error = await raw.expect("error")
+    assert_refused(ack)
+    assert ack == {
+        "success": False,
+        "error": error["message"],
+        "code": "rate_limited",
+        "retryable": True,
+        "retryAfterMs": error["retryAfterMs"],
+    }
+    assert error["event"] == "list_chats"
+
+
+async def test_after_the_pause_that_was_asked_for_the_event_is_taken(
+    start_edge: EdgeFactory, name: Name
+) -> None:
+    edge = start_edge(rate_events=2, rate_events_burst=1)
+    async with RawClient(edge, name("mallory")) as raw:
+        first, second = await raw.post(LIST), await raw.post(LIST)
+        assert (await raw.ack_of(first))["success"]
+        refusal = await raw.ack_of(second)
+        assert_refused(refusal)
+        await asyncio.sleep(refusal["retryAfterMs"] / 1000)
+        assert (await raw.ask(LIST))["success"]
+
+
+async def test_all_sockets_of_a_user_share_one_limit_and_a_new_one_does_not_reset_it(
+    few: Edge, name: Name
+) -> None:
+    mallory = name("mallory")
+    async with RawClient(few, mallory) as one, RawPolling(few, mallory) as other:
+        for _ in range(2):
+            assert (await one.ask(LIST))["success"]
+        await other.post(f"421{LIST}", f"422{LIST}")
+        (taken,) = await other.expect("431")
+        (refused,) = await other.expect("432")
+        assert ('"success":true' in taken, '"rate_limited"' in refused) == (True, True)
+        assert_refused(await one.ask(LIST))
+    async with RawClient(few, mallory) as again:
+        assert_refused(await again.ask(LIST))
+
+
+async def test_others_are_not_limited_by_what_one_does(few: Edge, name: Name) -> None:
+    async with RawClient(few, name("mallory")) as mallory, RawClient(few, name("bob")) as bob:
+        for _ in range(4):
+            refusal = await mallory.ask(LIST)
+        assert_refused(refusal)
+        assert (await bob.ask(LIST))["success"]
+
+
+BAD = {
+    "malformed": "49",
+    "unfinished": "42[",
+    "unknown": '42["dance",{}]',
+    "binary": '451-["send_message",{}]',
+    "too large": f"42{padded('nobody', 70_000)}",
+    "no such field": '42["send_message",{}]',
+    "reserved": '42["connect",{}]',
+}
+
+
+@pytest.mark.parametrize("frame", BAD.values(), ids=BAD)
+async def test_bad_events_count_too(few: Edge, name: Name, frame: str) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        for _ in range(4):
+            await raw.send(frame)
+        await raw.expect("error", 4)
+        refused = [error for error in raw.of("error") if error["code"] == "rate_limited"]
+        assert len(refused) == 1
+        assert_refused(refused[0])
+
+
+async def test_acks_do_not_count(few: Edge, name: Name) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        for number in range(200):
+            await raw.send(f"43{number}[]")
+            await raw.send(f"43{'9' * 20}[{number}]")
+        for _ in range(3):
+            assert (await raw.ask(LIST))["success"]
+
+
+async def test_typing_over_the_limit_is_dropped_without_a_word(few: Edge, name: Name) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        for _ in range(3):
+            await raw.ask(LIST)
+        dropped = await raw.post(event("typing", {"username": name("bob"), "isTyping": True}))
+        assert_refused(await raw.ask(LIST))
+        assert dropped not in raw.acks
+        assert [error["event"] for error in raw.of("error")] == ["list_chats"]
+
+
+async def test_bytes_are_limited_even_if_events_are_few(start_edge: EdgeFactory, name: Name) -> None:
+    edge = start_edge(rate_bytes=ONE_IN_100_S, rate_bytes_burst=10_000)
+    mallory = name("mallory")
+    async with RawClient(edge, mallory) as raw:
+        assert (await raw.ask(padded(mallory, 9_000)))["success"]
+        refusal = await raw.ask(padded(mallory, 9_000))
+        assert (refusal["code"], refusal["retryable"]) == ("rate_limited", True)
+        assert (await raw.ask(LIST))["success"]
+
+
+async def test_a_user_who_does_not_hear_is_cut_off_and_nobody_else(few: Edge, name: Name) -> None:
+    mallory = name("mallory")
+    async with RawClient(few, name("bob")) as bob, RawClient(few, mallory) as raw:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):
+                await raw.post(LIST)
+        assert await raw.closed() == 1006
+        refused = [ack for ack in raw.acks.values() if not ack["success"]]
+        assert len(refused) <= 31, "ten times the limit, and one if it took long"
+        assert (await bob.ask(LIST))["success"]
+        async with RawClient(few, mallory) as again:
+            assert await again.expect("connection_success")
+
+
+async def test_a_thousand_events_in_one_poll_cut_the_connection_off(few: Edge, name: Name) -> None:
+    async with RawClient(few, name("bob")) as bob, RawPolling(few, name("mallory")) as polling:
+        await polling.post(*(f"42{number}{LIST}" for number in range(1_000)))
+        assert (await polling.post(f"42{LIST}")).status_code == 400
+        assert (await bob.ask(LIST))["success"]
+
+
+NOISE = {
+    "binary": b"x",
+    "other namespaces": "42/x,[]",
+    "upgrades": "5",
+    "pings": "2",
+    "connects": "40",
+}
+
+
+@pytest.mark.parametrize("frame", NOISE.values(), ids=NOISE)
+async def test_a_client_that_sends_noise_without_end_is_cut_off(
+    few: Edge, name: Name, frame: str | bytes
+) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):
+                await raw.send(frame)
+        assert await raw.closed() == 1006
+
+
+async def test_what_a_busy_user_does_stays_within_the_defaults(
+    start_edge: EdgeFactory, client: ClientFactory, name: Name
+) -> None:
+    edge = start_edge(**DEFAULTS)
+    alice = name("alice")
+    for _ in range(30):
+        async with RawClient(edge, alice) as raw:
+            assert (await raw.ask(LIST))["success"]
+    one = await client(alice).connect(edge)
+    acks = await asyncio.gather(*(one.send(alice, f"{number}") for number in range(50)))
+    assert all(ack["success"] for ack in acks), json.dumps(acks)
+    assert one.of("error") == []
