@@ -124,6 +124,14 @@ class Chat:
             session.ping = None
         self._delivery.acked(session, ack_id)
 
+    def retire(self, sid: str) -> bool:
+        """Let the client go once its requests are answered: the edge stops."""
+        session = self._users.get(sid)
+        if session is None or not session.asked:
+            return False
+        session.retiring = True
+        return True
+
     def disconnected(self, sid: str, reason: str) -> None:
         """Forget the socket, and tell the peers if it was the user's last one here."""
         self._admitted.pop(sid, None)
@@ -215,7 +223,11 @@ class Chat:
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
         def settle(answer: Answer) -> None:
             self._answer(session, ack_id, event, answer)
+            session.asked -= 1
+            if session.retiring and not session.asked:
+                self._transport.go_away(session.eio_sid)
 
+        session.asked += 1
         request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
         self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)
 

@@ -21,6 +21,10 @@ class Session:
     eio_sid: str
     identity: Identity
     lane: int
+    asked: int = 0
+    """Events of the client that are not answered yet."""
+    retiring: bool = False
+    """Whether the edge stops: the client goes as soon as all is answered."""
     warned: bool = False
     """Whether the client knows that its token is about to expire."""
     next_ping_at: float = 0.0

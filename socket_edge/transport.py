@@ -141,6 +141,15 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         """Hear that too much waits for a client that does not read."""
         self.drop()
 
+    def retire(self) -> None:
+        """Hear that the server stops."""
+        self.transport.retire(self.sid)
+
+    def go_away(self) -> None:
+        """Tell the client to come back; one that polls finds out by itself."""
+        if self.websocket is not None:
+            self.websocket.go_away()
+
     async def poll(self) -> list[frame.Packet]:
         """Return what there is to say, in portions, keeping count of how much waits."""
         self.waiting_bytes -= self._leaving_bytes
@@ -262,6 +271,9 @@ class Handler(Protocol):
     def acked(self, sid: str, ack_id: int) -> None:
         """Hear that the client has acked the event that was sent with `ack_id`."""
 
+    def retire(self, sid: str) -> bool:
+        """Hear that the server stops. True if the client is owed something; then call `go_away` after it."""
+
     def disconnected(self, sid: str, reason: str) -> None:
         """Hear that a socket is gone."""
 
@@ -326,6 +338,18 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None:
             socket.drop()
+
+    def retire(self, eio_sid: str) -> None:
+        """Let a connection end, once what its client has asked for is answered."""
+        sid = self._sid(eio_sid)
+        if sid is None or not self._handler.retire(sid):
+            self.go_away(eio_sid)
+
+    def go_away(self, eio_sid: str) -> None:
+        """Tell a client to come back, as the server stops."""
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None:
+            socket.go_away()
 
     async def beat(self) -> None:
         """Ping every connection in its rhythm, and close those that do not answer; until cancelled."""

@@ -66,6 +66,9 @@ class Reader(Protocol):
     def stall(self) -> None:
         """Hear that the client does not read, and too much waits for it."""
 
+    def retire(self) -> None:
+        """Hear that the server stops: call `WebSocket.go_away` as soon as nothing is owed to the client."""
+
 
 class WebSocket(WSListener):
     """An accepted connection, read by one `Reader` after the other."""
@@ -151,7 +154,12 @@ class WebSocket(WSListener):
             self._goodbye = asyncio.get_running_loop().call_later(_GOODBYE_S, self.abort)
 
     def shutdown(self) -> None:
-        """Tell the client to come back, as uvicorn stops."""
+        """Take nothing new, as uvicorn stops and waits for the connection to end."""
+        self.pause_reading()
+        self._reader.retire()
+
+    def go_away(self) -> None:
+        """Tell the client to come back."""
         if not self._out.transport.is_closing():
             self._ws.send_close(WSCloseCode.SERVICE_RESTART)
             self._ws.disconnect()
@@ -270,6 +278,11 @@ class Handshake(WebSocketsSansIOProtocol):
     def stall(self) -> None:
         """Cut off a client that does not even read its first words."""
         self.transport.abort()
+
+    def retire(self) -> None:
+        """Send a client away that has not been served yet."""
+        if self.websocket is not None:
+            self.websocket.go_away()
 
     def _accept(self) -> None:
         if self.transport.is_closing():

@@ -1,0 +1,32 @@
+"""An edge that is asked to stop answers what it was asked, and sends its clients away."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.conftest import ClientFactory, DeploymentFactory
+
+MESSAGES = 200
+
+
+async def test_what_was_asked_is_answered_before_the_edge_stops(
+    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+) -> None:
+    chat = deploy().start()
+    edge, (worker,) = chat.edges[0], chat.workers
+    alice, bob = await client(name("alice")).connect(edge), await client(name("bob")).connect(edge)
+    acks: list[asyncio.Future[Any]] = []
+    with worker.paused():
+        for number in range(MESSAGES):
+            acks.append(asyncio.get_running_loop().create_future())
+            payload = {"username": bob.username, "text": str(number)}
+            await alice.sio.emit("send_message", payload, callback=acks[-1].set_result)
+        # Answered by the edge itself, behind all that alice has sent.
+        assert (await alice.call("refresh_token", {}))["code"] == "invalid_payload"
+        stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
+        await bob.expect("disconnect")
+        assert not alice.of("disconnect")
+    async with asyncio.timeout(10):
+        assert all(ack["success"] for ack in await asyncio.gather(*acks))
+    await alice.expect("disconnect")
+    await stopping
