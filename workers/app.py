@@ -47,6 +47,8 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     app.conf.update(
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
+        # So answers a Redis that has become a replica, and may soon be the master again.
+        broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
