@@ -9,7 +9,7 @@ AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check package bench shape lock clean
+.PHONY: help run install test check package bench shape faults lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
+
+faults: $(VENV)/.dev ## Break one thing after the other under load and count what was lost (about 20 minutes; needs root and faketime)
+	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt

@@ -1,0 +1,104 @@
+"""`make faults`: breaks one thing after the other under load, prints what came of it, and writes it down.
+
+Exits with 1 when a promise was not kept, with 2 when a fault is named that there is not.
+"""
+
+import argparse
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tests.faults.faults import FAULTS
+from tests.faults.run import Report, run
+
+_PAGE: Final = Path(__file__).parents[2] / "docs" / "guarantees.md"
+_TABLE: Final = re.compile(r"(?<=<!-- faults -->\n).*(?=<!-- end of faults -->)", re.DOTALL)
+
+_HEADS: Final = (
+    "fault",
+    "promise",
+    "messages",
+    "tries",
+    "lost",
+    "stored twice",
+    "delivered twice",
+    "holes",
+    "reordered",
+    "unanswered",
+    "undelivered",
+    "late",
+    "recovery s",
+    "kept",
+)
+
+
+def main() -> int:
+    """Run the faults and print a line for each."""
+    parser = argparse.ArgumentParser(description="Breaks one thing after the other under load.")
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help="part of a name; all if none is given")
+    parser.add_argument("--messages", type=int, default=5_000, help="messages of a run, at least")
+    parser.add_argument("--list", action="store_true", help="print the names and do nothing")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/guarantees.md")
+    options = parser.parse_args()
+    chosen = [
+        fault
+        for name, fault in FAULTS.items()
+        if not options.faults or any(part in name for part in options.faults)
+    ]
+    if not chosen:
+        print(f"no fault is called {' or '.join(options.faults)}; --list shows them", file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(fault.name for fault in chosen))
+        return 0
+    print(_row(_HEADS), flush=True)
+    print("|" + " --- |" * len(_HEADS), flush=True)
+    reports = []
+    for fault in chosen:
+        reports.append(run(fault, options.messages))
+        print(_line(reports[-1]), flush=True)
+    for report in reports:
+        for note in (*report.notes, *report.wrong):
+            print(f"{report.fault.name}: {note}")
+    if options.write:
+        _PAGE.write_text(_TABLE.sub(lambda _: _render(reports), _PAGE.read_text()))
+    kept = sum(report.passed for report in reports)
+    print(f"{kept} of {len(reports)} promises kept, in {sum(report.took_s for report in reports):.0f} s")
+    return 0 if kept == len(reports) else 1
+
+
+def _render(reports: list[Report]) -> str:
+    lines = [_row(_HEADS), "|" + " --- |" * len(_HEADS), *map(_line, reports)]
+    return f"\n`make faults` on {datetime.now(UTC):%Y-%m-%d}:\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _line(report: Report) -> str:
+    counts = report.counts
+    return _row(
+        (
+            report.fault.name,
+            report.fault.promise,
+            f"{report.messages:,}",
+            f"{report.tries:,}",
+            counts.lost,
+            counts.stored_twice,
+            counts.delivered_twice,
+            counts.holes,
+            counts.reordered,
+            counts.unanswered,
+            counts.undelivered,
+            counts.late,
+            f"{report.recovery_s:.1f}",
+            "yes" if report.passed else "NO",
+        )
+    )
+
+
+def _row(cells: tuple[object, ...]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Counts what must not be: lost, doubled, reordered, unanswered, late."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+from tests.faults.records import Records, Sent
+
+ANSWERED_WITHIN_S = 12.0
+"""The deadline of a request, and time for a machine that is busy."""
+DELIVERED_WITHIN_S = 15.0
+"""After the ack, or after what was broken is whole again."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each thing happened that must not."""
+
+    lost: int
+    """Acked, and not in the table."""
+    stored_twice: int
+    delivered_twice: int
+    """On one connection."""
+    holes: int
+    """Seqs that are missing or given twice."""
+    reordered: int
+    """Messages of one sender, acked at the first try on one connection, whose seqs are not in their order."""
+    unanswered: int
+    """Tries on a connection that lived on without an answer by the deadline."""
+    undelivered: int
+    """In the table, and not with the recipient."""
+    late: int
+    """With the recipient later than promised."""
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether every promise was kept."""
+        return not any(getattr(self, one.name) for one in fields(self))
+
+
+def check(records: Records) -> Counts:
+    """Return the counts of a run."""
+    undelivered, late = _deliveries(records)
+    return Counts(
+        lost=_lost(records),
+        stored_twice=_extra((row.sender, row.text) for row in records.stored),
+        delivered_twice=_extra((one.user_id, one.connection, one.message_id) for one in records.delivered),
+        holes=_holes(records),
+        reordered=_reordered(records),
+        unanswered=_unanswered(records),
+        undelivered=undelivered,
+        late=late,
+    )
+
+
+def recovery_s(records: Records) -> float:
+    """Return how long after the repair the last sender was served again, in seconds."""
+    first: dict[str, float] = {}
+    for sent in records.sent:
+        acked_at = sent.acked_at
+        if acked_at is not None and acked_at >= records.healed_at:
+            first[sent.sender] = min(acked_at, first.get(sent.sender, acked_at))
+    return max(first.values(), default=records.healed_at) - records.healed_at
+
+
+def _extra(things: Iterable[object]) -> int:
+    return sum(count - 1 for count in Counter(things).values())
+
+
+def _lost(records: Records) -> int:
+    stored = {row.id for row in records.stored}
+    return sum(1 for sent in records.sent if sent.message_id is not None and sent.message_id not in stored)
+
+
+def _holes(records: Records) -> int:
+    seqs: dict[str, list[int]] = defaultdict(list)
+    for row in records.stored:
+        seqs[row.chat_id].append(row.seq)
+    return sum(
+        sum(1 for one, other in pairwise([0, *sorted(chat)]) if other != one + 1) for chat in seqs.values()
+    )
+
+
+def _reordered(records: Records) -> int:
+    seq_of = {row.id: row.seq for row in records.stored}
+    by_connection: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for sent in _at_first_try(records.sent):
+        if sent.message_id in seq_of:
+            key = (sent.sender, sent.recipient, sent.tries[0].connection)
+            by_connection[key].append(seq_of[sent.message_id])
+    return sum(sum(1 for one, other in pairwise(seqs) if other <= one) for seqs in by_connection.values())
+
+
+def _at_first_try(all_sent: Sequence[Sent]) -> list[Sent]:
+    """Return the messages that needed one try, in the order of sending; a retry has no place in it."""
+    once = [sent for sent in all_sent if len(sent.tries) == 1 and sent.acked_at is not None]
+    return sorted(once, key=lambda sent: sent.tries[0].sent_at)
+
+
+def _unanswered(records: Records) -> int:
+    return sum(
+        1
+        for sent in records.sent
+        for attempt in sent.tries
+        if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S
+    )
+
+
+def _deliveries(records: Records) -> tuple[int, int]:
+    """Return how many messages did not reach the recipient, and how many did so too late."""
+    first: dict[tuple[str, str], float] = {}
+    for one in records.delivered:
+        key = (one.user_id, one.message_id)
+        first[key] = min(one.at, first.get(key, one.at))
+    acked_at = {sent.text: sent.acked_at for sent in records.sent}
+    undelivered = late = 0
+    for row in records.stored:
+        at = first.get((row.recipient, row.id))
+        due = max(acked_at.get(row.text) or records.healed_at, records.healed_at) + DELIVERED_WITHIN_S
+        if at is None:
+            undelivered += 1
+        elif at > due:
+            late += 1
+    return undelivered, late

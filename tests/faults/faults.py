@@ -1,0 +1,338 @@
+"""The faults, by name. Each breaks something while messages flow, mends it, and says when that was."""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from infra.wire import names
+from tests.faults.field import Field, supervised
+from tests.harness.engines import free_port
+
+Strike = Callable[[Field], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a running chat, and what is promised all the same."""
+
+    name: str
+    promise: str
+    strike: Strike
+    settings: dict[str, object] = field(default_factory=dict)
+    """Of edges, workers and beat."""
+    worker: dict[str, str] = field(default_factory=dict)
+    """Environment variables of the workers that run at the start."""
+    at_once: bool = False
+    """Whether it strikes with the first message; else when a part of them is acked."""
+    needs_disk: bool = False
+    """Whether Postgres has to live on a small file system."""
+
+
+FAULTS: Final[dict[str, Fault]] = {}
+
+
+def _fault(name: str, promise: str, **more: Any) -> Callable[[Strike], Strike]:
+    def add(strike: Strike) -> Strike:
+        FAULTS[name] = Fault(name, promise, strike, **more)
+        return strike
+
+    return add
+
+
+def _point(name: str, **more: str) -> dict[str, str]:
+    return {"FAULT_POINT": name, "FAULT_AFTER": "25", **more}
+
+
+_BEFORE_COMMIT: Final = _point("before_commit", BBGRAM_DATABASE_POOLED="true")
+_KILLED: Final = "nothing acked lost, nothing doubled, nobody waits past the deadline"
+_RESUMED: Final = "clients resume on the other edge"
+_REDIS: Final = "answers by the deadline, service back within 10 s after Redis is"
+_POSTGRES: Final = "no false ack, the backlog drains"
+_REACHED: Final = "delivered within 15 s"
+
+
+async def _let_points_strike(field: Field, point: dict[str, str]) -> None:
+    """Replace workers that have killed themselves by more of the kind, six times, and then by sound ones."""
+    again = [{**point, "FAULT_AFTER": str(after)} for after in (15, 40, 25, 60)]
+    async with supervised(field, again):
+        while field.kills < 6:
+            await asyncio.sleep(0.1)
+    field.notes.append(f"{field.kills} kills")
+
+
+@_fault("worker killed before commit", _KILLED, worker=_BEFORE_COMMIT, at_once=True)
+async def _before_commit(field: Field) -> None:
+    await _let_points_strike(field, _BEFORE_COMMIT)
+    field.healed()
+
+
+@_fault("worker killed after commit", _KILLED, worker=_point("after_commit"), at_once=True)
+async def _after_commit(field: Field) -> None:
+    await _let_points_strike(field, _point("after_commit"))
+    field.healed()
+
+
+@_fault("worker killed after publication", _KILLED, worker=_point("after_publication"), at_once=True)
+async def _after_publication(field: Field) -> None:
+    await _let_points_strike(field, _point("after_publication"))
+    field.healed()
+
+
+@_fault("workers killed at random", _KILLED)
+async def _random_kills(field: Field) -> None:
+    chance = random.Random(5)
+    async with supervised(field, []):
+        for _ in range(6):
+            await asyncio.sleep(chance.uniform(0.2, 1.0))
+            chance.choice(field.chat.workers).process.kill()
+        await asyncio.sleep(0.5)
+    field.notes.append(f"{field.kills} kills")
+    field.healed()
+
+
+@_fault("edge killed", _RESUMED)
+async def _edge_killed(field: Field) -> None:
+    edge = field.chat.edges[0]
+    edge.kill()
+    field.healed()
+    await asyncio.sleep(2)
+    await field.restart_edge(edge)
+
+
+@_fault("rolling restart under load", "SIGTERM drains: no request fails because of it")
+async def _rolling(field: Field) -> None:
+    before = len(field.records.sent)
+    await field.replace_workers()
+    for edge in list(field.chat.edges):
+        await asyncio.to_thread(edge.stop)
+        await field.restart_edge(edge)
+    field.healed()
+    codes = Counter(one.code for sent in field.records.sent[before:] for one in sent.tries)
+    field.notes.append(f"{codes.pop('ok')} answered, {codes.pop('cut', 0)} sent to an edge that was gone")
+    del codes[None]
+    _expect(field, not codes, f"requests failed: {dict(codes)}")
+
+
+@_fault("Redis killed and started again", _REDIS)
+async def _redis_killed(field: Field) -> None:
+    field.engines.valkey.kill()
+    await asyncio.sleep(3)
+    field.engines.valkey.start()
+    await asyncio.to_thread(field.engines.valkey.wait_ready)
+    field.healed()
+
+
+@_fault("Redis flushed", _REDIS)
+async def _redis_flushed(field: Field) -> None:
+    with field.redis as redis:
+        for _ in range(3):
+            redis.flushall()
+            field.healed()
+            await asyncio.sleep(2)
+
+
+@_fault("Redis stopped for 60 s", _REDIS)
+async def _redis_frozen(field: Field) -> None:
+    pid = field.engines.valkey.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    field.healed()
+
+
+@_fault("Redis is full", _REDIS)
+async def _redis_full(field: Field) -> None:
+    with field.redis as redis:
+        redis.config_set("maxmemory", 1)
+        await asyncio.sleep(5)
+        redis.config_set("maxmemory", 0)
+    field.healed()
+
+
+@_fault("Redis is a read-only replica", _REDIS)
+async def _redis_read_only(field: Field) -> None:
+    with field.redis as redis:
+        redis.replicaof("127.0.0.1", str(free_port()))
+        await asyncio.sleep(5)
+        redis.replicaof("NO", "ONE")
+    field.healed()
+
+
+@_fault("Postgres killed and started again", _POSTGRES)
+async def _postgres_killed(field: Field) -> None:
+    field.engines.postgres.kill()
+    await asyncio.sleep(3)
+    field.engines.postgres.start()
+    await asyncio.to_thread(field.engines.postgres.wait_ready)
+    field.healed()
+
+
+@_fault("all connections to Postgres cut", _POSTGRES)
+async def _postgres_cut(field: Field) -> None:
+    for _ in range(8):
+        with _admin(field) as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        field.healed()
+        await asyncio.sleep(0.4)
+
+
+@_fault("disk of Postgres full", _POSTGRES, needs_disk=True)
+async def _disk_full(field: Field) -> None:
+    field.disk.fill()
+    try:
+        await asyncio.sleep(5)
+    finally:
+        field.disk.clear()
+    if field.engines.postgres.pid is None or not field.engines.postgres.is_ready():
+        field.notes.append("Postgres had stopped")
+        field.engines.postgres.kill()
+        field.engines.postgres.prepare()
+        field.engines.postgres.start()
+        await asyncio.to_thread(field.engines.postgres.wait_ready)
+    field.healed()
+
+
+@_fault("a chat locked for 30 s", "other chats go on")
+async def _chat_locked(field: Field) -> None:
+    held, other = field.clients[0], field.clients[2:]
+    with _admin(field) as conn, conn.transaction():
+        conn.execute("SELECT 1 FROM chats WHERE %s IN (user_lo, user_hi) FOR UPDATE", (held.user_id,))
+        before = field.acked_of(other)
+        await asyncio.sleep(30)
+        went_on = field.acked_of(other) - before
+    field.healed()
+    field.notes.append(f"{went_on} acks in other chats meanwhile")
+    _expect(field, went_on > 0, "other chats stood still")
+
+
+@_fault("inbox connections cut", _REACHED)
+async def _inbox_cut(field: Field) -> None:
+    with field.redis as redis:
+        for _ in range(5):
+            for client in redis.client_list():
+                if client["cmd"] == "xread":
+                    redis.client_kill_filter(_id=client["id"])
+            field.healed()
+            await asyncio.sleep(0.7)
+
+
+@_fault("inbox streams deleted", _REACHED)
+async def _inbox_deleted(field: Field) -> None:
+    with field.redis as redis:
+        for _ in range(3):
+            for inbox in redis.keys(names.inbox_key("*")):
+                redis.delete(inbox)
+            field.healed()
+            await asyncio.sleep(2)
+
+
+@_fault("clock of a worker two hours ahead", "order by seq, no doubles, no early expiry")
+async def _wrong_clock(field: Field) -> None:
+    wrong = {"LD_PRELOAD": str(_faketime()), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    await field.replace_worker(field.chat.workers[0], wrong)
+    await asyncio.sleep(4)
+    field.healed()
+
+
+def _faketime() -> Path:
+    """Return the library that makes a process believe in another time."""
+    for library in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
+        return library
+    raise FileNotFoundError("libfaketime was not found: install the package faketime")
+
+
+@_fault(
+    "a handler and a row that always fail",
+    "only these messages fail; dead letters are kept, shown and replayed",
+    worker=_point("failing_handler"),
+)
+async def _poison(field: Field) -> None:
+    with _admin(field) as conn:
+        conn.execute(_UNWRITABLE)
+        texts = [f"{kind} {number}" for kind in ("failing", "unwritable") for number in range(10)]
+        senders = itertools.cycle(field.clients)
+        poison = await asyncio.gather(
+            *(one.send(field.peer_of(one), text) for one, text in zip(senders, texts, strict=False))
+        )
+        _expect(field, {sent.tries[-1].code for sent in poison} == {"internal"}, "poison was not refused")
+        conn.execute("DROP TRIGGER unwritable ON messages")
+    await field.replace_workers()
+    field.healed()
+    letters = json.loads(await asyncio.to_thread(field.chat.run, "dead-letters", "list", "--json"))
+    _expect(field, len(letters) == len(texts), f"{len(letters)} of {len(texts)} dead letters were kept")
+    await asyncio.to_thread(field.chat.run, "dead-letters", "replay", "--all")
+    field.read_store()
+    stored = {row.text for row in field.records.stored}
+    _expect(field, stored.issuperset(texts), "a replayed message is not stored")
+    field.notes.append(f"{len(letters)} dead letters replayed")
+
+
+_UNWRITABLE: Final = """
+CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.text LIKE 'unwritable%' THEN RAISE 'this row cannot be written'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER unwritable BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+@_fault("beat and every function twice at once", "no effect")
+async def _all_twice(field: Field) -> None:
+    field.chat.start_beat()
+    for _ in range(2):
+        field.chat.start_functions()
+    for function in ("cleanup", "offline_delivery"):
+        await asyncio.gather(*(asyncio.to_thread(field.chat.run, "run", function) for _ in range(2)))
+    field.healed()
+
+
+@_fault(
+    "JWKS down, slow, garbage, key rotated",
+    "known keys go on working, new ones within the cool-down",
+    settings={"jwks_cooldown_s": 2},
+)
+async def _jwks(field: Field) -> None:
+    server = field.project.server
+    good = server.body
+    for client in field.clients[:2]:  # has both edges know the key
+        await client.reconnect()
+    for status, delay_s, body in ((503, 0.0, b"down"), (200, 8.0, good), (200, 0.0, b"<html>")):
+        server.status, server.delay_s, server.body = status, delay_s, body
+        await asyncio.gather(*(client.reconnect() for client in field.clients[:8]))
+    server.status, server.delay_s, server.body = 200, 0.0, good
+    _expect(field, not any(client.refusals for client in field.clients), "a known key was refused")
+    field.project.add_key("second")
+    field.kid = "second"
+    field.healed()
+    await asyncio.gather(*(client.reconnect() for client in field.clients[:8]))
+    field.notes.append("new key accepted")
+
+
+def _expect(field: Field, holds: bool, else_say: str) -> None:
+    if not holds:
+        field.wrong.append(else_say)
+
+
+@contextmanager
+def _admin(field: Field) -> Iterator[psycopg.Connection[Any]]:
+    url = field.chat.store.database_url.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as conn:
+        yield conn

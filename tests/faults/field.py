@@ -1,0 +1,171 @@
+"""What a run happens on: engines of its own, two edges, two workers, beat, and pairs of clients."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from redis import Redis
+
+from infra.store.engine import make_engine
+from infra.store.profiles import insert_profiles
+from tests.faults.clients import FaultClient
+from tests.faults.disk import SmallDisk
+from tests.faults.records import Records, Stored
+from tests.harness.deployment import Deployment, Edge, Part, user_id_of
+from tests.harness.engines import Engines, Store
+from tests.unit.auth.project import KeyServer, Project
+
+_INJECT: Final = Path(__file__).parent / "inject"
+_ROOT: Final = Path(__file__).parents[2]
+
+
+class Field:
+    """One run's processes and clients."""
+
+    def __init__(
+        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: object
+    ) -> None:
+        self.engines = engines
+        self._disk = disk
+        self.project = Project(KeyServer())
+        self.kid = "first"
+        """Name of the key that new tokens are signed with."""
+        self.chat = Deployment(
+            store, folder, supabase_url=self.project.server.url, provision_profiles=False, **settings
+        )
+        del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
+        self.chat.env["PYTHONPATH"] = os.pathsep.join((str(_ROOT), str(_INJECT)))
+        self.records = Records()
+        self.clients: list[FaultClient] = []
+        self.notes: list[str] = []
+        """What a fault has to say beside the counts."""
+        self.wrong: list[str] = []
+        """What it has found wrong beside the counts."""
+        self.kills = 0
+        """Workers that have ended and were started anew."""
+
+    @property
+    def disk(self) -> SmallDisk:
+        """Return the file system of Postgres, for the fault that asks for one."""
+        assert self._disk is not None
+        return self._disk
+
+    @property
+    def redis(self) -> Redis:
+        """Return a client for the fault to do harm with."""
+        return Redis.from_url(self.chat.store.redis_url, socket_timeout=5)
+
+    def healed(self) -> None:
+        """Note that what was broken is whole again."""
+        self.records.healed_at = time.monotonic()
+
+    def start(self, worker_settings: dict[str, str]) -> None:
+        """Start two of each, and beat."""
+        for _ in range(2):
+            self.start_worker(worker_settings)
+        self.chat.start(edges=2, workers=0)
+
+    def start_worker(self, settings: dict[str, str] | None = None) -> Part:
+        """Start a worker, with environment variables of its own."""
+        env = self.chat.env
+        self.chat.env = {**env, **(settings or {})}
+        try:
+            return self.chat.start_worker()
+        finally:
+            self.chat.env = env
+
+    async def replace_workers(self) -> None:
+        """Replace each worker by a new one, one after the other, as a rolling update does."""
+        for worker in list(self.chat.workers):
+            await self.replace_worker(worker)
+
+    async def replace_worker(self, worker: Part, settings: dict[str, str] | None = None) -> None:
+        """Stop a worker when a new one waits for work."""
+        with self.redis as redis:
+            waiting = {client["id"] for client in redis.client_list() if client["cmd"] == "brpop"}
+            self.start_worker(settings)
+            async with asyncio.timeout(20):
+                while not any(
+                    client["cmd"] == "brpop" and client["id"] not in waiting for client in redis.client_list()
+                ):
+                    await asyncio.sleep(0.05)
+        await asyncio.to_thread(worker.stop)
+        self.chat.workers.remove(worker)
+
+    async def restart_edge(self, edge: Edge) -> None:
+        """Start an edge on the port of one that has ended."""
+        self.chat.edges.remove(edge)
+        await asyncio.to_thread(self.chat.start_edge(wait=False, port=edge.port).wait_ready)
+
+    def token(self, username: str) -> str:
+        """Return an access token of the user."""
+        return self.project.token(self.kid, sub=user_id_of(username), user_metadata={"username": username})
+
+    def acked_of(self, clients: Sequence[FaultClient]) -> int:
+        """Return how many messages of these clients are acked so far."""
+        senders = {client.user_id for client in clients}
+        return sum(1 for sent in self.records.sent if sent.sender in senders and sent.message_id)
+
+    async def connect(self, pairs: int) -> None:
+        """Connect that many pairs of clients, half of them to each edge first."""
+        names = [f"user{number}" for number in range(2 * pairs)]
+        engine = make_engine(self.chat.store.database_url)
+        with engine.begin() as conn:
+            insert_profiles(conn, {user_id_of(name): name for name in names})
+        engine.dispose()
+        urls = [edge.url for edge in self.chat.edges]
+        for number, name in enumerate(names):
+            order = urls if number % 4 < 2 else urls[::-1]
+            self.clients.append(FaultClient(name, order, self.token, self.records))
+        await asyncio.gather(*(client.start() for client in self.clients))
+
+    def peer_of(self, client: FaultClient) -> FaultClient:
+        """Return whom the client writes to."""
+        return self.clients[self.clients.index(client) ^ 1]
+
+    def read_store(self) -> None:
+        """Note what the database holds."""
+        rows = self.chat.rows(
+            "SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, text FROM messages"
+        )
+        self.records.stored = [Stored(*row) for row in rows]
+
+    async def wait_delivered(self, timeout_s: float) -> None:
+        """Wait until everything that is stored has reached its recipient, but no longer than that."""
+        wanted: dict[str, set[str]] = {client.user_id: set() for client in self.clients}
+        for row in self.records.stored:
+            wanted[row.recipient].add(row.id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(client.wait_got(wanted[client.user_id]) for client in self.clients))
+
+    async def stop(self) -> None:
+        """Stop clients and processes."""
+        await asyncio.gather(*(client.stop() for client in self.clients))
+        await asyncio.to_thread(self.chat.stop)
+        self.project.server.stop()
+
+
+@asynccontextmanager
+async def supervised(field: Field, settings: Iterable[dict[str, str]]) -> AsyncIterator[None]:
+    """Start a worker anew whenever one has ended, as a supervisor does; with these settings in turn."""
+    turns = iter(settings)
+
+    async def keep() -> None:
+        while True:
+            for worker in [one for one in field.chat.workers if one.process.poll() is not None]:
+                field.chat.workers.remove(worker)
+                field.kills += 1
+                field.start_worker(next(turns, None))
+            await asyncio.sleep(0.1)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])

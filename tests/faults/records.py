@@ -1,0 +1,71 @@
+"""What clients have seen of a run, and what the database holds afterwards."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Try:
+    """One `send_message` on one connection. Times are monotonic seconds."""
+
+    connection: int
+    sent_at: float
+    ended_at: float | None = None
+    """When the answer came or the connection ended; None if neither has."""
+    code: str | None = None
+    """`ok`, the code of the failure, or `cut` if the connection ended first."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """A message that a client means to send once, however often it tries."""
+
+    sender: str
+    recipient: str
+    """Ids of the users."""
+    text: str
+    """No other message has the same."""
+    tries: list[Try] = field(default_factory=list)
+    message_id: str | None = None
+    """From the ack; None as long as there was none."""
+
+    @property
+    def acked_at(self) -> float | None:
+        """When the client was told that it is stored."""
+        last = self.tries[-1] if self.tries else None
+        return last.ended_at if last and last.code == "ok" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A `new_message` that a client got."""
+
+    user_id: str
+    connection: int
+    message_id: str
+    at: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of the table of messages."""
+
+    id: str
+    chat_id: str
+    seq: int
+    sender: str
+    recipient: str
+    text: str
+
+
+@dataclass
+class Records:
+    """All of a run."""
+
+    sent: list[Sent] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+    healed_at: float = 0.0
+    """When what was broken was whole again."""
+    ended_at: float = 0.0
+    """When the clients were asked for the last time."""

@@ -1,0 +1,122 @@
+"""One run: clients that write to each other, a fault in the middle, and the count."""
+
+import asyncio
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.faults import checker
+from tests.faults.checker import DELIVERED_WITHIN_S, Counts
+from tests.faults.clients import FaultClient
+from tests.faults.disk import SmallDisk
+from tests.faults.faults import Fault
+from tests.faults.field import Field
+from tests.harness.engines import Engines
+
+PAIRS: Final = 20
+IN_FLIGHT: Final = 3
+"""Messages that a client has on their way at once."""
+_RATE: Final = 400
+"""Messages a second of all clients together, at most."""
+_STRIKES_AFTER: Final = 0.2
+"""Part of the messages that is acked when the fault strikes."""
+_PATIENCE_S: Final = 180.0
+"""A run that is not through by then has failed."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run."""
+
+    fault: Fault
+    messages: int
+    tries: int
+    counts: Counts
+    recovery_s: float
+    took_s: float
+    notes: list[str]
+    wrong: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the promise was kept."""
+        return self.counts.all_kept and not self.wrong
+
+
+def run(fault: Fault, messages: int) -> Report:
+    """Let so many messages flow at least, break something meanwhile, and count."""
+    began_at = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        disk = SmallDisk(folder / "engines" / "postgres") if fault.needs_disk else None
+        engines = Engines(folder / "engines")
+        try:
+            engines.start()
+            (folder / "chat").mkdir()
+            field = Field(engines, engines.new_store(), folder / "chat", disk, **fault.settings)
+            asyncio.run(_play(field, fault, messages))
+        finally:
+            engines.stop()
+            if disk is not None:
+                disk.close()
+    return Report(
+        fault,
+        messages=len(field.records.sent),
+        tries=sum(len(sent.tries) for sent in field.records.sent),
+        counts=checker.check(field.records),
+        recovery_s=checker.recovery_s(field.records),
+        took_s=time.monotonic() - began_at,
+        notes=field.notes,
+        wrong=field.wrong,
+    )
+
+
+async def _play(field: Field, fault: Fault, messages: int) -> None:
+    try:
+        field.start(fault.worker)
+        await field.connect(PAIRS)
+        await _work(field, fault, messages)
+    finally:
+        await field.stop()
+
+
+async def _work(field: Field, fault: Fault, messages: int) -> None:
+    stop = asyncio.Event()
+    pace = 2 * PAIRS * IN_FLIGHT / _RATE
+    writers = [
+        asyncio.create_task(_write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, stop))
+        for client in field.clients
+        for slot in range(IN_FLIGHT)
+    ]
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not fault.at_once and field.acked_of(field.clients) < messages * _STRIKES_AFTER:
+                await asyncio.sleep(0.05)
+            await fault.strike(field)
+            stop.set()
+            await asyncio.gather(*writers)
+    except TimeoutError:
+        field.wrong.append(f"not through after {_PATIENCE_S:.0f} s")
+    for writer in writers:
+        writer.cancel()
+    field.records.ended_at = time.monotonic()
+    field.read_store()
+    await field.wait_delivered(DELIVERED_WITHIN_S + 10)
+
+
+async def _write(
+    field: Field, client: FaultClient, slot: int, count: int, pace_s: float, stop: asyncio.Event
+) -> None:
+    """Write that many messages at least, and go on until the fault is over."""
+    peer = field.peer_of(client)
+    await asyncio.sleep(random.uniform(0, pace_s))
+    number = 0
+    while number < count or not stop.is_set():
+        due = time.monotonic() + pace_s
+        await client.send(peer, f"{client.username}/{slot}/{number}")
+        number += 1
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
