@@ -83,8 +83,10 @@ class Publisher:
         self._clock = clock
         self._inbox_entries = inbox_entries
 
-    def publish(self, outcome: Outcome, batches: Sequence[Batch] = ()) -> None:
+    def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True) -> None:
         """Send emits to where their users are, and answers to the edges that asked.
+
+        If that is all that comes of the batches, it closes them.
 
         One round trip, unless the answers are very large. Raises redis.RedisError.
         """
@@ -98,7 +100,7 @@ class Publisher:
             )
             for emit in outcome.emits
         ]
-        heads = list(_heads(outcome.answers, batches, asked))
+        heads = list(_heads(outcome.answers, batches if is_all else (), asked))
         closing = [(edge_id, head) for edge_id, head in heads if head.batch_id is not None]
         more = [(edge_id, head) for edge_id, head in heads if head.batch_id is None]
         # Answers that fill many entries go ahead: what closes a batch comes with the last of its result.
@@ -135,7 +137,7 @@ def _heads(
     """Return the entries that close the batches and bring their answers, each of a bounded size."""
     by_edge: dict[str, list[Answer]] = {batch.edge_id: [] for batch in batches}
     for answer in answers:
-        by_edge[asked[answer.id]].append(answer)
+        by_edge.setdefault(asked[answer.id], []).append(answer)
     for edge_id, edge_answers in by_edge.items():
         closes = [batch.id for batch in batches if batch.edge_id == edge_id]
         for batch_id, part in zip_longest(closes, _slices(edge_answers)):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import pairwise
 from time import sleep
 from typing import Any, Final
 
@@ -69,6 +70,10 @@ A send or a receipt is one statement, as a rule. Where they are several, and wit
 each may be repeated: what a worker leaves when it dies in between is an empty chat, or a profile.
 """
 
+_PAGES: Final = {"join_chat", "get_messages", "list_chats", "sync", commands.CATCH_UP}
+_PAGES_MAX: Final = 100
+"""Requests for pages that are handled together: a page of long texts takes over a megabyte."""
+
 _TRIES = 3
 """How often a batch is tried when it collided with another one."""
 
@@ -105,7 +110,10 @@ class Relay:
         events = [event for batch in batches for event in batch.events]
         try:
             try:
-                outcome = self._attempt(events, self._rules)
+                *first, last = _portions(events)
+                for portion in first:
+                    self._publisher.publish(self._attempt(portion, self._rules), batches, is_all=False)
+                outcome = self._attempt(last, self._rules)
             except Unreachable as error:
                 log.warning("batches_postponed", batches=_ids(batches), error=str(error))
                 self._publisher.postpone(batches, ErrorCode.UNAVAILABLE)
@@ -184,6 +192,13 @@ class Relay:
         except SQLAlchemyError as failure:
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
         return Outcome(answers=[_failed(event, ErrorCode.INTERNAL)])
+
+
+def _portions(events: Sequence[Event]) -> list[Sequence[Event]]:
+    """Cut where pages would fill the memory; else return the events as they are."""
+    pages = [index for index, event in enumerate(events) if event.name in _PAGES]
+    cuts = [0, *pages[_PAGES_MAX::_PAGES_MAX], len(events)]
+    return [events[start:end] for start, end in pairwise(cuts)]
 
 
 def _ids(batches: Sequence[Batch]) -> list[str]:

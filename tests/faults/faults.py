@@ -33,6 +33,8 @@ class Fault:
     """Of edges, workers and beat."""
     worker: dict[str, str] = field(default_factory=dict)
     """Environment variables of the workers that run at the start."""
+    recovery_s: float | None = None
+    """How soon after the repair everybody must be served again."""
     at_once: bool = False
     """Whether it strikes with the first message; else when a part of them is acked."""
     needs_disk: bool = False
@@ -124,7 +126,7 @@ async def _rolling(field: Field) -> None:
     _expect(field, not codes, f"requests failed: {dict(codes)}")
 
 
-@_fault("Redis killed and started again", _REDIS)
+@_fault("Redis killed and started again", _REDIS, recovery_s=10.0)
 async def _redis_killed(field: Field) -> None:
     field.engines.valkey.kill()
     await asyncio.sleep(3)
@@ -133,7 +135,7 @@ async def _redis_killed(field: Field) -> None:
     field.healed()
 
 
-@_fault("Redis flushed", _REDIS)
+@_fault("Redis flushed", _REDIS, recovery_s=10.0)
 async def _redis_flushed(field: Field) -> None:
     with field.redis as redis:
         for _ in range(3):
@@ -142,7 +144,7 @@ async def _redis_flushed(field: Field) -> None:
             await asyncio.sleep(2)
 
 
-@_fault("Redis stopped for 60 s", _REDIS)
+@_fault("Redis stopped for 60 s", _REDIS, recovery_s=10.0)
 async def _redis_frozen(field: Field) -> None:
     pid = field.engines.valkey.pid
     assert pid is not None
@@ -154,7 +156,7 @@ async def _redis_frozen(field: Field) -> None:
     field.healed()
 
 
-@_fault("Redis is full", _REDIS)
+@_fault("Redis is full", _REDIS, recovery_s=10.0)
 async def _redis_full(field: Field) -> None:
     with field.redis as redis:
         redis.config_set("maxmemory", 1)
@@ -163,7 +165,7 @@ async def _redis_full(field: Field) -> None:
     field.healed()
 
 
-@_fault("Redis is a read-only replica", _REDIS)
+@_fault("Redis is a read-only replica", _REDIS, recovery_s=10.0)
 async def _redis_read_only(field: Field) -> None:
     with field.redis as redis:
         redis.replicaof("127.0.0.1", str(free_port()))

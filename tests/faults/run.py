@@ -43,7 +43,8 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether the promise was kept."""
-        return self.counts.all_kept and not self.wrong
+        in_time = self.fault.recovery_s is None or self.recovery_s <= self.fault.recovery_s
+        return self.counts.all_kept and in_time and not self.wrong
 
 
 def run(fault: Fault, messages: int) -> Report:

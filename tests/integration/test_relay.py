@@ -344,3 +344,25 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     assert len(entries) > 1
     assert [entry.batch_id for entry in entries] == [batch.id] + [None] * (len(entries) - 1)
     assert len(Reply(entries).answers) == 200
+
+
+def test_many_pages_are_published_one_after_the_other_and_then_the_batch_is_closed(bench: RelayBench) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    sent = bench.send(alice, bob, "hello")
+    chat_id = bench.ask(sent).ack(sent)["message"]["chatId"]
+    reads = [bench.event(alice, "get_messages", {"chatId": chat_id}) for _ in range(250)]
+    late = bench.send(alice, bob, "after them")
+    batch = bench.batch([*reads, late])
+    bench.relay.handle([batch])
+    reply = bench.read()
+    assert [len(reply.ack(read)["messages"]) for read in reads] == [1] * 200 + [2] * 50
+    assert reply.ack(late)["message"]["seq"] == 2
+    *earlier, last = [entry.batch_id for entry in reply.entries]
+    assert len(earlier) >= 2
+    assert (set(earlier), last) == ({None}, batch.id)
+
+
+def test_a_batch_without_events_is_closed(bench: RelayBench) -> None:
+    batch = bench.batch([])
+    bench.relay.handle([batch])
+    assert [entry.batch_id for entry in bench.read().entries] == [batch.id]

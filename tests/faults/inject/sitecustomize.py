@@ -50,10 +50,12 @@ def arm(point: str) -> None:
     elif point in ("after_commit", "after_publication"):
         publish = Publisher.publish
 
-        def publish_or_die(self: Publisher, outcome: Outcome, batches: Sequence[Batch] = ()) -> None:
+        def publish_or_die(
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+        ) -> None:
             if outcome.emits and point == "after_commit":
                 counter.pass_by()
-            publish(self, outcome, batches)
+            publish(self, outcome, batches, is_all=is_all)
             if outcome.emits and point == "after_publication":
                 counter.pass_by()
 
