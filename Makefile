@@ -9,7 +9,7 @@ AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check package bench shape faults lock clean
+.PHONY: help run install test attack faults fuzz check audit package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,20 @@ test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the cove
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
+attack: $(VENV)/.dev ## Attack an edge in every known way, print what it did, write the table of docs/guarantees.md
+	@$(BIN)/python -m tests.security $(ARGS)
+
+FUZZ_S ?= 60
+
+fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S seconds (ARGS="--seed N" repeats a run)
+	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
+
+audit: $(VENV)/.audit ## Look for known holes in the pinned dependencies; needs the network
+	@for file in requirements.txt requirements-dev.txt requirements-functions.txt; do \
+		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
+		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
+	done
 
 check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/ruff check
@@ -82,6 +96,11 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 $(VENV)/.uv: $(VENV)/.made
 	@$(PYTHON) -m venv $(VENV)/uv
 	@$(VENV)/uv/bin/python -m pip --disable-pip-version-check install --quiet uv
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.made
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
 	@touch $@
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json

@@ -1,10 +1,15 @@
-"""Structured logs: events with fields, JSON lines in production. Never a token or a message text."""
+"""Structured logs: events with fields, JSON lines in production. Never a token or a message text.
+
+Nobody can forge a line: JSON escapes what is not ASCII, and the text format what is not printable.
+"""
 
 import logging
 import sys
+from io import StringIO
+from typing import TextIO
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, ExcInfo, Processor, WrappedLogger
 
 
 def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
@@ -21,9 +26,10 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    finish: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if as_json:
-        finish.append(structlog.processors.format_exc_info)
+    finish: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info if as_json else _escape,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*finish, renderer])
@@ -37,4 +43,22 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
 
 def _console() -> structlog.dev.ConsoleRenderer:
     """Return a renderer whose tracebacks show no locals: they may hold tokens and texts."""
-    return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_indent_traceback)
+
+
+def _indent_traceback(out: TextIO, error: ExcInfo) -> None:
+    """Write a traceback, none of whose lines looks like an event: some may quote what clients have sent."""
+    traceback = StringIO()
+    structlog.dev.plain_traceback(traceback, error)
+    out.write("".join(f"\n    {printable(line)}" for line in traceback.getvalue().split("\n")[1:]))
+
+
+def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def printable(text: str) -> str:
+    """Return the text with what is not printable spelled out: line breaks, control characters, overrides."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -122,7 +122,7 @@ class EdgeSettings(QueueSettings):
     send_bytes: int = Field(8_000_000, ge=1)
     """The same in bytes."""
     connect_s: float = Field(15.0, gt=0)
-    """How long a connection may stay without having signed in."""
+    """How long a connection may stay without having signed in, a request take to come, an upgrade last."""
     heartbeat_s: float = Field(25.0, gt=0)
     """How often Engine.IO pings a client."""
     heartbeat_timeout_s: float = Field(20.0, gt=0)

@@ -30,6 +30,7 @@ from socket_edge.delivery import Delivery
 from socket_edge.dispatch import Dispatcher
 from socket_edge.frames import BodyGuard
 from socket_edge.heartbeat import Heartbeat
+from socket_edge.http import Http
 from socket_edge.inbox import Inbox
 from socket_edge.lanes import Lane, LaneLimits, Lanes
 from socket_edge.listen import listen
@@ -184,7 +185,7 @@ def serve(settings: EdgeSettings) -> None:
     configure_logs(as_json=settings.log_json)
     config = uvicorn.Config(
         create_app(settings),
-        http="httptools",
+        http=Http.within(settings.connect_s),
         ws=Handshake,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,

@@ -1,8 +1,11 @@
 """Keeps from engineio what it would trip over: frames that are none, bodies that it would not read.
 
 It parses as JSON what a kind of frame cannot have, however deep it is nested, and a body over its limit
-makes it wait for a poll that may never come.
+makes it wait for a poll that may never come. It fails on a client that is gone already, and would answer
+an HTTP request that asks for a websocket as if it were one.
 """
+
+from typing import Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,12 +30,30 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is not too large."""
-        if scope["type"] == "http" and _content_length(scope) > self._limit:
-            await PlainTextResponse("The body is too large.", 413)(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif _content_length(scope) > self._limit:
+            await PlainTextResponse("The body is too large.", 413)(scope, receive, send)
+        elif _header(scope, b"upgrade").lower() == b"websocket":
+            await PlainTextResponse("This is no websocket handshake.", 400)(scope, receive, send)
+        elif (first := await receive())["type"] == "http.request":
+            await self._app(scope, _again(first, receive), send)
+
+
+def _again(first: Any, receive: Receive) -> Receive:
+    """Return a `receive` that brings the first message once more."""
+    messages = [first]
+
+    async def receive_again() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
 def _content_length(scope: Scope) -> int:
-    lengths = [value for name, value in scope.get("headers", ()) if name == b"content-length"]
-    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    length = _header(scope, b"content-length")
+    return int(length) if length.isdigit() else 0
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope.get("headers", ()) if name == wanted), b"")

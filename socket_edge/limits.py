@@ -13,8 +13,11 @@ from socket_edge.packets import Binary
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str)
 _NAME = re.compile(r'\["([a-z_]{1,32})"')
-_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
-"""A string (whose brackets do not count), an opening bracket (group 1) or a closing one."""
+_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
+"""A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
+
+A string may lack its end: otherwise each quote in one that does would be tried anew, up to the end.
+"""
 
 DEPTH = 32
 """How deep a payload may be nested: decoders recurse, and one behind us that cannot fails a whole batch."""

@@ -20,5 +20,13 @@ class Origins:
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if not origin or self._any or origin in self._allowed:
             return
-        if urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower():
+        if _host(origin) != headers.get(b"host", b"").decode("latin-1").lower():
             raise EdgeError(ErrorCode.FORBIDDEN_ORIGIN)
+
+
+def _host(origin: str) -> str | None:
+    """Return host and port of an origin; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None

@@ -20,15 +20,17 @@ class Binary(str):
     __slots__ = ()
 
 
-class _Unparsed:
+class Unparsed:
     """Takes the place of `json` in a packet: incoming JSON stays text."""
 
     @staticmethod
     def loads(text: str) -> str:
+        """Return the text as it is."""
         return text
 
     @staticmethod
     def dumps(data: object, **_: object) -> str:
+        """Render what goes out."""
         return msgspec.json.encode(data).decode()
 
 
@@ -36,7 +38,7 @@ class Packet(packet.Packet):  # type: ignore[misc]
     """A Socket.IO packet that is never binary and never raises on what a client has sent."""
 
     uses_binary_events = False
-    json = _Unparsed
+    json = Unparsed
 
     def decode(self, encoded_packet: object) -> int:
         """Take apart what a client has sent; there are never attachments to wait for."""

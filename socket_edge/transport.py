@@ -32,7 +32,7 @@ from socket_edge.addresses import Addresses, peer
 from socket_edge.errors import EdgeError
 from socket_edge.frames import well_formed
 from socket_edge.namespace import OneNamespace
-from socket_edge.packets import ATTACHMENT, Packet, read_packet
+from socket_edge.packets import ATTACHMENT, Packet, Unparsed, read_packet
 from socket_edge.rate import Rate
 from socket_edge.tasks import Tasks
 from socket_edge.websocket import Handshake, SendLimits, WebSocket
@@ -40,6 +40,11 @@ from socket_edge.websocket import Handshake, SendLimits, WebSocket
 log = structlog.get_logger(__name__)
 
 _LIBRARY_LOG = logging.getLogger("socketio")
+_CLIENT_ERRORS: Final = (
+    *("bad-jsonp-index", "bad-origin", "bad-sid", "bad-transport", "bad-upgrade", "bad-version"),
+    *("not-connected", "unexpected-http"),
+)
+"""Keys under which engineio logs what is wrong with a request."""
 
 _PACKETS: Final = 10_000
 """Packets of one long-polling request."""
@@ -58,6 +63,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 
     transport: "Transport"
     connected: bool
+    upgraded: bool
     websocket: WebSocket | None = None
     _environ: dict[str, Any]
     _backlog: deque[str | bytes] | None = None
@@ -119,7 +125,11 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         self._send(pkt)
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        await super().close(wait and self.websocket is None, abort, self._why_dropped or reason)
+        # It would wait for a client to poll what is left, which may never happen.
+        await super().close(wait=False, abort=abort, reason=self._why_dropped or reason)
+        if self.closed:
+            # engineio would fail on what it still finds there.
+            self.server.sockets.pop(self.sid, None)
         if self.websocket is not None:
             self.websocket.close()
         elif abort:
@@ -150,6 +160,17 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         if self.websocket is not None:
             self.websocket.go_away()
 
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """Take what a poll has brought. What is no packet is the client's fault, and no error of ours."""
+        try:
+            await super().handle_post_request(environ)
+        except (ValueError, LookupError):
+            return
+        except EngineIOError:
+            # engineio would answer for a connection that it still knows, and fail on one that it does not.
+            if not self.closed:
+                raise
+
     async def poll(self) -> list[frame.Packet]:
         """Return what there is to say, in portions, keeping count of how much waits."""
         self.waiting_bytes -= self._leaving_bytes
@@ -174,10 +195,13 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         return await super()._upgrade_websocket(environ)
 
     async def _websocket_handler(self, ws: Any) -> None:
+        environ = self._environ
+        del self._environ
         has_polled = self.connected
-        if has_polled and not await self._is_upgrade(ws):
+        if has_polled and (not await self._is_upgrade(ws) or self.upgraded or self.closed):
+            # Meanwhile another websocket has been quicker, or the connection has ended.
             return
-        handshake = Handshake.of(self._environ["asgi.scope"])
+        handshake = Handshake.of(environ["asgi.scope"])
         self.connected = self.upgraded = True
         self.websocket = handshake.websocket
         self._say_what_waits()
@@ -187,18 +211,19 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         else:
             # It has room for four deques, and is not needed any more.
             del self.queue
-        del self._environ["asgi.receive"], self._environ["asgi.send"], self._environ
+        del environ["asgi.receive"], environ["asgi.send"]
         handshake.serve_with(self, self.transport.send_limits)
 
     async def _is_upgrade(self, ws: Any) -> bool:
         """Shake hands with a client that comes from long polling; False if it does not mean it."""
         self.upgrading = True
         try:
-            if await ws.wait() != "2probe":
-                return False
-            await ws.send("3probe")
-            self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
-            return bool(await ws.wait() == "5")
+            async with asyncio.timeout(self.transport._connect_s):
+                if await ws.wait() != "2probe":
+                    return False
+                await ws.send("3probe")
+                self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
+                return bool(await ws.wait() == "5")
         except OSError:
             return False
         finally:
@@ -250,7 +275,6 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
 
     async def _leave(self) -> None:
         await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
-        self.server.sockets.pop(self.sid, None)
 
 
 class Handler(Protocol):
@@ -310,6 +334,10 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         )
         # Its default of 16 makes engineio drop a whole request of a client that has more to say at once.
         Payload.max_decode_packets = _PACKETS
+        # engineio would parse whatever a poll brings as JSON, and hand on what python-socketio cannot take.
+        frame.Packet.json = Unparsed
+        # What a client does wrong is told to the client; these would be logged as errors, the first time.
+        self.eio.log_message_keys = set(_CLIENT_ERRORS)
         self.send_limits = send_limits
         self.tasks = Tasks()
         self._addresses = addresses

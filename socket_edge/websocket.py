@@ -37,8 +37,10 @@ _GOODBYE_S: Final = 10.0
 _NOBODY: Final = asyncio.Protocol()
 
 _log = logging.LoggerAdapter(logging.getLogger("picows.server"))
+_handshake_log = logging.getLogger("websockets.server")
 # What a client does wrong is told to the client.
 _log.logger.setLevel(logging.CRITICAL)
+_handshake_log.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,10 @@ class Handshake(WebSocketsSansIOProtocol):
     _early = b""
     _served = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn.logger = _handshake_log
+
     @classmethod
     def of(cls, scope: dict[str, Any]) -> "Handshake":
         """Return what an ASGI scope belongs to. Raises KeyError under another server."""
@@ -238,6 +244,9 @@ class Handshake(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
         else:
             super().data_received(data)
+            if self.conn.handshake_exc is not None:
+                # uvicorn would wait for ever: for the rest of a request that cannot be read.
+                self.transport.close()
 
     async def run_asgi(self) -> None:
         """Run the application."""

@@ -75,6 +75,13 @@ def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
     assert f"def {name}(" in (ROOT / file).read_text() if name else (ROOT / file).exists()
 
 
+def test_what_the_page_on_security_names_exists() -> None:
+    page = (ROOT / "SECURITY.md").read_text()
+    named = re.findall(r"`((?:tests|socket_edge|workers|functions|infra)/[\w/.]+)`", page)
+    assert len(named) >= 30
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
 SETTINGS = {
     name.upper(): field.default
     for settings in (EdgeSettings, FunctionSettings, WorkerSettings)

@@ -119,14 +119,14 @@ class RawPolling:
     """One long-polling connection."""
 
     def __init__(self, edge: Edge, username: str) -> None:
-        self._address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
+        self.address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
         self._token = make_token(username)
         self.packets: list[str] = []
 
     async def __aenter__(self) -> Self:
         self.http = httpx.AsyncClient(timeout=15)
-        opened = json.loads((await self.http.get(self._address)).text[1:])
-        self._address += f"&sid={opened['sid']}"
+        opened = json.loads((await self.http.get(self.address)).text[1:])
+        self.address += f"&sid={opened['sid']}"
         await self.post(f"40{json.dumps({'token': self._token})}")
         await self.expect('42["connection_success"')
         return self
@@ -142,13 +142,13 @@ class RawPolling:
 
     async def post_body(self, body: bytes) -> httpx.Response:
         """Send one request with any body."""
-        return await self.http.post(self._address, content=body)
+        return await self.http.post(self.address, content=body)
 
     async def expect(self, start: str, count: int = 1) -> list[str]:
         """Poll until `count` packets that start like this have come; return them."""
         async with asyncio.timeout(10):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
-                self.packets += (await self.http.get(self._address)).text.split(RECORD_SEPARATOR)
+                self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)
                 if self.packets[-1] == "2":
                     await self.post("3")
         return found

@@ -23,24 +23,43 @@ def test_what_is_no_frame_is_told_apart(text: str) -> None:
     assert well_formed(text) is None
 
 
-async def status_of(length: bytes) -> int | None:
-    """Return what is answered to a request of that length; None when the application gets it."""
+PASSED = 200
+"""What the application behind the guard answers here."""
+
+
+async def answers(*headers: tuple[bytes, bytes], first: str = "http.request") -> list[int]:
+    """Return what is answered to a request with these headers."""
     answered: list[int] = []
 
-    async def application(_: Scope, __: Receive, ___: Send) -> None:
-        return
+    async def application(_: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "http.request"
+        await send({"status": PASSED})
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b""}
+        return {"type": first, "body": b""}
 
     async def send(message: Message) -> None:
-        answered.append(message.get("status", 0))
+        if "status" in message:
+            answered.append(message["status"])
 
-    scope = {"type": "http", "method": "POST", "headers": [(b"content-length", length)]}
+    scope = {"type": "http", "method": "POST", "headers": headers}
     await BodyGuard(application, 10)(scope, receive, send)
-    return answered[0] if answered else None
+    return answered
 
 
-@pytest.mark.parametrize(("length", "status"), [(b"0", None), (b"10", None), (b"11", 413), (b"x", None)])
-async def test_a_body_over_the_limit_is_refused(length: bytes, status: int | None) -> None:
-    assert await status_of(length) == status
+@pytest.mark.parametrize(
+    ("length", "status"), [(b"0", PASSED), (b"10", PASSED), (b"11", 413), (b"x", PASSED)]
+)
+async def test_a_body_over_the_limit_is_refused(length: bytes, status: int) -> None:
+    assert await answers((b"content-length", length)) == [status]
+
+
+@pytest.mark.parametrize(("value", "status"), [(b"websocket", 400), (b"WebSocket", 400), (b"h2c", PASSED)])
+async def test_an_upgrade_to_a_websocket_that_comes_as_a_request_is_refused(
+    value: bytes, status: int
+) -> None:
+    assert await answers((b"connection", b"upgrade"), (b"upgrade", value)) == [status]
+
+
+async def test_a_client_that_is_gone_is_not_answered() -> None:
+    assert await answers(first="http.disconnect") == []

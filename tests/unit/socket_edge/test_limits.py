@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -74,6 +75,15 @@ def test_nesting_beyond_the_limit_is_refused(data: str) -> None:
 @pytest.mark.parametrize("text", ["[" * 100, '["' * 100, "\\" * 101 + "[" * 100, '\\"[' * 50])
 def test_brackets_inside_a_text_are_no_nesting(text: str) -> None:
     assert read_event(json.dumps(["sync", {text: [text]}]), LIMIT).name == "sync"
+
+
+def test_a_text_without_an_end_is_read_once() -> None:
+    endless = '["sync",' + "[]," * DEPTH + '"' + '\\"' * 400_000
+    began_at = time.monotonic()
+    with pytest.raises(BadEvent):
+        read_event(endless, 1_000_000)
+    # Tried anew at each quote, it would take minutes.
+    assert time.monotonic() - began_at < 1
 
 
 def test_many_brackets_side_by_side_are_no_nesting() -> None:

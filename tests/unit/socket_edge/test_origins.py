@@ -41,6 +41,8 @@ def test_an_allowed_origin_may_connect(allowed: tuple[str, ...], origin: str | N
         "null",
         "chat.example",
         "app.example",
+        "http://[",
+        "http://[::1",
     ],
 )
 def test_any_other_origin_is_forbidden(origin: str) -> None:

@@ -1,0 +1,76 @@
+"""An edge to attack, and people who are on it."""
+
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from tests.harness.deployment import Deployment
+from tests.harness.engines import Engines
+from tests.harness.raw import RawClient
+from tests.harness.relay import RelayBench
+from tests.security.siege import Siege
+
+CONNECT_S = 3
+"""How long a connection may stay without having signed in; short, so that tests can wait for it."""
+SEND_BYTES = 2_000_000
+FILES = 8_192
+
+# No example is kept for the next run: a failure prints how to get it again.
+settings.register_profile("security", deadline=None, database=None, print_blob=True, max_examples=200)
+settings.load_profile("security")
+
+Name = Callable[[str], str]
+Besiege = Callable[..., Siege]
+
+
+@pytest.fixture(scope="session")
+def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One edge and one worker, with short deadlines and one origin of their own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
+    deployment = Deployment(
+        engines.new_store(),
+        tmp_path_factory.mktemp("target"),
+        connect_s=CONNECT_S,
+        origins="https://app.example",
+        send_bytes=SEND_BYTES,
+    )
+    yield deployment.start(edges=1, workers=1, beat=False)
+    deployment.stop()
+
+
+@pytest.fixture
+def besiege(target: Deployment, name: Name, record_property: Callable[[str, object], None]) -> Besiege:
+    """Return a function that opens a siege of the target."""
+
+    def besiege(**what: Any) -> Siege:
+        return Siege(target, (name("alice"), name("bob")), record_property, **what)
+
+    return besiege
+
+
+@pytest.fixture
+def mallory(name: Name) -> str:
+    """Name somebody who means harm."""
+    return name("mallory")
+
+
+@pytest.fixture
+async def raw(target: Deployment, mallory: str) -> AsyncIterator[RawClient]:
+    """Connect mallory; the workers know them."""
+    async with RawClient(target.edges[0], mallory) as client:
+        await client.ask('["list_chats",{}]')
+        yield client
+
+
+@pytest.fixture(scope="session")
+def bench(engines: Engines) -> Iterator[RelayBench]:
+    """A relay in this process."""
+    store = engines.new_store()
+    bench = RelayBench(store)
+    yield bench
+    bench.close()
+    engines.release(store)

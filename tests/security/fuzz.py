@@ -1,0 +1,157 @@
+"""`make fuzz`: bursts of broken frames, bodies and requests at an edge with a worker, for so many seconds.
+
+Fails when a process dies, an error is logged, or an innocent is not served after a burst. `--seed` makes the
+same bursts again.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from tests.harness.client import Client
+from tests.harness.deployment import Deployment, Edge, make_token
+from tests.harness.engines import Engines
+from tests.harness.raw import RawPolling
+from tests.security.mutator import Burst, Mutator
+from tests.security.siege import errors_in
+from tests.security.tcp import TEXT, Tcp, frame
+
+SERVED_S = 10.0
+"""How long an innocent's message may take after a burst."""
+ATTACKERS = 50
+_LAST = 424242
+"""Ack id of the last event of a burst, the answer to which tells that the edge is through."""
+
+
+class FuzzFailed(Exception):
+    """Something has given way. The message is one line."""
+
+
+async def fuzz(chat: Deployment, seed: int, seconds: float) -> tuple[int, int]:
+    """Attack until the time is over; return how many bursts and frames were sent. Raises FuzzFailed."""
+    mutator, edge = Mutator(seed), chat.edges[0]
+    alice, bob = await Client("fuzz_alice").connect(edge), await Client("fuzz_bob").connect(edge)
+    ends_at = time.monotonic() + seconds
+    bursts = parts = 0
+    try:
+        while time.monotonic() < ends_at:
+            burst = mutator.burst()
+            await send(edge, f"fuzz_{bursts % ATTACKERS}", burst)
+            bursts, parts = bursts + 1, parts + len(burst.parts)
+            await assert_served(alice, bob, bursts, burst)
+            assert_unharmed(chat, bursts, burst)
+    finally:
+        for client in (alice, bob):
+            await client.close()
+    return bursts, parts
+
+
+async def send(edge: Edge, username: str, burst: Burst) -> None:
+    """Send a burst, on a connection of its kind."""
+    if burst.kind == "poll":
+        return await _poll(edge, username, burst.parts)
+    if burst.kind == "request":
+        for part in burst.parts:
+            async with Tcp(edge) as tcp:
+                await tcp.send(part)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await tcp.receive()
+        return None
+    async with Tcp(edge) as tcp:
+        await tcp.open_websocket()
+        if burst.kind != "stranger":
+            await tcp.send(frame(TEXT, f"40{json.dumps({'token': make_token(username)})}".encode()))
+        reading = asyncio.create_task(_read(tcp))
+        for part in burst.parts:
+            await tcp.send(part if burst.kind == "frames" else frame(TEXT, part))
+        await tcp.send(frame(TEXT, b'42%d["list_chats",{}]' % _LAST))
+        # Those who are not signed in, or whose frames are out of step, are not answered.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SERVED_S if burst.kind == "member" else 0.1):
+                await reading
+        reading.cancel()
+    return None
+
+
+async def _read(tcp: Tcp) -> None:
+    tail = b""
+    while data := await tcp.receive():
+        tail = tail[-100:] + data
+        if b"43%d[" % _LAST in tail:
+            return
+
+
+async def _poll(edge: Edge, username: str, parts: Sequence[bytes]) -> None:
+    async with RawPolling(edge, username) as polling:
+        for start in range(0, len(parts), 10):
+            try:
+                await polling.post_body(b"\x1e".join(parts[start : start + 10]))
+            except httpx.HTTPError as error:
+                raise FuzzFailed(
+                    f"a poll was not answered: {error!r}, {parts[start : start + 10]}"
+                ) from error
+        with suppress(httpx.HTTPError):
+            await polling.http.get(polling.address, timeout=0.2)
+
+
+async def assert_served(alice: Client, bob: Client, number: int, burst: Burst) -> None:
+    """Have a message acked and delivered. Raises FuzzFailed."""
+    text = f"after burst {number}"
+    try:
+        async with asyncio.timeout(SERVED_S):
+            ack = await alice.send(bob.username, text)
+            await bob.expect("new_message", lambda message: message["text"] == text)
+    except Exception as error:
+        raise FuzzFailed(f"burst {number} ({burst.kind}): an innocent was not served: {error!r}") from error
+    if not ack["success"]:
+        raise FuzzFailed(f"burst {number} ({burst.kind}): an innocent was refused: {ack}")
+
+
+def assert_unharmed(chat: Deployment, number: int, burst: Burst) -> None:
+    """Look at the processes and their logs. Raises FuzzFailed."""
+    for part in (*chat.edges, *chat.workers):
+        if part.process.poll() is not None:
+            raise FuzzFailed(f"burst {number} ({burst.kind}): a process has died: {part.log[-500:]!r}")
+        if errors := errors_in(part.log):
+            raise FuzzFailed(f"burst {number} ({burst.kind}): {errors[0][-600:]}")
+
+
+def main() -> int:
+    """Fuzz a deployment of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    options = parser.parse_args()
+    print(f"seed {options.seed}, {options.seconds:g} s", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engines = Engines(folder / "engines")
+        try:
+            engines.start()
+            chat = Deployment(engines.new_store(), folder)
+            try:
+                chat.start(edges=1, workers=1, beat=False)
+                bursts, frames = asyncio.run(fuzz(chat, options.seed, options.seconds))
+            finally:
+                chat.stop()
+        except FuzzFailed as failure:
+            print(f"broken, seed {options.seed}: {failure}", file=sys.stderr)
+            return 1
+        finally:
+            engines.stop()
+    print(f"held: {frames:,} frames in {bursts:,} bursts, seed {options.seed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

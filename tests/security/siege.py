@@ -1,0 +1,156 @@
+"""An edge under attack, and two people who go on talking on it meanwhile."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import psutil
+
+from tests.harness.client import Client
+from tests.harness.deployment import Deployment, Part
+
+SERVED_S = 3.0
+"""How long a message between innocents may take under attack, from the send to the ack and the delivery."""
+
+FINDING = "finding"
+"""Property of a test under which its finding is reported."""
+
+_SAMPLE_S = 0.005
+_PAUSE_S = 0.02
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an attack came to: a row of the table."""
+
+    attack: str
+    sent: str
+    outcome: str
+    peak_mb: float
+    """By how much the memory of the edge has grown at most."""
+    bound_mb: float
+    slowest_ms: float
+    """The slowest message between innocents."""
+
+
+class Siege:
+    """While it is open somebody attacks. When it closes it asserts that nobody else has noticed.
+
+    The innocents were served, in time; edge and worker live and have logged no error; the resident memory of
+    the edge has grown by no more than `bound_mb`.
+    """
+
+    def __init__(
+        self,
+        chat: Deployment,
+        innocents: tuple[str, str],
+        report: Callable[[str, object], None],
+        *,
+        attack: str,
+        sent: str,
+        outcome: str,
+        bound_mb: float,
+    ) -> None:
+        self._attack, self._sent, self._outcome, self._bound_mb = attack, sent, outcome, bound_mb
+        self._parts: list[Part] = [chat.edges[0], *chat.workers]
+        self._edge = chat.edges[0]
+        self._report = report
+        self._alice, self._bob = (Client(name) for name in innocents)
+        self._slowest_s = 0.0
+        self._messages = 0
+
+    async def __aenter__(self) -> Self:
+        for client in (self._alice, self._bob):
+            await client.connect(self._edge)
+        self._read = [len(part.log) for part in self._parts]
+        self._memory = _Memory(self._edge)
+        self._over = asyncio.Event()
+        self._talk = asyncio.create_task(self._go_on_talking())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._over.set()
+            talk = await asyncio.gather(self._talk, return_exceptions=True)
+            growth_mb = self._memory.stop() / _MB
+            if error is None:
+                for failure in filter(None, talk):
+                    raise failure
+                assert self._messages > 0, "nobody was served during the attack"
+                await self._exchange()
+                self._assert_unharmed(growth_mb)
+        finally:
+            for client in (self._alice, self._bob):
+                await client.close()
+
+    def _assert_unharmed(self, growth_mb: float) -> None:
+        for part, read in zip(self._parts, self._read, strict=True):
+            assert part.process.poll() is None, f"a process has died:\n{part.log[-2000:]}"
+            assert (errors := errors_in(part.log[read:])) == [], errors
+        assert self._slowest_s <= SERVED_S, f"an innocent waited {self._slowest_s:.1f} s"
+        assert growth_mb <= self._bound_mb, f"the edge has grown by {growth_mb:.1f} MB"
+        finding = Finding(
+            self._attack, self._sent, self._outcome, growth_mb, self._bound_mb, 1_000 * self._slowest_s
+        )
+        self._report(FINDING, asdict(finding))
+
+    async def _go_on_talking(self) -> None:
+        while not self._over.is_set():
+            await self._exchange()
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _exchange(self) -> None:
+        """Have a message acked and delivered."""
+        text = f"number {self._messages}"
+        began_at = time.monotonic()
+        ack = await self._alice.send(self._bob.username, text)
+        assert ack["success"], ack
+        await self._bob.expect("new_message", lambda message: message["text"] == text)
+        self._slowest_s = max(self._slowest_s, time.monotonic() - began_at)
+        self._messages += 1
+
+
+class _Memory:
+    """Looks at the resident memory of a process, from a thread, until it is stopped."""
+
+    def __init__(self, part: Part) -> None:
+        self._process = psutil.Process(part.process.pid)
+        self._before = self._most = self._process.memory_info().rss
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """Return by how many bytes it has grown at most."""
+        self._over.set()
+        self._thread.join()
+        return self._most - self._before
+
+    def _watch(self) -> None:
+        while not self._over.wait(_SAMPLE_S):
+            try:
+                self._most = max(self._most, self._process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                return
+
+
+def errors_in(log: str) -> list[str]:
+    """Return the lines of a log in JSON that tell of an error, or are no event at all."""
+    return [line for line in log.splitlines() if line and _is_error(line)]
+
+
+def _is_error(line: str) -> bool:
+    try:
+        event: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return True
+    return event.get("level") not in {"debug", "info", "warning"}

@@ -1,0 +1,44 @@
+"""Turns what a run has found into the table of `docs/guarantees.md`."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tests.security.siege import Finding
+
+
+class Row(NamedTuple):
+    """An attack and what became of it."""
+
+    attack: str
+    sent: str
+    outcome: str
+    peak: str
+    slowest: str
+    held: bool
+
+    @classmethod
+    def of(cls, finding: Any) -> "Row":
+        """Return the row of a siege that the edge has stood, from what it has reported."""
+        found = Finding(**finding)
+        return cls(
+            found.attack,
+            found.sent,
+            found.outcome,
+            f"{found.peak_mb:.0f} of {found.bound_mb:.0f}",
+            f"{found.slowest_ms:.0f}",
+            held=True,
+        )
+
+
+def render(rows: Iterable[Row]) -> str:
+    """Return the rows as a table in Markdown."""
+    lines = [
+        "| attack | what was sent | what the edge did | peak MB | slowest innocent, ms | verdict |",
+        "| --- | --- | --- | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        verdict = "held" if row.held else "**broken**"
+        lines.append(
+            f"| {row.attack} | {row.sent} | {row.outcome} | {row.peak} | {row.slowest} | {verdict} |"
+        )
+    return "\n".join(lines)

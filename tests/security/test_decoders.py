@@ -1,0 +1,120 @@
+"""Whatever comes, each decoder either takes it or refuses it; none raises anything else."""
+
+import msgspec
+import pytest
+import uuid_utils
+from hypothesis import example, given
+from hypothesis import strategies as st
+from socketio import packet
+
+from infra.wire.batch import Event
+from infra.wire.commands import INTERNAL, RELAYED, client_id_of
+from infra.wire.errors import ErrorCode
+from socket_edge.frames import well_formed
+from socket_edge.limits import DEPTH, BadEvent, read_event
+from socket_edge.packets import ATTACHMENT, MALFORMED, Packet, read_packet
+from tests.security.shapes import encode, objects, payloads, values
+from workers.errors import Refused
+from workers.requests import decode
+
+LIMIT = 2_000
+
+frames = st.one_of(
+    st.text(max_size=60),
+    st.from_regex(r"4?[0-9²½]{0,3}(/[a-z?]{0,4},?)?[0-9٣]{0,20}[\[{\"-]?.{0,20}", fullmatch=True),
+    st.tuples(st.sampled_from(["42", "421", "43", "451-", "40", "41/x,"]), payloads).map(
+        lambda parts: parts[0] + parts[1].decode(errors="replace")
+    ),
+)
+"""Frames of Engine.IO, some of which are packets of Socket.IO."""
+
+
+@given(frames)
+@example("4²[]")
+@example("4" + "9" * 5_000)
+@example("42" + "9" * 101 + "[]")
+def test_a_frame_is_a_packet_or_none(text: str) -> None:
+    quick = read_packet(text)
+    known = well_formed(text)
+    assert quick is None or quick[0] in {packet.EVENT, packet.ACK}
+    assert known is None or text.startswith(known)
+    if known is not None and known.startswith("4"):
+        slow = Packet(encoded_packet=known[1:])
+        assert slow.packet_type in {packet.CONNECT, packet.DISCONNECT, packet.EVENT, packet.ACK}
+        assert slow.attachment_count == 0
+        if quick is not None:
+            assert (slow.packet_type, slow.id, slow.data) == quick
+
+
+@given(st.one_of(st.none(), st.integers(), st.binary(), st.text(), st.lists(st.integers())))
+def test_what_a_poll_may_bring_is_a_packet(data: object) -> None:
+    if data:
+        taken = Packet(encoded_packet=data)
+        assert taken.data is ATTACHMENT if isinstance(data, bytes) else isinstance(taken.packet_type, int)
+
+
+texts = st.one_of(
+    st.text(max_size=100),
+    st.tuples(st.sampled_from([*RELAYED, "refresh_token", "connect", "x"]), payloads).map(
+        lambda parts: f'["{parts[0]}",{parts[1].decode(errors="replace")}]'
+    ),
+    st.lists(values, max_size=4).map(lambda parts: encode(parts).decode(errors="replace")),
+    st.text('[]{}"\\,:ab1 ', max_size=200).map(lambda text: f'["sync",{text}]'),
+)
+
+
+@given(texts)
+@example('["sync",' + "[]," * 40 + '"' + '\\"' * 500)
+@example('["sync",{"a":"' + "\\" * 101)
+def test_an_event_is_valid_or_refused(text: str) -> None:
+    try:
+        event = read_event(text, LIMIT)
+    except BadEvent as refusal:
+        code = refusal.code
+    else:
+        assert event.name in {*RELAYED, "refresh_token"}
+        assert depth_of(msgspec.json.decode(event.payload)) < DEPTH
+        return
+    assert code in {ErrorCode.INVALID_PAYLOAD, ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNKNOWN_EVENT}
+
+
+def depth_of(value: object) -> int:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(depth_of, inner), default=0)
+    return 0
+
+
+@given(st.one_of(st.just(MALFORMED), st.none(), st.integers(), st.binary()))
+def test_what_is_no_text_is_no_event(data: object) -> None:
+    with pytest.raises(BadEvent):
+        read_event(data, LIMIT)
+
+
+@pytest.mark.parametrize("command", [*RELAYED, *INTERNAL])
+@given(payload=payloads)
+def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None:
+    event = Event(str(uuid_utils.uuid7()), command, "user", "socket", msgspec.Raw(payload))
+    try:
+        request = decode(event)
+    except Refused as refusal:
+        code, message = refusal.code, refusal.message
+    else:
+        assert isinstance(request.command, {**RELAYED, **INTERNAL}[command])
+        return
+    assert code is ErrorCode.INVALID_PAYLOAD
+    assert message
+
+
+@given(st.text(max_size=20), objects.map(encode))
+def test_a_name_that_is_none_is_an_unknown_event(name: str, payload: bytes) -> None:
+    event = Event(str(uuid_utils.uuid7()), name + " ", "user", "socket", msgspec.Raw(payload))
+    with pytest.raises(Refused) as refusal:
+        decode(event)
+    assert refusal.value.code is ErrorCode.UNKNOWN_EVENT
+
+
+@given(payloads)
+def test_a_client_id_is_read_or_not(payload: bytes) -> None:
+    client_id = client_id_of(payload)
+    assert client_id is None or 1 <= len(client_id) <= 64

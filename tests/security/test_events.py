@@ -1,0 +1,295 @@
+"""Attacks by somebody who is signed in: events, acks, tokens and chats that are not theirs."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterable
+
+import jwt
+
+from tests.harness.deployment import Deployment, make_token, user_id_of
+from tests.harness.raw import RawClient
+from tests.integration.bad_input.refusals import event, with_profile
+from tests.security.conftest import Besiege, Name
+
+RESERVED = (
+    *("connect", "disconnect", "connect_error", "disconnecting", "newListener", "removeListener"),
+    *("__class__", "__init__", "__proto__", "constructor", "*", "message"),
+    *("introduce", "catch_up", "announce", "confirm_delivery"),
+)
+
+
+async def codes(raw: RawClient, events: Iterable[str]) -> set[str]:
+    """Send events, all at once, and return the codes with which they are refused."""
+    posted = [await raw.post(data) for data in events]
+    acks = [await raw.ack_of(ack_id) for ack_id in posted]
+    return {ack.get("code", "accepted") for ack in acks}
+
+
+async def assert_still(raw: RawClient, username: str) -> None:
+    """Have a note to self stored under one's own name."""
+    ack = await raw.ask(event("send_message", {"username": username, "text": "still here"}))
+    assert ack["message"]["senderId"] == user_id_of(username)
+
+
+async def test_events_named_like_internals_are_unknown(
+    besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    async with besiege(
+        attack="events named like internals",
+        sent=f"{3 * len(RESERVED) * 10} events: `connect`, `disconnect`, `__class__`, `catch_up` ...",
+        outcome="each is `unknown_event`",
+        bound_mb=20,
+    ):
+        for _ in range(10):
+            for arguments in ("", ",{}", f',"{"x" * 20}",{{"token":"x"}},3'):
+                assert await codes(raw, (f'["{name}"{arguments}]' for name in RESERVED)) == {"unknown_event"}
+        await assert_still(raw, mallory)
+
+
+async def test_names_that_are_no_strings_are_refused(besiege: Besiege, raw: RawClient, mallory: str) -> None:
+    names = (
+        "5",
+        "null",
+        "true",
+        "{}",
+        "[]",
+        '["send_message"]',
+        '{"send_message":1}',
+        "1e999",
+        "-0",
+        '"\\ud800"',
+    )
+    async with besiege(
+        attack="event names that are no strings",
+        sent=f"{20 * len(names)} events",
+        outcome="each is `invalid_payload`",
+        bound_mb=20,
+    ):
+        for _ in range(20):
+            assert await codes(raw, (f"[{name},{{}}]" for name in names)) == {"invalid_payload"}
+        await assert_still(raw, mallory)
+
+
+async def test_attachments_that_never_come_are_not_waited_for(
+    besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    async with besiege(
+        attack="binary events",
+        sent="600 events that announce 1 to 9,999,999,999 attachments, which never come",
+        outcome="each is refused at once, nothing is kept for them",
+        bound_mb=20,
+    ):
+        for number in range(200):
+            for count in (1, 999_999_999, 9_999_999_999):
+                await raw.send(f'45{count}-["send_message",{{"_placeholder":true,"num":{number}}}]')
+        await raw.expect("error", 600)
+        assert {error["code"] for error in raw.of("error")} == {"invalid_payload"}
+        await assert_still(raw, mallory)
+
+
+async def test_nesting_is_refused_before_anything_recurses(
+    besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    deep = "[" * 100_000
+    async with besiege(
+        attack="JSON nested 100,000 deep",
+        sent="60 events, closed and unclosed, 20 acks, 20 connects",
+        outcome="`payload_too_large`, or `invalid_payload` where it is small enough; acks are ignored",
+        bound_mb=40,
+    ):
+        for _ in range(20):
+            assert await codes(raw, [f'["sync",{deep}{"]" * 100_000}]']) == {"payload_too_large"}
+            assert await codes(
+                raw, [f'["sync",{"[" * 30_000}{"]" * 30_000}]', f'["sync",{deep[:60_000]}']
+            ) == {"invalid_payload"}
+            await raw.send(f"4399999[{deep}")
+            await raw.send(f'40{{"token":{deep}')
+        await assert_still(raw, mallory)
+
+
+async def test_huge_numbers_are_refused(besiege: Besiege, raw: RawClient, mallory: str) -> None:
+    numbers = (
+        "9" * 60_000,
+        "-" + "9" * 60_000,
+        "1e999",
+        "1E" + "9" * 400,
+        "0." + "0" * 60_000 + "1",
+        str(2**63),
+    )
+    async with besiege(
+        attack="huge numbers",
+        sent=f"{10 * len(numbers)} payloads of up to 60,000 digits",
+        outcome="each is `invalid_payload`",
+        bound_mb=40,
+    ):
+        for _ in range(10):
+            found = await codes(raw, (f'["sync",{{"cursors":{{"{uuid.uuid4()}":{n}}}}}]' for n in numbers))
+            assert found == {"invalid_payload"}
+        await assert_still(raw, mallory)
+
+
+async def test_texts_without_an_end_are_read_once(besiege: Besiege, raw: RawClient, mallory: str) -> None:
+    endless = '["sync",' + "[]," * 40 + '"' + '\\"' * 32_000
+    async with besiege(
+        attack="texts without an end",
+        sent="20 events of 64 kB, all quotes and backslashes",
+        outcome="each is `invalid_payload`, in milliseconds",
+        bound_mb=20,
+    ):
+        for _ in range(20):
+            assert await codes(raw, [endless]) == {"invalid_payload"}
+        await assert_still(raw, mallory)
+
+
+async def test_of_keys_that_come_twice_the_last_one_counts_for_everybody(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    bob, eve = (with_profile(target, name(base)) for base in ("bob", "eve"))
+    async with besiege(
+        attack="keys that come twice",
+        sent="100 sends with two `username`, two `text` and two `clientId`",
+        outcome="one message each, of the last values",
+        bound_mb=20,
+    ):
+        posted = [
+            await raw.post(
+                f'["send_message",{{"username":"{bob}","clientId":"a","text":"to bob",'
+                f'"username":"{eve}","clientId":"{number}","text":"to eve"}}]'
+            )
+            for number in range(100)
+        ]
+        messages = [(await raw.ack_of(ack_id))["message"] for ack_id in posted]
+        assert {(m["recipientId"], m["text"]) for m in messages} == {(user_id_of(eve), "to eve")}
+        assert [m["clientId"] for m in messages] == [str(number) for number in range(100)]
+
+
+async def test_acks_that_nobody_asked_for_change_nothing(
+    besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    ids = (*range(100), 10**9, 10**15, 10**16 - 1, 10**16, 10**30, 10**99)
+    async with besiege(
+        attack="acks that nobody asked for",
+        sent=f"{20 * len(ids)} acks, with ids of up to 100 digits",
+        outcome="they are ignored",
+        bound_mb=20,
+    ):
+        for _ in range(20):
+            for ack_id in ids:
+                await raw.send(f'43{ack_id}[{{"received":true}}]')
+        await assert_still(raw, mallory)
+        assert raw.of("error") == []
+
+
+async def test_the_ack_of_another_does_not_make_a_message_delivered(
+    target: Deployment, besiege: Besiege, raw: RawClient, name: Name
+) -> None:
+    edge = target.edges[0]
+    async with (
+        besiege(
+            attack="acks for the messages of others",
+            sent="2,000 acks, by a stranger and by the sender, with every id that is in use",
+            outcome="the message stays `sent`; the recipient's ack makes it `delivered`",
+            bound_mb=20,
+        ),
+        RawClient(edge, name("carol")) as carol,
+        RawClient(edge, name("dave")) as dave,
+    ):
+        await dave.ask('["list_chats",{}]')
+        sent = (await carol.ask(event("send_message", {"username": name("dave"), "text": "hi"})))["message"]
+        await dave.expect("new_message")
+        for ack_id in range(1_000):
+            for stranger in (raw, carol):
+                await stranger.send(f'43{ack_id}[{{"received":true,"messageId":"{sent["id"]}"}}]')
+        # Receipts travel for a moment: a wrong one would be there by now.
+        await asyncio.sleep(0.5)
+        assert await status_of(carol, sent["chatId"]) == "sent"
+        assert carol.of("message_status") == []
+        frame = next(frame for frame in dave.frames if '["new_message"' in frame)
+        await dave.send(f"43{frame[2:].partition('[')[0]}[]")
+        assert (await carol.expect("message_status"))["status"] == "delivered"
+        assert await status_of(carol, sent["chatId"]) == "delivered"
+
+
+async def status_of(raw: RawClient, chat_id: str) -> str:
+    page = await raw.ask(event("get_messages", {"chatId": chat_id}))
+    return str(page["messages"][-1]["status"])
+
+
+async def test_chat_ids_cannot_be_guessed(
+    target: Deployment, besiege: Besiege, raw: RawClient, name: Name
+) -> None:
+    async with (
+        besiege(
+            attack="guessed chat ids",
+            sent="1,203 requests about 401 ids, 200 of them next to one that exists",
+            outcome="`chat_not_found`; for the one that exists `not_a_member`, and nothing of it",
+            bound_mb=20,
+        ),
+        RawClient(target.edges[0], name("carol")) as carol,
+    ):
+        dave = with_profile(target, name("dave"))
+        sent = (await carol.ask(event("send_message", {"username": dave, "text": "secret"})))["message"]
+        real = uuid.UUID(sent["chatId"])
+        near = [uuid.UUID(int=real.int + step) for step in range(-100, 101) if step]
+        far = [uuid.uuid4() for _ in range(200)]
+        assert await codes(raw, about([*near, *far])) == {"chat_not_found"}
+        assert await codes(raw, about([real])) == {"not_a_member"}
+        assert not [frame for frame in raw.frames if "secret" in frame]
+
+
+def about(chat_ids: Iterable[uuid.UUID]) -> Iterable[str]:
+    """Return a request of each kind about each chat."""
+    for chat_id in map(str, chat_ids):
+        yield event("get_messages", {"chatId": chat_id})
+        yield event("mark_as_read", {"chatId": chat_id})
+        yield event("sync", {"cursors": {chat_id: 0}})
+
+
+async def test_nobody_becomes_somebody_else_by_a_new_token(
+    besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    victim = make_token(name("alice"))
+    header, claims, signature = victim.split(".")
+    mine = make_token(mallory).split(".")
+    deep = "W1tb" * 3_000
+    tokens = [
+        victim,
+        f"{header}.{claims}.{mine[2]}",
+        f"{mine[0]}.{claims}.",
+        jwt.encode({"sub": user_id_of(name("alice"))}, "", algorithm="none"),
+        f"{deep}.{claims}.{signature}",
+        "x" * 20_000,
+        victim + "\n",
+        "",
+    ]
+    async with besiege(
+        attack="`refresh_token` with another's token",
+        sent=f"{20 * len(tokens)} tokens: another's, forged, unsigned, nested deep, too long",
+        outcome="each is `unauthorized`, and the sender stays who they are",
+        bound_mb=20,
+    ):
+        for _ in range(20):
+            for token in tokens:
+                assert (await raw.ask(event("refresh_token", {"token": token})))["code"] == "unauthorized"
+        await assert_still(raw, mallory)
+
+
+async def test_other_namespaces_are_closed(target: Deployment, besiege: Besiege, mallory: str) -> None:
+    auth = json.dumps({"token": make_token(mallory)})
+    spaces = ["/admin", "/chat", "/" + "a" * 1_000, "/\u202e", "/a\nb"]
+    async with besiege(
+        attack="other namespaces",
+        sent=f"{50 * len(spaces)} connects with a valid token, and as many events",
+        outcome="each connect is refused, the events are ignored",
+        bound_mb=20,
+    ):
+        for _ in range(50):
+            async with RawClient(target.edges[0], mallory) as raw:
+                for space in spaces:
+                    await raw.send(f"40{space},{auth}")
+                    await raw.send(f'42{space},7["send_message",{{"username":"{mallory}","text":"hi"}}]')
+                await raw.ask('["list_chats",{}]')
+                assert sum(frame.startswith("44/") for frame in raw.frames) == len(spaces)
+                assert raw.of("message_sent") == []
+                assert 7 not in raw.acks

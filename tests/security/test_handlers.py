@@ -1,0 +1,80 @@
+"""Whatever the payloads of a batch, each event is answered exactly once, and none is a defect."""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.wire.commands import RELAYED
+from infra.wire.errors import ErrorCode
+from tests.harness.relay import RelayBench
+from tests.security.shapes import NASTY, encode, payloads, texts, values
+
+SOMEBODY = "somebody"
+"""Stands for the name of a user that there is."""
+SOME_CHAT = "some chat"
+"""Stands for the id of a chat that there is, of which the sender is a member."""
+
+names = st.sampled_from([SOMEBODY, *NASTY]) | texts
+chat_ids = st.sampled_from([SOME_CHAT, str(uuid.UUID(int=0))])
+seqs = st.sampled_from([0, 1, 2, 2**63 - 1]) | st.none()
+limits = st.sampled_from([None, 1, 100, 10**30])
+
+ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
+    "send_message": st.fixed_dictionaries({"username": names, "text": texts}, optional={"clientId": texts}),
+    "join_chat": st.fixed_dictionaries({"username": names}, optional={"limit": limits}),
+    "mark_as_read": st.fixed_dictionaries({"chatId": chat_ids}, optional={"upTo": seqs}),
+    "get_messages": st.fixed_dictionaries(
+        {"chatId": chat_ids}, optional={"before": seqs, "after": seqs, "limit": limits}
+    ),
+    "list_chats": st.fixed_dictionaries({}, optional={"cursor": texts, "limit": limits}),
+    "sync": st.fixed_dictionaries({"cursors": st.dictionaries(chat_ids, seqs, max_size=3)}),
+    "typing": st.fixed_dictionaries(
+        {"isTyping": st.booleans()}, optional={"username": names, "chatId": chat_ids}
+    ),
+    "register_device": st.fixed_dictionaries(
+        {"channel": st.sampled_from(["fcm", "apns", "webpush", "email", "webhook", "log"]), "address": texts},
+        optional={
+            "keys": st.fixed_dictionaries({"p256dh": texts, "auth": texts}),
+            "timeZone": texts | st.sampled_from(["UTC", "Europe/Berlin", "../etc/passwd"]),
+        },
+    ),
+    "unregister_device": st.fixed_dictionaries({"deviceId": chat_ids}),
+}
+"""What is of the right shape gets past the decoders, to the statements."""
+
+shapes = st.one_of(
+    *(st.tuples(st.just(name), shape) for name, shape in ALMOST_RIGHT.items()),
+    st.tuples(st.sampled_from(sorted(RELAYED)), values),
+)
+events = st.tuples(st.sampled_from(sorted(RELAYED)), payloads) | shapes
+
+
+@settings(max_examples=150)
+@given(st.lists(events, min_size=1, max_size=12))
+def test_each_event_of_a_batch_is_answered_once_and_none_is_a_defect(
+    bench: RelayBench, batch: list[tuple[str, Any]]
+) -> None:
+    (alice, _), (_, bobs_name) = bench.people("alice", "bob")
+    hello = bench.send(alice, bobs_name, "hello")
+    chat_id = bench.ask(hello).ack(hello)["message"]["chatId"]
+    known = {SOMEBODY: bobs_name, SOME_CHAT: chat_id}
+    asked = [
+        bench.event(alice, name, shape if isinstance(shape, bytes) else encode(filled(shape, known)))
+        for name, shape in batch
+    ]
+    reply = bench.ask(*asked)
+    answers = [answer for entry in reply.entries for answer in entry.answers]
+    answered = Counter([answer.id for answer in answers] + [e.answers for e in reply.emits if e.answers])
+    assert answered == Counter(event.id for event in asked)
+    assert not [answer for answer in answers if answer.failure and answer.failure.code is ErrorCode.INTERNAL]
+
+
+def filled(shape: Any, known: Mapping[str, str]) -> Any:
+    """Put in what there is."""
+    if isinstance(shape, dict):
+        return {filled(key, known): filled(value, known) for key, value in shape.items()}
+    return known.get(shape, shape) if isinstance(shape, str) else shape

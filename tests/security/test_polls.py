@@ -1,0 +1,135 @@
+"""Attacks over long polling: bodies that are too large, too many packets, no end, no packet at all."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.harness.deployment import Deployment
+from tests.harness.raw import RECORD_SEPARATOR, RawPolling
+from tests.integration.bad_input.refusals import event
+from tests.security.conftest import CONNECT_S, Besiege
+from tests.security.tcp import Tcp
+from tests.security.test_sockets import open_polling
+
+MB = 1_000_000
+
+
+@pytest.fixture
+async def polling(target: Deployment, mallory: str) -> AsyncIterator[RawPolling]:
+    """Connect mallory over long polling."""
+    async with RawPolling(target.edges[0], mallory) as client:
+        yield client
+
+
+async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, polling: RawPolling) -> None:
+    async with besiege(
+        attack="polls of thousands of packets",
+        sent="5 bodies of 4,000 events, 5 of 10,001, 5 of 500,000 empty packets, one of 9,000 events",
+        outcome="up to 10,000 are answered, more are ignored; cut off when `SEND_QUEUE` answers wait",
+        bound_mb=100,
+    ):
+        for number in range(1, 6):
+            assert (await polling.post(*['42["dance",{}]'] * 4_000)).status_code == 200
+            await polling.expect('42["error"', 4_000 * number)
+            assert (await polling.post(*['42["dance",{}]'] * 10_001)).status_code == 200
+            assert (await polling.post_body(RECORD_SEPARATOR.encode() * 500_000)).status_code == 200
+        assert len(await polling.expect('42["error"', 20_000)) == 20_000
+        await polling.post(*['42["dance",{}]'] * 9_000)
+        assert (await polling.post("3")).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["a form", "deep JSON", "wide JSON", "no packet"])
+async def test_bodies_that_are_no_packets_are_ignored(
+    besiege: Besiege, polling: RawPolling, kind: str
+) -> None:
+    bodies = {
+        "a form": b"d=4" + b"&a=1" * 240_000,
+        "deep JSON": b"4" + b"[" * 900_000,
+        "wide JSON": b"4[" + b"[]," * 300_000 + b"0]",
+        "no packet": b"b" + b"!" * 900_000,
+    }
+    async with besiege(
+        attack=f"polls whose body is {kind}",
+        sent="10 bodies of almost 1 MB",
+        outcome="ignored; nothing is parsed as JSON",
+        bound_mb=60,
+    ):
+        for _ in range(10):
+            assert (await polling.post_body(bodies[kind])).status_code == 200
+        await polling.post('421["list_chats",{}]')
+        await polling.expect("431")
+
+
+async def test_bodies_over_the_limit_are_not_read(
+    target: Deployment, besiege: Besiege, polling: RawPolling
+) -> None:
+    async with besiege(
+        attack="polls of 10 MB",
+        sent="20 bodies with their length, and 5 that go on in chunks for ever",
+        outcome="HTTP 413; without a length: not kept, and closed after `CONNECT_S`",
+        bound_mb=40,
+    ):
+        for _ in range(20):
+            assert (await polling.post_body(b"4" * 10 * MB)).status_code == 413
+        path = httpx.URL(polling.address).raw_path
+        await asyncio.gather(*(pour(target, path) for _ in range(5)))
+
+
+async def pour(target: Deployment, path: bytes) -> None:
+    """Send a body without an end until the edge has had enough."""
+    chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+    async with Tcp(target.edges[0]) as tcp:
+        await tcp.send(b"POST %b HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
+        ended = asyncio.create_task(tcp.closed(CONNECT_S + 5))
+        while not ended.done():
+            await tcp.send(chunk)
+            await asyncio.sleep(0.01)
+        await ended
+
+
+async def test_a_request_that_ends_its_connection_is_answered_though_nobody_polls(
+    target: Deployment, besiege: Besiege
+) -> None:
+    endings = (b"2", b"0", b"6", b"2probe", b"1", b"1\x1e0")
+    async with (
+        besiege(
+            attack="bodies that end their connection",
+            sent=f"{20 * len(endings)} on as many connections, and no poll for what is left",
+            outcome="the request is answered, the connection gone",
+            bound_mb=20,
+        ),
+        httpx.AsyncClient(timeout=2) as http,
+    ):
+        for body in 20 * endings:
+            address = await open_polling(http, target.edges[0])
+            assert (await http.post(address, content=body)).status_code in {200, 400}
+            assert (await http.post(address, content=b"3")).status_code == 400
+
+
+async def test_who_does_not_poll_is_cut_off(besiege: Besiege, polling: RawPolling, mallory: str) -> None:
+    chat_id = await fill_chat(polling, mallory)
+    page = event("get_messages", {"chatId": chat_id, "limit": 10})
+    async with besiege(
+        attack="a client that never polls",
+        sent="up to 200 requests for pages of 160 kB, and no poll for the answers",
+        outcome="cut off when `SEND_BYTES` wait",
+        bound_mb=30,
+    ):
+        status = 200
+        async with asyncio.timeout(20):
+            while status == 200:
+                status = (await polling.post(f"427{page}")).status_code
+                await asyncio.sleep(0.01)
+        assert status == 400
+
+
+async def fill_chat(polling: RawPolling, username: str) -> str:
+    """Have ten long notes to self stored; return the id of their chat."""
+    note = event("send_message", {"username": username, "text": "\N{GRINNING FACE}" * 4_000})
+    for number in range(1, 11):
+        await polling.post(f"42{number}{note}")
+    acks = await polling.expect("43", 10)
+    return str(json.loads(acks[-1][acks[-1].index("[") :])[0]["message"]["chatId"])

@@ -1,0 +1,290 @@
+"""Attacks by nobody in particular: connections that never sign in, requests that never end."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import httpx
+
+from tests.harness.deployment import Deployment, Edge, make_token
+from tests.harness.raw import RawClient
+from tests.integration.bad_input.test_packets import sockets, until_sockets
+from tests.security.conftest import CONNECT_S, Besiege, Name
+from tests.security.tcp import TEXT, Tcp, frame, handshake
+
+SOON_S = CONNECT_S + 3
+"""When a connection must be closed, with time to spare for a busy machine."""
+SOCKETS = 2_000
+AT_ONCE = 100
+
+
+async def test_thousands_of_sockets_that_never_sign_in_are_closed(
+    target: Deployment, besiege: Besiege
+) -> None:
+    async with (
+        besiege(
+            attack="sockets that never sign in",
+            sent=f"{SOCKETS:,} websockets, silent",
+            outcome="each is closed after `CONNECT_S`",
+            bound_mb=120,
+        ),
+        AsyncExitStack() as stack,
+    ):
+        silent = [await stack.enter_async_context(Tcp(target.edges[0])) for _ in range(SOCKETS)]
+        for start in range(0, SOCKETS, AT_ONCE):
+            await asyncio.gather(*(tcp.open_websocket() for tcp in silent[start : start + AT_ONCE]))
+        await asyncio.gather(*(tcp.closed(SOON_S) for tcp in silent))
+
+
+async def test_polling_connections_that_never_sign_in_are_closed(
+    target: Deployment, besiege: Besiege
+) -> None:
+    edge = target.edges[0]
+    async with (
+        besiege(
+            attack="polling connections that never sign in",
+            sent="200 handshakes",
+            outcome="each connection is forgotten after `CONNECT_S`",
+            bound_mb=60,
+        ),
+        httpx.AsyncClient(timeout=15) as http,
+    ):
+        addresses = [await open_polling(http, edge) for _ in range(200)]
+        await asyncio.sleep(CONNECT_S + 1)
+        for address in addresses:
+            assert (await http.post(address, content=b"3")).status_code == 400
+
+
+async def open_polling(http: httpx.AsyncClient, edge: Edge) -> str:
+    """Open an Engine.IO connection; return the address under which it goes on."""
+    address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
+    opened = json.loads((await http.get(address)).text[1:])
+    return f"{address}&sid={opened['sid']}"
+
+
+UNFINISHED = {
+    "no byte": b"",
+    "one byte": b"G",
+    "half a head": b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: edge\r\nX-Header: ",
+    "half a body": b"POST /socket.io/?EIO=4 HTTP/1.1\r\nHost: edge\r\nContent-Length: 9\r\n\r\n4",
+    "half a handshake": handshake()[:-2],
+}
+
+
+async def test_requests_that_never_end_are_closed(target: Deployment, besiege: Besiege) -> None:
+    async with besiege(
+        attack="requests that never end",
+        sent=f"{50 * len(UNFINISHED)} connections: nothing, half a head, half a body; 20 byte by byte",
+        outcome="each is closed after `CONNECT_S`",
+        bound_mb=40,
+    ):
+        await asyncio.gather(
+            *(leave_open(target.edges[0], data) for data in UNFINISHED.values() for _ in range(50)),
+            *(trickle(target.edges[0]) for _ in range(20)),
+        )
+
+
+async def leave_open(edge: Edge, data: bytes) -> None:
+    async with Tcp(edge) as tcp:
+        await tcp.send(data)
+        await tcp.closed(SOON_S)
+
+
+async def trickle(edge: Edge) -> None:
+    """Have a request answered, and then send blank lines and a head, byte by byte."""
+    async with Tcp(edge) as tcp:
+        await tcp.send(b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n")
+        assert (await tcp.receive()).startswith(b"HTTP/1.1 200")
+        ended = asyncio.create_task(tcp.closed(SOON_S))
+        for byte in b"\r\n\r\nGET /" + b"a" * 1_000:
+            if ended.done():
+                break
+            await tcp.send(bytes([byte]))
+            await asyncio.sleep(0.2)
+        await ended
+
+
+async def test_heads_without_an_end_are_refused(target: Deployment, besiege: Besiege) -> None:
+    async with besiege(
+        attack="heads without an end",
+        sent="20 connections with up to 20 MB each: an address, a header, many headers, many of a handshake",
+        outcome="refused after 64 kB",
+        bound_mb=30,
+    ):
+        for start, more in (
+            (b"GET /", b"a" * 65_536),
+            (b"GET / HTTP/1.1\r\nX-Header: ", b"a" * 65_536),
+            (b"GET / HTTP/1.1\r\n", b"X-Header: a\r\n" * 5_000),
+            (handshake()[:-2], b"X-Header: a\r\n" * 5_000),
+        ):
+            for _ in range(5):
+                assert await poured(target.edges[0], start, more) < 3_000_000
+
+
+async def poured(edge: Edge, start: bytes, more: bytes) -> int:
+    """Return how many bytes the edge took before it closed the connection, out of 20 MB."""
+    async with Tcp(edge) as tcp:
+        await tcp.send(start)
+        ended = asyncio.create_task(tcp.closed())
+        size = 0
+        while not ended.done() and size < 20_000_000:
+            await tcp.send(more)
+            size += len(more)
+            await asyncio.sleep(0.001)
+        received = await ended
+        assert not received or received.startswith(b"HTTP/1.1 400")
+        return size
+
+
+UNREADABLE = {
+    "300 headers": handshake(headers=b"X-Header: a\r\n" * 300),
+    "a header of 20 kB": handshake(headers=b"X-Header: " + b"a" * 20_000 + b"\r\n"),
+    "a header that is no text": handshake(headers=b"X-Header: \xff\r\n"),
+    "a key that is no text": handshake().replace(b"AAAA==", b"\xff\xfe=="),
+    "an address that is no text": handshake(b"&x=\xff"),
+    "a version that does not exist": handshake().replace(b"Version: 13", b"Version: 99"),
+}
+
+
+async def test_handshakes_that_cannot_be_read_are_closed(target: Deployment, besiege: Besiege) -> None:
+    async with besiege(
+        attack="handshakes that cannot be read",
+        sent=f"{10 * len(UNREADABLE)}, with {', '.join(UNREADABLE)}",
+        outcome="each is closed at once, or served",
+        bound_mb=20,
+    ):
+        for head in 10 * list(UNREADABLE.values()):
+            async with Tcp(target.edges[0]) as tcp:
+                await tcp.send(head)
+                if not (await tcp.receive()).startswith(b"HTTP/1.1 101"):
+                    await tcp.closed(CONNECT_S - 1)
+
+
+async def test_upgrades_that_are_never_finished_are_closed(target: Deployment, besiege: Besiege) -> None:
+    edge = target.edges[0]
+    async with (
+        besiege(
+            attack="upgrades that are never finished",
+            sent="200 websockets to one polling connection; they say nothing, or go on when that has ended",
+            outcome="each is closed after `CONNECT_S` at the latest",
+            bound_mb=40,
+        ),
+        httpx.AsyncClient(timeout=15) as http,
+        AsyncExitStack() as stack,
+    ):
+        address = await open_polling(http, edge)
+        sid = address.rpartition("&")[2].encode()
+        silent = [await stack.enter_async_context(Tcp(edge)) for _ in range(199)]
+        for tcp in silent:
+            await tcp.open_websocket(b"&" + sid)
+        await asyncio.sleep(CONNECT_S - 1)
+        async with Tcp(edge) as late:
+            await late.open_websocket(b"&" + sid)
+            async with asyncio.timeout(SOON_S):
+                while (await http.post(address, content=b"3")).status_code == 200:
+                    await asyncio.sleep(0.1)
+            await late.send(frame(TEXT, b"2probe") + frame(TEXT, b"5"))
+            await late.closed(SOON_S)
+        await asyncio.gather(*(tcp.closed(SOON_S) for tcp in silent))
+
+
+async def test_a_connection_has_one_websocket(target: Deployment, besiege: Besiege) -> None:
+    edge = target.edges[0]
+    async with (
+        besiege(
+            attack="two upgrades of one connection at once",
+            sent="20 polling connections with two websockets each",
+            outcome="the quicker one is served, the other one closed",
+            bound_mb=20,
+        ),
+        httpx.AsyncClient(timeout=15) as http,
+    ):
+        for _ in range(20):
+            sid = (await open_polling(http, edge)).rpartition("&")[2].encode()
+            async with Tcp(edge) as one, Tcp(edge) as other:
+                for tcp in (one, other):
+                    await tcp.open_websocket(b"&" + sid)
+                    await tcp.send(frame(TEXT, b"2probe"))
+                    assert b"3probe" in await tcp.receive()
+                await one.send(frame(TEXT, b"5"))
+                assert b"6" in await one.receive()
+                await other.send(frame(TEXT, b"5"))
+                await other.closed(CONNECT_S - 1)
+                await one.send(frame(TEXT, b"40"))
+                assert b"44{" in await one.receive()
+
+
+async def test_wrong_tokens_are_refused_one_after_the_other(
+    target: Deployment, besiege: Besiege, mallory: str
+) -> None:
+    wrong = [
+        '{"token":"x"}',
+        json.dumps({"token": make_token(mallory, ttl_s=-60)}),
+        json.dumps({"token": make_token(mallory, role="service_role")}),
+        json.dumps({"token": make_token(mallory)[:-2] + "xx"}),
+        json.dumps({"token": "W1tb" * 3_000 + ".e30.x"}),
+        '{"token":' + "[" * 50_000,
+        '"token"',
+        "",
+    ]
+    async with (
+        besiege(
+            attack="wrong tokens",
+            sent=f"{40 * len(wrong)} connects on 40 connections: garbage, expired, forged, nested deep, none",
+            outcome="each is refused, and the connections are closed after `CONNECT_S`",
+            bound_mb=30,
+        ),
+        AsyncExitStack() as stack,
+    ):
+        strangers = [await stack.enter_async_context(Tcp(target.edges[0])) for _ in range(40)]
+        for tcp in strangers:
+            await tcp.open_websocket()
+            for auth in wrong:
+                await tcp.send(frame(TEXT, f"40{auth}".encode()))
+        for tcp in strangers:
+            received = await tcp.closed(SOON_S)
+            refused = received.count(b'"code":"unauthorized"') + received.count(b'"code":"token_expired"')
+            assert refused == len(wrong), received
+
+
+async def test_who_comes_and_goes_all_the_time_leaves_nothing_behind(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    connect = f"40{json.dumps({'token': make_token(mallory)})}"
+    async with besiege(
+        attack="connects and disconnects on one connection",
+        sent="300 of each, with a valid token",
+        outcome="each is answered, and one socket is left",
+        bound_mb=40,
+    ):
+        before = await sockets(target)
+        for _ in range(300):
+            await raw.send("41")
+            await raw.send(connect)
+        await raw.expect("connection_success", 301)
+        await until_sockets(target, before)
+
+
+ORIGINS = (
+    *("https://evil.example", "http://app.example", "https://app.example.evil.example", "null"),
+    *("https://app.example:8443", "http://[", "http://[::1", "https://app.example@evil.example"),
+)
+
+
+async def test_foreign_origins_are_refused(target: Deployment, besiege: Besiege, name: Name) -> None:
+    connect = frame(TEXT, f"40{json.dumps({'token': make_token(name('mallory'))})}".encode())
+    async with besiege(
+        attack="foreign origins",
+        sent=f"{5 * len(ORIGINS)} connects with a valid token, some with origins that are no addresses",
+        outcome="each is `forbidden_origin`",
+        bound_mb=20,
+    ):
+        for origin in ORIGINS * 5:
+            async with Tcp(target.edges[0]) as tcp:
+                await tcp.open_websocket(headers=f"Origin: {origin}\r\n".encode())
+                await tcp.send(connect)
+                received = b""
+                while b"44{" not in received:
+                    received += (data := await tcp.receive())
+                    assert data, received
+                assert b'"code":"forbidden_origin"' in received

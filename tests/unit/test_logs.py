@@ -1,0 +1,91 @@
+"""Nobody who can bring a value into a log line can bring a second line in, or move a cursor."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+import structlog
+
+from infra.logs import configure_logs, printable
+
+FORGED = "2026-01-01T00:00:00Z [error    ] forged"
+NASTY = (
+    f"\n{FORGED}",
+    f"\r{FORGED}",
+    f"\x85{FORGED}",
+    f"\u2028{FORGED}",
+    f"\x0b{FORGED}",
+    "\x1b[2J",
+    "\x9b2J",
+    "\x00",
+    "\x7f",
+    "\u202eevil",
+    "\ud800",
+    '", "level": "error", "x": "',
+)
+
+
+@pytest.fixture(params=["JSON", "text"])
+def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
+    """Set the logs up in either format; return what is written."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    written = StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure_logs(as_json=request.param == "JSON")
+    yield written
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def lines(log: StringIO) -> list[str]:
+    """Return the lines as a terminal, a file and `str.splitlines` would see them."""
+    text = log.getvalue()
+    assert text.endswith("\n")
+    assert all(c == "\n" or c.isprintable() for c in text), text
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("value", NASTY, ids=ascii)
+def test_a_value_stays_in_its_line(log: StringIO, value: str) -> None:
+    structlog.get_logger("a").info("client_connected", sid=value, users=[value], by={value: value})
+    (line,) = lines(log)
+    assert not line.startswith(FORGED)
+
+
+@pytest.mark.parametrize("value", NASTY, ids=ascii)
+def test_a_message_of_a_library_stays_in_its_line(log: StringIO, value: str) -> None:
+    logging.getLogger("engineio").warning("Invalid session %s", value)
+    (line,) = lines(log)
+    assert not line.startswith(FORGED)
+
+
+@pytest.mark.parametrize("value", NASTY, ids=ascii)
+def test_the_words_of_an_exception_begin_no_line(log: StringIO, value: str) -> None:
+    try:
+        raise ValueError(value)
+    except ValueError:
+        structlog.get_logger("a").exception("frame_failed", sid=value)
+        logging.getLogger("engineio").exception("handler error")
+    events = [line for line in lines(log) if not line.startswith("    ")]
+    assert len(events) == 2
+    assert not any(line.startswith(FORGED) for line in events)
+
+
+def test_in_json_a_value_comes_back_as_it_was(log: StringIO, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["log"] == "text":
+        pytest.skip("nobody reads text back")
+    structlog.get_logger("a").info("client_connected", sid="".join(NASTY))
+    assert json.loads(log.getvalue())["sid"] == "".join(NASTY)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "Grüße, 世界 👋", "a b"])
+def test_what_is_printable_is_shown_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_what_is_not_printable_is_spelled_out() -> None:
+    assert printable("a\nb\x1b[2J\u202e") == "a\\nb\\x1b[2J\\u202e"
