@@ -17,7 +17,7 @@ async def test_frames_of_ten_megabytes_close_their_connections(target: Deploymen
         attack="frames of 10 MB",
         sent="20 frames, each on a connection of its own",
         outcome="closed with 1009 when the length is known; nothing is kept",
-        bound_mb=30,
+        bound_mb=50,
     ):
         for _ in range(20):
             async with Tcp(target.edges[0]) as tcp:

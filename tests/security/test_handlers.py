@@ -53,7 +53,7 @@ shapes = st.one_of(
 events = st.tuples(st.sampled_from(sorted(RELAYED)), payloads) | shapes
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(events, min_size=1, max_size=12))
 def test_each_event_of_a_batch_is_answered_once_and_none_is_a_defect(
     bench: RelayBench, batch: list[tuple[str, Any]]
