@@ -19,6 +19,8 @@ class Counts:
 
     lost: int
     """Acked, and not in the table."""
+    refused: int
+    """Given up, since the answer was that it can never succeed."""
     stored_twice: int
     delivered_twice: int
     """On one connection."""
@@ -44,6 +46,7 @@ def check(records: Records) -> Counts:
     undelivered, late = _deliveries(records)
     return Counts(
         lost=_lost(records),
+        refused=sum(1 for sent in records.sent if sent.is_refused and not sent.is_poison),
         stored_twice=_extra((row.sender, row.text) for row in records.stored),
         delivered_twice=_extra((one.user_id, one.connection, one.message_id) for one in records.delivered),
         holes=_holes(records),

@@ -42,6 +42,11 @@ class FaultClient:
         self._got: set[str] = set()
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection right now."""
+        return self._connected.is_set()
+
     async def start(self) -> None:
         """Connect, and stay connected until `stop`."""
         self._running = asyncio.create_task(self._stay_connected())
@@ -61,9 +66,9 @@ class FaultClient:
         while self._connection == connection or not self._connected.is_set():
             await asyncio.sleep(0.02)
 
-    async def send(self, peer: "FaultClient", text: str) -> Sent:
+    async def send(self, peer: "FaultClient", text: str, *, is_poison: bool = False) -> Sent:
         """Send until it is acked, or refused for good."""
-        sent = Sent(self.user_id, peer.user_id, text)
+        sent = Sent(self.user_id, peer.user_id, text, is_poison=is_poison)
         self._records.sent.append(sent)
         while True:
             await self._connected.wait()

@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import socketio
 from redis import Redis
 
 from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
+from infra.wire import names
 from tests.faults.clients import FaultClient
 from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, Stored
@@ -105,6 +107,16 @@ class Field:
         """Return an access token of the user."""
         return self.project.token(self.kid, sub=user_id_of(username), user_metadata={"username": username})
 
+    async def sign_in_with(self, kid: str) -> str:
+        """Try to connect with a token that is signed with this key; return the code of the refusal."""
+        sio = socketio.AsyncClient(reconnection=False)
+        refusal: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        sio.on("connect_error", refusal.set_result)
+        token = self.project.token(kid, sub=self.clients[0].user_id)
+        with suppress(socketio.exceptions.ConnectionError):
+            await sio.connect(self.chat.edges[0].url, auth={"token": token}, wait_timeout=10)
+        return str((await asyncio.wait_for(refusal, 10))["data"]["code"])
+
     def acked_of(self, clients: Sequence[FaultClient]) -> int:
         """Return how many messages of these clients are acked so far."""
         senders = {client.user_id for client in clients}
@@ -112,13 +124,13 @@ class Field:
 
     async def connect(self, pairs: int) -> None:
         """Connect that many pairs of clients, half of them to each edge first."""
-        names = [f"user{number}" for number in range(2 * pairs)]
+        usernames = [f"user{number}" for number in range(2 * pairs)]
         engine = make_engine(self.chat.store.database_url)
         with engine.begin() as conn:
-            insert_profiles(conn, {user_id_of(name): name for name in names})
+            insert_profiles(conn, {user_id_of(name): name for name in usernames})
         engine.dispose()
         urls = [edge.url for edge in self.chat.edges]
-        for number, name in enumerate(names):
+        for number, name in enumerate(usernames):
             order = urls if number % 4 < 2 else urls[::-1]
             self.clients.append(FaultClient(name, order, self.token, self.records))
         await asyncio.gather(*(client.start() for client in self.clients))
@@ -126,6 +138,24 @@ class Field:
     def peer_of(self, client: FaultClient) -> FaultClient:
         """Return whom the client writes to."""
         return self.clients[self.clients.index(client) ^ 1]
+
+    def expect(self, holds: bool, else_say: str) -> None:
+        """Note something that is wrong unless it holds."""
+        if not holds:
+            self.wrong.append(else_say)
+
+    def look_after_parts(self) -> None:
+        """Note a part that has ended by itself, and clients that the registry does not know."""
+        chat = self.chat
+        for part in (*chat.edges, *chat.workers, *chat.beats, *chat.functions):
+            self.expect(part.process.poll() is None, f"{part.process.args!r} has ended")
+        with self.redis as redis:
+            unknown = [
+                client
+                for client in self.clients
+                if client.is_connected and not redis.smembers(names.user_edges_key(client.user_id))
+            ]
+        self.expect(not unknown, f"{len(unknown)} connected users are not registered")
 
     def read_store(self) -> None:
         """Note what the database holds."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from infra.wire.errors import ErrorCode
+
 
 @dataclass(slots=True)
 class Try:
@@ -13,6 +15,13 @@ class Try:
     """When the answer came or the connection ended; None if neither has."""
     code: str | None = None
     """`ok`, the code of the failure, or `cut` if the connection ended first."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a client that keeps to the rules tries no more."""
+        if self.code in (None, "cut"):
+            return False
+        return self.code == "ok" or not ErrorCode(self.code).retryable
 
 
 @dataclass(slots=True)
@@ -27,12 +36,19 @@ class Sent:
     tries: list[Try] = field(default_factory=list)
     message_id: str | None = None
     """From the ack; None as long as there was none."""
+    is_poison: bool = False
+    """Whether it is meant to be refused."""
 
     @property
     def acked_at(self) -> float | None:
         """When the client was told that it is stored."""
         last = self.tries[-1] if self.tries else None
         return last.ended_at if last and last.code == "ok" else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the client has stopped trying without an ack."""
+        return self.message_id is None and bool(self.tries) and self.tries[-1].is_final
 
 
 @dataclass(frozen=True, slots=True)

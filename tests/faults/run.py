@@ -105,6 +105,7 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     for writer in writers:
         writer.cancel()
     field.records.ended_at = time.monotonic()
+    field.look_after_parts()
     field.read_store()
     await field.wait_delivered(DELIVERED_WITHIN_S + 10)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.faults.checker import Counts, check, recovery_s
 from tests.faults.records import Delivered, Records, Sent, Stored, Try
 
-GOOD = Counts(0, 0, 0, 0, 0, 0, 0, 0)
+GOOD = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def run_of_three() -> Records:
@@ -49,6 +49,14 @@ def test_a_message_delivered_twice_on_one_connection_is_noticed() -> None:
 def test_a_message_that_comes_again_on_another_connection_is_allowed() -> None:
     records = run_of_three()
     records.delivered.append(replace(records.delivered[0], connection=2))
+    assert check(records) == GOOD
+
+
+def test_a_message_that_is_refused_for_good_is_noticed() -> None:
+    records = run_of_three()
+    records.sent.append(Sent("alice", "bob", "text 4", [Try(1, 4.0, 4.5, "internal")]))
+    assert check(records) == replace(GOOD, refused=1)
+    records.sent[-1].is_poison = True
     assert check(records) == GOOD
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, make_token
@@ -30,6 +31,10 @@ SERVED_S = 10.0
 ATTACKERS = 50
 _LAST = 424242
 """Ack id of the last event of a burst, the answer to which tells that the edge is through."""
+
+
+BOUND_MB = 400
+"""Resident memory of the edge and of the worker, each."""
 
 
 class FuzzFailed(Exception):
@@ -122,6 +127,9 @@ def assert_unharmed(chat: Deployment, number: int, burst: Burst) -> None:
     for part in (*chat.edges, *chat.workers):
         if part.process.poll() is not None:
             raise FuzzFailed(f"burst {number} ({burst.kind}): a process has died: {part.log[-500:]!r}")
+        resident_mb = psutil.Process(part.process.pid).memory_info().rss / 1_000_000
+        if resident_mb > BOUND_MB:
+            raise FuzzFailed(f"burst {number} ({burst.kind}): a process has {resident_mb:.0f} MB")
         if errors := errors_in(part.log):
             raise FuzzFailed(f"burst {number} ({burst.kind}): {errors[0][-600:]}")
 
