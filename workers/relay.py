@@ -71,7 +71,7 @@ each may be repeated: what a worker leaves when it dies in between is an empty c
 """
 
 _PAGES: Final = {"join_chat", "get_messages", "list_chats", "sync", commands.CATCH_UP}
-_PAGES_MAX: Final = 100
+_PAGES_MAX: Final = 200
 """Requests for pages that are handled together: a page of long texts takes over a megabyte."""
 
 _TRIES = 3

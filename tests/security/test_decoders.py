@@ -1,5 +1,7 @@
 """Whatever comes, each decoder either takes it or refuses it; none raises anything else."""
 
+import json
+
 import msgspec
 import pytest
 import uuid_utils
@@ -64,6 +66,7 @@ texts = st.one_of(
 
 
 @given(texts)
+@example('["send_message",{"":1E310}]')
 @example('["sync",' + "[]," * 40 + '"' + '\\"' * 500)
 @example('["sync",{"a":"' + "\\" * 101)
 def test_an_event_is_valid_or_refused(text: str) -> None:
@@ -73,7 +76,8 @@ def test_an_event_is_valid_or_refused(text: str) -> None:
         code = refusal.code
     else:
         assert event.name in {*RELAYED, "refresh_token"}
-        assert depth_of(msgspec.json.decode(event.payload)) < DEPTH
+        # Numbers are looked at by the worker, which refuses those that are out of range.
+        assert depth_of(json.loads(event.payload, parse_int=str, parse_float=str)) < DEPTH
         return
     assert code in {ErrorCode.INVALID_PAYLOAD, ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNKNOWN_EVENT}
 
