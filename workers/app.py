@@ -28,6 +28,7 @@ from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.backlog import Backlog
+from workers.broker import Broker
 from workers.expiry import drop_expired
 from workers.publish import Publisher
 from workers.relay import Relay
@@ -43,7 +44,7 @@ _REDIS_TIMEOUT_S = 3.0
 def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     """Return the Celery app with its tasks. Connects on first use."""
     register_serializer()
-    app = Celery("bbgram", broker=settings.redis_url)
+    app = Celery("bbgram", broker=settings.redis_url, amqp=Broker)
     app.conf.update(
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
