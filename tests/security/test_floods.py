@@ -17,6 +17,8 @@ from tests.security.test_rate_limits import DEFAULTS
 HANDSHAKES = 4_000
 EVENTS = 3_000
 AT_ONCE = 50
+LIMITS = {**DEFAULTS, "rate_connects": DEFAULTS["rate_connects"] / 10}
+"""As by default, but that a machine on which the flood takes longer does not let all of it in."""
 
 Name = Callable[[str], str]
 
@@ -25,7 +27,7 @@ Name = Callable[[str], str]
 def limited(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One edge and one worker with the default limits."""
     store = engines.new_store()
-    deployment = Deployment(store, tmp_path_factory.mktemp("limited"), connect_s=CONNECT_S, **DEFAULTS)
+    deployment = Deployment(store, tmp_path_factory.mktemp("limited"), connect_s=CONNECT_S, **LIMITS)
     yield deployment.start(edges=1, workers=1, beat=False)
     deployment.stop()
     engines.release(store)
@@ -52,18 +54,17 @@ async def test_a_flood_of_handshakes(
         for _ in range(0, HANDSHAKES, AT_ONCE):
             for answer in await asyncio.gather(*(http.get(address) for _ in range(AT_ONCE))):
                 statuses[answer.status_code] += 1
-        refused = await http.get(address)
+                if answer.status_code == 429:
+                    assert int(answer.headers["Retry-After"]) >= 1
     assert statuses.keys() == {200, 429}
     assert statuses[200] >= DEFAULTS["rate_connects_burst"] - 100
-    assert refused.status_code == 429
-    assert int(refused.headers["Retry-After"]) >= 1
 
 
 async def test_a_flood_of_events(
     limited: Deployment, name: Name, record_property: Callable[[str, object], None]
 ) -> None:
     # The flood of handshakes has used up what this address may open at once.
-    await asyncio.sleep(8 / DEFAULTS["rate_connects"])
+    await asyncio.sleep(8 / LIMITS["rate_connects"])
     async with (
         Siege(
             limited,
