@@ -68,6 +68,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
     _environ: dict[str, Any]
     _backlog: deque[str | bytes] | None = None
     """What came while something took its time."""
+    _is_retiring = False
     waiting_bytes = 0
     """Long polling: size of what is queued or being written."""
     _ping_at = _pong_by = math.inf
@@ -152,8 +153,10 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         self.drop()
 
     def retire(self) -> None:
-        """Hear that the server stops."""
-        self.transport.retire(self.sid)
+        """Hear that the server stops. What takes its time, and what has come meanwhile, is done first."""
+        self._is_retiring = True
+        if self._backlog is None:
+            self.transport.retire(self.sid)
 
     def go_away(self) -> None:
         """Tell the client to come back; one that polls finds out by itself."""
@@ -271,7 +274,10 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             while backlog and work is None:
                 work = self._handle(backlog.popleft())
         self._backlog = None
-        self.websocket.resume_reading()
+        if self._is_retiring:
+            self.transport.retire(self.sid)
+        else:
+            self.websocket.resume_reading()
 
     async def _leave(self) -> None:
         await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory
+from tests.unit.auth.project import KeyServer, Project
 
 MESSAGES = 200
 
@@ -30,3 +31,28 @@ async def test_what_was_asked_is_answered_before_the_edge_stops(
         assert all(ack["success"] for ack in await asyncio.gather(*acks))
     await alice.expect("disconnect")
     await stopping
+
+
+async def test_a_new_token_that_takes_its_time_is_answered_before_the_edge_stops(
+    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+) -> None:
+    project = Project(KeyServer())
+    server = project.server
+    chat = deploy(supabase_url=server.url, jwks_cooldown_s=0.1)
+    del chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
+    edge = chat.start().edges[0]
+    try:
+        alice = await client(name("alice")).connect(edge, token=project.token())
+        project.add_key("new")
+        server.delay_s = 2.0
+        hits = server.hits
+        asking = asyncio.create_task(alice.call("refresh_token", {"token": project.token("new")}))
+        async with asyncio.timeout(10):
+            while server.hits == hits:
+                await asyncio.sleep(0.02)
+        stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
+        assert (await asking)["success"]
+        await alice.expect("disconnect")
+        await stopping
+    finally:
+        server.stop()

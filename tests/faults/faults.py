@@ -18,6 +18,7 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 from redis import OutOfMemoryError, ReadOnlyError, Redis, RedisError
 
+from infra.local.engines.engine import Engine
 from infra.wire import names
 from tests.faults.field import Field, supervised
 from tests.harness.engines import free_port
@@ -140,10 +141,14 @@ async def _rolling(field: Field) -> None:
 
 @_fault("Redis killed and started again", _REDIS, recovery_s=10.0)
 async def _redis_killed(field: Field) -> None:
-    field.engines.valkey.kill()
+    await _kill_and_start(field, field.engines.valkey)
+
+
+async def _kill_and_start(field: Field, engine: Engine) -> None:
+    engine.kill()
     await asyncio.sleep(_OUTAGE_S)
-    field.engines.valkey.start()
-    await asyncio.to_thread(field.engines.valkey.wait_ready)
+    engine.start()
+    await asyncio.to_thread(engine.wait_ready)
     field.healed()
 
 
@@ -198,11 +203,7 @@ async def _redis_read_only(field: Field) -> None:
 
 @_fault("Postgres killed and started again", _POSTGRES, recovery_s=10.0)
 async def _postgres_killed(field: Field) -> None:
-    field.engines.postgres.kill()
-    await asyncio.sleep(_OUTAGE_S)
-    field.engines.postgres.start()
-    await asyncio.to_thread(field.engines.postgres.wait_ready)
-    field.healed()
+    await _kill_and_start(field, field.engines.postgres)
 
 
 @_fault("all connections to Postgres cut", _POSTGRES, recovery_s=10.0)
