@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -96,9 +97,13 @@ def _is_new(scope: Scope) -> bool:
     """Tell whether engineio would open a connection; it reads the query in the same way."""
     if scope["type"] == "http" and scope["method"] != "GET":
         return False
-    return "sid" not in parse_qs(scope["query_string"].decode(errors="replace"))
+    query: bytes = scope["query_string"]
+    if b"sid" not in query and b"%" not in query:
+        return True
+    return "sid" not in parse_qs(query.decode(errors="replace"))
 
 
+@lru_cache(maxsize=4096)
 def _network(host: str) -> bytes:
     """Return what counts as one address: an IPv4 address, or the 64 bits of an IPv6 network."""
     try:

@@ -93,7 +93,6 @@ class Chat:
         self._make_room(session.user_id)
         self._greet(session)
         session.catching_up = self._tasks.start(self._register(session, is_first))
-        self._introduce(session)
 
     def event(self, sid: str, ack_id: int | None, data: object) -> Coroutine[Any, Any, None] | None:
         """Refuse an event, answer it, or send it on its way to a worker."""
@@ -192,7 +191,8 @@ class Chat:
         await self._catch_up(session)
 
     def _introduce(self, session: Session) -> None:
-        """Let the workers know the user before any event of theirs, which takes the same lane."""
+        """Let the workers know the user before an event, in the same lane, if no catch-up has done so yet."""
+        session.introduced = True
         payload = msgspec.json.encode(Introduce(username=session.identity.username))
         request = self._requests.open(
             INTRODUCE, session.user_id, session.sid, payload, _ignore, expires=False
@@ -217,7 +217,9 @@ class Chat:
         finally:
             self._delivery.release(session)
             session.catching_up = None
-        if failure is not None:
+        if failure is None:
+            session.introduced = True
+        else:
             self._send(session, events.ERROR, events.error_event(failure))
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
@@ -227,6 +229,8 @@ class Chat:
             if session.retiring and not session.asked:
                 self._transport.go_away(session.eio_sid)
 
+        if not session.introduced:
+            self._introduce(session)
         session.asked += 1
         request = self._requests.open(event.name, session.user_id, session.sid, event.payload, settle)
         self._lanes.submit(session.lane, request, droppable=event.name == events.TYPING)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 from redis import RedisError
@@ -16,8 +16,8 @@ from socket_edge.sessions import ConnectedUsers
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
-_LINGER_S = 0.005
-"""Users who come and go within it are written together."""
+_PACE_S = 0.02
+"""Between two writes: users who come and go meanwhile are written together, and served together later on."""
 _MARGIN_S = 10.0
 """How long before the last good look a message may have been committed and not yet published."""
 
@@ -104,24 +104,27 @@ class Presence:
         """Write who comes and goes, until cancelled."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(_LINGER_S)
             self._wake.clear()
             changed, self._changed = self._changed, {}
             await self._write(changed)
             for registered in changed.values():
                 registered.set_result(None)
+            await asyncio.sleep(_PACE_S)
 
-    async def _write(self, user_ids: Iterable[str]) -> None:
+    async def _write(self, user_ids: Collection[str]) -> None:
         """Write what holds at the moment of writing, until Redis has taken it."""
         while True:
             pipe = self._redis.pipeline(transaction=True)
-            for user_id in user_ids:
-                if user_id in self._users:
-                    pipe.sadd(names.user_edges_key(user_id), self._edge_id)
-                    pipe.sadd(names.edge_users_key(self._edge_id), user_id)
-                else:
-                    pipe.srem(names.user_edges_key(user_id), self._edge_id)
-                    pipe.srem(names.edge_users_key(self._edge_id), user_id)
+            here = [user_id for user_id in user_ids if user_id in self._users]
+            gone = [user_id for user_id in user_ids if user_id not in self._users]
+            for user_id in here:
+                pipe.sadd(names.user_edges_key(user_id), self._edge_id)
+            for user_id in gone:
+                pipe.srem(names.user_edges_key(user_id), self._edge_id)
+            if here:
+                pipe.sadd(names.edge_users_key(self._edge_id), *here)
+            if gone:
+                pipe.srem(names.edge_users_key(self._edge_id), *gone)
             try:
                 await pipe.execute()
                 return

@@ -30,6 +30,8 @@ class Session:
     next_ping_at: float = 0.0
     ping: tuple[int, float] | None = None
     """Ack id and monotonic time of the ping on its way."""
+    introduced: bool = False
+    """Whether the workers know the user, or get to know them before any event that follows."""
     catching_up: asyncio.Task[None] | None = None
     lost_since: float | None = None
     """Monotonic time since which publications may have been lost, until the socket has caught up."""

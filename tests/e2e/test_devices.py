@@ -86,6 +86,7 @@ async def test_a_socket_of_an_edge_that_was_given_up_gets_what_its_user_acked_el
     alice, near = [await client(name(base)).connect(one) for base in ("alice", "bob")]
     far, witness = [await client(name(base)).connect(other) for base in ("bob", "carol")]
     await alice.call("join_chat", {"username": witness.username})
+    await edge_id_of(chat, witness)
     with other.paused():
         await alice.expect("user_status", status_of(witness, "offline"))
         await send_numbers(alice, near.username, MISSED)
@@ -102,8 +103,9 @@ async def test_a_socket_of_an_edge_that_lost_its_stream_gets_what_its_user_acked
     one, other = chat.edges
     alice, near = [await client(name(base)).connect(one) for base in ("alice", "bob")]
     far, witness = [await client(name(base)).connect(other) for base in ("bob", "carol")]
+    edge_id = await edge_id_of(chat, witness)
     with other.paused():
-        await lose_stream_of(chat, witness)
+        await lose_stream_of(chat, edge_id)
         await send_numbers(alice, near.username, MISSED)
         await alice.expect("message_status", lambda status: status["upTo"] == MISSED)
     await far.expect("new_message", count=MISSED)
@@ -111,9 +113,17 @@ async def test_a_socket_of_an_edge_that_lost_its_stream_gets_what_its_user_acked
     assert far.of("disconnect") == []
 
 
-async def lose_stream_of(chat: Deployment, client: Client) -> None:
-    """Delete the stream of the one edge that the user is on."""
+async def edge_id_of(chat: Deployment, client: Client) -> str:
+    """Wait until Redis knows the one edge that the user is on."""
+    async with Redis.from_url(chat.store.redis_url) as redis, asyncio.timeout(10):
+        while True:
+            edges: Any = await redis.smembers(names.user_edges_key(client.user_id))
+            if edges:
+                (edge_id,) = edges
+                return str(edge_id.decode())
+            await asyncio.sleep(0.01)
+
+
+async def lose_stream_of(chat: Deployment, edge_id: str) -> None:
     async with Redis.from_url(chat.store.redis_url) as redis:
-        edges: Any = await redis.smembers(names.user_edges_key(client.user_id))
-        (edge_id,) = edges
-        assert await redis.delete(names.inbox_key(edge_id.decode())) == 1
+        assert await redis.delete(names.inbox_key(edge_id)) == 1
