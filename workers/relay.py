@@ -1,10 +1,10 @@
 """Handles one batch: decode, store, publish. A poison event harms only itself."""
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, Final
 
 import psycopg
@@ -80,8 +80,11 @@ _TRIES = 3
 _BREATH_S = 0.05
 """After a lock time-out, the other one of two batches that waited for each other can finish."""
 
-_IMPATIENT = text("SET LOCAL lock_timeout = 50")
-"""For the few locks that cannot be skipped, e.g. of a chat that another batch is creating; ms."""
+_HURRY_S = 2.0
+"""After a lock time-out, how long no lock is waited for as usual: what is locked will likely stay so."""
+
+_HURRIED = text("SET LOCAL lock_timeout = 50")
+"""ms. For the few locks that cannot be skipped as well, e.g. of a chat that another batch is creating."""
 
 _COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 _LATE = (pg.LockNotAvailable, pg.QueryCanceled)
@@ -101,6 +104,7 @@ class Relay:
         """Behind a transaction-mode pooler, time-outs hold for a transaction only."""
         self._publisher = publisher
         self._rules = rules
+        self._hurry_until = 0.0
 
     def handle(self, batches: Sequence[Batch]) -> None:
         """Handle batches as if they were one. Never raises: it answers.
@@ -150,6 +154,7 @@ class Relay:
                 raise Unreachable(str(error).partition("\n")[0]) from error
             if rules.patient and _is_locked(error):
                 log.warning("batch_waited_for_lock", events=len(events))
+                self._hurry_until = monotonic() + _HURRY_S
                 sleep(_BREATH_S)
                 return self._attempt(events, replace(rules, patient=False))
             if len(events) == 1:
@@ -165,8 +170,6 @@ class Relay:
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._connect(requests, rules) as conn:
-                    if not rules.patient:
-                        conn.execute(_IMPATIENT)
                     outcome = Outcome(answers=list(refused))
                     for name, handler in HANDLERS.items():
                         if name in requests:
@@ -177,11 +180,18 @@ class Relay:
                     raise
         raise AssertionError("unreachable")
 
-    def _connect(self, kinds: Collection[str], rules: Rules) -> AbstractContextManager[Connection]:
-        """Return a connection in a transaction, or in none where each statement may commit alone."""
-        if self._pooled or not rules.patient or not _TOGETHER.isdisjoint(kinds):
-            return self._engine.begin()
-        return self._statements.connect()
+    @contextmanager
+    def _connect(self, kinds: Collection[str], rules: Rules) -> Iterator[Connection]:
+        """Give a connection in a transaction, or in none where each statement may commit alone."""
+        is_hurried = not rules.patient or monotonic() < self._hurry_until
+        if self._pooled or is_hurried or not _TOGETHER.isdisjoint(kinds):
+            with self._engine.begin() as conn:
+                if is_hurried:
+                    conn.execute(_HURRIED)
+                yield conn
+        else:
+            with self._statements.connect() as conn:
+                yield conn
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         if isinstance(error, DBAPIError) and isinstance(error.orig, _LATE):

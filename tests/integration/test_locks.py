@@ -114,6 +114,33 @@ def test_many_locked_chats_cost_a_batch_one_wait(bench: RelayBench) -> None:
     assert all(reply.ack(send)["success"] for send in sends[1::2])
 
 
+def test_a_batch_after_one_that_waited_in_vain_waits_less(
+    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def look(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+        waits.append(conn.execute(_SETTING, {"name": "lock_timeout"}).scalar_one())
+        return Outcome()
+
+    monkeypatch.setitem(relay_module.HANDLERS, "typing", look)
+    (talk,) = talks(bench, 1)
+    engine = make_engine(url(bench), for_batches=True)
+    relay = relay_module.Relay(engine, bench.publisher, bench.rules)
+
+    def ask_for_wait() -> None:
+        relay.handle([bench.batch([bench.event(talk.alice, "typing", {"chatId": talk.chat_id})])])
+
+    ask_for_wait()
+    with held(bench, LOCK_CHAT, chat=talk.chat_id):
+        relay.handle([bench.batch([bench.send(talk.alice, talk.bobs_name, "blocked")])])
+    ask_for_wait()
+    monkeypatch.setattr(relay_module, "monotonic", lambda: monotonic() + relay_module._HURRY_S)
+    ask_for_wait()
+    engine.dispose()
+    assert waits == ["500", "50", "500"]
+
+
 def marks(bench: RelayBench, talk: Talk) -> Event:
     return bench.event(talk.bob, "mark_as_read", {"chatId": talk.chat_id})
 
