@@ -24,24 +24,24 @@ from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings import EdgeSettings
 from infra.wire.clock import RedisClock
-from socket_edge.addresses import Addresses, AddressGuard
 from socket_edge.auth import create_authenticator
-from socket_edge.catch_up import CatchUps
 from socket_edge.chat import Chat
-from socket_edge.delivery import Delivery
-from socket_edge.dispatch import Dispatcher
+from socket_edge.delivery.catch_up import CatchUps
+from socket_edge.delivery.deliver import Delivery
+from socket_edge.delivery.receipts import Receipts
 from socket_edge.frames import BodyGuard
 from socket_edge.heartbeat import Heartbeat
 from socket_edge.http import Http
-from socket_edge.inbox import Inbox
-from socket_edge.lanes import Lane, LaneLimits, Lanes
+from socket_edge.limits.addresses import Addresses, AddressGuard
+from socket_edge.limits.origins import Origins
+from socket_edge.limits.quota import FLOOD, Quota
+from socket_edge.limits.rate import Rate
 from socket_edge.listen import listen
-from socket_edge.origins import Origins
 from socket_edge.presence import Presence
-from socket_edge.quota import FLOOD, Quota
-from socket_edge.rate import Rate
-from socket_edge.receipts import Receipts
-from socket_edge.requests import OpenRequests
+from socket_edge.relay.dispatch import Dispatcher
+from socket_edge.relay.inbox import Inbox
+from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
+from socket_edge.relay.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers
 from socket_edge.tasks import keep_running, stop
 from socket_edge.transport import Transport

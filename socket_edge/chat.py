@@ -23,15 +23,15 @@ from infra.wire.commands import (
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 from socket_edge.auth import Authenticator, Identity
-from socket_edge.catch_up import CatchUps
-from socket_edge.delivery import Delivery
+from socket_edge.delivery.catch_up import CatchUps
+from socket_edge.delivery.deliver import Delivery
 from socket_edge.errors import EdgeError
-from socket_edge.lanes import Lanes
-from socket_edge.limits import BadEvent, ClientEvent, known_name, read_event, size_of
-from socket_edge.origins import Origins
+from socket_edge.limits.events import BadEvent, ClientEvent, known_name, read_event, size_of
+from socket_edge.limits.origins import Origins
+from socket_edge.limits.quota import Quota, TooFast
 from socket_edge.presence import Presence
-from socket_edge.quota import Quota, TooFast
-from socket_edge.requests import OpenRequests
+from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers, Session
 from socket_edge.tasks import Tasks
 from socket_edge.transport import Transport

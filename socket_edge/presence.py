@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from infra.wire import names
 from infra.wire.clock import RedisClock
-from socket_edge.inbox import Inbox
+from socket_edge.relay.inbox import Inbox
 from socket_edge.sessions import ConnectedUsers
 
 log = structlog.get_logger(__name__)

@@ -28,12 +28,12 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from infra.wire.errors import ErrorCode
 from infra.wire.events import error_event
-from socket_edge.addresses import Addresses, peer
 from socket_edge.errors import EdgeError
 from socket_edge.frames import well_formed
+from socket_edge.limits.addresses import Addresses, peer
+from socket_edge.limits.rate import Rate
 from socket_edge.namespace import OneNamespace
 from socket_edge.packets import ATTACHMENT, Packet, Unparsed, read_packet
-from socket_edge.rate import Rate
 from socket_edge.tasks import Tasks
 from socket_edge.websocket import Handshake, SendLimits, WebSocket
 

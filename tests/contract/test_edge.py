@@ -20,7 +20,7 @@ from infra.wire.commands import (
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target, decode_entry
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
-from socket_edge.limits import BadEvent, read_event
+from socket_edge.limits.events import BadEvent, read_event
 from tests.contract.golden import (
     ALICE,
     BATCH_ID,

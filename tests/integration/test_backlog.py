@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
-from socket_edge.dispatch import Dispatcher
+from socket_edge.relay.dispatch import Dispatcher
 from tests.harness.engines import Store
 from tests.harness.relay import RelayBench
 from workers.backlog import Backlog

@@ -13,7 +13,7 @@ from infra.wire.batch import Event
 from infra.wire.commands import INTERNAL, RELAYED, client_id_of
 from infra.wire.errors import ErrorCode
 from socket_edge.frames import well_formed
-from socket_edge.limits import DEPTH, BadEvent, read_event
+from socket_edge.limits.events import DEPTH, BadEvent, read_event
 from socket_edge.packets import ATTACHMENT, MALFORMED, Packet, read_packet
 from tests.security.shapes import encode, objects, payloads, values
 from workers.errors import Refused

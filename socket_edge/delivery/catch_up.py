@@ -9,9 +9,9 @@ import structlog
 from infra.wire.commands import CATCH_UP, CatchUp
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, CatchUpPage
-from socket_edge.delivery import Delivery
-from socket_edge.lanes import Lanes
-from socket_edge.requests import OpenRequests
+from socket_edge.delivery.deliver import Delivery
+from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.requests import OpenRequests
 from socket_edge.sessions import Session
 
 log = structlog.get_logger(__name__)

@@ -19,7 +19,7 @@ import uuid_utils
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import InboxEntry
-from socket_edge.requests import OpenRequests, Request
+from socket_edge.relay.requests import OpenRequests, Request
 
 log = structlog.get_logger(__name__)
 

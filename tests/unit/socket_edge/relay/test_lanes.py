@@ -10,10 +10,10 @@ from typing import Any
 from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
-from socket_edge.lanes import Lane, LaneLimits, Lanes
-from socket_edge.requests import OpenRequests, Request
+from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
+from socket_edge.relay.requests import OpenRequests, Request
 from socket_edge.tasks import stop
-from tests.unit.socket_edge.requests import Asked
+from tests.unit.socket_edge.relay.requests import Asked
 
 FAR = 60.0
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from socket_edge.addresses import Addresses, AddressGuard, peer
-from socket_edge.rate import Rate
+from socket_edge.limits.addresses import Addresses, AddressGuard, peer
+from socket_edge.limits.rate import Rate
 
 HANDSHAKE = b"EIO=4&transport=websocket"
 

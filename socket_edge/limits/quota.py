@@ -9,7 +9,7 @@ import structlog
 
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
-from socket_edge.rate import Rate
+from socket_edge.limits.rate import Rate
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from socket_edge.rate import Rate
+from socket_edge.limits.rate import Rate
 
 
 def test_a_burst_is_allowed_and_the_next_one_must_wait_for_a_token() -> None:

@@ -2,8 +2,8 @@ import pytest
 
 from infra.settings import EdgeSettings
 from infra.wire.errors import ErrorCode
-from socket_edge.quota import FLOOD, Quota, TooFast
-from socket_edge.rate import Rate
+from socket_edge.limits.quota import FLOOD, Quota, TooFast
+from socket_edge.limits.rate import Rate
 
 
 class Clock:

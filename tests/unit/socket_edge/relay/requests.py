@@ -1,7 +1,7 @@
 """Requests that remember their answers."""
 
 from infra.wire.inbox import Answer
-from socket_edge.requests import OpenRequests, Request
+from socket_edge.relay.requests import OpenRequests, Request
 
 
 class Asked:

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from infra.wire.errors import ErrorCode
-from socket_edge.limits import DEPTH, BadEvent, read_event
+from socket_edge.limits.events import DEPTH, BadEvent, read_event
 from socket_edge.packets import MALFORMED, Binary
 
 LIMIT = 1_000

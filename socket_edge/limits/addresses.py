@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.events import error_event
-from socket_edge.rate import Rate
+from socket_edge.limits.rate import Rate
 
 log = structlog.get_logger(__name__)
 

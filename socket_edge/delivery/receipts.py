@@ -10,8 +10,8 @@ import msgspec
 
 from infra.wire.commands import CONFIRM_DELIVERY, ConfirmDelivery
 from infra.wire.inbox import Answer
-from socket_edge.lanes import Lanes
-from socket_edge.requests import OpenRequests
+from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.requests import OpenRequests
 from socket_edge.seqs import Seqs
 
 _REST = 10

@@ -10,8 +10,8 @@ import pytest
 from infra.wire.commands import ConfirmDelivery
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer
-from socket_edge.receipts import Receipts
-from socket_edge.requests import OpenRequests, Request
+from socket_edge.delivery.receipts import Receipts
+from socket_edge.relay.requests import OpenRequests, Request
 from socket_edge.seqs import Seqs
 
 LINGER_S = 0.01

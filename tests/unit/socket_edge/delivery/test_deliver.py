@@ -8,7 +8,7 @@ import pytest
 from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
 from infra.wire.inbox import Emit, InboxEntry, Position, Target
 from socket_edge.auth import Identity
-from socket_edge.delivery import Delivery
+from socket_edge.delivery.deliver import Delivery
 from socket_edge.seqs import Seqs
 from socket_edge.sessions import ConnectedUsers, Session
 

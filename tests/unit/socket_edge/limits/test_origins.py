@@ -4,7 +4,7 @@ import pytest
 
 from infra.wire.errors import ErrorCode
 from socket_edge.errors import EdgeError
-from socket_edge.origins import Origins
+from socket_edge.limits.origins import Origins
 
 
 def scope(origin: str | None, host: str = "chat.example") -> dict[str, Any]:

@@ -6,9 +6,9 @@ import msgspec
 
 from infra.wire.events import NEW_MESSAGE, send_ack
 from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
-from socket_edge.lanes import Lanes
-from socket_edge.receipts import Receipts
-from socket_edge.requests import OpenRequests
+from socket_edge.delivery.receipts import Receipts
+from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.requests import OpenRequests
 from socket_edge.sessions import ConnectedUsers, Session
 from socket_edge.transport import Transport
 
