@@ -1,17 +1,22 @@
 """Alembic's migrations and the models describe the same tables."""
 
+import re
+import sys
+import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
 
 from infra.store.engine import make_engine
 from infra.store.migrate import _config, pending, upgrade
 from infra.store.models import Base
+from infra.store.profiles import username_key
 from tests.harness.engines import Engines
 
 
@@ -89,3 +94,108 @@ def test_a_database_without_the_newest_migration_is_noticed(database: Engine) ->
     migrate(database)
     with database.connect() as conn:
         assert not pending(conn)
+
+
+def old_key(username: str) -> str:
+    """Fold a name as releases before migration 0004 did."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold()).strip()
+
+
+def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUID]:
+    """Store profiles as a worker of the release before does, each older than the next; return their ids."""
+    ids = {label: uuid.uuid4() for label in usernames}
+    for label, username in usernames.items():
+        with database.begin() as conn:
+            conn.execute(
+                text(
+                    "INSERT INTO profiles (id, username, username_key) VALUES (:id, :name, :key)"
+                    " ON CONFLICT DO NOTHING"
+                ),
+                {"id": ids[label], "name": username, "key": old_key(username)},
+            )
+    return ids
+
+
+def keys(database: Engine) -> dict[uuid.UUID, str]:
+    with database.connect() as conn:
+        return {row.id: row.username_key for row in conn.execute(text("SELECT * FROM profiles"))}
+
+
+DISGUISED = {
+    "selector": "B\ufe0fob",
+    "spaces": "al  ice",
+    "filler": "carol\u3164",
+    "half-width filler": "d\uffa0an",
+    "zero width": "e\u200bve",
+    "tag": "frank\U000e0041",
+    "joiner of an accent": "e\u034f\u0301mile",
+    "letters that fold": "\u1e9e\ufe0f\ufb01",
+}
+
+
+def test_the_keys_of_a_release_before_are_folded_anew(
+    database: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database.begin() as conn:
+        command.upgrade(_config(conn), "0003")
+    plain = {"plain": "Zoe", "one space": "al bert", "accent": "\u00c9mil"}
+    odd_spaces = {"tab": "t\tt", "line separator": "l\u2028l", "next line": "n\x85n"}
+    usernames = {**plain, **DISGUISED, **odd_spaces}
+    ids = insert(database, usernames)
+    before = keys(database)
+    assert {label for label in usernames if before[ids[label]] != username_key(usernames[label])} == {
+        *DISGUISED,
+        *odd_spaces,
+    }
+    migrate(database)
+    assert keys(database) == {ids[label]: username_key(name) for label, name in usernames.items()}
+    assert capsys.readouterr().err == ""
+
+
+def test_of_names_that_are_one_now_the_first_has_it_and_the_others_are_told_of(
+    database: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database.begin() as conn:
+        command.upgrade(_config(conn), "0003")
+    usernames = {
+        "impostor": "bob\ufe0f",
+        "bob": "Bob",
+        "older": "al\u034fice",
+        "younger": "alice\ufe0f",
+        "nobody": "\u3164",
+    }
+    ids = insert(database, usernames)
+    migrate(database)
+    refused = ("impostor", "younger", "nobody")
+    assert keys(database) == {
+        ids["bob"]: "bob",
+        ids["older"]: "alice",
+        **{ids[label]: old_key(usernames[label]) for label in refused},
+    }
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == [str(ids[label]) for label in refused]
+    assert all(line.isascii() for line in lines)
+
+
+def test_what_a_worker_of_the_release_before_writes_is_folded(database: Engine) -> None:
+    migrate(database)
+    taken = {"bob": "Bob", "impostor": "bob\ufe0f", "nobody": "\u3164"}
+    ids = insert(database, {**taken, **DISGUISED, "selector": "x\ufe0f"})
+    expected = {**DISGUISED, "selector": "x\ufe0f", "bob": "Bob"}
+    assert keys(database) == {ids[label]: username_key(name) for label, name in expected.items()}
+
+
+def test_migration_0004_looks_at_each_key_that_folds_otherwise_now(database: Engine) -> None:
+    pattern = ScriptDirectory.from_config(_config()).get_revision("0004").module._OLD
+    everything = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
+    for char in everything:
+        name = f"a{char}b"
+        old = old_key(name)
+        if old != username_key.__wrapped__(name):
+            assert re.search(pattern, old), hex(ord(char))
+    with database.connect() as conn:
+        found = conn.execute(
+            text("SELECT c FROM unnest(CAST(:all AS text[])) AS every (c) WHERE c ~ :old"),
+            {"all": everything, "old": pattern},
+        ).scalars()
+        assert set(found) == {char for char in everything if re.search(pattern, char)}

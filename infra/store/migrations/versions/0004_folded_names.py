@@ -1,0 +1,68 @@
+"""The keys of user names as they fold now: what cannot be seen, and repeated spaces, do not count.
+
+A name whose folded key somebody else has keeps its old key, and a line says so: nobody finds it by its name
+until an operator renames it. Workers of the release before still write old keys. A trigger folds those, so
+that they may run beside new ones. A later release drops it.
+"""
+
+import sys
+
+from alembic import op
+from sqlalchemy import text
+
+from infra.store.profiles import username_key
+
+revision = "0004"
+down_revision = "0003"
+
+_INVISIBLE = (
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_OLD = rf"{_INVISIBLE}|  |[\u0009-\u000d\u001c-\u001f\u0085\u1680\u2028\u2029]"
+"""What no key has any more: what is invisible, two spaces in a row, and spaces that are no plain ones."""
+
+_TRIGGER = rf"""
+CREATE FUNCTION profiles_fold_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.username_key := btrim(regexp_replace(
+        normalize(regexp_replace(NEW.username_key, '{_INVISIBLE}', '', 'g'), NFKC), ' +', ' ', 'g'
+    ));
+    IF NEW.username_key = '' THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER profiles_fold_key BEFORE INSERT ON profiles FOR EACH ROW EXECUTE FUNCTION profiles_fold_key();
+"""
+
+_OLD_KEYS = text(
+    "SELECT id, username FROM profiles WHERE username_key ~ :old ORDER BY created_at, id"
+).execution_options(yield_per=1_000)
+_REFOLD = text(
+    """
+    UPDATE profiles SET username_key = :key
+    WHERE id = :id AND :key <> '' AND NOT EXISTS (SELECT FROM profiles WHERE username_key = :key)
+    """
+)
+
+
+def upgrade() -> None:
+    """Add the trigger, which keeps other writers out until the end, and fold what is there, oldest first."""
+    op.execute(_TRIGGER)
+    conn = op.get_bind()
+    for user_id, username in conn.execute(_OLD_KEYS, {"old": _OLD}):
+        key = username_key(username)
+        if not conn.execute(_REFOLD, {"id": user_id, "key": key}).rowcount:
+            print(
+                f"profile {user_id} keeps its old key and must be renamed: its name {username!a} "
+                f"counts as {key!a} now, which is taken or empty",
+                file=sys.stderr,
+            )
+
+
+def downgrade() -> None:
+    """Drop the trigger. The release before finds folded keys as well, by what can be seen of a name."""
+    op.execute("DROP TRIGGER profiles_fold_key ON profiles")
+    op.execute("DROP FUNCTION profiles_fold_key")
