@@ -16,6 +16,7 @@ import jwt
 from sqlalchemy import Engine, text
 
 from infra.local.tether import tether
+from infra.settings import EdgeSettings
 from infra.store.engine import make_engine
 from tests.harness.engines import Store, free_port
 
@@ -23,6 +24,10 @@ SECRET = "a shared secret of the tests, long enough"
 SUPABASE_URL = "http://127.0.0.1:1"
 NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
 """A few users do here, from one address, what many do elsewhere. Tests of the limits set their own."""
+DEFAULT_RATES = {
+    name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
+}
+"""The limits that an edge has by default."""
 
 
 def user_id_of(username: str) -> str:

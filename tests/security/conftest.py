@@ -1,19 +1,20 @@
 """An edge to attack, and people who are on it."""
 
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 from tests.harness.raw import RawClient
 from tests.harness.relay import RelayBench
 from tests.security.siege import Siege
 
-CONNECT_S = 3
+CONNECT_S = 2
 """How long a connection may stay without having signed in; short, so that tests can wait for it."""
 SEND_BYTES = 2_000_000
 FILES = 8_192
@@ -40,6 +41,22 @@ def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     yield deployment.start(edges=1, workers=1, beat=False)
     deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def edges(request: pytest.FixtureRequest, chat: Deployment) -> Iterator[Mapping[str, Edge]]:
+    """Start the edges that the module describes in `EDGES`, all at once: each name has its settings."""
+    started = {
+        name: chat.start_edge(wait=False, **settings) for name, settings in request.module.EDGES.items()
+    }
+    for edge in started.values():
+        edge.wait_ready()
+    yield started
+    for edge in started.values():
+        edge.process.send_signal(signal.SIGTERM)
+    for edge in started.values():
+        edge.stop()
+        chat.edges.remove(edge)
 
 
 @pytest.fixture

@@ -12,10 +12,13 @@ import msgspec
 import psutil
 
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment, Part
+from tests.harness.deployment import Deployment, Edge, Part
 
 SERVED_S = 3.0
 """How long a message between innocents may take under attack, from the send to the ack and the delivery."""
+
+WORKER_MB = 20.0
+"""By how much the memory of the worker may grow under an attack, unless that says otherwise."""
 
 FINDING = "finding"
 """Property of a test under which its finding is reported."""
@@ -35,6 +38,8 @@ class Finding:
     peak_mb: float
     """By how much the memory of the edge has grown at most."""
     bound_mb: float
+    worker_peak_mb: float
+    worker_bound_mb: float
     slowest_ms: float
     """The slowest message between innocents."""
 
@@ -43,7 +48,7 @@ class Siege:
     """While it is open somebody attacks. When it closes it asserts that nobody else has noticed.
 
     The innocents were served, in time; edge and worker live and have logged no error; the resident memory of
-    the edge has grown by no more than `bound_mb`.
+    the edge has grown by no more than `bound_mb`, that of the worker by no more than `worker_mb`.
     """
 
     def __init__(
@@ -56,10 +61,14 @@ class Siege:
         sent: str,
         outcome: str,
         bound_mb: float,
+        worker_mb: float = WORKER_MB,
+        edge: Edge | None = None,
     ) -> None:
-        self._attack, self._sent, self._outcome, self._bound_mb = attack, sent, outcome, bound_mb
-        self._parts: list[Part] = [chat.edges[0], *chat.workers]
-        self._edge = chat.edges[0]
+        self._attack, self._sent, self._outcome = attack, sent, outcome
+        self._bounds_mb = (bound_mb, worker_mb)
+        self._edge = edge or chat.edges[0]
+        (worker,) = chat.workers
+        self._parts: tuple[Part, Part] = (self._edge, worker)
         self._report = report
         self._alice, self._bob = (Client(name) for name in innocents)
         self._slowest_s = 0.0
@@ -69,7 +78,7 @@ class Siege:
         for client in (self._alice, self._bob):
             await client.connect(self._edge)
         self._read = [len(part.log) for part in self._parts]
-        self._memory = _Memory(self._edge)
+        self._memories = [_Memory(part) for part in self._parts]
         self._over = asyncio.Event()
         self._talk = asyncio.create_task(self._go_on_talking())
         await asyncio.sleep(0)
@@ -81,25 +90,34 @@ class Siege:
         try:
             self._over.set()
             talk = await asyncio.gather(self._talk, return_exceptions=True)
-            growth_mb = self._memory.stop() / _MB
+            grown_mb = [memory.stop() / _MB for memory in self._memories]
             if error is None:
                 for failure in filter(None, talk):
                     raise failure
                 assert self._messages > 0, "nobody was served during the attack"
                 await self._exchange()
-                self._assert_unharmed(growth_mb)
+                self._assert_unharmed(*grown_mb)
         finally:
             for client in (self._alice, self._bob):
                 await client.close()
 
-    def _assert_unharmed(self, growth_mb: float) -> None:
+    def _assert_unharmed(self, edge_mb: float, worker_mb: float) -> None:
         for part, read in zip(self._parts, self._read, strict=True):
             assert part.process.poll() is None, f"a process has died:\n{part.log[-2000:]}"
             assert (errors := errors_in(part.log[read:])) == [], errors
         assert self._slowest_s <= SERVED_S, f"an innocent waited {self._slowest_s:.1f} s"
-        assert growth_mb <= self._bound_mb, f"the edge has grown by {growth_mb:.1f} MB"
+        edge_bound_mb, worker_bound_mb = self._bounds_mb
+        assert edge_mb <= edge_bound_mb, f"the edge has grown by {edge_mb:.1f} MB"
+        assert worker_mb <= worker_bound_mb, f"the worker has grown by {worker_mb:.1f} MB"
         finding = Finding(
-            self._attack, self._sent, self._outcome, growth_mb, self._bound_mb, 1_000 * self._slowest_s
+            self._attack,
+            self._sent,
+            self._outcome,
+            edge_mb,
+            edge_bound_mb,
+            worker_mb,
+            worker_bound_mb,
+            1_000 * self._slowest_s,
         )
         self._report(FINDING, asdict(finding))
 

@@ -12,7 +12,8 @@ class Row(NamedTuple):
     attack: str
     sent: str
     outcome: str
-    peak: str
+    edge: str
+    worker: str
     slowest: str
     held: bool
 
@@ -25,6 +26,7 @@ class Row(NamedTuple):
             found.sent,
             found.outcome,
             f"{found.peak_mb:.0f} of {found.bound_mb:.0f}",
+            f"{found.worker_peak_mb:.0f} of {found.worker_bound_mb:.0f}",
             f"{found.slowest_ms:.0f}",
             held=True,
         )
@@ -33,12 +35,11 @@ class Row(NamedTuple):
 def render(rows: Iterable[Row]) -> str:
     """Return the rows as a table in Markdown."""
     lines = [
-        "| attack | what was sent | what the edge did | peak MB | slowest innocent, ms | verdict |",
-        "| --- | --- | --- | ---: | ---: | --- |",
+        "| attack | what was sent | what was done | edge, MB | worker, MB | slowest innocent, ms | verdict |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- |",
     ]
     for row in rows:
         verdict = "held" if row.held else "**broken**"
-        lines.append(
-            f"| {row.attack} | {row.sent} | {row.outcome} | {row.peak} | {row.slowest} | {verdict} |"
-        )
+        cells = (row.attack, row.sent, row.outcome, row.edge, row.worker, row.slowest, verdict)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

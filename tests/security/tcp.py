@@ -8,6 +8,8 @@ from typing import Self
 from tests.harness.deployment import Edge
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+GOODBYE = b"\x88\x02\x03"
+"""How a frame starts with which an edge says that it closes a websocket; the connection may end later."""
 
 HANDSHAKE = (
     b"GET /socket.io/?EIO=4&transport=websocket%b HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\n"
@@ -75,6 +77,6 @@ class Tcp:
         async with asyncio.timeout(timeout_s):
             while data := await self.receive():
                 received += data
-                if b"\x88\x02\x03" in received:
+                if GOODBYE in received:
                     break
         return received

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,14 +11,24 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.conftest import ClientFactory, DeploymentFactory, EdgeFactory
-from tests.harness.deployment import Edge, make_token
+from tests.conftest import ClientFactory, DeploymentFactory
+from tests.harness.deployment import Deployment, Edge, make_token
 from tests.harness.raw import RawClient, RawPolling, open_websocket
 
 Name = Callable[[str], str]
 
 LIST = '["list_chats",{}]'
 ONE_IN_100_S = 0.01
+EDGES = {
+    "two sockets a user": {"sockets_per_user": 2},
+    "two sign-ins": {"rate_sign_ins": ONE_IN_100_S, "rate_sign_ins_burst": 2},
+    "one connection": {"sockets_per_address": 1},
+    "two for a moment": {"sockets_per_address": 2, "connect_s": 0.5},
+    "three connections": {"sockets_per_address": 3},
+    "one ever": {"sockets_per_address": 1, "rate_connects": ONE_IN_100_S, "rate_connects_burst": 1},
+    "three at once": {"rate_connects": ONE_IN_100_S, "rate_connects_burst": 3},
+    "one in two seconds": {"rate_connects": 0.5, "rate_connects_burst": 1},
+}
 
 
 def open_from(edge: Edge, address: str) -> connect:
@@ -67,9 +77,9 @@ async def sockets_of(edge: Edge) -> int:
 
 
 async def test_the_oldest_socket_of_a_user_makes_room_for_the_newest(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(sockets_per_user=2)
+    edge = edges["two sockets a user"]
     alice = name("alice")
     async with RawClient(edge, alice) as first, RawClient(edge, alice) as second:
         async with RawClient(edge, alice) as third:
@@ -85,23 +95,23 @@ async def test_the_oldest_socket_of_a_user_makes_room_for_the_newest(
 
 
 async def test_however_many_connect_at_once_no_more_than_that_stay(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(sockets_per_user=3)
+    edge = edges["two sockets a user"]
     async with AsyncExitStack() as stack:
         clients = [RawClient(edge, name("alice")) for _ in range(20)]
         await asyncio.gather(*(stack.enter_async_context(client) for client in clients))
-        assert await sockets_of(edge) == 3
+        assert await sockets_of(edge) == 2
         async with asyncio.timeout(10):
-            while sum("41" in client.frames for client in clients) < 17:
+            while sum("41" in client.frames for client in clients) < 18:
                 await asyncio.sleep(0.02)
-        assert await sockets_of(edge) == 3
+        assert await sockets_of(edge) == 2
 
 
 async def test_an_address_has_so_many_connections_signed_in_or_not(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(sockets_per_address=3)
+    edge = edges["three connections"]
     async with open_websocket(edge) as silent, RawClient(edge, name("alice")), RawPolling(edge, name("bob")):
         assert_rate_limited(await refusal(open_websocket(edge)))
         response = await poll(edge)
@@ -114,9 +124,9 @@ async def test_an_address_has_so_many_connections_signed_in_or_not(
 
 
 async def test_a_connection_that_comes_and_goes_leaves_nothing_behind(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(sockets_per_address=1)
+    edge = edges["one connection"]
     for _ in range(10):
         await open_when_there_is_room(edge)
     await open_when_there_is_room(edge, abort=True)
@@ -130,27 +140,26 @@ async def test_a_connection_that_comes_and_goes_leaves_nothing_behind(
 
 
 async def test_an_upgrade_is_no_second_connection(
-    start_edge: EdgeFactory, client: ClientFactory, name: Name
+    edges: Mapping[str, Edge], client: ClientFactory, name: Name
 ) -> None:
-    limits = {"sockets_per_address": 1, "rate_connects": ONE_IN_100_S, "rate_connects_burst": 1}
-    edge = start_edge(**limits)
+    edge = edges["one ever"]
     alice = await client(name("alice")).connect(edge, transports=["polling", "websocket"])
     assert alice.sio.transport() == "websocket"
     await refusal(open_websocket(edge))
     assert (await alice.call("list_chats", {}))["success"]
 
 
-async def test_connections_that_never_sign_in_make_room_in_time(start_edge: EdgeFactory) -> None:
-    edge = start_edge(sockets_per_address=2, connect_s=0.5)
+async def test_connections_that_never_sign_in_make_room_in_time(edges: Mapping[str, Edge]) -> None:
+    edge = edges["two for a moment"]
     async with open_websocket(edge):
         assert (await poll(edge)).status_code == 200
         await open_when_there_is_room(edge)
 
 
 async def test_new_connections_of_an_address_are_limited_before_a_token_is_looked_at(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(rate_connects=ONE_IN_100_S, rate_connects_burst=3)
+    edge = edges["three at once"]
     async with open_websocket(edge), RawPolling(edge, name("alice")) as alice, RawClient(edge, name("bob")):
         assert_rate_limited(await refusal(open_websocket(edge)))
         response = await poll(edge)
@@ -161,8 +170,8 @@ async def test_new_connections_of_an_address_are_limited_before_a_token_is_looke
             await alice.expect("431")
 
 
-async def test_after_the_pause_that_was_asked_for_a_connection_is_taken(start_edge: EdgeFactory) -> None:
-    edge = start_edge(rate_connects=0.5, rate_connects_burst=1)
+async def test_after_the_pause_that_was_asked_for_a_connection_is_taken(edges: Mapping[str, Edge]) -> None:
+    edge = edges["one in two seconds"]
     responses = await asyncio.gather(*(poll(edge) for _ in range(3)))
     refused = [response.json() for response in responses if response.status_code == 429]
     assert refused
@@ -178,8 +187,8 @@ async def test_a_client_cannot_name_an_address_of_its_own(deploy: DeploymentFact
         assert_rate_limited(await refusal(open_from(edge, "192.0.2.8")))
 
 
-async def test_health_is_answered_whatever_an_address_does(start_edge: EdgeFactory) -> None:
-    edge = start_edge(rate_connects=ONE_IN_100_S, rate_connects_burst=1)
+async def test_health_is_answered_whatever_an_address_does(edges: Mapping[str, Edge]) -> None:
+    edge = edges["one in two seconds"]
     for _ in range(5):
         await poll(edge)
     assert await sockets_of(edge) == 0
@@ -195,9 +204,9 @@ async def connect_error(raw: RawClient, auth: str) -> Any:
 
 
 async def test_a_user_signs_in_only_so_often_on_however_many_connections(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(rate_sign_ins=ONE_IN_100_S, rate_sign_ins_burst=2)
+    edge = edges["two sign-ins"]
     alice = name("alice")
     auth = json.dumps({"token": make_token(alice)})
     async with RawClient(edge, alice), RawClient(edge, alice) as raw:
@@ -207,8 +216,8 @@ async def test_a_user_signs_in_only_so_often_on_however_many_connections(
             assert (await bob.ask(LIST))["success"]
 
 
-async def test_a_connection_is_closed_after_ten_bad_tokens(start_edge: EdgeFactory, name: Name) -> None:
-    edge = start_edge()
+async def test_a_connection_is_closed_after_ten_bad_tokens(chat: Deployment, name: Name) -> None:
+    edge = chat.edges[0]
     async with RawClient(edge, name("alice")) as raw:
         await raw.send("41")
         for _ in range(9):

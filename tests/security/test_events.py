@@ -6,10 +6,18 @@ import uuid
 from collections.abc import Iterable
 
 import jwt
+import msgspec
+import uuid_utils
+from redis.asyncio import Redis
 
+from infra.wire.batch import Batch, Event
+from infra.wire.names import QUEUE
+from socket_edge.relay.dispatch import Dispatcher
 from tests.harness.deployment import Deployment, make_token, user_id_of
 from tests.harness.raw import RawClient
 from tests.integration.bad_input.refusals import event, with_profile
+from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
+from tests.integration.bad_input.test_payloads import BAD_FIELDS, EVENTS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege, Name
 
 RESERVED = (
@@ -129,6 +137,26 @@ async def test_huge_numbers_are_refused(besiege: Besiege, raw: RawClient, mallor
         await assert_still(raw, mallory)
 
 
+async def test_payloads_and_arguments_that_are_none_are_refused(
+    besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    events = [
+        *(f'["{command}",{payload}]' for command in EVENTS for payload in NOT_AN_OBJECT),
+        *(f'["send_message",{payload.replace("USER", mallory)}]' for payload in BAD_FIELDS.values()),
+        *(event(command, payload) for command, payload in BAD_ARGUMENTS),
+        *(event(command, {"chatId": bad}) for command in ("mark_as_read", "get_messages") for bad in BAD_IDS),
+    ]
+    async with besiege(
+        attack="payloads and arguments that are none",
+        sent=f"{20 * len(events):,} events, of {len(events)} kinds",
+        outcome="each is `invalid_payload`",
+        bound_mb=20,
+    ):
+        for _ in range(20):
+            assert await codes(raw, events) == {"invalid_payload"}
+        await assert_still(raw, mallory)
+
+
 async def test_texts_without_an_end_are_read_once(besiege: Besiege, raw: RawClient, mallory: str) -> None:
     endless = '["sync",' + "[]," * 40 + '"' + '\\"' * 32_000
     async with besiege(
@@ -209,6 +237,44 @@ async def test_the_ack_of_another_does_not_make_a_message_delivered(
         await dave.send(f"43{frame[2:].partition('[')[0]}[]")
         assert (await carol.expect("message_status"))["status"] == "delivered"
         assert await status_of(carol, sent["chatId"]) == "delivered"
+
+
+async def test_receipts_for_the_chat_of_others_change_nothing(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    spans = ([[1, 1]], [[1, 2**63 - 1]], [[0, 0]], [[5, 1]], [[n, n] for n in range(1, 1_000)])
+    async with (
+        besiege(
+            attack="receipts for the chats of others",
+            sent="1,000 of `confirm_delivery`, put on the queue as by an edge, with spans of up to 2^63 - 1",
+            outcome="they change nothing",
+            bound_mb=20,
+        ),
+        RawClient(target.edges[0], name("carol")) as carol,
+        Redis.from_url(target.store.redis_url) as redis,
+    ):
+        dave = with_profile(target, name("dave"))
+        sent = (await carol.ask(event("send_message", {"username": dave, "text": "hi"})))["message"]
+        dispatcher = Dispatcher(redis)
+        for _ in range(40):
+            forged = [
+                Event(
+                    str(uuid_utils.uuid7()),
+                    "confirm_delivery",
+                    user_id_of(mallory),
+                    "socket",
+                    msgspec.Raw(msgspec.json.encode({"chatId": sent["chatId"], "spans": span})),
+                )
+                for span in 5 * spans
+            ]
+            assert await dispatcher.send(Batch(uuid_utils.uuid7().hex, "nowhere", forged), cautious=False)
+        dispatcher.close()
+        async with asyncio.timeout(20):
+            while await redis.llen(QUEUE):
+                await asyncio.sleep(0.05)
+        await raw.ask('["list_chats",{}]')
+        assert await status_of(carol, sent["chatId"]) == "sent"
+        assert carol.of("message_status") == []
 
 
 async def status_of(raw: RawClient, chat_id: str) -> str:

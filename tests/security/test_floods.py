@@ -1,84 +1,75 @@
 """Floods against an edge with the limits that it has by default."""
 
 import asyncio
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from tests.harness.deployment import Deployment
-from tests.harness.engines import Engines
+from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge
 from tests.harness.raw import RawClient
-from tests.security.conftest import CONNECT_S
-from tests.security.siege import Siege
-from tests.security.test_rate_limits import DEFAULTS
+from tests.security.conftest import Besiege
+from tests.security.tcp import Tcp
 
 HANDSHAKES = 4_000
 EVENTS = 3_000
 AT_ONCE = 50
-LIMITS = {**DEFAULTS, "rate_connects": DEFAULTS["rate_connects"] / 10}
-"""As by default, but that a machine on which the flood takes longer does not let all of it in."""
-
-Name = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def limited(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One edge and one worker with the default limits."""
-    store = engines.new_store()
-    deployment = Deployment(store, tmp_path_factory.mktemp("limited"), connect_s=CONNECT_S, **LIMITS)
-    yield deployment.start(edges=1, workers=1, beat=False)
-    deployment.stop()
-    engines.release(store)
+def limited(target: Deployment) -> Iterator[Edge]:
+    """Another edge, with the default limits."""
+    edge = target.start_edge(**DEFAULT_RATES)
+    yield edge
+    edge.stop()
+    target.edges.remove(edge)
 
 
-async def test_a_flood_of_handshakes(
-    limited: Deployment, name: Name, record_property: Callable[[str, object], None]
-) -> None:
-    edge = limited.edges[0]
-    address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
-    statuses: Counter[int] = Counter()
-    async with (
-        Siege(
-            limited,
-            (name("alice"), name("bob")),
-            record_property,
-            attack="a flood of handshakes from one address",
-            sent=f"{HANDSHAKES:,} handshakes",
-            outcome="`RATE_CONNECTS_BURST` and `RATE_CONNECTS` of them are taken; the others get HTTP 429",
-            bound_mb=150,
-        ),
-        httpx.AsyncClient(timeout=15) as http,
+async def test_a_flood_of_handshakes(limited: Edge, besiege: Besiege) -> None:
+    statuses: Counter[bytes] = Counter()
+    async with besiege(
+        edge=limited,
+        attack="a flood of handshakes from one address",
+        sent=f"{HANDSHAKES:,} handshakes on {AT_ONCE} connections at once",
+        outcome="`RATE_CONNECTS_BURST` and `RATE_CONNECTS` of them are taken; the others get HTTP 429",
+        bound_mb=150,
     ):
-        for _ in range(0, HANDSHAKES, AT_ONCE):
-            for answer in await asyncio.gather(*(http.get(address) for _ in range(AT_ONCE))):
-                statuses[answer.status_code] += 1
-                if answer.status_code == 429:
-                    assert int(answer.headers["Retry-After"]) >= 1
-    assert statuses.keys() == {200, 429}
-    assert statuses[200] >= DEFAULTS["rate_connects_burst"] - 100
+        for found in await asyncio.gather(
+            *(shake_hands(limited, HANDSHAKES // AT_ONCE) for _ in range(AT_ONCE))
+        ):
+            statuses += found
+    assert statuses.keys() == {b"200", b"429"}
+    assert statuses.total() == HANDSHAKES
+    assert statuses[b"200"] >= DEFAULT_RATES["rate_connects_burst"] - 100
 
 
-async def test_a_flood_of_events(
-    limited: Deployment, name: Name, record_property: Callable[[str, object], None]
-) -> None:
+async def shake_hands(edge: Edge, count: int) -> Counter[bytes]:
+    """Send so many handshakes, one behind the other; return how many were answered with which status."""
+    request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: edge\r\n%b\r\n"
+    async with Tcp(edge) as tcp:
+        await tcp.send(request % b"" * (count - 1) + request % b"Connection: close\r\n")
+        received = await tcp.closed(30)
+    statuses = Counter(re.findall(rb"HTTP/1.1 (\d+)", received))
+    assert len(re.findall(rb"(?i)retry-after: [1-9]", received)) == statuses[b"429"]
+    return statuses
+
+
+async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) -> None:
     # The flood of handshakes has used up what this address may open at once.
-    await asyncio.sleep(8 / LIMITS["rate_connects"])
+    await asyncio.sleep(8 / DEFAULT_RATES["rate_connects"])
     async with (
-        Siege(
-            limited,
-            (name("alice"), name("bob")),
-            record_property,
+        besiege(
+            edge=limited,
             attack="a flood of events of one user",
             sent=f"{EVENTS:,} events at once",
             outcome="`RATE_EVENTS_BURST` and `RATE_EVENTS` of them are taken; the others are `rate_limited`",
             bound_mb=40,
         ),
-        RawClient(limited.edges[0], name("mallory")) as raw,
+        RawClient(limited, mallory) as raw,
     ):
         ids = [await raw.post('["list_chats",{}]') for _ in range(EVENTS)]
         answers = [await raw.ack_of(ack_id) for ack_id in ids]
     codes = Counter(answer.get("code", "ok") for answer in answers)
     assert codes.keys() == {"ok", "rate_limited"}
-    assert DEFAULTS["rate_events_burst"] <= codes["ok"] < EVENTS / 2
+    assert DEFAULT_RATES["rate_events_burst"] <= codes["ok"] < EVENTS / 2

@@ -1,15 +1,24 @@
 """Attacks on the framing of a websocket: too large, too small, never finished."""
 
 import asyncio
+import json
+from contextlib import suppress
 
+import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from tests.harness.deployment import Deployment
+from tests.conformance.test_frames import WRONG
+from tests.conformance.test_malformed import FRAMES
+from tests.harness.deployment import Deployment, make_token
 from tests.harness.raw import RawClient
-from tests.security.conftest import CONNECT_S, Besiege
-from tests.security.tcp import PING, TEXT, Tcp, frame
+from tests.integration.bad_input.refusals import event
+from tests.security.conftest import CONNECT_S, SEND_BYTES, Besiege
+from tests.security.tcp import BINARY, GOODBYE, PING, TEXT, Tcp, frame
 
 MB = 1_000_000
+AT_ONCE = 15
+"""Connections of one user at once, fewer than `SOCKETS_PER_USER`."""
 
 
 async def test_frames_of_ten_megabytes_close_their_connections(target: Deployment, besiege: Besiege) -> None:
@@ -76,3 +85,60 @@ async def test_lengths_that_are_promised_only_cost_nothing(target: Deployment, b
     ):
         promise = frame(TEXT, b"", size=999_999)
         await asyncio.gather(*(leave_unfinished(target, promise) for _ in range(count)))
+
+
+async def test_malformed_packets_and_frames_harm_their_own_connection_only(
+    target: Deployment, besiege: Besiege, mallory: str
+) -> None:
+    packets = [packet for packet, _ in FRAMES.values()]
+    broken = [
+        *(frame(BINARY, packet) for packet in packets if isinstance(packet, bytes)),
+        *(frame(TEXT, packet.encode()) for packet in packets if isinstance(packet, str)),
+        *(data for data, _ in WRONG.values()),
+    ]
+    async with besiege(
+        attack="malformed packets and frames",
+        sent=f"{10 * len(broken)} connections, each with one of {len(broken)} kinds after it has signed in",
+        outcome="an `error` event, nothing, or the connection is closed",
+        bound_mb=60,
+    ):
+        for start in range(0, 10 * len(broken), AT_ONCE):
+            kinds = (10 * broken)[start : start + AT_ONCE]
+            await asyncio.gather(*(survive(target, mallory, data) for data in kinds))
+
+
+async def survive(target: Deployment, mallory: str, data: bytes) -> None:
+    """Sign in, send the data, and have the next event answered, unless the connection is closed."""
+    connect = f"40{json.dumps({'token': make_token(mallory)})}".encode()
+    async with Tcp(target.edges[0]) as tcp, asyncio.timeout(10):
+        await tcp.open_websocket()
+        await tcp.send(frame(TEXT, connect) + data + frame(TEXT, b'4277["list_chats",{}]'))
+        received = b""
+        while b"4377[" not in received and GOODBYE not in received:
+            received += (more := await tcp.receive())
+            if not more:
+                break
+
+
+async def test_a_reader_that_has_stalled_is_cut_off(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str
+) -> None:
+    for _ in range(10):
+        ack = await raw.ask(event("send_message", {"username": mallory, "text": "\N{GRINNING FACE}" * 4_000}))
+    page = event("get_messages", {"chatId": ack["message"]["chatId"], "limit": 10})
+    edge = psutil.Process(target.edges[0].process.pid)
+    async with besiege(
+        attack="a reader that has stalled",
+        sent="400 requests for pages of 160 kB to a websocket that is not read",
+        outcome="cut off at `SEND_BYTES`; the edge grows by no more than that and what is on its way",
+        bound_mb=SEND_BYTES / MB + 16,
+        worker_mb=150,  # it handles up to 200 requests for pages together
+    ):
+        port = raw.ws.local_address[1]
+        raw.stop_reading()
+        with suppress(ConnectionClosed):
+            for _ in range(400):
+                await raw.post(page)
+        async with asyncio.timeout(20):
+            while any(c.raddr and c.raddr.port == port for c in edge.net_connections("tcp")):
+                await asyncio.sleep(0.05)

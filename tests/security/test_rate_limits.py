@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from infra.settings import EdgeSettings
-from tests.conftest import ClientFactory, EdgeFactory
-from tests.harness.deployment import Deployment, Edge
+from tests.conftest import ClientFactory
+from tests.harness.deployment import DEFAULT_RATES, Edge
 from tests.harness.raw import RawClient, RawPolling
 from tests.integration.bad_input.refusals import event, padded
 
@@ -19,18 +18,20 @@ Name = Callable[[str], str]
 
 LIST = '["list_chats",{}]'
 ONE_IN_100_S = 0.01
-DEFAULTS = {
-    name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
+
+
+EDGES = {
+    "few": {"rate_events": ONE_IN_100_S, "rate_events_burst": 3},
+    "one in half a second": {"rate_events": 2, "rate_events_burst": 1},
+    "10 kB": {"rate_bytes": ONE_IN_100_S, "rate_bytes_burst": 10_000},
+    "defaults": DEFAULT_RATES,
 }
 
 
-@pytest.fixture(scope="module")
-def few(chat: Deployment) -> Iterator[Edge]:
-    """One edge for all tests that takes three events of a user, and then hardly any."""
-    edge = chat.start_edge(rate_events=ONE_IN_100_S, rate_events_burst=3)
-    yield edge
-    edge.stop()
-    chat.edges.remove(edge)
+@pytest.fixture
+def few(edges: Mapping[str, Edge]) -> Edge:
+    """Return an edge that takes three events of a user, and then hardly any."""
+    return edges["few"]
 
 
 def assert_refused(answer: Any) -> None:
@@ -56,10 +57,9 @@ async def test_an_event_too_many_is_refused_in_its_ack_and_as_an_error(few: Edge
 
 
 async def test_after_the_pause_that_was_asked_for_the_event_is_taken(
-    start_edge: EdgeFactory, name: Name
+    edges: Mapping[str, Edge], name: Name
 ) -> None:
-    edge = start_edge(rate_events=2, rate_events_burst=1)
-    async with RawClient(edge, name("mallory")) as raw:
+    async with RawClient(edges["one in half a second"], name("mallory")) as raw:
         first, second = await raw.post(LIST), await raw.post(LIST)
         assert (await raw.ack_of(first))["success"]
         refusal = await raw.ack_of(second)
@@ -133,10 +133,9 @@ async def test_typing_over_the_limit_is_dropped_without_a_word(few: Edge, name: 
         assert [error["event"] for error in raw.of("error")] == ["list_chats"]
 
 
-async def test_bytes_are_limited_even_if_events_are_few(start_edge: EdgeFactory, name: Name) -> None:
-    edge = start_edge(rate_bytes=ONE_IN_100_S, rate_bytes_burst=10_000)
+async def test_bytes_are_limited_even_if_events_are_few(edges: Mapping[str, Edge], name: Name) -> None:
     mallory = name("mallory")
-    async with RawClient(edge, mallory) as raw:
+    async with RawClient(edges["10 kB"], mallory) as raw:
         assert (await raw.ask(padded(mallory, 9_000)))["success"]
         refusal = await raw.ask(padded(mallory, 9_000))
         assert (refusal["code"], refusal["retryable"]) == ("rate_limited", True)
@@ -185,9 +184,9 @@ async def test_a_client_that_sends_noise_without_end_is_cut_off(
 
 
 async def test_what_a_busy_user_does_stays_within_the_defaults(
-    start_edge: EdgeFactory, client: ClientFactory, name: Name
+    edges: Mapping[str, Edge], client: ClientFactory, name: Name
 ) -> None:
-    edge = start_edge(**DEFAULTS)
+    edge = edges["defaults"]
     alice = name("alice")
     for _ in range(30):
         async with RawClient(edge, alice) as raw:

@@ -42,38 +42,37 @@ async def test_a_seq_that_is_none_is_refused(
     await assert_refused(chat, raw, mallory, data, "invalid_payload", "sync")
 
 
-@pytest.mark.parametrize(
-    ("command", "payload"),
-    [
-        ("get_messages", {"chatId": SOME_ID, "limit": 0}),
-        ("get_messages", {"chatId": SOME_ID, "limit": -5}),
-        ("get_messages", {"chatId": SOME_ID, "limit": "10"}),
-        ("get_messages", {"chatId": SOME_ID, "before": -1}),
-        ("get_messages", {"chatId": SOME_ID, "after": 2**63}),
-        ("mark_as_read", {"chatId": SOME_ID, "upTo": -1}),
-        ("mark_as_read", {"chatId": SOME_ID, "upTo": "all"}),
-        ("list_chats", {"limit": 0}),
-        ("list_chats", {"limit": -1}),
-        ("list_chats", {"cursor": 5}),
-        ("list_chats", {"cursor": ""}),
-        ("list_chats", {"cursor": "nonsense"}),
-        ("list_chats", {"cursor": "äöü"}),
-        ("list_chats", {"cursor": "WzFd"}),
-        ("list_chats", {"cursor": "WzldJ1tbW1tbW1tb"}),
-        ("list_chats", {"cursor": "Wzk5OTk5OTk5OTk5OTk5OTk5OTksbnVsbF0="}),
-        ("join_chat", {"username": "x", "limit": 0}),
-        ("sync", {"cursors": []}),
-        ("sync", {"cursors": None}),
-        ("sync", {}),
-        ("typing", {"isTyping": True}),
-        ("typing", {"isTyping": "yes", "username": "x"}),
-        ("typing", {"username": "x"}),
-        ("typing", {"isTyping": True, "username": "x", "chatId": SOME_ID}),
-        ("refresh_token", {}),
-        ("refresh_token", {"token": 5}),
-    ],
-    ids=str,
+BAD_ARGUMENTS: tuple[tuple[str, Any], ...] = (
+    ("get_messages", {"chatId": SOME_ID, "limit": 0}),
+    ("get_messages", {"chatId": SOME_ID, "limit": -5}),
+    ("get_messages", {"chatId": SOME_ID, "limit": "10"}),
+    ("get_messages", {"chatId": SOME_ID, "before": -1}),
+    ("get_messages", {"chatId": SOME_ID, "after": 2**63}),
+    ("mark_as_read", {"chatId": SOME_ID, "upTo": -1}),
+    ("mark_as_read", {"chatId": SOME_ID, "upTo": "all"}),
+    ("list_chats", {"limit": 0}),
+    ("list_chats", {"limit": -1}),
+    ("list_chats", {"cursor": 5}),
+    ("list_chats", {"cursor": ""}),
+    ("list_chats", {"cursor": "nonsense"}),
+    ("list_chats", {"cursor": "äöü"}),
+    ("list_chats", {"cursor": "WzFd"}),
+    ("list_chats", {"cursor": "WzldJ1tbW1tbW1tb"}),
+    ("list_chats", {"cursor": "Wzk5OTk5OTk5OTk5OTk5OTk5OTksbnVsbF0="}),
+    ("join_chat", {"username": "x", "limit": 0}),
+    ("sync", {"cursors": []}),
+    ("sync", {"cursors": None}),
+    ("sync", {}),
+    ("typing", {"isTyping": True}),
+    ("typing", {"isTyping": "yes", "username": "x"}),
+    ("typing", {"username": "x"}),
+    ("typing", {"isTyping": True, "username": "x", "chatId": SOME_ID}),
+    ("refresh_token", {}),
+    ("refresh_token", {"token": 5}),
 )
+
+
+@pytest.mark.parametrize(("command", "payload"), BAD_ARGUMENTS, ids=str)
 async def test_a_bad_argument_is_refused(
     chat: Deployment, raw: RawClient, mallory: str, command: str, payload: Any
 ) -> None:
