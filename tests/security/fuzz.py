@@ -1,7 +1,8 @@
 """`make fuzz`: bursts of broken frames, bodies and requests at an edge with a worker, for so many seconds.
 
-Fails when a process dies, an error is logged, or an innocent is not served after a burst. `--seed` makes the
-same bursts again.
+Two thirds of the time the limits of users and addresses are off, so that all of it gets to what reads it;
+then fewer attackers send it to an edge with the limits that it has by default. Fails when a process dies, an
+error is logged, or an innocent is not served after a burst. `--seed` makes the same bursts again.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,16 +21,18 @@ import httpx
 import psutil
 
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment, Edge, make_token
+from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge, make_token
 from tests.harness.engines import Engines
 from tests.harness.raw import RawPolling
 from tests.security.mutator import Burst, Mutator
 from tests.security.siege import errors_in
-from tests.security.tcp import TEXT, Tcp, frame
+from tests.security.tcp import GOODBYE, TEXT, Tcp, frame
 
 SERVED_S = 10.0
 """How long an innocent's message may take after a burst."""
 ATTACKERS = 50
+"""Of each kind. With the limits it is one, who sends more events than they let in."""
+_REFUSED = b'"code":"rate_limited"'
 _LAST = 424242
 """Ack id of the last event of a burst, the answer to which tells that the edge is through."""
 
@@ -41,29 +45,29 @@ class FuzzFailed(Exception):
     """Something has given way. The message is one line."""
 
 
-async def fuzz(chat: Deployment, seed: int, seconds: float) -> tuple[int, int]:
-    """Attack until the time is over; return how many bursts and frames were sent. Raises FuzzFailed."""
-    mutator, edge = Mutator(seed), chat.edges[0]
+async def fuzz(chat: Deployment, edge: Edge, mutator: Mutator, *, attackers: int, seconds: float) -> str:
+    """Attack until the time is over; return how much was sent. Raises FuzzFailed."""
     alice, bob = await Client("fuzz_alice").connect(edge), await Client("fuzz_bob").connect(edge)
     ends_at = time.monotonic() + seconds
-    bursts = parts = 0
+    bursts = parts = refused = 0
     try:
         while time.monotonic() < ends_at:
             burst = mutator.burst()
-            await send(edge, f"fuzz_{bursts % ATTACKERS}", burst)
+            refused += await send(edge, f"fuzz_{burst.kind}_{bursts % attackers}", burst)
             bursts, parts = bursts + 1, parts + len(burst.parts)
             await assert_served(alice, bob, bursts, burst)
             assert_unharmed(chat, bursts, burst)
     finally:
         for client in (alice, bob):
             await client.close()
-    return bursts, parts
+    return f"{parts:,} frames in {bursts:,} bursts, {refused:,} times refused by a limit"
 
 
-async def send(edge: Edge, username: str, burst: Burst) -> None:
-    """Send a burst, on a connection of its kind."""
+async def send(edge: Edge, username: str, burst: Burst) -> int:
+    """Send a burst, on a connection of its kind; return how often a websocket heard of a limit."""
     if burst.kind == "poll":
-        return await _poll(edge, username, burst.parts)
+        await _poll(edge, username, burst.parts)
+        return 0
     if burst.kind == "request":
         for part in burst.parts:
             async with Tcp(edge) as tcp:
@@ -71,28 +75,33 @@ async def send(edge: Edge, username: str, burst: Burst) -> None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.05):
                         await tcp.receive()
-        return None
+        return 0
     async with Tcp(edge) as tcp:
         await tcp.open_websocket()
+        connect = frame(TEXT, f"40{json.dumps({'token': make_token(username)})}".encode())
         if burst.kind != "stranger":
-            await tcp.send(frame(TEXT, f"40{json.dumps({'token': make_token(username)})}".encode()))
-        reading = asyncio.create_task(_read(tcp))
+            await tcp.send(connect)
+        heard: Counter[bytes] = Counter()
+        reading = asyncio.create_task(_read(tcp, heard))
         for part in burst.parts:
             await tcp.send(part if burst.kind == "frames" else frame(TEXT, part))
+        if burst.kind == "member":  # part of the burst may have been a goodbye
+            await tcp.send(connect)
         await tcp.send(frame(TEXT, b'42%d["list_chats",{}]' % _LAST))
         # Those who are not signed in, or whose frames are out of step, are not answered.
         with suppress(TimeoutError):
             async with asyncio.timeout(SERVED_S if burst.kind == "member" else 0.1):
                 await reading
         reading.cancel()
-    return None
+    return heard[_REFUSED]
 
 
-async def _read(tcp: Tcp) -> None:
+async def _read(tcp: Tcp, heard: Counter[bytes]) -> None:
     tail = b""
     while data := await tcp.receive():
+        heard[_REFUSED] += data.count(_REFUSED)
         tail = tail[-100:] + data
-        if b"43%d[" % _LAST in tail:
+        if b"43%d[" % _LAST in tail or GOODBYE in tail:
             return
 
 
@@ -149,7 +158,19 @@ def main() -> int:
             chat = Deployment(engines.new_store(), folder)
             try:
                 chat.start(edges=1, workers=1, beat=False)
-                bursts, frames = asyncio.run(fuzz(chat, options.seed, options.seconds))
+                mutator, third_s = Mutator(options.seed), options.seconds / 3
+                free = asyncio.run(
+                    fuzz(chat, chat.edges[0], mutator, attackers=ATTACKERS, seconds=2 * third_s)
+                )
+                limited = asyncio.run(
+                    fuzz(
+                        chat,
+                        chat.start_edge(**DEFAULT_RATES),
+                        mutator,
+                        attackers=1,
+                        seconds=third_s,
+                    )
+                )
             finally:
                 chat.stop()
         except FuzzFailed as failure:
@@ -157,7 +178,7 @@ def main() -> int:
             return 1
         finally:
             engines.stop()
-    print(f"held: {frames:,} frames in {bursts:,} bursts, seed {options.seed}")
+    print(f"held without limits: {free}\nheld with the default limits: {limited}\nseed {options.seed}")
     return 0
 
 

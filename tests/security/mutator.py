@@ -42,6 +42,7 @@ _PACKETS: Final = (
     ),
     *(b"1", b'0{"sid":"x"}', b"bAAEC", b""),
 )
+_MESSAGES: Final = tuple(packet for packet in _PACKETS if packet.startswith(b"4"))
 _REQUESTS: Final = (
     b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: edge\r\n\r\n",
     b"GET /socket.io/?EIO=4&transport=polling&sid=abc&j=0 HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n",
@@ -104,11 +105,14 @@ class Mutator:
     def _part(self, kind: Kind) -> bytes:
         if kind == "request":
             return self._mutated(self._random.choice(_REQUESTS))
-        packet = self._random.choice(_PACKETS)
+        packet = self._random.choice(_MESSAGES if kind == "member" else _PACKETS)
         if kind == "frames":
             opcode = self._random.choice((TEXT, TEXT, TEXT, 0, 2, PING, CLOSE, self._random.randrange(16)))
             good = frame(opcode, packet[: 125 if opcode >= CLOSE else None], fin=self._random.random() < 0.8)
             return good if self._random.random() < 0.9 else self._mutated(good)
+        if kind == "member":
+            # Anything but text, or no message at all, would end the connection.
+            return b"4" + self._mutated(packet[1:]).decode(errors="replace").encode()
         return self._mutated(packet)
 
     def _mutated(self, data: bytes) -> bytes:
