@@ -21,6 +21,7 @@ _HEADS: Final = (
     "promise",
     "messages",
     "tries",
+    "other requests",
     "lost",
     "refused",
     "stored twice",
@@ -30,6 +31,7 @@ _HEADS: Final = (
     "unanswered",
     "undelivered",
     "late",
+    "watermarks",
     "recovery s",
     "kept",
 )
@@ -87,6 +89,7 @@ def _line(report: Report) -> str:
             report.fault.promise,
             f"{report.messages:,}",
             f"{report.tries:,}",
+            f"{report.others:,}",
             counts.lost,
             counts.refused,
             counts.stored_twice,
@@ -96,6 +99,7 @@ def _line(report: Report) -> str:
             counts.unanswered,
             counts.undelivered,
             counts.late,
+            counts.watermarks,
             f"{report.recovery_s:.1f}",
             "yes" if report.passed else "NO",
         )

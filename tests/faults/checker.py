@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from tests.faults.records import Records, Sent
 
-ANSWERED_WITHIN_S = 12.0
-"""The deadline of a request, and time for a machine that is busy."""
+ANSWERED_WITHIN_S = 11.0
+"""The deadline of a request is 10 s. An edge looks four times a second whose time has come, and on a machine
+where it shares two cores with everything else, clients included, the answer takes its time to be read."""
 DELIVERED_WITHIN_S = 15.0
 """After the ack, or after what was broken is whole again."""
 
@@ -34,6 +35,8 @@ class Counts:
     """In the table, and not with the recipient."""
     late: int
     """With the recipient later than promised."""
+    watermarks: int
+    """Members of chats whose watermarks are not where the clients' acks and reads have put them."""
 
     @property
     def all_kept(self) -> bool:
@@ -46,7 +49,7 @@ def check(records: Records) -> Counts:
     undelivered, late = _deliveries(records)
     return Counts(
         lost=_lost(records),
-        refused=sum(1 for sent in records.sent if sent.is_refused and not sent.is_poison),
+        refused=_refused(records),
         stored_twice=_extra((row.sender, row.text) for row in records.stored),
         delivered_twice=_extra((one.user_id, one.connection, one.message_id) for one in records.delivered),
         holes=_holes(records),
@@ -54,6 +57,7 @@ def check(records: Records) -> Counts:
         unanswered=_unanswered(records),
         undelivered=undelivered,
         late=late,
+        watermarks=wrong_watermarks(records),
     )
 
 
@@ -72,16 +76,31 @@ def _extra(things: Iterable[object]) -> int:
 
 
 def _lost(records: Records) -> int:
-    stored = {row.id for row in records.stored}
-    return sum(1 for sent in records.sent if sent.message_id is not None and sent.message_id not in stored)
+    stored = {(row.id, row.sender, row.recipient, row.text) for row in records.stored}
+    return sum(
+        1
+        for sent in records.sent
+        if sent.message_id is not None
+        and (sent.message_id, sent.sender, sent.recipient, sent.text) not in stored
+    )
+
+
+def _refused(records: Records) -> int:
+    messages = sum(1 for sent in records.sent if sent.is_refused and not sent.is_poison)
+    return messages + sum(1 for one in records.asked if one.attempt.is_final and one.attempt.code != "ok")
 
 
 def _holes(records: Records) -> int:
-    seqs: dict[str, list[int]] = defaultdict(list)
+    seqs: dict[str, list[int]] = {chat_id: [] for chat_id in records.last_seqs}
     for row in records.stored:
         seqs[row.chat_id].append(row.seq)
     return sum(
-        sum(1 for one, other in pairwise([0, *sorted(chat)]) if other != one + 1) for chat in seqs.values()
+        sum(
+            1
+            for one, other in pairwise([0, *sorted(chat), records.last_seqs[chat_id] + 1])
+            if other != one + 1
+        )
+        for chat_id, chat in seqs.items()
     )
 
 
@@ -102,12 +121,35 @@ def _at_first_try(all_sent: Sequence[Sent]) -> list[Sent]:
 
 
 def _unanswered(records: Records) -> int:
+    tries = [attempt for sent in records.sent for attempt in sent.tries]
+    tries += [one.attempt for one in records.asked]
     return sum(
-        1
-        for sent in records.sent
-        for attempt in sent.tries
-        if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S
+        1 for attempt in tries if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S
     )
+
+
+def wrong_watermarks(records: Records) -> int:
+    """Return how many members' watermarks are wrong, once everything is delivered and acked.
+
+    They stand at the newest message to the member, or at an own one behind it. A `mark_as_read` without an
+    answer may have moved them or not.
+    """
+    newest: dict[tuple[str, str], int] = defaultdict(int)
+    for row in records.stored:
+        newest[row.chat_id, row.recipient] = max(row.seq, newest[row.chat_id, row.recipient])
+    asked: dict[tuple[str | None, str], int] = defaultdict(int)
+    done: dict[tuple[str | None, str], int] = defaultdict(int)
+    for one in records.asked:
+        member = (one.chat_id, one.user_id)
+        asked[member] = max(one.up_to, asked[member])
+        if one.attempt.code == "ok":
+            done[member] = max(one.up_to, done[member])
+    wrong = 0
+    for key in newest.keys() | records.watermarks.keys():
+        delivered, read = records.watermarks.get(key, (0, 0))
+        is_delivered = newest[key] <= delivered <= records.last_seqs[key[0]]
+        wrong += not (is_delivered and done[key] <= read <= asked[key])
+    return wrong
 
 
 def _deliveries(records: Records) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -10,13 +11,24 @@ from typing import Any, Final
 import socketio
 from socketio.exceptions import ConnectionError as NotConnected
 
-from tests.faults.records import Delivered, Records, Sent, Try
+from tests.faults.records import Asked, Delivered, Records, Sent, Try
 from tests.harness.deployment import user_id_of
 
 _GIVE_UP_S: Final = 20.0
 """After the deadline of a request a client stops waiting for its answer."""
 _PAUSE_S: Final = 0.2
 """Before a client connects or tries again."""
+
+OTHERS: Final = (
+    "mark_as_read",
+    "list_chats",
+    "sync",
+    "get_messages",
+    "join_chat",
+    "register_device",
+    "refresh_token",
+)
+"""What clients ask for beside sending messages."""
 
 Token = Callable[[str], str]
 """Makes an access token for a user name."""
@@ -40,6 +52,8 @@ class FaultClient:
         self._gone = asyncio.Event()
         self._seen = asyncio.Condition()
         self._got: set[str] = set()
+        self._seqs: dict[str, set[int]] = defaultdict(set)
+        """What it has of each chat, its own messages included."""
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -72,34 +86,62 @@ class FaultClient:
         self._records.sent.append(sent)
         while True:
             await self._connected.wait()
-            answer = await self._try(sent, peer.username)
+            payload = {"username": peer.username, "text": text, "clientId": text}
+            sent.tries.append(self._begin())
+            answer = await self._try("send_message", payload, sent.tries[-1])
             if answer is not None and answer["success"]:
                 sent.message_id = answer["message"]["id"]
+                self._note(answer["message"])
                 return sent
             if answer is not None and not answer["retryable"]:
                 return sent
             await asyncio.sleep(_PAUSE_S)
+
+    async def ask(self, event: str, peer: "FaultClient") -> None:
+        """Ask once for one of `OTHERS`, about the chat with the peer; nothing as long as there is none."""
+        await self._connected.wait()
+        if not self._seqs:
+            return
+        chat_id, seqs = next(iter(self._seqs.items()))
+        up_to = next(seq for seq in itertools.count() if seq + 1 not in seqs)
+        payloads: dict[str, dict[str, Any]] = {
+            "mark_as_read": {"chatId": chat_id, "upTo": up_to},
+            "list_chats": {},
+            "sync": {"cursors": {chat_id: up_to}},
+            "get_messages": {"chatId": chat_id, "before": up_to, "limit": 10},
+            "join_chat": {"username": peer.username, "limit": 10},
+            "register_device": {"channel": "fcm", "address": self.username},
+            "refresh_token": {"token": self._token(self.username)},
+        }
+        asked = Asked(self.user_id, event, self._begin())
+        if event == "mark_as_read":
+            asked.chat_id, asked.up_to = chat_id, up_to
+        self._records.asked.append(asked)
+        await self._try(event, payloads[event], asked.attempt)
 
     async def wait_got(self, message_ids: set[str]) -> None:
         """Return when all these messages have come."""
         async with self._seen:
             await self._seen.wait_for(lambda: message_ids <= self._got)
 
-    async def _try(self, sent: Sent, username: str) -> Any:
+    def _begin(self) -> Try:
+        return Try(self._connection, time.monotonic())
+
+    def _note(self, message: dict[str, Any]) -> None:
+        self._seqs[message["chatId"]].add(message["seq"])
+
+    async def _try(self, event: str, payload: dict[str, Any], attempt: Try) -> Any:
         """Try once; return the answer, or None if there is none."""
         assert self._sio is not None
         gone = self._gone
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        attempt = Try(self._connection, time.monotonic())
-        sent.tries.append(attempt)
 
         def settle(value: Any) -> None:
             if not answer.done():
                 answer.set_result(value)
 
-        payload = {"username": username, "text": sent.text, "clientId": sent.text}
         with suppress(socketio.exceptions.SocketIOError):
-            await self._sio.emit("send_message", payload, callback=settle)
+            await self._sio.emit(event, payload, callback=settle)
         cut = asyncio.ensure_future(gone.wait())
         await asyncio.wait([answer, cut], timeout=_GIVE_UP_S, return_when=asyncio.FIRST_COMPLETED)
         cut.cancel()
@@ -129,6 +171,7 @@ class FaultClient:
             self._records.delivered.append(
                 Delivered(self.user_id, connection, message["id"], time.monotonic())
             )
+            self._note(message)
             async with self._seen:
                 self._got.add(message["id"])
                 self._seen.notify_all()

@@ -14,6 +14,7 @@ from redis import Redis
 from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
 from infra.wire import names
+from tests.faults.checker import wrong_watermarks
 from tests.faults.clients import FaultClient
 from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, Stored
@@ -163,6 +164,15 @@ class Field:
             "SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, text FROM messages"
         )
         self.records.stored = [Stored(*row) for row in rows]
+        self.records.last_seqs = dict(map(tuple, self.chat.rows("SELECT id::text, last_seq FROM chats")))
+        self.read_watermarks()
+
+    def read_watermarks(self) -> None:
+        """Note how far everybody has got."""
+        rows = self.chat.rows(
+            "SELECT chat_id::text, user_id::text, delivered_seq, read_seq FROM chat_members"
+        )
+        self.records.watermarks = {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     async def wait_delivered(self, timeout_s: float) -> None:
         """Wait until everything that is stored has reached its recipient, but no longer than that."""
@@ -172,6 +182,14 @@ class Field:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*(client.wait_got(wanted[client.user_id]) for client in self.clients))
+
+    async def wait_confirmed(self, timeout_s: float) -> None:
+        """Wait until the watermarks say so too, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while wrong_watermarks(self.records):
+                    await asyncio.sleep(0.2)
+                    await asyncio.to_thread(self.read_watermarks)
 
     async def stop(self) -> None:
         """Stop clients and processes."""

@@ -7,7 +7,7 @@ from infra.wire.errors import ErrorCode
 
 @dataclass(slots=True)
 class Try:
-    """One `send_message` on one connection. Times are monotonic seconds."""
+    """One request on one connection. Times are monotonic seconds."""
 
     connection: int
     sent_at: float
@@ -51,6 +51,18 @@ class Sent:
         return self.message_id is None and bool(self.tries) and self.tries[-1].is_final
 
 
+@dataclass(slots=True)
+class Asked:
+    """Any other request. A client asks it once, whatever comes of it."""
+
+    user_id: str
+    event: str
+    attempt: Try
+    chat_id: str | None = None
+    up_to: int = 0
+    """Of a `mark_as_read`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A `new_message` that a client got."""
@@ -79,8 +91,13 @@ class Records:
     """All of a run."""
 
     sent: list[Sent] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     delivered: list[Delivered] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
+    last_seqs: dict[str, int] = field(default_factory=dict)
+    """How many seqs each chat has given out."""
+    watermarks: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """By chat and user: up to where everything is delivered, and up to where it is read."""
     healed_at: float = 0.0
     """When what was broken was whole again."""
     ended_at: float = 0.0

@@ -1,16 +1,18 @@
 """One run: clients that write to each other, a fault in the middle, and the count."""
 
 import asyncio
+import itertools
 import random
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.faults import checker
 from tests.faults.checker import DELIVERED_WITHIN_S, Counts
-from tests.faults.clients import FaultClient
+from tests.faults.clients import OTHERS, FaultClient
 from tests.faults.disk import SmallDisk
 from tests.faults.faults import Fault
 from tests.faults.field import Field
@@ -21,6 +23,8 @@ IN_FLIGHT: Final = 3
 """Messages that a client has on their way at once."""
 _RATE: Final = 400
 """Messages a second of all clients together, at most."""
+_MIX: Final = tuple(event for other in OTHERS for event in (*[None] * 7, other))
+"""What clients ask for after a message, in turns: mostly nothing."""
 _STRIKES_AFTER: Final = 0.2
 """Part of the messages that is acked when the fault strikes."""
 _PATIENCE_S: Final = 180.0
@@ -34,6 +38,8 @@ class Report:
     fault: Fault
     messages: int
     tries: int
+    others: int
+    """Requests other than to send a message."""
     counts: Counts
     recovery_s: float
     took_s: float
@@ -68,6 +74,7 @@ def run(fault: Fault, messages: int) -> Report:
         fault,
         messages=len(field.records.sent),
         tries=sum(len(sent.tries) for sent in field.records.sent),
+        others=len(field.records.asked),
         counts=checker.check(field.records),
         recovery_s=checker.recovery_s(field.records),
         took_s=time.monotonic() - began_at,
@@ -88,8 +95,11 @@ async def _play(field: Field, fault: Fault, messages: int) -> None:
 async def _work(field: Field, fault: Fault, messages: int) -> None:
     stop = asyncio.Event()
     pace = 2 * PAIRS * IN_FLIGHT / _RATE
+    mix = itertools.cycle(_MIX)
     writers = [
-        asyncio.create_task(_write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, stop))
+        asyncio.create_task(
+            _write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, mix, stop)
+        )
         for client in field.clients
         for slot in range(IN_FLIGHT)
     ]
@@ -108,10 +118,17 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     field.look_after_parts()
     field.read_store()
     await field.wait_delivered(DELIVERED_WITHIN_S + 10)
+    await field.wait_confirmed(DELIVERED_WITHIN_S)
 
 
 async def _write(
-    field: Field, client: FaultClient, slot: int, count: int, pace_s: float, stop: asyncio.Event
+    field: Field,
+    client: FaultClient,
+    slot: int,
+    count: int,
+    pace_s: float,
+    mix: Iterator[str | None],
+    stop: asyncio.Event,
 ) -> None:
     """Write that many messages at least, and go on until the fault is over."""
     peer = field.peer_of(client)
@@ -121,4 +138,6 @@ async def _write(
         due = time.monotonic() + pace_s
         await client.send(peer, f"{client.username}/{slot}/{number}")
         number += 1
+        if event := next(mix):
+            await client.ask(event, peer)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
