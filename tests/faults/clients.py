@@ -40,6 +40,8 @@ class FaultClient:
     def __init__(self, username: str, urls: Sequence[str], token: Token, records: Records) -> None:
         self.username = username
         self.user_id = user_id_of(username)
+        self.url: str | None = None
+        """Of the edge that it is connected to, or was last."""
         self.refusals: list[Any] = []
         """What `connect_error` has said."""
         self._urls = itertools.cycle(urls)
@@ -48,6 +50,7 @@ class FaultClient:
         self._numbers = itertools.count()
         self._sio: socketio.AsyncClient | None = None
         self._connection = -1
+        self._open: list[Try] = []
         self._connected = asyncio.Event()
         self._gone = asyncio.Event()
         self._seen = asyncio.Condition()
@@ -101,6 +104,7 @@ class FaultClient:
         """Ask once for one of `OTHERS`, about the chat with the peer; nothing as long as there is none."""
         await self._connected.wait()
         if not self._seqs:
+            await asyncio.sleep(_PAUSE_S)
             return
         chat_id, seqs = next(iter(self._seqs.items()))
         up_to = next(seq for seq in itertools.count() if seq + 1 not in seqs)
@@ -118,6 +122,17 @@ class FaultClient:
             asked.chat_id, asked.up_to = chat_id, up_to
         self._records.asked.append(asked)
         await self._try(event, payloads[event], asked.attempt)
+
+    async def taken(self) -> list[Try]:
+        """Return requests that the edge has read and not answered, as soon as there are some.
+
+        `refresh_token` is answered by the edge itself, behind all that it has read before.
+        """
+        while True:
+            before = list(self._open)
+            await self.ask("refresh_token", self)
+            if taken := [attempt for attempt in before if attempt.ended_at is None]:
+                return taken
 
     async def wait_got(self, message_ids: set[str]) -> None:
         """Return when all these messages have come."""
@@ -142,9 +157,11 @@ class FaultClient:
 
         with suppress(socketio.exceptions.SocketIOError):
             await self._sio.emit(event, payload, callback=settle)
+        self._open.append(attempt)
         cut = asyncio.ensure_future(gone.wait())
         await asyncio.wait([answer, cut], timeout=_GIVE_UP_S, return_when=asyncio.FIRST_COMPLETED)
         cut.cancel()
+        self._open.remove(attempt)
         attempt.ended_at = time.monotonic() if answer.done() or gone.is_set() else None
         if not answer.done():
             attempt.code = "cut" if gone.is_set() else None
@@ -187,7 +204,7 @@ class FaultClient:
             )
             async with asyncio.timeout(5):
                 await greeted.wait()
-            self._sio, self._connection, self._gone = sio, connection, gone
+            self._sio, self._connection, self._gone, self.url = sio, connection, gone, url
             self._connected.set()
             await gone.wait()
         except (NotConnected, TimeoutError):

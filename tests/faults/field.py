@@ -11,7 +11,6 @@ from typing import Any, Final
 import socketio
 from redis import Redis
 
-from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
 from infra.wire import names
 from tests.faults.checker import wrong_watermarks
@@ -108,14 +107,14 @@ class Field:
         """Return an access token of the user."""
         return self.project.token(self.kid, sub=user_id_of(username), user_metadata={"username": username})
 
-    async def sign_in_with(self, kid: str) -> str:
+    async def sign_in_with(self, kid: str, edge: Edge) -> str:
         """Try to connect with a token that is signed with this key; return the code of the refusal."""
         sio = socketio.AsyncClient(reconnection=False)
         refusal: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         sio.on("connect_error", refusal.set_result)
         token = self.project.token(kid, sub=self.clients[0].user_id)
         with suppress(socketio.exceptions.ConnectionError):
-            await sio.connect(self.chat.edges[0].url, auth={"token": token}, wait_timeout=10)
+            await sio.connect(edge.url, auth={"token": token}, wait_timeout=10)
         return str((await asyncio.wait_for(refusal, 10))["data"]["code"])
 
     def acked_of(self, clients: Sequence[FaultClient]) -> int:
@@ -125,16 +124,26 @@ class Field:
 
     async def connect(self, pairs: int) -> None:
         """Connect that many pairs of clients, half of them to each edge first."""
-        usernames = [f"user{number}" for number in range(2 * pairs)]
-        engine = make_engine(self.chat.store.database_url)
+        clients = self.add(*(f"user{number}" for number in range(2 * pairs)))
+        await asyncio.gather(*(client.start() for client in clients))
+
+    def add(self, *usernames: str) -> list[FaultClient]:
+        """Return more clients, which are not connected yet."""
+        self.add_profiles(*usernames)
+        urls = [edge.url for edge in self.chat.edges]
+        added = [
+            FaultClient(name, urls if number % 4 < 2 else urls[::-1], self.token, self.records)
+            for number, name in enumerate(usernames)
+        ]
+        self.clients += added
+        return added
+
+    def add_profiles(self, *usernames: str) -> None:
+        """Let the chat know these users."""
+        engine = self.chat.engine
         with engine.begin() as conn:
             insert_profiles(conn, {user_id_of(name): name for name in usernames})
         engine.dispose()
-        urls = [edge.url for edge in self.chat.edges]
-        for number, name in enumerate(usernames):
-            order = urls if number % 4 < 2 else urls[::-1]
-            self.clients.append(FaultClient(name, order, self.token, self.records))
-        await asyncio.gather(*(client.start() for client in self.clients))
 
     def peer_of(self, client: FaultClient) -> FaultClient:
         """Return whom the client writes to."""

@@ -23,8 +23,8 @@ IN_FLIGHT: Final = 3
 """Messages that a client has on their way at once."""
 _RATE: Final = 400
 """Messages a second of all clients together, at most."""
-_MIX: Final = tuple(event for other in OTHERS for event in (*[None] * 7, other))
-"""What clients ask for after a message, in turns: mostly nothing."""
+_ASKS_EVERY_S: Final = 1.0
+"""How often a client asks for something else beside."""
 _STRIKES_AFTER: Final = 0.2
 """Part of the messages that is acked when the fault strikes."""
 _PATIENCE_S: Final = 180.0
@@ -95,14 +95,13 @@ async def _play(field: Field, fault: Fault, messages: int) -> None:
 async def _work(field: Field, fault: Fault, messages: int) -> None:
     stop = asyncio.Event()
     pace = 2 * PAIRS * IN_FLIGHT / _RATE
-    mix = itertools.cycle(_MIX)
     writers = [
-        asyncio.create_task(
-            _write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, mix, stop)
-        )
+        asyncio.create_task(_write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, stop))
         for client in field.clients
         for slot in range(IN_FLIGHT)
     ]
+    others, over = itertools.cycle(OTHERS), asyncio.Event()
+    askers = [asyncio.create_task(_ask(field, client, others, over)) for client in field.clients]
     try:
         async with asyncio.timeout(_PATIENCE_S):
             while not fault.at_once and field.acked_of(field.clients) < messages * _STRIKES_AFTER:
@@ -110,10 +109,12 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
             await fault.strike(field)
             stop.set()
             await asyncio.gather(*writers)
+            over.set()
+            await asyncio.gather(*askers)
     except TimeoutError:
         field.wrong.append(f"not through after {_PATIENCE_S:.0f} s")
-    for writer in writers:
-        writer.cancel()
+    for task in (*writers, *askers):
+        task.cancel()
     field.records.ended_at = time.monotonic()
     field.look_after_parts()
     field.read_store()
@@ -127,7 +128,6 @@ async def _write(
     slot: int,
     count: int,
     pace_s: float,
-    mix: Iterator[str | None],
     stop: asyncio.Event,
 ) -> None:
     """Write that many messages at least, and go on until the fault is over."""
@@ -138,6 +138,13 @@ async def _write(
         due = time.monotonic() + pace_s
         await client.send(peer, f"{client.username}/{slot}/{number}")
         number += 1
-        if event := next(mix):
-            await client.ask(event, peer)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def _ask(field: Field, client: FaultClient, others: Iterator[str], over: asyncio.Event) -> None:
+    """Ask for everything but to send a message, in turns with the other clients."""
+    peer = field.peer_of(client)
+    await asyncio.sleep(random.uniform(0, _ASKS_EVERY_S))
+    while not over.is_set():
+        await client.ask(next(others), peer)
+        await asyncio.sleep(_ASKS_EVERY_S)

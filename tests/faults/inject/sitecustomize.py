@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from infra.wire.batch import Batch
+    from infra.wire.inbox import Emit
     from workers.requests import Outcome, Request
     from workers.rules import Rules
 
@@ -24,15 +28,19 @@ POINT = os.environ.get("FAULT_POINT")
 
 
 class Counter:
-    """Kills this process when it has been passed often enough."""
+    """Strikes when it has been passed often enough."""
 
     def __init__(self) -> None:
         self._left = int(os.environ.get("FAULT_AFTER", "1"))
 
-    def pass_by(self) -> None:
-        """Count."""
+    def is_due(self) -> bool:
+        """Count; tell whether it has been passed just often enough."""
         self._left -= 1
-        if self._left <= 0:
+        return self._left == 0
+
+    def pass_by(self) -> None:
+        """Count and strike."""
+        if self.is_due():
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -60,6 +68,32 @@ def arm(point: str) -> None:
                 counter.pass_by()
 
         Publisher.publish = publish_or_die  # type: ignore[method-assign]
+    elif point == "stopping":
+        from celery.worker import state
+
+        publish = Publisher.publish
+
+        def publish_when_stopping(
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+        ) -> None:
+            if outcome.emits and counter.is_due():
+                print("fault point: a batch is held until SIGTERM", flush=True)
+                while state.should_stop is None:
+                    time.sleep(0.01)
+            publish(self, outcome, batches, is_all=is_all)
+
+        Publisher.publish = publish_when_stopping  # type: ignore[method-assign]
+    elif point == "lost_publication":
+        publish = Publisher.publish
+
+        def publish_to_nobody(
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+        ) -> None:
+            if batches:  # the sweep has none
+                outcome.emits = [_without_recipients(emit) for emit in outcome.emits]
+            publish(self, outcome, batches, is_all=is_all)
+
+        Publisher.publish = publish_to_nobody  # type: ignore[method-assign]
     elif point == "failing_handler":
         send = relay.HANDLERS["send_message"]
 
@@ -71,6 +105,13 @@ def arm(point: str) -> None:
         relay.HANDLERS["send_message"] = send_or_fail
     else:
         raise ValueError(f"there is no fault point {point!r}")
+
+
+def _without_recipients(emit: Emit) -> Emit:
+    """Return what is left when nobody is told of a message that begins with `unpublished`."""
+    if b'"text":"unpublished' not in bytes(emit.data):
+        return emit
+    return msgspec.structs.replace(emit, to=[target for target in emit.to if not target.ack])
 
 
 if POINT and "worker" in sys.orig_argv:

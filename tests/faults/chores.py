@@ -1,0 +1,170 @@
+"""Work for the functions: who is away, and what has had its day. Seeded, and looked at afterwards."""
+
+import asyncio
+import gzip
+import re
+import uuid
+from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from moto import mock_aws
+
+from functions.archive import archive
+from functions.archive_store import make_client
+from functions.context import Context, Stopwatch
+from infra.settings import FunctionSettings
+from tests.faults.clients import FaultClient
+from tests.faults.field import Field
+from tests.harness.deployment import user_id_of
+
+_ROWS: Final = 10
+"""Of each kind that is too old, and messages of the old chat."""
+_BUCKET: Final = "old-messages"
+_OLD_CHAT: Final = ("old0", "old1")
+
+_SEED: Final = {
+    "devices": "INSERT INTO devices (id, user_id, channel, address, registered_at)"
+    " VALUES (:id, :user, 'webhook', 'https://example.com', now() - interval '200 days')",
+    "dead_letters": "INSERT INTO dead_letters VALUES"
+    " (:id, 'send_message', :user, '{}', 'broken', now() - interval '200 days')",
+    "notifications": "INSERT INTO notifications"
+    " (id, user_id, chat_ids, first_seqs, last_seqs, created_at, finished_at)"
+    " VALUES (:id, :user, '{}', '{}', '{}', now() - interval '200 days', now())",
+}
+_OLD: Final = {
+    "devices": "SELECT FROM devices WHERE registered_at < now() - interval '180 days'",
+    "dead_letters": "SELECT FROM dead_letters WHERE created_at < now() - interval '30 days'",
+    "notifications": "SELECT FROM notifications WHERE created_at < now() - interval '15 days'",
+}
+
+
+async def twice(field: Field, function: str) -> Counter[str]:
+    """Run a function two times at once; return what both have counted, together."""
+    outputs = await asyncio.gather(
+        *(asyncio.to_thread(field.chat.run, "run", function) for _ in range(2)),
+    )
+    counts: Counter[str] = Counter()
+    for kind, count in re.findall(r"(\w+): (\d+)", "".join(outputs)):
+        counts[kind] += int(count)
+    return counts
+
+
+async def clean_up_twice(field: Field) -> None:
+    """Have cleanup remove old rows of each kind, and no young ones."""
+    for statement in _SEED.values():
+        for client in field.clients[:_ROWS]:
+            field.chat.rows(statement, id=str(uuid.uuid4()), user=client.user_id)
+    young = _count(field, "SELECT FROM devices") - _ROWS
+    removed = await twice(field, "cleanup")
+    for kind, old in _OLD.items():
+        field.expect(removed[kind] == _ROWS, f"cleanup removed {removed[kind]} of {_ROWS} {kind}")
+        field.expect(_count(field, old) == 0, f"cleanup left old {kind}")
+    field.expect(_count(field, "SELECT FROM devices") >= young, "cleanup removed young devices")
+    field.notes.append(f"{sum(removed[kind] for kind in _OLD)} old rows removed")
+
+
+async def notify_twice(field: Field) -> None:
+    """Have those notified who are away, each once, and let them come back."""
+    away = field.add(*(f"away{number}" for number in range(_ROWS)))
+    for client in away:
+        field.chat.rows(
+            "INSERT INTO devices (id, user_id, channel, address) VALUES (:id, :user, 'log', 'phone')",
+            id=str(uuid.uuid4()),
+            user=client.user_id,
+        )
+    senders = field.clients[: len(away)]
+    await asyncio.gather(
+        *(
+            sender.send(one, f"{one.username}, message {number}")
+            for sender, one in zip(senders, away, strict=True)
+            for number in range(3)
+        )
+    )
+    ids = [client.user_id for client in away]
+    async with asyncio.timeout(20):
+        while _count(
+            field, "SELECT FROM undelivered WHERE user_id = ANY(CAST(:ids AS uuid[]))", ids=ids
+        ) < len(away):
+            await asyncio.sleep(0.1)
+    await twice(field, "offline_delivery")
+    pushed = await twice(field, "push")
+    async with asyncio.timeout(20):
+        while _count(field, "SELECT FROM notifications WHERE finished_at IS NULL"):
+            await asyncio.sleep(0.1)
+    _look_at_notifications(field, away, pushed["sent"])
+    await asyncio.gather(*(client.start() for client in away))
+
+
+def _look_at_notifications(field: Field, away: Collection[FaultClient], pushed: int) -> None:
+    made = field.chat.rows("SELECT user_id::text, first_seqs, last_seqs, outcome FROM notifications")
+    wanted = sorted((client.user_id, [1], [3], "sent") for client in away)
+    field.expect(sorted(map(tuple, made)) == wanted, f"not one notification for each of the away: {made}")
+    logged = sum(part.log.count('"event": "notification"') for part in field.chat.functions)
+    field.expect(logged + pushed == len(away), f"{logged + pushed} notifications were sent, not {len(away)}")
+    field.notes.append(f"{len(away)} people were away, {logged + pushed} notifications sent")
+
+
+async def archive_twice(field: Field) -> None:
+    """Have an old chat archived: each of its messages once, and nothing else."""
+    _seed_old_chat(field)
+    young = _count(field, "SELECT FROM messages") - _ROWS
+    lines = await asyncio.to_thread(_archive_twice, field.chat.store.database_url)
+    field.expect(len(lines) == len(set(lines)) == _ROWS, f"{len(lines)} messages are in the archive")
+    field.expect(_count(field, "SELECT FROM archived_chats") == 1, "not just the old chat was archived")
+    field.expect(_count(field, "SELECT FROM messages") >= young, "young messages are gone")
+    old = "SELECT FROM messages WHERE created_at < now() - interval '90 days'"
+    field.expect(_count(field, old) == 0, "old messages were left")
+    field.notes.append(f"{len(lines)} messages archived")
+    field.chat.rows("DELETE FROM profiles WHERE username = ANY(:names)", names=list(_OLD_CHAT))
+
+
+def _seed_old_chat(field: Field) -> None:
+    lo, hi = sorted(user_id_of(name) for name in _OLD_CHAT)
+    field.add_profiles(*_OLD_CHAT)
+    chat = {"chat": str(uuid.uuid4()), "lo": lo, "hi": hi, "last": _ROWS}
+    for statement in (
+        "INSERT INTO chats (id, user_lo, user_hi, last_seq, swept_seq)"
+        " VALUES (:chat, :lo, :hi, :last, :last)",
+        "INSERT INTO chat_members (chat_id, user_id, delivered_seq)"
+        " VALUES (:chat, :lo, :last), (:chat, :hi, :last)",
+        "INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)"
+        " SELECT :chat, seq, gen_random_uuid(), :lo, :hi, 'old', now() - interval '100 days'"
+        " FROM generate_series(1, :last) AS seq",
+    ):
+        field.chat.rows(statement, **chat)
+
+
+def _archive_twice(database_url: str) -> list[bytes]:
+    """Archive two times at once, to what passes for S3; return the lines of all objects."""
+    with mock_aws():
+        s3 = make_client()
+        s3.create_bucket(Bucket=_BUCKET)
+        given: dict[str, Any] = {"database_url": database_url, "archive_bucket": _BUCKET}
+        settings = FunctionSettings(**given)
+        with ThreadPoolExecutor(2) as pool:
+            for run in [pool.submit(_archive, settings) for _ in range(2)]:
+                run.result()
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=_BUCKET).get("Contents", [])]
+        bodies = [
+            s3.get_object(Bucket=_BUCKET, Key=key)["Body"].read() for key in keys if key.endswith(".gz")
+        ]
+    return [line for body in bodies for line in gzip.decompress(body).splitlines()]
+
+
+def _archive(settings: FunctionSettings) -> None:
+    context = Context.make(settings, _NoQueue())
+    try:
+        archive(context, Stopwatch(60), False)
+    finally:
+        context.engine.dispose()
+
+
+class _NoQueue:
+    def put(self, notification_ids: Collection[Any]) -> None:
+        raise AssertionError("the archive notifies nobody")
+
+
+def _count(field: Field, select: str, **params: object) -> int:
+    return len(field.chat.rows(select, **params))
