@@ -5,15 +5,18 @@ import pytest
 from tests.faults.faults import FAULTS
 from tests.faults.run import run
 
+MESSAGES = 200
 SHORT = (
+    "worker killed before commit",
     "worker killed after commit",
     "edge killed",
     "Redis flushed",
+    "all connections to Postgres cut",
 )
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_the_promise_is_kept(name: str) -> None:
-    report = run(FAULTS[name], messages=500)
-    assert report.messages >= 500
+    report = run(FAULTS[name], MESSAGES)
+    assert report.messages >= MESSAGES
     assert report.passed, report
