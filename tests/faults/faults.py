@@ -174,8 +174,8 @@ async def _stop_edge_with_requests(field: Field, edge: Edge) -> list[Try]:
             paused.enter_context(worker.paused())
         async with asyncio.timeout(5):
             taken = await asyncio.gather(*(client.taken() for client in clients))
-        edge.process.send_signal(signal.SIGTERM)
-        await _refused(edge)
+            edge.process.send_signal(signal.SIGTERM)
+            await _refused(edge)
     await asyncio.to_thread(edge.stop)
     return [one for some in taken for one in some]
 
@@ -425,6 +425,8 @@ async def _all_twice(field: Field) -> None:
     field.chat.start_beat()
     for _ in range(2):
         field.chat.start_functions()
+    for worker in field.chat.functions:
+        await field.wait_idle(worker)
     await chores.notify_twice(field)
     await chores.clean_up_twice(field)
     await chores.archive_twice(field)

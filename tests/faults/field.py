@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import socketio
 from redis import Redis
 
@@ -87,16 +88,21 @@ class Field:
 
     async def replace_worker(self, worker: Part, settings: dict[str, str] | None = None) -> None:
         """Stop a worker when a new one waits for work."""
-        with self.redis as redis:
-            waiting = {client["id"] for client in redis.client_list() if client["cmd"] == "brpop"}
-            self.start_worker(settings)
-            async with asyncio.timeout(20):
-                while not any(
-                    client["cmd"] == "brpop" and client["id"] not in waiting for client in redis.client_list()
-                ):
-                    await asyncio.sleep(0.05)
+        await self.wait_idle(self.start_worker(settings))
         await asyncio.to_thread(worker.stop)
         self.chat.workers.remove(worker)
+
+    async def wait_idle(self, worker: Part) -> None:
+        """Wait until a worker waits for work."""
+        process = psutil.Process(worker.process.pid)
+        with self.redis as redis:
+            async with asyncio.timeout(20):
+                while True:
+                    ports = {str(one.laddr.port) for one in process.net_connections("tcp")}
+                    waiting = [one for one in redis.client_list() if one["cmd"] == "brpop"]
+                    if any(one["addr"].rpartition(":")[2] in ports for one in waiting):
+                        return
+                    await asyncio.sleep(0.05)
 
     async def restart_edge(self, edge: Edge) -> None:
         """Start an edge on the port of one that has ended."""
