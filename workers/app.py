@@ -29,7 +29,7 @@ from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.backlog import Backlog
 from workers.broker import Broker
-from workers.expiry import drop_expired
+from workers.expiry import drop_expired, punctual
 from workers.publish import Publisher
 from workers.relay import Relay
 from workers.rules import Rules
@@ -124,7 +124,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
 
-    @app.task(name=names.SWEEP_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
+    @app.task(name=names.SWEEP_TASK, Request=punctual(_Unacked, lambda: parts.redis))  # type: ignore[untyped-decorator]
     def run_sweep() -> None:
         try:
             sweep.run()

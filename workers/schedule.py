@@ -11,6 +11,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery
 from celery.schedules import crontab
+from celery.worker.request import Request
 from kombu.exceptions import KombuError
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,7 @@ from functions.run import run
 from functions.schedule import JOBS, Job
 from infra.settings import FunctionSettings, SettingsError, WorkerSettings
 from infra.wire import names
+from workers.expiry import punctual
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +37,16 @@ CONNECTION_ERRORS: Final = (
 """What a function may raise when something that it needs does not answer; the next run makes up for it."""
 
 
+_SWEEPS: Final = 12
+"""Sweeps that may wait while no worker is there; so far may the clocks of beat and Redis differ, too."""
+
+
 def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
     """Return Celery's `beat_schedule`. A run that no worker took in time is dropped, not piled up."""
     sweep = {
         "task": names.SWEEP_TASK,
         "schedule": settings.sweep_s,
-        "options": {"expires": settings.sweep_s},
+        "options": {"expires": _SWEEPS * settings.sweep_s},
     }
     jobs = [job for job in JOBS if job.name != "archive" or functions.archive_bucket]
     return {"sweep": sweep, **{job.name: _entry(job) for job in jobs if settings.beat_functions}}
@@ -57,7 +63,7 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
     def push() -> Push:
         return Push(context())
 
-    @app.task(name=names.FUNCTION_TASK)  # type: ignore[untyped-decorator]
+    @app.task(name=names.FUNCTION_TASK, Request=punctual(Request, lambda: context().redis))  # type: ignore[untyped-decorator]
     def run_function(name: str) -> None:
         try:
             run(name, context())

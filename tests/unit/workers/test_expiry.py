@@ -1,14 +1,16 @@
 """What nobody waits for any more is dropped, by the time of Redis and no other."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
 import pytest
+from celery.worker.request import Request
 
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
-from workers.expiry import drop_expired
+from workers.expiry import drop_expired, punctual
 
 NOW_MS = 1_800_000_000_000
 
@@ -60,3 +62,13 @@ def test_a_clock_that_was_set_back_drops_nothing_that_is_fresh(redis: FakeRedis)
 def test_the_clock_of_the_machine_does_not_matter(redis: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW_MS / 1000 + 7_200)
     assert kept(redis, RedisClock(), NOW_MS + 5_000) == [0]
+
+
+@pytest.mark.parametrize("late_s", [-1, 1])
+@pytest.mark.parametrize("own_clock_s", [-7200, 0, 7200])
+def test_a_task_is_late_by_the_time_of_redis(redis: FakeRedis, late_s: int, own_clock_s: int) -> None:
+    due = datetime.now(UTC) + timedelta(seconds=own_clock_s)
+    redis.now_ms = int((due.timestamp() + late_s) * 1000)
+    request = object.__new__(punctual(Request, lambda: cast(Any, redis)))
+    request.expires = due
+    assert request.maybe_expire() is (late_s > 0)
