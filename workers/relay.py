@@ -81,7 +81,7 @@ _BREATH_S = 0.05
 """After a lock time-out, the other one of two batches that waited for each other can finish."""
 
 _HURRY_S = 2.0
-"""After a lock time-out, how long no lock is waited for as usual: what is locked will likely stay so."""
+"""After a lock was waited for in vain, how long others get less time: what is locked will likely stay so."""
 
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """ms. For the few locks that cannot be skipped as well, e.g. of a chat that another batch is creating."""
@@ -154,7 +154,8 @@ class Relay:
                 raise Unreachable(str(error).partition("\n")[0]) from error
             if rules.patient and _is_locked(error):
                 log.warning("batch_waited_for_lock", events=len(events))
-                self._hurry_until = monotonic() + _HURRY_S
+                if not self._is_hurried():
+                    self._hurry_until = monotonic() + _HURRY_S
                 sleep(_BREATH_S)
                 return self._attempt(events, replace(rules, patient=False))
             if len(events) == 1:
@@ -183,7 +184,7 @@ class Relay:
     @contextmanager
     def _connect(self, kinds: Collection[str], rules: Rules) -> Iterator[Connection]:
         """Give a connection in a transaction, or in none where each statement may commit alone."""
-        is_hurried = not rules.patient or monotonic() < self._hurry_until
+        is_hurried = not rules.patient or self._is_hurried()
         if self._pooled or is_hurried or not _TOGETHER.isdisjoint(kinds):
             with self._engine.begin() as conn:
                 if is_hurried:
@@ -192,6 +193,9 @@ class Relay:
         else:
             with self._statements.connect() as conn:
                 yield conn
+
+    def _is_hurried(self) -> bool:
+        return monotonic() < self._hurry_until
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         if isinstance(error, DBAPIError) and isinstance(error.orig, _LATE):
