@@ -23,6 +23,8 @@ _PORTIONS = 4
 """Requests that the receipts of one time go in at most, so that many chats do not make many batches."""
 _CHATS = 50_000
 """Chats with receipts that may wait while workers are away. Others come again at the next connect."""
+_SPANS = 1_000
+"""Of a socket and chat that are told at a time; what lies behind holes counts only when these are closed."""
 
 _Socket = tuple[Seqs, int]
 """What a socket has confirmed of a chat, and the lowest seq of it that is new."""
@@ -79,7 +81,7 @@ class Receipts:
             if not settled.done():
                 settled.set_result(None)
 
-        spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)]
+        spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)[:_SPANS]]
         payload = msgspec.json.encode(ConfirmDelivery(chat_id=chat_id, spans=spans))
         self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))
         return settled

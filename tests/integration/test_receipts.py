@@ -31,7 +31,11 @@ class Talk:
 
     def receipt(self, first: int, last: int | None = None) -> Reply:
         """Bob's sockets have acked `first` to `last`."""
-        payload = {"chatId": self.chat_id, "spans": [[first, last or first]]}
+        return self.receipt_of([first, last or first])
+
+    def receipt_of(self, *spans: list[int]) -> Reply:
+        """Bob's sockets have acked these spans."""
+        payload = {"chatId": self.chat_id, "spans": spans}
         event = self.bench.event(self.bob, "confirm_delivery", payload)
         reply = self.bench.ask(event)
         assert reply.ack(event) == {"success": True}
@@ -93,6 +97,18 @@ def test_a_hole_in_the_middle_stops_the_watermark_there(talk: Talk) -> None:
     reply = talk.receipt(4, 5)
     assert talk.delivered == 2
     assert talk.emitted_to_bob(reply) == [3]
+
+
+def test_of_many_holes_only_the_first_is_delivered_again_until_it_is_closed(talk: Talk) -> None:
+    talk.hers(1)
+    talk.his(1)
+    talk.hers(100)
+    reply = talk.receipt_of(*([seq, seq] for seq in range(4, 103, 2)))
+    assert (talk.delivered, talk.emitted_to_bob(reply)) == (0, [1, 3])
+    reply = talk.receipt_of([1, 1], *([seq, seq] for seq in range(4, 103, 2)))
+    assert (talk.delivered, talk.emitted_to_bob(reply)) == (1, [3])
+    reply = talk.receipt_of([3, 4], *([seq, seq] for seq in range(6, 103, 2)))
+    assert (talk.delivered, talk.emitted_to_bob(reply)) == (4, [5])
 
 
 def test_receipts_of_one_batch_close_each_others_holes(talk: Talk) -> None:

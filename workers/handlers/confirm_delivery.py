@@ -46,12 +46,22 @@ _TRY_CONFIRM_NEXT = text(_CONFIRM.format(wait="SKIP LOCKED"))
 """Moves the watermarks that a span goes on from. The others are returned as they are."""
 _UNCONFIRMED = text(
     f"""
-    WITH m AS MATERIALIZED (
-        SELECT message.*
+    WITH hole AS MATERIALIZED (
+        SELECT DISTINCT ON (gap.chat_id, gap.user_id) gap.chat_id, gap.user_id, message.seq AS first, gap.last
         FROM unnest(
             CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
             CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
-        ) AS hole (chat_id, user_id, first, last)
+        ) AS gap (chat_id, user_id, first, last)
+        CROSS JOIN LATERAL (
+            SELECT seq FROM messages
+            WHERE chat_id = gap.chat_id AND seq BETWEEN gap.first AND gap.last
+                AND recipient_id = gap.user_id
+            ORDER BY seq LIMIT 1
+        ) message
+        ORDER BY gap.chat_id, gap.user_id, gap.first
+    ), m AS MATERIALIZED (
+        SELECT message.*
+        FROM hole
         CROSS JOIN LATERAL (
             SELECT * FROM messages
             WHERE chat_id = hole.chat_id AND seq BETWEEN hole.first AND hole.last
@@ -65,6 +75,10 @@ _UNCONFIRMED = text(
     ORDER BY m.chat_id, m.seq
     """
 )
+"""The first gap that holds a message to the user: the later ones are looked at when it is closed.
+
+Otherwise somebody who acks every second message could have all the others read and sent again each time.
+"""
 _ADVANCE = text(
     """
     UPDATE chat_members w SET delivered_seq = receipt.up_to
@@ -151,7 +165,7 @@ def _confirm_next(
 def _confirm_behind_holes(
     conn: Connection, spans: Mapping[Member, list[Span]], rules: Rules, outcome: Outcome
 ) -> set[Member]:
-    """Advance up to the first hole that holds a message to the user; deliver what is in the holes again."""
+    """Advance up to the first hole that holds a message to the user; deliver what is in it again."""
     receipts = _lock_receipts(conn, spans, rules)
     unconfirmed = _read_unconfirmed(conn, receipts.values(), rules.page_max)
     moved = {}
@@ -200,7 +214,7 @@ def _gaps(receipt: _Receipt) -> list[tuple[int, int]]:
 def _read_unconfirmed(
     conn: Connection, receipts: Collection[_Receipt], page: int
 ) -> Mapping[tuple[str, str], list[Message]]:
-    """Read the messages to the user that lie in gaps; the user's own need no confirmation."""
+    """Read the messages to the user in the first gap that has any; the user's own need no confirmation."""
     gaps = [(receipt, gap) for receipt in receipts for gap in _gaps(receipt)]
     messages: dict[tuple[str, str], list[Message]] = defaultdict(list)
     if gaps:
