@@ -31,7 +31,7 @@ from socket_edge.delivery.deliver import Delivery
 from socket_edge.delivery.receipts import Receipts
 from socket_edge.frames import BodyGuard
 from socket_edge.heartbeat import Heartbeat
-from socket_edge.http import Http
+from socket_edge.http import Http, KeepAlive
 from socket_edge.limits.addresses import Addresses, AddressGuard
 from socket_edge.limits.origins import Origins
 from socket_edge.limits.quota import FLOOD, Quota
@@ -173,7 +173,7 @@ def create_app(settings: EdgeSettings) -> ASGIApplication:
         is_socket_io = scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO)
         await (guarded if is_socket_io else health)(scope, receive, send)
 
-    return app
+    return KeepAlive(app, _SOCKET_IO)
 
 
 def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
@@ -202,5 +202,6 @@ def serve(settings: EdgeSettings) -> None:
         log_config=None,
         log_level="warning",
     )
+    silent_s = settings.heartbeat_s + settings.heartbeat_timeout_s
     tune_collector()
-    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port))
+    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port, silent_s))

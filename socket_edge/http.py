@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: how large the head of a request may grow, and how long a request may take.
+"""What uvicorn leaves open: how large a head may grow, how long a request may take, who may go on.
 
 Without these bounds a client that never signs in, and never even finishes a request, holds a connection
 for good, or makes the edge keep as much of a head as it cares to send.
@@ -8,6 +8,7 @@ import math
 from asyncio import TimerHandle, Transport
 from typing import ClassVar, Final, cast
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES: Final = 65_536
@@ -77,3 +78,30 @@ class Http(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class KeepAlive:
+    """ASGI middleware: only polls that have succeeded keep their TCP connection for the next one.
+
+    Polls belong to a Socket.IO connection, which is counted, and ends when nobody signs in. A client that
+    asks for anything else, or for what there is not, again and again, would have a connection for good.
+    """
+
+    def __init__(self, app: ASGIApp, polls: str) -> None:
+        self._app = app
+        self._polls = polls
+        """Where the path of a poll begins."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application answer, and part with the client if it was no poll."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_poll = scope["path"].startswith(self._polls) and scope["method"] in ("GET", "POST")
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not (is_poll and message["status"] == 200):
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, answer)

@@ -38,7 +38,7 @@ async def test_a_new_token_that_takes_its_time_is_answered_before_the_edge_stops
 ) -> None:
     project = Project(KeyServer())
     server = project.server
-    chat = deploy(supabase_url=server.url, jwks_cooldown_s=0.1)
+    chat = deploy(supabase_url=server.url, jwks_cooldown_s=0.001)
     del chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
     edge = chat.start().edges[0]
     try:

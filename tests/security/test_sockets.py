@@ -66,6 +66,33 @@ async def open_polling(http: httpx.AsyncClient, edge: Edge) -> str:
     return f"{address}&sid={opened['sid']}"
 
 
+POLL = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: edge\r\n\r\n"
+NO_POLLS = {
+    "/healthz": b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n",
+    "a page that does not exist": b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
+    "a session that does not exist": POLL.replace(b"polling", b"polling&sid=nobody"),
+    "OPTIONS": POLL.replace(b"GET", b"OPTIONS"),
+    "PUT": POLL.replace(b"GET", b"PUT"),
+}
+
+
+async def test_requests_of_no_session_keep_no_connection(target: Deployment, besiege: Besiege) -> None:
+    async with besiege(
+        attack="requests of no session on one TCP connection",
+        sent=f"{10 * len(NO_POLLS)} connections: {', '.join(NO_POLLS)}",
+        outcome="each is answered once and closed",
+        bound_mb=20,
+    ):
+        for request in 10 * list(NO_POLLS.values()):
+            async with Tcp(target.edges[0]) as tcp:
+                await tcp.send(request + request)
+                assert (await tcp.closed(CONNECT_S - 1)).count(b"HTTP/1.1") == 1
+        async with Tcp(target.edges[0]) as tcp:
+            for _ in range(2):
+                await tcp.send(POLL)
+                assert (await tcp.receive()).startswith(b"HTTP/1.1 200")
+
+
 UNFINISHED = {
     "no byte": b"",
     "one byte": b"G",
@@ -97,7 +124,7 @@ async def leave_open(edge: Edge, data: bytes) -> None:
 async def trickle(edge: Edge) -> None:
     """Have a request answered, and then send blank lines and a head, byte by byte."""
     async with Tcp(edge) as tcp:
-        await tcp.send(b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n")
+        await tcp.send(POLL)
         assert (await tcp.receive()).startswith(b"HTTP/1.1 200")
         ended = asyncio.create_task(tcp.closed(SOON_S))
         for byte in b"\r\n\r\nGET /" + b"a" * 1_000:
