@@ -111,7 +111,7 @@ class EdgeSettings(QueueSettings):
     rate_connects_burst: int = Field(2_000, ge=1)
     sockets_per_user: int = Field(20, ge=0)
     """Sockets of one user; one more takes the place of the oldest."""
-    sockets_per_address: int = Field(0, ge=0)
+    sockets_per_address: int = Field(10_000, ge=0)
     """Connections of one address, signed in or not."""
 
     payload_bytes: int = Field(65_536, ge=1)

@@ -165,7 +165,7 @@ def create_app(settings: EdgeSettings) -> ASGIApplication:
         return JSONResponse({"status": "ok", "sockets": len(users)})
 
     health = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)], lifespan=lifespan)
-    socket_io = BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes)
+    socket_io = BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes, transport.knows)
     guarded = AddressGuard(socket_io, addresses)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,8 @@ from typing import ClassVar, Final, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+_GO_ON: Final = (200, 413)
+"""Who is cut off while still sending too large a body would not read the answer."""
 HEAD_BYTES: Final = 65_536
 """Request line and headers; what uvicorn allows with its other parser."""
 
@@ -100,7 +102,7 @@ class KeepAlive:
         is_poll = scope["path"].startswith(self._polls) and scope["method"] in ("GET", "POST")
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and not (is_poll and message["status"] == 200):
+            if message["type"] == "http.response.start" and not (is_poll and message["status"] in _GO_ON):
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 

@@ -207,6 +207,7 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
         handshake = Handshake.of(environ["asgi.scope"])
         self.connected = self.upgraded = True
         self.websocket = handshake.websocket
+        assert self.websocket is not None
         self._say_what_waits()
         if has_polled:
             # Ends a poll that still waits, if the client was too quick to let the first one do it.
@@ -216,6 +217,8 @@ class _Socket(AsyncSocket):  # type: ignore[misc]
             del self.queue
         del environ["asgi.receive"], environ["asgi.send"]
         handshake.serve_with(self, self.transport.send_limits)
+        if self.transport.knows(self.sid):
+            self.websocket.trust()
 
     async def _is_upgrade(self, ws: Any) -> bool:
         """Shake hands with a client that comes from long polling; False if it does not mean it."""
@@ -407,6 +410,10 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             self._handler.acked(sid, ack_id)
         return None
 
+    def knows(self, eio_sid: str) -> bool:
+        """Tell whether somebody has signed in on the connection."""
+        return self._sid(eio_sid) is not None
+
     def is_one_too_many(self, eio_sid: str, pkt: frame.Packet) -> bool:
         """Tell whether the connection has sent more frames than it may; acks do not count."""
         is_ack = pkt.packet_type == frame.MESSAGE and isinstance(pkt.data, str) and pkt.data.startswith(_ACK)
@@ -446,7 +453,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
         def check() -> None:
             socket = self.eio.sockets.get(eio_sid)
-            if socket is not None and self._sid(eio_sid) is None:
+            if socket is not None and not self.knows(eio_sid):
                 self.tasks.start(socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT))
 
         asyncio.get_running_loop().call_later(self._connect_s, check)
@@ -472,6 +479,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             # It left while it was being admitted, when python-socketio does not listen for that.
             await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
         else:
+            if socket.websocket is not None:
+                socket.websocket.trust()
             self._handler.connected(sid)
 
     def _count_refusal(self, socket: _Socket | None) -> None:

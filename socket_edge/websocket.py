@@ -31,6 +31,8 @@ _BUFFER: Final = 2_048
 """Bytes that a connection keeps for reading, the least that picows takes; grows with what comes."""
 _UNREAD: Final = 65_536
 """Bytes that may wait for a client that sends pings, or is told goodbye."""
+STRANGER_BYTES: Final = 131_072
+"""All that is read of a client that has not signed in yet, or in one request: some tries with a token."""
 _GOODBYE_S: Final = 10.0
 """How long the client may take to answer a goodbye."""
 
@@ -75,7 +77,10 @@ class Reader(Protocol):
 class WebSocket(WSListener):
     """An accepted connection, read by one `Reader` after the other."""
 
-    __slots__ = ("_connections", "_goodbye", "_is_text", "_left", "_out", "_part", "_reader", "_size", "_ws")
+    __slots__ = (
+        *("_connections", "_frames", "_goodbye", "_is_text", "_left", "_out", "_part", "_reader", "_size"),
+        "_ws",
+    )
 
     def __init__(self, reader: Reader, out: "_Outgoing", connections: set[Any], size: int) -> None:
         self._reader = reader
@@ -128,6 +133,16 @@ class WebSocket(WSListener):
         """Have `reader` read from now on; `limits` hold for what waits for the client."""
         self._reader = reader
         self._out.limit(limits, reader.stall)
+
+    def read_with(self, frames: WSProtocol) -> None:
+        """Have picows read, but not much, until the client is trusted."""
+        self._frames = frames
+        self._out.transport.set_protocol(_Stranger(frames, self._out.transport))
+
+    def trust(self) -> None:
+        """Read as much as the client sends."""
+        if not self._out.transport.is_closing():
+            self._out.transport.set_protocol(self._frames)
 
     def pause_reading(self) -> None:
         """Take no more than what has arrived."""
@@ -320,9 +335,37 @@ class Handshake(WebSocketsSansIOProtocol):
         frames.connection_made(out)
         # uvloop keeps what it called last for data, and with it a Handshake; picows has no such method.
         self.transport.set_protocol(_NOBODY)
-        self.transport.set_protocol(frames)
+        self.websocket.read_with(frames)
         _feed(frames, _request(self.request.headers["Sec-WebSocket-Key"]) + self._early)
         self.transport.resume_reading()
+
+
+class _Stranger(asyncio.BufferedProtocol):
+    """Stands before picows until the client has signed in: cuts off who sends more than that takes."""
+
+    __slots__ = ("_frames", "_left", "_transport")
+
+    def __init__(self, frames: WSProtocol, transport: asyncio.Transport) -> None:
+        self._frames = frames
+        self._transport = transport
+        self._left = STRANGER_BYTES
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self._frames.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._left -= nbytes
+        if self._left < 0:
+            self._transport.abort()
+        else:
+            self._frames.buffer_updated(nbytes)
+
+    def eof_received(self) -> bool | None:
+        stays_open: bool | None = self._frames.eof_received()
+        return stays_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._frames.connection_lost(exc)
 
 
 class _Outgoing:

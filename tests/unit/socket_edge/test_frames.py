@@ -2,6 +2,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from socket_edge.frames import BodyGuard, well_formed
+from socket_edge.websocket import STRANGER_BYTES
 
 
 @pytest.mark.parametrize("text", ['42["sync",{}]', "40", "41", '451-["sync",{}]', "2probe", "3", "5"])
@@ -27,7 +28,9 @@ PASSED = 200
 """What the application behind the guard answers here."""
 
 
-async def answers(*headers: tuple[bytes, bytes], first: str = "http.request") -> list[int]:
+async def answers(
+    *headers: tuple[bytes, bytes], first: str = "http.request", query: bytes = b"", limit: int = 10
+) -> list[int]:
     """Return what is answered to a request with these headers."""
     answered: list[int] = []
 
@@ -42,8 +45,8 @@ async def answers(*headers: tuple[bytes, bytes], first: str = "http.request") ->
         if "status" in message:
             answered.append(message["status"])
 
-    scope = {"type": "http", "method": "POST", "headers": headers}
-    await BodyGuard(application, 10)(scope, receive, send)
+    scope = {"type": "http", "method": "POST", "headers": headers, "query_string": query}
+    await BodyGuard(application, limit, lambda sid: sid == "known")(scope, receive, send)
     return answered
 
 
@@ -52,6 +55,14 @@ async def answers(*headers: tuple[bytes, bytes], first: str = "http.request") ->
 )
 async def test_a_body_over_the_limit_is_refused(length: bytes, status: int) -> None:
     assert await answers((b"content-length", length)) == [status]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [(b"sid=known", PASSED), (b"sid=stranger", 413), (b"sid=", 413), (b"", 413)]
+)
+async def test_without_a_sign_in_a_body_is_small(query: bytes, status: int) -> None:
+    size = str(STRANGER_BYTES + 1).encode()
+    assert await answers((b"content-length", size), query=query, limit=2 * STRANGER_BYTES) == [status]
 
 
 @pytest.mark.parametrize(("value", "status"), [(b"websocket", 400), (b"WebSocket", 400), (b"h2c", PASSED)])
