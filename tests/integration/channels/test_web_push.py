@@ -101,6 +101,7 @@ def test_a_notice_is_kept_for_a_day_and_takes_the_place_of_its_earlier_try(
         pem(serialization.PrivateFormat.TraditionalOpenSSL),
         pem(serialization.PrivateFormat.PKCS8).replace("\n", "\\n"),
     ],
+    ids=["raw", "PKCS8", "OpenSSL", "escaped"],
 )
 def test_the_push_service_can_tell_who_sends(
     private_key: str, session: requests.Session, browser: Browser, endpoint: Endpoint
@@ -241,6 +242,7 @@ def test_a_subscription_with_broken_keys_is_gone(
         ),
         (raw(VAPID_KEY), "admin@example.com"),
     ],
+    ids=["no key", "no PEM", "another curve", "RSA", "no address"],
 )
 def test_a_key_or_subject_that_is_wrong_is_told_at_the_start(
     private_key: str, subject: str, session: requests.Session
