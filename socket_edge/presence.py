@@ -16,8 +16,9 @@ from socket_edge.sessions import ConnectedUsers
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
-_PACE_S = 0.02
-"""Between two writes: users who come and go meanwhile are written together, and served together later on."""
+_PACE_S = 0.005
+"""Between two writes, for each user of the last one: who come and go meanwhile are written together."""
+_PACE_MAX_S = 0.02
 _MARGIN_S = 10.0
 """How long before the last good look a message may have been committed and not yet published."""
 
@@ -109,7 +110,7 @@ class Presence:
             await self._write(changed)
             for registered in changed.values():
                 registered.set_result(None)
-            await asyncio.sleep(_PACE_S)
+            await asyncio.sleep(min(_PACE_S * len(changed), _PACE_MAX_S))
 
     async def _write(self, user_ids: Collection[str]) -> None:
         """Write what holds at the moment of writing, until Redis has taken it."""

@@ -468,7 +468,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        if self._sid(eio_sid, namespace) is not None:
+        # In one body of a poll it may come behind the end of its connection.
+        if eio_sid not in self.environ or self._sid(eio_sid, namespace) is not None:
             return
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")

@@ -179,7 +179,9 @@ class WebSocket(WSListener):
         """Tell the client to come back."""
         if not self._out.transport.is_closing():
             self._ws.send_close(WSCloseCode.SERVICE_RESTART)
-            self._ws.disconnect()
+            # To close over what nobody has read would reset the connection, and with it what was just sent.
+            self.resume_reading()
+            self._goodbye = asyncio.get_running_loop().call_later(_GOODBYE_S, self.abort)
         self._leave()
 
     def _take_part(self, frame: WSFrame) -> None:
@@ -247,7 +249,10 @@ class Handshake(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         """Start the application, and let it know this object."""
-        super().handle_connect(event)
+        try:
+            super().handle_connect(event)
+        except UnicodeEncodeError:
+            return  # The refusal quotes what the client has sent; it goes without one.
         if self.response.status_code == 101:
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[_EXTENSION] = self

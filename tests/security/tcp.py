@@ -66,6 +66,13 @@ class Tcp:
         except ConnectionError:
             return b""
 
+    async def answer(self) -> bytes:
+        """Return the answer to a poll; whatever came, when the connection has ended."""
+        received = b""
+        while not received.endswith(b"0\r\n\r\n") and (data := await self.receive()):
+            received += data
+        return received
+
     async def open_websocket(self, query: bytes = b"", headers: bytes = b"") -> None:
         """Shake hands."""
         await self.send(handshake(query, headers))

@@ -93,7 +93,7 @@ async def pour(target: Deployment, path: bytes) -> None:
 async def test_a_request_that_ends_its_connection_is_answered_though_nobody_polls(
     target: Deployment, besiege: Besiege
 ) -> None:
-    endings = (b"2", b"0", b"6", b"2probe", b"1", b"1\x1e0")
+    endings = (b"2", b"0", b"6", b"2probe", b"1", b"1\x1e0", b'1\x1e40{"token":"x"}')
     async with (
         besiege(
             attack="bodies that end their connection",

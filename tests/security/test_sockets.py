@@ -90,10 +90,7 @@ async def test_requests_of_no_session_keep_no_connection(target: Deployment, bes
         async with Tcp(target.edges[0]) as tcp:
             for _ in range(2):
                 await tcp.send(POLL)
-                answer = await tcp.receive()
-                while not answer.endswith(b"0\r\n\r\n"):
-                    answer += await tcp.receive()
-                assert answer.startswith(b"HTTP/1.1 200")
+                assert (await tcp.answer()).startswith(b"HTTP/1.1 200")
 
 
 UNFINISHED = {
@@ -175,6 +172,7 @@ UNREADABLE = {
     "a header of 20 kB": handshake(headers=b"X-Header: " + b"a" * 20_000 + b"\r\n"),
     "a header that is no text": handshake(headers=b"X-Header: \xff\r\n"),
     "a key that is no text": handshake().replace(b"AAAA==", b"\xff\xfe=="),
+    "a version that is no text": handshake().replace(b"Version: 13", b"Version: \xff"),
     "an address that is no text": handshake(b"&x=\xff"),
     "a version that does not exist": handshake().replace(b"Version: 13", b"Version: 99"),
 }
