@@ -242,7 +242,7 @@ def test_a_subscription_with_broken_keys_is_gone(
         ),
         (raw(VAPID_KEY), "admin@example.com"),
     ],
-    ids=["no key", "no PEM", "another curve", "RSA", "no address"],
+    ids=["nonsense", "nothing", "no PEM", "another curve", "RSA", "no address"],
 )
 def test_a_key_or_subject_that_is_wrong_is_told_at_the_start(
     private_key: str, subject: str, session: requests.Session
