@@ -55,7 +55,7 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
-faults: $(VENV)/.dev ## Break one thing after the other under load, count what was lost, write docs/guarantees.md (15 minutes; root, faketime)
+faults: $(VENV)/.dev ## Break one thing after the other under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)

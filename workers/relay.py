@@ -71,8 +71,8 @@ each may be repeated: what a worker leaves when it dies in between is an empty c
 """
 
 _PAGES: Final = {"join_chat", "get_messages", "list_chats", "sync", commands.CATCH_UP}
-_PAGES_MAX: Final = 40
-"""Requests for pages that are handled together: a page of long texts takes five megabytes on its way."""
+_PAGES_MAX: Final = 200
+"""Requests for pages that are handled together: a page of long texts takes over a megabyte."""
 
 _TRIES = 3
 """How often a batch is tried when it collided with another one."""

@@ -1,5 +1,6 @@
 """An edge that dies takes its connections with it, and nothing else."""
 
+import asyncio
 from collections.abc import Callable
 
 from tests.conftest import ClientFactory, DeploymentFactory
@@ -49,5 +50,5 @@ async def test_peers_hear_at_once_when_an_edge_stops_in_order(
     people = [await client(name(f"bob{number}")).connect(chat.edges[1]) for number in range(30)]
     for person in people:
         await alice.call("join_chat", {"username": person.username})
-    chat.edges[1].stop()
+    await asyncio.to_thread(chat.edges[1].stop)
     await alice.expect("user_status", lambda status: status["status"] == "offline", count=len(people))

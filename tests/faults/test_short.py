@@ -7,9 +7,7 @@ from tests.faults.run import run
 
 MESSAGES = 200
 SHORT = (
-    "worker killed before commit",
     "worker killed after commit",
-    "edge killed",
     "Redis flushed",
     "all connections to Postgres cut",
 )

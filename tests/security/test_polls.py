@@ -27,16 +27,16 @@ async def polling(target: Deployment, mallory: str) -> AsyncIterator[RawPolling]
 async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, polling: RawPolling) -> None:
     async with besiege(
         attack="polls of thousands of packets",
-        sent="5 bodies of 4,000 events, 5 of 10,001, 5 of 500,000 empty packets, one of 9,000 events",
+        sent="3 bodies of 4,000 events, 3 of 10,001, 3 of 500,000 empty packets, one of 9,000 events",
         outcome="up to 10,000 are answered, more are ignored; cut off when `SEND_QUEUE` answers wait",
         bound_mb=100,
     ):
-        for number in range(1, 6):
+        for number in range(1, 4):
             assert (await polling.post(*['42["dance",{}]'] * 4_000)).status_code == 200
             await polling.expect('42["error"', 4_000 * number)
             assert (await polling.post(*['42["dance",{}]'] * 10_001)).status_code == 200
             assert (await polling.post_body(RECORD_SEPARATOR.encode() * 500_000)).status_code == 200
-        assert len(await polling.expect('42["error"', 20_000)) == 20_000
+        assert len(await polling.expect('42["error"', 12_000)) == 12_000
         await polling.post(*['42["dance",{}]'] * 9_000)
         assert (await polling.post("3")).status_code == 400
 
