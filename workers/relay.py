@@ -73,6 +73,8 @@ each may be repeated: what a worker leaves when it dies in between is an empty c
 _PAGES: Final = {"join_chat", "get_messages", "list_chats", "sync", commands.CATCH_UP}
 _PAGES_MAX: Final = 200
 """Requests for pages that are handled together: a page of long texts takes over a megabyte."""
+_PAGES_OF_USER: Final = 20
+"""The same of one user: nobody fills a worker with the pages that they ask for at once."""
 
 _TRIES = 3
 """How often a batch is tried when it collided with another one."""
@@ -210,9 +212,15 @@ class Relay:
 
 def _portions(events: Sequence[Event]) -> list[Sequence[Event]]:
     """Cut where pages would fill the memory; else return the events as they are."""
-    pages = [index for index, event in enumerate(events) if event.name in _PAGES]
-    cuts = [0, *pages[_PAGES_MAX::_PAGES_MAX], len(events)]
-    return [events[start:end] for start, end in pairwise(cuts)]
+    cuts = [0]
+    pages: list[str] = []
+    for index, event in enumerate(events):
+        if event.name in _PAGES:
+            if len(pages) == _PAGES_MAX or pages.count(event.user_id) == _PAGES_OF_USER:
+                cuts.append(index)
+                pages.clear()
+            pages.append(event.user_id)
+    return [events[start:end] for start, end in pairwise([*cuts, len(events)])]
 
 
 def _ids(batches: Sequence[Batch]) -> list[str]:
