@@ -132,7 +132,7 @@ async def test_a_reader_that_has_stalled_is_cut_off(
         sent="400 requests for pages of 160 kB to a websocket that is not read",
         outcome="cut off at `SEND_BYTES`; the edge grows by no more than that and what is on its way",
         bound_mb=SEND_BYTES / MB + 16,
-        worker_mb=150,  # it handles up to 200 requests for pages together
+        worker_mb=60,  # it handles up to 20 requests for pages of one user together
     ):
         port = raw.ws.local_address[1]
         raw.stop_reading()
