@@ -24,7 +24,8 @@ async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline
     payload = {"username": "bob", "text": "hello", "clientId": "mine"}
     acks = await asyncio.gather(*(alice.call("send_message", payload) for _ in range(50)))
     codes = Counter(ack["code"] for ack in acks)
-    assert codes["busy"] >= 38
+    # At most ten wait, and the batch in flight has taken at most ten from among them.
+    assert codes["busy"] >= 30
     assert codes["busy"] + codes["timeout"] == 50
     assert all(ack["retryable"] and ack["clientId"] == "mine" for ack in acks)
 
