@@ -49,7 +49,7 @@ package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS 
 	@$(OSLS) package --package build/package
 	@$(BIN)/cfn-lint build/package/cloudformation-template-update-stack.json
 
-bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 20 minutes)
+bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 25 minutes)
 	@$(BIN)/python -m tests.benchmark $(ARGS)
 
 shape: $(VENV)/.dev ## Print how much work messages share under load

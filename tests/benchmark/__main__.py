@@ -67,7 +67,7 @@ def _render(observed: Observed, plan: Plan) -> str:
         "### Ratios\n\nEach ratio is taken within a round.",
         tables.ratios(observed),
         "A client that stops reading is cut off at `SEND_BYTES`. That the memory of the edge stays near "
-        "that limit is a test: `tests/e2e/test_overload.py`.",
+        "that limit is a test: `tests/security/test_frames.py`.",
         tables.losses(observed),
         "### Throughput\n\n![Messages a second against pairs](benchmarks/throughput.svg)",
         tables.throughput(observed),
