@@ -1,23 +1,23 @@
-"""What an edge sends to the workers: a batch of client events, in the order of arrival."""
+"""What an edge sends to workers: a batch of events in the order of arrival."""
 
 import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One client event. `payload` is the client's own JSON, checked for syntax only."""
+    """One event. `payload` is the client's own JSON, of which only the syntax was checked."""
 
     id: str
-    """UUIDv7 made by the edge; becomes the id of the message that a send stores."""
+    """UUIDv7 made by the edge. It becomes the id of the message that a send stores."""
     name: str
     user_id: str
     socket_id: str
     payload: msgspec.Raw
     expires_ms: int = 0
-    """Redis time (ms since the epoch) after which nobody waits for the answer; 0 for never."""
+    """Redis time in ms since the epoch after which nobody waits for the answer; 0 means never."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Events of one lane. Sent again with the same `id` when no result came in time."""
+    """Events of one lane. If no result comes in time, the batch is sent again with the same `id`."""
 
     id: str
     edge_id: str

@@ -1,20 +1,20 @@
-"""The time of Redis: the one clock that edges and workers agree on, whatever their own clocks say."""
+"""Redis time: the one clock that edges and workers share, even if their own clocks are wrong."""
 
 import time
 
 
 class RedisClock:
-    """Remembers how far the monotonic clock of this process is from the time of Redis."""
+    """Tracks the offset between this process's monotonic clock and Redis time."""
 
     def __init__(self) -> None:
         self._offset_ms: float | None = None
 
     def note(self, seconds: int, micros: int) -> int:
-        """Take the answer of the `TIME` command; return it in milliseconds since the epoch."""
+        """Record an answer of the `TIME` command; return it in milliseconds since the epoch."""
         now_ms = seconds * 1000 + micros // 1000
         self._offset_ms = now_ms - time.monotonic() * 1000
         return now_ms
 
     def now_ms(self) -> int | None:
-        """Return the time of Redis in milliseconds since the epoch; None before it was ever asked."""
+        """Return Redis time in milliseconds since the epoch, or None before the first `note`."""
         return None if self._offset_ms is None else int(self._offset_ms + time.monotonic() * 1000)

@@ -1,7 +1,7 @@
-"""What clients may ask for, and the few requests that edges make on their own.
+"""Payloads of commands: what clients ask for, and the few requests that edges make themselves.
 
-Client payloads are decoded strictly (no type coercion) into these structs, once, in the worker.
-Unknown fields are ignored, so that a newer client can talk to an older server.
+Workers decode client payloads into these structs once and strictly, without coercing types. Unknown
+fields are ignored, so that a newer client can talk to an older server. `registry` lists the commands.
 """
 
 from typing import Annotated, Final, Literal
@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 
 Limit = Annotated[int, msgspec.Meta(ge=1)]
-"""Page size asked for; more than the server's maximum is answered with the maximum."""
+"""Requested page size. The server caps it at its maximum."""
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""Position of a message in its chat; the first message has 1, and 0 stands before it."""
+"""Position of a message in its chat, starting at 1. 0 is the position before the first message."""
 
 Username = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -24,7 +24,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SendMessage(_Command, frozen=True):
-    """Store `text` for `username`; `client_id` makes a retry safe."""
+    """Send `text` to `username`. `client_id` makes a retry safe."""
 
     username: Username
     text: Annotated[str, msgspec.Meta(min_length=1)]
@@ -32,21 +32,21 @@ class SendMessage(_Command, frozen=True):
 
 
 class JoinChat(_Command, frozen=True):
-    """Open the chat with `username`, creating it if there is none."""
+    """Open the chat with `username`; create it if there is none."""
 
     username: Username
     limit: Limit | None = None
 
 
 class MarkAsRead(_Command, frozen=True):
-    """Move the reader's watermark to `up_to`, or to the end of the chat."""
+    """Move the reader's watermark to `up_to`, by default to the end of the chat."""
 
     chat_id: UUID
     up_to: Seq | None = None
 
 
 class GetMessages(_Command, frozen=True):
-    """Read a page of history before or after a seq; the newest page when neither is given."""
+    """Read a page of history before or after a seq, by default the newest page."""
 
     chat_id: UUID
     before: Seq | None = None
@@ -55,20 +55,20 @@ class GetMessages(_Command, frozen=True):
 
 
 class ListChats(_Command, frozen=True):
-    """List the chats of the user, newest activity first."""
+    """List the user's chats, most recent activity first."""
 
     cursor: str | None = None
     limit: Limit | None = None
 
 
 class Sync(_Command, frozen=True):
-    """Ask for everything that is newer than the client's cursor of each chat."""
+    """Ask for everything newer than the client's cursor in each chat."""
 
     cursors: dict[UUID, Seq]
 
 
 class Typing(_Command, frozen=True):
-    """Tell the other side that the user is typing, or has stopped."""
+    """Tell the other user that this one is typing, or has stopped."""
 
     is_typing: bool
     username: Username | None = None
@@ -83,7 +83,10 @@ class PushKeys(_Command, frozen=True):
 
 
 class RegisterDevice(_Command, frozen=True):
-    """Notify the user through this device of what comes while they are away. Again refreshes it."""
+    """Notify the user on this device about messages that arrive while they are offline.
+
+    Registering a device again refreshes it.
+    """
 
     channel: Literal["fcm", "apns", "webpush", "email", "webhook", "log"]
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
@@ -91,46 +94,49 @@ class RegisterDevice(_Command, frozen=True):
     keys: PushKeys | None = None
     """Needed for `webpush`."""
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    """IANA name of the zone of the user."""
+    """IANA name of the user's time zone."""
 
 
 class UnregisterDevice(_Command, frozen=True):
-    """Notify no more through this device."""
+    """Stop notifying the user on this device."""
 
     device_id: UUID
 
 
 class RefreshToken(_Command, frozen=True):
-    """Replace the token of this connection; answered by the edge itself."""
+    """Replace the token of this connection. The edge answers it, so that the token never leaves the edge."""
 
     token: str
 
 
 class CatchUp(_Command, frozen=True):
-    """Edge's own: read the next page of messages that a socket has not got."""
+    """Read the next page of messages that a socket has not received yet."""
 
     username: str | None = None
+    """The name in the user's token, for a user who may have no profile yet."""
     after: dict[str, Seq] | None = None
-    """`next` of the page before: how far each chat has come, whatever other sockets ack meanwhile."""
+    """`next` of the previous page: how far it got in each chat, whatever other sockets ack meanwhile."""
     lost_s: float | None = None
-    """Set when publications of the last so many seconds may not have reached the edge."""
+    """Set if publications of this many past seconds may not have reached the edge."""
 
 
-class Introduce(_Command, frozen=True):
-    """Edge's own: the first word of every connection, so that the user is known before they act."""
+class EnsureProfile(_Command, frozen=True):
+    """Make sure that the user has a profile before they act."""
 
     username: str | None = None
+    """The name in the user's token."""
 
 
-class Announce(_Command, frozen=True):
-    """Edge's own: sockets of the user came or went on this edge; tell the peers what holds now."""
+class BroadcastPresence(_Command, frozen=True):
+    """Tell the user's peers whether the user is online now, because sockets came or went on an edge."""
 
 
 class ConfirmDelivery(_Command, frozen=True):
-    """Edge's own: sockets of the user have acked these messages of a chat (first and last of each span)."""
+    """Record that sockets of the user have acked messages of a chat."""
 
     chat_id: str
     spans: list[tuple[Seq, Seq]]
+    """First and last seq of each span."""
 
 
 class _WithClientId(msgspec.Struct, rename="camel"):
@@ -138,7 +144,7 @@ class _WithClientId(msgspec.Struct, rename="camel"):
 
 
 def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
-    """Read the client's own id out of a payload that is refused or was never decoded; None if unreadable."""
+    """Return the client's own id in a payload that was not decoded or is refused; None if unreadable."""
     try:
         return msgspec.json.decode(payload, type=_WithClientId).client_id
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -146,35 +152,4 @@ def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
 
 
 CHANNELS: Final = ("fcm", "apns", "webpush", "email", "webhook", "log")
-"""Ways to notify somebody who is away; `functions.channels` has a module for each."""
-
-MARK_AS_READ: Final = "mark_as_read"
-
-RELAYED: Final[dict[str, type[_Command]]] = {
-    "send_message": SendMessage,
-    "join_chat": JoinChat,
-    MARK_AS_READ: MarkAsRead,
-    "get_messages": GetMessages,
-    "list_chats": ListChats,
-    "sync": Sync,
-    "typing": Typing,
-    "register_device": RegisterDevice,
-    "unregister_device": UnregisterDevice,
-}
-"""Events that clients may send and that workers handle."""
-
-REFRESH_TOKEN: Final = "refresh_token"
-"""The one client event that the edge answers itself: a token never leaves it."""
-
-INTRODUCE: Final = "introduce"
-CATCH_UP: Final = "catch_up"
-ANNOUNCE: Final = "announce"
-CONFIRM_DELIVERY: Final = "confirm_delivery"
-
-INTERNAL: Final[dict[str, type[_Command]]] = {
-    INTRODUCE: Introduce,
-    CATCH_UP: CatchUp,
-    ANNOUNCE: Announce,
-    CONFIRM_DELIVERY: ConfirmDelivery,
-}
-"""Events that only edges raise; a client that sends one gets `unknown_event`."""
+"""Ways to notify an offline user; `functions.channels` has a module for each."""

@@ -1,4 +1,4 @@
-"""Error codes that clients see: few, stable, each with one default message."""
+"""The error codes that clients see, and the one exception that every layer refuses with."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """The stable codes of failed requests and refused connections (docs/events.md has a heading each)."""
+    """Stable codes of failed requests and refused connections. Each has a heading in docs/events.md."""
 
     UNAUTHORIZED = "unauthorized"
     TOKEN_EXPIRED = "token_expired"
@@ -26,7 +26,7 @@ class ErrorCode(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed when it is sent again later."""
+        """Whether the same request may succeed later."""
         return self in _RETRYABLE
 
     @property
@@ -70,8 +70,9 @@ class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     code: ErrorCode
     message: str
     client_id: str | None = None
+    """The client's own id of the request, if it gave one."""
     retry_after_ms: int | None = None
-    """When to try again, if that is known."""
+    """How long to wait before trying again, in milliseconds, if that is known."""
 
     @classmethod
     def of(
@@ -83,3 +84,22 @@ class Failure(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     ) -> "Failure":
         """Return a failure with the default message of `code` unless one is given."""
         return cls(code, message or code.default_message, client_id, retry_after_ms)
+
+
+class Rejection(Exception):
+    """A request or a connection is refused, for a reason that the client is told.
+
+    `message` is one sentence for people, free of internals and secrets; by default that of `code`.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str | None = None, *, retry_after_ms: int | None = None
+    ) -> None:
+        self.code = code
+        self.message = message or code.default_message
+        self.retry_after_ms = retry_after_ms
+        super().__init__(self.message)
+
+    def failure(self, client_id: str | None = None) -> Failure:
+        """Return the rejection as it travels, with the client's own id of the request."""
+        return Failure.of(self.code, self.message, client_id, self.retry_after_ms)

@@ -1,4 +1,4 @@
-"""What clients receive: payloads of server events and of acks. JSON with camelCase names."""
+"""Payloads of the server events and acks that clients receive: JSON with camelCase names."""
 
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -25,7 +25,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ConnectionSuccess(_Payload, frozen=True):
-    """First event of a connection. Times are ISO 8601 UTC with milliseconds."""
+    """The first event of a connection. Times are ISO 8601 UTC with milliseconds."""
 
     user_id: str
     socket_id: str
@@ -66,7 +66,7 @@ class Message(_Payload, frozen=True):
 
 
 class MessageStatus(_Payload, frozen=True):
-    """`user_id` has got (`delivered`) or read all messages up to `up_to`."""
+    """`user_id` has received (`delivered`) or read all messages up to `up_to`."""
 
     chat_id: str
     user_id: str
@@ -116,7 +116,7 @@ class ErrorAck(_Payload, frozen=True):
 
 
 class Peer(_Payload, frozen=True):
-    """The other member of a chat, and how far they have got in it."""
+    """The other member of a chat, with their watermarks."""
 
     user_id: str
     username: str
@@ -124,6 +124,13 @@ class Peer(_Payload, frozen=True):
     last_seen: str | None
     delivered_up_to: int
     read_up_to: int
+
+
+class SendAck(_Payload, frozen=True):
+    """Ack of `send_message`: the message is committed."""
+
+    message: Message
+    success: bool = True
 
 
 class JoinAck(_Payload, frozen=True):
@@ -153,7 +160,7 @@ class MessagesAck(_Payload, frozen=True):
     messages: list[Message]
     has_more: bool
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
-    """The messages directly before this seq are in the archive."""
+    """The messages just before this seq are in the archive."""
     success: bool = True
 
 
@@ -177,7 +184,7 @@ class ChatsAck(_Payload, frozen=True):
 
 
 class ChatGap(_Payload, frozen=True):
-    """What a client misses of one chat."""
+    """What a client missed in one chat."""
 
     chat_id: str
     messages: list[Message]
@@ -207,7 +214,7 @@ class DeviceAck(_Payload, frozen=True):
 
 
 class Done(_Payload, frozen=True):
-    """Ack of a request that has nothing to tell."""
+    """Ack of a request that returns nothing."""
 
     success: bool = True
 
@@ -218,7 +225,7 @@ def iso_ms(moment: datetime) -> str:
 
 
 def send_ack(message: msgspec.Raw) -> msgspec.Raw:
-    """Render the ack of `send_message` around the rendered `Message`: it is committed."""
+    """Render a `SendAck` around a rendered `Message`."""
     return msgspec.Raw(b'{"message":%b,"success":true}' % message)
 
 

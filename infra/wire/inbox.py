@@ -1,4 +1,4 @@
-"""What workers send to an edge: ready-made instructions, so that the edge needs no business rule."""
+"""What workers send to an edge: complete instructions, so that the edge needs no business rule."""
 
 import msgspec
 
@@ -6,55 +6,57 @@ from infra.wire.errors import ErrorCode, Failure
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Where a message stands: lets an edge emit it once per socket and confirm its delivery."""
+    """Position of a message, by which an edge emits it once per socket and confirms its delivery."""
 
     chat_id: str
     seq: int
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result of one event of the batch: `data` is the ack, or `failure` says why not."""
+    """The result of one event of a batch: `data` is the ack, unless `failure` says what went wrong."""
 
     id: str
+    """Id of the event."""
     data: msgspec.Raw = msgspec.Raw(b"null")
     failure: Failure | None = None
+    settled: Position | None = None
+    """Messages up to this position that the asking socket has been sent need no client ack any more."""
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):
-    """Every socket that `user_id` has on this edge, or all but one, and the name of the event it gets."""
+    """All sockets of a user on this edge, or all but one, and the event that they receive."""
 
     user_id: str
     event: str
     ack: bool = False
-    """Ask the client for an ack and confirm the delivery when it comes."""
+    """Whether clients are asked for an ack, which confirms the delivery."""
     skip: str | None = None
-    """Id of a socket to leave out."""
+    """Id of the one socket that does not receive it."""
 
 
 class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Send `data` to each of the targets; a message travels once for all who get it."""
+    """Send `data` to each target. A message travels once, however many sockets receive it."""
 
     to: list[Target]
     data: msgspec.Raw
     position: Position | None = None
-    answers: str | None = None
-    """The event of the batch whose ack tells that this message is stored (`infra.wire.events.send_ack`)."""
+    """Set for messages: the position that identifies it on each socket."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):
-    """One entry of an edge's inbox stream: a line with these fields, and a line for each further `Emit`."""
+    """An entry of an edge's inbox stream: one line with these fields, then one line per further `Emit`."""
 
     batch_id: str | None = None
-    """The batch of this edge that is hereby done."""
+    """The batch of this edge that is done with this entry."""
     retry: ErrorCode | None = None
-    """Set when the batch could not be handled now: it is to be sent again until its deadline."""
+    """Set if the batch could not be handled: the edge sends it again until its deadline."""
     answers: list[Answer] = []
     emits: list[Emit] = []
     v: int = 1
 
 
 def decode_entry(data: bytes) -> InboxEntry:
-    """Return the entry of a stream. Raises msgspec.DecodeError."""
+    """Decode a stream entry. Raises msgspec.DecodeError."""
     head, _, lines = data.partition(b"\n")
     entry = _entries.decode(head)
     if lines:
@@ -70,11 +72,11 @@ class PendingMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CatchUpPage(msgspec.Struct, frozen=True):
-    """Answer to `catch_up`: messages, oldest first, and where to go on (None at the end)."""
+    """Answer to `catch_up`: a page of undelivered messages, oldest first."""
 
     messages: list[PendingMessage]
     next: dict[str, int] | None = None
-    """How far each chat with something undelivered has come with this page."""
+    """By chat, the last seq that has been read so far; pass it on to get the next page. None at the end."""
 
 
 _entries = msgspec.json.Decoder(InboxEntry)

@@ -1,42 +1,42 @@
-"""Names that edges and workers must agree on: tasks, the queue and Redis keys."""
+"""Names that edges and workers share: Celery tasks, queues and Redis keys."""
 
 from typing import Final
 
 RELAY_TASK: Final = "relay.handle"
-"""Celery task that takes one `infra.wire.batch.Batch`."""
+"""Celery task that handles one `infra.wire.batch.Batch`."""
 
 SWEEP_TASK: Final = "delivery.sweep"
-"""Celery task, sent by beat, that finds deliveries nobody confirmed."""
+"""Celery task, sent by beat, that repeats unconfirmed deliveries."""
 
 FUNCTION_TASK: Final = "functions.run"
-"""Celery task, sent by beat, that runs the function with the given name."""
+"""Celery task, sent by beat, that runs a function by name."""
 
 PUSH_TASK: Final = "functions.push"
-"""Celery task that sends the notification with the given id."""
+"""Celery task that sends the notification with a given id."""
 
 QUEUE: Final = "bbgram"
-"""The one Celery queue that edges write to and workers read."""
+"""The Celery queue from edges to workers."""
 
 FUNCTIONS_QUEUE: Final = "bbgram-functions"
-"""Celery queue of functions, read by workers of their own so that chats never wait for them."""
+"""The Celery queue of functions. Workers of their own read it, so that chats never wait for a function."""
 
 LEASES_KEY: Final = "bbgram:edges"
-"""Sorted set: edge id -> the Redis time (ms since the epoch) at which its lease ends."""
+"""Sorted set: edge id -> Redis time in ms since the epoch at which its lease ends."""
 
 INBOX_FIELD: Final = b"e"
-"""The one field of an inbox stream entry; holds an encoded `infra.wire.inbox.InboxEntry`."""
+"""The only field of an inbox stream entry: an encoded `infra.wire.inbox.InboxEntry`."""
 
 
 def inbox_key(edge_id: str) -> str:
-    """Return the stream that only the edge `edge_id` reads."""
+    """Return the key of the stream that the edge `edge_id` reads."""
     return f"bbgram:inbox:{edge_id}"
 
 
 def user_edges_key(user_id: str) -> str:
-    """Return the set of ids of the edges that hold sockets of `user_id`."""
+    """Return the key of the set of edges that hold sockets of `user_id`."""
     return f"bbgram:user:{user_id}"
 
 
 def edge_users_key(edge_id: str) -> str:
-    """Return the set of ids of the users that have sockets on `edge_id`."""
+    """Return the key of the set of users that have sockets on `edge_id`."""
     return f"bbgram:edge:{edge_id}:users"

@@ -1,6 +1,6 @@
-"""The Celery serializer of relay batches: client payloads pass through it without being parsed.
+"""The Celery serializer of batches. Client payloads pass through it without being parsed.
 
-Registered through kombu's own registry by both sides; the content type names the contract.
+Both sides register it with kombu. The content type names the contract.
 """
 
 from typing import Any, Final
@@ -25,5 +25,5 @@ def _encode(message: object) -> bytes:
 
 
 def register_serializer() -> None:
-    """Teach kombu the batch format. Idempotent; called by whoever makes a Celery app."""
+    """Register the batch format with kombu. Idempotent. Call it before making a Celery app."""
     register(SERIALIZER, _encode, _decode, CONTENT_TYPE, "utf-8")  # type: ignore[no-untyped-call]

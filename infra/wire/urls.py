@@ -1,4 +1,4 @@
-"""Which addresses we may be asked to post to. The name is resolved and checked again when it is used."""
+"""Which webhook addresses are accepted. The host is resolved and checked again when it is used."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 HTTPS_PORT: Final = 443
 
 _PRINTABLE = re.compile(r"[!-\[\]-~]+")
-"""ASCII without blanks, control characters and the backslash, which parsers of URLs do not agree on."""
+"""ASCII without blanks, control characters and the backslash, on which URL parsers disagree."""
 _HOST_CHARS = 253
 _HOST = re.compile(
     r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?", re.I
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
 
 
 def check_url(url: str, *, any_port: bool = False) -> None:
-    """Accept `https://name/...` on port 443 only. Raises ValueError with one sentence, free of the URL.
+    """Accept only `https://name/...` on port 443. Raises ValueError; its message does not quote the URL.
 
     A name whose last label is a number is an IPv4 address in some notation, like `0x7f.1` and
     `2130706433` (WHATWG URL, "ends in a number").

@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from infra.settings import EdgeSettings, FunctionSettings, WorkerSettings
-from infra.wire import events
-from infra.wire.commands import INTERNAL, REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode
+from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "events.md"
 DEPLOYMENT = ROOT / "docs" / "deployment.md"
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 _HEADING = re.compile(r"^### `(\w+)`$")
-SERVER_EVENTS = [value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)]
 
 
 def sections() -> dict[str, list[str]]:
@@ -30,7 +28,7 @@ def sections() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", [*RELAYED, REFRESH_TOKEN])
+@pytest.mark.parametrize("name", CLIENT_COMMANDS)
 def test_every_client_event_has_a_heading(name: str) -> None:
     assert name in sections().get("Client to server", []), f"docs/events.md lacks a heading for `{name}`"
 
@@ -47,10 +45,10 @@ def test_every_error_code_has_a_heading(code: ErrorCode) -> None:
 
 def test_nothing_is_documented_that_does_not_exist() -> None:
     documented = {name for names in sections().values() for name in names}
-    assert documented <= {*RELAYED, REFRESH_TOKEN, *SERVER_EVENTS, *ErrorCode}
+    assert documented <= {*CLIENT_COMMANDS, *SERVER_EVENTS, *ErrorCode}
 
 
-@pytest.mark.parametrize("name", INTERNAL)
+@pytest.mark.parametrize("name", INTERNAL_COMMANDS)
 def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
     assert name not in {name for names in sections().values() for name in names}
 

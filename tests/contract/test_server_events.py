@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from infra.wire import events
-from infra.wire.commands import REFRESH_TOKEN, RELAYED
 from infra.wire.errors import ErrorCode, Failure
+from infra.wire.registry import CLIENT_COMMANDS, SERVER_EVENTS
 from tests.contract.golden import ALICE, BOB, CHAT, encoded, load, on_the_wire
 
 NOON = "2026-01-31T12:00:00.000Z"
@@ -122,12 +122,22 @@ def test_an_ack_looks_as_in_the_golden_file(name: str) -> None:
 
 
 def test_every_server_event_has_its_golden_examples() -> None:
-    names = {value for key, value in vars(events).items() if key.isupper() and isinstance(value, str)}
-    assert set(load("server_events")) == names
+    assert set(load("server_events")) == set(SERVER_EVENTS)
+
+
+@pytest.mark.parametrize("name", SERVER_EVENTS)
+def test_an_event_has_the_payload_that_the_registry_names(name: str) -> None:
+    assert {type(example) for example in EVENTS[name]} == {SERVER_EVENTS[name].payload}
+
+
+@pytest.mark.parametrize("name", CLIENT_COMMANDS)
+def test_an_ack_has_the_payload_that_the_registry_names(name: str) -> None:
+    ack = msgspec.json.decode(encoded(load("acks")[name]), type=CLIENT_COMMANDS[name].ack)
+    assert on_the_wire(ack) == load("acks")[name]
 
 
 def test_every_command_has_its_golden_ack() -> None:
-    assert set(load("acks")) == {*RELAYED, REFRESH_TOKEN, "failed", "rate_limited"}
+    assert set(load("acks")) == {*CLIENT_COMMANDS, "failed", "rate_limited"}
 
 
 def test_a_stored_message_is_read_back_as_it_was_written() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from socketio import packet
 
 from infra.wire.batch import Event
-from infra.wire.commands import INTERNAL, RELAYED, client_id_of
+from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode
 from socket_edge.frames import well_formed
 from socket_edge.limits.events import DEPTH, BadEvent, read_event
@@ -57,7 +57,7 @@ def test_what_a_poll_may_bring_is_a_packet(data: object) -> None:
 
 texts = st.one_of(
     st.text(max_size=100),
-    st.tuples(st.sampled_from([*RELAYED, "refresh_token", "connect", "x"]), payloads).map(
+    st.tuples(st.sampled_from([*CLIENT_COMMANDS, "connect", "x"]), payloads).map(
         lambda parts: f'["{parts[0]}",{parts[1].decode(errors="replace")}]'
     ),
     st.lists(values, max_size=4).map(lambda parts: encode(parts).decode(errors="replace")),
@@ -75,7 +75,7 @@ def test_an_event_is_valid_or_refused(text: str) -> None:
     except BadEvent as refusal:
         code = refusal.code
     else:
-        assert event.name in {*RELAYED, "refresh_token"}
+        assert event.name in set(CLIENT_COMMANDS)
         # Numbers are looked at by the worker, which refuses those that are out of range.
         assert depth_of(json.loads(event.payload, parse_int=str, parse_float=str)) < DEPTH
         return
@@ -95,7 +95,7 @@ def test_what_is_no_text_is_no_event(data: object) -> None:
         read_event(data, LIMIT)
 
 
-@pytest.mark.parametrize("command", [*RELAYED, *INTERNAL])
+@pytest.mark.parametrize("command", WORKER_COMMANDS)
 @given(payload=payloads)
 def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None:
     event = Event(str(uuid_utils.uuid7()), command, "user", "socket", msgspec.Raw(payload))
@@ -104,7 +104,7 @@ def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None
     except Refused as refusal:
         code, message = refusal.code, refusal.message
     else:
-        assert isinstance(request.command, {**RELAYED, **INTERNAL}[command])
+        assert isinstance(request.command, WORKER_COMMANDS[command].payload)
         return
     assert code is ErrorCode.INVALID_PAYLOAD
     assert message

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.wire.commands import RELAYED
+from infra.wire.registry import CLIENT_COMMANDS
 from infra.wire.errors import ErrorCode
 from tests.harness.relay import RelayBench
 from tests.security.shapes import NASTY, encode, payloads, texts, values
@@ -48,9 +48,9 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
 
 shapes = st.one_of(
     *(st.tuples(st.just(name), shape) for name, shape in ALMOST_RIGHT.items()),
-    st.tuples(st.sampled_from(sorted(RELAYED)), values),
+    st.tuples(st.sampled_from(sorted(CLIENT_COMMANDS)), values),
 )
-events = st.tuples(st.sampled_from(sorted(RELAYED)), payloads) | shapes
+events = st.tuples(st.sampled_from(sorted(CLIENT_COMMANDS)), payloads) | shapes
 
 
 @settings(max_examples=80)

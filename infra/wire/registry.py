@@ -1,0 +1,201 @@
+"""The one list of commands and server events. Dispatch, the tables of docs/events.md and tests follow it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from infra.wire import commands, events
+from infra.wire.inbox import CatchUpPage
+
+REFRESH_TOKEN: Final = "refresh_token"
+ENSURE_PROFILE: Final = "introduce"
+CATCH_UP: Final = "catch_up"
+BROADCAST_PRESENCE: Final = "announce"
+CONFIRM_DELIVERY: Final = "confirm_delivery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Something that a client, or an edge by itself, may ask for."""
+
+    name: str
+    """Name of the event on the wire."""
+    payload: type[msgspec.Struct]
+    ack: type[msgspec.Struct]
+    """Payload of a successful ack."""
+    summary: str
+    """What the command does: one sentence, for people."""
+    is_internal: bool = False
+    """Whether only edges send it. A client that does is answered `unknown_event`."""
+    is_answered_by_edge: bool = False
+    """Whether the edge answers it without a worker."""
+    is_ephemeral: bool = False
+    """Whether it is worthless a moment later: it is dropped under load, and no error says so."""
+    ensures_profile: bool = False
+    """Whether its `username` creates a profile for a user who has none, where that is enabled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEvent:
+    """Something that clients are told without asking."""
+
+    name: str
+    payload: type[msgspec.Struct]
+    summary: str
+    """When it is sent: one sentence, for people."""
+
+
+_COMMANDS: Final = (
+    Command(
+        name="send_message",
+        payload=commands.SendMessage,
+        ack=events.SendAck,
+        summary="Sends a message to a user.",
+    ),
+    Command(
+        name="join_chat",
+        payload=commands.JoinChat,
+        ack=events.JoinAck,
+        summary="Opens the chat with a user, creating it if there is none.",
+    ),
+    Command(
+        name="mark_as_read",
+        payload=commands.MarkAsRead,
+        ack=events.ReadAck,
+        summary="Marks the messages of a chat as read.",
+    ),
+    Command(
+        name="get_messages",
+        payload=commands.GetMessages,
+        ack=events.MessagesAck,
+        summary="Reads a page of history.",
+    ),
+    Command(
+        name="list_chats",
+        payload=commands.ListChats,
+        ack=events.ChatsAck,
+        summary="Lists the user's chats.",
+    ),
+    Command(
+        name="sync",
+        payload=commands.Sync,
+        ack=events.SyncAck,
+        summary="Returns what the client missed in each chat.",
+    ),
+    Command(
+        name="typing",
+        payload=commands.Typing,
+        ack=events.Done,
+        summary="Tells the other user that this one is typing, or has stopped.",
+        is_ephemeral=True,
+    ),
+    Command(
+        name="register_device",
+        payload=commands.RegisterDevice,
+        ack=events.DeviceAck,
+        summary="Registers a device for notifications.",
+    ),
+    Command(
+        name="unregister_device",
+        payload=commands.UnregisterDevice,
+        ack=events.Done,
+        summary="Stops notifications to a device.",
+    ),
+    Command(
+        name=REFRESH_TOKEN,
+        payload=commands.RefreshToken,
+        ack=events.RefreshAck,
+        summary="Replaces the connection's access token.",
+        is_answered_by_edge=True,
+    ),
+    Command(
+        name=ENSURE_PROFILE,
+        payload=commands.EnsureProfile,
+        ack=events.Done,
+        summary="Makes sure that the user has a profile.",
+        is_internal=True,
+        ensures_profile=True,
+    ),
+    Command(
+        name=CATCH_UP,
+        payload=commands.CatchUp,
+        ack=CatchUpPage,
+        summary="Reads the next page of messages that a socket has not received yet.",
+        is_internal=True,
+        ensures_profile=True,
+    ),
+    Command(
+        name=BROADCAST_PRESENCE,
+        payload=commands.BroadcastPresence,
+        ack=events.Done,
+        summary="Tells the user's peers whether the user is online.",
+        is_internal=True,
+    ),
+    Command(
+        name=CONFIRM_DELIVERY,
+        payload=commands.ConfirmDelivery,
+        ack=events.Done,
+        summary="Records that sockets of the user have acked messages.",
+        is_internal=True,
+    ),
+)
+
+_SERVER_EVENTS: Final = (
+    ServerEvent(
+        name=events.CONNECTION_SUCCESS,
+        payload=events.ConnectionSuccess,
+        summary="The first event of a connection.",
+    ),
+    ServerEvent(
+        name=events.TEST_MESSAGE,
+        payload=events.TestMessage,
+        summary="Follows `connection_success`, so that a client can see that events arrive.",
+    ),
+    ServerEvent(
+        name=events.PING,
+        payload=events.Ping,
+        summary="The application-level ping.",
+    ),
+    ServerEvent(
+        name=events.MESSAGE_SENT,
+        payload=events.Message,
+        summary="A message of the user was stored; sent to all of the user's own sockets.",
+    ),
+    ServerEvent(
+        name=events.NEW_MESSAGE,
+        payload=events.Message,
+        summary="A message to the user was stored. The client acks it.",
+    ),
+    ServerEvent(
+        name=events.MESSAGE_STATUS,
+        payload=events.MessageStatus,
+        summary="A user received or read messages.",
+    ),
+    ServerEvent(
+        name=events.TYPING,
+        payload=events.TypingStatus,
+        summary="The other user is typing, or has stopped.",
+    ),
+    ServerEvent(
+        name=events.USER_STATUS,
+        payload=events.UserStatus,
+        summary="A peer came online or went offline.",
+    ),
+    ServerEvent(
+        name=events.ERROR,
+        payload=events.ErrorEvent,
+        summary="A request of the client failed, or the connection needs attention.",
+    ),
+)
+
+COMMANDS: Final = {command.name: command for command in _COMMANDS}
+CLIENT_COMMANDS: Final = {command.name: command for command in _COMMANDS if not command.is_internal}
+"""What clients may send."""
+INTERNAL_COMMANDS: Final = {command.name: command for command in _COMMANDS if command.is_internal}
+"""What only edges send."""
+WORKER_COMMANDS: Final = {
+    command.name: command for command in _COMMANDS if not command.is_answered_by_edge
+}
+"""What workers handle."""
+SERVER_EVENTS: Final = {event.name: event for event in _SERVER_EVENTS}
