@@ -54,8 +54,7 @@ for _, head in ipairs(heads) do
     if #emits > few then last[head[1]].size = entry_bytes + 1 end
 end
 for number, emit in ipairs(emits) do
-    local line, asked, places = emit[1], emit[2], emit[3]
-    if asked ~= '' then give(asked, line, number) end
+    local line, places = emit[1], emit[2]
     for _, place in ipairs(places) do
         for _, edge in ipairs(edges_of[place]) do
             if live[edge] then give(edge, line, number) end
@@ -95,7 +94,6 @@ class Publisher:
         emits = [
             (
                 msgspec.json.encode(emit).decode(),
-                asked.get(emit.answers or "", ""),
                 [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
             )
             for emit in outcome.emits
@@ -116,7 +114,7 @@ class Publisher:
     def _write(
         self,
         heads: Sequence[tuple[str, InboxEntry]],
-        emits: Sequence[tuple[str, str, list[int]]] = (),
+        emits: Sequence[tuple[str, list[int]]] = (),
         user_ids: Sequence[str] = (),
     ) -> None:
         if not heads and not emits:

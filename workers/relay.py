@@ -137,7 +137,7 @@ class Relay:
         """
         outcome = self._attempt([event], self._rules)
         self._publisher.publish(Outcome(emits=outcome.emits))
-        (answer,) = outcome.all_answers()
+        (answer,) = outcome.answers
         return answer
 
     def _attempt(self, events: Sequence[Event], rules: Rules) -> Outcome:

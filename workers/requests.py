@@ -8,8 +8,7 @@ import msgspec
 from infra.wire.batch import Event
 from infra.wire.commands import INTERNAL, RELAYED
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.events import send_ack
-from infra.wire.inbox import Answer, Emit, Target
+from infra.wire.inbox import Answer, Emit, Position, Target
 from workers.errors import Refused
 
 _DECODERS = {
@@ -37,9 +36,9 @@ class Outcome:
     answers: list[Answer] = field(default_factory=list)
     emits: list[Emit] = field(default_factory=list)
 
-    def succeed(self, request: Request[Any], ack: msgspec.Struct) -> None:
-        """Answer `request` with `ack`."""
-        self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack))))
+    def succeed(self, request: Request[Any], ack: msgspec.Struct, *, settled: Position | None = None) -> None:
+        """Answer `request` with `ack`. `settled` is explained at `Answer`."""
+        self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack)), settled=settled))
 
     def fail(self, request: Request[Any], code: ErrorCode, message: str | None = None) -> None:
         """Answer `request` with an error."""
@@ -55,11 +54,6 @@ class Outcome:
         """Append what `other` has to say."""
         self.answers += other.answers
         self.emits += other.emits
-
-    def all_answers(self) -> list[Answer]:
-        """Return the answers, those included that edges read out of an emit."""
-        read_out = [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
-        return [*self.answers, *read_out]
 
 
 def decode(event: Event) -> Request[Any]:

@@ -18,7 +18,6 @@ from infra.wire import names
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
 from infra.wire.errors import Failure
-from infra.wire.events import send_ack
 from infra.wire.inbox import Answer, Emit, InboxEntry, decode_entry
 from tests.harness.engines import Store
 from workers.publish import Publisher
@@ -38,9 +37,7 @@ class Reply:
     @property
     def answers(self) -> dict[str, Answer]:
         """All answers, by the id of the event."""
-        answers = [answer for entry in self.entries for answer in entry.answers]
-        answers += [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
-        return {answer.id: answer for answer in answers}
+        return {answer.id: answer for entry in self.entries for answer in entry.answers}
 
     @property
     def emits(self) -> list[Emit]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from infra.wire.commands import MarkAsRead
 from infra.wire.errors import ErrorCode
 from infra.wire.events import MESSAGE_STATUS, MessageStatus, ReadAck, iso_ms
+from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.errors import Refused
@@ -86,7 +87,8 @@ def _advance(
     unread = read_unread(conn, readers)
     for request, chat in held:
         reader = (chat.id, request.user_id)
-        outcome.succeed(request, ReadAck(read_up_to=after[reader], unread=unread[reader]))
+        ack = ReadAck(read_up_to=after[reader], unread=unread[reader])
+        outcome.succeed(request, ack, settled=Position(chat.id, after[reader]))
         at = moved_at.pop(reader, None)
         if at is not None:
             _tell(outcome, request, chat, after[reader], at)

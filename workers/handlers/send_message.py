@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from infra.store.profiles import username_key
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode
-from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, iso_ms
-from infra.wire.inbox import Emit, Position, Target
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, iso_ms, send_ack
+from infra.wire.inbox import Answer, Emit, Position, Target
 from workers.arrays import array
 from workers.chats import Pair, open_chats, read_people
 from workers.errors import Refused
@@ -254,6 +254,7 @@ def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -
         targets.append(Target(message.recipient_id, NEW_MESSAGE, ack=True))
     # The sockets of who writes to themself get both events, and each of them once.
     position = Position(f"{message.chat_id}/sent" if to_self else message.chat_id, message.seq)
-    outcome.emits.append(Emit(targets, rendered, position, answers=request.id))
+    outcome.answers.append(Answer(request.id, send_ack(rendered)))
+    outcome.emits.append(Emit(targets, rendered, position))
     if message.status == "sent" and to_self:
         outcome.emits += deliveries([message])
