@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.wire.registry import CLIENT_COMMANDS
 from infra.wire.errors import ErrorCode
+from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.relay import RelayBench
 from tests.security.shapes import NASTY, encode, payloads, texts, values
 

@@ -17,9 +17,7 @@ from infra.settings import FunctionSettings
 from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench
 
-NOTHING: Summary = dict.fromkeys(
-    ("dead_letters", "devices", "notifications", "messages", "holds"), 0
-)
+NOTHING: Summary = dict.fromkeys(("dead_letters", "devices", "notifications", "messages", "holds"), 0)
 AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind go."""
 
@@ -48,9 +46,7 @@ def bench(make_bench: Callable[[], RelayBench]) -> RelayBench:
 
 
 @pytest.fixture
-def make_context(
-    bench: RelayBench, bench_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> ContextFactory:
+def make_context(bench: RelayBench, bench_store: Store, monkeypatch: pytest.MonkeyPatch) -> ContextFactory:
     for variable in [name for name in os.environ if name.startswith("BBGRAM_")]:
         monkeypatch.delenv(variable)
 
