@@ -1,7 +1,7 @@
-"""Removes what has had its day: traces of dead edges in Redis, and old rows in Postgres.
+"""Removes old rows from Postgres.
 
-Every slice is a step or a short transaction of its own that skips what is locked, so runs may overlap, and
-a run may be killed anywhere.
+Every slice is a short transaction of its own that skips locked rows, so runs may overlap, and a run may be
+killed at any point.
 """
 
 from collections import Counter
@@ -11,13 +11,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.errors import LockNotAvailable
-from redis import RedisError
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
-from functions.cleanup_registry import clean_registry
 from functions.context import Context, Stopwatch, Summary
-from infra.settings import SettingsError
 
 _SLICE = 1_000
 """Rows that one transaction removes, and chats that one looks at."""
@@ -112,28 +109,16 @@ _REMOVE_MESSAGES = text(
 
 
 def cleanup(context: Context, watch: Stopwatch, dry_run: bool) -> Summary:
-    """Remove from Redis and from Postgres what is too old; if Redis fails, Postgres is done all the same.
-
-    Raises SettingsError, redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run goes on.
-    """
+    """Remove what is too old. Raises sqlalchemy.exc.SQLAlchemyError; the next run goes on."""
     settings = context.settings
-    summary: Summary = {}
-    failure: Exception | None = None
-    try:
-        summary |= clean_registry(context.redis, settings.cleanup_edge_s, watch, dry_run=dry_run)
-    except (RedisError, SettingsError) as error:
-        failure = error
     store = _StoreCleanup(context.engine, watch, dry_run)
-    summary |= {
+    return {
         "dead_letters": store.clean(_DEAD_LETTERS, settings.dead_letter_days),
         "devices": store.clean(_DEVICES, settings.device_days),
         "notifications": store.clean(_NOTIFICATIONS, settings.notification_days),
         "messages": store.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": store.clean(_HOLDS, 0),
     }
-    if failure is not None:
-        raise failure
-    return summary
 
 
 class _StoreCleanup:

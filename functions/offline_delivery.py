@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 
 from functions.context import Context, Stopwatch, Summary
 from functions.quiet_hours import quiet_until
-from infra.presence import Presence
+from infra.presence import PresenceReader
 from infra.settings import FunctionSettings
 
 _MEMBERS = 1_000
@@ -182,7 +182,7 @@ def _plan(conn: Connection, context: Context, due: TextClause, began: datetime, 
     keys = conn.execute(due, params).all()
     if not keys:
         return plan
-    online = Presence(context.redis).online({str(user_id) for _, user_id in keys})
+    online = PresenceReader(context.redis).online({str(user_id) for _, user_id in keys})
     columns = {"chats": [chat_id for chat_id, _ in keys], "users": [user_id for _, user_id in keys]}
     rows = conn.execute(_OPEN, columns).all()
     by_user: dict[UUID, list[Row[Any]]] = defaultdict(list)

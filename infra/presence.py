@@ -1,6 +1,11 @@
-"""Who is connected where, as the edges have registered it in Redis."""
+"""Who is connected where: what edges register in Redis, and how everybody else reads it.
 
-from collections.abc import Collection, Iterator
+An edge holds a lease in the sorted set `names.LEASES_KEY`. Whether a lease is alive is decided here and
+nowhere else, by the clock of Redis; what an edge without a live lease has registered counts for nothing.
+Every key but the leases expires by itself, unless its edge refreshes it.
+"""
+
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from redis import Redis
@@ -8,40 +13,169 @@ from redis import Redis
 from infra.wire import names
 from infra.wire.clock import RedisClock
 
-_LOOK_UP: Final = """
-local held = {}
-for place = 2, #KEYS do held[place - 1] = redis.call('SMEMBERS', KEYS[place]) end
-return {redis.call('TIME'), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'), held}
+REGISTRY_TTL_S: Final = 3_600
+"""How long an edge's inbox and what it has registered outlive its last refresh."""
+
+LIVE_EDGES: Final = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local live = {}
+for _, edge in ipairs(redis.call('ZRANGE', KEYS[1], '(' .. now_ms, '+inf', 'BYSCORE')) do
+    live[edge] = true
+end
+"""
+"""Lua: binds `live`, the set of edges whose lease is alive, `now_ms`, and `time`, the reply of TIME.
+
+The first key of a script that starts with it is `names.LEASES_KEY`.
+"""
+
+_LOOK_UP: Final = f"""{LIVE_EDGES}
+local found = {{}}
+for place = 2, #KEYS do
+    local edges = {{}}
+    for _, edge in ipairs(redis.call('SMEMBERS', KEYS[place])) do
+        if live[edge] then edges[#edges + 1] = edge end
+    end
+    found[place - 1] = edges
+end
+return {{time, found}}
 """
 """One command for all users: what a client library spends on each command is more than Redis does."""
 
+_FIND_ENDED: Final = f"""{LIVE_EDGES}
+local ended = {{}}
+for _, edge in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if not live[edge] then ended[#ended + 1] = edge end
+end
+return ended
+"""
+_FORGET_ENDED: Final = f"""{LIVE_EDGES}
+for place, edge in ipairs(ARGV) do
+    if not live[edge] then
+        redis.call('ZREM', KEYS[1], edge)
+        redis.call('EXPIRE', KEYS[2 * place], {REGISTRY_TTL_S})
+        redis.call('EXPIRE', KEYS[2 * place + 1], {REGISTRY_TTL_S})
+    end
+end
+"""
+"""Sets the expiry too: an edge may have died before it could do so."""
 
-class Presence:
-    """Reads the registry. Entries of an edge whose lease has ended count for nothing."""
+RENEW_LEASE: Final = f"""{LIVE_EDGES}
+redis.call('ZADD', KEYS[1], now_ms + ARGV[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
+redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
+return {{time[1], time[2], live[ARGV[1]] and 1 or 0}}
+"""
+"""Lua for an edge: extends its lease, and keeps its inbox and its set of users from expiring.
+
+Call it with `renewal()`. It returns the reply of TIME, seconds and microseconds, and 1 if the lease was
+alive until now. 0 means that others may have dropped what the edge registered: it must make its inbox anew
+and register all its users again, after this call. An inbox that is made after this call needs an expiry of
+its own, `REGISTRY_TTL_S`.
+"""
+
+REGISTER_USERS: Final = f"""{LIVE_EDGES}
+local edge, here = ARGV[1], tonumber(ARGV[2])
+for place = 3, #KEYS do
+    local key, user = KEYS[place], ARGV[place]
+    for _, other in ipairs(redis.call('SMEMBERS', key)) do
+        if other ~= edge and not live[other] then redis.call('SREM', key, other) end
+    end
+    if place - 2 <= here then
+        redis.call('SADD', key, edge)
+        redis.call('EXPIRE', key, {REGISTRY_TTL_S})
+        redis.call('SADD', KEYS[2], user)
+    else
+        redis.call('SREM', key, edge)
+        redis.call('SREM', KEYS[2], user)
+    end
+end
+redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
+"""
+"""Lua for an edge: registers users with sockets there, and removes users who have none. Returns nothing.
+
+Call it with `registration()`. It also removes edges without a live lease from the sets of these users, or the
+set of a user who is always online somewhere would collect them for ever.
+"""
+
+REFRESH_USERS: Final = f"""
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, {REGISTRY_TTL_S}) end
+"""
+"""Lua for an edge: keeps the sets of users from expiring. Call it with `refreshment()`. Returns nothing."""
+
+ScriptCall = tuple[list[str], list[str | int]]
+"""Keys and arguments of a script, as the clients of redis-py take them."""
+
+
+def renewal(edge_id: str, lease_ms: int) -> ScriptCall:
+    """Return the call of RENEW_LEASE that makes the edge's lease end `lease_ms` from now."""
+    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
+    return keys, [edge_id, lease_ms]
+
+
+def registration(edge_id: str, here: Sequence[str], gone: Sequence[str]) -> ScriptCall:
+    """Return the call of REGISTER_USERS for users with sockets on the edge, and users with none any more."""
+    user_ids = [*here, *gone]
+    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
+    return keys, [edge_id, len(here), *user_ids]
+
+
+def refreshment(user_ids: Collection[str]) -> ScriptCall:
+    """Return the call of REFRESH_USERS for users with sockets on the edge; due within REGISTRY_TTL_S."""
+    return [names.user_edges_key(user_id) for user_id in user_ids], []
+
+
+class PresenceReader:
+    """Reads which edges hold sockets of which users."""
 
     def __init__(self, redis: Redis, clock: RedisClock | None = None) -> None:
         self._look_up = redis.register_script(_LOOK_UP)
         self._clock = clock or RedisClock()
 
     def edges_of(self, user_ids: Collection[str]) -> dict[str, list[str]]:
-        """Return the live edges that hold sockets of each user, in one round trip."""
+        """Return the live edges that hold sockets of each user, in one round trip.
+
+        Raises redis.RedisError.
+        """
         if not user_ids:
             return {}
         order = list(user_ids)
-        answer: Any = self._look_up([names.LEASES_KEY, *map(names.user_edges_key, order)])
-        (seconds, micros), leases, held = answer
-        now_ms = self._clock.note(int(seconds), int(micros))
-        live = {edge: edge.decode() for edge, ends_ms in _pairs(leases) if float(ends_ms) > now_ms}
+        reply: Any = self._look_up([names.LEASES_KEY, *map(names.user_edges_key, order)])
+        (seconds, micros), found = reply
+        self._clock.note(int(seconds), int(micros))
         return {
-            user_id: [live[edge] for edge in edges if edge in live]
-            for user_id, edges in zip(order, held, strict=True)
+            user_id: [edge.decode() for edge in edges] for user_id, edges in zip(order, found, strict=True)
         }
 
     def online(self, user_ids: Collection[str]) -> frozenset[str]:
-        """Return those of the users that have a live socket anywhere."""
+        """Return those of the users that have a socket anywhere. Raises redis.RedisError."""
         return frozenset(user_id for user_id, edges in self.edges_of(user_ids).items() if edges)
 
 
-def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    items = iter(flat)
-    return zip(items, items, strict=True)
+class EndedLeases:
+    """The edges that ended without saying so. Each stays listed until its users were announced as offline."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._find = redis.register_script(_FIND_ENDED)
+        self._forget = redis.register_script(_FORGET_ENDED)
+
+    def find(self) -> dict[str, list[str]]:
+        """Return the edges, each with the users it held. Raises redis.RedisError."""
+        ended: Any = self._find([names.LEASES_KEY])
+        edge_ids = [edge.decode() for edge in ended]
+        if not edge_ids:
+            return {}
+        pipe = self._redis.pipeline(transaction=False)
+        for edge_id in edge_ids:
+            pipe.smembers(names.edge_users_key(edge_id))
+        held = pipe.execute()
+        return {
+            edge_id: [user.decode() for user in users] for edge_id, users in zip(edge_ids, held, strict=True)
+        }
+
+    def forget(self, edge_ids: Collection[str]) -> None:
+        """Remove the leases, unless an edge has renewed its own meanwhile. Raises redis.RedisError."""
+        if edge_ids:
+            traces = [key(edge) for edge in edge_ids for key in (names.edge_users_key, names.inbox_key)]
+            self._forget([names.LEASES_KEY, *traces], list(edge_ids))

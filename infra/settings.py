@@ -179,13 +179,11 @@ class FunctionSettings(StoreSettings):
     """Settings of `functions`, whoever hosts them."""
 
     redis_url: str | None = None
-    """The Redis of edges and workers; only push, archive and restore can do without."""
+    """The Redis of edges and workers. Only `offline_delivery`, and Celery, need it."""
     run_s: float = Field(600.0, gt=0)
     """A run begins nothing new after this time; the next one goes on."""
     log_json: bool = True
 
-    cleanup_edge_s: float = Field(3_600.0, ge=0)
-    """How long the lease of an edge must be over before what it has left in Redis is removed."""
     dead_letter_days: int = Field(30, ge=1)
     device_days: int = Field(180, ge=1)
     """A device that was not registered again for so long is removed."""

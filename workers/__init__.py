@@ -1,1 +1,1 @@
-"""The workers: Celery tasks that validate, persist and compute who must get what."""
+"""The workers: Celery tasks that validate events, store them, and decide who receives what."""

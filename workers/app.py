@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
-from infra.presence import Presence
+from infra.presence import PresenceReader
 from infra.settings import FunctionSettings, WorkerSettings, data_dir
 from infra.store.engine import make_engine
 from infra.wire import names
@@ -28,11 +28,11 @@ from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.backlog import Backlog
+from workers.batch_processor import BatchProcessor
 from workers.broker import Broker
+from workers.context import HandlerContext
 from workers.expiry import drop_expired, punctual
 from workers.publish import Publisher
-from workers.relay import Relay
-from workers.rules import Rules
 from workers.schedule import add_function_tasks, beat_schedule
 from workers.sweep import Sweep
 
@@ -48,7 +48,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     app.conf.update(
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
-        # So answers a Redis that has become a replica, and may soon be the master again.
+        # A channel error is the answer of a Redis that became a replica, and may soon be the primary again.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -76,14 +76,14 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a worker is made of, whoever gives it work: Celery, or a person with a dead letter."""
+    """What a worker is made of, and the command that replays dead letters."""
 
     redis: Redis
     clock: RedisClock
     publisher: Publisher
     engine: Engine
-    rules: Rules
-    relay: Relay
+    context: HandlerContext
+    processor: BatchProcessor
 
 
 def make_parts(settings: WorkerSettings) -> Parts:
@@ -97,8 +97,8 @@ def make_parts(settings: WorkerSettings) -> Parts:
     clock = RedisClock()
     publisher = Publisher(redis, clock, settings.inbox_entries)
     engine = make_engine(settings.database_url, pooled=settings.database_pooled, for_batches=True)
-    rules = Rules(
-        presence=Presence(redis, clock),
+    context = HandlerContext(
+        presence=PresenceReader(redis, clock),
         provision_profiles=settings.provision_profiles,
         text_chars=settings.text_chars,
         page=settings.page,
@@ -107,20 +107,20 @@ def make_parts(settings: WorkerSettings) -> Parts:
         device_channels=settings.device_channels,
         devices_max=settings.devices_max,
     )
-    relay = Relay(engine, publisher, rules, pooled=settings.database_pooled)
-    return Parts(redis, clock, publisher, engine, rules, relay)
+    processor = BatchProcessor(engine, publisher, context, pooled=settings.database_pooled)
+    return Parts(redis, clock, publisher, engine, context, processor)
 
 
 def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     parts = make_parts(settings)
     backlog = Backlog(parts.redis)
-    sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.rules)
+    sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.context)
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         try:
             for together in backlog.join(batch):
-                parts.relay.handle([drop_expired(one, parts.redis, parts.clock) for one in together])
+                parts.processor.process([drop_expired(one, parts.redis, parts.clock) for one in together])
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
 
@@ -135,19 +135,19 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
 class _Unacked(Request):  # type: ignore[misc]
     """A task from a queue without acknowledgements.
 
-    They are for a worker that dies: after a visibility time-out, another one gets the task. Lanes and beat
-    send again much sooner, and to book each batch in and out takes a fifth of a worker's time.
+    With them, another worker would take over the task of one that died, after a visibility time-out. Lanes
+    and beat send their tasks again much sooner, and acknowledging batches takes a fifth of a worker's time.
     """
 
     def acknowledge(self) -> None:
-        """Do nothing; kombu for Redis would look for what it has not booked in."""
+        """Do nothing: kombu would look for a record that it has not made."""
         self.acknowledged = True
 
 
 def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str) -> None:
-    """Run one worker process until SIGTERM, which lets the batch or function in hand finish."""
+    """Run one worker process until SIGTERM. It finishes the batch or function that it is working on."""
     _set_up_logs(as_json=settings.log_json)
-    # Celery warns root of pickle, which this worker does not accept.
+    # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
     app = create_app(settings, functions)
@@ -167,7 +167,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
 
 
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
-    """Run Celery beat until SIGTERM. One is enough; a second one changes nothing but the load."""
+    """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _set_up_logs(as_json=settings.log_json)
     folder = data_dir()
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,11 +175,11 @@ def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
 
 
 def _set_up_logs(*, as_json: bool) -> None:
-    """Have Celery log as everybody else does, and only what is wrong."""
+    """Make Celery log in our format, and only warnings and errors."""
     configure_logs(as_json=as_json)
     logging.getLogger("celery").setLevel(logging.WARNING)
     setup_logging.connect(_keep_logs)
 
 
 def _keep_logs(**_: object) -> None:
-    """Celery sets up no logs where somebody listens to this signal."""
+    """Do nothing: Celery leaves logging alone if anything is connected to this signal."""

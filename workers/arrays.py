@@ -6,6 +6,6 @@ from collections.abc import Iterable
 def array(values: Iterable[str | int]) -> str:
     """Render ids or numbers, which need no quoting, as an array literal, e.g. for `CAST(:ids AS uuid[])`.
 
-    psycopg would look at each element of a list: a microsecond each, and a batch has thousands.
+    psycopg would inspect each element of a list, at a microsecond each, and a batch has thousands.
     """
     return "{" + ",".join(map(str, values)) + "}"

@@ -1,7 +1,7 @@
-"""Takes the batches that wait behind the one in hand, so that they share its statements and round trips.
+"""Takes the batches that wait behind the current one, so that they share its statements and round trips.
 
-What a batch costs before its first event is most of what a small one costs. Several edges, each with lanes
-of its own, would otherwise wait for each other's small ones.
+Most of the cost of a small batch does not depend on its events. Without this, several edges, each with lanes
+of its own, would wait for each other's small batches.
 """
 
 from typing import Any, Final
@@ -13,15 +13,15 @@ from redis import Redis, RedisError
 
 from infra.wire import names
 from infra.wire.batch import Batch
-from infra.wire.commands import CONFIRM_DELIVERY
+from infra.wire.registry import CONFIRM_DELIVERY
 from infra.wire.serializer import CONTENT_TYPE
 
 log = structlog.get_logger(__name__)
 
 _EVENTS: Final = 200
-"""Events beyond which more of them no longer make each of them cheaper."""
+"""With more events than this, batches get no cheaper by sharing."""
 _BYTES: Final = 100_000
-"""Size of the tasks that are taken at once: about as many events, of the usual size."""
+"""Size of the tasks that are taken at once: about as many events of the usual size."""
 
 _TAKE: Final = """
 local tasks, size = {}, 0
@@ -44,10 +44,10 @@ class Backlog:
         self._take = redis.register_script(_TAKE)
 
     def join(self, batch: Batch) -> list[list[Batch]]:
-        """Return the batch and those that wait, in their order, unless it is large enough by itself.
+        """Return the batch and, unless it is large by itself, those that wait, in groups to process together.
 
-        Receipts are kept apart from the rest and come last, so that neither waits for the other's locks.
-        Raises redis.RedisError.
+        Receipts are a group of their own and come last, so that they and the rest never wait for each other's
+        locks. Raises redis.RedisError.
         """
         batches = {batch.id: batch}
         if len(batch.events) < _EVENTS:
@@ -57,7 +57,7 @@ class Backlog:
                 if waiting is None:
                     foreign.append(task)
                 else:
-                    # Sent again by its lane, it may be there twice.
+                    # A batch that its lane has sent again may be there twice.
                     batches.setdefault(waiting.id, waiting)
             self._put_back(foreign)
         receipts = [one for one in batches.values() if _is_receipts(one)]
@@ -69,30 +69,30 @@ class Backlog:
             try:
                 self._redis.rpush(names.QUEUE, *reversed(tasks))
             except RedisError as error:
-                # Beat sends its tasks again; the batches in hand are not to suffer for them.
+                # Beat sends its tasks again. The batches that were taken are processed all the same.
                 log.warning("tasks_dropped", tasks=len(tasks), error=type(error).__name__)
 
 
 def _is_receipts(batch: Batch) -> bool:
-    """Tell the batches of the lane for receipts from the others; no lane mixes them."""
+    """Tell whether the batch comes from the lane for receipts; no lane mixes them with other events."""
     return bool(batch.events) and batch.events[0].name == CONFIRM_DELIVERY
 
 
 def _read(task: bytes) -> Batch | None:
-    """Return the batch of a task; None for anything else, which is Celery's to deal with."""
+    """Return the batch of a task, or None for any other task, which Celery must handle."""
     try:
         message: Any = virtual.Message(loads(task), _CHANNEL, accept={CONTENT_TYPE})  # type: ignore[no-untyped-call]
         if message.headers["task"] != names.RELAY_TASK:
             return None
         (batch,), _, _ = message.decode()
-    except Exception:  # whatever somebody has put there
+    except Exception:  # Anything may be on the queue.
         return None
     assert isinstance(batch, Batch)
     return batch
 
 
 class _Channel:
-    """What kombu's message needs of the channel that it came by."""
+    """The attributes of a channel that kombu's message needs."""
 
     decode_body = virtual.Channel.decode_body
     codecs = virtual.Channel.codecs

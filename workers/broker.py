@@ -9,7 +9,7 @@ _RETRY_S: Final = 1.0
 
 
 class SteadyConnection(Connection):
-    """Tries again at a steady pace: kombu waits longer each time, up to 30 s after Redis is back."""
+    """Reconnects at a steady pace. Kombu would wait longer each time, up to 30 s after Redis is back."""
 
     def ensure_connection(self, *args: Any, **options: Any) -> "SteadyConnection":
         """Return when connected."""
@@ -19,6 +19,6 @@ class SteadyConnection(Connection):
 
 
 class Broker(AMQP):  # type: ignore[misc]
-    """Celery's messages over such connections."""
+    """Makes Celery use such connections."""
 
     Connection = SteadyConnection

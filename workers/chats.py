@@ -8,9 +8,8 @@ import uuid_utils
 from sqlalchemy import Connection, text
 
 from infra.store.profiles import username_key
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from workers.arrays import array
-from workers.errors import Refused
 
 _PROFILES = text(
     """
@@ -21,7 +20,7 @@ _PROFILES = text(
     FROM unnest(CAST(:keys AS text[])) AS asked (key) JOIN profiles p ON p.username_key = asked.key
     """
 )
-"""Two joins: with OR, each row of a small table would be compared with every element of both arrays."""
+"""Two joins: OR would compare each row of a small table with every element of both arrays."""
 _BY_PAIR = text(
     """
     SELECT c.id, c.user_lo, c.user_hi, c.last_seq
@@ -42,7 +41,7 @@ _INSERT = text(
     SELECT id, user_lo FROM made UNION SELECT id, user_hi FROM made
     """
 )
-"""A chat and its members in one statement: there is never one without the other."""
+"""One statement, so that there is never a chat without its members."""
 _BY_ID = text("SELECT id, user_lo, user_hi, last_seq FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -58,7 +57,7 @@ class Pair(NamedTuple):
         return cls(min(one, other), max(one, other))
 
     def peer_of(self, user_id: str) -> str:
-        """Return the other one; the user themself for notes to self."""
+        """Return the other user; for notes to self, the same one."""
         return self.hi if user_id == self.lo else self.lo
 
 
@@ -71,28 +70,28 @@ class Chat:
     last_seq: int
 
     def peer_of(self, user_id: str) -> str:
-        """Return the other member; the user themself for notes to self."""
+        """Return the other member; for notes to self, the user."""
         return self.pair.peer_of(user_id)
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The profiles that a batch mentions."""
+    """The profiles of users that a batch mentions."""
 
     by_id: Mapping[str, str]
     by_key: Mapping[str, str]
 
     def require(self, user_id: str) -> str:
-        """Return the caller's own name. Raises Refused(profile_missing)."""
+        """Return the caller's own name. Raises Rejection(profile_missing)."""
         if user_id not in self.by_id:
-            raise Refused(ErrorCode.PROFILE_MISSING)
+            raise Rejection(ErrorCode.PROFILE_MISSING)
         return self.by_id[user_id]
 
     def find(self, username: str) -> str:
-        """Return the id of the user with this name. Raises Refused(user_not_found)."""
+        """Return the id of the user with this name. Raises Rejection(user_not_found)."""
         user_id = self.by_key.get(username_key(username))
         if user_id is None:
-            raise Refused(ErrorCode.USER_NOT_FOUND)
+            raise Rejection(ErrorCode.USER_NOT_FOUND)
         return user_id
 
 
@@ -130,12 +129,12 @@ def read_chats(conn: Connection, ids: Collection[str]) -> dict[str, Chat]:
 
 
 def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Chat:
-    """Return the chat if the user is a member. Raises Refused(chat_not_found, not_a_member)."""
+    """Return the chat if the user is a member. Raises Rejection(chat_not_found, not_a_member)."""
     chat = chats.get(chat_id)
     if chat is None:
-        raise Refused(ErrorCode.CHAT_NOT_FOUND)
+        raise Rejection(ErrorCode.CHAT_NOT_FOUND)
     if user_id not in chat.pair:
-        raise Refused(ErrorCode.NOT_A_MEMBER)
+        raise Rejection(ErrorCode.NOT_A_MEMBER)
     return chat
 
 

@@ -1,4 +1,4 @@
-"""Keeps what no worker could handle, so that a person can look at it and have it replayed."""
+"""Keeps events that no worker could handle, so that an operator can look at them and replay them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _DROP = text("DELETE FROM dead_letters WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list shows of a letter: nothing that its sender wrote."""
+    """A letter as a list shows it: without anything that its sender wrote."""
 
     id: str
     """Id of the event."""
@@ -46,22 +46,22 @@ class Summary:
     event: str
     user_id: str
     error: str
-    """In a list only its headline."""
+    """In a list, only its first line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter(Summary):
-    """One letter with all that is private in it."""
+    """A whole letter, with everything private in it."""
 
     payload: str
-    """The client's JSON, with U+FFFD for what was no Unicode.
+    """The client's JSON, with U+FFFD for bytes that are not valid Unicode.
 
-    Such a thing can only be where nobody reads: otherwise the event would have been refused.
+    Such bytes can only be in fields that nobody reads; otherwise the event would have been rejected.
     """
 
     @property
     def headline(self) -> str:
-        """First line of the error; further ones may quote what the database refused."""
+        """First line of the error. Later lines may quote the values that the database refused."""
         return self.error.partition("\n")[0]
 
 
@@ -82,7 +82,7 @@ def keep(engine: Engine, event: Event, error: BaseException) -> None:
 
 
 def newest(engine: Engine, limit: int) -> list[Summary]:
-    """Return the newest letters, the very newest first. Raises sqlalchemy.exc.SQLAlchemyError."""
+    """Return the newest letters, newest first. Raises sqlalchemy.exc.SQLAlchemyError."""
     with engine.connect() as conn:
         return [Summary(**row) for row in conn.execute(_NEWEST, {"limit": limit}).mappings()]
 
@@ -95,18 +95,18 @@ def find(engine: Engine, letter_id: str) -> Letter | None:
 
 
 def all_ids(engine: Engine) -> list[str]:
-    """Return the ids of all letters in the order in which the edges took the events."""
+    """Return the ids of all letters, in the order in which edges accepted the events."""
     with engine.connect() as conn:
         return list(conn.execute(_ALL_IDS).scalars())
 
 
 def known_ids(engine: Engine, letter_ids: Iterable[str]) -> list[str]:
-    """Return those of the ids that are letters, in the same order as `all_ids`."""
+    """Return those of the ids that exist, in the order of `all_ids`."""
     with engine.connect() as conn:
         return list(conn.execute(_IDS, {"ids": array(letter_ids)}).scalars())
 
 
 def drop(engine: Engine, letter_ids: Iterable[str]) -> None:
-    """Remove letters; one that is not there is removed already. Raises sqlalchemy.exc.SQLAlchemyError."""
+    """Remove letters, ignoring those that are gone already. Raises sqlalchemy.exc.SQLAlchemyError."""
     with engine.begin() as conn:
         conn.execute(_DROP, {"ids": array(letter_ids)})

@@ -1,4 +1,4 @@
-"""Drops what comes too late, by the clock of Redis: one that all agree on, whatever their own clocks say."""
+"""Drops work that comes too late. Only the clock of Redis counts, because all processes share it."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,14 @@ log = structlog.get_logger(__name__)
 
 
 def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
-    """Return the batch without the events whose sender was told `timeout`, and may try again.
+    """Return the batch without events that edges have answered with `timeout`, as clients may retry them.
 
     Raises redis.RedisError.
     """
     now_ms = clock.now_ms()
     if now_ms is not None and len(_fresh(batch, now_ms)) == len(batch.events):
         return batch
-    # Ask before anything is dropped: what this process remembers may be wrong.
+    # Ask Redis before anything is dropped: the time that this process remembers may be wrong.
     seconds, micros = redis.time()
     events = _fresh(batch, clock.note(seconds, micros))
     if len(events) < len(batch.events):
@@ -30,11 +30,11 @@ def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
 
 
 def punctual(base: type[Request], redis: Callable[[], Redis]) -> type[Request]:
-    """Return a kind of Celery request that expires by the clock of Redis, not by that of this worker."""
+    """Return a kind of Celery request that expires by the clock of Redis, not by this worker's own."""
 
     class Punctual(base):  # type: ignore[misc]
         def maybe_expire(self) -> bool:
-            """Tell whether the task is late; Celery drops it then."""
+            """Tell whether the task comes too late, so that Celery drops it."""
             try:
                 seconds, _ = redis().time()
             except RedisError:

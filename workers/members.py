@@ -1,12 +1,16 @@
-"""How far the members of chats have got: reading, locking, and describing a member to the other one."""
+"""The members of chats and their watermarks: reads, locks, and describes them to each other."""
 
 from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from infra.wire.events import Peer, iso_ms
+from infra.wire.events import MESSAGE_STATUS, MessageStatus, Peer, iso_ms
 from workers.arrays import array
+from workers.chats import Pair
+from workers.context import HandlerContext
+from workers.locking import LockingStatement
+from workers.outcome import Outcome
 
 _MEMBERS = text(
     """
@@ -15,37 +19,56 @@ _MEMBERS = text(
     WHERE w.chat_id = ANY(CAST(:chats AS uuid[]))
     """
 )
-_BY_KEY = """
+_LOCK = LockingStatement(
+    """
     SELECT w.chat_id, w.user_id, w.delivered_seq, w.read_seq, c.user_lo, c.user_hi, c.last_seq
     FROM chat_members w
     JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS member (chat_id, user_id)
         ON w.chat_id = member.chat_id AND w.user_id = member.user_id
     JOIN chats c ON c.id = w.chat_id
     ORDER BY w.chat_id, w.user_id
-    FOR NO KEY UPDATE OF w
-"""
-_LOCK = text(_BY_KEY)
-_TRY_LOCK = text(f"{_BY_KEY} SKIP LOCKED")
+    FOR NO KEY UPDATE OF w {skip_locked}
+    """
+)
+
+_UNREAD = text(
+    """
+    SELECT reader.chat_id, reader.user_id, count(m.seq) AS unread
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS reader (chat_id, user_id)
+    JOIN chat_members w ON w.chat_id = reader.chat_id AND w.user_id = reader.user_id
+    LEFT JOIN messages m ON m.chat_id = w.chat_id AND m.seq > w.read_seq
+        AND m.recipient_id = w.user_id AND m.sender_id <> w.user_id
+    GROUP BY reader.chat_id, reader.user_id
+    """
+)
+Member = tuple[str, str]
+"""Ids of a chat and of one of its members."""
 
 
-def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[tuple[str, str], Row[Any]]:
+def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[Member, Row[Any]]:
     """Return watermarks and names of all members of the chats, by chat and user."""
     rows = conn.execute(_MEMBERS, {"chats": array(set(chat_ids))})
     return {(row.chat_id, row.user_id): row for row in rows}
 
 
+def read_unread(conn: Connection, members: Collection[Member]) -> dict[Member, int]:
+    """Return how many messages each member has not read."""
+    rows = conn.execute(_UNREAD, member_columns(members))
+    return {(row.chat_id, row.user_id): row.unread for row in rows}
+
+
 def lock_members(
-    conn: Connection, members: Collection[tuple[str, str]], *, patient: bool
-) -> dict[tuple[str, str], Row[Any]]:
+    conn: Connection, members: Collection[Member], context: HandlerContext
+) -> dict[Member, Row[Any]]:
     """Lock the members (chat and user) in the order of the key; return their watermarks and chats.
 
-    Without patience those that somebody else has locked are left out.
+    Members that others have locked are left out where handlers do not wait for them.
     """
-    rows = conn.execute(_LOCK if patient else _TRY_LOCK, member_columns(members))
+    rows = conn.execute(_LOCK.for_(context), member_columns(members))
     return {(row.chat_id, row.user_id): row for row in rows}
 
 
-def member_columns(members: Collection[tuple[str, str]]) -> dict[str, str]:
+def member_columns(members: Collection[Member]) -> dict[str, str]:
     """Return the parameters `chats` and `users` of a statement about these members."""
     return {
         "chats": array(chat_id for chat_id, _ in members),
@@ -54,7 +77,7 @@ def member_columns(members: Collection[tuple[str, str]]) -> dict[str, str]:
 
 
 def delivered_up_to(member: Row[Any]) -> int:
-    """Return what clients are shown as delivered: what was read counts, whichever socket got it."""
+    """Return the seq up to which clients see messages as delivered. Messages that were read count as such."""
     return max(int(member.delivered_seq), int(member.read_seq))
 
 
@@ -68,3 +91,9 @@ def to_peer(member: Row[Any], online: frozenset[str]) -> Peer:
         delivered_up_to=delivered_up_to(member),
         read_up_to=member.read_seq,
     )
+
+
+def tell_delivered(outcome: Outcome, chat_id: str, user_id: str, pair: Pair, up_to: int, at: str) -> None:
+    """Tell the other member that the user has received all messages up to a seq."""
+    status = MessageStatus(chat_id=chat_id, user_id=user_id, status="delivered", up_to=up_to, at=at)
+    outcome.emit(pair.peer_of(user_id), MESSAGE_STATUS, status)

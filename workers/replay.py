@@ -1,8 +1,8 @@
-"""Handles dead letters again, once what they died of is mended.
+"""Processes dead letters again, once their cause is fixed.
 
-Nobody waits for the answer: the client was told `internal` long ago, and its socket is gone. What follows
-for others is published to where they are now. An event that would mean something else by now than it did
-then is left to a person.
+Nobody waits for the answer: the client was told `internal` long ago, and its socket is gone. Other users
+receive the effects wherever they are now. An event that would mean something else today than when it was sent
+is left to a person.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,17 @@ from sqlalchemy import Engine, text
 
 from infra.wire.batch import Event
 from infra.wire.commands import MarkAsRead, RegisterDevice, Typing
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from workers import dead_letters
+from workers.batch_processor import BatchProcessor
 from workers.dead_letters import Letter
-from workers.errors import Refused
-from workers.relay import Relay
 from workers.requests import decode
 
 _NO_SOCKET: Final = ""
-"""No socket is left out of what follows."""
+"""No socket is excluded from what is emitted."""
 
 _NOTIFICATION: Final = "push"
-"""The event of a notification that failed for good. It is not relayed: `functions` send it."""
+"""The event of a notification that failed finally. `functions` sends it, not a batch."""
 
 _REOPEN = text(
     """
@@ -47,11 +46,11 @@ class Replay:
     """One line for people."""
 
 
-def replay(engine: Engine, relay: Relay, letter: Letter) -> Replay:
-    """Handle the event of a letter, and remove the letter when that has succeeded.
+def replay(engine: Engine, processor: BatchProcessor, letter: Letter) -> Replay:
+    """Process the event of a letter, and remove the letter if that succeeds.
 
-    The event keeps its id, so what was stored before is not stored again. Raises `relay.Unreachable`,
-    redis.RedisError and sqlalchemy.exc.SQLAlchemyError; then the letter is still there.
+    The event keeps its id, so nothing is stored twice. Raises `batch_processor.Unreachable`, redis.RedisError
+    and sqlalchemy.exc.SQLAlchemyError; then the letter is still there.
     """
     if letter.event == _NOTIFICATION:
         return _reopen(engine, letter)
@@ -59,7 +58,7 @@ def replay(engine: Engine, relay: Relay, letter: Letter) -> Replay:
     event = Event(letter.id, letter.event, letter.user_id, _NO_SOCKET, payload)
     if reason := _too_late(event):
         return Replay(letter, False, f"too late: {reason}")
-    failure = relay.handle_alone(event).failure
+    failure = processor.process_alone(event).failure
     if failure is None:
         dead_letters.drop(engine, [letter.id])
         return Replay(letter, True, "replayed")
@@ -70,11 +69,11 @@ def replay(engine: Engine, relay: Relay, letter: Letter) -> Replay:
 
 
 def _too_late(event: Event) -> str | None:
-    """Return why the event must not be handled any more, if so."""
+    """Return why the event must not be processed any more, if so."""
     try:
         command = decode(event).command
-    except Refused:
-        return None  # The relay answers it.
+    except Rejection:
+        return None  # It is rejected when it is processed.
     match command:
         case Typing():
             return "whoever typed has stopped since"
@@ -86,7 +85,7 @@ def _too_late(event: Event) -> str | None:
 
 
 def _reopen(engine: Engine, letter: Letter) -> Replay:
-    """Have `offline_delivery` queue the notification anew. If it fails for good again, it is a new letter."""
+    """Let `offline_delivery` queue the notification again. If it fails finally, that makes a new letter."""
     with engine.begin() as conn:
         if conn.execute(_REOPEN, {"id": letter.id}).one_or_none() is None:
             return Replay(letter, False, "too late: the notification is older than a day")

@@ -1,19 +1,19 @@
-"""From the wire to typed requests, and from handlers back to answers."""
+"""Events of a batch, decoded into typed requests."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from infra.wire.batch import Event
-from infra.wire.commands import INTERNAL, RELAYED
-from infra.wire.errors import ErrorCode, Failure
-from infra.wire.events import send_ack
-from infra.wire.inbox import Answer, Emit, Target
-from workers.errors import Refused
+from infra.wire.commands import client_id_of
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.inbox import Answer
+from infra.wire.registry import WORKER_COMMANDS
 
 _DECODERS = {
-    name: msgspec.json.Decoder(command, strict=True) for name, command in {**RELAYED, **INTERNAL}.items()
+    name: msgspec.json.Decoder(command.payload, strict=True) for name, command in WORKER_COMMANDS.items()
 }
 
 CommandT = TypeVar("CommandT", covariant=True)
@@ -30,52 +30,41 @@ class Request(Generic[CommandT]):
     command: CommandT
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a handler has to say: an answer for each request, and what other sockets must get."""
-
-    answers: list[Answer] = field(default_factory=list)
-    emits: list[Emit] = field(default_factory=list)
-
-    def succeed(self, request: Request[Any], ack: msgspec.Struct) -> None:
-        """Answer `request` with `ack`."""
-        self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack))))
-
-    def fail(self, request: Request[Any], code: ErrorCode, message: str | None = None) -> None:
-        """Answer `request` with an error."""
-        client_id = getattr(request.command, "client_id", None)
-        self.answers.append(Answer(request.id, failure=Failure.of(code, message, client_id)))
-
-    def emit(self, user_id: str, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:
-        """Emit `payload` to all sockets of `user_id`, but not to the socket `skip`."""
-        data = msgspec.Raw(msgspec.json.encode(payload))
-        self.emits.append(Emit([Target(user_id, event, skip=skip)], data))
-
-    def extend(self, other: "Outcome") -> None:
-        """Append what `other` has to say."""
-        self.answers += other.answers
-        self.emits += other.emits
-
-    def all_answers(self) -> list[Answer]:
-        """Return the answers, those included that edges read out of an emit."""
-        read_out = [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
-        return [*self.answers, *read_out]
+Requests = Mapping[str, Sequence[Request[Any]]]
+"""The requests of a batch by the name of their command, each kind in the order of arrival."""
 
 
 def decode(event: Event) -> Request[Any]:
-    """Decode the payload of an event. Raises Refused(invalid_payload, unknown_event)."""
+    """Decode the payload of an event. Raises Rejection(invalid_payload, unknown_event)."""
     decoder = _DECODERS.get(event.name)
     if decoder is None:
-        raise Refused(ErrorCode.UNKNOWN_EVENT)
+        raise Rejection(ErrorCode.UNKNOWN_EVENT)
     try:
         command = decoder.decode(event.payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
     return Request(event.id, event.user_id, event.socket_id, command)
 
 
+def decode_batch(events: Sequence[Event]) -> tuple[Requests, list[Answer]]:
+    """Decode the payloads of all events; return the requests, and answers to the events that are rejected."""
+    requests: dict[str, list[Request[Any]]] = {}
+    rejected: list[Answer] = []
+    for event in events:
+        try:
+            requests.setdefault(event.name, []).append(decode(event))
+        except Rejection as rejection:
+            rejected.append(reject(event, rejection))
+    return requests, rejected
+
+
+def reject(event: Event, rejection: Rejection) -> Answer:
+    """Answer an event that was not decoded."""
+    return Answer(event.id, failure=rejection.failure(client_id_of(event.payload)))
+
+
 def _explain(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
-    """Turn msgspec's words into a sentence for a client developer."""
+    """Turn the error of a decoder into a sentence for a client developer."""
     if isinstance(error, msgspec.ValidationError):
         return f"Invalid payload: {error}."
     if isinstance(error, RecursionError):

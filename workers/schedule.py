@@ -1,4 +1,4 @@
-"""What Celery beat runs and when, and the functions as Celery tasks."""
+"""What Celery beat runs when, and functions as Celery tasks."""
 
 from collections.abc import Collection
 from datetime import datetime, tzinfo
@@ -34,15 +34,15 @@ CONNECTION_ERRORS: Final = (
     RedisError,
     SQLAlchemyError,
 )
-"""What a function may raise when something that it needs does not answer; the next run makes up for it."""
+"""Raised by functions if a service does not answer. The next run does what is left undone."""
 
 
 _SWEEPS: Final = 12
-"""Sweeps that may wait while no worker is there; so far may the clocks of beat and Redis differ, too."""
+"""Sweeps that may wait while no worker runs. The clocks of beat and Redis may differ by as much."""
 
 
 def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
-    """Return Celery's `beat_schedule`. A run that no worker took in time is dropped, not piled up."""
+    """Return Celery's `beat_schedule`. Runs that no worker takes in time are dropped."""
     sweep = {
         "task": names.SWEEP_TASK,
         "schedule": settings.sweep_s,
@@ -53,7 +53,7 @@ def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict
 
 
 def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
-    """Let `app` run functions and send notifications."""
+    """Add the tasks that run functions and send notifications to `app`."""
 
     @cache
     def context() -> Context:
@@ -79,7 +79,7 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
 
 
 class CeleryQueue:
-    """Notifications on a Celery queue. One that gets lost is queued again by `offline_delivery`."""
+    """A Celery queue of notifications. `offline_delivery` queues notifications again that get lost."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -97,11 +97,11 @@ class CeleryQueue:
 
 
 class ZonedCrontab(crontab):  # type: ignore[misc]
-    """A crontab on the clocks of the zone that its `nowfun` tells, whatever the zone of the app is."""
+    """A crontab in a time zone of its own, that of its `nowfun`, whatever the zone of the app."""
 
     @property
     def tz(self) -> tzinfo:
-        """The zone; kept in `nowfun`, which beat stores along with the entry."""
+        """The time zone. `nowfun` holds it, because beat stores that with the entry."""
         zone: tzinfo = self.now().tzinfo
         return zone
 
@@ -124,5 +124,5 @@ def _entry(job: Job) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what may be logged: a database error may quote rows."""
+    """Return what may be logged. Database errors may quote rows, so only their type is."""
     return type(error).__name__ if isinstance(error, SQLAlchemyError) else str(error)

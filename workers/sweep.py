@@ -1,31 +1,31 @@
-"""Finds deliveries that nobody confirmed, and edges that are gone.
+"""Repeats deliveries that nobody confirmed, and finds edges that ended without saying so.
 
-Looks only at chats whose time has come (a partial index), never through the message table, and at each
-message once: what is published after that gets lost only with a stream, which its edge notices. Edges
-emit a message once per socket, so a swept message is seen only by a socket that has missed it.
+The sweep reads chats that are due (through a partial index), never the message table as a whole, and each
+message once: a second publication can only be lost together with a stream, which its edge notices. Edges
+emit a message once per socket, so only a socket that missed a message sees it again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
 from redis import Redis
 from sqlalchemy import Connection, Engine, Row, text
 
-from infra.wire import names
+from infra.presence import EndedLeases
 from infra.wire.events import Message
 from workers.arrays import array
-from workers.handlers.announce import announce_users
+from workers.context import HandlerContext
+from workers.handlers.broadcast_presence import tell_peers
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
+from workers.outcome import Outcome
 from workers.publish import Publisher
-from workers.requests import Outcome
-from workers.rules import Rules
 
 log = structlog.get_logger(__name__)
 
 _CHATS = 500
-"""Chats that one sweep looks at; the rest waits for the next one."""
+"""Most chats of one sweep; the others wait for the next one."""
 
 _DUE = text(
     """
@@ -61,7 +61,7 @@ _UNCONFIRMED = text(
     ORDER BY m.chat_id, m.seq
     """
 )
-"""MATERIALIZED: on tables without statistics the planner would look for messages once per pair of members."""
+"""MATERIALIZED: without statistics, the planner would look for messages once per pair of members."""
 _LEFT = text(
     """
     INSERT INTO undelivered (chat_id, user_id, check_at)
@@ -83,7 +83,7 @@ _LEFT = text(
         WHERE undelivered.check_at IS NULL
     """
 )
-"""Tells offline delivery about everybody with unconfirmed messages; whether they are away is its business."""
+"""Records for offline delivery who has unconfirmed messages. It decides itself who is offline."""
 _SWEPT = text(
     """
     UPDATE chats c
@@ -95,37 +95,38 @@ _SWEPT = text(
 
 
 class _Member(NamedTuple):
-    """Somebody who may have undelivered messages in a chat that is due."""
+    """A member who may have undelivered messages in a chat that is due."""
 
     chat: Row[Any]
     user_id: str
     newest_seq: int
-    """The newest message to them."""
+    """Of the messages to this member."""
 
 
 class Sweep:
-    """One run of the sweep. Two at once do no harm: they skip what the other has locked."""
+    """One sweep. Two at once do no harm: each skips what the other has locked."""
 
-    def __init__(self, engine: Engine, redis: Redis, publisher: Publisher, rules: Rules) -> None:
+    def __init__(self, engine: Engine, redis: Redis, publisher: Publisher, context: HandlerContext) -> None:
         self._engine = engine
-        self._redis = redis
+        self._ended_leases = EndedLeases(redis)
         self._publisher = publisher
-        self._rules = rules
+        self._context = context
 
     def run(self) -> None:
-        """Deliver again what is due, and clear away dead edges.
+        """Deliver what is due, and announce the users of edges that ended without saying so.
 
-        Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run makes up for it.
+        Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run does what is left undone.
         """
-        dead = self._dead_edges()
+        ended = self._ended_leases.find()
         with self._engine.begin() as conn:
             outcome = self._sweep(conn)
-            gone = {user_id for users in dead.values() for user_id in users}
-            if gone:
-                outcome.extend(announce_users(conn, gone, self._rules))
-            # Before the commit: what could not be published is swept again.
+            if gone := {user_id for users in ended.values() for user_id in users}:
+                outcome.extend(tell_peers(conn, gone, self._context))
+            # Before the commit, so that what could not be published is swept again.
             self._publisher.publish(outcome)
-        self._forget(dead)
+        self._ended_leases.forget(ended)
+        for edge_id, users in ended.items():
+            log.warning("edge_gone", edge=edge_id, users=len(users))
 
     def _sweep(self, conn: Connection) -> Outcome:
         outcome = Outcome()
@@ -139,12 +140,12 @@ class Sweep:
             if newest_seq > row.swept_seq
         ]
         conn.execute(_LEFT, _member_columns(members))
-        # Who is offline gets everything at the next connect.
-        online = self._rules.presence.online({member.user_id for member in members})
+        # Offline users receive everything when they connect.
+        online = self._context.presence.online({member.user_id for member in members})
         watched = [member for member in members if member.user_id in online]
         messages = self._read_unconfirmed(conn, watched)
         outcome.emits += deliveries(messages)
-        done = _swept_up_to(due, messages, self._rules.page_max)
+        done = _swept_up_to(due, messages, self._context.page_max)
         conn.execute(_SWEPT, {"chats": array(done), "seqs": array(done.values())})
         log.info("swept", chats=len(due), messages=len(messages))
         return outcome
@@ -152,30 +153,8 @@ class Sweep:
     def _read_unconfirmed(self, conn: Connection, watched: Sequence[_Member]) -> list[Message]:
         if not watched:
             return []
-        params = {**_member_columns(watched), "page": self._rules.page_max}
+        params = {**_member_columns(watched), "page": self._context.page_max}
         return [to_message(row) for row in conn.execute(_UNCONFIRMED, params)]
-
-    def _dead_edges(self) -> dict[str, list[str]]:
-        """Return the edges whose lease has ended, with the users they held."""
-        seconds, micros = self._redis.time()
-        now_ms = seconds * 1000 + micros // 1000
-        dead: Any = self._redis.zrangebyscore(names.LEASES_KEY, "-inf", now_ms)
-        edges = {}
-        for edge_id in (edge.decode() for edge in dead):
-            held: Any = self._redis.smembers(names.edge_users_key(edge_id))
-            edges[edge_id] = [user.decode() for user in held]
-        return edges
-
-    def _forget(self, dead: Mapping[str, Collection[str]]) -> None:
-        """Remove what dead edges have left in Redis."""
-        for edge_id, users in dead.items():
-            pipe = self._redis.pipeline(transaction=True)
-            for user_id in users:
-                pipe.srem(names.user_edges_key(user_id), edge_id)
-            pipe.delete(names.edge_users_key(edge_id), names.inbox_key(edge_id))
-            pipe.zrem(names.LEASES_KEY, edge_id)
-            pipe.execute()
-            log.warning("edge_gone", edge=edge_id, users=len(users))
 
 
 def _member_columns(members: Sequence[_Member]) -> dict[str, str]:
@@ -188,7 +167,7 @@ def _member_columns(members: Sequence[_Member]) -> dict[str, str]:
 
 
 def _swept_up_to(due: Sequence[Row[Any]], messages: Sequence[Message], page: int) -> dict[str, int]:
-    """Return how far each chat is done: to its end, or to the end of a member's full page."""
+    """Return the seq up to which each chat is done: its last one, or the last one of a member's full page."""
     pages: dict[tuple[str, str], list[int]] = defaultdict(list)
     for message in messages:
         pages[message.chat_id, message.recipient_id].append(message.seq)

@@ -108,7 +108,7 @@ def replay(ids: tuple[UUID, ...], everything: bool) -> None:
             if letter is None:
                 click.echo(f"{letter_id}  gone meanwhile")
                 continue
-            result = replay_letter(parts.engine, parts.relay, letter)
+            result = replay_letter(parts.engine, parts.processor, letter)
             click.echo(f"{letter_id}  {letter.event}  {_plain(result.outcome)}")
             undone += not result.done
     if undone:
@@ -161,7 +161,7 @@ def _told_in_one_line() -> Iterator[None]:
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from workers.relay import Unreachable
+    from workers.batch_processor import Unreachable
 
     try:
         yield

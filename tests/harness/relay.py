@@ -1,46 +1,50 @@
-"""The relay in the test's own process, on real engines, asked by an edge that lives in Redis only."""
+"""A batch processor in the test's own process, on real engines, for an edge that exists only in Redis."""
 
 import itertools
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+import pytest
 import uuid_utils
 from redis import Redis
 from sqlalchemy import text
 
-from infra.presence import Presence
+from infra.presence import PresenceReader
 from infra.store.engine import make_engine
 from infra.store.profiles import insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
 from infra.wire.errors import Failure
-from infra.wire.events import send_ack
 from infra.wire.inbox import Answer, Emit, InboxEntry, decode_entry
 from tests.harness.engines import Store
+from workers.batch_processor import BatchProcessor
+from workers.context import HandlerContext
+from workers.handler_table import HANDLERS, Handler
 from workers.publish import Publisher
-from workers.relay import Relay
-from workers.rules import Rules
 from workers.sweep import Sweep
 
 LEASE_MS = 600_000
 
 
+def replace_handler(monkeypatch: pytest.MonkeyPatch, name: str, handle: Handler) -> None:
+    """Have another handler take a command for the rest of the test."""
+    monkeypatch.setitem(HANDLERS, name, replace(HANDLERS[name], handle=handle))
+
+
 @dataclass(frozen=True)
 class Reply:
-    """What one edge got since it was asked last."""
+    """What one edge received since the test last looked."""
 
     entries: list[InboxEntry]
 
     @property
     def answers(self) -> dict[str, Answer]:
         """All answers, by the id of the event."""
-        answers = [answer for entry in self.entries for answer in entry.answers]
-        answers += [Answer(emit.answers, send_ack(emit.data)) for emit in self.emits if emit.answers]
-        return {answer.id: answer for answer in answers}
+        return {answer.id: answer for entry in self.entries for answer in entry.answers}
 
     @property
     def emits(self) -> list[Emit]:
@@ -70,20 +74,28 @@ class Reply:
 
 
 class RelayBench:
-    """A relay and a sweep, people, and batches made by hand."""
+    """A batch processor and a sweep, people, and batches made by hand."""
 
-    def __init__(self, store: Store, *, redis: Redis | None = None, **rules: Any) -> None:
+    def __init__(self, store: Store, *, redis: Redis | None = None, **limits: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
         self.engine = make_engine(store.database_url, pool_size=4)
         self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
-        presence = Presence(own)
         self.publisher = Publisher(own, RedisClock(), inbox_entries=100_000)
-        limits = {"text_chars": 4_000, "page": 50, "page_max": 100, "sweep_after_s": 10.0}
-        self.rules = Rules(presence=presence, provision_profiles=True, **{**limits, **rules})
-        self.relay = Relay(self.worker_engine, self.publisher, self.rules)
-        self.sweep = Sweep(self.worker_engine, own, self.publisher, self.rules)
+        self.context = HandlerContext(
+            presence=PresenceReader(own),
+            **{
+                "provision_profiles": True,
+                "text_chars": 4_000,
+                "page": 50,
+                "page_max": 100,
+                "sweep_after_s": 10.0,
+                **limits,
+            },
+        )
+        self.processor = BatchProcessor(self.worker_engine, self.publisher, self.context)
+        self.sweep = Sweep(self.worker_engine, own, self.publisher, self.context)
         self._numbers = itertools.count(1)
         self._read_up_to: dict[str, str] = {}
         self.open_edge(self.edge_id)
@@ -110,7 +122,7 @@ class RelayBench:
         return made
 
     def open_edge(self, edge_id: str, *, lease_ms: int = LEASE_MS) -> None:
-        """Give an edge a lease and an inbox, or, with a negative lease, a lease that has ended."""
+        """Give an edge an inbox and a lease. A negative lease has ended."""
         self.redis.xadd(names.inbox_key(edge_id), {"made": "by hand"}, id="0-1")
         self.redis.xdel(names.inbox_key(edge_id), "0-1")
         seconds, micros = self.redis.time()
@@ -137,12 +149,12 @@ class RelayBench:
         return Batch(uuid_utils.uuid7().hex, self.edge_id, list(events))
 
     def ask(self, *events: Event) -> Reply:
-        """Have the events handled as one batch; return what the edge got."""
-        self.relay.handle([self.batch(events)])
+        """Process the events as one batch; return what the edge received."""
+        self.processor.process([self.batch(events)])
         return self.read()
 
     def read(self, edge_id: str | None = None) -> Reply:
-        """Return what an edge got since the last look."""
+        """Return what an edge received since the test last looked."""
         edge_id = edge_id or self.edge_id
         found: Any = self.redis.xrange(names.inbox_key(edge_id), self._read_up_to[edge_id], "+")
         if found:

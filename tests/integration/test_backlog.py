@@ -37,7 +37,7 @@ async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
 def give(bench: RelayBench, backlog: Backlog, batch: Batch) -> None:
     """Have the worker handle a batch that Celery has taken from the queue."""
     for together in backlog.join(batch):
-        bench.relay.handle(together)
+        bench.processor.process(together)
 
 
 def closed(bench: RelayBench, edge_id: str | None = None) -> list[str]:

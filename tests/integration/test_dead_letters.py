@@ -23,8 +23,8 @@ from tests.harness.relay import RelayBench
 from tests.harness.stack import bbgram
 from tests.integration.conftest import BenchFactory
 from workers import dead_letters
+from workers.batch_processor import BatchProcessor, Unreachable
 from workers.dead_letters import Letter, all_ids, find, newest
-from workers.relay import Relay, Unreachable
 from workers.replay import Replay, replay
 
 SECRET = "poison, and a secret"
@@ -71,7 +71,7 @@ def letter(bench: RelayBench, event: Event) -> Letter:
 
 
 def again(bench: RelayBench, one: Letter) -> Replay:
-    return replay(bench.worker_engine, bench.relay, one)
+    return replay(bench.worker_engine, bench.processor, one)
 
 
 def stored(bench: RelayBench, sender: uuid.UUID) -> list[Any]:
@@ -238,7 +238,9 @@ def test_without_postgres_a_replay_says_so(bench: RelayBench) -> None:
     alice, _ = bench.person("alice")
     nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
     with pytest.raises(Unreachable):
-        Relay(nowhere, bench.publisher, bench.rules).handle_alone(bench.send(alice, "bob", "hello"))
+        BatchProcessor(nowhere, bench.publisher, bench.context).process_alone(
+            bench.send(alice, "bob", "hello")
+        )
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

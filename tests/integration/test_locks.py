@@ -15,10 +15,12 @@ from infra.store import engine as engine_module
 from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
-from tests.harness.relay import RelayBench, Reply
-from workers import relay as relay_module
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from tests.harness.relay import RelayBench, Reply, replace_handler
+from workers import batch_processor
+from workers.batch_processor import BatchProcessor
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.requests import Request
 
 SOON_S = 2.0
 """A quarter of what a statement may take, and a fifth of the deadline."""
@@ -119,23 +121,23 @@ def test_a_batch_after_one_that_waited_in_vain_waits_less(
 ) -> None:
     waits = []
 
-    def look(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+    def look(conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext) -> Outcome:
         waits.append(conn.execute(_SETTING, {"name": "lock_timeout"}).scalar_one())
         return Outcome()
 
-    monkeypatch.setitem(relay_module.HANDLERS, "typing", look)
+    replace_handler(monkeypatch, "typing", look)
     (talk,) = talks(bench, 1)
     engine = make_engine(url(bench), for_batches=True)
-    relay = relay_module.Relay(engine, bench.publisher, bench.rules)
+    processor = BatchProcessor(engine, bench.publisher, bench.context)
 
     def ask_for_wait() -> None:
-        relay.handle([bench.batch([bench.event(talk.alice, "typing", {"chatId": talk.chat_id})])])
+        processor.process([bench.batch([bench.event(talk.alice, "typing", {"chatId": talk.chat_id})])])
 
     ask_for_wait()
     with held(bench, LOCK_CHAT, chat=talk.chat_id):
-        relay.handle([bench.batch([bench.send(talk.alice, talk.bobs_name, "blocked")])])
+        processor.process([bench.batch([bench.send(talk.alice, talk.bobs_name, "blocked")])])
     ask_for_wait()
-    monkeypatch.setattr(relay_module, "monotonic", lambda: monotonic() + relay_module._HURRY_S)
+    monkeypatch.setattr(batch_processor, "monotonic", lambda: monotonic() + batch_processor._HURRY_S)
     ask_for_wait()
     engine.dispose()
     assert waits == ["500", "50", "500"]
@@ -211,14 +213,14 @@ def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
 def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+    def stopped(conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext) -> Outcome:
         conn.execute(text("SELECT 1"))
         sleep(0.4)
         conn.execute(text("SELECT 1"))
         raise AssertionError("the session was to be ended")
 
     monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 200)
-    monkeypatch.setitem(relay_module.HANDLERS, "join_chat", stopped)
+    replace_handler(monkeypatch, "join_chat", stopped)
     (talk,) = talks(bench, 1)
     engine = make_engine(url(bench), for_batches=True)
     batch = bench.batch(
@@ -227,7 +229,7 @@ def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
             bench.event(talk.alice, "join_chat", {"username": talk.bobs_name}),
         ]
     )
-    relay_module.Relay(engine, bench.publisher, bench.rules).handle([batch])
+    BatchProcessor(engine, bench.publisher, bench.context).process([batch])
     engine.dispose()
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])

@@ -15,13 +15,13 @@ from infra.wire.batch import Batch, Event
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode
 from tests.harness.engines import free_port
-from tests.harness.relay import RelayBench, Reply
+from tests.harness.relay import RelayBench, Reply, replace_handler
 from tests.integration.conftest import BenchFactory
-from workers import relay as relay_module
+from workers.batch_processor import BatchProcessor
+from workers.context import HandlerContext
 from workers.handlers.send_message import send_messages
-from workers.relay import Relay
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.outcome import Outcome
+from workers.requests import Request
 
 ROUNDS = 20
 
@@ -33,13 +33,13 @@ def send_many(bench: RelayBench, sender: uuid.UUID, to: str, count: int, at: int
 
 def poison_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     def send_unless_poison(
-        conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules
+        conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
     ) -> Outcome:
         if any(request.command.text == "poison" for request in requests):
             raise RuntimeError("a bug that only this text wakes")
-        return send_messages(conn, requests, rules)
+        return send_messages(conn, requests, context)
 
-    monkeypatch.setitem(relay_module.HANDLERS, "send_message", send_unless_poison)
+    replace_handler(monkeypatch, "send_message", send_unless_poison)
 
 
 @pytest.fixture
@@ -81,12 +81,14 @@ def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
 def test_a_value_that_the_driver_refuses_is_the_fault_of_its_event_and_not_of_postgres(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def send_nul(conn: Connection, requests: Sequence[Request[SendMessage]], rules: Rules) -> Outcome:
+    def send_nul(
+        conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    ) -> Outcome:
         if any(request.command.text == "poison" for request in requests):
             conn.execute(text("SELECT :value"), {"value": "\0"})
-        return send_messages(conn, requests, rules)
+        return send_messages(conn, requests, context)
 
-    monkeypatch.setitem(relay_module.HANDLERS, "send_message", send_nul)
+    replace_handler(monkeypatch, "send_message", send_nul)
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = send_many(bench, alice, bob, 100, 4, "poison")
     assert_only_the_poison_failed(bench, events, events[4], "DataError")
@@ -107,8 +109,8 @@ def test_poison_is_kept_once_however_often_it_comes(
     poison_the_handler(monkeypatch)
     (alice, _), (_, bob) = bench.people("alice", "bob")
     batch = bench.batch([bench.send(alice, bob, "poison")])
-    bench.relay.handle([batch])
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
+    bench.processor.process([batch])
     rows = bench.rows("SELECT 1 FROM dead_letters WHERE id = :id", id=uuid.UUID(batch.events[0].id))
     assert len(rows) == 1
 
@@ -128,10 +130,10 @@ def test_a_batch_handled_twice_changes_nothing_and_answers_the_same(bench: Relay
             bench.send(alice, "nobody_has_this_name", "three"),
         ]
     )
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
     first, stored = bench.read(), bench.rows("SELECT * FROM messages WHERE chat_id = :c", c=chat_id)
     before = bench.rows("SELECT last_seq, activity_at FROM chats WHERE id = :c", c=chat_id)
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
     second = bench.read()
     # Marking as read comes before the sends of its batch, and so sees them only the second time.
     sends = [batch.events[0], batch.events[1], batch.events[6]]
@@ -171,7 +173,7 @@ def test_two_workers_with_the_same_batch_at_once_store_it_once(
     for _ in range(ROUNDS):
         (alice, _), *friends = bench.people("alice", "bob", "carol", "dave")
         batch = bench.batch(bench.send(alice, friends[n % 3][1], f"{n}") for n in range(30))
-        reply = _handle_at_once(bench, [(other.relay, batch) for other in others])
+        reply = _handle_at_once(bench, [(other.processor, batch) for other in others])
         chats = {reply.ack(event)["message"]["chatId"] for event in batch.events}
         assert_hole_free(bench, chats, 10)
 
@@ -186,7 +188,7 @@ def test_overlapping_batches_at_once_are_stored_once_and_in_step(
         again = [bench.send(alice, friends[n % 3][1], f"{n}", clientId=f"c{n}") for n in range(15, 30)]
         batches = [bench.batch(events), bench.batch(again[::-1])]
         reply = _handle_at_once(
-            bench, [(other.relay, batch) for other, batch in zip(others, batches, strict=True)]
+            bench, [(other.processor, batch) for other, batch in zip(others, batches, strict=True)]
         )
         for first, retry in zip(events[15:], again, strict=True):
             assert reply.ack(first)["message"]["id"] == reply.ack(retry)["message"]["id"]
@@ -201,7 +203,7 @@ def test_batches_of_opposite_pairs_at_once_leave_no_hole(bench: RelayBench, make
         pairs = [(a, b) for a in people for b in people if a is not b]
         there = bench.batch(bench.send(a[0], b[1], f"{n}") for n in range(3) for a, b in pairs)
         back = bench.batch(bench.send(b[0], a[1], f"{n}") for n in range(3) for a, b in pairs[::-1])
-        reply = _handle_at_once(bench, [(others[0].relay, there), (others[1].relay, back)])
+        reply = _handle_at_once(bench, [(others[0].processor, there), (others[1].processor, back)])
         chats = {reply.ack(event)["message"]["chatId"] for event in (*there.events, *back.events)}
         assert_hole_free(bench, chats, 12)
 
@@ -231,7 +233,7 @@ def test_sends_reads_and_receipts_of_the_same_chats_at_once_all_succeed(
         )
         batches = (sends, reads, receipts)
         reply = _handle_at_once(
-            bench, [(other.relay, batch) for other, batch in zip(others, batches, strict=True)]
+            bench, [(other.processor, batch) for other, batch in zip(others, batches, strict=True)]
         )
         for event in (*sends.events, *reads.events, *receipts.events):
             assert reply.ack(event)["success"]
@@ -243,9 +245,9 @@ def assert_hole_free(bench: RelayBench, chats: Iterable[str], messages: int) -> 
         assert bench.seqs(chat_id) == [*range(1, messages + 1)]
 
 
-def _handle_at_once(bench: RelayBench, work: list[tuple[Relay, Batch]]) -> Reply:
+def _handle_at_once(bench: RelayBench, work: list[tuple[BatchProcessor, Batch]]) -> Reply:
     with ThreadPoolExecutor(len(work)) as threads:
-        for done in [threads.submit(relay.handle, [batch]) for relay, batch in work]:
+        for done in [threads.submit(processor.process, [batch]) for processor, batch in work]:
             done.result(30)
     return bench.read()
 
@@ -254,7 +256,7 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Relay
     alice, _ = bench.person("alice")
     nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
     batch = bench.batch([bench.send(alice, "bob", "hello")])
-    Relay(nowhere, bench.publisher, bench.rules).handle([batch])
+    BatchProcessor(nowhere, bench.publisher, bench.context).process([batch])
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
 
@@ -268,7 +270,7 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     sql.listen(bench.worker_engine, "begin", lambda conn: conn.exec_driver_sql(patience))
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
-        bench.relay.handle([bench.batch([blocked])])
+        bench.processor.process([bench.batch([blocked])])
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
 
 
@@ -331,7 +333,7 @@ def test_an_edge_without_a_lease_counts_for_nothing(bench: RelayBench) -> None:
     bench.connect(bob, f"{bench.edge_id}-dead")
     bench.ask(bench.send(alice, bobs_name, "hello"))
     assert bench.read(f"{bench.edge_id}-dead").entries == []
-    assert bench.rules.presence.online({str(bob)}) == frozenset()
+    assert bench.context.presence.online({str(bob)}) == frozenset()
 
 
 def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench: RelayBench) -> None:
@@ -339,7 +341,7 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     bench.connect(alice)
     events = [bench.send(alice, bob, "x" * 4_000) for _ in range(200)]
     batch = bench.batch(events)
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
     entries = bench.read().entries
     assert len(entries) > 1
     assert [entry.batch_id for entry in entries] == [batch.id] + [None] * (len(entries) - 1)
@@ -353,7 +355,7 @@ def test_many_pages_are_published_one_after_the_other_and_then_the_batch_is_clos
     reads = [bench.event(alice, "get_messages", {"chatId": chat_id}) for _ in range(250)]
     late = bench.send(alice, bob, "after them")
     batch = bench.batch([*reads, late])
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
     reply = bench.read()
     assert [len(reply.ack(read)["messages"]) for read in reads] == [1] * 240 + [2] * 10
     assert reply.ack(late)["message"]["seq"] == 2
@@ -363,5 +365,5 @@ def test_many_pages_are_published_one_after_the_other_and_then_the_batch_is_clos
 
 def test_a_batch_without_events_is_closed(bench: RelayBench) -> None:
     batch = bench.batch([])
-    bench.relay.handle([batch])
+    bench.processor.process([batch])
     assert [entry.batch_id for entry in bench.read().entries] == [batch.id]

@@ -219,7 +219,7 @@ def test_statements_do_not_grow_with_the_batch(bench: RelayBench, scenario: Scen
         batch = bench.batch(scenario(bench, size))
         bench.read()
         with counted(bench) as cost:
-            bench.relay.handle([batch])
+            bench.processor.process([batch])
         assert len(bench.read().answers) == len(batch.events)
         assert not cost.executemany
         costs[size] = (cost.sent, cost.calls)
@@ -229,7 +229,7 @@ def test_statements_do_not_grow_with_the_batch(bench: RelayBench, scenario: Scen
 def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(bench: RelayBench) -> None:
     batch = bench.batch(reads(bench, 10))
     with counted(bench) as cost:
-        bench.relay.handle([batch])
+        bench.processor.process([batch])
     assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
 
 
@@ -239,7 +239,7 @@ def test_what_is_there_most_is_one_statement_without_a_transaction(
 ) -> None:
     batch = bench.batch(scenario(bench, 200))
     with counted(bench) as cost:
-        bench.relay.handle([batch])
+        bench.processor.process([batch])
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
 
 
@@ -276,7 +276,7 @@ def test_the_work_of_a_batch_grows_no_faster_than_the_batch(bench: RelayBench, s
     for size in (small, large):
         batch = bench.batch(scenario(bench, size))
         with counted_steps() as taken:
-            bench.relay.handle([batch])
+            bench.processor.process([batch])
         steps[size] = taken[0]
     assert steps[small] > small
     assert steps[large] < 1.5 * large / small * steps[small]
@@ -306,7 +306,7 @@ def _round_trips(bench: RelayBench, events: list[Event]) -> int:
     for user_id in {event.user_id for event in events}:
         bench.connect(uuid.UUID(user_id))
     CountingConnection.writes = 0
-    bench.relay.handle([bench.batch(events)])
+    bench.processor.process([bench.batch(events)])
     return CountingConnection.writes
 
 

@@ -57,7 +57,7 @@ def test_a_young_delivery_is_left_alone(bench: RelayBench) -> None:
     assert swept(bench, bob) == []
     due = watch(bench, message)
     assert due is not None
-    assert 0 < due <= bench.rules.sweep_after_s
+    assert 0 < due <= bench.context.sweep_after_s
 
 
 def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench: RelayBench) -> None:
@@ -99,7 +99,7 @@ def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_ever(bench: RelayBen
     second = send(bench, alice, bobs_name)
     due = watch(bench, second)
     assert due is not None
-    assert due <= bench.rules.sweep_after_s
+    assert due <= bench.context.sweep_after_s
     let_time_pass(bench, second)
     assert swept(bench, bob) == [second]
 
@@ -166,7 +166,7 @@ def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
     bob, _ = bench.person("bob")
     bench.connect(bob)
     bench.sweep.run()
-    assert bench.rules.presence.edges_of({str(bob)}) == {str(bob): [bench.edge_id]}
+    assert bench.context.presence.edges_of({str(bob)}) == {str(bob): [bench.edge_id]}
 
 
 def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(bench: RelayBench, dead_edge: str) -> None:

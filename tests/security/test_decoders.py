@@ -11,12 +11,12 @@ from socketio import packet
 
 from infra.wire.batch import Event
 from infra.wire.commands import client_id_of
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.registry import CLIENT_COMMANDS, WORKER_COMMANDS
 from socket_edge.frames import well_formed
 from socket_edge.limits.events import DEPTH, BadEvent, read_event
 from socket_edge.packets import ATTACHMENT, MALFORMED, Packet, read_packet
 from tests.security.shapes import encode, objects, payloads, values
-from workers.errors import Refused
 from workers.requests import decode
 
 LIMIT = 2_000
@@ -101,8 +101,8 @@ def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None
     event = Event(str(uuid_utils.uuid7()), command, "user", "socket", msgspec.Raw(payload))
     try:
         request = decode(event)
-    except Refused as refusal:
-        code, message = refusal.code, refusal.message
+    except Rejection as rejection:
+        code, message = rejection.code, rejection.message
     else:
         assert isinstance(request.command, WORKER_COMMANDS[command].payload)
         return
@@ -113,9 +113,9 @@ def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None
 @given(st.text(max_size=20), objects.map(encode))
 def test_a_name_that_is_none_is_an_unknown_event(name: str, payload: bytes) -> None:
     event = Event(str(uuid_utils.uuid7()), name + " ", "user", "socket", msgspec.Raw(payload))
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Rejection) as rejection:
         decode(event)
-    assert refusal.value.code is ErrorCode.UNKNOWN_EVENT
+    assert rejection.value.code is ErrorCode.UNKNOWN_EVENT
 
 
 @given(payloads)

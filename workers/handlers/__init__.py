@@ -1,1 +1,1 @@
-"""One module per command. A handler takes all requests of its kind in a batch and answers each."""
+"""One module per command. A handler answers all requests for its command in a batch at once."""

@@ -1,7 +1,7 @@
-"""What a socket gets after it has connected: everything not yet delivered to its user, in pages.
+"""What a socket receives after it has connected: everything not yet delivered to its user, in pages.
 
-Where each chat starts is fixed with the first page, so that a socket gets all of it even when another
-one acks faster. An edge that may have missed publications asks in the same way, for the time in question.
+The first page fixes where each chat starts, so that a socket receives all of it even if another one acks
+faster. An edge that may have missed publications asks in the same way, for the time in question.
 """
 
 from collections import defaultdict
@@ -12,13 +12,12 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import CatchUp
-from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage, PendingMessage, Position
 from workers.arrays import array
-from workers.handlers.introduce import provide_profiles
+from workers.context import HandlerContext
 from workers.messages import COLUMNS, JOINS, to_message
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.outcome import Outcome
+from workers.requests import Request
 
 _STARTS = text(
     """
@@ -37,7 +36,7 @@ _STARTS = text(
         > start.seq
     """
 )
-"""The seq before the first message that is not delivered, or may be lost, for each chat that has one."""
+"""For each chat with messages that are not delivered, or may be lost: the seq before the first of them."""
 
 _PAGE = text(
     f"""
@@ -60,20 +59,17 @@ _PAGE = text(
     ORDER BY m.request, m.place
     """
 )
-"""Oldest first; `created_at` never goes back within a chat, so each chat comes in the order of seq."""
+"""Oldest first. `created_at` never decreases within a chat, so the messages of a chat are in order of seq."""
 
 Starts = dict[str, int]
 
 
-def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rules) -> Outcome:
+def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: HandlerContext) -> Outcome:
     """Answer each socket with its next page."""
     outcome = Outcome()
-    allowed = _with_profile(conn, requests, rules, outcome)
-    if not allowed:
-        return outcome
-    starts = _read_starts(conn, allowed)
-    pages = _read_pages(conn, allowed, starts, rules.page)
-    for index, request in enumerate(allowed):
+    starts = _read_starts(conn, requests)
+    pages = _read_pages(conn, requests, starts, context.page)
+    for index, request in enumerate(requests):
         rows = pages[index]
         reached = {**starts[index], **{row.chat_id: row.seq for row in rows}}
         page = CatchUpPage(
@@ -83,14 +79,14 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rule
                 )
                 for row in rows
             ],
-            next=reached if len(rows) == rules.page else None,
+            next=reached if len(rows) == context.page else None,
         )
         outcome.succeed(request, page)
     return outcome
 
 
 def _read_starts(conn: Connection, requests: Sequence[Request[CatchUp]]) -> list[Starts]:
-    """Return where each request goes on, by chat."""
+    """Return for each request the seq after which it goes on, by chat."""
     starts: list[Starts] = [dict(request.command.after or {}) for request in requests]
     first = [index for index, request in enumerate(requests) if request.command.after is None]
     if first:
@@ -121,13 +117,3 @@ def _read_pages(
         for row in conn.execute(_PAGE, params):
             pages[row.request].append(row)
     return pages
-
-
-def _with_profile(
-    conn: Connection, requests: Sequence[Request[CatchUp]], rules: Rules, outcome: Outcome
-) -> list[Request[CatchUp]]:
-    known = provide_profiles(conn, requests, rules)
-    for request in requests:
-        if request.user_id not in known:
-            outcome.fail(request, ErrorCode.PROFILE_MISSING)
-    return [request for request in requests if request.user_id in known]

@@ -9,17 +9,17 @@ from sqlalchemy import Connection, text
 
 from infra.settings import is_time_zone
 from infra.wire.commands import RegisterDevice, UnregisterDevice
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import DeviceAck, Done
 from infra.wire.urls import check_url
 from workers.arrays import array
 from workers.chats import People, read_people
-from workers.errors import Refused
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.requests import Request
 
 _ONE_OWNER: Final = ("fcm", "apns", "webpush")
-"""Channels whose address is one installation of the app: it belongs to who signed in last."""
+"""Channels whose address is one installation of the app. It belongs to the user who registered it last."""
 
 _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
 
@@ -69,19 +69,18 @@ _UNREGISTER = text(
 _Key = tuple[str, str, str]
 
 
-def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice]], rules: Rules) -> Outcome:
-    """Store each device once; the same again refreshes it and keeps its id."""
+def register_devices(
+    conn: Connection, requests: Sequence[Request[RegisterDevice]], context: HandlerContext
+) -> Outcome:
+    """Store each device once; registering it again refreshes it and keeps its id."""
     outcome = Outcome()
     people = read_people(conn, (request.user_id for request in requests))
     newest: dict[_Key, Request[RegisterDevice]] = {}
     accepted = []
     owner: dict[object, str] = {}
     for request in requests:
-        try:
-            _check(request, people, rules)
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
-        else:
+        with outcome.rejections(request):
+            _check(request, people, context)
             accepted.append(request)
             newest[_key(request)] = request
             owner[_place(request)] = request.user_id
@@ -89,20 +88,20 @@ def register_devices(conn: Connection, requests: Sequence[Request[RegisterDevice
         if owner[_place(request)] != request.user_id:
             newest.pop(_key(request), None)
     if newest:
-        ids = _store(conn, newest, rules)
+        ids = _store(conn, newest, context)
         for request in accepted:
             if _key(request) in ids:
                 outcome.succeed(request, DeviceAck(device_id=ids[_key(request)]))
             else:
-                # Somebody else registered the same installation in the same breath, and later.
-                outcome.fail(request, ErrorCode.UNAVAILABLE)
+                # Later in this batch, another user registers the same installation.
+                outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
     return outcome
 
 
 def unregister_devices(
-    conn: Connection, requests: Sequence[Request[UnregisterDevice]], rules: Rules
+    conn: Connection, requests: Sequence[Request[UnregisterDevice]], context: HandlerContext
 ) -> Outcome:
-    """Remove the user's own devices; one that is not there is removed already."""
+    """Remove the user's own devices. A device that is not there was removed before."""
     outcome = Outcome()
     params = {
         "ids": array(str(request.command.device_id) for request in requests),
@@ -114,7 +113,9 @@ def unregister_devices(
     return outcome
 
 
-def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules: Rules) -> dict[_Key, str]:
+def _store(
+    conn: Connection, devices: dict[_Key, Request[RegisterDevice]], context: HandlerContext
+) -> dict[_Key, str]:
     order = sorted(devices)
     commands = [devices[key].command for key in order]
     columns = {
@@ -133,7 +134,7 @@ def _store(conn: Connection, devices: dict[_Key, Request[RegisterDevice]], rules
             "time_zones": [command.time_zone for command in commands],
         },
     ).all()
-    conn.execute(_LIMIT, {"users": columns["users"], "most": rules.devices_max})
+    conn.execute(_LIMIT, {"users": columns["users"], "most": context.devices_max})
     return {(row.user_id, row.channel, row.address): row.id for row in rows}
 
 
@@ -142,29 +143,29 @@ def _key(request: Request[RegisterDevice]) -> _Key:
 
 
 def _place(request: Request[RegisterDevice]) -> object:
-    """Return what only one of the registrations of a batch may have."""
+    """Return what no two devices share: for some channels the address belongs to a single user."""
     _, channel, address = key = _key(request)
     return (channel, address) if channel in _ONE_OWNER else key
 
 
-def _check(request: Request[RegisterDevice], people: People, rules: Rules) -> None:
-    """Raise Refused unless the device may be registered."""
+def _check(request: Request[RegisterDevice], people: People, context: HandlerContext) -> None:
+    """Raise Rejection unless the device may be registered."""
     people.require(request.user_id)
     command = request.command
-    if command.channel not in rules.device_channels:
-        raise Refused(ErrorCode.INVALID_PAYLOAD, f"Devices for {command.channel} are not accepted.")
+    if command.channel not in context.device_channels:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, f"Devices for {command.channel} are not accepted.")
     if not command.address.isascii() or not command.address.isprintable() or " " in command.address:
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "The address holds characters that no address has.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address holds characters that no address has.")
     if (command.channel == "webpush") != (command.keys is not None):
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `keys` for webpush, and for nothing else.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `keys` for webpush, and for nothing else.")
     if command.keys is not None and not _KEY.fullmatch(command.keys.p256dh + command.keys.auth):
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "The keys are not base64url.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The keys are not base64url.")
     if command.channel == "email" and not _EMAIL.fullmatch(command.address):
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
     if command.time_zone is not None and not is_time_zone(command.time_zone):
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
     if command.channel in {"webpush", "webhook"}:
         try:
             check_url(command.address)
         except ValueError as error:
-            raise Refused(ErrorCode.INVALID_PAYLOAD, str(error)) from error
+            raise Rejection(ErrorCode.INVALID_PAYLOAD, str(error)) from error

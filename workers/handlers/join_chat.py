@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from infra.wire.commands import JoinChat
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import JoinAck
 from workers.chats import Chat, Pair, open_chats, read_people
-from workers.errors import Refused
+from workers.context import HandlerContext
+from workers.locking import LockingStatement
 from workers.members import delivered_up_to, member_columns, read_members, to_peer
-from workers.messages import Window, read_pages
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.outcome import Outcome
+from workers.pages import Window, read_pages
+from workers.requests import Request
 
-_JOIN_LOCKED = """
+_JOIN = LockingStatement(
+    """
     UPDATE chat_members w SET joined_at = now()
     FROM (
         SELECT w.chat_id, w.user_id
@@ -23,50 +25,50 @@ _JOIN_LOCKED = """
             ON w.chat_id = joined.chat_id AND w.user_id = joined.user_id
         WHERE w.joined_at IS NULL
         ORDER BY w.chat_id, w.user_id
-        FOR NO KEY UPDATE OF w {wait}
+        FOR NO KEY UPDATE OF w {skip_locked}
     ) AS held
     WHERE w.chat_id = held.chat_id AND w.user_id = held.user_id
-"""
-_JOIN = text(_JOIN_LOCKED.format(wait=""))
-_TRY_JOIN = text(_JOIN_LOCKED.format(wait="SKIP LOCKED"))
+    """
+)
 
 
-def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], rules: Rules) -> Outcome:
-    """Open the chats, note who joined them and answer with the newest messages."""
+def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], context: HandlerContext) -> Outcome:
+    """Open the chats, record who joined them, and answer with the newest messages."""
     outcome = Outcome()
     people = read_people(
         conn, (request.user_id for request in requests), (request.command.username for request in requests)
     )
     pairs: dict[str, Pair] = {}
     for request in requests:
-        try:
+        with outcome.rejections(request):
             people.require(request.user_id)
             pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
     chats = open_chats(conn, set(pairs.values()))
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
     if joined:
-        _answer(conn, joined, rules, outcome)
+        _answer(conn, joined, context, outcome)
     return outcome
 
 
 def _answer(
-    conn: Connection, joined: Sequence[tuple[Request[JoinChat], Chat]], rules: Rules, outcome: Outcome
+    conn: Connection,
+    joined: Sequence[tuple[Request[JoinChat], Chat]],
+    context: HandlerContext,
+    outcome: Outcome,
 ) -> None:
     joining = [(chat.id, request.user_id) for request, chat in joined]
-    conn.execute(_JOIN if rules.patient else _TRY_JOIN, member_columns(joining))
+    conn.execute(_JOIN.for_(context), member_columns(joining))
     members = read_members(conn, {chat.id for _, chat in joined})
-    online = rules.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
+    online = context.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
     windows = {
-        request.id: Window.before(chat, None, rules.page_size(request.command.limit))
+        request.id: Window.before(chat, None, context.page_size(request.command.limit))
         for request, chat in joined
     }
     pages = read_pages(conn, windows.values())
     for request, chat in joined:
         own = members[chat.id, request.user_id]
         if own.joined_at is None:
-            outcome.fail(request, ErrorCode.UNAVAILABLE)
+            outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
             continue
         page = pages[windows[request.id]]
         ack = JoinAck(

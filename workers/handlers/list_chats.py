@@ -10,15 +10,14 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import ListChats
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import ChatsAck, ChatSummary
 from workers.arrays import array
-from workers.errors import Refused
-from workers.handlers.mark_as_read import read_unread
-from workers.members import delivered_up_to, read_members, to_peer
-from workers.messages import Span, read_spans
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.members import delivered_up_to, read_members, read_unread, to_peer
+from workers.messages import read_messages
+from workers.outcome import Outcome
+from workers.requests import Request
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE = text(
@@ -51,18 +50,16 @@ class _Cursor(NamedTuple):
         return None if self.activity_us is None else _EPOCH + timedelta(microseconds=self.activity_us)
 
 
-def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], rules: Rules) -> Outcome:
-    """Answer each with peer, last message and unread count of its chats."""
+def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context: HandlerContext) -> Outcome:
+    """Answer each request with peer, last message and unread count of each chat."""
     outcome = Outcome()
     cursors: dict[str, _Cursor] = {}
     for request in requests:
-        try:
+        with outcome.rejections(request):
             cursors[request.id] = _decode(request.command.cursor)
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
     asked = [request for request in requests if request.id in cursors]
     if asked:
-        _answer(conn, asked, cursors, rules, outcome)
+        _answer(conn, asked, cursors, context, outcome)
     return outcome
 
 
@@ -70,10 +67,10 @@ def _answer(
     conn: Connection,
     asked: Sequence[Request[ListChats]],
     cursors: dict[str, _Cursor],
-    rules: Rules,
+    context: HandlerContext,
     outcome: Outcome,
 ) -> None:
-    sizes = [rules.page_size(request.command.limit) for request in asked]
+    sizes = [context.page_size(request.command.limit) for request in asked]
     rows = conn.execute(
         _PAGE,
         {
@@ -85,9 +82,9 @@ def _answer(
         },
     ).all()
     members = read_members(conn, {row.id for row in rows})
-    last = read_spans(conn, {Span(row.id, row.last_seq, row.last_seq) for row in rows if row.last_seq})
+    newest = read_messages(conn, {(row.id, row.last_seq) for row in rows if row.last_seq})
     unread = read_unread(conn, sorted({(row.id, asked[row.request].user_id) for row in rows}))
-    online = rules.presence.online({user_id for row in rows for user_id in (row.user_lo, row.user_hi)})
+    online = context.presence.online({user_id for row in rows for user_id in (row.user_lo, row.user_hi)})
     pages: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         pages[row.request].append(row)
@@ -97,12 +94,11 @@ def _answer(
         for row in mine[:size]:
             own = members[row.id, request.user_id]
             peer_id = row.user_hi if request.user_id == row.user_lo else row.user_lo
-            newest = last.get(Span(row.id, row.last_seq, row.last_seq))
             chats.append(
                 ChatSummary(
                     chat_id=row.id,
                     peer=to_peer(members[row.id, peer_id], online),
-                    last_message=newest[0] if newest else None,
+                    last_message=newest.get((row.id, row.last_seq)),
                     unread=unread[row.id, request.user_id],
                     read_up_to=own.read_seq,
                     delivered_up_to=delivered_up_to(own),
@@ -125,5 +121,7 @@ def _decode(cursor: str | None) -> _Cursor:
         position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
         _ = position.time
     except (ValueError, OverflowError) as error:
-        raise Refused(ErrorCode.INVALID_PAYLOAD, "The cursor is not one that list_chats gave.") from error
+        raise Rejection(
+            ErrorCode.INVALID_PAYLOAD, "The cursor is not one that list_chats returned."
+        ) from error
     return position

@@ -1,21 +1,22 @@
-"""`mark_as_read`: moves the reader's watermark forward and tells the other side.
+"""`mark_as_read`: moves the reader's watermark forward and tells the other member.
 
-What was delivered is another matter: the reader's other sockets may not have got it yet.
+It does not move the watermark of delivery: the reader's other sockets may not have the messages yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
 from infra.wire.commands import MarkAsRead
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_STATUS, MessageStatus, ReadAck, iso_ms
+from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
-from workers.errors import Refused
-from workers.members import lock_members, member_columns
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.members import Member, lock_members, member_columns, read_unread
+from workers.outcome import Outcome
+from workers.requests import Request
 
 _ADVANCE = text(
     """
@@ -26,70 +27,58 @@ _ADVANCE = text(
     RETURNING w.chat_id, w.user_id, now() AS at
     """
 )
-_UNREAD = text(
-    """
-    SELECT reader.chat_id, reader.user_id, count(m.seq) AS unread
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS reader (chat_id, user_id)
-    JOIN chat_members w ON w.chat_id = reader.chat_id AND w.user_id = reader.user_id
-    LEFT JOIN messages m ON m.chat_id = w.chat_id AND m.seq > w.read_seq
-        AND m.recipient_id = w.user_id AND m.sender_id <> w.user_id
-    GROUP BY reader.chat_id, reader.user_id
-    """
-)
 
 
-def mark_as_read(conn: Connection, requests: Sequence[Request[MarkAsRead]], rules: Rules) -> Outcome:
-    """Advance the watermarks; never back, and never past the end of the chat."""
+def mark_as_read(
+    conn: Connection, requests: Sequence[Request[MarkAsRead]], context: HandlerContext
+) -> Outcome:
+    """Advance the watermarks, never back and never past the end of the chat."""
     outcome = Outcome()
     chats = read_chats(conn, {str(request.command.chat_id) for request in requests})
     allowed: list[tuple[Request[MarkAsRead], Chat]] = []
     for request in requests:
-        try:
+        with outcome.rejections(request):
             chat = require_member(chats, str(request.command.chat_id), request.user_id)
             allowed.append((request, chat))
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
     if allowed:
-        _advance(conn, allowed, rules, outcome)
+        _advance(conn, allowed, context, outcome)
     return outcome
 
 
-def read_unread(conn: Connection, readers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Count what the users have not read, by chat and user."""
-    rows = conn.execute(_UNREAD, member_columns(readers))
-    return {(row.chat_id, row.user_id): row.unread for row in rows}
-
-
 def _advance(
-    conn: Connection, allowed: Sequence[tuple[Request[MarkAsRead], Chat]], rules: Rules, outcome: Outcome
+    conn: Connection,
+    allowed: Sequence[tuple[Request[MarkAsRead], Chat]],
+    context: HandlerContext,
+    outcome: Outcome,
 ) -> None:
-    asking = {(chat.id, request.user_id) for request, chat in allowed}
-    locked = lock_members(conn, asking, patient=rules.patient)
-    readers = list(locked)
-    after = {reader: row.read_seq for reader, row in locked.items()}
+    locked = lock_members(conn, {(chat.id, request.user_id) for request, chat in allowed}, context)
+    up_tos = {reader: row.read_seq for reader, row in locked.items()}
     held = []
     for request, chat in allowed:
-        if (chat.id, request.user_id) in locked:
+        reader = (chat.id, request.user_id)
+        if reader in locked:
+            asked = chat.last_seq if request.command.up_to is None else request.command.up_to
+            up_tos[reader] = max(up_tos[reader], min(asked, chat.last_seq))
             held.append((request, chat))
         else:
-            outcome.fail(request, ErrorCode.UNAVAILABLE)
-    for request, chat in held:
-        asked = chat.last_seq if request.command.up_to is None else request.command.up_to
-        reader = (chat.id, request.user_id)
-        after[reader] = max(after[reader], min(asked, chat.last_seq))
-    moved = [reader for reader in readers if after[reader] > locked[reader].read_seq]
-    moved_at = {}
-    if moved:
-        up_tos = array(after[reader] for reader in moved)
-        rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": up_tos})
-        moved_at = {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
-    unread = read_unread(conn, readers)
+            outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
+    moved_at = _write(conn, {reader: seq for reader, seq in up_tos.items() if seq > locked[reader].read_seq})
+    unread = read_unread(conn, list(locked))
     for request, chat in held:
         reader = (chat.id, request.user_id)
-        outcome.succeed(request, ReadAck(read_up_to=after[reader], unread=unread[reader]))
-        at = moved_at.pop(reader, None)
-        if at is not None:
-            _tell(outcome, request, chat, after[reader], at)
+        up_to = up_tos[reader]
+        ack = ReadAck(read_up_to=up_to, unread=unread[reader])
+        outcome.succeed(request, ack, settled=Position(chat.id, up_to))
+        if (at := moved_at.pop(reader, None)) is not None:
+            _tell(outcome, request, chat, up_to, at)
+
+
+def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
+    """Move the watermarks; return when, by reader."""
+    if not moved:
+        return {}
+    rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": array(moved.values())})
+    return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
 
 
 def _tell(outcome: Outcome, request: Request[MarkAsRead], chat: Chat, up_to: int, at: str) -> None:

@@ -1,4 +1,4 @@
-"""`sync`: exactly what a client misses, for every chat that has something newer than its cursor."""
+"""`sync`: exactly what a client is missing, for every chat with something newer than the client's cursor."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from infra.wire.commands import Sync
 from infra.wire.events import ChatGap, SyncAck
 from workers.arrays import array
 from workers.chats import read_chats, require_member
-from workers.errors import Refused
-from workers.messages import Page, Window, read_pages
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.pages import Page, Window, read_pages
+from workers.requests import Request
 
 _MESSAGES = 500
-"""Most messages of one answer; the gaps that do not fit are named with `hasMore` and no messages."""
+"""Most messages of one answer. Gaps that do not fit are listed with `hasMore` and no messages."""
 
 _GAPS = text(
     """
@@ -37,7 +37,7 @@ _GAPS = text(
     ORDER BY wanted.request, c.activity_at DESC, c.id
     """
 )
-"""`first_seq` is where the stored part of a gap begins, so that what is not stored takes no room."""
+"""`first_seq` is where the stored part of a gap begins: messages that are not stored take no room."""
 
 _LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
 """For a gap that does not fit into the answer."""
@@ -50,21 +50,19 @@ class _Gap:
     """None when the answer has no room for it."""
 
 
-def sync(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> Outcome:
-    """Answer each with its gaps, newest activity first; a chat without a cursor is a gap from seq 1."""
+def sync(conn: Connection, requests: Sequence[Request[Sync]], context: HandlerContext) -> Outcome:
+    """Answer each request with its gaps, newest activity first. Without a cursor, a gap starts at seq 1."""
     outcome = Outcome()
     mentioned = read_chats(
         conn, {str(chat_id) for request in requests for chat_id in request.command.cursors}
     )
     allowed = []
     for request in requests:
-        try:
+        with outcome.rejections(request):
             for chat_id in request.command.cursors:
                 require_member(mentioned, str(chat_id), request.user_id)
             allowed.append(request)
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
-    gaps = _read_gaps(conn, allowed, rules)
+    gaps = _read_gaps(conn, allowed, context)
     pages = read_pages(conn, {gap.window for mine in gaps.values() for gap in mine if gap.window})
     for index, request in enumerate(allowed):
         shown = ((gap.chat_id, pages[gap.window] if gap.window else _LATER) for gap in gaps[index])
@@ -83,12 +81,14 @@ def _describe(chat_id: str, page: Page) -> ChatGap:
 
 
 def _is_nothing(page: Page) -> bool:
-    """Tell whether a gap is only what was deleted because of its age."""
+    """Tell whether a gap holds only messages that were deleted because of their age."""
     return not page.messages and not page.has_more and page.archived_before is msgspec.UNSET
 
 
-def _read_gaps(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules) -> dict[int, list[_Gap]]:
-    """Return what fits into the answer to each request, by its index."""
+def _read_gaps(
+    conn: Connection, requests: Sequence[Request[Sync]], context: HandlerContext
+) -> dict[int, list[_Gap]]:
+    """Return the gaps of each request, by its index, as far as they fit into its answer."""
     cursors = [
         (index, str(chat_id), seq)
         for index, request in enumerate(requests)
@@ -109,7 +109,7 @@ def _read_gaps(conn: Connection, requests: Sequence[Request[Sync]], rules: Rules
     for row in rows:
         start = row.seq if row.first_seq is None else row.first_seq - 1
         stored = 0 if row.first_seq is None else row.last_seq - start
-        size = min(stored, rules.page_max, left[row.request])
+        size = min(stored, context.page_max, left[row.request])
         left[row.request] -= size
         fits = size or not stored
         gaps[row.request].append(

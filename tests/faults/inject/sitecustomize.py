@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from infra.wire.batch import Batch
     from infra.wire.inbox import Emit
-    from workers.requests import Outcome, Request
-    from workers.rules import Rules
+    from workers.context import HandlerContext
+    from workers.outcome import Outcome
+    from workers.requests import Request
 
 POINT = os.environ.get("FAULT_POINT")
 
@@ -46,7 +48,7 @@ class Counter:
 
 def arm(point: str) -> None:
     """Make the worker that this process becomes fail at `point`."""
-    from workers import relay
+    from workers.handler_table import HANDLERS
     from workers.publish import Publisher
 
     counter = Counter()
@@ -95,14 +97,16 @@ def arm(point: str) -> None:
 
         Publisher.publish = publish_to_nobody  # type: ignore[method-assign]
     elif point == "failing_handler":
-        send = relay.HANDLERS["send_message"]
+        send = HANDLERS["send_message"]
 
-        def send_or_fail(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
+        def send_or_fail(
+            conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext
+        ) -> Outcome:
             if any(request.command.text.startswith("failing") for request in requests):
                 raise RuntimeError("a handler that always fails for one text")
-            return send(conn, requests, rules)
+            return send.handle(conn, requests, context)
 
-        relay.HANDLERS["send_message"] = send_or_fail
+        HANDLERS["send_message"] = replace(send, handle=send_or_fail)
     else:
         raise ValueError(f"there is no fault point {point!r}")
 

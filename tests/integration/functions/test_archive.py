@@ -706,6 +706,6 @@ def test_holes_cost_one_more_statement_however_many_there_are(
         for some in (chats[:1], chats):
             events = [bench.event(who[0], "get_messages", {"chatId": chat}) for chat, who, _ in some]
             with counted(bench) as cost:
-                bench.relay.handle([bench.batch(events)])
+                bench.processor.process([bench.batch(events)])
             costs.append(cost.sent)
     assert costs == [2, 2, 3, 3]

@@ -7,27 +7,17 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
-from redis import ConnectionError as RedisConnectionError
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import event as sql
 from sqlalchemy import text
 
 from functions import cleanup as cleanup_module
-from functions import cleanup_registry
 from functions.cleanup import cleanup
 from functions.context import Context, Stopwatch, Summary
-from infra.settings import FunctionSettings, SettingsError
-from infra.wire import names
-from tests.harness.engines import Engines, Store, free_port
+from infra.settings import FunctionSettings
+from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench
 
-LONG_AGO_MS = -7_200_000
-LONG_AGO_S = 7_200
-NOTHING: Summary = dict.fromkeys(
-    ("edges", "streams", "presence", "dead_letters", "devices", "notifications", "messages", "holds"), 0
-)
+NOTHING: Summary = dict.fromkeys(("dead_letters", "devices", "notifications", "messages", "holds"), 0)
 AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind go."""
 
@@ -51,30 +41,20 @@ def bench_store(engines: Engines) -> Iterator[Store]:
 @pytest.fixture
 def bench(make_bench: Callable[[], RelayBench]) -> RelayBench:
     bench = make_bench()
-    bench.redis.flushdb()
     bench.rows("TRUNCATE profiles, dead_letters, archive_holds CASCADE")
-    bench.open_edge(bench.edge_id)
     return bench
 
 
 @pytest.fixture
-def make_context(
-    bench: RelayBench, bench_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ContextFactory]:
+def make_context(bench: RelayBench, bench_store: Store, monkeypatch: pytest.MonkeyPatch) -> ContextFactory:
     for variable in [name for name in os.environ if name.startswith("BBGRAM_")]:
         monkeypatch.delenv(variable)
-    made: list[Context] = []
 
     def make(**options: Any) -> Context:
         addresses = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url}
-        settings = FunctionSettings(**{**addresses, **options})
-        made.append(Context(settings, bench.engine, NoQueue()))
-        return made[-1]
+        return Context(FunctionSettings(**{**addresses, **options}), bench.engine, NoQueue())
 
-    yield make
-    for context in made:
-        if context.settings.redis_url:
-            context.redis.close()
+    return make
 
 
 @pytest.fixture
@@ -92,54 +72,12 @@ def clean(make_context: ContextFactory) -> Clean:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup_module, "_SLICE", 3)
-    monkeypatch.setattr(cleanup_registry, "_SLICE", 3)
 
 
-def let_idle(bench: RelayBench, *keys: str) -> None:
-    """Make keys look as if nobody had touched them for long."""
-    for key in keys:
-        value: Any = bench.redis.dump(key)
-        bench.redis.restore(key, 0, value, replace=True, idletime=LONG_AGO_S)
-
-
-def open_edges(bench: RelayBench, *kinds: str, lease_ms: int = LONG_AGO_MS) -> list[str]:
-    edge_ids = [f"{bench.edge_id}-{kind}" for kind in kinds]
-    for edge_id in edge_ids:
-        bench.open_edge(edge_id, lease_ms=lease_ms)
-    return edge_ids
-
-
-def open_orphan(bench: RelayBench, user_id: uuid.UUID) -> str:
-    """Leave everything of an edge but its lease."""
-    (edge_id,) = open_edges(bench, "orphan")
-    bench.connect(user_id, edge_id)
-    bench.redis.zrem(names.LEASES_KEY, edge_id)
-    return edge_id
-
-
-def traces(bench: RelayBench, edge_id: str, user_id: uuid.UUID) -> list[str]:
-    """Return what Redis knows of an edge and of one user on it."""
-    redis = bench.redis
-    found = {
-        "lease": redis.zscore(names.LEASES_KEY, edge_id) is not None,
-        "inbox": redis.exists(names.inbox_key(edge_id)),
-        "users": redis.exists(names.edge_users_key(edge_id)),
-        "presence": redis.sismember(names.user_edges_key(str(user_id)), edge_id),
-    }
-    return [kind for kind, is_there in found.items() if is_there]
-
-
-EVERYTHING = ["lease", "inbox", "users", "presence"]
-
-
-def dump(bench: RelayBench, store: Store) -> dict[str, Any]:
-    """Return everything that there is in both stores, without making a key less idle."""
+def dump(bench: RelayBench) -> dict[str, Any]:
+    """Return every row of the tables that cleanup could touch."""
     tables = ("dead_letters", "devices", "notifications", "messages", "archive_holds", "chats", "undelivered")
-    rows = {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
-    with Redis.from_url(store.redis_url, single_connection_client=True) as redis:
-        redis.client_no_touch("ON")
-        keys: Any = redis.keys()
-        return {**rows, **{key.decode(): redis.dump(key) for key in sorted(keys)}}
+    return {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
 def add_aged(bench: RelayBench, kind: str, *ages_days: float) -> None:
@@ -194,138 +132,18 @@ def add_chat(bench: RelayBench, *ages_days: float) -> str:
 
 def fill(bench: RelayBench) -> Summary:
     """Leave something of every kind, old and young; return what a run with retention has to remove."""
-    people = bench.people("alice", "bob", "carol", "dave", "erin")
-    for edge_id in open_edges(bench, *"abcde"):
-        for person, _ in people:
-            bench.connect(person, edge_id)
-    orphan = open_orphan(bench, people[0][0])
-    let_idle(bench, names.inbox_key(orphan), names.edge_users_key(orphan))
-    bench.connect(people[0][0])
     for kind, days in AGED.items():
         add_aged(bench, kind, *(days + number for number in (1, 2, 3, 4, 5, 6, 7)), days - 0.5)
     for chat in ([9, 8, 7, 6, 5, 4, 3, 2.5], [5, 1], [1, 1], [], [6, 5, 4, 3, 2.5, 1], [8], [9, 9, 9]):
         add_chat(bench, *chat)
-    return {
-        **{"edges": 6, "streams": 6, "presence": 26, "messages": 8 + 1 + 5 + 1 + 3},
-        **dict.fromkeys(AGED, 7),
-    }
+    return {"messages": 8 + 1 + 5 + 1 + 3, **dict.fromkeys(AGED, 7)}
 
 
 RETENTION = {"retention_days": 2}
 
 
-def test_there_is_nothing_to_clean_up_among_the_living(bench: RelayBench, clean: Clean) -> None:
+def test_there_is_nothing_to_clean_up_in_an_empty_store(bench: RelayBench, clean: Clean) -> None:
     assert clean() == {}
-
-
-def test_an_edge_whose_lease_is_long_over_is_forgotten(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    (gone,) = open_edges(bench, "gone")
-    bench.connect(bob, gone)
-    assert clean() == {"edges": 1, "streams": 1, "presence": 1}
-    assert traces(bench, gone, bob) == []
-
-
-def test_an_edge_whose_lease_is_hardly_over_keeps_everything(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    (late,) = open_edges(bench, "late", lease_ms=-60_000)
-    bench.connect(bob, late)
-    let_idle(bench, names.inbox_key(late), names.edge_users_key(late))
-    assert clean() == {}
-    assert traces(bench, late, bob) == EVERYTHING
-    assert clean(cleanup_edge_s=59) == {"edges": 1, "streams": 1, "presence": 1}
-
-
-def test_an_edge_with_a_lease_keeps_everything_however_idle(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    bench.connect(bob)
-    let_idle(bench, names.inbox_key(bench.edge_id), names.edge_users_key(bench.edge_id))
-    let_idle(bench, names.user_edges_key(str(bob)))
-    assert clean(cleanup_edge_s=0) == {}
-    assert traces(bench, bench.edge_id, bob) == EVERYTHING
-
-
-def test_a_user_of_a_gone_edge_stays_on_the_others(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    (gone,) = open_edges(bench, "gone")
-    bench.connect(bob, gone)
-    bench.connect(bob)
-    assert clean()["presence"] == 1
-    assert bench.rules.presence.edges_of({str(bob)}) == {str(bob): [bench.edge_id]}
-
-
-def test_an_edge_without_a_lease_is_forgotten_once_it_is_idle(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    orphan = open_orphan(bench, bob)
-    let_idle(bench, names.inbox_key(orphan))
-    assert clean() == {}
-    assert traces(bench, orphan, bob) == ["inbox", "users", "presence"]
-    let_idle(bench, names.edge_users_key(orphan))
-    assert clean() == {"edges": 1, "streams": 1, "presence": 1}
-    assert traces(bench, orphan, bob) == []
-
-
-def test_an_edge_of_which_only_a_users_entry_is_left_is_forgotten(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    bench.redis.sadd(names.user_edges_key(str(bob)), "edge-nobody-knows")
-    assert clean() == {"presence": 1}
-    assert clean() == {}
-
-
-def test_without_idle_times_edges_without_a_lease_are_kept(bench: RelayBench, clean: Clean) -> None:
-    bob, _ = bench.person("bob")
-    (gone,) = open_edges(bench, "gone")
-    bench.connect(bob, gone)
-    bench.redis.config_set("maxmemory-policy", "allkeys-lfu")
-    try:
-        orphan = open_orphan(bench, bob)
-        assert clean(cleanup_edge_s=0) == {"edges": 1, "streams": 1, "presence": 1}
-    finally:
-        bench.redis.config_set("maxmemory-policy", "noeviction")
-    assert traces(bench, orphan, bob) == ["inbox", "users", "presence"]
-    assert traces(bench, gone, bob) == []
-
-
-@pytest.mark.parametrize("step", ["_find_edges", "_find_presence"])
-@pytest.mark.parametrize("has_lease", [True, False])
-def test_an_edge_that_comes_back_between_look_and_removal_keeps_what_it_registers(
-    bench: RelayBench, clean: Clean, monkeypatch: pytest.MonkeyPatch, step: str, has_lease: bool
-) -> None:
-    bob, _ = bench.person("bob")
-    if has_lease:
-        (edge_id,) = open_edges(bench, "sleepy")
-        bench.connect(bob, edge_id)
-    else:
-        edge_id = open_orphan(bench, bob)
-        let_idle(bench, names.inbox_key(edge_id), names.edge_users_key(edge_id))
-    look: Any = getattr(cleanup_registry._Cleanup, step)
-    looks = 0
-
-    def look_and_wake(*args: Any) -> Any:
-        nonlocal looks
-        found = list(look(*args))
-        if edge_id in str(found):
-            looks += 1
-            bench.redis.delete(names.inbox_key(edge_id))
-            bench.open_edge(edge_id)
-            bench.connect(bob, edge_id)
-        return found
-
-    monkeypatch.setattr(cleanup_registry._Cleanup, step, look_and_wake)
-    clean()
-    assert looks == 1
-    assert traces(bench, edge_id, bob) == EVERYTHING
-
-
-def test_an_edge_that_starts_keeps_what_it_registers_before_its_first_lease(
-    bench: RelayBench, clean: Clean
-) -> None:
-    bob, _ = bench.person("bob")
-    bench.redis.xadd(names.inbox_key("edge-new"), {"e": ""})
-    bench.connect(bob, "edge-new")
-    let_idle(bench, names.user_edges_key(str(bob)))
-    assert clean() == {}
-    assert traces(bench, "edge-new", bob) == ["inbox", "users", "presence"]
 
 
 @pytest.mark.parametrize(("kind", "days"), AGED.items())
@@ -400,14 +218,14 @@ def test_everything_goes_in_small_slices_too(bench: RelayBench, clean: Clean) ->
 
 @pytest.mark.parametrize("is_small", [True, False])
 def test_a_dry_run_counts_what_a_run_removes_and_removes_nothing(
-    bench: RelayBench, bench_store: Store, clean: Clean, is_small: bool, request: pytest.FixtureRequest
+    bench: RelayBench, clean: Clean, is_small: bool, request: pytest.FixtureRequest
 ) -> None:
     if is_small:
         request.getfixturevalue("small_slices")
     expected = fill(bench)
-    before = dump(bench, bench_store)
+    before = dump(bench)
     assert clean(dry_run=True, **RETENTION) == expected
-    assert dump(bench, bench_store) == before
+    assert dump(bench) == before
     assert clean(dry_run=True, **RETENTION) == expected
     assert clean(**RETENTION) == expected
 
@@ -466,28 +284,11 @@ def test_a_run_that_was_killed_is_made_up_for_by_the_next(
     assert clean(**RETENTION) == {}
 
 
-def test_a_run_that_was_killed_in_redis_is_made_up_for_by_the_next(
-    bench: RelayBench, clean: Clean, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, clean: Clean) -> None:
     expected = fill(bench)
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cleanup_registry._Cleanup, "forget_presence", die)
-        with pytest.raises(KeyboardInterrupt):
-            clean(**RETENTION)
-    assert clean(**RETENTION) == {
-        kind: count for kind, count in expected.items() if kind not in ("edges", "streams")
-    }
-
-
-def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, bench_store: Store, clean: Clean) -> None:
-    expected = fill(bench)
-    before = dump(bench, bench_store)
+    before = dump(bench)
     assert clean(run_s=0, **RETENTION) == {}
-    assert dump(bench, bench_store) == before
+    assert dump(bench) == before
     assert clean(**RETENTION) == expected
 
 
@@ -518,15 +319,7 @@ def test_a_table_that_somebody_has_locked_is_left_for_the_next_run(bench: RelayB
     assert clean(**RETENTION) == {k: expected[k] for k in ("dead_letters", "messages")}
 
 
-@pytest.mark.parametrize("has_address", [True, False])
-def test_without_redis_postgres_is_cleaned_up_before_the_run_fails(
-    bench: RelayBench, make_context: ContextFactory, has_address: bool
-) -> None:
+def test_cleanup_needs_no_redis(bench: RelayBench, clean: Clean) -> None:
     add_aged(bench, "dead_letters", 40)
-    url = f"redis://127.0.0.1:{free_port()}" if has_address else None
-    context = make_context(redis_url=url)
-    if url:
-        context.__dict__["redis"] = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
-    with pytest.raises(RedisConnectionError if has_address else SettingsError):
-        cleanup(context, Stopwatch(60), False)
+    assert clean(redis_url=None) == {"dead_letters": 1}
     assert ages(bench, "dead_letters") == []

@@ -226,7 +226,7 @@ def bury(notices: Notices, fcm: ListChannel) -> Letter:
 
 def test_a_dead_letter_that_is_replayed_is_queued_and_sent(notices: Notices, fcm: ListChannel) -> None:
     letter = bury(notices, fcm)
-    assert replay(notices.bench.engine, notices.bench.relay, letter).done
+    assert replay(notices.bench.engine, notices.bench.processor, letter).done
     assert all_ids(notices.bench.engine) == []
     assert notices.deliver() == {"queued": 1}
     assert str(notices.queue.ids[-1]) == letter.id
@@ -236,7 +236,7 @@ def test_a_dead_letter_that_is_replayed_is_queued_and_sent(notices: Notices, fcm
 def test_a_dead_letter_of_yesterday_stays(notices: Notices, fcm: ListChannel) -> None:
     letter = bury(notices, fcm)
     notices.let_pass(86_400)
-    result = replay(notices.bench.engine, notices.bench.relay, letter)
+    result = replay(notices.bench.engine, notices.bench.processor, letter)
     assert (result.done, result.outcome) == (False, "too late: the notification is older than a day")
     assert all_ids(notices.bench.engine) == [letter.id]
     assert notices.deliver() == {}

@@ -1,20 +1,22 @@
-"""`typing`: passed on to the other side, never stored."""
+"""`typing`: passed on to the other member of a chat, never stored."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from infra.wire.commands import Typing
-from infra.wire.errors import ErrorCode
+from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import TYPING, Done, TypingStatus
 from workers.chats import Chat, Pair, find_chats, read_chats, read_people, require_member
-from workers.errors import Refused
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.requests import Request
 
 
-def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) -> Outcome:
-    """Tell the peers. Without a chat there is nobody to tell, and nothing is created."""
+def broadcast_typing(
+    conn: Connection, requests: Sequence[Request[Typing]], context: HandlerContext
+) -> Outcome:
+    """Tell the peers. Without a chat there is nobody to tell, and none is created."""
     outcome = Outcome()
     people = read_people(
         conn,
@@ -22,34 +24,28 @@ def typing(conn: Connection, requests: Sequence[Request[Typing]], rules: Rules) 
         (request.command.username for request in requests if request.command.username),
     )
     pairs: dict[str, Pair] = {}
+    valid = []
     for request in requests:
-        try:
+        with outcome.rejections(request):
             people.require(request.user_id)
             if (request.command.username is None) == (request.command.chat_id is None):
-                raise Refused(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
+                raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
             if request.command.username is not None:
                 pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
-    failed = {answer.id for answer in outcome.answers}
+            valid.append(request)
     by_pair = find_chats(conn, set(pairs.values()))
     by_id = read_chats(
         conn, {str(request.command.chat_id) for request in requests if request.command.chat_id}
     )
-    for request in requests:
-        if request.id in failed:
-            continue
-        try:
+    for request in valid:
+        with outcome.rejections(request):
             if request.command.chat_id is None:
                 chat = by_pair.get(pairs[request.id])
             else:
                 chat = require_member(by_id, str(request.command.chat_id), request.user_id)
-        except Refused as refused:
-            outcome.fail(request, refused.code, refused.message)
-            continue
-        outcome.succeed(request, Done())
-        if chat is not None:
-            _tell(outcome, request, chat, people.by_id[request.user_id])
+            outcome.succeed(request, Done())
+            if chat is not None:
+                _tell(outcome, request, chat, people.by_id[request.user_id])
     return outcome
 
 

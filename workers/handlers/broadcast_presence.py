@@ -1,14 +1,15 @@
-"""Tells peers that a user came online or went offline."""
+"""`announce`: tells peers that a user came online or went offline."""
 
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, text
 
-from infra.wire.commands import Announce
+from infra.wire.commands import BroadcastPresence
 from infra.wire.events import USER_STATUS, Done, UserStatus, iso_ms
 from workers.arrays import array
-from workers.requests import Outcome, Request
-from workers.rules import Rules
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.requests import Request
 
 _SEEN = text("UPDATE profiles SET last_seen_at = now() WHERE id = ANY(CAST(:users AS uuid[]))")
 _PEERS = text(
@@ -22,18 +23,20 @@ _PEERS = text(
 )
 
 
-def announce(conn: Connection, requests: Sequence[Request[Announce]], rules: Rules) -> Outcome:
-    """Announce what holds now, which may be more than one edge knows."""
-    outcome = announce_users(conn, {request.user_id for request in requests}, rules)
+def broadcast_presence(
+    conn: Connection, requests: Sequence[Request[BroadcastPresence]], context: HandlerContext
+) -> Outcome:
+    """Tell the peers whether each user is online now. The user may have sockets on other edges."""
+    outcome = tell_peers(conn, {request.user_id for request in requests}, context)
     for request in requests:
         outcome.succeed(request, Done())
     return outcome
 
 
-def announce_users(conn: Connection, user_ids: Collection[str], rules: Rules) -> Outcome:
+def tell_peers(conn: Connection, user_ids: Collection[str], context: HandlerContext) -> Outcome:
     """Tell everybody who has joined a chat with one of the users whether that user is online."""
     outcome = Outcome()
-    online = rules.presence.online(user_ids)
+    online = context.presence.online(user_ids)
     users = array(user_ids)
     conn.execute(_SEEN, {"users": users})
     for row in conn.execute(_PEERS, {"users": users}):

@@ -1,0 +1,179 @@
+"""Processes batches: decode, store, publish. An event that fails harms no other."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic, sleep
+from typing import Final
+
+import structlog
+from redis import RedisError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from infra.wire.batch import Batch, Event
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.inbox import Answer
+from workers import dead_letters
+from workers.context import HandlerContext
+from workers.database_errors import is_collision, is_locked, is_timeout, is_unreachable
+from workers.handler_table import HANDLERS
+from workers.outcome import Outcome
+from workers.portions import portions
+from workers.profiles import ensure_profiles
+from workers.publish import Publisher
+from workers.requests import Requests, decode_batch, reject
+
+log = structlog.get_logger(__name__)
+
+_TRANSACTIONAL: Final = frozenset(name for name, entry in HANDLERS.items() if entry.needs_transaction)
+
+_TRIES = 3
+"""How often a batch is tried that collides with another one."""
+
+_BREATH_S = 0.05
+"""Pause after a lock time-out, so that the other one of two batches that waited for each other can finish."""
+
+_HURRY_S = 2.0
+"""How long batches wait less for locks after one timed out: what is locked is likely to stay locked."""
+
+_HURRIED = text("SET LOCAL lock_timeout = 50")
+"""ms. For the few locks that cannot be skipped, e.g. that of a chat that another batch is creating."""
+
+
+class Unreachable(Exception):
+    """Postgres cannot be reached; no event is at fault. The message is one line."""
+
+
+class BatchProcessor:
+    """Turns events into committed rows and publications."""
+
+    def __init__(
+        self, engine: Engine, publisher: Publisher, context: HandlerContext, *, pooled: bool = False
+    ) -> None:
+        self._engine = engine
+        self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pooled = pooled
+        """Behind a transaction-mode pooler, time-outs last only for a transaction."""
+        self._publisher = publisher
+        self._context = context
+        self._hurry_until = 0.0
+
+    def process(self, batches: Sequence[Batch]) -> None:
+        """Process batches as if they were one, and answer them. Never raises.
+
+        Processing them again changes nothing and gives the same answers.
+        """
+        try:
+            try:
+                self._process(batches)
+            except Unreachable as error:
+                log.warning("batches_postponed", batches=_ids(batches), error=str(error))
+                self._publisher.postpone(batches, ErrorCode.UNAVAILABLE)
+        except RedisError as error:
+            # The edges send the batches again; the sweep delivers the rest.
+            log.warning("publish_failed", batches=_ids(batches), error=str(error))
+
+    def process_alone(self, event: Event) -> Answer:
+        """Process an event whose answer no edge waits for, publish its effects, and return the answer.
+
+        As in a batch, an event that fails becomes a dead letter, and processing it again changes nothing.
+        Raises Unreachable, and redis.RedisError if it may be stored but is not published.
+        """
+        outcome = self._attempt([event], self._context)
+        self._publisher.publish(Outcome(emits=outcome.emits))
+        (answer,) = outcome.answers
+        return answer
+
+    def _process(self, batches: Sequence[Batch]) -> None:
+        *first, last = portions([event for batch in batches for event in batch.events])
+        for portion in first:
+            self._publisher.publish(self._attempt(portion, self._context), batches, is_all=False)
+        self._publisher.publish(self._attempt(last, self._context), batches)
+
+    def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
+        """Handle events together; if that fails, handle as many of them as possible."""
+        if not events:
+            return Outcome()
+        try:
+            return self._handle(events, context)
+        except RedisError:
+            raise
+        except Exception as error:
+            if is_unreachable(error):
+                raise Unreachable(str(error).partition("\n")[0]) from error
+            if context.patient and is_locked(error):
+                return self._attempt_without_waiting(events, context)
+            if len(events) == 1:
+                return self._give_up(events[0], error)
+            log.warning("batch_split", events=len(events), error=type(error).__name__)
+        return self._attempt_in_halves(events, context)
+
+    def _attempt_without_waiting(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
+        """Skip rows that are still locked. No event is at fault; those that need the rows are rejected."""
+        log.warning("batch_waited_for_lock", events=len(events))
+        if not self._is_hurried():
+            self._hurry_until = monotonic() + _HURRY_S
+        sleep(_BREATH_S)
+        return self._attempt(events, replace(context, patient=False))
+
+    def _attempt_in_halves(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
+        """Isolate the event that is at fault."""
+        middle = len(events) // 2
+        outcome = self._attempt(events[:middle], context)
+        outcome.extend(self._attempt(events[middle:], context))
+        return outcome
+
+    def _handle(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
+        requests, rejected = decode_batch(events)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._connect(requests, context) as conn:
+                    outcome = _call_handlers(conn, requests, context)
+            except DBAPIError as error:
+                if not tries_left or not is_collision(error):
+                    raise
+            else:
+                outcome.answers += rejected
+                return outcome
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _connect(self, names: Collection[str], context: HandlerContext) -> Iterator[Connection]:
+        """Give a connection for these commands; without a transaction if each statement may commit alone."""
+        is_hurried = not context.patient or self._is_hurried()
+        if self._pooled or is_hurried or not _TRANSACTIONAL.isdisjoint(names):
+            with self._engine.begin() as conn:
+                if is_hurried:
+                    conn.execute(_HURRIED)
+                yield conn
+        else:
+            with self._statements.connect() as conn:
+                yield conn
+
+    def _is_hurried(self) -> bool:
+        return monotonic() < self._hurry_until
+
+    def _give_up(self, event: Event, error: Exception) -> Outcome:
+        """Answer an event that cannot be handled, and keep it as a dead letter if that is its own fault."""
+        if is_timeout(error):
+            return Outcome(answers=[reject(event, Rejection(ErrorCode.UNAVAILABLE))])
+        log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
+        try:
+            dead_letters.keep(self._engine, event, error)
+        except SQLAlchemyError as failure:
+            log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
+        return Outcome(answers=[reject(event, Rejection(ErrorCode.INTERNAL))])
+
+
+def _call_handlers(conn: Connection, requests: Requests, context: HandlerContext) -> Outcome:
+    outcome = Outcome()
+    requests = ensure_profiles(conn, requests, context, outcome)
+    for name, entry in HANDLERS.items():
+        if same_kind := requests.get(name):
+            outcome.extend(entry.handle(conn, same_kind, context))
+    return outcome
+
+
+def _ids(batches: Sequence[Batch]) -> list[str]:
+    return [batch.id for batch in batches]

@@ -1,0 +1,33 @@
+"""What handlers are given besides a connection and requests."""
+
+from dataclasses import dataclass
+
+from infra.presence import PresenceReader
+from infra.wire.commands import CHANNELS
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerContext:
+    """The configured limits, who is online, and whether to wait for locked rows."""
+
+    presence: PresenceReader
+    provision_profiles: bool
+    """Whether a user without a profile gets one, with the username in their token."""
+    text_chars: int
+    """Most characters of a message."""
+    page: int
+    """Messages or chats of a page if the client does not say how many it wants."""
+    page_max: int
+    """Most messages or chats of a page."""
+    sweep_after_s: float
+    """Seconds after a send at which the sweep looks whether the message was delivered."""
+    device_channels: tuple[str, ...] = CHANNELS
+    """Channels for which devices can be registered."""
+    devices_max: int = 20
+    """Most devices of a user."""
+    patient: bool = True
+    """Whether to wait for rows that others have locked. If not, requests that need them are rejected."""
+
+    def page_size(self, asked: int | None) -> int:
+        """Return how many messages or chats a page has."""
+        return self.page if asked is None else min(asked, self.page_max)

@@ -1,0 +1,35 @@
+"""What an error of Postgres means for the batch that ran into it."""
+
+import psycopg
+from psycopg import errors as pg
+from sqlalchemy.exc import DBAPIError
+
+_COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+_TIMEOUTS = (pg.LockNotAvailable, pg.QueryCanceled)
+
+
+def is_collision(error: DBAPIError) -> bool:
+    """Tell whether another batch was in the way, so that the same statements may succeed now."""
+    return isinstance(error.orig, _COLLISIONS)
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether a row stayed locked for longer than statements wait."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, pg.LockNotAvailable)
+
+
+def is_timeout(error: Exception) -> bool:
+    """Tell whether a statement took too long, because of a lock or otherwise."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, _TIMEOUTS)
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Tell whether Postgres cannot be reached or is going away, so that no event is at fault."""
+    if not isinstance(error, DBAPIError):
+        return False
+    # No SQLSTATE: the connection was never made, or it broke; or psycopg itself did not accept a value.
+    # 53, 57P: out of resources, shutting down. 25P03: the transaction was idle for too long.
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:
+        return error.connection_invalidated or not isinstance(error.orig, psycopg.DataError)
+    return error.connection_invalidated or sqlstate.startswith(("08", "25P03", "53", "57P"))

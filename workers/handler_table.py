@@ -1,0 +1,65 @@
+"""Which handler handles which command, and in which order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from infra.wire import registry
+from workers.context import HandlerContext
+from workers.handlers.broadcast_presence import broadcast_presence
+from workers.handlers.broadcast_typing import broadcast_typing
+from workers.handlers.catch_up import catch_up
+from workers.handlers.confirm_delivery import confirm_deliveries
+from workers.handlers.devices import register_devices, unregister_devices
+from workers.handlers.ensure_profile import ensure_profile
+from workers.handlers.get_messages import get_messages
+from workers.handlers.join_chat import join_chats
+from workers.handlers.list_chats import list_chats
+from workers.handlers.mark_as_read import mark_as_read
+from workers.handlers.send_message import send_messages
+from workers.handlers.sync import sync
+from workers.outcome import Outcome
+from workers.requests import Request
+
+Handler = Callable[[Connection, Sequence[Request[Any]], HandlerContext], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A handler, and what must be known of it before it is called."""
+
+    handle: Handler
+    needs_transaction: bool = False
+    """Whether its statements must be committed together. A batch without such a command has no transaction.
+
+    A send or a receipt is one statement, as a rule. Where they need several, and for the other commands that
+    write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
+    """
+    answers_with_pages: bool = False
+    """Whether answers hold pages of messages, so that few of them fit into memory at once."""
+
+
+HANDLERS: Final[dict[str, Entry]] = {
+    registry.ENSURE_PROFILE: Entry(ensure_profile),
+    registry.CATCH_UP: Entry(catch_up, answers_with_pages=True),
+    "mark_as_read": Entry(mark_as_read, needs_transaction=True),
+    registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
+    "join_chat": Entry(join_chats, needs_transaction=True, answers_with_pages=True),
+    "send_message": Entry(send_messages),
+    "get_messages": Entry(get_messages, answers_with_pages=True),
+    "list_chats": Entry(list_chats, answers_with_pages=True),
+    "sync": Entry(sync, answers_with_pages=True),
+    "typing": Entry(broadcast_typing),
+    "register_device": Entry(register_devices, needs_transaction=True),
+    "unregister_device": Entry(unregister_devices),
+    registry.BROADCAST_PRESENCE: Entry(broadcast_presence),
+}
+"""By command, in the order in which the commands of a batch are handled.
+
+Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
+that nothing is marked that the reader cannot have seen. Handlers that lock members come before those that
+lock chats, so that batches rarely wait for each other in a circle. The page of a join may therefore lack a
+message that was sent in the same batch; `message_sent` brings it.
+"""

@@ -1,0 +1,179 @@
+"""Stores messages, each once and with hole-free seqs: one statement for any number of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from infra.store.profiles import username_key
+from infra.wire.commands import SendMessage
+from infra.wire.events import Message, iso_ms
+from workers.arrays import array
+from workers.context import HandlerContext
+from workers.locking import LockingStatement
+from workers.messages import COLUMNS, JOINS, to_message
+from workers.requests import Request
+
+_STORED = text(
+    f"""
+    SELECT {COLUMNS}
+    FROM unnest(CAST(:senders AS uuid[]), CAST(:keys AS text[])) AS tried (sender_id, key)
+    JOIN messages m ON m.sender_id = tried.sender_id AND coalesce(m.client_id, m.id::text) = tried.key
+    {JOINS}
+    """
+)
+_SEND = """
+    WITH routed AS MATERIALIZED (
+        SELECT
+            tried.*, s.username AS sender_username, r.id AS recipient_id, r.username AS recipient_username,
+            c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at
+        FROM unnest(
+            CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
+            CAST(:client_ids AS text[]), CAST(:sames AS int[])
+        ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, same, place)
+        JOIN profiles s ON s.id = tried.sender_id
+        JOIN profiles r ON r.username_key = tried.key
+        JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
+        ORDER BY c.id
+        FOR NO KEY UPDATE OF c {skip_locked}
+    ), draft AS MATERIALIZED (
+        SELECT
+            routed.*, stored.id IS NULL AS is_new, last_seq + count(*) FILTER (WHERE stored.id IS NULL)
+                OVER (PARTITION BY chat_id ORDER BY place) AS seq
+        FROM {routed}
+        LEFT JOIN LATERAL (
+            SELECT m.id FROM messages m
+            WHERE m.sender_id = routed.sender_id
+                AND coalesce(m.client_id, m.id::text) = coalesce(routed.client_id, routed.id::text)
+            LIMIT 1
+        ) stored ON true
+    ), advanced AS (
+        UPDATE chats c
+        SET last_seq = added.last_seq,
+            last_to_lo = coalesce(added.last_to_lo, c.last_to_lo, c.last_seq),
+            last_to_hi = coalesce(added.last_to_hi, c.last_to_hi, c.last_seq),
+            activity_at = added.activity_at,
+            sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
+        FROM (
+            SELECT
+                chat_id, max(seq) AS last_seq, max(created_at) AS activity_at,
+                max(seq) FILTER (WHERE recipient_id <= sender_id) AS last_to_lo,
+                max(seq) FILTER (WHERE recipient_id >= sender_id) AS last_to_hi
+            FROM draft WHERE is_new GROUP BY chat_id
+        ) added
+        WHERE c.id = added.chat_id
+    ), stored AS (
+        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+        SELECT chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at
+        FROM draft WHERE is_new
+    )
+    SELECT
+        id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new
+    FROM draft
+"""
+_UNBROKEN = """
+    (
+        SELECT * FROM (
+            SELECT routed.*, count(*) OVER (PARTITION BY sender_id, key) AS held FROM routed
+        ) counted
+        WHERE held = same
+    ) routed
+"""
+"""Drops messages whose chat was unlocked in the middle, so that no later one is stored without the first."""
+_STORE = LockingStatement(_SEND, routed=("routed", _UNBROKEN))
+"""Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
+
+The chat is read once it is locked, but messages as they were before. If another worker stores the same
+message meanwhile, the unique index fails the whole statement, and the next try finds the message. LATERAL
+makes the planner use that index, whatever it thinks of the size of the table.
+"""
+
+
+class Route(NamedTuple):
+    """The sender, and the folded name of the recipient."""
+
+    sender_id: str
+    key: str
+
+
+def route(request: Request[SendMessage]) -> Route:
+    """Return from whom to whom a message goes."""
+    return Route(request.user_id, username_key(request.command.username))
+
+
+def key_of(request: Request[SendMessage]) -> str:
+    """Return what identifies a message when its sender tries again."""
+    return f"{request.user_id}/{_own_key(request)}"
+
+
+def _own_key(request: Request[SendMessage]) -> str:
+    """Return what distinguishes a message from others of its sender."""
+    return request.command.client_id or request.id
+
+
+def store_messages(
+    conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+) -> dict[str, Message | None]:
+    """Store messages that are new; return them by request, with None for those stored before.
+
+    Requests without a chat have no entry, nor have those whose locked chat was skipped.
+    """
+    routes = {request.id: route(request) for request in requests}
+    tried = {request.id: request for request in requests if "\0" not in routes[request.id].key}
+    if not tried:
+        return {}
+    same = Counter(routes.values())
+    params = {
+        "senders": array(request.user_id for request in tried.values()),
+        "keys": [routes[request_id].key for request_id in tried],
+        "sames": array(same[routes[request_id]] for request_id in tried),
+        "ids": array(tried),
+        "texts": [request.command.text for request in tried.values()],
+        "client_ids": [request.command.client_id for request in tried.values()],
+        "sweep_after": context.sweep_after_s,
+    }
+    rows = conn.execute(_STORE.for_(context), params)
+    return {row[0]: _message(tried[row[0]], *row) for row in rows}
+
+
+def _message(
+    request: Request[SendMessage],
+    message_id: str,
+    chat_id: str,
+    seq: int,
+    sender_username: str,
+    recipient_id: str,
+    recipient_username: str,
+    created_at: datetime,
+    is_new: bool,
+) -> Message | None:
+    if not is_new:
+        return None
+    return Message(
+        id=message_id,
+        chat_id=chat_id,
+        seq=seq,
+        sender_id=request.user_id,
+        sender_username=sender_username,
+        recipient_id=recipient_id,
+        recipient_username=recipient_username,
+        text=request.command.text,
+        created_at=iso_ms(created_at),
+        status="sent",
+        client_id=request.command.client_id or msgspec.UNSET,
+    )
+
+
+def read_stored(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[str, Message]:
+    """Read messages that an earlier try has stored; by key."""
+    if not requests:
+        return {}
+    params = {
+        "senders": array(request.user_id for request in requests),
+        "keys": [_own_key(request) for request in requests],
+    }
+    messages = [to_message(row) for row in conn.execute(_STORED, params)]
+    return {f"{message.sender_id}/{message.client_id or message.id}": message for message in messages}

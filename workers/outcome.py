@@ -1,0 +1,47 @@
+"""What becomes of the requests of a batch: answers, and events for other sockets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from infra.wire.errors import Rejection
+from infra.wire.inbox import Answer, Emit, Position, Target
+from workers.requests import Request
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One answer for each request, and the events that other sockets receive."""
+
+    answers: list[Answer] = field(default_factory=list)
+    emits: list[Emit] = field(default_factory=list)
+
+    def succeed(self, request: Request[Any], ack: msgspec.Struct, *, settled: Position | None = None) -> None:
+        """Answer `request` with `ack`. `settled` is explained at `Answer`."""
+        self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack)), settled=settled))
+
+    def reject(self, request: Request[Any], rejection: Rejection) -> None:
+        """Answer `request` with the reason why it is refused."""
+        client_id = getattr(request.command, "client_id", None)
+        self.answers.append(Answer(request.id, failure=rejection.failure(client_id)))
+
+    @contextmanager
+    def rejections(self, request: Request[Any]) -> Iterator[None]:
+        """Answer `request` with the Rejection that the block raises, if it raises one."""
+        try:
+            yield
+        except Rejection as rejection:
+            self.reject(request, rejection)
+
+    def emit(self, user_id: str, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:
+        """Emit `payload` to all sockets of `user_id`, but not to the socket `skip`."""
+        data = msgspec.Raw(msgspec.json.encode(payload))
+        self.emits.append(Emit([Target(user_id, event, skip=skip)], data))
+
+    def extend(self, other: "Outcome") -> None:
+        """Append the answers and emits of `other`."""
+        self.answers += other.answers
+        self.emits += other.emits
