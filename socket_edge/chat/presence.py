@@ -1,6 +1,7 @@
 """Registers in Redis which users have sockets here, under a lease that ends soon after the edge does."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection
 
@@ -8,6 +9,15 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.presence import (
+    REFRESH_USERS,
+    REGISTER_USERS,
+    REGISTRY_TTL_S,
+    RENEW_LEASE,
+    refreshment,
+    registration,
+    renewal,
+)
 from infra.wire import names
 from infra.wire.clock import RedisClock
 from socket_edge.chat.session import ConnectedUsers
@@ -19,6 +29,10 @@ _PAUSE_S = 0.5
 _PACE_S = 0.005
 """Pause after a write, per user in it, so that users who come and go meanwhile are written together."""
 _PACE_MAX_S = 0.02
+_PORTION = 1_000
+"""Users to write at once."""
+_TURNS = 4
+"""How often a user is kept from expiring within the lifetime of an entry."""
 _MARGIN_S = 10.0
 """How long after its commit a message may be published, at most."""
 
@@ -51,6 +65,11 @@ class EdgePresence:
         self._complete_at = time.monotonic()
         self._has_lost = False
         """Whether publications were lost that the sockets have not caught up with yet."""
+        self._renew = redis.register_script(RENEW_LEASE)
+        self._register = redis.register_script(REGISTER_USERS)
+        self._keep = redis.register_script(REFRESH_USERS)
+        self._to_keep: list[str] = []
+        self._share = 0
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
@@ -87,19 +106,28 @@ class EdgePresence:
 
     async def _refresh(self) -> None:
         checked_at = time.monotonic()
-        seconds, micros = await self._redis.time()
-        now_ms = self._clock.note(seconds, micros)
-        ends_ms = await self._redis.zscore(names.LEASES_KEY, self._edge_id)
-        if ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries():
+        seconds, micros, was_alive = await self._renew(*renewal(self._edge_id, self._lease_ms))
+        self._clock.note(seconds, micros)
+        if not was_alive or await self._inbox.has_lost_entries():
             self._has_lost = True
             await self._inbox.create()
-        await self._redis.zadd(names.LEASES_KEY, {self._edge_id: now_ms + self._lease_ms})
         if self._has_lost:
             log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
             await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
             self._on_loss(self._complete_at - _MARGIN_S)
             self._has_lost = False
+        await self._keep_share()
         self._complete_at = checked_at
+
+    async def _keep_share(self) -> None:
+        """Keep the registry's next few users from expiring; each has its turn several times per lifetime."""
+        if not self._to_keep:
+            self._to_keep = list(self._users.user_ids())
+            rounds = REGISTRY_TTL_S / _TURNS / self._refresh_s
+            self._share = math.ceil(len(self._to_keep) / rounds)
+        share, self._to_keep = self._to_keep[: self._share], self._to_keep[self._share :]
+        if share:
+            await self._keep(*refreshment(share))
 
     async def keep_registry(self) -> None:
         """Register users who come and go, until cancelled."""
@@ -114,21 +142,14 @@ class EdgePresence:
 
     async def _write(self, user_ids: Collection[str]) -> None:
         """Write the current state of the users; try again until Redis has it."""
-        while True:
-            pipe = self._redis.pipeline(transaction=True)
-            here = [user_id for user_id in user_ids if user_id in self._users]
-            gone = [user_id for user_id in user_ids if user_id not in self._users]
-            for user_id in here:
-                pipe.sadd(names.user_edges_key(user_id), self._edge_id)
-            for user_id in gone:
-                pipe.srem(names.user_edges_key(user_id), self._edge_id)
-            if here:
-                pipe.sadd(names.edge_users_key(self._edge_id), *here)
-            if gone:
-                pipe.srem(names.edge_users_key(self._edge_id), *gone)
+        waiting = list(user_ids)
+        while waiting:
+            portion = waiting[:_PORTION]
+            here = [user_id for user_id in portion if user_id in self._users]
+            gone = [user_id for user_id in portion if user_id not in self._users]
             try:
-                await pipe.execute()
-                return
+                await self._register(*registration(self._edge_id, here, gone))
+                waiting = waiting[_PORTION:]
             except (RedisError, OSError) as error:
                 log.warning("presence_not_written", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_S)

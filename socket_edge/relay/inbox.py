@@ -9,6 +9,7 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
 from infra.wire.inbox import InboxEntry, decode_entry
 
@@ -41,6 +42,7 @@ class Inbox:
         pipe.delete(self._key)
         pipe.xadd(self._key, {names.INBOX_FIELD: b""}, id=_FIRST_ID)
         pipe.xdel(self._key, _FIRST_ID)
+        pipe.expire(self._key, REGISTRY_TTL_S)
         await pipe.execute()
         self._last_id = _FIRST_ID
         self._entries_read = 1
