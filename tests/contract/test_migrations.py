@@ -23,15 +23,11 @@ from tests.harness.engines import Engines
 @pytest.fixture
 def database(engines: Engines) -> Iterator[Engine]:
     """Make an empty database."""
-    admin_url = engines.postgres.url.replace("postgresql://", "postgresql+psycopg://")
-    name = f"migrations_{uuid.uuid4().hex}"
-    admin = make_engine(admin_url)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.exec_driver_sql(f"CREATE DATABASE {name}")
-    admin.dispose()
-    engine = make_engine(f"{admin_url.rpartition('/')[0]}/{name}")
+    store = engines.new_store(migrated=False)
+    engine = make_engine(store.database_url)
     yield engine
     engine.dispose()
+    engines.release(store)
 
 
 def migrate(database: Engine) -> None:
@@ -102,7 +98,7 @@ def old_key(username: str) -> str:
 
 
 def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUID]:
-    """Store profiles as a worker of the release before does, each older than the next; return their ids."""
+    """Store profiles as a worker of the previous release does, the oldest first. Return their ids."""
     ids = {label: uuid.uuid4() for label in usernames}
     for label, username in usernames.items():
         with database.begin() as conn:
