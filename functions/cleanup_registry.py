@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from redis import Redis
 
-from functions.context import Stopwatch, Summary
+from functions.context import Summary
+from functions.pacer import Pacer
 from infra.wire import names
 
 _SLICE = 1_000
@@ -63,12 +64,12 @@ return redis.call(ARGV[4] == '0' and 'SREM' or 'SISMEMBER', KEYS[4], ARGV[1])
 """
 
 
-def clean_registry(redis: Redis, wait_s: float, watch: Stopwatch, *, dry_run: bool) -> Summary:
+def clean_registry(redis: Redis, wait_s: float, pacer: Pacer, *, dry_run: bool) -> Summary:
     """Forget the edges whose lease was over `wait_s` ago, or that have none and were idle for so long.
 
     Raises redis.RedisError; the next run makes up for it.
     """
-    cleanup = _Cleanup(redis, wait_s, watch, dry_run)
+    cleanup = _Cleanup(redis, wait_s, pacer, dry_run)
     # Inboxes first: an edge that is alive after all notices that, and nothing else.
     edges, streams = cleanup.forget_edges()
     return {"edges": edges, "streams": streams, "presence": cleanup.forget_presence()}
@@ -77,9 +78,9 @@ def clean_registry(redis: Redis, wait_s: float, watch: Stopwatch, *, dry_run: bo
 class _Cleanup:
     """One run over the keys."""
 
-    def __init__(self, redis: Redis, wait_s: float, watch: Stopwatch, dry_run: bool) -> None:
+    def __init__(self, redis: Redis, wait_s: float, pacer: Pacer, dry_run: bool) -> None:
         self._redis = redis
-        self._watch = watch
+        self._pacer = pacer
         seconds, micros = redis.time()
         self._ended_before_ms = seconds * 1000 + micros // 1000 - int(wait_s * 1000)
         self._more_args = [self._ended_before_ms, wait_s, int(dry_run)]
@@ -143,7 +144,7 @@ class _Cleanup:
     def _pages(self, scan: Callable[[int], Any]) -> Iterator[Any]:
         """Yield page after page, until the scan is through or the time is over."""
         cursor = 0
-        while not self._watch.is_over:
+        while not self._pacer.out_of_time:
             cursor, page = scan(cursor)
             yield page
             if cursor == 0:

@@ -38,7 +38,7 @@ def test_a_schedule_is_rewritten_for_aws(cron: str, expected: str) -> None:
 def test_serverless_yml_has_the_table_of_the_schedule() -> None:
     functions = yaml.safe_load((ROOT / "serverless.yml").read_text())["functions"]
     found = {
-        one["handler"].removeprefix("functions/aws."): (
+        one["handler"].removeprefix("functions/aws/handlers."): (
             event["schedule"]["rate"][0],
             event["schedule"]["timezone"],
         )
@@ -56,7 +56,7 @@ def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
         one["Properties"] for one in resources.values() if one["Type"] == "AWS::Scheduler::Schedule"
     ):
         function = resources[schedule["Target"]["Arn"]["Fn::GetAtt"][0]]["Properties"]
-        name = function["Handler"].removeprefix("functions/aws.")
+        name = function["Handler"].removeprefix("functions/aws/handlers.")
         found[name] = (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
         assert schedule["State"] == "ENABLED"
         assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}

@@ -5,9 +5,9 @@ import pytest
 import requests
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from functions.channels.channel import Gone, TryLater
 from functions.channels.outbound import make_session
 from functions.channels.webhook import WebhookChannel
+from functions.errors import DeviceGone, TryLater
 from tests.integration.channels.endpoint import Endpoint
 from tests.integration.channels.secrecy import NOTICE, device, is_discreet, printed
 
@@ -65,7 +65,7 @@ def test_every_kind_of_success_is_one(status: int, channel: WebhookChannel, endp
 
 def test_a_service_that_says_gone_is_gone(channel: WebhookChannel, endpoint: Endpoint) -> None:
     endpoint.status = 410
-    with pytest.raises(Gone, match=r"^webhook: status 410$"):
+    with pytest.raises(DeviceGone, match=r"^webhook: status 410$"):
         channel.send(device("webhook", endpoint.url("/")), NOTICE)
 
 
@@ -88,7 +88,7 @@ def test_a_pause_that_the_service_asks_for_is_passed_on(channel: WebhookChannel,
 
 def test_a_redirect_is_gone_and_not_followed(channel: WebhookChannel, endpoint: Endpoint) -> None:
     endpoint.status, endpoint.headers = 308, {"Location": endpoint.url("/elsewhere")}
-    with pytest.raises(Gone, match="redirect"):
+    with pytest.raises(DeviceGone, match="redirect"):
         channel.send(device("webhook", endpoint.url("/")), NOTICE)
     assert len(endpoint.received) == 1
 
@@ -97,19 +97,19 @@ def test_a_redirect_is_gone_and_not_followed(channel: WebhookChannel, endpoint: 
 def test_an_address_that_is_not_allowed_is_gone(
     url: str, channel: WebhookChannel, endpoint: Endpoint
 ) -> None:
-    with pytest.raises(Gone):
+    with pytest.raises(DeviceGone):
         channel.send(device("webhook", url.format(port=endpoint.port)), NOTICE)
     assert not endpoint.received
 
 
 def test_a_name_of_this_machine_is_gone() -> None:
-    with make_session() as session, pytest.raises(Gone, match="not public"):
+    with make_session() as session, pytest.raises(DeviceGone, match="not public"):
         WebhookChannel(session, SECRET).send(device("webhook", "https://localhost/"), NOTICE)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_a", "whsec_ä"])
 def test_a_secret_that_is_wrong_is_told_at_the_start(secret: str, session: requests.Session) -> None:
-    with pytest.raises(ValueError, match=r"^the webhook secret is not valid$"):
+    with pytest.raises(ValueError, match=r"^the webhook secret is invalid$"):
         WebhookChannel(session, secret)
 
 
@@ -119,7 +119,7 @@ def test_nothing_private_is_told_of_a_failure(
 ) -> None:
     endpoint.status, endpoint.headers = status, {"Location": "/top-secret"}
     target = device("webhook", endpoint.url("/top-secret"))
-    with caplog.at_level(logging.DEBUG), pytest.raises((Gone, TryLater)) as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises((DeviceGone, TryLater)) as caught:
         channel.send(target, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, "localhost", "top-secret", SECRET)
 
