@@ -1,4 +1,4 @@
-"""The scheduled handlers: settings from secrets, connections that outlive an invocation, logs and metrics."""
+"""The scheduled handlers: settings from secrets, connections kept between invocations, logs and metrics."""
 
 from datetime import date
 from typing import Any
@@ -25,7 +25,7 @@ HANDLERS = {
 
 
 class Runs:
-    """Stands in for `functions.run`; its function asks Postgres who and where it is."""
+    """Stands in for `functions.run`: asks Postgres for the connection and the user that it runs with."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []

@@ -1,4 +1,4 @@
-"""Batches of notifications, driven as Lambda drives them: receive, call the handler, delete what it did."""
+"""Batches of notifications, handled as Lambda does it: receive, call the handler, delete what it handled."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ TRIES = 5
 
 
 class Source:
-    """An SQS queue with dead letters, and the event source mapping in front of the handler."""
+    """An SQS queue with a dead-letter queue, and the event source mapping that calls the handler."""
 
     def __init__(self) -> None:
         self.client = boto3.client("sqs")
@@ -34,7 +34,7 @@ class Source:
         )["QueueUrl"]
 
     def poll(self) -> tuple[int, list[str]]:
-        """Hand over a batch; return its size and the bodies that failed, which stay on the queue."""
+        """Pass a batch to the handler. Return its size, and the bodies that failed and stay on the queue."""
         messages = self.client.receive_message(
             QueueUrl=self.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
         ).get("Messages", [])
@@ -68,7 +68,7 @@ def as_record(message: Any) -> dict[str, Any]:
 
 
 class Deliveries:
-    """Stands in for `Push`: remembers what was delivered, and fails as told."""
+    """Stands in for `Push`: records what was delivered, and fails as it is told to."""
 
     def __init__(self) -> None:
         self.done: list[UUID] = []

@@ -1,4 +1,4 @@
-"""Lambda runs the functions at the times at which beat does."""
+"""Lambda runs the functions at the same times as beat."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.integration.aws.conftest import ROOT
 
 
 def aws_cron(cron: str) -> str:
-    """Return a schedule of five fields in the form of AWS: six, one of the two days `?`, Sunday is 1."""
+    """Convert a cron expression to that of AWS: six fields, one of the two days is `?`, and Sunday is 1."""
     minute, hour, day, month, weekday = cron.split()
     if weekday == "*":
         return f"cron({minute} {hour} {day} {month} ? *)"

@@ -93,7 +93,7 @@ def test_the_same_sources_give_the_same_bytes(
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the modules that are imported when the source runs, which type checkers' imports are not."""
+    """Yield the modules that are imported when the source runs, unlike those for type checkers only."""
     for node in runs(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,3 +1,5 @@
+"""Which channels the settings enable."""
+
 import subprocess
 import sys
 from typing import Any

@@ -1,3 +1,5 @@
+"""The session for addresses that users gave us reaches public https addresses only."""
+
 import socket
 import threading
 from collections.abc import Callable

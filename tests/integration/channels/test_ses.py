@@ -1,3 +1,5 @@
+"""E-mails go to one address, and only a wrong address costs a device."""
+
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any

@@ -1,3 +1,5 @@
+"""Push to Android and Apple devices: in moto, and in a stub where moto cannot fail as SNS does."""
+
 import json
 import logging
 from collections.abc import Iterator

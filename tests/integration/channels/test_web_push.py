@@ -1,3 +1,5 @@
+"""Browsers can read what they are sent, and nobody else can."""
+
 import base64
 import json
 import logging

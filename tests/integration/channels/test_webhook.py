@@ -1,3 +1,5 @@
+"""Webhooks are signed, and repeated with the same id."""
+
 import json
 import logging
 

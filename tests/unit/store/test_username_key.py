@@ -1,3 +1,5 @@
+"""Names that look the same have the same key, and names that cannot be read are refused."""
+
 import sys
 import unicodedata
 
