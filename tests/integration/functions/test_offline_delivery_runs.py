@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from functions import offline_delivery as module
+from functions.notification_plan import write_plan
 from tests.integration.functions.notices import Notices
 
 
@@ -37,7 +38,6 @@ def test_many_recipients_are_done_slice_by_slice(notices: Notices, monkeypatch: 
 def test_what_the_sweep_finds_during_a_run_is_notified_by_a_later_one(
     notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = module.write_plan
     swept: list[str] = []
 
     def sweep_and_write(*arguments: Any) -> None:
@@ -46,7 +46,7 @@ def test_what_the_sweep_finds_during_a_run_is_notified_by_a_later_one(
             with contextlib.suppress(OperationalError):  # the sweep has to wait, and does not wait for long
                 notices.bench.rows("UPDATE chats SET sweep_at = now()")
                 notices.bench.sweep.run()
-        write(*arguments)
+        write_plan(*arguments)
 
     notices.send("one")
     notices.let_pass(61)

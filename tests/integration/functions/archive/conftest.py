@@ -48,9 +48,7 @@ def bench(make_bench: BenchFactory) -> RelayBench:
 @pytest.fixture
 def s3(account: None) -> Any:
     client = make_client()
-    client.create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": client.meta.region_name}
-    )
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     return client
 
 
