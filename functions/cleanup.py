@@ -1,7 +1,7 @@
-"""Removes old data: traces of dead edges in Redis, and old rows in Postgres.
+"""`cleanup`: deletes old rows from Postgres.
 
-Each slice is a step or a short transaction of its own that skips locked rows. So runs may overlap, and a run
-may be killed at any point.
+Each slice is a short transaction of its own that skips locked rows. So runs may overlap, and a run may be
+killed at any point.
 """
 
 from collections import Counter
@@ -11,14 +11,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.errors import LockNotAvailable
-from redis import RedisError
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
-from functions.cleanup_registry import clean_registry
 from functions.context import Context, Summary
 from functions.pacer import Pacer
-from infra.settings import SettingsError
 
 _SLICE = 1_000
 """The most rows that one transaction deletes, and the most chats that it reads."""
@@ -113,29 +110,19 @@ _DELETE_MESSAGES = text(
 
 
 def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
-    """Remove what is too old from Redis and Postgres. If Redis fails, Postgres is still cleaned up.
+    """Delete rows that are too old. Return how many of each kind.
 
-    Returns how many of each kind were removed. Raises SettingsError, redis.RedisError and
-    sqlalchemy.exc.SQLAlchemyError; the next run continues.
+    Raises sqlalchemy.exc.SQLAlchemyError; the next run continues.
     """
     settings = context.settings
-    summary: Summary = {}
-    failure: Exception | None = None
-    try:
-        summary |= clean_registry(context.redis, settings.cleanup_edge_s, pacer, dry_run=dry_run)
-    except (RedisError, SettingsError) as error:
-        failure = error
     tables = _TableCleanup(context.engine, pacer, dry_run)
-    summary |= {
+    return {
         "dead_letters": tables.clean(_DEAD_LETTERS, settings.dead_letter_days),
         "devices": tables.clean(_DEVICES, settings.device_days),
         "notifications": tables.clean(_NOTIFICATIONS, settings.notification_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": tables.clean(_HOLDS, 0),
     }
-    if failure is not None:
-        raise failure
-    return summary
 
 
 class _TableCleanup:

@@ -67,11 +67,12 @@ def test_a_function_reads_only_the_secrets_that_it_needs(create: Create) -> None
     stack = create(**EVERYTHING)
     read = {
         role: stack.may(role)["secretsmanager:GetSecretValue"]
-        for role in ("ArchiveRole", "CleanupRole", "PushRole")
+        for role in ("ArchiveRole", "CleanupRole", "OfflineDeliveryRole", "PushRole")
     }
     assert read == {
         "ArchiveRole": {DATABASE},
-        "CleanupRole": {DATABASE, REDIS},
+        "CleanupRole": {DATABASE},
+        "OfflineDeliveryRole": {DATABASE, REDIS},
         "PushRole": {DATABASE, EVERYTHING["VapidPrivateKeySecret"], EVERYTHING["WebhookSecretSecret"]},
     }
 

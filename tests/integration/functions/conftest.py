@@ -46,19 +46,14 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
 
 @pytest.fixture
-def make_context(bench: RelayBench, bench_store: Store) -> Iterator[ContextFactory]:
-    """Return a factory for the contexts of functions that must not notify anybody."""
-    made: list[Context] = []
+def make_context(bench: RelayBench, bench_store: Store) -> ContextFactory:
+    """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
 
     def make(**options: Any) -> Context:
-        addresses = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url}
-        made.append(Context(FunctionSettings(**{**addresses, **options}), bench.engine, NoQueue()))
-        return made[-1]
+        given = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url, **options}
+        return Context(FunctionSettings(**given), bench.engine, NoQueue())
 
-    yield make
-    for context in made:
-        if context.settings.redis_url:
-            context.redis.close()
+    return make
 
 
 @pytest.fixture

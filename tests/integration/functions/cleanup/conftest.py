@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from functions import cleanup as cleanup_module
-from functions import cleanup_registry
 from functions.cleanup import cleanup
 from functions.context import Summary
 from functions.pacer import Pacer
@@ -28,4 +27,3 @@ def clean(make_context: ContextFactory) -> Clean:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup_module, "_SLICE", 3)
-    monkeypatch.setattr(cleanup_registry, "_SLICE", 3)

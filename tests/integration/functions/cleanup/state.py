@@ -1,46 +1,18 @@
-"""Old and recent data of every kind, and what tests say about it."""
+"""Old and recent rows of every kind, and what tests say about them."""
 
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from redis import Redis
-
 from functions.context import Summary
-from infra.wire import names
-from tests.harness.engines import Store
 from tests.harness.relay import RelayBench
 
-LONG_AGO_MS = -7_200_000
-LONG_AGO_S = 7_200
 AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind are removed."""
-NOTHING: Summary = dict.fromkeys(("edges", "streams", "presence", *AGED, "messages"), 0)
+NOTHING: Summary = dict.fromkeys((*AGED, "messages"), 0)
 RETENTION = {"retention_days": 2}
 
 Clean = Callable[..., Summary]
-
-
-def let_idle(bench: RelayBench, *keys: str) -> None:
-    """Make keys look as if nobody had touched them for a long time."""
-    for key in keys:
-        value: Any = bench.redis.dump(key)
-        bench.redis.restore(key, 0, value, replace=True, idletime=LONG_AGO_S)
-
-
-def open_edges(bench: RelayBench, *kinds: str, lease_ms: int = LONG_AGO_MS) -> list[str]:
-    edge_ids = [f"{bench.edge_id}-{kind}" for kind in kinds]
-    for edge_id in edge_ids:
-        bench.open_edge(edge_id, lease_ms=lease_ms)
-    return edge_ids
-
-
-def open_orphan(bench: RelayBench, user_id: uuid.UUID) -> str:
-    """Leave everything of an edge except its lease."""
-    (edge_id,) = open_edges(bench, "orphan")
-    bench.connect(user_id, edge_id)
-    bench.redis.zrem(names.LEASES_KEY, edge_id)
-    return edge_id
 
 
 def add_aged(bench: RelayBench, kind: str, *ages_days: float) -> None:
@@ -94,22 +66,7 @@ def add_chat(bench: RelayBench, *ages_days: float) -> str:
 
 
 def fill(bench: RelayBench) -> Summary:
-    """Leave old and recent data of every kind. Return what a run with `RETENTION` has to remove."""
-    return {**fill_registry(bench), **fill_tables(bench)}
-
-
-def fill_registry(bench: RelayBench) -> Summary:
-    people = bench.people("alice", "bob", "carol", "dave", "erin")
-    for edge_id in open_edges(bench, *"abcde"):
-        for person, _ in people:
-            bench.connect(person, edge_id)
-    orphan = open_orphan(bench, people[0][0])
-    let_idle(bench, names.inbox_key(orphan), names.edge_users_key(orphan))
-    bench.connect(people[0][0])
-    return {"edges": 6, "streams": 6, "presence": 26}
-
-
-def fill_tables(bench: RelayBench) -> Summary:
+    """Leave old and recent rows of every kind. Return what a run with `RETENTION` has to remove."""
     for kind, days in AGED.items():
         add_aged(bench, kind, *(days + number for number in (1, 2, 3, 4, 5, 6, 7)), days - 0.5)
     for chat in ([9, 8, 7, 6, 5, 4, 3, 2.5], [5, 1], [1, 1], [], [6, 5, 4, 3, 2.5, 1], [8], [9, 9, 9]):
@@ -117,11 +74,7 @@ def fill_tables(bench: RelayBench) -> Summary:
     return {**dict.fromkeys(AGED, 7), "messages": 8 + 1 + 5 + 1 + 3}
 
 
-def dump(bench: RelayBench, store: Store) -> dict[str, Any]:
-    """Return everything in Postgres and Redis, without making a key less idle."""
+def dump(bench: RelayBench) -> dict[str, Any]:
+    """Return every row of the tables that cleanup could touch."""
     tables = ("dead_letters", "devices", "notifications", "messages", "archive_holds", "chats", "undelivered")
-    rows = {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
-    with Redis.from_url(store.redis_url, single_connection_client=True) as redis:
-        redis.client_no_touch("ON")
-        keys: Any = redis.keys()
-        return {**rows, **{key.decode(): redis.dump(key) for key in sorted(keys)}}
+    return {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}

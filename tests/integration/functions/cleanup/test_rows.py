@@ -9,6 +9,10 @@ from tests.harness.relay import RelayBench
 from tests.integration.functions.cleanup.state import AGED, RETENTION, Clean, add_aged, add_chat, ages
 
 
+def test_there_is_nothing_to_clean_up_in_an_empty_store(bench: RelayBench, clean: Clean) -> None:
+    assert clean() == {}
+
+
 @pytest.mark.parametrize(("kind", "days"), AGED.items())
 def test_rows_are_removed_when_they_are_too_old(
     bench: RelayBench, clean: Clean, kind: str, days: int

@@ -4,17 +4,11 @@ import threading
 from typing import Any
 
 import pytest
-from redis import ConnectionError as RedisConnectionError
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import event as sql
 
 from functions.cleanup import cleanup
 from functions.context import Context, Summary
 from functions.pacer import Pacer
-from infra.settings import SettingsError
-from tests.harness.engines import Store, free_port
 from tests.harness.relay import RelayBench
 from tests.integration.functions.cleanup.state import (
     AGED,
@@ -47,14 +41,14 @@ def test_everything_goes_in_small_slices_too(bench: RelayBench, clean: Clean) ->
 
 @pytest.mark.parametrize("is_small", [True, False])
 def test_a_dry_run_counts_what_a_run_removes_and_removes_nothing(
-    bench: RelayBench, bench_store: Store, clean: Clean, is_small: bool, request: pytest.FixtureRequest
+    bench: RelayBench, clean: Clean, is_small: bool, request: pytest.FixtureRequest
 ) -> None:
     if is_small:
         request.getfixturevalue("small_slices")
     expected = fill(bench)
-    before = dump(bench, bench_store)
+    before = dump(bench)
     assert clean(dry_run=True, **RETENTION) == expected
-    assert dump(bench, bench_store) == before
+    assert dump(bench) == before
     assert clean(dry_run=True, **RETENTION) == expected
     assert clean(**RETENTION) == expected
 
@@ -113,23 +107,15 @@ def test_a_run_that_was_killed_is_made_up_for_by_the_next(
     assert clean(**RETENTION) == {}
 
 
-def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, bench_store: Store, clean: Clean) -> None:
+def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, clean: Clean) -> None:
     expected = fill(bench)
-    before = dump(bench, bench_store)
+    before = dump(bench)
     assert clean(run_s=0, **RETENTION) == {}
-    assert dump(bench, bench_store) == before
+    assert dump(bench) == before
     assert clean(**RETENTION) == expected
 
 
-@pytest.mark.parametrize("has_address", [True, False])
-def test_without_redis_postgres_is_cleaned_up_before_the_run_fails(
-    bench: RelayBench, make_context: ContextFactory, has_address: bool
-) -> None:
+def test_cleanup_needs_no_redis(bench: RelayBench, clean: Clean) -> None:
     add_aged(bench, "dead_letters", 40)
-    url = f"redis://127.0.0.1:{free_port()}" if has_address else None
-    context = make_context(redis_url=url)
-    if url:
-        context.__dict__["redis"] = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
-    with pytest.raises(RedisConnectionError if has_address else SettingsError):
-        cleanup(context, Pacer(60), False)
+    assert clean(redis_url=None) == {"dead_letters": 1}
     assert ages(bench, "dead_letters") == []
