@@ -14,6 +14,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
+from functions.archive.holds import NOT_HELD
 from functions.context import Context, Summary
 from functions.pacer import Pacer
 
@@ -66,16 +67,13 @@ _DEVICES: Final = _ExpiringTable("devices", "id", "registered_at")
 _NOTIFICATIONS: Final = _ExpiringTable("notifications", "id", "created_at")
 _HOLDS: Final = _ExpiringTable("archive_holds", "day", "until")
 
+_DAY = "CAST({message}.created_at AT TIME ZONE 'UTC' AS date)"
 # Messages have no index on their time. But seq order is time order, so the oldest one of a chat decides.
-_NOT_HELD = """NOT EXISTS (
-    SELECT FROM archive_holds h
-    WHERE h.until > now() AND h.day = CAST({time} AT TIME ZONE 'UTC' AS date)
-)"""
-"""Messages of that day were not restored recently."""
 _CHATS = text(
     f"""
     SELECT c.id, first.seq,
-        coalesce(first.created_at {_BEFORE}, false) AND {_NOT_HELD.format(time="first.created_at")} AS is_due
+        coalesce(first.created_at {_BEFORE}, false)
+            AND {NOT_HELD.format(day=_DAY.format(message="first"))} AS is_due
     FROM (SELECT id FROM chats WHERE id > :after ORDER BY id LIMIT :slice) c
     LEFT JOIN LATERAL (
         SELECT seq, created_at FROM messages WHERE chat_id = c.id ORDER BY seq LIMIT 1
@@ -95,7 +93,7 @@ _OLDEST = f"""
             LIMIT :share
             {{lock}}
         ) m
-        WHERE m.created_at {_BEFORE} AND {_NOT_HELD.format(time="m.created_at")}
+        WHERE m.created_at {_BEFORE} AND {NOT_HELD.format(day=_DAY.format(message="m"))}
     )
 """
 _SELECT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")

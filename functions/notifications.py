@@ -137,14 +137,14 @@ def fail(conn: Connection, notification_id: UUID, error: str) -> None:
 
 
 def defer(conn: Connection, notification_id: UUID, until: datetime) -> None:
-    """Give up the claim without counting a try. `offline_delivery` queues the notification again then."""
+    """Give up the claim without counting a try. `offline_delivery` queues it again at `until`."""
     conn.execute(_DEFER, {"id": notification_id, "until": until})
 
 
 def release(conn: Connection, notification_id: UUID, after_s: float) -> None:
-    """Give up the claim after a failed try, which the queue that the id came from will repeat.
+    """Give up the claim after a failed try. The queue that the id came from delivers it again in `after_s`.
 
-    If the queue does not, `offline_delivery` queues the notification again 10 minutes later.
+    If it does not, `offline_delivery` queues the notification again 10 minutes later.
     """
     conn.execute(_RELEASE, {"id": notification_id, "after_s": after_s})
 

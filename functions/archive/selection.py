@@ -23,7 +23,7 @@ _CHATS: Final = 1_000
 """Chats whose oldest message is read with one statement."""
 _CHATS_A_READ: Final = 50
 _FIRST_ROWS: Final = 20
-"""Chats whose messages are read with one statement, and rows of each. Longer chats are then read alone."""
+"""How many chats one statement reads, and how many rows of each. Longer chats are continued one by one."""
 
 _DAY = "CAST(m.created_at AT TIME ZONE 'UTC' AS date)"
 _ARCHIVABLE = f"""

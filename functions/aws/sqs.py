@@ -71,9 +71,9 @@ def parse_body(body: str) -> UUID:
 
 
 def retry_delay_s(attempt: int, error: Exception) -> float:
-    """Return how long to wait before an attempt is repeated that failed with `error`.
+    """Return how long to wait after an attempt that failed with `error`.
 
-    An unreadable message is not worth waiting for: it should become a dead letter soon.
+    There is no point in waiting with an unreadable message: it should become a dead letter soon.
     """
     if isinstance(error, UnreadableBody):
         return 0.0
