@@ -129,7 +129,7 @@ DISGUISED = {
 }
 
 
-def test_the_keys_of_a_release_before_are_folded_anew(
+def test_the_keys_of_the_previous_release_are_folded_again(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
@@ -148,7 +148,7 @@ def test_the_keys_of_a_release_before_are_folded_anew(
     assert capsys.readouterr().err == ""
 
 
-def test_of_names_that_are_one_now_the_first_has_it_and_the_others_are_told_of(
+def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_reported(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
@@ -173,7 +173,7 @@ def test_of_names_that_are_one_now_the_first_has_it_and_the_others_are_told_of(
     assert all(line.isascii() for line in lines)
 
 
-def test_what_a_worker_of_the_release_before_writes_is_folded(database: Engine) -> None:
+def test_what_a_worker_of_the_previous_release_writes_is_folded(database: Engine) -> None:
     migrate(database)
     taken = {"bob": "Bob", "impostor": "bob\ufe0f", "nobody": "\u3164"}
     ids = insert(database, {**taken, **DISGUISED, "selector": "x\ufe0f"})
@@ -181,7 +181,7 @@ def test_what_a_worker_of_the_release_before_writes_is_folded(database: Engine) 
     assert keys(database) == {ids[label]: username_key(name) for label, name in expected.items()}
 
 
-def test_migration_0004_looks_at_each_key_that_folds_otherwise_now(database: Engine) -> None:
+def test_migration_0004_selects_every_key_that_folds_differently_now(database: Engine) -> None:
     pattern = ScriptDirectory.from_config(_config()).get_revision("0004").module._OLD
     everything = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     for char in everything:

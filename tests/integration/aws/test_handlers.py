@@ -167,7 +167,7 @@ def test_secrets_may_lie_in_systems_manager(
     assert runs.settings.vapid_private_key is None
 
 
-def test_a_database_that_is_named_nowhere_is_said(output: Output, runs: Runs) -> None:
+def test_a_missing_database_address_is_reported(output: Output, runs: Runs) -> None:
     with pytest.raises(SettingsError, match="BBGRAM_DATABASE_URL"):
         handlers.cleanup({}, LambdaContext())
     assert runs.calls == []

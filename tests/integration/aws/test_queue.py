@@ -33,7 +33,7 @@ def test_nothing_is_sent_for_no_notifications() -> None:
     SqsQueue("not-even-an-address").put([])
 
 
-def test_what_sqs_refuses_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sqs_refuses_is_reported(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = SqsQueue(url)
     refused = [{"Id": "1", "Code": "InternalError", "SenderFault": False}]
 
@@ -53,7 +53,7 @@ def test_a_queue_without_an_address_names_the_setting() -> None:
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "7", "{}", '{"notificationId": 7}', '{"notificationId": "x"}']
 )
-def test_an_unreadable_body_is_called_so(body: str) -> None:
+def test_an_unreadable_body_is_reported_without_quoting_it(body: str) -> None:
     with pytest.raises(UnreadableBody) as caught:
         parse_body(body)
     assert caught.value.__suppress_context__

@@ -132,14 +132,14 @@ def test_an_ses_that_does_not_answer_is_tried_again(client: "SESV2Client", chann
 
 
 @pytest.mark.parametrize("sender", ["", "nobody", "chat@example.com\nBcc: eve@example.org"])
-def test_a_sender_that_is_no_address_is_told_at_the_start(sender: str, client: "SESV2Client") -> None:
+def test_a_sender_that_is_not_an_address_is_reported_at_the_start(sender: str, client: "SESV2Client") -> None:
     with pytest.raises(ValueError, match="sender"):
         SesChannel(client, sender)
 
 
 @pytest.mark.parametrize("code", ["MessageRejected", "BadRequestException"])
 @pytest.mark.parametrize("reason", ["Illegal address", "Other"])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     code: str,
     reason: str,
     client: "SESV2Client",

@@ -293,7 +293,7 @@ def test_an_sns_that_does_not_answer_is_tried_again(channel: SnsChannel, android
 
 
 @pytest.mark.parametrize("code", ["Throttled", "EndpointDisabled", "InvalidParameter"])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     code: str, client: "SNSClient", stubbed: SnsChannel, caplog: pytest.LogCaptureFixture
 ) -> None:
     reason = f"Invalid parameter: Token Reason: {TOKEN} of {ARN} {NOTICE.body}"

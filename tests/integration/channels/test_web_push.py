@@ -247,7 +247,7 @@ def test_a_subscription_with_broken_keys_is_gone(
     ],
     ids=["nonsense", "nothing", "no PEM", "another curve", "RSA", "no address"],
 )
-def test_a_key_or_subject_that_is_wrong_is_told_at_the_start(
+def test_a_wrong_key_or_subject_is_reported_at_the_start(
     private_key: str, subject: str, session: requests.Session
 ) -> None:
     with pytest.raises(ValueError, match="VAPID") as caught:
@@ -275,7 +275,7 @@ def does_not_listen(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("failing", [answers_410, answers_500, redirects, does_not_listen])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     failing: Break,
     channel: WebPushChannel,
     browser: Browser,
@@ -290,7 +290,7 @@ def test_nothing_private_is_told_of_a_failure(
     assert is_discreet(printed(caught.value) + caplog.text, *secrets)
 
 
-def test_nothing_private_is_told_of_a_refused_address(
+def test_a_refused_address_reveals_nothing_private(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = browser.device("https://localhost/top-secret")

@@ -42,7 +42,7 @@ def test_a_service_gets_the_notice_and_can_tell_who_sent_it(
     }
 
 
-def test_a_notice_that_was_changed_on_its_way_is_told_from_ours(
+def test_a_notice_that_was_changed_on_its_way_is_recognized(
     channel: WebhookChannel, endpoint: Endpoint
 ) -> None:
     channel.send(device("webhook", endpoint.url("/")), NOTICE)
@@ -110,13 +110,13 @@ def test_a_name_of_this_machine_is_gone() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_a", "whsec_ä"])
-def test_a_secret_that_is_wrong_is_told_at_the_start(secret: str, session: requests.Session) -> None:
+def test_a_wrong_secret_is_reported_at_the_start(secret: str, session: requests.Session) -> None:
     with pytest.raises(ValueError, match=r"^the webhook secret is invalid$"):
         WebhookChannel(session, secret)
 
 
 @pytest.mark.parametrize("status", [302, 410, 500])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     status: int, channel: WebhookChannel, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.status, endpoint.headers = status, {"Location": "/top-secret"}
@@ -126,7 +126,7 @@ def test_nothing_private_is_told_of_a_failure(
     assert is_discreet(printed(caught.value) + caplog.text, "localhost", "top-secret", SECRET)
 
 
-def test_nothing_private_is_told_of_a_service_that_does_not_listen(
+def test_an_unreachable_service_reveals_nothing_private(
     channel: WebhookChannel, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = endpoint.url("/top-secret")

@@ -98,7 +98,7 @@ def test_a_stranger_reads_nothing(rows_seen: Read, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", [*TABLES, "dead_letters", "alembic_version"])
-def test_who_is_not_signed_in_may_not_even_ask(rows_seen: Read, table: str) -> None:
+def test_anonymous_users_may_not_even_ask(rows_seen: Read, table: str) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         rows_seen(table, None, role="anon")
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from tests.integration.functions.notices import Notices
 
 
-def test_who_is_away_gets_one_notification_after_the_delay(notices: Notices) -> None:
+def test_an_offline_user_gets_one_notification_after_the_delay(notices: Notices) -> None:
     notices.send("one", "two")
     notices.let_pass(30)
     assert notices.deliver(offline_delay_s=60) == {}
@@ -56,7 +56,7 @@ def test_one_digest_covers_all_chats_of_a_user(notices: Notices) -> None:
     assert sorted(zip(first, last, strict=True)) == [(1, 1), (1, 2)]
 
 
-def test_who_came_back_before_is_not_notified(notices: Notices) -> None:
+def test_a_user_who_came_back_in_time_is_not_notified(notices: Notices) -> None:
     chat_id = notices.send("one")
     notices.let_pass(30)
     notices.confirm(notices.bob, chat_id, 1, 1)
@@ -65,14 +65,14 @@ def test_who_came_back_before_is_not_notified(notices: Notices) -> None:
     assert notices.deliver() == {}
 
 
-def test_who_has_read_it_elsewhere_is_not_notified(notices: Notices) -> None:
+def test_a_user_who_read_it_elsewhere_is_not_notified(notices: Notices) -> None:
     chat_id = notices.send("one")
     notices.bench.ask(notices.bench.event(notices.bob, "mark_as_read", {"chatId": chat_id}))
     notices.let_pass(61)
     assert notices.deliver() == {}
 
 
-def test_who_has_a_live_socket_is_not_notified_until_it_is_gone(notices: Notices) -> None:
+def test_a_user_with_a_live_socket_is_not_notified_until_it_is_gone(notices: Notices) -> None:
     notices.bench.connect(notices.bob)
     notices.send("one")
     notices.let_pass(61)
@@ -149,7 +149,7 @@ def test_two_notifications_to_one_user_keep_the_minimum_interval(notices: Notice
     assert notices.deliver(offline_interval_s=300)["notified"] == 1
 
 
-def test_without_a_delay_who_is_online_is_looked_at_once_a_run(notices: Notices) -> None:
+def test_without_a_delay_an_online_user_is_checked_once_a_run(notices: Notices) -> None:
     notices.bench.connect(notices.bob)
     notices.send("one")
     notices.let_pass(1)

@@ -88,7 +88,7 @@ def test_a_notification_that_the_queue_has_lost_is_queued_again(notices: Notices
     assert notices.deliver() == {"queued": 1}
 
 
-def test_a_run_that_dies_before_its_commit_is_made_up_for(
+def test_a_run_that_dies_before_its_commit_loses_nothing(
     notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notices.send("one")

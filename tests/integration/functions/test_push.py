@@ -123,7 +123,7 @@ def test_a_notification_that_is_gone_is_nothing_to_try_again(notices: Notices, f
     assert notices.push(fcm).deliver(UUID(int=7)) == "unknown"
 
 
-def test_the_log_channel_tells_who_and_how_much_and_no_text(notices: Notices) -> None:
+def test_the_log_channel_says_who_and_how_many_but_no_text(notices: Notices) -> None:
     notices.notify("a secret", "another")
     with capture_logs() as logs:
         summary = push_open(notices.context(push_log=True), Pacer(60), False)

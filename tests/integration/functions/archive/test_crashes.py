@@ -34,7 +34,7 @@ def test_the_run_after_a_crash_loses_and_doubles_nothing(
     assert run() == NOTHING
 
 
-def test_a_crash_is_mended_after_the_number_of_shards_has_changed(
+def test_a_crash_is_recovered_from_after_the_number_of_shards_has_changed(
     bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
 ) -> None:
     make_chat({100: 25})

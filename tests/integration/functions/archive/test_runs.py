@@ -39,7 +39,7 @@ def test_what_nobody_has_got_stays_and_goes_later_into_a_part_of_its_own(
     assert is_whole(bench, s3, before)
 
 
-def test_a_dry_run_tells_what_would_be_moved_and_changes_nothing(
+def test_a_dry_run_counts_what_would_be_moved_and_changes_nothing(
     bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({110: 3, 100: 30, 5: 1})

@@ -85,7 +85,7 @@ def test_runs_at_once_remove_everything_once(bench: RelayBench, make_context: Co
 
 @pytest.mark.usefixtures("small_slices")
 @pytest.mark.parametrize(("slices", "rows"), [(0, 0), (1, 3), (4, 3 + 3 + 1 + 3), (8, 7 + 7 + 6)])
-def test_a_run_that_was_killed_is_made_up_for_by_the_next(
+def test_a_killed_run_is_completed_by_the_next(
     bench: RelayBench, clean: Clean, slices: int, rows: int
 ) -> None:
     expected = fill(bench)
