@@ -1,93 +1,224 @@
-"""Wires the edge together: settings in, a Starlette application out."""
+"""Wires an edge together: settings in, an ASGI application out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
 import uuid_utils
-import uvicorn
 from redis import ConnectionError as RedisConnectionError
 from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from socketio import ASGIApp
 from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp as ASGIApplication
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings import EdgeSettings
 from infra.wire.clock import RedisClock
-from socket_edge.auth import create_authenticator
-from socket_edge.chat import Chat
+from socket_edge.auth import Authenticator, create_authenticator
+from socket_edge.chat.admission import Admission
+from socket_edge.chat.events import ClientEvents
+from socket_edge.chat.handler import ChatHandler
+from socket_edge.chat.heartbeat import Heartbeat
+from socket_edge.chat.presence import EdgePresence
+from socket_edge.chat.session import ConnectedUsers
+from socket_edge.connection.bounds import KeepAlive, SendBounds
+from socket_edge.connection.listen import serve as serve_app
+from socket_edge.connection.socketio import SocketServer
 from socket_edge.delivery.catch_up import CatchUps
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.delivery.receipts import Receipts
-from socket_edge.frames import BodyGuard
-from socket_edge.heartbeat import Heartbeat
-from socket_edge.http import Http, KeepAlive
-from socket_edge.limits.addresses import Addresses, AddressGuard
+from socket_edge.limits.addresses import Addresses
 from socket_edge.limits.origins import Origins
-from socket_edge.limits.quota import FLOOD, Quota
-from socket_edge.limits.rate import Rate
-from socket_edge.listen import listen
-from socket_edge.presence import Presence
+from socket_edge.limits.token_bucket import TokenBucket
+from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.dispatch import Dispatcher
 from socket_edge.relay.inbox import Inbox
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
-from socket_edge.relay.requests import OpenRequests
-from socket_edge.sessions import ConnectedUsers
-from socket_edge.tasks import keep_running, stop
-from socket_edge.transport import Transport
-from socket_edge.websocket import Handshake, SendLimits
+from socket_edge.relay.pending import PendingRequests
+from socket_edge.tasks import Tasks, keep_running, stop
 
 log = structlog.get_logger(__name__)
 
-_SOCKET_IO = "/socket.io/"
-_REDIS_TIMEOUT_S = 5.0
-_QUEUE_TIMEOUT_S = 2.0
+_SOCKET_IO: Final = "/socket.io/"
+_REDIS_TIMEOUT_S: Final = 5.0
+_QUEUE_TIMEOUT_S: Final = 2.0
 """A batch that Redis does not take in this time is tried again."""
-_CLOSE_S = 5
-"""How long open connections may take to close."""
-_DRAIN_S = 2.0
-"""How long what they left behind may take to be handled."""
+_DRAIN_S: Final = 2.0
+"""How long requests of closed connections may take to be handled on shutdown, in seconds."""
 
 
-def create_app(settings: EdgeSettings) -> ASGIApplication:
-    """Return the application of one edge. Connects when it is started; raises SettingsError."""
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One edge: what runs while it is up, and what is released at the end."""
+
+    id: str
+    server: SocketServer
+    users: ConnectedUsers
+    inbox: Inbox
+    presence: EdgePresence
+    receipts: Receipts
+    requests: PendingRequests
+    tasks: Tasks
+    dispatcher: Dispatcher
+    authenticator: Authenticator
+    redis: Redis
+    queue: Redis
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    """What runs until the edge shuts down."""
+
+    def asgi(self) -> ASGIApp:
+        """Return the application: Socket.IO, and two health checks."""
+        routes = [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+        health = Starlette(routes=routes, lifespan=self._lifespan)
+        socket_io = self.server.asgi()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            # Starlette's routing would take a tenth of what a connection costs.
+            is_socket_io = scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO)
+            await (socket_io if is_socket_io else health)(scope, receive, send)
+
+        return KeepAlive(app, _SOCKET_IO)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        log.info("edge_started", edge=self.id)
+        running = [asyncio.create_task(keep_running(part)) for part in self.background]
+        yield
+        self.receipts.flush()
+        await self._drain()
+        await stop(running)
+        await self.presence.withdraw()
+        self.dispatcher.close()
+        await self.authenticator.aclose()
+        await self.queue.aclose()
+        await self.redis.aclose()
+        log.info("edge_stopped", edge=self.id)
+
+    async def _drain(self) -> None:
+        """Wait for what closed connections left behind: sends, and the news that their users are offline."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self.tasks.wait()
+                await self.requests.wait_settled()
+        except TimeoutError:
+            log.warning("drain_incomplete", requests=len(self.requests))
+
+    async def _healthz(self, _: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, _: Request) -> JSONResponse:
+        try:
+            await self.redis.ping()
+        except (RedisError, OSError):
+            return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
+        if not self.inbox.reading:
+            return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
+        return JSONResponse({"status": "ok", "sockets": len(self.users)})
+
+
+def build_edge(settings: EdgeSettings) -> Edge:
+    """Make an edge. Connects when its application starts. Raises SettingsError."""
     edge_id = uuid_utils.uuid7().hex
     redis = _make_redis(settings, _REDIS_TIMEOUT_S)
     queue = _make_redis(settings, _QUEUE_TIMEOUT_S)
-    addresses = Addresses(
-        Rate(settings.rate_connects, settings.rate_connects_burst), settings.sockets_per_address
+    clock = RedisClock()
+    tasks = Tasks()
+    users = ConnectedUsers()
+    authenticator = create_authenticator(settings)
+    limiter = UserLimiter(
+        events=TokenBucket(settings.rate_events, settings.rate_events_burst),
+        size=TokenBucket(settings.rate_bytes, settings.rate_bytes_burst),
+        sign_ins=TokenBucket(settings.rate_sign_ins, settings.rate_sign_ins_burst),
     )
-    events = Rate(settings.rate_events, settings.rate_events_burst)
-    quota = Quota(
-        events=events,
-        size=Rate(settings.rate_bytes, settings.rate_bytes_burst),
-        sign_ins=Rate(settings.rate_sign_ins, settings.rate_sign_ins_burst),
+    server = _make_server(settings)
+
+    requests = PendingRequests(settings.deadline_s, clock)
+    dispatcher = Dispatcher(queue)
+    receipt_lane, *client_lanes = all_lanes = _make_lanes(settings, edge_id, dispatcher, requests)
+    lanes = Lanes(client_lanes, receipt_lane, requests)
+    receipts = Receipts(lanes, settings.receipt_linger_s)
+    delivery = Delivery(users, requests, lanes, receipts)
+    inbox = Inbox(redis, edge_id, delivery.take)
+    catch_ups = CatchUps(users, lanes, delivery, tasks, settings.page_ack_s)
+
+    presence = EdgePresence(
+        redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, clock, catch_ups.restart
     )
-    transport = Transport(
-        addresses=addresses,
-        frames=events.times(FLOOD),
+    admission = Admission(
+        authenticator,
+        Origins(settings.origins),
+        limiter,
+        users,
+        presence,
+        lanes,
+        catch_ups,
+        tasks,
+        settings.sockets_per_user,
+    )
+    events = ClientEvents(authenticator, limiter, lanes, delivery, settings.payload_bytes)
+    server.handler = ChatHandler(admission, events, delivery, limiter)
+    heartbeat = Heartbeat(users, settings.ping_s, settings.token_grace_s)
+
+    background = (
+        server.beat,
+        inbox.run,
+        presence.keep_lease,
+        presence.keep_registry,
+        *(lane.run for lane in all_lanes),
+        lanes.run,
+        receipts.run,
+        heartbeat.run,
+    )
+    return Edge(
+        id=edge_id,
+        server=server,
+        users=users,
+        inbox=inbox,
+        presence=presence,
+        receipts=receipts,
+        requests=requests,
+        tasks=tasks,
+        dispatcher=dispatcher,
+        authenticator=authenticator,
+        redis=redis,
+        queue=queue,
+        background=background,
+    )
+
+
+def serve(settings: EdgeSettings) -> None:
+    """Run one edge until SIGTERM. Raises SettingsError."""
+    configure_logs(as_json=settings.log_json)
+    edge = build_edge(settings)
+    tune_collector()
+    serve_app(edge.asgi(), settings)
+
+
+def _make_server(settings: EdgeSettings) -> SocketServer:
+    connects = TokenBucket(settings.rate_connects, settings.rate_connects_burst)
+    return SocketServer(
+        addresses=Addresses(connects, settings.sockets_per_address),
+        send_bounds=SendBounds(settings.send_queue, settings.send_bytes),
         frame_bytes=settings.transport_bytes,
-        send_limits=SendLimits(settings.send_queue, settings.send_bytes),
         connect_s=settings.connect_s,
         heartbeat_s=settings.heartbeat_s,
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
     )
-    authenticator = create_authenticator(settings)
-    users = ConnectedUsers()
-    clock = RedisClock()
-    requests = OpenRequests(settings.deadline_s, clock)
-    dispatcher = Dispatcher(queue)
 
+
+def _make_lanes(
+    settings: EdgeSettings, edge_id: str, dispatcher: Dispatcher, requests: PendingRequests
+) -> list[Lane]:
+    """Return a lane for receipts, and those for client events."""
     limits = LaneLimits(
         settings.lane_queue,
         settings.lane_bytes,
@@ -95,85 +226,7 @@ def create_app(settings: EdgeSettings) -> ASGIApplication:
         settings.batch_bytes,
         settings.redispatch_s,
     )
-    receipt_lane, *client_lanes = (
-        Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)
-    )
-    lanes = Lanes(client_lanes, receipt_lane, requests)
-    receipts = Receipts(lanes, requests, settings.receipt_linger_s)
-    delivery = Delivery(transport, users, requests, lanes, receipts)
-    inbox = Inbox(redis, edge_id, delivery.take)
-    catch_ups = CatchUps(lanes, requests, delivery, settings.page_ack_s)
-
-    async def resync(since: float) -> None:
-        await chat.resync(since)
-
-    presence = Presence(
-        redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, clock, resync
-    )
-    chat = Chat(
-        transport,
-        authenticator,
-        Origins(settings.origins),
-        users,
-        presence,
-        requests,
-        lanes,
-        delivery,
-        catch_ups,
-        quota,
-        settings.payload_bytes,
-        settings.sockets_per_user,
-    )
-    transport.attach_handler(chat)
-    heartbeat = Heartbeat(transport, users, settings.ping_s, settings.token_grace_s)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        log.info("edge_started", edge=edge_id)
-        parts = (
-            transport.beat,
-            inbox.run,
-            presence.keep_lease,
-            presence.keep_registry,
-            *(lane.run for lane in (receipt_lane, *client_lanes)),
-            lanes.expire,
-            receipts.run,
-            heartbeat.run,
-        )
-        running = [asyncio.create_task(keep_running(part)) for part in parts]
-        yield
-        receipts.flush()
-        await chat.drain(_DRAIN_S)
-        await stop(running)
-        await presence.withdraw()
-        dispatcher.close()
-        await authenticator.aclose()
-        await queue.aclose()
-        await redis.aclose()
-        log.info("edge_stopped", edge=edge_id)
-
-    async def healthz(_: HttpRequest) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    async def readyz(_: HttpRequest) -> JSONResponse:
-        try:
-            await redis.ping()
-        except (RedisError, OSError):
-            return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
-        if not inbox.reading:
-            return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
-        return JSONResponse({"status": "ok", "sockets": len(users)})
-
-    health = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)], lifespan=lifespan)
-    socket_io = BodyGuard(ASGIApp(transport, socketio_path=None), settings.transport_bytes, transport.knows)
-    guarded = AddressGuard(socket_io, addresses)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # Starlette would take a tenth of what a connection costs, to find out the same.
-        is_socket_io = scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO)
-        await (guarded if is_socket_io else health)(scope, receive, send)
-
-    return KeepAlive(app, _SOCKET_IO)
+    return [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)]
 
 
 def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
@@ -181,27 +234,6 @@ def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
         settings.redis_url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        # A connection that has broken meanwhile is made anew. A time-out is not waited for twice.
+        # A connection that broke meanwhile is replaced once. A time-out is not waited for twice.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
-
-
-def serve(settings: EdgeSettings) -> None:
-    """Run one edge until SIGTERM."""
-    configure_logs(as_json=settings.log_json)
-    config = uvicorn.Config(
-        create_app(settings),
-        http=Http.within(settings.connect_s),
-        ws=Handshake,
-        ws_max_size=settings.transport_bytes,
-        ws_per_message_deflate=False,
-        # Engine.IO has a heartbeat of its own.
-        ws_ping_interval=None,
-        timeout_graceful_shutdown=_CLOSE_S,
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-    )
-    silent_s = settings.heartbeat_s + settings.heartbeat_timeout_s
-    tune_collector()
-    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port, silent_s))

@@ -194,8 +194,6 @@ CLIENT_COMMANDS: Final = {command.name: command for command in _COMMANDS if not 
 """What clients may send."""
 INTERNAL_COMMANDS: Final = {command.name: command for command in _COMMANDS if command.is_internal}
 """What only edges send."""
-WORKER_COMMANDS: Final = {
-    command.name: command for command in _COMMANDS if not command.is_answered_by_edge
-}
+WORKER_COMMANDS: Final = {command.name: command for command in _COMMANDS if not command.is_answered_by_edge}
 """What workers handle."""
 SERVER_EVENTS: Final = {event.name: event for event in _SERVER_EVENTS}

@@ -1,4 +1,4 @@
-"""Reads tokens: the header that names a key, and the claims that a Supabase access token must have."""
+"""Reads access tokens: the header, which names a key, and the claims that Supabase puts into one."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -7,9 +7,9 @@ import jwt
 from jwt.exceptions import InvalidSubjectError
 from jwt.types import Options
 
-from infra.wire.errors import ErrorCode
-from socket_edge.auth.errors import AuthError, unauthorized
+from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.auth.identity import Identity
+from socket_edge.auth.rejections import unauthorized
 
 MAX_TOKEN_CHARS: Final = 16_384
 """Longer tokens are refused before any part of them is parsed."""
@@ -18,10 +18,10 @@ AUDIENCE: Final = "authenticated"
 ROLE: Final = "authenticated"
 
 _LAST_SECOND: Final = 253_402_300_799
-"""The end of the year 9999: what lies behind it is no date."""
+"""The last second of the year 9999, the last that `datetime` knows."""
 
-# Everything is named here, because PyJWT checks no claims by default where it checks no signature.
-# `iat` proves nothing and would only refuse fresh tokens when the clock of the Auth server is ahead.
+# All named, because PyJWT by default checks no claims of a token whose signature it does not check.
+# `iat` proves nothing, and checking it would refuse fresh tokens when the Auth server's clock is ahead.
 _OPTIONS: Final[Options] = {
     "require": ["exp", "aud", "iss", "sub"],
     "verify_exp": True,
@@ -48,13 +48,13 @@ _REFUSALS: Final[dict[type[Exception], str]] = {
 
 
 def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
-    """Return the unverified header of a token signed with one of `algorithms`. Raises AuthError."""
+    """Return the unverified header of a token signed with one of `algorithms`. Raises Rejection."""
     if not isinstance(token, str) or not token:
         raise unauthorized("An access token is required.")
     if len(token) > MAX_TOKEN_CHARS:
         raise unauthorized("The access token is too long.")
     try:
-        # Without the rest, which would be decoded only to be dropped; `verify` looks at it.
+        # Without the rest, which would be decoded and dropped; `verify` reads it.
         header = jwt.get_unverified_header(token.partition(".")[0] + "..")
     except (jwt.PyJWTError, ValueError) as error:
         raise unauthorized(_MALFORMED) from error
@@ -65,12 +65,12 @@ def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
 
 
 def verify(token: str, key: jwt.PyJWK | str, algorithm: str, issuer: str) -> Identity:
-    """Check signature and claims of a token. Raises AuthError."""
+    """Check signature and claims of a token. Raises Rejection."""
     return _identity(_decode(token, issuer, key=key, algorithms=[algorithm]))
 
 
 def read_unverified(token: str, issuer: str) -> Identity:
-    """Check the claims only: for a token whose signature somebody else checks. Raises AuthError."""
+    """Check only the claims of a token whose signature the Auth server checks. Raises Rejection."""
     return _identity(_decode(token, issuer, verify_signature=False))
 
 
@@ -84,7 +84,7 @@ def _decode(token: str, issuer: str, *, verify_signature: bool = True, **key: An
             **key,
         )
     except jwt.ExpiredSignatureError as error:
-        raise AuthError(ErrorCode.TOKEN_EXPIRED) from error
+        raise Rejection(ErrorCode.TOKEN_EXPIRED) from error
     except (jwt.PyJWTError, ValueError) as error:
         raise unauthorized(_REFUSALS.get(type(error), _MALFORMED)) from error
 
@@ -105,7 +105,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether the text has no lone surrogates, which JSON can hold and nothing else can."""
+    """Tell whether a text from JSON has no lone surrogates, which could not be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -118,7 +118,7 @@ def _canonical_uuid(text: str) -> str:
         canonical = str(UUID(text))
     except ValueError as error:
         raise unauthorized(_REFUSALS[InvalidSubjectError]) from error
-    # UUID() also reads braces, URNs and missing hyphens; Supabase writes none of these.
+    # UUID() also accepts braces, URNs and missing hyphens, which Supabase never writes.
     if canonical != text.lower():
         raise unauthorized(_REFUSALS[InvalidSubjectError])
     return canonical

@@ -1,4 +1,4 @@
-"""Who a token speaks for, and the port that finds it out."""
+"""The user a token belongs to, and the port that verifies tokens."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,21 +6,21 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Identity:
-    """The user that a verified token speaks for."""
+    """The user of a verified token."""
 
     user_id: str
     """Canonical lowercase UUID."""
     expires_at: int
-    """When the token ends, in seconds since the epoch."""
+    """When the token expires, in seconds since the epoch."""
     username: str | None = None
-    """`user_metadata.username`, if the token carries one. Users choose it: a label, not a proof."""
+    """`user_metadata.username`, if the token has one. Users choose it themselves: it proves nothing."""
 
 
 class Authenticator(Protocol):
     """Turns access tokens into identities."""
 
     async def authenticate(self, token: str) -> Identity:
-        """Return whom `token` speaks for. Raises AuthError."""
+        """Return the user of `token`. Raises Rejection."""
         ...
 
     async def aclose(self) -> None:

@@ -1,8 +1,8 @@
-"""The public keys of a Supabase project, fetched when needed and kept while they are good.
+"""The public keys of a Supabase project, fetched when needed and kept while they are valid.
 
-PyJWT's own `PyJWKClient` does not hold the rules of this edge: only its successful fetches start the
-cool-down, it forgets good keys when its cache ends during an outage, and it waits for the network
-under a lock that requests with known keys need as well. Hence this small cache over httpx.
+PyJWT's own `PyJWKClient` does not fit: only its successful fetches start the cool-down, it forgets valid
+keys when its cache expires during an outage, and it holds a lock during a fetch that requests with known
+keys need as well. Hence this small cache over httpx.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ import httpx
 import structlog
 from jwt import PyJWK, PyJWKSet
 
-from socket_edge.auth.errors import unauthorized, unavailable
+from socket_edge.auth.rejections import unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
-"""What a published key may verify. Never HS256: then the public key would be the secret."""
+"""Algorithms of published keys. Never HS256: its secret would be the published key."""
 
 FETCH_TIMEOUT_S: Final = 5.0
 MAX_AGE_S: Final = 600.0
-"""Keys older than this are fetched anew in the background, so that a revoked key goes out of use."""
+"""Older keys are fetched again in the background, so that a revoked key stops working."""
 
 _MAX_BYTES: Final = 262_144
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class JwksError(Exception):
-    """The endpoint answered, but not with keys that can be used."""
+    """The endpoint answered, but without usable keys."""
 
 
 class Jwks:
@@ -49,13 +49,13 @@ class Jwks:
     async def key(self, kid: str) -> PyJWK:
         """Return the key named `kid`; a known one at once, whether or not the endpoint answers.
 
-        Raises AuthError: `unauthorized` if the endpoint does not publish it, `unavailable` if it does not
+        Raises Rejection: `unauthorized` if the endpoint does not publish it, `unavailable` if it does not
         answer or serves no keys.
         """
         if kid not in self._keys:
             self._start_fetch()
             if self._fetch is not None:
-                # Shielded: a client that hangs up must not cancel what others wait for.
+                # Shielded: a client that leaves must not cancel a fetch that others wait for.
                 await asyncio.shield(self._fetch)
         elif self._clock() - self._fetched_at > MAX_AGE_S:
             self._start_fetch()
@@ -85,7 +85,7 @@ class Jwks:
             self._keys = _usable_keys(body)
             self._fetched_at = self._clock()
             _log.info("jwks_fetched", keys=len(self._keys))
-        except Exception as error:  # whatever an endpoint serves, the keys that are known stay in use
+        except Exception as error:  # whatever the endpoint serves, known keys stay in use
             _log.warning("jwks_fetch_failed", url=self._url, error=type(error).__name__, reason=str(error))
         finally:
             self._fetch = None

@@ -1,4 +1,4 @@
-"""Asks the Auth server about every token, which also sees signed-out sessions and banned users."""
+"""Asks the Auth server about every token, so that ended sessions and banned users are refused too."""
 
 import asyncio
 from typing import Final
@@ -8,9 +8,10 @@ import structlog
 import supabase
 from supabase.lib.client_options import AsyncClientOptions
 
+from infra.wire.errors import Rejection
 from socket_edge.auth.claims import read_header, read_unverified
-from socket_edge.auth.errors import AuthError, unauthorized, unavailable
 from socket_edge.auth.identity import Identity
+from socket_edge.auth.rejections import unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
 TIMEOUT_S: Final = 5.0
@@ -21,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RemoteAuthenticator:
-    """Accepts what `auth.get_user` of the `supabase` client accepts, if the claims are right as well."""
+    """Accepts tokens that `auth.get_user` of the `supabase` client accepts and whose claims are valid."""
 
     def __init__(self, supabase_url: str, supabase_key: str, issuer: str) -> None:
         self._issuer = issuer
@@ -30,8 +31,8 @@ class RemoteAuthenticator:
         self._auth = supabase.AsyncClient(supabase_url, supabase_key, options).auth
 
     async def authenticate(self, token: str) -> Identity:
-        """Return whom `token` speaks for. Raises AuthError."""
-        # Claims first: they cost nothing, and keep tokens that cannot be right away from the server.
+        """Return the user of `token`. Raises Rejection."""
+        # Claims first: checking them is cheap, and spares the server tokens that cannot be valid.
         read_header(token, ALGORITHMS)
         identity = read_unverified(token, self._issuer)
         if await self._user_id(token) != identity.user_id:
@@ -54,8 +55,8 @@ class RemoteAuthenticator:
         return answer.user.id.lower() if answer else None
 
 
-def _refusal(error: supabase.AuthApiError) -> AuthError:
-    # The status and code tell operators of a wrong API key, which looks like a refused token from here.
+def _refusal(error: supabase.AuthApiError) -> Rejection:
+    # From here a wrong API key looks like a refused token; status and code tell operators which it is.
     _log.info("auth_server_refused", status=error.status, code=error.code)
     if error.status >= httpx.codes.INTERNAL_SERVER_ERROR or error.status in _TRANSIENT:
         return unavailable()

@@ -1,24 +1,24 @@
-"""Verifies tokens at the edge itself: with the keys that the project publishes, or with its legacy secret."""
+"""Verifies tokens at the edge: with the keys that the project publishes, or with its legacy secret."""
 
 from typing import Final
 
 from socket_edge.auth.claims import read_header, verify
-from socket_edge.auth.errors import unauthorized
 from socket_edge.auth.identity import Identity
 from socket_edge.auth.jwks import ALGORITHMS, Jwks
+from socket_edge.auth.rejections import unauthorized
 
 _HS256: Final = "HS256"
 
 
 class JwksVerifier:
-    """Accepts tokens that a published key of the project has signed. The key decides on the algorithm."""
+    """Accepts tokens signed with a published key of the project. The key decides the algorithm."""
 
     def __init__(self, jwks: Jwks, issuer: str) -> None:
         self._jwks = jwks
         self._issuer = issuer
 
     async def authenticate(self, token: str) -> Identity:
-        """Return whom `token` speaks for. Raises AuthError."""
+        """Return the user of `token`. Raises Rejection."""
         kid = read_header(token, ALGORITHMS).get("kid")
         if kid is None:
             raise unauthorized("The access token does not name its key.")
@@ -38,7 +38,7 @@ class SecretVerifier:
         self._issuer = issuer
 
     async def authenticate(self, token: str) -> Identity:
-        """Return whom `token` speaks for. Raises AuthError."""
+        """Return the user of `token`. Raises Rejection."""
         read_header(token, frozenset({_HS256}))
         return verify(token, self._secret, _HS256, self._issuer)
 

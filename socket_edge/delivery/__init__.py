@@ -1,1 +1,1 @@
-"""From results to sockets, each message once: live, caught up with, and confirmed by the client."""
+"""From results to sockets, each message once per socket: live, on catch-up, and confirmed by client acks."""

@@ -1,4 +1,4 @@
-"""Gives a socket everything that was not delivered to its user yet, oldest first, page by page."""
+"""Sends a socket everything that was not delivered to its user yet, page by page, oldest first."""
 
 import asyncio
 import time
@@ -6,39 +6,66 @@ import time
 import msgspec
 import structlog
 
-from infra.wire.commands import CATCH_UP, CatchUp
+from infra.wire import events
+from infra.wire.commands import CatchUp
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, CatchUpPage
+from infra.wire.registry import CATCH_UP
+from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.relay.lanes import Lanes
-from socket_edge.relay.requests import OpenRequests
-from socket_edge.sessions import Session
+from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 1.0
 _ON_THE_WAY_S = 10.0
-"""How long a request may take until a worker looks at it."""
+"""How long a request may take to reach a worker, in seconds."""
 _SILENT_S = 0.2
-"""Pause between the pages of a client that never acks."""
+"""Pause between the pages for a client that never acks, in seconds."""
 
 
 class CatchUps:
-    """Runs catch-ups: after a socket has connected, and when this edge may have missed something.
+    """Runs catch-ups: when a socket connects, and when this edge may have missed publications.
 
-    Messages that arrive meanwhile are held, so that a chat comes in the order of seq.
+    New messages that arrive meanwhile are held, so that each chat arrives in the order of `seq`.
     """
 
-    def __init__(self, lanes: Lanes, requests: OpenRequests, delivery: Delivery, page_ack_s: float) -> None:
+    def __init__(
+        self, users: ConnectedUsers, lanes: Lanes, delivery: Delivery, tasks: Tasks, page_ack_s: float
+    ) -> None:
+        """`page_ack_s` is how long a page waits for its acks before the next is sent, in seconds."""
+        self._users = users
         self._lanes = lanes
-        self._requests = requests
         self._delivery = delivery
+        self._tasks = tasks
         self._page_ack_s = page_ack_s
 
-    async def run(self, session: Session, lost_since: float | None = None) -> Failure | None:
+    def restart(self, since: float) -> None:
+        """Let every socket catch up: publications may be lost since that monotonic time."""
+        for session in self._users:
+            session.lost_since = min(since, session.lost_since or since)
+            if session.catching_up is None:
+                session.catching_up = self._tasks.start(self.run(session))
+
+    async def run(self, session: Session) -> None:
+        """Let a socket catch up; then emit what was held. Reports to the client why it cannot be served."""
+        try:
+            failure = await self._send_pages(session, session.take_lost_since())
+            while failure is None and session.lost_since is not None:
+                failure = await self._send_pages(session, session.take_lost_since())
+        finally:
+            self._delivery.release(session)
+            session.catching_up = None
+        if failure is None:
+            session.has_profile = True
+        else:
+            session.send(events.ERROR, events.error_event(failure))
+
+    async def _send_pages(self, session: Session, lost_since: float | None) -> Failure | None:
         """Emit page after page. Returns why the user cannot be served, or None.
 
-        With `lost_since` it covers what was published since that monotonic time as well.
+        With `lost_since`, everything that was published since that monotonic time is emitted too.
         """
         after: dict[str, int] | None = None
         patience_s = self._page_ack_s
@@ -56,7 +83,7 @@ class CatchUps:
                 return None
             after = page.next
             if not await self._is_acked(session, patience_s) and not session.has_acked:
-                # It never acks, as clients written for the first version of the protocol.
+                # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
 
     async def _ask(self, session: Session, after: dict[str, int] | None, lost_since: float | None) -> Answer:
@@ -68,12 +95,13 @@ class CatchUps:
 
         lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
         payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
-        request = self._requests.open(CATCH_UP, session.user_id, session.sid, payload, settle)
-        self._lanes.submit(session.lane, request)
+        self._lanes.relay(
+            session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
+        )
         return await answered
 
     async def _is_acked(self, session: Session, patience_s: float) -> bool:
-        """Wait until the client has acked all, but not for ever."""
+        """Wait for the client to ack everything; return False if it takes too long."""
         try:
             async with asyncio.timeout(patience_s):
                 await session.page_acked.wait()

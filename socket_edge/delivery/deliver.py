@@ -1,33 +1,27 @@
-"""Brings what workers have sent to the right sockets, each message once per socket."""
+"""Delivers what workers publish to the right sockets, each message once per socket."""
 
 from collections.abc import Iterable
 
 import msgspec
 
-from infra.wire.events import NEW_MESSAGE, send_ack
-from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
+from infra.wire.events import NEW_MESSAGE
+from infra.wire.inbox import Emit, InboxEntry, Position, Target
+from socket_edge.chat.session import ConnectedUsers, Session
+from socket_edge.connection.api import DisconnectReason
 from socket_edge.delivery.receipts import Receipts
 from socket_edge.relay.lanes import Lanes
-from socket_edge.relay.requests import OpenRequests
-from socket_edge.sessions import ConnectedUsers, Session
-from socket_edge.transport import Transport
+from socket_edge.relay.pending import PendingRequests
 
 _HELD = 5_000
-"""New messages that may wait for a socket that is catching up, before it is disconnected."""
+"""New messages that may wait for a socket that is catching up. Beyond that it is disconnected."""
 
 
 class Delivery:
     """Carries out inbox entries."""
 
     def __init__(
-        self,
-        transport: Transport,
-        users: ConnectedUsers,
-        requests: OpenRequests,
-        lanes: Lanes,
-        receipts: Receipts,
+        self, users: ConnectedUsers, requests: PendingRequests, lanes: Lanes, receipts: Receipts
     ) -> None:
-        self._transport = transport
         self._users = users
         self._requests = requests
         self._lanes = lanes
@@ -40,15 +34,13 @@ class Delivery:
         for answer in entry.answers:
             self._requests.answer(answer)
         for emit in entry.emits:
-            if emit.answers is not None:
-                self._requests.answer(Answer(emit.answers, send_ack(emit.data)))
             for target in emit.to:
                 for session in self._users.of_user(target.user_id):
-                    if target.skip != session.sid:
+                    if target.skip != session.socket_id:
                         self._emit_or_hold(session, target, emit)
 
     def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
-        """Emit older messages; sets `session.page_acked` when none of them waits for an ack."""
+        """Emit older messages. Sets `session.page_acked` if none of them waits for an ack."""
         target = Target(session.user_id, NEW_MESSAGE, ack=True)
         for position, data in messages:
             self._emit(session, target, Emit([target], data, position))
@@ -56,14 +48,14 @@ class Delivery:
             session.page_acked.set()
 
     def release(self, session: Session) -> None:
-        """Emit what has come while the socket caught up."""
+        """Emit what arrived while the socket caught up."""
         while session.held:
             held, session.held = session.held, []
             for target, emit in held:
                 self._emit(session, target, emit)
 
     def acked(self, session: Session, ack_id: int) -> None:
-        """Note that the client has acked a message."""
+        """Note that the client acked a message, or something else."""
         position = session.unacked.pop(ack_id, None)
         if position is None:
             return
@@ -72,12 +64,12 @@ class Delivery:
         if not session.unacked:
             session.page_acked.set()
 
-    def read(self, session: Session, chat_id: str, up_to: int) -> None:
-        """Note that the user has read a chat: what was emitted to the socket so far needs no ack any more."""
-        confirmed = session.confirmed[chat_id]
-        for seq in list(session.seen[chat_id].without(confirmed, up_to)):
+    def settle(self, session: Session, position: Position) -> None:
+        """Take messages up to `position` that were emitted to the socket as acked."""
+        confirmed = session.confirmed[position.chat_id]
+        for seq in list(session.seen[position.chat_id].without(confirmed, position.seq)):
             confirmed.add(seq)
-            self._receipts.add(session.user_id, chat_id, confirmed, seq)
+            self._receipts.add(session.user_id, position.chat_id, confirmed, seq)
 
     def _confirm(self, session: Session, position: Position) -> None:
         confirmed = session.confirmed[position.chat_id]
@@ -85,25 +77,25 @@ class Delivery:
         self._receipts.add(session.user_id, position.chat_id, confirmed, position.seq)
 
     def _emit_or_hold(self, session: Session, target: Target, emit: Emit) -> None:
-        if session.catching_up is None or target.event != NEW_MESSAGE:
+        if session.catching_up is None or not target.ack:
             self._emit(session, target, emit)
         elif len(session.held) < _HELD:
             session.held.append((target, emit))
         else:
-            self._transport.drop(session.eio_sid)
+            session.end(DisconnectReason.SLOW_CLIENT)
 
     def _emit(self, session: Session, target: Target, emit: Emit) -> None:
         position = emit.position
         if position is None:
-            self._transport.send_event(session.eio_sid, target.event, emit.data)
+            session.send_event(target.event, emit.data)
         elif not session.seen[position.chat_id].add(position.seq):
             if target.ack and position.seq in session.confirmed[position.chat_id]:
-                # The worker asks for what this socket has acked: the receipt got lost.
+                # Emitted again although this socket has acked it: the receipt got lost.
                 self._confirm(session, position)
         elif target.ack:
             ack_id = session.expect_ack(position)
-            self._transport.send_event(session.eio_sid, target.event, emit.data, ack_id)
+            session.send_event(target.event, emit.data, ack_id)
         else:
-            # The user's own message. It keeps the confirmed seqs together as one span.
+            # The user's own message, which keeps the confirmed seqs together as one interval.
             session.confirmed[position.chat_id].add(position.seq)
-            self._transport.send_event(session.eio_sid, target.event, emit.data)
+            session.send_event(target.event, emit.data)

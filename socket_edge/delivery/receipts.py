@@ -1,4 +1,4 @@
-"""Collects client acks per user and chat, and relays them together, behind no send."""
+"""Collects client acks by user and chat, and relays them together without holding up sends."""
 
 import asyncio
 import math
@@ -8,40 +8,39 @@ from itertools import islice
 
 import msgspec
 
-from infra.wire.commands import CONFIRM_DELIVERY, ConfirmDelivery
+from infra.wire.commands import ConfirmDelivery
 from infra.wire.inbox import Answer
+from socket_edge.interval_set import IntervalSet
 from socket_edge.relay.lanes import Lanes
-from socket_edge.relay.requests import OpenRequests
-from socket_edge.seqs import Seqs
 
-_REST = 10
-"""Receipts rest so many times as long as the last ones took, so that sends seldom wait behind them."""
-_REST_MAX_S = 0.3
+_PAUSE_FACTOR = 10
+"""Wait this multiple of the last batch's duration before sending again, so that sends rarely wait."""
+_PAUSE_MAX_S = 0.3
 _PORTION = 50
-"""Chats whose receipts go together at least, so that a send waits behind few of them."""
+"""Chats whose receipts leave together, at least."""
 _PORTIONS = 4
-"""Requests that the receipts of one time go in at most, so that many chats do not make many batches."""
+"""Portions that leave one after the other, at most, so that a send waits for few receipts."""
 _CHATS = 50_000
-"""Chats with receipts that may wait while workers are away. Others come again at the next connect."""
+"""Chats whose receipts may wait while workers are away. Messages of others are delivered again."""
 _SPANS = 1_000
-"""Of a socket and chat that are told at a time; what lies behind holes counts only when these are closed."""
+"""Intervals of a socket and chat to send at a time. What follows a hole counts once the hole is filled."""
 
-_Socket = tuple[Seqs, int]
-"""What a socket has confirmed of a chat, and the lowest seq of it that is new."""
+_Socket = tuple[IntervalSet, int]
+"""What a socket has confirmed of a chat, and the lowest seq of that which is new."""
 
 
 class Receipts:
-    """Delivery receipts on their way to the workers. One that fails is tried again."""
+    """Delivery receipts on their way to the workers. A failed one is tried again."""
 
-    def __init__(self, lanes: Lanes, requests: OpenRequests, linger_s: float) -> None:
+    def __init__(self, lanes: Lanes, linger_s: float) -> None:
+        """`linger_s` is how long receipts are collected before they leave together, in seconds."""
         self._lanes = lanes
-        self._requests = requests
         self._linger_s = linger_s
         self._waiting: dict[tuple[str, str], dict[int, _Socket]] = defaultdict(dict)
         self._arrived = asyncio.Event()
 
-    def add(self, user_id: str, chat_id: str, confirmed: Seqs, seq: int) -> None:
-        """Have everything that a socket has confirmed of a chat, from `seq` on, relayed."""
+    def add(self, user_id: str, chat_id: str, confirmed: IntervalSet, seq: int) -> None:
+        """Relay, soon, everything from `seq` on that a socket has confirmed of a chat."""
         key = (user_id, chat_id)
         if key in self._waiting or len(self._waiting) < _CHATS:
             sockets = self._waiting[key]
@@ -50,7 +49,7 @@ class Receipts:
             self._arrived.set()
 
     async def run(self) -> None:
-        """Relay what has come together in each linger time, until cancelled."""
+        """Relay what was collected in each linger time, until cancelled."""
         linger_s = self._linger_s
         while True:
             await self._arrived.wait()
@@ -61,10 +60,10 @@ class Receipts:
             for _ in range(0, chats, portion):
                 await asyncio.gather(*self.flush(portion))
             took_s = time.monotonic() - began_at
-            linger_s = max(self._linger_s, min(_REST * took_s, _REST_MAX_S))
+            linger_s = max(self._linger_s, min(_PAUSE_FACTOR * took_s, _PAUSE_MAX_S))
 
     def flush(self, chats: int | None = None) -> list[asyncio.Future[None]]:
-        """Relay what waits, of so many chats or of all; return what is done when they are settled."""
+        """Relay what waits, of `chats` chats or of all. The futures are done once it is settled."""
         keys = list(islice(self._waiting, chats))
         relayed = [self._relay(*key, list(self._waiting.pop(key).values())) for key in keys]
         if not self._waiting:
@@ -81,7 +80,7 @@ class Receipts:
             if not settled.done():
                 settled.set_result(None)
 
-        spans = [span for confirmed, lowest in sockets for span in confirmed.spans_from(lowest)[:_SPANS]]
+        spans = [span for confirmed, lowest in sockets for span in confirmed.intervals_from(lowest)[:_SPANS]]
         payload = msgspec.json.encode(ConfirmDelivery(chat_id=chat_id, spans=spans))
-        self._lanes.submit_receipt(self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))
+        self._lanes.relay_receipt(user_id, payload, settle)
         return settled

@@ -1,1 +1,1 @@
-"""How much one client may ask for, from where, and in what form."""
+"""How much one client may do, and from where."""

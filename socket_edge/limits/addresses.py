@@ -1,6 +1,7 @@
-"""What one network address may do: open connections, so many a second and so many at once.
+"""How many connections one network address may open per second, and have open.
 
-It is the address in the ASGI scope, where uvicorn has put what a trusted proxy says (`FORWARDED_ALLOW_IPS`).
+The address is that of the ASGI scope, in which uvicorn has put what a trusted proxy says
+(`FORWARDED_ALLOW_IPS`).
 """
 
 import math
@@ -19,30 +20,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.events import error_event
-from socket_edge.limits.rate import Rate
+from socket_edge.limits.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
 
 _FULL_S: Final = 5.0
-"""When to try again if it is not known when there will be room."""
+"""When to try again if nobody knows when there will be room."""
 _LINES_PER_S: Final = 1 / 60
 """Log lines about one address."""
 _HOST_CHARS: Final = 64
-"""Of an address that are logged; a proxy may pass on anything."""
+"""Characters of an address to log: a proxy may pass on anything."""
 
 
 class Addresses:
-    """The book-keeping. Sockets count from the handshake on, signed in or not; 0 `sockets` is no limit."""
+    """Counts connections by address, signed in or not. `sockets` bounds the open ones; 0 is no limit."""
 
-    def __init__(self, connects: Rate, sockets: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, connects: TokenBucket, sockets: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connects = connects
         self._sockets = sockets
         self._open: Counter[bytes] = Counter()
-        self._lines = Rate(_LINES_PER_S, 1)
+        self._lines = TokenBucket(_LINES_PER_S, 1)
         self._clock = clock
 
     def admit(self, host: str) -> float:
-        """Count a new connection; return 0, or, if it is one too many, when to try again, in seconds."""
+        """Count a new connection. If it is one too many, return the seconds until to try again, else 0."""
         address, now = _network(host), self._clock()
         is_full = bool(self._sockets) and self._open[address] >= self._sockets
         wait_s = _FULL_S if is_full else self._connects.take(address, now)
@@ -52,7 +55,7 @@ class Addresses:
         return wait_s
 
     def enter(self, host: str) -> bytes | None:
-        """Count a socket; return what to `leave` with."""
+        """Count an open connection; return the argument for `leave`."""
         if not self._sockets:
             return None
         address = _network(host)
@@ -60,7 +63,7 @@ class Addresses:
         return address
 
     def leave(self, address: bytes | None) -> None:
-        """Count a socket no more."""
+        """Stop counting a connection."""
         if address is not None:
             self._open[address] -= 1
             if not self._open[address]:
@@ -68,10 +71,10 @@ class Addresses:
 
 
 class AddressGuard:
-    """ASGI middleware around engineio: one connection too many costs it nothing, and the client an HTTP 429.
+    """ASGI middleware around engineio: answers one connection too many with HTTP 429, before it costs more.
 
-    Socket.IO clients take that for a failure of the network and try again, with pauses that grow. After a
-    refusal in Socket.IO's own words they would not.
+    Socket.IO clients treat that as a network failure and try again, with growing pauses. After a refusal in
+    Socket.IO's own words they would not.
     """
 
     def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
@@ -79,7 +82,7 @@ class AddressGuard:
         self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what belongs to a connection, and connections that may be opened."""
+        """Pass on new connections that are allowed, and everything that belongs to an existing one."""
         wait_s = self._addresses.admit(peer(scope)) if _is_new(scope) else 0.0
         if wait_s:
             await _too_many_requests(wait_s)(scope, receive, send)
@@ -88,13 +91,13 @@ class AddressGuard:
 
 
 def peer(scope: Scope | dict[str, Any]) -> str:
-    """Return who is at the other end of an ASGI scope; empty if it does not say."""
+    """Return the client's address in an ASGI scope; empty if it has none."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 def _is_new(scope: Scope) -> bool:
-    """Tell whether engineio would open a connection; it reads the query in the same way."""
+    """Tell whether engineio would open a connection. It parses the query in the same way."""
     if scope["type"] == "http" and scope["method"] != "GET":
         return False
     query: bytes = scope["query_string"]
@@ -109,7 +112,7 @@ def _network(host: str) -> bytes:
     try:
         address = ip_address(host)
     except ValueError:
-        return b""  # not set by a proxy of ours: one for all of them
+        return b""  # all that is no address counts as one
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped.packed if address.ipv4_mapped else address.packed[:8]
     return address.packed

@@ -3,29 +3,28 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.wire.errors import ErrorCode
-from socket_edge.errors import EdgeError
+from infra.wire.errors import ErrorCode, Rejection
 
 
 class Origins:
-    """Allows the configured origins, the edge's own, and clients that are no browsers."""
+    """Allows the configured origins, the edge's own, and clients that send none, which are no browsers."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self._any = "*" in allowed
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
 
     def check(self, scope: dict[str, Any]) -> None:
-        """Look at the ASGI scope of a connection. Raises EdgeError(forbidden_origin)."""
+        """Check the ASGI scope of a connection. Raises Rejection(forbidden_origin)."""
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if not origin or self._any or origin in self._allowed:
             return
         if _host(origin) != headers.get(b"host", b"").decode("latin-1").lower():
-            raise EdgeError(ErrorCode.FORBIDDEN_ORIGIN)
+            raise Rejection(ErrorCode.FORBIDDEN_ORIGIN)
 
 
 def _host(origin: str) -> str | None:
-    """Return host and port of an origin; None for what is no address."""
+    """Return the host and port of an origin; None if it has none."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:

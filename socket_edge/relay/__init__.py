@@ -1,1 +1,1 @@
-"""To the workers and back: requests with a deadline, batches of them, and the stream of results."""
+"""To the workers and back: pending requests, the lanes they leave in, and the stream of results."""

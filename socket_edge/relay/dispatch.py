@@ -1,4 +1,4 @@
-"""Puts batches on the Celery queue, without ever blocking the event loop."""
+"""Puts batches on the Celery queue without blocking the event loop."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from infra.wire.serializer import SERIALIZER, register_serializer
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 200
-"""Batches on the queue beyond which an edge in trouble adds no more."""
+"""Batches on the queue beyond which a lane in trouble adds no more."""
 
 
 class Dispatcher:
-    """Has Celery write the task message, and pushes it with a client that does not block."""
+    """Has Celery render the task message, and pushes it with an asyncio client."""
 
     def __init__(self, redis: Redis) -> None:
         register_serializer()
@@ -33,7 +33,7 @@ class Dispatcher:
         self._producer = self._celery.amqp.Producer(self._channel, auto_declare=False)
 
     async def send(self, batch: Batch, cautious: bool) -> bool:
-        """Put the batch on the queue; False if Redis refused or, when `cautious`, no worker keeps up."""
+        """Put a batch on the queue. False if Redis refuses or, if `cautious`, if workers do not keep up."""
         try:
             if cautious and await self._redis.llen(names.QUEUE) >= _BACKLOG:
                 return False
@@ -44,16 +44,16 @@ class Dispatcher:
         return True
 
     def close(self) -> None:
-        """Let go of what Celery keeps."""
+        """Release what Celery holds."""
         self._connection.release()
         self._celery.close()
 
     def _render(self, batch: Batch) -> str:
-        """Return what a worker expects on the list that is its queue in Redis."""
+        """Return a batch as a worker expects it on the Redis list that is its queue."""
         self._celery.send_task(
             names.RELAY_TASK,
             args=(batch,),
-            # Celery would print the arguments into a header otherwise: slow, and they are private.
+            # By default Celery puts the arguments into a header: slow, and they are private.
             argsrepr="(batch,)",
             queue=names.QUEUE,
             # A queue in Redis is a list, which needs no declaration.
@@ -67,10 +67,10 @@ class Dispatcher:
 
 
 class _Channel(virtual.Channel):
-    """kombu's channel for Redis, up to the point where that one would push, and wait for Redis."""
+    """kombu's Redis channel up to the point where that one would push, and block."""
 
     message: str
-    """The one that was published last."""
+    """The message that was published last."""
 
     def _put(self, queue: str, message: dict[str, object], **_: object) -> None:
         self.message = dumps(message)  # type: ignore[no-untyped-call]

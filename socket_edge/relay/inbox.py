@@ -1,4 +1,4 @@
-"""Reads the one stream that holds what workers have for this edge, and nothing else."""
+"""Reads the stream of results and events that workers write for this edge."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
 from infra.wire.inbox import InboxEntry, decode_entry
 
@@ -16,14 +17,14 @@ log = structlog.get_logger(__name__)
 
 _BLOCK_MS = 2_000
 _COUNT = 8
-"""Entries that are read at once; each may have half a megabyte."""
+"""Entries to read at once. One may have half a megabyte."""
 _PAUSE_S = 0.5
 _FIRST_ID = b"0-1"
-"""Id of the entry that makes an empty stream; all others are greater."""
+"""Id of the entry that creates an empty stream. All others are greater."""
 
 
 class Inbox:
-    """A stream reader that resumes where it left, after a reconnect too."""
+    """A stream reader that resumes where it stopped, even after a reconnect."""
 
     def __init__(self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], None]) -> None:
         self._redis = redis
@@ -36,18 +37,19 @@ class Inbox:
         """Whether the last attempt to read succeeded."""
 
     async def create(self) -> None:
-        """Make the stream anew. Workers only add to a stream that is there. Raises redis.RedisError."""
+        """Create the stream, empty. Workers only add to a stream that exists. Raises redis.RedisError."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(self._key)
         pipe.xadd(self._key, {names.INBOX_FIELD: b""}, id=_FIRST_ID)
         pipe.xdel(self._key, _FIRST_ID)
+        pipe.expire(self._key, REGISTRY_TTL_S)
         await pipe.execute()
         self._last_id = _FIRST_ID
         self._entries_read = 1
         self._generation += 1
 
     async def has_lost_entries(self) -> bool:
-        """Delete what has been read, and tell whether more than that is missing. Raises redis.RedisError."""
+        """Delete what has been read; tell whether anything else is missing. Raises redis.RedisError."""
         if not await self._redis.exists(self._key):
             return True
         milliseconds, _, number = self._last_id.partition(b"-")
@@ -57,7 +59,7 @@ class Inbox:
         return bool(info["entries-added"] - self._entries_read > info["length"])
 
     async def run(self) -> None:
-        """Hand over entry after entry, until cancelled."""
+        """Read and hand over entry after entry, until cancelled."""
         while True:
             generation = self._generation
             try:

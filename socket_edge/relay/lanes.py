@@ -1,7 +1,7 @@
 """Lanes: micro-batches without a timer.
 
-A lane has at most one batch in flight; what arrives meanwhile leaves as the next one. So an idle lane
-sends at once, a busy one batches by itself, and the events of one connection stay in order however
+A lane has at most one batch in flight; requests that arrive meanwhile leave as the next one. So an idle
+lane sends at once, a busy one batches by itself, and the events of one connection stay in order however
 many workers run. A batch without a result is sent again: handlers are idempotent.
 """
 
@@ -18,21 +18,22 @@ import uuid_utils
 
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode
-from infra.wire.inbox import InboxEntry
-from socket_edge.relay.requests import OpenRequests, Request
+from infra.wire.inbox import Answer, InboxEntry
+from infra.wire.registry import COMMANDS, CONFIRM_DELIVERY
+from socket_edge.relay.pending import PendingRequest, PendingRequests, Settle
 
 log = structlog.get_logger(__name__)
 
 _EXPIRY_S = 0.25
-"""How often deadlines are looked at."""
+"""How often deadlines are checked, in seconds."""
 
 Dispatch = Callable[[Batch, bool], Awaitable[bool]]
-"""Sends a batch; True if it is on the queue. The flag asks to look first whether workers keep up."""
+"""Sends a batch; returns whether it is on the queue. The flag asks to check first whether workers keep up."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Bounds of a lane: of its queue and of a batch, and the pace of re-dispatch."""
+    """Bounds of a lane's queue and of a batch, and the pace of re-dispatch."""
 
     queue: int
     queue_bytes: int
@@ -44,12 +45,14 @@ class LaneLimits:
 class Lane:
     """One queue of requests with at most one batch in flight."""
 
-    def __init__(self, edge_id: str, dispatch: Dispatch, requests: OpenRequests, limits: LaneLimits) -> None:
+    def __init__(
+        self, edge_id: str, dispatch: Dispatch, requests: PendingRequests, limits: LaneLimits
+    ) -> None:
         self._edge_id = edge_id
         self._dispatch = dispatch
         self._requests = requests
         self._limits = limits
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[PendingRequest] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._in_flight: str | None = None
@@ -61,8 +64,8 @@ class Lane:
         """Whether the lane is far from full."""
         return len(self._waiting) * 10 < self._limits.queue
 
-    def submit(self, request: Request) -> bool:
-        """Queue a request; False if the lane is full."""
+    def submit(self, request: PendingRequest) -> bool:
+        """Queue a request; return False if the lane is full."""
         if len(self._waiting) >= self._limits.queue or self._waiting_bytes >= self._limits.queue_bytes:
             return False
         request.trouble = lambda: self._trouble or ErrorCode.TIMEOUT
@@ -72,12 +75,12 @@ class Lane:
         return True
 
     def finish(self, entry: InboxEntry) -> None:
-        """Take the result of the batch in flight; results of earlier batches are ignored."""
+        """Take the result of the batch in flight. Results of earlier batches are ignored."""
         if entry.batch_id == self._in_flight and self._result is not None and not self._result.done():
             self._result.set_result(entry)
 
     async def run(self) -> None:
-        """Carry batch after batch, until cancelled."""
+        """Send batch after batch, until cancelled."""
         while True:
             await self._arrived.wait()
             batch = self._take()
@@ -86,8 +89,8 @@ class Lane:
             if batch:
                 await self._carry(batch)
 
-    def _take(self) -> list[Request]:
-        batch: list[Request] = []
+    def _take(self) -> list[PendingRequest]:
+        batch: list[PendingRequest] = []
         size = 0
         while self._waiting and len(batch) < self._limits.batch_events:
             size += len(self._waiting[0].payload)
@@ -99,8 +102,8 @@ class Lane:
                 batch.append(request)
         return batch
 
-    async def _carry(self, requests: list[Request]) -> None:
-        """Send the batch, again and again, until its result is there or nobody waits any more."""
+    async def _carry(self, requests: list[PendingRequest]) -> None:
+        """Send a batch, repeatedly, until its result is there or nobody waits for it any more."""
         batch = Batch(
             id=uuid_utils.uuid7().hex,
             edge_id=self._edge_id,
@@ -126,7 +129,7 @@ class Lane:
             elif not sent:
                 self._trouble = ErrorCode.UNAVAILABLE
             elif self._trouble is None or left > self._limits.redispatch_s:
-                # A last try that the deadline cut short tells nothing new.
+                # A last try that the deadline cut short says nothing new.
                 self._trouble = ErrorCode.TIMEOUT
             await asyncio.sleep(again_at - time.monotonic())
         else:
@@ -135,45 +138,66 @@ class Lane:
 
 
 async def _until(moment: float, result: asyncio.Future[InboxEntry]) -> InboxEntry | None:
-    """Return the result, or None if it is not there at that monotonic time."""
+    """Return the result, or None if it is not there by that monotonic time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(moment - time.monotonic()):
             return await result
     return None
 
 
-class Lanes:
-    """The lanes of an edge: some for client events, one of its own for delivery receipts."""
+def _ignore(_: Answer) -> None:
+    """Take an answer that nobody waits for."""
 
-    def __init__(self, lanes: list[Lane], receipts: Lane, requests: OpenRequests) -> None:
+
+class Lanes:
+    """The lanes of an edge: several for client events, and one of its own for delivery receipts."""
+
+    def __init__(self, lanes: list[Lane], receipts: Lane, requests: PendingRequests) -> None:
         self._lanes = lanes
         self._receipts = receipts
         self._requests = requests
         self._next = 0
 
     def choose(self) -> int:
-        """Return a lane for a new connection, in turns."""
+        """Return the lane of a new connection: the next in turn."""
         self._next = (self._next + 1) % len(self._lanes)
         return self._next
 
-    def submit(self, lane: int, request: Request, *, droppable: bool = False) -> None:
-        """Queue a request; a full lane answers `busy`, and takes no droppable ones long before."""
+    def relay(
+        self,
+        lane: int,
+        name: str,
+        user_id: str,
+        payload: bytes,
+        settle: Settle = _ignore,
+        *,
+        socket_id: str = "",
+        expires: bool = True,
+    ) -> None:
+        """Send an event to a worker through a lane. `settle` is called exactly once, maybe at once.
+
+        A full lane answers `busy`, and takes no ephemeral events long before that. Workers drop an event that
+        expires once its deadline is over.
+        """
+        request = self._requests.open(name, user_id, socket_id, payload, settle, expires=expires)
         chosen = self._lanes[lane]
-        if (droppable and not chosen.has_room_to_spare) or not chosen.submit(request):
+        is_dropped = COMMANDS[name].is_ephemeral and not chosen.has_room_to_spare
+        if is_dropped or not chosen.submit(request):
             self._requests.fail(request, ErrorCode.BUSY)
 
-    def submit_receipt(self, request: Request) -> None:
-        """Queue a delivery receipt behind no send."""
+    def relay_receipt(self, user_id: str, payload: bytes, settle: Settle) -> None:
+        """Send a delivery receipt, in the lane that holds up no send."""
+        request = self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle)
         if not self._receipts.submit(request):
             self._requests.fail(request, ErrorCode.BUSY)
 
     def finish(self, entry: InboxEntry) -> None:
-        """Tell the lanes about the result of a batch."""
+        """Tell the lanes the result of a batch."""
         for lane in (*self._lanes, self._receipts):
             lane.finish(entry)
 
-    async def expire(self) -> None:
-        """Answer requests whose deadline has come, until cancelled."""
+    async def run(self) -> None:
+        """Answer the requests whose deadline is over, until cancelled."""
         while True:
             await asyncio.sleep(_EXPIRY_S)
             self._requests.expire()

@@ -64,10 +64,10 @@ def _measure(plan: Plan) -> list[Observation]:
 def _render(observed: Observed, plan: Plan) -> str:
     parts = (
         _machine(plan),
-        "### Ratios\n\nEach ratio is taken within a round.",
+        "### Ratios\n\nEach ratio compares measurements of the same round.",
         tables.ratios(observed),
-        "A client that stops reading is cut off at `SEND_BYTES`. That the memory of the edge stays near "
-        "that limit is a test: `tests/security/test_frames.py`.",
+        "A client that stops reading is cut off at `SEND_BYTES`. `tests/security/test_frames.py` shows that "
+        "the memory of the edge stays near that limit.",
         tables.losses(observed),
         "### Throughput\n\n![Messages a second against pairs](benchmarks/throughput.svg)",
         tables.throughput(observed),
@@ -92,10 +92,10 @@ def _machine(plan: Plan) -> str:
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_cpu_name()}, {os.cpu_count()} cores, "
         f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, Node.js {version.stdout.strip() if version else '-'}. "
+        f"Python {platform.python_version()}, Node.js {version.stdout.strip() if version else '-'}.\n"
         f"{plan.rounds} rounds, windows of {plan.measure_s:g} s (10 s at 200 messages/s) "
         f"after {plan.warm_up_s:g} s of warm-up. "
-        "Everything, load generator included, ran on this one machine."
+        "Everything, including the load generator, ran on this machine."
     )
 
 

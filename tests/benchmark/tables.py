@@ -129,7 +129,7 @@ def ratios(observed: Observed) -> str:
             _paired(observed.idle(OURS, most), observed.idle(STOCK, most), lambda idle: idle.connects_s),
         ),
         (
-            f"CPU of edges and worker a message with 4 edges, against 1, at {EDGES_RATE:,} messages/s",
+            f"CPU of edges and worker per message with 4 edges, against 1, at {EDGES_RATE:,} messages/s",
             "<= 1.1",
             _paired(observed.edges(4), observed.edges(1), own_cpu),
         ),
@@ -169,7 +169,7 @@ def throughput(observed: Observed) -> str:
 def latency(observed: Observed) -> str:
     """Return the table of open loops."""
     lines = [
-        "| system | messages/s asked | reached | ack p50 ms: min | median | max "
+        "| system | messages/s requested | reached | ack p50 ms: min | median | max "
         "| ack p99 ms: min | median | max | ack p99.9 ms | delivery p50 ms | p99 | p99.9 |",
         "| --- " * 13 + "|",
     ]

@@ -1,4 +1,4 @@
-"""Turns what a run has found into the table of `docs/guarantees.md`."""
+"""Renders the findings of a run as the table in `docs/guarantees.md`."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from tests.security.siege import Finding
 
 
 class Row(NamedTuple):
-    """An attack and what became of it."""
+    """An attack and its outcome."""
 
     attack: str
     sent: str
@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, finding: Any) -> "Row":
-        """Return the row of a siege that the edge has stood, from what it has reported."""
+        """Return the row of a siege that the edge has withstood, from its finding."""
         found = Finding(**finding)
         return cls(
             found.attack,
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 def render(rows: Iterable[Row]) -> str:
     """Return the rows as a table in Markdown."""
     lines = [
-        "| attack | what was sent | what was done | edge, MB | worker, MB | slowest innocent, ms | verdict |",
+        "| attack | what was sent | outcome | edge, MB | worker, MB | slowest innocent, ms | verdict |",
         "| --- | --- | --- | ---: | ---: | ---: | --- |",
     ]
     for row in rows:

@@ -44,7 +44,7 @@ async def test_events_named_like_internals_are_unknown(
     besiege: Besiege, raw: RawClient, mallory: str
 ) -> None:
     async with besiege(
-        attack="events named like internals",
+        attack="events with internal names",
         sent=f"{3 * len(RESERVED) * 10} events: `connect`, `disconnect`, `__class__`, `catch_up` ...",
         outcome="each is `unknown_event`",
         bound_mb=20,
@@ -69,7 +69,7 @@ async def test_names_that_are_no_strings_are_refused(besiege: Besiege, raw: RawC
         '"\\ud800"',
     )
     async with besiege(
-        attack="event names that are no strings",
+        attack="event names that are not strings",
         sent=f"{20 * len(names)} events",
         outcome="each is `invalid_payload`",
         bound_mb=20,
@@ -84,8 +84,8 @@ async def test_attachments_that_never_come_are_not_waited_for(
 ) -> None:
     async with besiege(
         attack="binary events",
-        sent="600 events that announce 1 to 9,999,999,999 attachments, which never come",
-        outcome="each is refused at once, nothing is kept for them",
+        sent="600 events that announce 1 to 9,999,999,999 attachments and send none",
+        outcome="each is refused at once; nothing is kept",
         bound_mb=20,
     ):
         for number in range(200):
@@ -103,7 +103,7 @@ async def test_nesting_is_refused_before_anything_recurses(
     async with besiege(
         attack="JSON nested 100,000 deep",
         sent="60 events, closed and unclosed, 20 acks, 20 connects",
-        outcome="`payload_too_large`, or `invalid_payload` where it is small enough; acks are ignored",
+        outcome="`payload_too_large`, or `invalid_payload` if small enough; acks are ignored",
         bound_mb=40,
     ):
         for _ in range(20):
@@ -147,7 +147,7 @@ async def test_payloads_and_arguments_that_are_none_are_refused(
         *(event(command, {"chatId": bad}) for command in ("mark_as_read", "get_messages") for bad in BAD_IDS),
     ]
     async with besiege(
-        attack="payloads and arguments that are none",
+        attack="malformed payloads and arguments",
         sent=f"{20 * len(events):,} events, of {len(events)} kinds",
         outcome="each is `invalid_payload`",
         bound_mb=20,
@@ -160,7 +160,7 @@ async def test_payloads_and_arguments_that_are_none_are_refused(
 async def test_texts_without_an_end_are_read_once(besiege: Besiege, raw: RawClient, mallory: str) -> None:
     endless = '["sync",' + "[]," * 40 + '"' + '\\"' * 32_000
     async with besiege(
-        attack="texts without an end",
+        attack="unterminated strings",
         sent="20 events of 64 kB, all quotes and backslashes",
         outcome="each is `invalid_payload`, in milliseconds",
         bound_mb=20,
@@ -175,9 +175,9 @@ async def test_of_keys_that_come_twice_the_last_one_counts_for_everybody(
 ) -> None:
     bob, eve = (with_profile(target, name(base)) for base in ("bob", "eve"))
     async with besiege(
-        attack="keys that come twice",
+        attack="duplicate keys",
         sent="100 sends with two `username`, two `text` and two `clientId`",
-        outcome="one message each, of the last values",
+        outcome="one message each, with the last values",
         bound_mb=20,
     ):
         posted = [
@@ -197,7 +197,7 @@ async def test_acks_that_nobody_asked_for_change_nothing(
 ) -> None:
     ids = (*range(100), 10**9, 10**15, 10**16 - 1, 10**16, 10**30, 10**99)
     async with besiege(
-        attack="acks that nobody asked for",
+        attack="unsolicited acks",
         sent=f"{20 * len(ids)} acks, with ids of up to 100 digits",
         outcome="they are ignored",
         bound_mb=20,
@@ -215,8 +215,8 @@ async def test_the_ack_of_another_does_not_make_a_message_delivered(
     edge = target.edges[0]
     async with (
         besiege(
-            attack="acks for the messages of others",
-            sent="2,000 acks, by a stranger and by the sender, with every id that is in use",
+            attack="acks for other people's messages",
+            sent="2,000 acks by a stranger and the sender, with every id in use",
             outcome="the message stays `sent`; the recipient's ack makes it `delivered`",
             bound_mb=20,
         ),
@@ -245,8 +245,8 @@ async def test_receipts_for_the_chat_of_others_change_nothing(
     spans = ([[1, 1]], [[1, 2**63 - 1]], [[0, 0]], [[5, 1]], [[n, n] for n in range(1, 1_000)])
     async with (
         besiege(
-            attack="receipts for the chats of others",
-            sent="1,000 of `confirm_delivery`, put on the queue as by an edge, with spans of up to 2^63 - 1",
+            attack="receipts for other people's chats",
+            sent="1,000 `confirm_delivery`, queued as an edge would, with spans of up to 2^63 - 1",
             outcome="they change nothing",
             bound_mb=20,
         ),
@@ -289,7 +289,7 @@ async def test_chat_ids_cannot_be_guessed(
         besiege(
             attack="guessed chat ids",
             sent="1,203 requests about 401 ids, 200 of them next to one that exists",
-            outcome="`chat_not_found`; for the one that exists `not_a_member`, and nothing of it",
+            outcome="`chat_not_found`; for the existing one `not_a_member` and nothing more",
             bound_mb=20,
         ),
         RawClient(target.edges[0], name("carol")) as carol,
@@ -330,9 +330,9 @@ async def test_nobody_becomes_somebody_else_by_a_new_token(
         "",
     ]
     async with besiege(
-        attack="`refresh_token` with another's token",
-        sent=f"{20 * len(tokens)} tokens: another's, forged, unsigned, nested deep, too long",
-        outcome="each is `unauthorized`, and the sender stays who they are",
+        attack="`refresh_token` with another user's token",
+        sent=f"{20 * len(tokens)} tokens: foreign, forged, unsigned, deeply nested, too long",
+        outcome="each is `unauthorized`; the sender keeps their identity",
         bound_mb=20,
     ):
         for _ in range(20):
@@ -347,7 +347,7 @@ async def test_other_namespaces_are_closed(target: Deployment, besiege: Besiege,
     async with besiege(
         attack="other namespaces",
         sent=f"{50 * len(spaces)} connects with a valid token, and as many events",
-        outcome="each connect is refused, the events are ignored",
+        outcome="each connect is refused; the events are ignored",
         bound_mb=20,
     ):
         for _ in range(50):

@@ -30,8 +30,8 @@ async def test_a_flood_of_handshakes(limited: Edge, besiege: Besiege) -> None:
     async with besiege(
         edge=limited,
         attack="a flood of handshakes from one address",
-        sent=f"{HANDSHAKES:,} handshakes on {AT_ONCE} connections at once",
-        outcome="`RATE_CONNECTS_BURST` and `RATE_CONNECTS` of them are taken; the others get HTTP 429",
+        sent=f"{HANDSHAKES:,} handshakes, {AT_ONCE} at a time",
+        outcome="`RATE_CONNECTS_BURST`, then `RATE_CONNECTS` a second pass; the others get HTTP 429",
         bound_mb=150,
     ):
         for found in await asyncio.gather(
@@ -65,9 +65,9 @@ async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) 
     async with (
         besiege(
             edge=limited,
-            attack="a flood of events of one user",
+            attack="a flood of events from one user",
             sent=f"{EVENTS:,} events at once",
-            outcome="`RATE_EVENTS_BURST` and `RATE_EVENTS` of them are taken; the others are `rate_limited`",
+            outcome="`RATE_EVENTS_BURST`, then `RATE_EVENTS` a second pass; the others are `rate_limited`",
             bound_mb=40,
         ),
         RawClient(limited, mallory) as raw,

@@ -24,8 +24,8 @@ AT_ONCE = 15
 async def test_frames_of_ten_megabytes_close_their_connections(target: Deployment, besiege: Besiege) -> None:
     async with besiege(
         attack="frames of 10 MB",
-        sent="20 frames, each on a connection of its own",
-        outcome="closed with 1009 when the length is known; nothing is kept",
+        sent="20 frames, each on its own connection",
+        outcome="closed with 1009 once the length is known; nothing is kept",
         bound_mb=50,
     ):
         for _ in range(20):
@@ -38,9 +38,9 @@ async def test_frames_of_ten_megabytes_close_their_connections(target: Deploymen
 
 async def test_frames_of_a_byte_are_taken_for_what_they_are(besiege: Besiege, raw: RawClient) -> None:
     async with besiege(
-        attack="frames of a byte, and of none",
+        attack="frames of one byte or none",
         sent="60,000 pongs, pings and empty pings on one connection, and one event byte by byte",
-        outcome="they are taken, and the connection goes on",
+        outcome="accepted; the connection stays open",
         bound_mb=20,
     ):
         for _ in range(100):
@@ -60,7 +60,7 @@ async def test_messages_without_an_end_are_bounded_and_closed_with_their_connect
     start = frame(TEXT, b"4", fin=False) if in_parts else b""
     part = frame(0 if in_parts else TEXT, bytes(990_000), fin=False, size=None if in_parts else 999_999)
     async with besiege(
-        attack=f"messages without an end, {'in parts' if in_parts else 'in one frame'}",
+        attack=f"endless messages, {'in parts' if in_parts else 'in one frame'}",
         sent=f"{count} connections, 1 MB on each, never signed in",
         outcome="cut off after 128 kB",
         bound_mb=count / 2,
@@ -78,8 +78,8 @@ async def leave_unfinished(target: Deployment, data: bytes) -> None:
 async def test_lengths_that_are_promised_only_cost_nothing(target: Deployment, besiege: Besiege) -> None:
     count = 200
     async with besiege(
-        attack="lengths that are only promised",
-        sent=f"{count} headers of frames of 999,999 bytes, and nothing more",
+        attack="announced lengths without content",
+        sent=f"{count} frame headers that announce 999,999 bytes, and nothing more",
         outcome="closed after `CONNECT_S`",
         bound_mb=60,
     ):
@@ -98,8 +98,8 @@ async def test_malformed_packets_and_frames_harm_their_own_connection_only(
     ]
     async with besiege(
         attack="malformed packets and frames",
-        sent=f"{10 * len(broken)} connections, each with one of {len(broken)} kinds after it has signed in",
-        outcome="an `error` event, nothing, or the connection is closed",
+        sent=f"{10 * len(broken)} connections, each with one of {len(broken)} kinds after signing in",
+        outcome="an `error` event, no reaction, or the connection is closed",
         bound_mb=60,
     ):
         for start in range(0, 10 * len(broken), AT_ONCE):
@@ -129,8 +129,8 @@ async def test_a_reader_that_has_stalled_is_cut_off(
     edge = psutil.Process(target.edges[0].process.pid)
     async with besiege(
         attack="a reader that has stalled",
-        sent="400 requests for pages of 160 kB to a websocket that is not read",
-        outcome="cut off at `SEND_BYTES`; the edge grows by no more than that and what is on its way",
+        sent="400 requests for pages of 160 kB, which are never read",
+        outcome="cut off at `SEND_BYTES`; grows by no more than that plus what is in transit",
         bound_mb=SEND_BYTES / MB + 16,
         worker_mb=60,  # it handles up to 20 requests for pages of one user together
     ):

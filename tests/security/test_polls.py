@@ -26,9 +26,9 @@ async def polling(target: Deployment, mallory: str) -> AsyncIterator[RawPolling]
 
 async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, polling: RawPolling) -> None:
     async with besiege(
-        attack="polls of thousands of packets",
-        sent="3 bodies of 4,000 events, 3 of 10,001, 3 of 500,000 empty packets, one of 9,000 events",
-        outcome="up to 10,000 are answered, more are ignored; cut off when `SEND_QUEUE` answers wait",
+        attack="polls with many packets",
+        sent="3 each of 4,000 and 10,001 events and 500,000 empty packets; 1 of 9,000",
+        outcome="10,000 answered, more ignored; cut off at `SEND_QUEUE` answers",
         bound_mb=100,
     ):
         for number in range(1, 4):
@@ -41,7 +41,7 @@ async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, 
         assert (await polling.post("3")).status_code == 400
 
 
-@pytest.mark.parametrize("kind", ["a form", "deep JSON", "wide JSON", "no packet"])
+@pytest.mark.parametrize("kind", ["a form", "deep JSON", "wide JSON", "not a packet"])
 async def test_bodies_that_are_no_packets_are_ignored(
     besiege: Besiege, polling: RawPolling, kind: str
 ) -> None:
@@ -49,12 +49,12 @@ async def test_bodies_that_are_no_packets_are_ignored(
         "a form": b"d=4" + b"&a=1" * 240_000,
         "deep JSON": b"4" + b"[" * 900_000,
         "wide JSON": b"4[" + b"[]," * 300_000 + b"0]",
-        "no packet": b"b" + b"!" * 900_000,
+        "not a packet": b"b" + b"!" * 900_000,
     }
     async with besiege(
         attack=f"polls whose body is {kind}",
         sent="10 bodies of almost 1 MB",
-        outcome="taken and ignored; the connection goes on",
+        outcome="accepted and ignored; the connection stays open",
         bound_mb=60,
     ):
         for _ in range(10):
@@ -68,8 +68,8 @@ async def test_bodies_over_the_limit_are_not_read(
 ) -> None:
     async with besiege(
         attack="polls of 10 MB",
-        sent="20 bodies with their length, and 5 that go on in chunks for ever",
-        outcome="HTTP 413; without a length: not kept, and closed after `CONNECT_S`",
+        sent="20 bodies with a length, and 5 endless chunked ones",
+        outcome="HTTP 413; those without a length are not kept, and closed after `CONNECT_S`",
         bound_mb=40,
     ):
         for _ in range(20):
@@ -97,8 +97,8 @@ async def test_a_request_that_ends_its_connection_is_answered_though_nobody_poll
     async with (
         besiege(
             attack="bodies that end their connection",
-            sent=f"{20 * len(endings)} on as many connections, and no poll for what is left",
-            outcome="the request is answered, the connection gone",
+            sent=f"{20 * len(endings)} on as many connections, which never poll for the rest",
+            outcome="the request is answered and the connection closed",
             bound_mb=20,
         ),
         httpx.AsyncClient(timeout=2) as http,
@@ -114,8 +114,8 @@ async def test_who_does_not_poll_is_cut_off(besiege: Besiege, polling: RawPollin
     page = event("get_messages", {"chatId": chat_id, "limit": 10})
     async with besiege(
         attack="a client that never polls",
-        sent="up to 200 requests for pages of 160 kB, and no poll for the answers",
-        outcome="cut off when `SEND_BYTES` wait",
+        sent="up to 200 requests for pages of 160 kB, never polling for the answers",
+        outcome="cut off at `SEND_BYTES` of waiting answers",
         bound_mb=30,
     ):
         status = 200

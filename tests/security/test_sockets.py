@@ -28,7 +28,7 @@ async def test_thousands_of_sockets_that_never_sign_in_are_closed(
     async with (
         besiege(
             attack="sockets that never sign in",
-            sent=f"{SOCKETS:,} websockets, silent",
+            sent=f"{SOCKETS:,} silent websockets",
             outcome="each is closed after `CONNECT_S`",
             bound_mb=120,
         ),
@@ -69,8 +69,8 @@ async def open_polling(http: httpx.AsyncClient, edge: Edge) -> str:
 POLL = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: edge\r\n\r\n"
 NO_POLLS = {
     "/healthz": b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n",
-    "a page that does not exist": b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
-    "a session that does not exist": POLL.replace(b"polling", b"polling&sid=nobody"),
+    "an unknown page": b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n",
+    "an unknown session": POLL.replace(b"polling", b"polling&sid=nobody"),
     "OPTIONS": POLL.replace(b"GET", b"OPTIONS"),
     "PUT": POLL.replace(b"GET", b"PUT"),
 }
@@ -78,7 +78,7 @@ NO_POLLS = {
 
 async def test_requests_of_no_session_keep_no_connection(target: Deployment, besiege: Besiege) -> None:
     async with besiege(
-        attack="requests of no session on one TCP connection",
+        attack="requests without a session on one TCP connection",
         sent=f"{10 * len(NO_POLLS)} connections: {', '.join(NO_POLLS)}",
         outcome="each is answered once and closed",
         bound_mb=20,
@@ -137,8 +137,8 @@ async def trickle(edge: Edge) -> None:
 
 async def test_heads_without_an_end_are_refused(target: Deployment, besiege: Besiege) -> None:
     async with besiege(
-        attack="heads without an end",
-        sent="20 connections with up to 20 MB each: an address, a header, many headers, many of a handshake",
+        attack="endless request heads",
+        sent="20 connections, up to 20 MB each: a URL, a header, many headers, many in a handshake",
         outcome="refused after 64 kB",
         bound_mb=30,
     ):
@@ -169,20 +169,20 @@ async def poured(edge: Edge, start: bytes, more: bytes) -> int:
 
 UNREADABLE = {
     "300 headers": handshake(headers=b"X-Header: a\r\n" * 300),
-    "a header of 20 kB": handshake(headers=b"X-Header: " + b"a" * 20_000 + b"\r\n"),
-    "a header that is no text": handshake(headers=b"X-Header: \xff\r\n"),
-    "a key that is no text": handshake().replace(b"AAAA==", b"\xff\xfe=="),
-    "a version that is no text": handshake().replace(b"Version: 13", b"Version: \xff"),
-    "an address that is no text": handshake(b"&x=\xff"),
-    "a version that does not exist": handshake().replace(b"Version: 13", b"Version: 99"),
+    "a 20 kB header": handshake(headers=b"X-Header: " + b"a" * 20_000 + b"\r\n"),
+    "binary header": handshake(headers=b"X-Header: \xff\r\n"),
+    "binary key": handshake().replace(b"AAAA==", b"\xff\xfe=="),
+    "binary version": handshake().replace(b"Version: 13", b"Version: \xff"),
+    "binary URL": handshake(b"&x=\xff"),
+    "unknown version": handshake().replace(b"Version: 13", b"Version: 99"),
 }
 
 
 async def test_handshakes_that_cannot_be_read_are_closed(target: Deployment, besiege: Besiege) -> None:
     async with besiege(
-        attack="handshakes that cannot be read",
+        attack="unreadable handshakes",
         sent=f"{10 * len(UNREADABLE)}, with {', '.join(UNREADABLE)}",
-        outcome="each is closed at once, or served",
+        outcome="closed at once, or served",
         bound_mb=20,
     ):
         for head in 10 * list(UNREADABLE.values()):
@@ -196,8 +196,8 @@ async def test_upgrades_that_are_never_finished_are_closed(target: Deployment, b
     edge = target.edges[0]
     async with (
         besiege(
-            attack="upgrades that are never finished",
-            sent="200 websockets to one polling connection; they say nothing, or go on when that has ended",
+            attack="upgrades that never finish",
+            sent="200 websockets to one polling connection, silent or continuing after it has ended",
             outcome="each is closed after `CONNECT_S` at the latest",
             bound_mb=40,
         ),
@@ -226,7 +226,7 @@ async def test_a_connection_has_one_websocket(target: Deployment, besiege: Besie
         besiege(
             attack="two upgrades of one connection at once",
             sent="20 polling connections with two websockets each",
-            outcome="the quicker one is served, the other one closed",
+            outcome="the faster one is served, the other closed",
             bound_mb=20,
         ),
         httpx.AsyncClient(timeout=15) as http,
@@ -272,9 +272,9 @@ async def test_wrong_tokens_are_refused_one_after_the_other(
     async with (
         besiege(
             attack="wrong tokens",
-            sent=f"{40 * len(wrong)} connects on 80 connections: none, garbage, nested deep, expired, "
-            "unsigned, with another signature, key, algorithm, role, issuer, audience or subject",
-            outcome="each is refused, and the connections are closed after `CONNECT_S`",
+            sent=f"{40 * len(wrong)} connects: none, garbage, deeply nested, expired, "
+            "unsigned, wrong claim, key or algorithm",
+            outcome="each is refused; connections close after `CONNECT_S`",
             bound_mb=30,
         ),
         AsyncExitStack() as stack,
@@ -298,7 +298,7 @@ async def test_who_comes_and_goes_all_the_time_leaves_nothing_behind(
     async with besiege(
         attack="connects and disconnects on one connection",
         sent="300 of each, with a valid token",
-        outcome="each is answered, and one socket is left",
+        outcome="each is answered, and one socket remains",
         bound_mb=40,
     ):
         before = await sockets(target)
@@ -319,7 +319,7 @@ async def test_foreign_origins_are_refused(target: Deployment, besiege: Besiege,
     connect = frame(TEXT, f"40{json.dumps({'token': make_token(name('mallory'))})}".encode())
     async with besiege(
         attack="foreign origins",
-        sent=f"{5 * len(ORIGINS)} connects with a valid token, some with origins that are no addresses",
+        sent=f"{5 * len(ORIGINS)} connects with a valid token, some with malformed origins",
         outcome="each is `forbidden_origin`",
         bound_mb=20,
     ):

@@ -1,6 +1,6 @@
 """Stands for the worker of the naive split: a Celery task for each message, as Celery's first steps show it.
 
-A task is one INSERT that commits on its own. What comes of it goes to every edge by Redis pub/sub. Start as
+A task is one INSERT that commits on its own. Its result goes to every edge by Redis pub/sub. Start as
 many as wanted: `python -m tests.benchmark.peers.naive_tasks`.
 """
 

@@ -1,4 +1,4 @@
-"""Requests that are on their way to a worker and back, each with a deadline."""
+"""Requests that wait for an answer from a worker, each with a deadline."""
 
 import asyncio
 import time
@@ -14,16 +14,17 @@ from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 
 Settle = Callable[[Answer], None]
-"""Takes the answer of a request."""
+"""Takes the answer to a request."""
 
 
 @dataclass(slots=True, eq=False)
-class Request:
-    """An event for the workers and what to do with its answer, which comes exactly once."""
+class PendingRequest:
+    """An event for a worker, and what to do with its answer, which comes exactly once."""
 
     name: str
     user_id: str
     socket_id: str
+    """Socket.IO id of the socket that asks; empty if it is the edge itself."""
     payload: bytes
     """JSON."""
     settle: Settle
@@ -31,21 +32,21 @@ class Request:
     deadline: float
     """Monotonic time in seconds."""
     expires_ms: int
-    """The same in the time of Redis; 0 if that is not known yet."""
+    """The deadline in Redis time, in ms since the epoch; 0 if it never expires or Redis time is unknown."""
     trouble: Callable[[], ErrorCode] = lambda: ErrorCode.TIMEOUT
-    """Why there is no answer yet, as far as the lane knows."""
+    """Returns why there is no answer yet, as far as the lane knows."""
 
 
-class OpenRequests:
+class PendingRequests:
     """All requests of this edge that wait for an answer."""
 
     def __init__(self, deadline_s: float, clock: RedisClock | None = None) -> None:
         self._deadline_s = deadline_s
         self._clock = clock or RedisClock()
-        self._open: dict[str, Request] = {}
+        self._open: dict[str, PendingRequest] = {}
         self._idle = asyncio.Event()
 
-    def __contains__(self, request: Request) -> bool:
+    def __contains__(self, request: PendingRequest) -> bool:
         return request.id in self._open
 
     def __len__(self) -> int:
@@ -60,13 +61,13 @@ class OpenRequests:
         settle: Settle,
         *,
         expires: bool = True,
-    ) -> Request:
-        """Make a request. `settle` is called once: with the answer, or with a failure by the deadline.
+    ) -> PendingRequest:
+        """Make a request. `settle` is called once: with the answer, or with a failure at the deadline.
 
-        One that does not expire is still worth handling when the answer comes too late.
+        Workers drop a request that expires once its deadline is over; any other is handled even then.
         """
         now_ms = self._clock.now_ms() if expires else None
-        request = Request(
+        request = PendingRequest(
             name,
             user_id,
             socket_id,
@@ -80,7 +81,7 @@ class OpenRequests:
         return request
 
     def answer(self, answer: Answer) -> None:
-        """Settle the request that `answer` belongs to; a second answer changes nothing."""
+        """Settle the request with an answer. A second answer is ignored."""
         request = self._open.pop(answer.id, None)
         if request is not None:
             request.settle(answer)
@@ -88,17 +89,17 @@ class OpenRequests:
             self._idle.set()
 
     async def wait_settled(self) -> None:
-        """Return when no request waits for an answer any more."""
+        """Return once no request waits for an answer."""
         if self._open:
             self._idle.clear()
             await self._idle.wait()
 
-    def fail(self, request: Request, code: ErrorCode) -> None:
-        """Settle a request without an answer from a worker."""
+    def fail(self, request: PendingRequest, code: ErrorCode) -> None:
+        """Settle a request without a worker's answer."""
         self.answer(Answer(request.id, failure=Failure.of(code, client_id=client_id_of(request.payload))))
 
     def expire(self) -> None:
-        """Fail what is past its deadline. Requests are kept in the order of their deadlines."""
+        """Fail the requests that are past their deadline. They are kept in the order of their deadlines."""
         now = time.monotonic()
         expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
         for request in expired:

@@ -1,19 +1,45 @@
-"""Opens the listening sockets of an edge: one for each address of its host."""
+"""Where connections come from: listening sockets, one for each address of the host, and uvicorn."""
 
 import errno
 import socket
 
-from infra.settings import SettingsError
+import uvicorn
+from starlette.types import ASGIApp
+
+from infra.settings import EdgeSettings, SettingsError
+from socket_edge.connection.bounds import BoundedHttp
+from socket_edge.connection.handshake import Handshake
 
 _BACKLOG = 2048
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_CLOSE_S = 5
+"""How long open connections may take to close on shutdown, in seconds."""
+
+
+def serve(app: ASGIApp, settings: EdgeSettings) -> None:
+    """Serve an application until SIGTERM. Raises SettingsError if it cannot listen on the address."""
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttp.within(settings.connect_s),
+        ws=Handshake,
+        ws_max_size=settings.transport_bytes,
+        ws_per_message_deflate=False,
+        # Engine.IO has a heartbeat of its own.
+        ws_ping_interval=None,
+        timeout_graceful_shutdown=_CLOSE_S,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+    )
+    unread_s = settings.heartbeat_s + settings.heartbeat_timeout_s
+    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port, unread_s))
 
 
 def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
     """Listen on every address of `host`: `localhost` is 127.0.0.1 and, where there is IPv6, ::1.
 
-    A client that leaves what was sent to it unread for `unread_s` is cut off by the kernel (Linux), whoever
-    wrote it, and whether or not the connection is being closed.
+    The kernel (Linux) cuts off a client that leaves data unread for `unread_s` seconds, even while the
+    connection is being closed.
 
     Raises SettingsError when the port is taken or the host is not one of this machine.
     """
@@ -43,7 +69,7 @@ def _open(family: int, address: tuple[object, ...], unread_s: float) -> socket.s
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Connections inherit it.
+            # Accepted connections inherit it.
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
         opened.bind(address)
         opened.listen(_BACKLOG)

@@ -1,27 +1,21 @@
-"""Socket.IO packets as the edge takes them: incoming JSON stays the text that the client has sent."""
+"""Packets as the edge reads them: a client's JSON stays the text that it sent."""
 
 from typing import Final
 
 import msgspec
 from socketio import packet
 
+from socket_edge.connection.api import Binary, Malformed
+
 _ACK_ID_DIGITS: Final = 16
-"""Digits of the ack ids that clients use; others are looked at more closely."""
+"""Digits of an ack id in a packet that takes the short way; clients never use more."""
 
 ATTACHMENT: Final = object()
-"""Stands for a binary frame, which was refused with the event that announced it."""
-MALFORMED: Final = object()
-"""Stands for the data of a packet that is none."""
-
-
-class Binary(str):
-    """The JSON text of an event that announces binary attachments."""
-
-    __slots__ = ()
+"""Placeholder payload for a binary frame, whose event was refused when it was announced."""
 
 
 class Unparsed:
-    """Takes the place of `json` in a packet: incoming JSON stays text."""
+    """Takes the place of the `json` module in packets: incoming JSON stays text."""
 
     @staticmethod
     def loads(text: str) -> str:
@@ -30,18 +24,18 @@ class Unparsed:
 
     @staticmethod
     def dumps(data: object, **_: object) -> str:
-        """Render what goes out."""
+        """Render outgoing data."""
         return msgspec.json.encode(data).decode()
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
-    """A Socket.IO packet that is never binary and never raises on what a client has sent."""
+    """A Socket.IO packet that is never binary, and whose decoding never raises."""
 
     uses_binary_events = False
     json = Unparsed
 
     def decode(self, encoded_packet: object) -> int:
-        """Take apart what a client has sent; there are never attachments to wait for."""
+        """Decode a packet; return the number of attachments to wait for, always 0."""
         try:
             if isinstance(encoded_packet, str):
                 super().decode(encoded_packet)
@@ -50,18 +44,22 @@ class Packet(packet.Packet):  # type: ignore[misc]
             else:
                 raise ValueError("JSON that engineio has parsed")
         except ValueError:
-            self.packet_type, self.namespace, self.id, self.data = packet.EVENT, None, None, MALFORMED
+            self.packet_type, self.namespace, self.id = packet.EVENT, None, None
+            self.data = Malformed.PACKET
         if self.packet_type == packet.BINARY_EVENT:
             self.packet_type, self.data = packet.EVENT, Binary(self.data or "")
         elif self.packet_type == packet.BINARY_ACK:
             self.packet_type = packet.ACK
         elif self.packet_type == packet.CONNECT_ERROR or self.packet_type > packet.BINARY_ACK:
-            self.packet_type, self.data = packet.EVENT, MALFORMED
+            self.packet_type, self.data = packet.EVENT, Malformed.PACKET
         return 0
 
 
 def read_packet(text: str) -> tuple[int, int | None, str] | None:
-    """Take apart an event or ack as clients send it: kind, ack id, JSON. None if it is anything else."""
+    """Split a frame with an event or ack, as clients usually send it, into kind, ack id and JSON text.
+
+    None for any other frame; `Packet` decodes these.
+    """
     bracket = text.find("[", 2, 2 + _ACK_ID_DIGITS)
     digits = text[2:bracket]
     if bracket > 2 and not (digits.isdigit() and digits.isascii()):
@@ -70,4 +68,17 @@ def read_packet(text: str) -> tuple[int, int | None, str] | None:
         return packet.EVENT, int(digits) if digits else None, text[bracket:]
     if bracket > 2 and text.startswith("43"):
         return packet.ACK, int(digits), text[bracket:]
+    return None
+
+
+def well_formed(frame: str) -> str | None:
+    """Return an Engine.IO frame without data that its type cannot have; None if it is no frame.
+
+    engineio would parse such data as JSON, however deeply it is nested.
+    """
+    kind = frame[:1]
+    if kind == "4" and frame[1:2].isnumeric():
+        return frame
+    if kind and kind in "0123456":
+        return frame if frame == "2probe" else kind
     return None

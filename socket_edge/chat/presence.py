@@ -1,32 +1,46 @@
-"""Tells Redis which users have sockets here, under a lease that ends soon after the edge does."""
+"""Registers in Redis which users have sockets here, under a lease that ends soon after the edge does."""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
 import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.presence import (
+    REFRESH_USERS,
+    REGISTER_USERS,
+    REGISTRY_TTL_S,
+    RENEW_LEASE,
+    refreshment,
+    registration,
+    renewal,
+)
 from infra.wire import names
 from infra.wire.clock import RedisClock
+from socket_edge.chat.session import ConnectedUsers
 from socket_edge.relay.inbox import Inbox
-from socket_edge.sessions import ConnectedUsers
 
 log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
 _PACE_S = 0.005
-"""Between two writes, for each user of the last one: who come and go meanwhile are written together."""
+"""Pause after a write, per user in it, so that users who come and go meanwhile are written together."""
 _PACE_MAX_S = 0.02
+_PORTION = 1_000
+"""Users to write at once."""
+_TURNS = 4
+"""How often a user is kept from expiring within the lifetime of an entry."""
 _MARGIN_S = 10.0
-"""How long before the last good look a message may have been committed and not yet published."""
+"""How long after its commit a message may be published, at most."""
 
 
-class Presence:
-    """Keeps the registry in step with the connected-users map.
+class EdgePresence:
+    """Keeps the registry in step with the connected users. Times in seconds.
 
-    It writes what holds now, never what has changed, so no order of comings and goings can leave it wrong.
+    It writes the current state, never a change, so that no order of events can leave it wrong.
     """
 
     def __init__(
@@ -38,7 +52,7 @@ class Presence:
         lease_s: float,
         refresh_s: float,
         clock: RedisClock,
-        on_loss: Callable[[float], Awaitable[None]],
+        on_loss: Callable[[float], None],
     ) -> None:
         self._redis = redis
         self._edge_id = edge_id
@@ -50,12 +64,17 @@ class Presence:
         self._on_loss = on_loss
         self._complete_at = time.monotonic()
         self._has_lost = False
-        """Whether publications got lost that the sockets have not been told to make up for."""
+        """Whether publications were lost that the sockets have not caught up with yet."""
+        self._renew = redis.register_script(RENEW_LEASE)
+        self._register = redis.register_script(REGISTER_USERS)
+        self._keep = redis.register_script(REFRESH_USERS)
+        self._to_keep: list[str] = []
+        self._share = 0
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
     async def register(self, user_id: str) -> None:
-        """Have the registry say what holds for the user; returns when it does."""
+        """Register whether the user has a socket here; returns once Redis has it."""
         registered = self._changed.get(user_id)
         if registered is None:
             registered = self._changed[user_id] = asyncio.get_running_loop().create_future()
@@ -63,7 +82,7 @@ class Presence:
         await asyncio.shield(registered)
 
     async def withdraw(self) -> None:
-        """Remove this edge from Redis, so that nobody sends to it any more."""
+        """Remove this edge from Redis, so that nothing is published to it any more."""
         pipe = self._redis.pipeline(transaction=True)
         for user_id in self._users.user_ids():
             pipe.srem(names.user_edges_key(user_id), self._edge_id)
@@ -75,7 +94,7 @@ class Presence:
             log.warning("withdraw_failed", error=type(error).__name__)
 
     async def keep_lease(self) -> None:
-        """Keep the lease alive, and notice what Redis has lost; until cancelled."""
+        """Refresh the lease, and notice what Redis has lost; until cancelled."""
         while True:
             try:
                 await self._refresh()
@@ -87,22 +106,31 @@ class Presence:
 
     async def _refresh(self) -> None:
         checked_at = time.monotonic()
-        seconds, micros = await self._redis.time()
-        now_ms = self._clock.note(seconds, micros)
-        ends_ms = await self._redis.zscore(names.LEASES_KEY, self._edge_id)
-        if ends_ms is None or ends_ms <= now_ms or await self._inbox.has_lost_entries():
+        seconds, micros, was_alive = await self._renew(*renewal(self._edge_id, self._lease_ms))
+        self._clock.note(seconds, micros)
+        if not was_alive or await self._inbox.has_lost_entries():
             self._has_lost = True
             await self._inbox.create()
-        await self._redis.zadd(names.LEASES_KEY, {self._edge_id: now_ms + self._lease_ms})
         if self._has_lost:
             log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
             await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
-            await self._on_loss(self._complete_at - _MARGIN_S)
+            self._on_loss(self._complete_at - _MARGIN_S)
             self._has_lost = False
+        await self._keep_share()
         self._complete_at = checked_at
 
+    async def _keep_share(self) -> None:
+        """Keep the registry's next few users from expiring; each has its turn several times per lifetime."""
+        if not self._to_keep:
+            self._to_keep = list(self._users.user_ids())
+            rounds = REGISTRY_TTL_S / _TURNS / self._refresh_s
+            self._share = math.ceil(len(self._to_keep) / rounds)
+        share, self._to_keep = self._to_keep[: self._share], self._to_keep[self._share :]
+        if share:
+            await self._keep(*refreshment(share))
+
     async def keep_registry(self) -> None:
-        """Write who comes and goes, until cancelled."""
+        """Register users who come and go, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -113,22 +141,15 @@ class Presence:
             await asyncio.sleep(min(_PACE_S * len(changed), _PACE_MAX_S))
 
     async def _write(self, user_ids: Collection[str]) -> None:
-        """Write what holds at the moment of writing, until Redis has taken it."""
-        while True:
-            pipe = self._redis.pipeline(transaction=True)
-            here = [user_id for user_id in user_ids if user_id in self._users]
-            gone = [user_id for user_id in user_ids if user_id not in self._users]
-            for user_id in here:
-                pipe.sadd(names.user_edges_key(user_id), self._edge_id)
-            for user_id in gone:
-                pipe.srem(names.user_edges_key(user_id), self._edge_id)
-            if here:
-                pipe.sadd(names.edge_users_key(self._edge_id), *here)
-            if gone:
-                pipe.srem(names.edge_users_key(self._edge_id), *gone)
+        """Write the current state of the users; try again until Redis has it."""
+        waiting = list(user_ids)
+        while waiting:
+            portion = waiting[:_PORTION]
+            here = [user_id for user_id in portion if user_id in self._users]
+            gone = [user_id for user_id in portion if user_id not in self._users]
             try:
-                await pipe.execute()
-                return
+                await self._register(*registration(self._edge_id, here, gone))
+                waiting = waiting[_PORTION:]
             except (RedisError, OSError) as error:
                 log.warning("presence_not_written", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_S)

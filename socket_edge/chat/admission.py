@@ -1,0 +1,125 @@
+"""Who may sign in, what a client receives then, and what happens when it leaves."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from infra.wire import events
+from infra.wire.commands import BroadcastPresence
+from infra.wire.errors import ErrorCode, Failure, Rejection
+from infra.wire.registry import BROADCAST_PRESENCE
+from socket_edge.auth import Authenticator
+from socket_edge.chat.presence import EdgePresence
+from socket_edge.chat.session import ConnectedUsers, Session
+from socket_edge.connection.api import Connection, DisconnectReason
+from socket_edge.delivery.catch_up import CatchUps
+from socket_edge.limits.origins import Origins
+from socket_edge.limits.users import UserLimiter
+from socket_edge.relay.lanes import Lanes
+from socket_edge.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+
+class _Auth(msgspec.Struct):
+    token: str
+
+
+class Admission:
+    """Admits clients and says goodbye to them. `sockets_per_user` bounds a user's sockets; 0 is no limit."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        origins: Origins,
+        limiter: UserLimiter,
+        users: ConnectedUsers,
+        presence: EdgePresence,
+        lanes: Lanes,
+        catch_ups: CatchUps,
+        tasks: Tasks,
+        sockets_per_user: int,
+    ) -> None:
+        self._authenticator = authenticator
+        self._origins = origins
+        self._limiter = limiter
+        self._users = users
+        self._presence = presence
+        self._lanes = lanes
+        self._catch_ups = catch_ups
+        self._tasks = tasks
+        self._sockets_per_user = sockets_per_user
+
+    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> Session:
+        """Return the session of a client with a valid token and an allowed origin. Raises Rejection."""
+        self._origins.check(scope)
+        identity = await self._authenticator.authenticate(_read_token(auth))
+        self._limiter.sign_in(identity.user_id)
+        return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
+
+    def welcome(self, session: Session) -> None:
+        """Greet a client that was admitted, and let it catch up."""
+        log.info("client_connected", user=session.user_id, sid=session.socket_id)
+        is_first = session.user_id not in self._users
+        self._users.add(session)
+        self._make_room(session.user_id)
+        self._greet(session)
+        session.catching_up = self._tasks.start(self._register(session, is_first))
+
+    def leave(self, session: Session, reason: DisconnectReason) -> None:
+        """Forget a client; tell the peers if it was the user's last one here."""
+        self._users.remove(session)
+        log.info("client_disconnected", user=session.user_id, sid=session.socket_id, reason=reason)
+        if session.catching_up is not None:
+            session.catching_up.cancel()
+        if session.user_id not in self._users:
+            self._tasks.start(self._unregister(session))
+
+    def _make_room(self, user_id: str) -> None:
+        """End the surplus sessions of a user, the oldest first: they are the most likely to be dead."""
+        sessions = list(self._users.of_user(user_id))
+        surplus = len(sessions) - self._sockets_per_user if self._sockets_per_user else 0
+        for session in sessions[: max(0, surplus)]:
+            message = "You have too many connections: the oldest is closed."
+            failure = Failure.of(ErrorCode.RATE_LIMITED, message)
+            session.send(events.ERROR, events.error_event(failure))
+            session.end(DisconnectReason.TOO_MANY_SOCKETS)
+
+    def _greet(self, session: Session) -> None:
+        identity = session.identity
+        now = events.iso_ms(datetime.now(UTC))
+        hello = events.ConnectionSuccess(
+            user_id=identity.user_id,
+            socket_id=session.socket_id,
+            server_time=now,
+            expires_at=events.iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)),
+            username=identity.username or msgspec.UNSET,
+        )
+        test = events.TestMessage(message="Connected to BB-Gram chat.", timestamp=now)
+        session.send(events.CONNECTION_SUCCESS, hello)
+        session.send(events.TEST_MESSAGE, test, session.next_ack_id())
+
+    async def _register(self, session: Session, is_first: bool) -> None:
+        # Before the backlog is read: whatever is committed after that read is published to this edge.
+        await self._presence.register(session.user_id)
+        if is_first:
+            self._broadcast_presence(session)
+        await self._catch_ups.run(session)
+
+    async def _unregister(self, session: Session) -> None:
+        await self._presence.register(session.user_id)
+        self._broadcast_presence(session)
+
+    def _broadcast_presence(self, session: Session) -> None:
+        """Have a worker tell the peers whether the user is online."""
+        payload = msgspec.json.encode(BroadcastPresence())
+        self._lanes.relay(session.lane, BROADCAST_PRESENCE, session.user_id, payload, expires=False)
+
+
+def _read_token(auth: str | None) -> str:
+    try:
+        return msgspec.json.decode(auth or "", type=_Auth).token
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Rejection(ErrorCode.UNAUTHORIZED, "Connect with `auth: {token}`.") from error

@@ -1,0 +1,78 @@
+"""What the edge checks of a client event before it relays it: name, size, nesting and JSON syntax."""
+
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.registry import CLIENT_COMMANDS
+from socket_edge.connection.api import Binary, EventData
+
+_parts = msgspec.json.Decoder(list[msgspec.Raw])
+_name = msgspec.json.Decoder(str)
+_NAME = re.compile(r'\[\s{0,8}"([a-z_]{1,32})"')
+_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
+"""A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
+
+The closing quote is optional: otherwise each quote in an unfinished string would be tried up to the end.
+"""
+
+DEPTH: Final = 32
+"""How deeply a payload may be nested. Decoders recurse, and one that fails later fails a whole batch."""
+
+
+class ClientEvent(NamedTuple):
+    """An event as the client sent it."""
+
+    name: str
+    payload: bytes
+    """The client's own JSON, of which only the syntax was checked."""
+
+
+def size_of(data: EventData) -> int:
+    """Return the size of an event in bytes; 0 for a malformed packet."""
+    if not isinstance(data, str):
+        return 0
+    return len(data) if data.isascii() else len(data.encode(errors="surrogatepass"))
+
+
+def known_name(data: EventData) -> str | None:
+    """Return the name of an event without parsing it; None if it is no command."""
+    match = _NAME.match(data) if isinstance(data, str) else None
+    return match[1] if match and match[1] in CLIENT_COMMANDS else None
+
+
+def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
+    """Split an event into name and payload. Raises Rejection."""
+    if isinstance(data, Binary):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
+    if not isinstance(data, str):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "This is not a Socket.IO event.")
+    encoded = data.encode(errors="surrogatepass")
+    if len(encoded) > payload_bytes:
+        raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.")
+    if _is_deeper_than(encoded, DEPTH):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The payload is nested too deep.")
+    try:
+        name, *payloads = _parts.decode(encoded)
+        decoded = _name.decode(name)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The event is not valid JSON text.") from error
+    if decoded not in CLIENT_COMMANDS:
+        raise Rejection(ErrorCode.UNKNOWN_EVENT)
+    if len(payloads) > 1:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Send one object as the payload.")
+    return ClientEvent(decoded, bytes(payloads[0]) if payloads else b"{}")
+
+
+def _is_deeper_than(encoded: bytes, depth: int) -> bool:
+    if encoded.count(b"[") + encoded.count(b"{") <= depth:
+        return False
+    level = 0
+    for match in _BRACKET.finditer(encoded):
+        if match[0][:1] != b'"':
+            level += 1 if match[1] else -1
+            if level > depth:
+                return True
+    return False

@@ -1,0 +1,115 @@
+"""A client's events: limited, checked, relayed to a worker, and answered."""
+
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from infra.wire.commands import EnsureProfile, RefreshToken
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.events import RefreshAck, iso_ms
+from infra.wire.inbox import Answer
+from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE, REFRESH_TOKEN
+from socket_edge.auth import Authenticator, Identity
+from socket_edge.chat.client_event import ClientEvent, known_name, read_event, size_of
+from socket_edge.chat.session import Session
+from socket_edge.connection.api import DisconnectReason, EventData
+from socket_edge.delivery.deliver import Delivery
+from socket_edge.limits.users import UserLimiter
+from socket_edge.relay.lanes import Lanes
+
+
+class ClientEvents:
+    """Takes the events of signed-in clients."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limiter: UserLimiter,
+        lanes: Lanes,
+        delivery: Delivery,
+        payload_bytes: int,
+    ) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._lanes = lanes
+        self._delivery = delivery
+        self._payload_bytes = payload_bytes
+
+    def take(self, session: Session, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
+        """Refuse an event, or relay it. Returns what must be done before the next event, if anything."""
+        size = size_of(data)
+        try:
+            self._limiter.event(session.user_id, size)
+        except Rejection as rejection:
+            self._slow_down(session, ack_id, data, size, rejection)
+            return None
+        try:
+            event = read_event(data, self._payload_bytes)
+        except Rejection as rejection:
+            session.fail(ack_id, known_name(data), rejection.failure())
+            return None
+        if event.name == REFRESH_TOKEN:
+            return self._refresh_token(session, ack_id, event.payload)
+        self._relay(session, ack_id, event)
+        return None
+
+    def _slow_down(
+        self, session: Session, ack_id: int | None, data: EventData, size: int, rejection: Rejection
+    ) -> None:
+        """Refuse an event unparsed; cut off a client that goes on regardless."""
+        name = known_name(data)
+        if not self._limiter.allows(session.user_id, size):
+            session.end(DisconnectReason.FLOOD)
+        elif name is None or not CLIENT_COMMANDS[name].is_ephemeral:
+            session.fail(ack_id, name, rejection.failure())
+
+    def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
+        def settle(answer: Answer) -> None:
+            self._answer(session, ack_id, event.name, answer)
+            session.unanswered -= 1
+            if session.is_leaving and not session.unanswered:
+                session.end(DisconnectReason.SERVER_SHUTDOWN)
+
+        if not session.has_profile:
+            self._ensure_profile(session)
+        session.unanswered += 1
+        self._lanes.relay(
+            session.lane, event.name, session.user_id, event.payload, settle, socket_id=session.socket_id
+        )
+
+    def _ensure_profile(self, session: Session) -> None:
+        """Have a profile made before the event, in the same lane, if no catch-up has done so yet."""
+        session.has_profile = True
+        payload = msgspec.json.encode(EnsureProfile(username=session.identity.username))
+        self._lanes.relay(session.lane, ENSURE_PROFILE, session.user_id, payload, expires=False)
+
+    def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
+        if answer.failure is None:
+            if answer.settled is not None:
+                self._delivery.settle(session, answer.settled)
+            session.send_ack(ack_id, bytes(answer.data))
+        elif not (CLIENT_COMMANDS[name].is_ephemeral and answer.failure.code is ErrorCode.BUSY):
+            session.fail(ack_id, name, answer.failure)
+
+    async def _refresh_token(self, session: Session, ack_id: int | None, payload: bytes) -> None:
+        try:
+            identity = await self._read_identity(session, payload)
+        except Rejection as rejection:
+            session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
+        else:
+            session.identity, session.is_warned = identity, False
+            ack = RefreshAck(expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)))
+            session.send_ack(ack_id, msgspec.json.encode(ack))
+
+    async def _read_identity(self, session: Session, payload: bytes) -> Identity:
+        try:
+            token = msgspec.json.decode(payload, type=RefreshToken).token
+        except msgspec.DecodeError as error:
+            message = "The payload must be an object with a `token`."
+            raise Rejection(ErrorCode.INVALID_PAYLOAD, message) from error
+        identity = await self._authenticator.authenticate(token)
+        if identity.user_id != session.user_id:
+            raise Rejection(ErrorCode.UNAUTHORIZED, "The token belongs to another user.")
+        return identity

@@ -1,0 +1,137 @@
+"""What the rest of the edge sees of a client: one `Connection`, which calls one `Handler`."""
+
+from collections.abc import Coroutine
+from enum import Enum, StrEnum, auto
+from typing import Any, Final, Protocol
+
+
+class State(Enum):
+    """Where a connection stands. A client may sign in, sign out and sign in again on one connection."""
+
+    OPEN = auto()
+    """Nobody is signed in. Ends after a while, unless somebody signs in."""
+    ADMITTING = auto()
+    """A sign-in is being checked."""
+    SIGNED_IN = auto()
+    CLOSED = auto()
+
+
+class Farewell(Enum):
+    """How a connection ends."""
+
+    SIGN_OUT = auto()
+    """A Socket.IO DISCONNECT. The client may sign in again; otherwise the connection closes soon."""
+    CLOSE = auto()
+    """The transport is closed in its own words."""
+    CUT = auto()
+    """The transport is cut off, with everything that waits in it."""
+    COME_BACK = auto()
+    """A websocket close that asks the client to reconnect."""
+
+
+class DisconnectReason(StrEnum):
+    """Why a sign-in or its connection ended; the value is what logs say."""
+
+    CLIENT_DISCONNECT = "client_disconnect"
+    """The client said that it is leaving."""
+    TRANSPORT_CLOSED = "transport_closed"
+    """The client, or the network, closed the transport."""
+    TRANSPORT_ERROR = "transport_error"
+    """The transport failed, or a polling client stopped polling."""
+    PROTOCOL_ERROR = "protocol_error"
+    """The client sent something that is no frame."""
+    PING_TIMEOUT = "ping_timeout"
+    SIGN_IN_TIMEOUT = "sign_in_timeout"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    """Too many sign-ins were refused on the connection."""
+    TOKEN_EXPIRED = "token_expired"
+    TOO_MANY_SOCKETS = "too_many_sockets"
+    """The user opened more sockets than allowed; this was the oldest."""
+    SLOW_CLIENT = "slow_client"
+    """The client does not read what is sent to it."""
+    FLOOD = "flood"
+    """The client went on sending far above its limits."""
+    SERVER_SHUTDOWN = "server_shutdown"
+
+    @property
+    def farewell(self) -> Farewell:
+        """How the client is told, if it is the edge that ends the connection."""
+        return _FAREWELLS.get(self, Farewell.CLOSE)
+
+
+_FAREWELLS: Final = {
+    DisconnectReason.TOKEN_EXPIRED: Farewell.SIGN_OUT,
+    DisconnectReason.TOO_MANY_SOCKETS: Farewell.SIGN_OUT,
+    DisconnectReason.SLOW_CLIENT: Farewell.CUT,
+    DisconnectReason.FLOOD: Farewell.CUT,
+    DisconnectReason.SERVER_SHUTDOWN: Farewell.COME_BACK,
+}
+
+
+class Connection(Protocol):
+    """One client. Sending to, or ending, a connection that has ended does nothing."""
+
+    socket_id: str
+    """Socket.IO id of the newest sign-in."""
+    state: State
+    session: Any
+    """What the handler's `admit` returned; None unless somebody is signed in."""
+
+    @property
+    def id(self) -> str:
+        """Id of the connection, whoever is signed in on it."""
+
+    def send_event(self, name: str, data: bytes, ack_id: int | None = None) -> None:
+        """Send an event with rendered JSON. With an `ack_id` the client is asked for an ack."""
+
+    def send_ack(self, ack_id: int, data: bytes) -> None:
+        """Answer the client's event `ack_id` with rendered JSON."""
+
+    def end(self, reason: DisconnectReason) -> None:
+        """End the sign-in or the connection, in the way that the reason implies. Does not wait."""
+
+
+class Binary(str):
+    """The JSON text of an event that announces binary attachments."""
+
+    __slots__ = ()
+
+
+class Malformed(Enum):
+    """Placeholder payload for a malformed packet."""
+
+    PACKET = auto()
+
+
+EventData = str | Malformed
+"""An event as it arrives: its JSON text, `["name",payload]` (`Binary` if it has attachments)."""
+
+
+class Handler(Protocol):
+    """What connections call. Nothing in it may block; only `admit` may raise, and only Rejection."""
+
+    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> object:
+        """Return the session of a client that may sign in. Raises Rejection."""
+
+    def signed_in(self, connection: Connection) -> None:
+        """Called when the client has been told that it is connected."""
+
+    def event(
+        self, connection: Connection, ack_id: int | None, data: EventData
+    ) -> Coroutine[Any, Any, None] | None:
+        """Take an event of a signed-in client.
+
+        Returns what has to be done before the connection's next event is read, if anything.
+        """
+
+    def acked(self, connection: Connection, ack_id: int) -> None:
+        """Take the client's ack of the event that was sent with `ack_id`."""
+
+    def allows(self, connection: Connection, size: int) -> bool:
+        """Meter `size` bytes that are no event; False if the client has sent far too much."""
+
+    def signed_out(self, connection: Connection, session: Any, reason: DisconnectReason) -> None:
+        """Called when a signed-in client is gone; `connection.session` is None by then."""
+
+    def shutting_down(self, connection: Connection) -> None:
+        """End the signed-in connection once nothing is owed to the client: the server is shutting down."""

@@ -1,0 +1,191 @@
+"""Every limit on HTTP requests and frames, and where uvicorn and engineio need help to keep them.
+
+Without these limits a client that never signs in, or never even finishes a request, could hold a
+connection forever, or make the edge keep as much as it cares to send.
+"""
+
+import math
+from asyncio import TimerHandle, Transport
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, cast
+from urllib.parse import parse_qs
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES: Final = 65_536
+"""Request line and headers; the limit of uvicorn's other parser."""
+STRANGER_BYTES: Final = 131_072
+"""What a client may send on a websocket before it signs in, or in one request: several tries with a token."""
+POLL_PACKETS: Final = 10_000
+"""Packets in the body of one long-polling request."""
+POLL_ANSWER_PACKETS: Final = 16
+"""Packets in the answer to one: clients based on python-engineio refuse more, and lose the connection."""
+REFUSED_SIGN_INS: Final = 10
+"""Refused sign-ins after which the connection is closed: checking a signature is expensive."""
+ACK_BYTES: Final = 1_024
+"""An ack up to this size that the edge asked for is free; any other is metered."""
+
+_KEEP_ALIVE: Final = (200, 413)
+"""Statuses after which a poll keeps its connection. Clients cut off while sending never read a 413."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBounds:
+    """How much may wait for a client that does not read."""
+
+    packets: int
+    size: int
+    """Bytes."""
+
+    def allow(self, packets: int, size: int) -> bool:
+        """Tell whether one more packet may wait."""
+        return packets < self.packets and size < self.size
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """An HTTP connection whose requests are bounded in time and size: `uvicorn.Config(http=...)`."""
+
+    request_s: ClassVar[float]
+    """Seconds from the first byte of a request, or from the connect, to the request's last byte."""
+    _timer: TimerHandle | None = None
+    _head_left: float = HEAD_BYTES
+    """Bytes that the head may still take; infinite while a body arrives."""
+
+    @classmethod
+    def within(cls, request_s: float) -> type["BoundedHttp"]:
+        """Return the protocol class with this time limit."""
+        return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), {"request_s": request_s}))
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first request."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, up to the limit of the head."""
+        if self.cycle is None or self.cycle.response_complete:
+            # Even blank lines before a request start the clock: they stop uvicorn's keep-alive timer.
+            self._start_timer()
+        self._head_left -= len(data)
+        super().data_received(data)
+        if self._head_left < 0 and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """Start the clock for this request."""
+        super().on_message_begin()
+        self._start_timer()
+
+    def on_headers_complete(self) -> None:
+        """Leave the size of the body to the application."""
+        self._head_left = math.inf
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: the answer may take its time."""
+        self._head_left = HEAD_BYTES
+        self._stop_timer()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the websocket, which has limits of its own."""
+        self._stop_timer()
+        super().handle_websocket_upgrade()
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.request_s, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class KeepAlive:
+    """ASGI middleware: only successful polls keep their TCP connection for the next request.
+
+    Polls belong to a Socket.IO connection, which is counted and ends if nobody signs in. Any other
+    client could hold a TCP connection forever with one small request after the other.
+    """
+
+    def __init__(self, app: ASGIApp, polls: str) -> None:
+        """`polls` is how the path of a poll begins."""
+        self._app = app
+        self._polls = polls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application answer; close the connection behind the answer unless it is a poll."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_poll = scope["path"].startswith(self._polls) and scope["method"] in ("GET", "POST")
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not (
+                is_poll and message["status"] in _KEEP_ALIVE
+            ):
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+
+class BodyGuard:
+    """ASGI middleware around engineio: refuses what engineio would wait for, misread or fail on.
+
+    engineio does not read a body over its limit and then waits for a poll that may never come; it fails
+    on a client that is already gone; it answers a websocket handshake sent as an HTTP request.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, is_signed_in: Callable[[str], bool]) -> None:
+        """`limit` bounds a body, in bytes; strangers are bounded by `STRANGER_BYTES`."""
+        self._app = app
+        self._limit = limit
+        self._is_signed_in = is_signed_in
+        """Whether somebody is signed in on the connection with this Engine.IO id."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what engineio can deal with."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif (size := _content_length(scope)) > self._limit or (
+            size > STRANGER_BYTES and not self._is_signed_in(_connection_id(scope))
+        ):
+            await PlainTextResponse("The body is too large.", 413)(scope, receive, send)
+        elif _header(scope, b"upgrade").lower() == b"websocket":
+            await PlainTextResponse("This is no websocket handshake.", 400)(scope, receive, send)
+        elif (first := await receive())["type"] == "http.request":
+            await self._app(scope, _replay(first, receive), send)
+
+
+def _replay(first: Any, receive: Receive) -> Receive:
+    """Return a `receive` that returns the first message again."""
+    messages = [first]
+
+    async def replay() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+def _connection_id(scope: Scope) -> str:
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode(errors="replace")).get("sid", [""])[0]
+
+
+def _content_length(scope: Scope) -> int:
+    length = _header(scope, b"content-length")
+    return int(length) if length.isdigit() else 0
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope.get("headers", ()) if name == wanted), b"")

@@ -1,0 +1,387 @@
+"""A client on Engine.IO: long polling as engineio does it, a websocket with callbacks and direct writes.
+
+engineio gives each websocket a task, a timer and a queue for what it reads and writes. Here a websocket
+calls back with each frame, and one heartbeat serves all connections. Long polling, the upgrade and
+everything rare stay engineio's.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from engineio import AsyncServer
+from engineio import packet as frame
+from engineio.async_socket import AsyncSocket
+from engineio.exceptions import EngineIOError, SocketIsClosedError
+from socketio import packet
+
+from socket_edge.connection.api import DisconnectReason, EventData, Farewell, State
+from socket_edge.connection.bounds import ACK_BYTES, POLL_ANSWER_PACKETS
+from socket_edge.connection.handshake import Handshake
+from socket_edge.connection.packets import read_packet, well_formed
+from socket_edge.connection.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from socket_edge.connection.socketio import SocketServer
+
+log = structlog.get_logger(__name__)
+
+_DISCONNECT: Final = str(packet.DISCONNECT).encode()
+
+_REASONS: Final = {
+    AsyncServer.reason.CLIENT_DISCONNECT: DisconnectReason.CLIENT_DISCONNECT,
+    AsyncServer.reason.TRANSPORT_CLOSE: DisconnectReason.TRANSPORT_CLOSED,
+}
+"""What engineio calls the reasons for which it closes a connection by itself."""
+
+
+class EngineConnection(AsyncSocket):  # type: ignore[misc]
+    """The `api.Connection`. Made by engineio as an AsyncSocket, whose class is then replaced by this one."""
+
+    closed: bool
+    closing: bool
+    connected: bool
+    upgraded: bool
+    hub: "SocketServer"
+    socket_id = ""
+    state = State.OPEN
+    session: Any = None
+    admitted: Any = None
+    """The session of a client that was admitted, and is about to be told so."""
+    websocket: WebSocket | None = None
+    address: bytes | None = None
+    """What the client's address is counted by."""
+    refused_sign_ins = 0
+
+    _end_reason: DisconnectReason | None = None
+    _acks_due = 0
+    """Acks that the client was asked for and has not sent yet."""
+    _backlog: deque[str | bytes] | None = None
+    """Frames that arrived while an earlier one takes its time."""
+    _is_shutting_down = False
+    _ping_at = _pong_by = math.inf
+    """Monotonic times, in seconds."""
+    _waiting_bytes = 0
+    """Long polling: size of the messages that are queued or being written."""
+    _leaving_bytes = 0
+    _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
+
+    # What the rest of the edge calls.
+
+    @property
+    def id(self) -> str:
+        """Engine.IO id."""
+        sid: str = self.sid
+        return sid
+
+    def send_event(self, name: str, data: bytes, ack_id: int | None = None) -> None:
+        """Send an event with rendered JSON. With an `ack_id` the client is asked for an ack."""
+        if ack_id is None:
+            self._post(b'2["%b",%b]' % (name.encode(), data))
+        else:
+            self._acks_due += 1
+            self._post(b'2%d["%b",%b]' % (ack_id, name.encode(), data))
+
+    def send_ack(self, ack_id: int, data: bytes) -> None:
+        """Answer the client's event `ack_id` with rendered JSON."""
+        self._post(b"3%d[%b]" % (ack_id, data))
+
+    def end(self, reason: DisconnectReason) -> None:
+        """End the sign-in or the connection, in the way that the reason implies. Does not wait."""
+        if self.closed or self._end_reason is not None:
+            return
+        if reason.farewell is Farewell.SIGN_OUT:
+            self._post(_DISCONNECT)
+            self.sign_out(reason)
+            return
+        self._end_reason = reason
+        if self.websocket is not None and reason.farewell is Farewell.COME_BACK:
+            self.websocket.go_away()
+        elif self.websocket is not None and reason.farewell is Farewell.CUT:
+            self.websocket.abort()
+        self._close(reason)
+
+    # What the Socket.IO server calls.
+
+    def sign_in(self) -> None:
+        """Note that the client was admitted and told so."""
+        if not self.closed:
+            self.session, self.admitted, self.state = self.admitted, None, State.SIGNED_IN
+
+    def sign_out(self, reason: DisconnectReason) -> None:
+        """Note that the client has signed out, or is being signed out."""
+        session, self.session = self.session, None
+        if session is not None:
+            self.state, self._acks_due = State.OPEN, 0
+            self.hub.signed_out(self, session, reason)
+
+    def take_event(self, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
+        """Hand over an event; return what the connection has to wait for, if anything."""
+        if self.session is not None:
+            return self.hub.handler.event(self, ack_id, data)
+        self.is_allowed(len(data) if isinstance(data, str) else 0)
+        return None
+
+    def take_ack(self, ack_id: int | None, size: int) -> None:
+        """Hand over an ack. One that the client was asked for is free."""
+        if self._acks_due and size <= ACK_BYTES:
+            self._acks_due -= 1
+        elif not self.is_allowed(size):
+            return
+        if self.session is not None and ack_id is not None:
+            self.hub.handler.acked(self, ack_id)
+
+    def is_allowed(self, size: int) -> bool:
+        """Meter what is no event; end the connection, and return False, if it is far too much."""
+        if self.hub.handler.allows(self, size):
+            return True
+        self.end(DisconnectReason.FLOOD)
+        return False
+
+    def beat(self, now: float) -> None:
+        """Ping the client when it is time; end the connection if the last ping was not answered."""
+        if now >= self._pong_by:
+            self.end(DisconnectReason.PING_TIMEOUT)
+        elif now >= self._ping_at:
+            self._ping_at, self._pong_by = math.inf, now + self.server.ping_timeout
+            self._send(frame.Packet(frame.PING))
+
+    # What the websocket calls.
+
+    def take(self, data: str | bytes) -> None:
+        """Take a frame, at once unless an earlier one still takes its time."""
+        if self._backlog is not None:
+            self._backlog.append(data)
+        elif (work := self._handle(data)) is not None:
+            self._backlog = deque()
+            self.hub.tasks.start(self._finish(work, self._backlog))
+
+    def allows(self, size: int) -> bool:
+        """Meter a control frame or a fragment."""
+        return not self.closed and self.is_allowed(size)
+
+    def ended(self) -> None:
+        """Called when the websocket has ended."""
+        self._close(DisconnectReason.TRANSPORT_CLOSED)
+
+    def stalled(self) -> None:
+        """Called when too much waits for a client that does not read."""
+        self.end(DisconnectReason.SLOW_CLIENT)
+
+    def shutting_down(self) -> None:
+        """Finish what takes its time, and what arrived meanwhile; then let the client go."""
+        self._is_shutting_down = True
+        if self._backlog is None:
+            self._let_go()
+
+    # What engineio calls.
+
+    def schedule_ping(self) -> None:
+        """Replaces engineio's task."""
+        self._ping_at, self._pong_by = time.monotonic() + self.server.ping_interval, math.inf
+
+    async def check_ping_timeout(self) -> bool:
+        """`beat` does that."""
+        return not self.closed
+
+    async def send(self, pkt: frame.Packet) -> None:
+        """Send a packet."""
+        if self.closed:
+            raise SocketIsClosedError
+        self._send(pkt)
+
+    async def receive(self, pkt: frame.Packet) -> None:
+        """Take a packet of a poll, or a frame that needs a closer look."""
+        if self.closed:
+            return
+        if pkt.packet_type == frame.MESSAGE or self.is_allowed(len(pkt.data or "")):
+            await super().receive(pkt)
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Close the connection for a reason of engineio's."""
+        self._close(_REASONS.get(reason, DisconnectReason.TRANSPORT_ERROR))
+
+    async def handle_get_request(self, environ: dict[str, Any]) -> Any:
+        """Answer a poll, or begin a websocket."""
+        if not self.is_allowed(0):
+            raise SocketIsClosedError
+        return await super().handle_get_request(environ)
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """Take the packets of a poll. A malformed body is the client's mistake, not an error of ours."""
+        try:
+            if self.is_allowed(0):
+                await super().handle_post_request(environ)
+        except (ValueError, LookupError):
+            return
+        except EngineIOError:
+            # engineio answers for a connection that it still knows, and fails on one that it does not.
+            if not self.closed:
+                raise
+
+    async def poll(self) -> list[frame.Packet]:
+        """Return the packets that wait, a portion at a time."""
+        self._waiting_bytes -= self._leaving_bytes
+        self._leaving_bytes = 0
+        packets = self._rest or _without_idle_noops(await super().poll())
+        portion, self._rest = packets[:POLL_ANSWER_PACKETS], packets[POLL_ANSWER_PACKETS:]
+        self._leaving_bytes = sum(pkt.size for pkt in portion if isinstance(pkt, _Message))
+        return portion
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        # python-socketio keeps the environment, with every header in it, as long as the connection lasts.
+        for name in environ.keys() - {"asgi.scope", "asgi.receive", "asgi.send"}:
+            del environ[name]
+        self._environ = environ
+        return await super()._upgrade_websocket(environ)
+
+    async def _websocket_handler(self, ws: Any) -> None:
+        environ = self._environ
+        del self._environ
+        has_polled = self.connected
+        if has_polled and (not await self._is_upgrade(ws) or self.upgraded or self.closed):
+            # Another websocket was quicker, or the connection has ended meanwhile.
+            return
+        handshake = Handshake.of(environ["asgi.scope"])
+        self.connected = self.upgraded = True
+        self.websocket = handshake.websocket
+        assert self.websocket is not None
+        self._send_what_waits()
+        if has_polled:
+            # Ends a poll that still waits, if the client upgraded before the first NOOP could end it.
+            self.queue.put_nowait(frame.Packet(frame.NOOP))
+        else:
+            # It is not needed any more, and holds four deques.
+            del self.queue
+        del environ["asgi.receive"], environ["asgi.send"]
+        handshake.serve_with(self, self.hub.send_bounds)
+        if self.session is not None:
+            self.websocket.trust()
+
+    async def _is_upgrade(self, ws: Any) -> bool:
+        """Carry out the probe of a client that upgrades from long polling; False if it fails."""
+        self.upgrading = True
+        try:
+            async with asyncio.timeout(self.hub.connect_s):
+                if await ws.wait() != "2probe":
+                    return False
+                await ws.send("3probe")
+                self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
+                return bool(await ws.wait() == "5")
+        except OSError:
+            return False
+        finally:
+            self.upgrading = False
+
+    # Inside.
+
+    def _post(self, message: bytes) -> None:
+        """Send a Socket.IO packet; cut the client off if too much waits for it already."""
+        if self.closed:
+            return
+        if self.websocket is not None:
+            self.websocket.write(b"4" + message)
+        elif self.hub.send_bounds.allow(self.queue.qsize() + len(self._rest), self._waiting_bytes):
+            self._waiting_bytes += len(message)
+            self.queue.put_nowait(_Message(message))
+        else:
+            self.end(DisconnectReason.SLOW_CLIENT)
+
+    def _send(self, pkt: frame.Packet) -> None:
+        if self.websocket is None:
+            self.queue.put_nowait(pkt)
+        else:
+            self.websocket.write(pkt.encode().encode())
+
+    def _send_what_waits(self) -> None:
+        for pkt in self._rest:
+            self._send(pkt)
+        while not self.queue.empty():
+            self._send(self.queue.get_nowait())
+        self._rest = []
+
+    def _close(self, reason: DisconnectReason) -> None:
+        if not self.closing:
+            self.closing = True
+            reason = self._end_reason or reason
+            self.sign_out(reason)
+            if reason is DisconnectReason.SIGN_IN_REFUSED:
+                self._send(frame.Packet(frame.CLOSE))
+            self.closed, self.state = True, State.CLOSED
+            self.hub.closed(self)
+        if self.websocket is not None:
+            self.websocket.close()
+        else:
+            # Answers a poll that waits, which engineio would hold until the ping times out.
+            self.queue.put_nowait(frame.Packet(frame.NOOP))
+            self.queue.put_nowait(None)
+
+    def _let_go(self) -> None:
+        if self.session is None:
+            self.end(DisconnectReason.SERVER_SHUTDOWN)
+        else:
+            self.hub.handler.shutting_down(self)
+
+    def _handle(self, data: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Take a frame; return what has to be done before the next one, if anything."""
+        if self.closed:
+            return None
+        if isinstance(data, str):
+            try:
+                common = read_packet(data)
+                if common is not None:
+                    kind, ack_id, text = common
+                    if kind == packet.EVENT:
+                        return self.take_event(ack_id, text)
+                    self.take_ack(ack_id, len(text))
+                    return None
+            except Exception:
+                log.exception("frame_failed", connection=self.sid)
+                return None
+            known = well_formed(data)
+            if known is None:
+                self.end(DisconnectReason.PROTOCOL_ERROR)
+                return None
+            data = known
+        return self._receive(data)
+
+    async def _receive(self, data: str | bytes) -> None:
+        with suppress(EngineIOError):
+            await self.receive(frame.Packet(encoded_packet=data))
+
+    async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
+        """Do what takes its time, then go on with the frames that arrived meanwhile."""
+        assert self.websocket is not None
+        self.websocket.pause_reading()
+        while work is not None:
+            try:
+                await work
+            except Exception:
+                log.exception("frame_failed", connection=self.sid)
+            work = None
+            while backlog and work is None:
+                work = self._handle(backlog.popleft())
+        self._backlog = None
+        if self._is_shutting_down:
+            self._let_go()
+        else:
+            self.websocket.resume_reading()
+
+
+class _Message(frame.Packet):  # type: ignore[misc]
+    """A message that waits for a poll."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(frame.MESSAGE, data.decode())
+        self.size = len(data)
+        """Bytes."""
+
+
+def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
+    """Leave out NOOPs: they only end a poll, which one of them, or any other packet, does."""
+    return [pkt for pkt in packets if pkt.packet_type != frame.NOOP] or packets[:1]

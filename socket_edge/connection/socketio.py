@@ -1,0 +1,213 @@
+"""The Socket.IO server: python-socketio, made to serve one namespace and one `Handler`.
+
+It keeps payloads as the client's own JSON and hands every event to one method, whatever its name, so that
+an event called `connect` is an event like any other.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import msgspec
+import socketio
+import structlog
+from engineio import packet as frame
+from engineio.payload import Payload
+from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
+from starlette.types import ASGIApp
+
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.events import error_event
+from socket_edge.connection.api import DisconnectReason, Handler, State
+from socket_edge.connection.bounds import POLL_PACKETS, REFUSED_SIGN_INS, BodyGuard, SendBounds
+from socket_edge.connection.engineio import EngineConnection
+from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed
+from socket_edge.limits.addresses import Addresses, AddressGuard, peer
+from socket_edge.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+_LIBRARY_LOG: Final = logging.getLogger("socketio")
+_CLIENT_MISTAKES: Final = (
+    *("bad-jsonp-index", "bad-origin", "bad-sid", "bad-transport", "bad-upgrade", "bad-version"),
+    *("not-connected", "unexpected-http"),
+)
+"""Keys under which engineio logs the first mistake of each kind as an error. Clients are told theirs."""
+
+
+class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
+    """A python-socketio server whose connections call one `Handler`. Times in seconds, sizes in bytes."""
+
+    handler: Handler
+    """Must be set before the first client connects."""
+
+    def __init__(
+        self,
+        *,
+        addresses: Addresses,
+        send_bounds: SendBounds,
+        frame_bytes: int,
+        connect_s: float,
+        heartbeat_s: float,
+        heartbeat_timeout_s: float,
+    ) -> None:
+        """`connect_s` bounds a connection without a sign-in; `frame_bytes` bounds a frame and a poll."""
+        _LIBRARY_LOG.setLevel(logging.WARNING)
+        self._admitting: dict[str, EngineConnection] = {}
+        """Connections whose sign-in is being checked, by Socket.IO id."""
+        super().__init__(
+            async_mode="asgi",
+            async_handlers=False,
+            client_manager=_SingleNamespace(self._admitting),
+            # Origins are checked with the token, where a refusal can carry its code.
+            cors_allowed_origins="*",
+            cors_credentials=False,
+            engineio_logger=_LIBRARY_LOG,
+            logger=_LIBRARY_LOG,
+            max_http_buffer_size=frame_bytes,
+            monitor_clients=False,
+            ping_interval=heartbeat_s,
+            ping_timeout=heartbeat_timeout_s,
+            serializer=Packet,
+        )
+        # With its default of 16, engineio drops a whole request of a client that sends more at once.
+        Payload.max_decode_packets = POLL_PACKETS
+        # engineio would parse whatever a poll carries as JSON, which python-socketio cannot handle.
+        frame.Packet.json = Unparsed
+        self.eio.log_message_keys = set(_CLIENT_MISTAKES)
+        self.send_bounds = send_bounds
+        self.connect_s = connect_s
+        self.tasks = Tasks()
+        self._addresses = addresses
+        self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
+        self.on("connect", self._admit)
+
+    def asgi(self) -> ASGIApp:
+        """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
+        engine = socketio.ASGIApp(self, socketio_path=None)
+        bounded = BodyGuard(engine, self.eio.max_http_buffer_size, self.is_signed_in)
+        return AddressGuard(bounded, self._addresses)
+
+    async def beat(self) -> None:
+        """Ping each connection regularly, and end those that do not answer; until cancelled."""
+        while True:
+            await asyncio.sleep(self._beat_s)
+            now = time.monotonic()
+            for connection in list(self.eio.sockets.values()):
+                connection.beat(now)
+
+    def is_signed_in(self, eio_sid: str) -> bool:
+        """Tell whether somebody is signed in on the connection with this Engine.IO id."""
+        connection = self.eio.sockets.get(eio_sid)
+        return connection is not None and connection.state is State.SIGNED_IN
+
+    def signed_out(self, connection: EngineConnection, session: object, reason: DisconnectReason) -> None:
+        """Tell the handler, and expect another sign-in."""
+        self.handler.signed_out(connection, session, reason)
+        if not connection.closing:
+            self._expect_sign_in(connection)
+
+    def closed(self, connection: EngineConnection) -> None:
+        """Forget a connection."""
+        self._addresses.leave(connection.address)
+        self.environ.pop(connection.sid, None)
+        self.eio.sockets.pop(connection.sid, None)
+
+    def _expect_sign_in(self, connection: EngineConnection) -> None:
+        def check() -> None:
+            if connection.state is not State.SIGNED_IN:
+                connection.end(DisconnectReason.SIGN_IN_TIMEOUT)
+
+        asyncio.get_running_loop().call_later(self.connect_s, check)
+
+    # What python-socketio calls. It knows connections by their Engine.IO ids.
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        # engineio has no hook to make its sockets. This one has not been read from or written to yet.
+        connection = self.eio.sockets[eio_sid]
+        connection.__class__ = EngineConnection
+        connection.hub = self
+        await super()._handle_eio_connect(eio_sid, environ)
+        connection.address = self._addresses.enter(peer(environ["asgi.scope"]))
+        self._expect_sign_in(connection)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        connection = self.eio.sockets[eio_sid]
+        if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
+            connection.is_allowed(0)
+            return
+        await super()._handle_connect(eio_sid, namespace, data)
+        if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
+            if connection.websocket is not None:
+                connection.websocket.trust()
+            self.handler.signed_in(connection)
+            return
+        connection.refused_sign_ins += 1
+        if connection.refused_sign_ins == REFUSED_SIGN_INS:
+            connection.end(DisconnectReason.SIGN_IN_REFUSED)
+
+    async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
+        connection = self._admitting[sid]
+        try:
+            connection.admitted = await self.handler.admit(connection, auth, environ["asgi.scope"])
+        except Rejection as rejection:
+            raise _refusal(rejection) from rejection
+        except Exception as error:
+            log.exception("admission_failed", sid=sid)
+            raise _refusal(Rejection(ErrorCode.INTERNAL)) from error
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        connection = self.eio.sockets[eio_sid]
+        if connection.is_allowed(0) and namespace in {None, "/"}:
+            connection.sign_out(DisconnectReason.CLIENT_DISCONNECT)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
+        connection = self.eio.sockets[eio_sid]
+        if namespace not in {None, "/"} or data is ATTACHMENT:
+            connection.is_allowed(len(data) if isinstance(data, str) else 0)
+        elif (work := connection.take_event(id, data)) is not None:
+            await work
+
+    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
+        connection = self.eio.sockets[eio_sid]
+        connection.take_ack(id if namespace in {None, "/"} else None, len(data or ""))
+
+
+class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
+    """Replaces python-socketio's rooms: a connection itself knows who is signed in on it.
+
+    A room takes 2 kB per socket, and leaving one takes a search through all of them.
+    """
+
+    def __init__(self, admitting: dict[str, EngineConnection]) -> None:
+        super().__init__()
+        self._admitting = admitting
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        """Return the Socket.IO id of a sign-in that is about to be checked; None if it cannot be."""
+        connection = self.server.eio.sockets[eio_sid]
+        if connection.state is not State.OPEN:
+            return None
+        sid: str = self.server.eio.generate_id()
+        connection.socket_id, connection.state = sid, State.ADMITTING
+        self._admitting[sid] = connection
+        return sid
+
+    async def connect(self, sid: str, namespace: str) -> str:
+        """Called when a client was admitted and told so, though it may have left meanwhile."""
+        self._admitting.pop(sid).sign_in()
+        return sid
+
+    async def disconnect(self, sid: str, namespace: str, **_: Any) -> None:
+        """Called when a client was refused."""
+        connection = self._admitting.pop(sid)
+        if not connection.closed:
+            connection.state = State.OPEN
+
+
+def _refusal(rejection: Rejection) -> ConnectionRefused:
+    """Return a rejection as clients receive it: as `message` and `data` of `connect_error`."""
+    return ConnectionRefused(rejection.message, msgspec.to_builtins(error_event(rejection.failure())))

@@ -1,0 +1,215 @@
+"""A websocket behind its handshake: picows reads and writes the frames.
+
+ASGI needs a queue, a wake-up and a task for each incoming message, and can only send by awaiting. Here
+each message goes to a callback, a write never waits, and a client that does not read is cut off.
+"""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from socket_edge.connection.bounds import STRANGER_BYTES, SendBounds
+from socket_edge.connection.outgoing import Outgoing
+
+_UNREAD: Final = 65_536
+"""Bytes that may wait for a client that sends pings or is being closed; beyond that it is cut off."""
+_CLOSE_S: Final = 10.0
+"""How long the client may take to answer a close frame, in seconds."""
+
+
+class Reader(Protocol):
+    """What reads a websocket. None of it may raise."""
+
+    def take(self, data: str | bytes) -> None:
+        """Take a message."""
+
+    def allows(self, size: int) -> bool:
+        """Meter a control frame or a fragment; False if the client must not be served any more."""
+
+    def ended(self) -> None:
+        """Called once, when the websocket has ended."""
+
+    def stalled(self) -> None:
+        """Called when too much waits for a client that does not read."""
+
+    def shutting_down(self) -> None:
+        """Call `WebSocket.go_away` once nothing is owed to the client: the server is shutting down."""
+
+
+class WebSocket(WSListener):
+    """An accepted websocket, read by one `Reader` after the other."""
+
+    __slots__ = (
+        *("_close_timer", "_connections", "_fragments", "_frames", "_has_ended", "_is_text", "_limit"),
+        *("_out", "_reader", "_ws"),
+    )
+
+    def __init__(self, reader: Reader, out: Outgoing, connections: set[Any], limit: int) -> None:
+        """`limit` is the largest message in bytes; uvicorn shuts down all `connections`."""
+        self._reader = reader
+        self._out = out
+        self._connections = connections
+        self._limit = limit
+        self._fragments: bytearray | None = None
+        self._is_text = False
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Register with uvicorn, which shuts down what is open."""
+        self._ws = transport
+        self._connections.add(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Hand over each complete message."""
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
+        if kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
+            if not transport.is_close_frame_sent:
+                self._reader.take(_text(frame.get_payload_as_bytes()))
+        elif kind == WSMsgType.CLOSE:
+            self._answer_close(frame)
+        elif transport.is_close_frame_sent or not self._reader.allows(frame.payload_size):
+            return
+        elif kind == WSMsgType.PING:
+            self._answer_ping(frame)
+        elif kind != WSMsgType.PONG:
+            self._take_fragment(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Forget the connection."""
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._connections.discard(self)
+        self._end()
+
+    def pause_writing(self) -> None:
+        """Do nothing: `Outgoing` checks how much waits before each write."""
+
+    def resume_writing(self) -> None:
+        """Do nothing."""
+
+    def hand_over(self, reader: Reader, bounds: SendBounds) -> None:
+        """Have `reader` read from now on. `bounds` limit what may wait for the client."""
+        self._reader = reader
+        self._out.bound(bounds, reader.stalled)
+
+    def read_with(self, frames: WSProtocol) -> None:
+        """Have picows read, but only `STRANGER_BYTES` until the client is trusted."""
+        self._frames = frames
+        self._out.transport.set_protocol(_StrangerProtocol(frames, self._out.transport))
+
+    def trust(self) -> None:
+        """Lift the limit for strangers."""
+        if not self._out.transport.is_closing():
+            self._out.transport.set_protocol(self._frames)
+
+    def pause_reading(self) -> None:
+        """Stop reading from the network."""
+        if not self._out.transport.is_closing():
+            self._out.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._out.transport.is_closing():
+            self._out.transport.resume_reading()
+
+    def write(self, text: bytes) -> None:
+        """Send a text message; does nothing on a connection that is closing."""
+        self._ws.send(WSMsgType.TEXT, text)
+
+    def abort(self) -> None:
+        """Cut the connection off, with everything that waits in it."""
+        self._out.transport.abort()
+
+    def close(self) -> None:
+        """Send a close frame if the client reads; otherwise cut it off. Does not wait for an answer."""
+        if self._out.transport.get_write_buffer_size() > _UNREAD:
+            self.abort()
+        elif not self._ws.is_close_frame_sent and not self._out.transport.is_closing():
+            self._ws.send_close(WSCloseCode.OK)
+            self._abort_later()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops; it then waits for the connection to end."""
+        self.pause_reading()
+        self._reader.shutting_down()
+
+    def go_away(self) -> None:
+        """Ask the client to reconnect, and end."""
+        if not self._out.transport.is_closing():
+            self._ws.send_close(WSCloseCode.SERVICE_RESTART)
+            # Closing with unread bytes would reset the connection and lose what was just sent.
+            self.resume_reading()
+            self._abort_later()
+        self._end()
+
+    def _abort_later(self) -> None:
+        self._close_timer = asyncio.get_running_loop().call_later(_CLOSE_S, self.abort)
+
+    def _take_fragment(self, frame: WSFrame) -> None:
+        if (frame.msg_type == WSMsgType.CONTINUATION) is (self._fragments is None):
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a fragment of no message")
+        if self._fragments is None:
+            self._fragments, self._is_text = bytearray(), frame.msg_type == WSMsgType.TEXT
+        self._fragments += frame.get_payload_as_bytes()
+        if len(self._fragments) > self._limit:
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
+        if frame.fin:
+            data, self._fragments = bytes(self._fragments), None
+            self._reader.take(_text(data) if self._is_text else data)
+
+    def _answer_ping(self, ping: WSFrame) -> None:
+        if self._out.transport.get_write_buffer_size() > _UNREAD:
+            self.abort()
+        else:
+            self._ws.send_pong(ping.get_payload_as_bytes())
+
+    def _answer_close(self, frame: WSFrame) -> None:
+        if not self._ws.is_close_frame_sent:
+            self._ws.send_close(frame.get_close_code() or WSCloseCode.OK)
+        self._ws.disconnect()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._reader.ended()
+
+
+class _StrangerProtocol(asyncio.BufferedProtocol):
+    """Stands before picows until the client has signed in; cuts it off if it sends more than that needs."""
+
+    __slots__ = ("_frames", "_left", "_transport")
+
+    def __init__(self, frames: WSProtocol, transport: asyncio.Transport) -> None:
+        self._frames = frames
+        self._transport = transport
+        self._left = STRANGER_BYTES
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self._frames.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._left -= nbytes
+        if self._left < 0:
+            self._transport.abort()
+        else:
+            self._frames.buffer_updated(nbytes)
+
+    def eof_received(self) -> bool | None:
+        stays_open: bool | None = self._frames.eof_received()
+        return stays_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._frames.connection_lost(exc)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise WSProtocolError(WSCloseCode.INVALID_TEXT, "the text is not UTF-8") from error
