@@ -20,7 +20,7 @@ class Outcome:
     emits: list[Emit] = field(default_factory=list)
 
     def succeed(self, request: Request[Any], ack: msgspec.Struct, *, settled: Position | None = None) -> None:
-        """Answer `request` with `ack`. `settled` is explained at `Answer`."""
+        """Answer `request` with `ack`. See `Answer` for `settled`."""
         self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack)), settled=settled))
 
     def reject(self, request: Request[Any], rejection: Rejection) -> None:
