@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from infra.wire.inbox import Position
 from tests.harness.relay import RelayBench, Reply
 
 
@@ -167,6 +168,12 @@ def test_a_read_is_no_receipt(talk: Talk) -> None:
     talk.bench.make_due(talk.chat_id)
     talk.bench.sweep.run()
     assert talk.emitted_to_bob(talk.bench.read()) == [1, 2, 3]
+
+
+def test_a_read_settles_what_its_socket_was_sent_up_to_there(talk: Talk) -> None:
+    talk.hers(3)
+    (answer,) = talk.read(2).answers.values()
+    assert answer.settled == Position(talk.chat_id, 2)
 
 
 def test_a_receipt_for_what_is_read_moves_the_watermark_and_tells_nobody(talk: Talk) -> None:
