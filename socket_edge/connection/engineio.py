@@ -1,8 +1,8 @@
-"""A client on Engine.IO: long polling as engineio does it, a websocket with callbacks and direct writes.
+"""A client on Engine.IO: the `api.Connection`, over long polling or a websocket.
 
 engineio gives each websocket a task, a timer and a queue for what it reads and writes. Here a websocket
-calls back with each frame, and one heartbeat serves all connections. Long polling, the upgrade and
-everything rare stay engineio's.
+calls back with each frame, a write never waits, and one heartbeat serves all connections. Long polling, the
+upgrade and everything rare stay engineio's.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from typing import Any, Final, Protocol
 import structlog
 from engineio import AsyncServer
 from engineio import packet as frame
-from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet
 
 from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
-from socket_edge.connection.bounds import ACK_BYTES, POLL_ANSWER_PACKETS, SendBounds
+from socket_edge.connection.bounds import ACK_BYTES, SendBounds
 from socket_edge.connection.handshake import Handshake
 from socket_edge.connection.packets import read_packet, well_formed
+from socket_edge.connection.polling import PollingSocket
 from socket_edge.connection.websocket import WebSocket
 from socket_edge.tasks import Tasks
 
@@ -54,13 +54,9 @@ class Hub(Protocol):
         """Called once, when a connection has ended."""
 
 
-class EngineConnection(AsyncSocket):  # type: ignore[misc]
+class EngineConnection(PollingSocket):
     """The `api.Connection`. Made by engineio as an AsyncSocket, whose class is then replaced by this one."""
 
-    closed: bool
-    closing: bool
-    connected: bool
-    upgraded: bool
     hub: Hub
     socket_id = ""
     state = State.OPEN
@@ -80,10 +76,6 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
     _is_shutting_down = False
     _ping_at = _pong_by = math.inf
     """Monotonic times, in seconds."""
-    _waiting_bytes = 0
-    """Long polling: size of the messages that are queued or being written."""
-    _leaving_bytes = 0
-    _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
 
     # What the rest of the edge calls.
 
@@ -227,25 +219,9 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
         return await super().handle_get_request(environ)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll. A malformed body is the client's mistake, not an error of ours."""
-        try:
-            if self.is_allowed(0):
-                await super().handle_post_request(environ)
-        except (ValueError, LookupError):
-            return
-        except EngineIOError:
-            # engineio answers for a connection that it still knows, and fails on one that it does not.
-            if not self.closed:
-                raise
-
-    async def poll(self) -> list[frame.Packet]:
-        """Return the packets that wait, a portion at a time."""
-        self._waiting_bytes -= self._leaving_bytes
-        self._leaving_bytes = 0
-        packets = self._rest or _without_idle_noops(await super().poll())
-        portion, self._rest = packets[:POLL_ANSWER_PACKETS], packets[POLL_ANSWER_PACKETS:]
-        self._leaving_bytes = sum(pkt.size for pkt in portion if isinstance(pkt, _Message))
-        return portion
+        """Take the packets of a poll."""
+        if self.is_allowed(0):
+            await super().handle_post_request(environ)
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         # python-socketio keeps the environment, with every header in it, as long as the connection lasts.
@@ -265,7 +241,8 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
         self.connected = self.upgraded = True
         self.websocket = handshake.websocket
         assert self.websocket is not None
-        self._send_what_waits()
+        for pkt in self.take_waiting():
+            self._send(pkt)
         if has_polled:
             # Ends a poll that still waits, if the client upgraded before the first NOOP could end it.
             self.queue.put_nowait(frame.Packet(frame.NOOP))
@@ -300,9 +277,8 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
             return
         if self.websocket is not None:
             self.websocket.write(b"4" + message)
-        elif self.hub.send_bounds.allow(self.queue.qsize() + len(self._rest), self._waiting_bytes):
-            self._waiting_bytes += len(message)
-            self.queue.put_nowait(_Message(message))
+        elif self.hub.send_bounds.allow(self.waiting_packets, self.waiting_bytes):
+            self.put(message)
         else:
             self.end(DisconnectReason.SLOW_CLIENT)
 
@@ -311,13 +287,6 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
             self.queue.put_nowait(pkt)
         else:
             self.websocket.write(pkt.encode().encode())
-
-    def _send_what_waits(self) -> None:
-        for pkt in self._rest:
-            self._send(pkt)
-        while not self.queue.empty():
-            self._send(self.queue.get_nowait())
-        self._rest = []
 
     def _close(self, reason: DisconnectReason) -> None:
         if not self.closing:
@@ -385,17 +354,3 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
             self._let_go()
         else:
             self.websocket.resume_reading()
-
-
-class _Message(frame.Packet):  # type: ignore[misc]
-    """A message that waits for a poll."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(frame.MESSAGE, data.decode())
-        self.size = len(data)
-        """Bytes."""
-
-
-def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
-    """Leave out NOOPs: they only end a poll, which one of them, or any other packet, does."""
-    return [pkt for pkt in packets if pkt.packet_type != frame.NOOP] or packets[:1]
