@@ -107,7 +107,7 @@ class EdgePresence:
     async def _refresh(self) -> None:
         checked_at = time.monotonic()
         seconds, micros, was_alive = await self._renew(*renewal(self._edge_id, self._lease_ms))
-        self._clock.note(seconds, micros)
+        self._clock.note(int(seconds), int(micros))
         if not was_alive or await self._inbox.has_lost_entries():
             self._has_lost = True
             await self._inbox.create()
