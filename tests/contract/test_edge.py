@@ -18,7 +18,7 @@ from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target, decode_entry
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, REFRESH_TOKEN
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
-from socket_edge.limits.events import read_event
+from socket_edge.chat.client_event import read_event
 from tests.contract.golden import (
     ALICE,
     BATCH_ID,

@@ -1,11 +1,11 @@
-"""Nobody holds a connection by not reading."""
+"""The kernel cuts off a client that leaves data unread."""
 
 import asyncio
 import socket
 
 import pytest
 
-from socket_edge.listen import listen
+from socket_edge.connection.listen import listen
 
 UNREAD_S = 1.0
 MORE_THAN_THE_KERNEL_TAKES = bytes(20_000_000)
@@ -28,9 +28,9 @@ class Writer(asyncio.Protocol):
         self._lost.set()
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="a service of Linux")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux offers it")
 @pytest.mark.parametrize("closes", [True, False], ids=["closing", "open"])
-async def test_who_reads_nothing_is_cut_off(closes: bool) -> None:
+async def test_a_client_that_reads_nothing_is_cut_off(closes: bool) -> None:
     lost = asyncio.Event()
     (listening,) = listen("127.0.0.1", 0, UNREAD_S)
     server = await asyncio.get_running_loop().create_server(lambda: Writer(lost, closes), sock=listening)
