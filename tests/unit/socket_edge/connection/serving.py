@@ -101,15 +101,19 @@ class RecordingHandler:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Says when it is listening."""
+    """Says when it is listening, and stops at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = asyncio.Event()
+        self.must_stop = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.is_up.set()
+
+    async def main_loop(self) -> None:
+        await self.must_stop.wait()
 
 
 class Served:
@@ -138,7 +142,7 @@ class Served:
 
     def shut_down(self) -> None:
         """Stop the server as SIGTERM does."""
-        self._http.should_exit = True
+        self._http.must_stop.set()
 
 
 async def sign_in(client: Polling | Websocket, name: str) -> str:
@@ -191,7 +195,7 @@ async def serve(
     try:
         yield Served(server, handler, http, f"http://127.0.0.1:{listening.getsockname()[1]}")
     finally:
-        http.should_exit = True
+        http.must_stop.set()
         handler.may_admit.set()
         for connection in list(server.eio.sockets.values()):
             connection.end(DisconnectReason.SERVER_SHUTDOWN)
