@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE
-from infra.wire.inbox import Emit, InboxEntry, Position, Target
+from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
 from socket_edge.chat.session import ConnectedUsers
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.interval_set import IntervalSet
-from tests.unit.socket_edge.connections import connect
+from tests.unit.socket_edge.connections import connect, sign_in
 
 CHAT = "chat"
 
@@ -107,3 +107,54 @@ def test_reading_settles_the_messages_that_were_emitted(socket: Socket) -> None:
     socket.delivery.settle(socket.session, Position(CHAT, 9))
     assert socket.receipts.seqs == [1, 2, 4]
     assert socket.session.confirmed[CHAT].intervals_from(1) == [(1, 2), (4, 4)]
+
+
+def test_each_socket_of_a_user_receives_a_message_and_nobody_else_does(socket: Socket) -> None:
+    second, session = connect("bob", socket_id="socket-2")
+    stranger, other = connect("carol", socket_id="socket-3")
+    for one in (session, other):
+        socket.users.add(one)
+    socket.take(1)
+    assert (len(socket.connection.sent), len(second.sent), stranger.sent) == (1, 1, [])
+
+
+def test_the_socket_that_a_target_skips_receives_nothing(socket: Socket) -> None:
+    second, session = connect("bob", socket_id="socket-2")
+    socket.users.add(session)
+    target = Target("bob", "typing", skip="socket-1")
+    socket.delivery.take(InboxEntry(emits=[Emit([target], msgspec.Raw(b"{}"))]))
+    assert (socket.connection.names(), second.names()) == ([], ["typing"])
+
+
+def test_an_event_without_a_position_is_emitted_each_time(socket: Socket) -> None:
+    for _ in range(2):
+        emit = Emit([Target("bob", "typing")], msgspec.Raw(b"{}"))
+        socket.delivery.take(InboxEntry(emits=[emit]))
+    assert socket.connection.names() == ["typing", "typing"]
+
+
+def test_one_who_signs_in_later_receives_no_message_of_the_earlier_session(socket: Socket) -> None:
+    sign_in(socket.connection, "carol", socket_id="socket-2")
+    socket.take(1)
+    assert socket.connection.sent == []
+
+
+def test_answers_are_settled_before_the_events_of_their_entry_are_emitted() -> None:
+    calls: list[str] = []
+
+    class Recorder:
+        def answer(self, answer: Answer) -> None:
+            calls.append(f"answer {answer.id}")
+
+        def finish(self, entry: InboxEntry) -> None:
+            calls.append(f"finish {entry.batch_id}")
+
+    connection, session = connect("bob")
+    users = ConnectedUsers()
+    users.add(session)
+    recorder = cast(Any, Recorder())
+    delivery = Delivery(users, recorder, recorder, cast(Any, FakeReceipts()))
+    emit = Emit([Target("bob", "typing")], msgspec.Raw(b"{}"))
+    delivery.take(InboxEntry(batch_id="batch", answers=[Answer("one"), Answer("two")], emits=[emit]))
+    assert calls == ["finish batch", "answer one", "answer two"]
+    assert connection.names() == ["typing"]
