@@ -61,17 +61,19 @@ end
 """Sets the expiry too: an edge may have died before it could do so."""
 
 RENEW_LEASE: Final = f"""{LIVE_EDGES}
-redis.call('ZADD', KEYS[1], now_ms + ARGV[2], ARGV[1])
+local is_unbroken = live[ARGV[1]] and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1])) == tonumber(ARGV[3])
+local ends_ms = now_ms + ARGV[2]
+redis.call('ZADD', KEYS[1], ends_ms, ARGV[1])
 redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
-return {{time[1], time[2], live[ARGV[1]] and 1 or 0}}
+return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms}}
 """
 """Lua for an edge: extends its lease, and keeps its inbox and its set of users from expiring.
 
-Call it with `renewal()`. It returns the reply of TIME, seconds and microseconds, and 1 if the lease was
-alive until now. 0 means that others may have dropped what the edge registered: it must make its inbox anew
-and register all its users again, after this call. An inbox that is made after this call needs an expiry of
-its own, `REGISTRY_TTL_S`.
+Call it with `renewal()`. It returns four integers: the reply of TIME (seconds and microseconds), 1 if the
+lease was alive ever since the edge last saw a reply, and the new end of the lease. If the third is 0, others
+may have dropped what the edge registered: it must create its inbox anew and register all its users again, in
+that order. The new inbox needs an expiry, REGISTRY_TTL_S, from the start.
 """
 
 REGISTER_USERS: Final = f"""{LIVE_EDGES}
@@ -107,10 +109,14 @@ ScriptCall = tuple[list[str], list[str | int]]
 """Keys and arguments of a script, as the clients of redis-py take them."""
 
 
-def renewal(edge_id: str, lease_ms: int) -> ScriptCall:
-    """Return the call of RENEW_LEASE that makes the edge's lease end `lease_ms` from now."""
+def renewal(edge_id: str, lease_ms: int, known_end_ms: int) -> ScriptCall:
+    """Return the call of RENEW_LEASE that makes the edge's lease end `lease_ms` from now.
+
+    `known_end_ms` is the end of the lease in the last reply that the edge has seen, 0 before the first one.
+    So a reply that is lost cannot hide that the lease had ended.
+    """
     keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
-    return keys, [edge_id, lease_ms]
+    return keys, [edge_id, lease_ms, known_end_ms]
 
 
 def registration(edge_id: str, here: Sequence[str], gone: Sequence[str]) -> ScriptCall:

@@ -76,7 +76,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a worker is made of, and the command that replays dead letters."""
+    """The parts of a worker. The command that replays dead letters needs them, too."""
 
     redis: Redis
     clock: RedisClock

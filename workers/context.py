@@ -20,7 +20,7 @@ class HandlerContext:
     page_max: int
     """Most messages or chats of a page."""
     sweep_after_s: float
-    """Seconds after a send at which the sweep looks whether the message was delivered."""
+    """How many seconds after a send the sweep checks that the message was delivered."""
     device_channels: tuple[str, ...] = CHANNELS
     """Channels for which devices can be registered."""
     devices_max: int = 20

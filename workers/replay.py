@@ -23,7 +23,7 @@ _NO_SOCKET: Final = ""
 """No socket is excluded from what is emitted."""
 
 _NOTIFICATION: Final = "push"
-"""The event of a notification that failed finally. `functions` sends it, not a batch."""
+"""The event of a notification that was given up. Functions send notifications, not batches."""
 
 _REOPEN = text(
     """
@@ -85,7 +85,7 @@ def _too_late(event: Event) -> str | None:
 
 
 def _reopen(engine: Engine, letter: Letter) -> Replay:
-    """Let `offline_delivery` queue the notification again. If it fails finally, that makes a new letter."""
+    """Let `offline_delivery` queue the notification again. If it fails again, it is a new letter."""
     with engine.begin() as conn:
         if conn.execute(_REOPEN, {"id": letter.id}).one_or_none() is None:
             return Replay(letter, False, "too late: the notification is older than a day")

@@ -52,9 +52,11 @@ def decode_batch(events: Sequence[Event]) -> tuple[Requests, list[Answer]]:
     rejected: list[Answer] = []
     for event in events:
         try:
-            requests.setdefault(event.name, []).append(decode(event))
+            request = decode(event)
         except Rejection as rejection:
             rejected.append(reject(event, rejection))
+        else:
+            requests.setdefault(event.name, []).append(request)
     return requests, rejected
 
 

@@ -59,6 +59,8 @@ class EdgePresence:
         self._users = users
         self._inbox = inbox
         self._lease_ms = int(lease_s * 1000)
+        self._lease_end_ms = 0
+        """In the time of Redis."""
         self._refresh_s = refresh_s
         self._clock = clock
         self._on_loss = on_loss
@@ -106,9 +108,10 @@ class EdgePresence:
 
     async def _refresh(self) -> None:
         checked_at = time.monotonic()
-        seconds, micros, was_alive = await self._renew(*renewal(self._edge_id, self._lease_ms))
-        self._clock.note(int(seconds), int(micros))
-        if not was_alive or await self._inbox.has_lost_entries():
+        reply = await self._renew(*renewal(self._edge_id, self._lease_ms, self._lease_end_ms))
+        seconds, micros, is_unbroken, self._lease_end_ms = reply
+        self._clock.note(seconds, micros)
+        if not is_unbroken or await self._inbox.has_lost_entries():
             self._has_lost = True
             await self._inbox.create()
         if self._has_lost:

@@ -2,7 +2,8 @@
 
 import itertools
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,6 +144,30 @@ class RelayBench:
     def send(self, sender: uuid.UUID, to: str, words: str, **more: Any) -> Event:
         """Return one `send_message`."""
         return self.event(sender, "send_message", {"username": to, "text": words, **more})
+
+    def open_chat(self, sender: uuid.UUID, to: str) -> str:
+        """Send the first message of a chat; return the id of the chat."""
+        first = self.send(sender, to, "hello")
+        chat_id: str = self.ask(first).ack(first)["message"]["chatId"]
+        return chat_id
+
+    def make_due(self, chat_id: str) -> None:
+        """Let the next sweep look at a chat that is watched, instead of one in some seconds."""
+        due = "UPDATE chats SET sweep_at = now() WHERE id = :chat AND sweep_at IS NOT NULL"
+        self.rows(due, chat=chat_id)
+
+    @contextmanager
+    def refusing(self, words: str) -> Iterator[None]:
+        """Have the database refuse to store one text, by the constraint `no_poison`."""
+        self.rows(f"ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> '{words}') NOT VALID")
+        try:
+            yield
+        finally:
+            self.accept()
+
+    def accept(self) -> None:
+        """Have the database store every text again."""
+        self.rows("ALTER TABLE messages DROP CONSTRAINT IF EXISTS no_poison")
 
     def batch(self, events: Iterable[Event]) -> Batch:
         """Return the events as a batch of this bench's edge."""

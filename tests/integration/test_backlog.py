@@ -120,18 +120,12 @@ async def test_a_failure_beside_receipts_costs_nobody_a_status(
 ) -> None:
     (alice, alices), (bob_id, bob) = bench.people("alice", "bob")
     bench.connect(alice)
-    sent = bench.send(alice, bob, "hello")
-    chat_id = bench.ask(sent).ack(sent)["message"]["chatId"]
+    chat_id = bench.open_chat(alice, bob)
     receipt = bench.event(bob_id, "confirm_delivery", {"chatId": chat_id, "spans": [[1, 1]]})
     await dispatcher.send(bench.batch([receipt]), False)
-    with bench.engine.begin() as conn:
-        conn.exec_driver_sql(REFUSE_POISON)
-    try:
-        poison = bench.send(bob_id, alices, "poison")
+    poison = bench.send(bob_id, alices, "poison")
+    with bench.refusing("poison"):
         give(bench, backlog, bench.batch([poison]))
-    finally:
-        with bench.engine.begin() as conn:
-            conn.exec_driver_sql("DROP TRIGGER poison ON messages")
     reply = bench.read()
     assert reply.failure(poison).code is ErrorCode.INTERNAL
     assert [status["upTo"] for status in reply.emitted("message_status", alice)] == [1]
@@ -154,13 +148,3 @@ class _RefusesToTakeBack:
 
     def rpush(self, *_: object) -> None:
         raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
-
-
-REFUSE_POISON = """
-CREATE OR REPLACE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NEW.text = 'poison' THEN RAISE 'this row cannot be written'; END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse_poison();
-"""

@@ -1,4 +1,4 @@
-"""Dead letters: listed without texts, shown, replayed once their cause is mended, dropped."""
+"""Dead letters: listed without texts, shown, replayed once their cause is fixed, dropped."""
 
 import json
 import subprocess
@@ -43,12 +43,11 @@ def bench_store(engines: Engines) -> Iterator[Store]:
 
 @pytest.fixture
 def bench(make_bench: BenchFactory) -> Iterator[RelayBench]:
-    """A relay whose database refuses to store one text, and no dead letters yet."""
+    """A bench whose database refuses to store one text, with no dead letters yet."""
     bench = make_bench()
     bench.rows("TRUNCATE dead_letters")
-    bench.rows(BREAK)
-    yield bench
-    bench.rows(MEND)
+    with bench.refusing(SECRET):
+        yield bench
 
 
 def bury(bench: RelayBench, *events: Event) -> list[Letter]:
@@ -107,7 +106,7 @@ def test_a_mended_letter_is_stored_once_delivered_and_gone(bench: RelayBench) ->
     bench.connect(bob, f"{bench.edge_id}-bobs")
     event = bench.send(alice, bobs_name, SECRET)
     (dead,) = bury(bench, event)
-    bench.rows(MEND)
+    bench.accept()
     assert again(bench, dead) == Replay(dead, True, "replayed")
     assert stored(bench, alice) == [(uuid.UUID(event.id), SECRET)]
     (delivered,) = bench.read(f"{bench.edge_id}-bobs").emitted("new_message", bob)
@@ -138,7 +137,7 @@ def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twi
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     (dead,) = bury(bench, bench.send(alice, bobs_name, SECRET))
-    bench.rows(MEND)
+    bench.accept()
     without_redis = make_bench(redis=Redis(port=free_port(), retry=Retry(NoBackoff(), 0)))
     with pytest.raises(RedisError):
         again(without_redis, dead)
@@ -154,7 +153,7 @@ def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twi
 def test_what_the_sender_has_sent_again_meanwhile_is_not_stored_twice(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET, clientId="hers"))
-    bench.rows(MEND)
+    bench.accept()
     retry = bench.send(alice, bob, SECRET, clientId="hers")
     bench.ask(retry)
     assert again(bench, dead).done
@@ -180,8 +179,7 @@ def test_an_event_that_is_refused_now_stays(bench: RelayBench) -> None:
 
 def test_what_somebody_keeps_locked_stays(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
-    first = bench.send(alice, bob, "opens the chat")
-    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    chat_id = bench.open_chat(alice, bob)
     dead = keep(bench, bench.send(alice, bob, "waits"))
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.execute(text("SELECT 1 FROM chats WHERE id = :id FOR UPDATE"), {"id": chat_id})
@@ -195,8 +193,7 @@ def test_a_read_mark_tells_every_socket_of_both(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob)
-    first = bench.send(alice, bobs_name, "hello")
-    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    chat_id = bench.open_chat(alice, bobs_name)
     dead = keep(bench, bench.event(bob, "mark_as_read", {"chatId": chat_id, "upTo": 1}))
     assert again(bench, dead).done
     reply = bench.read()
@@ -229,7 +226,7 @@ def test_what_a_payload_has_lost_was_nowhere_where_somebody_reads(bench: RelayBe
     event = bench.event(alice, "send_message", sent.replace(b"?", lossy))
     (dead,) = bury(bench, event)
     assert "\N{REPLACEMENT CHARACTER}" in dead.payload
-    bench.rows(MEND)
+    bench.accept()
     assert again(bench, dead).done
     assert stored(bench, alice) == [(uuid.UUID(event.id), SECRET)]
 
@@ -292,7 +289,7 @@ def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Co
     assert "secret" not in failed.stdout + failed.stderr
 
     assert letters("drop", second.id).stdout == f"{second.id}  dropped\n"
-    bench.rows(MEND)
+    bench.accept()
     replayed = letters("replay", first.id)
     assert (replayed.returncode, replayed.stdout) == (0, f"{first.id}  send_message  replayed\n")
     assert stored(bench, alice) == [(uuid.UUID(first.id), SECRET)]
@@ -302,7 +299,7 @@ def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Co
 def test_an_unknown_letter_is_told_and_nothing_is_done(bench: RelayBench, letters: Command) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
-    bench.rows(MEND)
+    bench.accept()
     for words in (("show", NOBODY), ("replay", dead.id, NOBODY), ("drop", dead.id, NOBODY)):
         assert f"there is no dead letter {NOBODY}" in the_one_line(letters(*words), 2)
     assert all_ids(bench.engine) == [dead.id]
@@ -341,7 +338,7 @@ def test_a_database_that_is_away_is_one_line(letters: Command, words: tuple[str,
 def test_without_redis_a_replay_is_one_line_and_the_letter_stays(bench: RelayBench, letters: Command) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
-    bench.rows(MEND)
+    bench.accept()
     away = f"redis://:secret-word@127.0.0.1:{free_port()}/0"
     line = the_one_line(letters("replay", dead.id, REDIS_URL=away), 1)
     assert line.startswith("Error: dead-letters failed: ")

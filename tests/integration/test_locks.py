@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
 from tests.harness.relay import RelayBench, Reply, replace_handler
+from tests.harness.stack import eventually
 from workers import batch_processor
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
@@ -57,6 +58,13 @@ def talks(bench: RelayBench, count: int) -> list[Talk]:
 
 def url(bench: RelayBench) -> str:
     return bench.engine.url.render_as_string(hide_password=False)
+
+
+def wait_until_ended(bench: RelayBench, conn: Connection) -> None:
+    """Do nothing in a transaction until Postgres has ended the session."""
+    pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    sessions = "SELECT 1 FROM pg_stat_activity WHERE pid = :pid"
+    eventually(lambda: not bench.rows(sessions, pid=pid), "Postgres ends the idle session")
 
 
 @contextmanager
@@ -131,7 +139,9 @@ def test_a_batch_after_one_that_waited_in_vain_waits_less(
     processor = BatchProcessor(engine, bench.publisher, bench.context)
 
     def ask_for_wait() -> None:
-        processor.process([bench.batch([bench.event(talk.alice, "typing", {"chatId": talk.chat_id})])])
+        processor.process(
+            [bench.batch([bench.event(talk.alice, "typing", {"chatId": talk.chat_id, "isTyping": True})])]
+        )
 
     ask_for_wait()
     with held(bench, LOCK_CHAT, chat=talk.chat_id):
@@ -204,7 +214,7 @@ def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
     send = bench.send(talk.alice, talk.bobs_name, "again")
     with database().connect() as conn:
         conn.execute(text(LOCK_CHAT), {"chat": talk.chat_id})
-        sleep(0.6)
+        wait_until_ended(bench, conn)
         assert bench.ask(send).ack(send)["message"]["seq"] == 2
         with pytest.raises(DBAPIError):
             conn.execute(text("SELECT 1"))
@@ -214,8 +224,7 @@ def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext) -> Outcome:
-        conn.execute(text("SELECT 1"))
-        sleep(0.4)
+        wait_until_ended(bench, conn)
         conn.execute(text("SELECT 1"))
         raise AssertionError("the session was to be ended")
 

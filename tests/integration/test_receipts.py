@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from infra.wire.inbox import Position
 from tests.harness.relay import RelayBench, Reply
 
 
@@ -164,9 +165,15 @@ def test_a_read_is_no_receipt(talk: Talk) -> None:
     (status,) = talk.read(2).emitted("message_status", talk.alice)
     assert (status["status"], status["upTo"]) == ("read", 2)
     assert talk.delivered == 0
-    talk.bench.rows("UPDATE chats SET sweep_at = now() WHERE id = :c", c=talk.chat_id)
+    talk.bench.make_due(talk.chat_id)
     talk.bench.sweep.run()
     assert talk.emitted_to_bob(talk.bench.read()) == [1, 2, 3]
+
+
+def test_a_read_settles_what_its_socket_was_sent_up_to_there(talk: Talk) -> None:
+    talk.hers(3)
+    (answer,) = talk.read(2).answers.values()
+    assert answer.settled == Position(talk.chat_id, 2)
 
 
 def test_a_receipt_for_what_is_read_moves_the_watermark_and_tells_nobody(talk: Talk) -> None:
@@ -219,7 +226,7 @@ def test_receipts_out_of_order_converge_after_the_sweep(talk: Talk) -> None:
     for seq in (5, 2, 6, 4, 1, 3):
         talk.receipt(seq)
     assert talk.delivered < 6
-    talk.bench.rows("UPDATE chats SET sweep_at = now() WHERE id = :c", c=talk.chat_id)
+    talk.bench.make_due(talk.chat_id)
     talk.bench.sweep.run()
     confirm_again(talk, talk.bench.read())
     assert talk.delivered == 6
@@ -227,7 +234,7 @@ def test_receipts_out_of_order_converge_after_the_sweep(talk: Talk) -> None:
 
 def test_receipts_out_of_order_and_later_than_the_sweep_converge_with_the_next_message(talk: Talk) -> None:
     talk.hers(3)
-    talk.bench.rows("UPDATE chats SET sweep_at = now() WHERE id = :c", c=talk.chat_id)
+    talk.bench.make_due(talk.chat_id)
     talk.bench.sweep.run()
     talk.bench.read()
     for seq in (3, 2, 1):
@@ -235,7 +242,7 @@ def test_receipts_out_of_order_and_later_than_the_sweep_converge_with_the_next_m
     assert talk.delivered == 1
     talk.hers(1)
     confirm_again(talk, talk.receipt(4))
-    talk.bench.rows("UPDATE chats SET sweep_at = now() WHERE id = :c", c=talk.chat_id)
+    talk.bench.make_due(talk.chat_id)
     talk.bench.sweep.run()
     confirm_again(talk, talk.bench.read())
     assert talk.delivered == 4

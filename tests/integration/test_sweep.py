@@ -1,4 +1,4 @@
-"""The sweep: what nobody confirmed is published again, and dead edges are cleared away."""
+"""The sweep publishes again what nobody confirmed, and announces the users of dead edges as offline."""
 
 import uuid
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 from redis import RedisError
 from sqlalchemy import event as sql
 
+from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
 from tests.harness.relay import RelayBench
 from workers.publish import Publisher
@@ -18,13 +19,6 @@ def send(bench: RelayBench, sender: uuid.UUID, to: str) -> Sent:
     event = bench.send(sender, to, "hello")
     message: Sent = bench.ask(event).ack(event)["message"]
     return message
-
-
-def let_time_pass(bench: RelayBench, message: Sent) -> None:
-    """Make the chat's sweep due now instead of in some seconds."""
-    bench.rows(
-        "UPDATE chats SET sweep_at = now() WHERE id = :c AND sweep_at IS NOT NULL", c=message["chatId"]
-    )
 
 
 def watch(bench: RelayBench, message: Sent) -> float | None:
@@ -46,7 +40,7 @@ def test_an_unconfirmed_delivery_is_published_again_to_a_user_who_is_online(benc
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     assert swept(bench, bob) == [message]
 
 
@@ -66,7 +60,7 @@ def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench
     message = send(bench, alice, bobs_name)
     receipt = {"chatId": message["chatId"], "spans": [[1, 1]]}
     bench.ask(bench.event(bob, "confirm_delivery", receipt))
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     assert swept(bench, bob) == []
     assert watch(bench, message) is None
 
@@ -74,18 +68,18 @@ def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench
 def test_a_user_who_is_offline_is_not_watched(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     message = send(bench, alice, bobs_name)
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     assert swept(bench, bob) == []
     assert watch(bench, message) is None
 
 
 def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
-    let_time_pass(bench, send(bench, alice, bobs_name))
+    bench.make_due(send(bench, alice, bobs_name)["chatId"])
     bench.sweep.run()
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     assert [swept_message["seq"] for swept_message in swept(bench, bob)] == [2]
 
 
@@ -93,14 +87,14 @@ def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_ever(bench: RelayBen
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     first = send(bench, alice, bobs_name)
-    let_time_pass(bench, first)
+    bench.make_due(first["chatId"])
     assert swept(bench, bob) == [first]
     assert watch(bench, first) is None
     second = send(bench, alice, bobs_name)
     due = watch(bench, second)
     assert due is not None
     assert due <= bench.context.sweep_after_s
-    let_time_pass(bench, second)
+    bench.make_due(second["chatId"])
     assert swept(bench, bob) == [second]
 
 
@@ -110,7 +104,7 @@ def test_what_could_not_be_published_is_swept_again(
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     with monkeypatch.context() as patch:
         patch.setattr(Publisher, "publish", _fail)
         with pytest.raises(RedisError):
@@ -128,7 +122,7 @@ def test_a_sweep_publishes_no_more_than_a_page_of_a_chat(make_bench: Any) -> Non
     bench.connect(bob)
     for _ in range(7):
         message = send(bench, alice, bobs_name)
-    let_time_pass(bench, message)
+    bench.make_due(message["chatId"])
     assert [again["seq"] for again in swept(bench, bob)] == [1, 2, 3, 4, 5]
     assert [again["seq"] for again in swept(bench, bob)] == [6, 7]
 
@@ -154,12 +148,14 @@ def test_a_dead_edge_is_forgotten(bench: RelayBench, dead_edge: str) -> None:
     bob, _ = bench.person("bob")
     bench.connect(bob, dead_edge)
     bench.sweep.run()
-    left = (
-        bench.redis.zscore(names.LEASES_KEY, dead_edge),
-        bench.redis.exists(names.inbox_key(dead_edge), names.edge_users_key(dead_edge)),
-        bench.redis.smembers(names.user_edges_key(str(bob))),
-    )
-    assert left == (None, 0, set())
+    assert bench.redis.zscore(names.LEASES_KEY, dead_edge) is None
+    for key in (names.inbox_key(dead_edge), names.edge_users_key(dead_edge)):
+        assert 0 < expiry_s(bench, key) <= REGISTRY_TTL_S
+
+
+def expiry_s(bench: RelayBench, key: str) -> int:
+    seconds: Any = bench.redis.ttl(key)
+    return int(seconds)
 
 
 def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
@@ -169,14 +165,42 @@ def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
     assert bench.context.presence.edges_of({str(bob)}) == {str(bob): [bench.edge_id]}
 
 
-def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(bench: RelayBench, dead_edge: str) -> None:
+@pytest.fixture
+def peers(bench: RelayBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
+    """Connect alice, who has joined a chat with bob, whose edge is dead; return their ids."""
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob, dead_edge)
     bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
+    return alice, bob
+
+
+def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(
+    bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]
+) -> None:
+    alice, bob = peers
     bench.sweep.run()
     (status,) = bench.read().emitted("user_status", alice)
     assert (status["userId"], status["status"]) == (str(bob), "offline")
+
+
+def test_peers_hear_that_only_once(bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]) -> None:
+    alice, _ = peers
+    bench.sweep.run()
+    bench.sweep.run()
+    assert len(bench.read().emitted("user_status", alice)) == 1
+
+
+def test_peers_hear_that_although_the_first_sweep_fails(
+    bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = peers
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "publish", _fail)
+        with pytest.raises(RedisError):
+            bench.sweep.run()
+    bench.sweep.run()
+    assert len(bench.read().emitted("user_status", alice)) == 1
 
 
 def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBench, dead_edge: str) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from infra.wire.commands import Typing
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import TYPING, Done, TypingStatus
-from workers.chats import Chat, Pair, find_chats, read_chats, read_people, require_member
+from workers.chats import Chat, Pair, People, find_chats, read_chats, read_people, require_member
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -18,25 +18,18 @@ def broadcast_typing(
 ) -> Outcome:
     """Tell the peers. Without a chat there is nobody to tell, and none is created."""
     outcome = Outcome()
-    people = read_people(
-        conn,
-        (request.user_id for request in requests),
-        (request.command.username for request in requests if request.command.username),
-    )
+    usernames = (request.command.username for request in requests if request.command.username)
+    people = read_people(conn, (request.user_id for request in requests), usernames)
     pairs: dict[str, Pair] = {}
     valid = []
     for request in requests:
         with outcome.rejections(request):
-            people.require(request.user_id)
-            if (request.command.username is None) == (request.command.chat_id is None):
-                raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
+            _check(request, people)
             if request.command.username is not None:
                 pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
             valid.append(request)
     by_pair = find_chats(conn, set(pairs.values()))
-    by_id = read_chats(
-        conn, {str(request.command.chat_id) for request in requests if request.command.chat_id}
-    )
+    by_id = read_chats(conn, {str(request.command.chat_id) for request in valid if request.command.chat_id})
     for request in valid:
         with outcome.rejections(request):
             if request.command.chat_id is None:
@@ -47,6 +40,12 @@ def broadcast_typing(
             if chat is not None:
                 _tell(outcome, request, chat, people.by_id[request.user_id])
     return outcome
+
+
+def _check(request: Request[Typing], people: People) -> None:
+    people.require(request.user_id)
+    if (request.command.username is None) == (request.command.chat_id is None):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
 
 
 def _tell(outcome: Outcome, request: Request[Typing], chat: Chat, username: str) -> None:

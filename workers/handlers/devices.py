@@ -143,7 +143,7 @@ def _key(request: Request[RegisterDevice]) -> _Key:
 
 
 def _place(request: Request[RegisterDevice]) -> object:
-    """Return what no two devices share: for some channels the address belongs to a single user."""
+    """Return what only one device can have: on some channels, an address belongs to one user."""
     _, channel, address = key = _key(request)
     return (channel, address) if channel in _ONE_OWNER else key
 

@@ -2,7 +2,8 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,10 +12,11 @@ from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import ListChats
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import ChatsAck, ChatSummary
+from infra.wire.events import ChatsAck, ChatSummary, Message
 from workers.arrays import array
+from workers.chats import Pair
 from workers.context import HandlerContext
-from workers.members import delivered_up_to, read_members, read_unread, to_peer
+from workers.members import Member, delivered_up_to, read_members, read_unread, to_peer
 from workers.messages import read_messages
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -50,62 +52,83 @@ class _Cursor(NamedTuple):
         return None if self.activity_us is None else _EPOCH + timedelta(microseconds=self.activity_us)
 
 
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What the summaries of chats need beside the chats."""
+
+    members: Mapping[Member, Row[Any]]
+    newest: Mapping[tuple[str, int], Message]
+    """By chat and seq."""
+    unread: Mapping[Member, int]
+    online: frozenset[str]
+
+
 def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context: HandlerContext) -> Outcome:
     """Answer each request with peer, last message and unread count of each chat."""
     outcome = Outcome()
-    cursors: dict[str, _Cursor] = {}
+    asked: list[tuple[Request[ListChats], _Cursor]] = []
     for request in requests:
         with outcome.rejections(request):
-            cursors[request.id] = _decode(request.command.cursor)
-    asked = [request for request in requests if request.id in cursors]
-    if asked:
-        _answer(conn, asked, cursors, context, outcome)
+            asked.append((request, _decode(request.command.cursor)))
+    if not asked:
+        return outcome
+    sizes = [context.page_size(request.command.limit) for request, _ in asked]
+    pages = _read_pages(conn, asked, sizes)
+    details = _read_details(conn, [request for request, _ in asked], pages, context)
+    for index, ((request, _), size) in enumerate(zip(asked, sizes, strict=True)):
+        rows = pages[index]
+        chats = [_summary(row, request.user_id, details) for row in rows[:size]]
+        next_cursor = _encode(rows[size - 1]) if len(rows) > size else None
+        outcome.succeed(request, ChatsAck(chats=chats, next_cursor=next_cursor))
     return outcome
 
 
-def _answer(
-    conn: Connection,
-    asked: Sequence[Request[ListChats]],
-    cursors: dict[str, _Cursor],
-    context: HandlerContext,
-    outcome: Outcome,
-) -> None:
-    sizes = [context.page_size(request.command.limit) for request in asked]
+def _read_pages(
+    conn: Connection, asked: Sequence[tuple[Request[ListChats], _Cursor]], sizes: Sequence[int]
+) -> Mapping[int, list[Row[Any]]]:
+    """Return the chats of each page, by the index of its request, and one more if there are more."""
     rows = conn.execute(
         _PAGE,
         {
             "requests": array(range(len(asked))),
-            "users": array(request.user_id for request in asked),
-            "times": [cursors[request.id].time for request in asked],
-            "chats": [cursors[request.id].chat_id for request in asked],
+            "users": array(request.user_id for request, _ in asked),
+            "times": [cursor.time for _, cursor in asked],
+            "chats": [cursor.chat_id for _, cursor in asked],
             "limits": array(size + 1 for size in sizes),
         },
-    ).all()
-    members = read_members(conn, {row.id for row in rows})
-    newest = read_messages(conn, {(row.id, row.last_seq) for row in rows if row.last_seq})
-    unread = read_unread(conn, sorted({(row.id, asked[row.request].user_id) for row in rows}))
-    online = context.presence.online({user_id for row in rows for user_id in (row.user_lo, row.user_hi)})
+    )
     pages: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         pages[row.request].append(row)
-    for index, (request, size) in enumerate(zip(asked, sizes, strict=True)):
-        mine = pages[index]
-        chats = []
-        for row in mine[:size]:
-            own = members[row.id, request.user_id]
-            peer_id = row.user_hi if request.user_id == row.user_lo else row.user_lo
-            chats.append(
-                ChatSummary(
-                    chat_id=row.id,
-                    peer=to_peer(members[row.id, peer_id], online),
-                    last_message=newest.get((row.id, row.last_seq)),
-                    unread=unread[row.id, request.user_id],
-                    read_up_to=own.read_seq,
-                    delivered_up_to=delivered_up_to(own),
-                )
-            )
-        next_cursor = _encode(mine[size - 1]) if len(mine) > size else None
-        outcome.succeed(request, ChatsAck(chats=chats, next_cursor=next_cursor))
+    return pages
+
+
+def _read_details(
+    conn: Connection,
+    requests: Sequence[Request[ListChats]],
+    pages: Mapping[int, list[Row[Any]]],
+    context: HandlerContext,
+) -> _Details:
+    rows = [row for page in pages.values() for row in page]
+    return _Details(
+        members=read_members(conn, {row.id for row in rows}),
+        newest=read_messages(conn, {(row.id, row.last_seq) for row in rows if row.last_seq}),
+        unread=read_unread(conn, {(row.id, requests[row.request].user_id) for row in rows}),
+        online=context.presence.online({user_id for row in rows for user_id in (row.user_lo, row.user_hi)}),
+    )
+
+
+def _summary(row: Row[Any], user_id: str, details: _Details) -> ChatSummary:
+    own = details.members[row.id, user_id]
+    peer_id = Pair(row.user_lo, row.user_hi).peer_of(user_id)
+    return ChatSummary(
+        chat_id=row.id,
+        peer=to_peer(details.members[row.id, peer_id], details.online),
+        last_message=details.newest.get((row.id, row.last_seq)),
+        unread=details.unread[row.id, user_id],
+        read_up_to=own.read_seq,
+        delivered_up_to=delivered_up_to(own),
+    )
 
 
 def _encode(row: Row[Any]) -> str:
@@ -121,7 +144,6 @@ def _decode(cursor: str | None) -> _Cursor:
         position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
         _ = position.time
     except (ValueError, OverflowError) as error:
-        raise Rejection(
-            ErrorCode.INVALID_PAYLOAD, "The cursor is not one that list_chats returned."
-        ) from error
+        unknown = "The cursor is not one that list_chats returned."
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, unknown) from error
     return position

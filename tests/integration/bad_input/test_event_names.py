@@ -1,7 +1,8 @@
-"""Events that clients may not send, and names that are none."""
+"""Events that clients may not send, and names of the wrong type."""
 
 import pytest
 
+from infra.wire.registry import INTERNAL_COMMANDS
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient
 from tests.integration.bad_input.refusals import assert_refused
@@ -22,7 +23,7 @@ from tests.integration.bad_input.refusals import assert_refused
             "message",
             "ping",
         ),
-        *("introduce", "catch_up", "announce", "confirm_delivery"),
+        *INTERNAL_COMMANDS,
         *("connect", "disconnect", "connect_error", "disconnecting", "newListener"),
     ],
 )

@@ -1,24 +1,15 @@
-"""Payloads that are none, or lack something: refused with their code, nothing is stored."""
+"""Payloads of the wrong shape are refused with a code, and nothing is stored."""
 
 import json
 
 import pytest
 
+from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient
 from tests.integration.bad_input.refusals import assert_refused, event
 
 NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
-EVENTS = (
-    "send_message",
-    "join_chat",
-    "mark_as_read",
-    "get_messages",
-    "list_chats",
-    "sync",
-    "typing",
-    "refresh_token",
-)
 
 
 @pytest.mark.parametrize("payload", NOT_AN_OBJECT)
@@ -28,7 +19,7 @@ async def test_a_payload_that_is_no_object_is_refused(
     await assert_refused(chat, raw, mallory, f'["send_message",{payload}]', "invalid_payload", "send_message")
 
 
-@pytest.mark.parametrize("command", EVENTS)
+@pytest.mark.parametrize("command", CLIENT_COMMANDS)
 @pytest.mark.parametrize("payloads", [",{},{}", ",[]", ",null"], ids=["two", "list", "null"])
 async def test_every_event_wants_exactly_one_object(
     chat: Deployment, raw: RawClient, mallory: str, command: str, payloads: str
@@ -36,7 +27,7 @@ async def test_every_event_wants_exactly_one_object(
     await assert_refused(chat, raw, mallory, f'["{command}"{payloads}]', "invalid_payload", command)
 
 
-@pytest.mark.parametrize("command", [name for name in EVENTS if name != "list_chats"])
+@pytest.mark.parametrize("command", [name for name in CLIENT_COMMANDS if name != "list_chats"])
 async def test_no_payload_is_an_empty_object_which_lacks_what_the_event_needs(
     chat: Deployment, raw: RawClient, mallory: str, command: str
 ) -> None:

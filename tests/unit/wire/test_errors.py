@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from infra.wire.errors import ErrorCode, Failure
+from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.events import error_ack, error_event
 
 RETRYABLE = {"token_expired", "rate_limited", "busy", "timeout", "unavailable"}
@@ -38,3 +38,14 @@ def test_ack_and_event_say_the_same(code: ErrorCode) -> None:
         event.retry_after_ms,
         False,
     )
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_a_rejection_says_by_default_what_its_code_says(code: ErrorCode) -> None:
+    rejection = Rejection(code)
+    assert (str(rejection), rejection.message) == (code.default_message, code.default_message)
+
+
+def test_a_rejection_travels_with_the_clients_own_id() -> None:
+    rejection = Rejection(ErrorCode.RATE_LIMITED, "Slow down.", retry_after_ms=250)
+    assert rejection.failure("c-1") == Failure(ErrorCode.RATE_LIMITED, "Slow down.", "c-1", 250)

@@ -1,4 +1,4 @@
-"""The relay on real engines: poison, repetition, concurrency and unreachable parts."""
+"""Batches on real engines: poison, repetition, concurrency and unreachable services."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -42,13 +42,6 @@ def poison_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_handler(monkeypatch, "send_message", send_unless_poison)
 
 
-@pytest.fixture
-def poisoned_table(bench: RelayBench) -> Any:
-    bench.rows("ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> 'poison')")
-    yield
-    bench.rows("ALTER TABLE messages DROP CONSTRAINT no_poison")
-
-
 def assert_only_the_poison_failed(bench: RelayBench, events: list[Event], poison: Event, why: str) -> None:
     reply = bench.ask(*events)
     assert reply.failure(poison).code is ErrorCode.INTERNAL
@@ -71,11 +64,11 @@ def test_an_event_that_breaks_its_handler_fails_alone(
     assert_only_the_poison_failed(bench, events, events[41], "RuntimeError: a bug that only this text wakes")
 
 
-@pytest.mark.usefixtures("poisoned_table")
 def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = send_many(bench, alice, bob, 100, 99, "poison")
-    assert_only_the_poison_failed(bench, events, events[99], "no_poison")
+    with bench.refusing("poison"):
+        assert_only_the_poison_failed(bench, events, events[99], "no_poison")
 
 
 def test_a_value_that_the_driver_refuses_is_the_fault_of_its_event_and_not_of_postgres(
@@ -263,8 +256,7 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Relay
 
 def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
-    first = bench.send(alice, bob, "opens the chat")
-    chat_id = bench.ask(first).ack(first)["message"]["chatId"]
+    chat_id = bench.open_chat(alice, bob)
     blocked = bench.send(alice, bob, "waits")
     patience = "SET LOCAL statement_timeout = 200"
     sql.listen(bench.worker_engine, "begin", lambda conn: conn.exec_driver_sql(patience))
@@ -350,8 +342,7 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
 
 def test_many_pages_are_published_one_after_the_other_and_then_the_batch_is_closed(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
-    sent = bench.send(alice, bob, "hello")
-    chat_id = bench.ask(sent).ack(sent)["message"]["chatId"]
+    chat_id = bench.open_chat(alice, bob)
     reads = [bench.event(alice, "get_messages", {"chatId": chat_id}) for _ in range(250)]
     late = bench.send(alice, bob, "after them")
     batch = bench.batch([*reads, late])
