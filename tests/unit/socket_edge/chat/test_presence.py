@@ -235,6 +235,33 @@ async def test_a_loss_is_reported_once_also_when_redis_fails_in_the_middle(
     await edge.stop()
 
 
+async def test_a_lease_that_had_ended_is_a_loss_although_the_reply_that_said_so_was_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.01)
+    edge = Edge(redis)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.losses.get()
+    await redis.zadd(names.LEASES_KEY, {EDGE: await redis_ms(redis) - 1})
+    renew = edge.presence._renew
+
+    async def lose_the_reply(*arguments: Any) -> Any:
+        await renew(*arguments)
+        raise RedisError("the reply got lost")
+
+    monkeypatch.setattr(edge.presence, "_renew", lose_the_reply)
+    with pytest.raises(RedisError):
+        await edge.presence._refresh()
+    monkeypatch.setattr(edge.presence, "_renew", renew)
+    assert edge.losses.empty()
+    await edge.presence._refresh()
+    assert edge.losses.qsize() == 1
+    await edge.presence._refresh()
+    assert edge.losses.qsize() == 1
+    await edge.stop()
+
+
 async def test_a_write_that_redis_refuses_is_tried_again(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAUSE_S", 0.01)
     await edge.start()
