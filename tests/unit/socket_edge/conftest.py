@@ -1,6 +1,6 @@
 """A Valkey for what the edge keeps in Redis."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -9,9 +9,11 @@ from tests.harness.engines import Engines, Store
 
 
 @pytest.fixture(scope="session")
-def store(engines: Engines) -> Store:
-    """The database and the Redis of these tests."""
-    return engines.new_store(migrated=False)
+def store(engines: Engines) -> Iterator[Store]:
+    """A Redis of these tests' own; the database that comes with it is not used."""
+    store = engines.new_store(migrated=False)
+    yield store
+    engines.release(store)
 
 
 @pytest.fixture
