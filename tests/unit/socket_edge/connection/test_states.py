@@ -195,6 +195,17 @@ async def test_a_client_that_has_signed_out_is_closed_unless_it_signs_in_again()
         assert served.handler.gone == [(ALICE, DisconnectReason.CLIENT_DISCONNECT)]
 
 
+async def test_after_each_sign_out_there_is_the_whole_time_to_sign_in_again() -> None:
+    async with serve(connect_s=0.4) as served, served.client() as (client, connection):
+        await asyncio.sleep(0.3)  # The time itself is under test.
+        await client.send("41")
+        await served.handler.until(lambda: served.handler.gone)
+        await asyncio.sleep(0.2)
+        assert connection.state is State.OPEN
+        await sign_in(client, "bob")
+        assert connection.session == Person("bob")
+
+
 async def test_a_signed_in_client_stays_when_the_time_to_sign_in_is_over() -> None:
     async with serve(connect_s=0.1) as served, served.client() as (client, connection):
         await asyncio.sleep(0.3)  # The time itself is under test.
