@@ -28,6 +28,7 @@ class FakeConnection:
         self.socket_id = "socket-1"
         self.state = State.OPEN
         self.session: Any = None
+        self.last_ack_id = 0
         self.sent: list[Sent] = []
         self.acks: list[tuple[int, Any]] = []
         self.reason: DisconnectReason | None = None

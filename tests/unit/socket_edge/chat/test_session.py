@@ -73,6 +73,15 @@ async def test_each_ack_id_is_new() -> None:
     assert session.unacked == {ack_ids[1]: Position("chat", 1)}
 
 
+async def test_a_late_ack_for_the_earlier_session_confirms_nothing_of_the_next() -> None:
+    connection, earlier = connect("alice", socket_id="socket-1")
+    late = [earlier.expect_ack(Position("chat", seq)) for seq in (1, 2)]
+    later = sign_in(connection, "bob", socket_id="socket-2")
+    expected = [later.expect_ack(Position("other", seq)) for seq in (1, 2)]
+    assert not set(late) & set(expected)
+    assert set(later.unacked) == set(expected)
+
+
 async def test_beyond_a_number_the_oldest_acks_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_UNACKED", 3)
     _, session = connect("bob")
