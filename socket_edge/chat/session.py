@@ -52,7 +52,6 @@ class Session:
     unacked: dict[int, Position] = field(default_factory=dict)
     """Messages that the client has not acked yet, by ack id."""
     page_acked: asyncio.Event = field(default_factory=asyncio.Event)
-    _last_ack_id: int = 0
 
     @property
     def user_id(self) -> str:
@@ -90,9 +89,12 @@ class Session:
         return since
 
     def next_ack_id(self) -> int:
-        """Return an ack id that this socket has not used yet."""
-        self._last_ack_id += 1
-        return self._last_ack_id
+        """Return an ack id that no sign-in on this connection has used yet.
+
+        Otherwise a late ack for the last sign-in would confirm a message of this one.
+        """
+        self.connection.last_ack_id += 1
+        return self.connection.last_ack_id
 
     def expect_ack(self, position: Position) -> int:
         """Note that the client is asked to ack a message; return the ack id."""

@@ -76,6 +76,8 @@ class Connection(Protocol):
     state: State
     session: Any
     """What the handler's `admit` returned; None unless somebody is signed in."""
+    last_ack_id: int
+    """Counts the acks that clients were asked for. No id is used twice, whoever is signed in."""
 
     @property
     def id(self) -> str:

@@ -66,7 +66,10 @@ class EngineConnection(PollingSocket):
     websocket: WebSocket | None = None
     address: bytes | None = None
     """What the client's address is counted by."""
+    last_ack_id = 0
     refused_sign_ins = 0
+    sign_in_by = math.inf
+    """Monotonic time in seconds at which the connection ends, unless somebody is signed in."""
 
     _end_reason: DisconnectReason | None = None
     _acks_due = 0

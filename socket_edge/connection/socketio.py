@@ -115,11 +115,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.sockets.pop(connection.sid, None)
 
     def _expect_sign_in(self, connection: EngineConnection) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = connection.sign_in_by = loop.time() + self.connect_s
+
         def check() -> None:
-            if connection.state is not State.SIGNED_IN:
+            # Each sign-out sets a new deadline.
+            if connection.sign_in_by == deadline and connection.state is not State.SIGNED_IN:
                 connection.end(DisconnectReason.SIGN_IN_TIMEOUT)
 
-        asyncio.get_running_loop().call_later(self.connect_s, check)
+        loop.call_at(deadline, check)
 
     # What python-socketio calls. It knows connections by their Engine.IO ids.
 

@@ -1,6 +1,7 @@
 """Whatever comes, each decoder either takes it or refuses it; none raises anything else."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,9 +14,9 @@ from infra.wire.batch import Event
 from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS, WORKER_COMMANDS
-from socket_edge.frames import well_formed
-from socket_edge.limits.events import DEPTH, BadEvent, read_event
-from socket_edge.packets import ATTACHMENT, MALFORMED, Packet, read_packet
+from socket_edge.chat.client_event import DEPTH, read_event
+from socket_edge.connection.api import Malformed
+from socket_edge.connection.packets import ATTACHMENT, Packet, read_packet, well_formed
 from tests.security.shapes import encode, objects, payloads, values
 from workers.requests import decode
 
@@ -72,8 +73,8 @@ texts = st.one_of(
 def test_an_event_is_valid_or_refused(text: str) -> None:
     try:
         event = read_event(text, LIMIT)
-    except BadEvent as refusal:
-        code = refusal.code
+    except Rejection as rejection:
+        code = rejection.code
     else:
         assert event.name in set(CLIENT_COMMANDS)
         # Numbers are looked at by the worker, which refuses those that are out of range.
@@ -89,9 +90,9 @@ def depth_of(value: object) -> int:
     return 0
 
 
-@given(st.one_of(st.just(MALFORMED), st.none(), st.integers(), st.binary()))
-def test_what_is_no_text_is_no_event(data: object) -> None:
-    with pytest.raises(BadEvent):
+@given(st.one_of(st.just(Malformed.PACKET), st.none(), st.integers(), st.binary()))
+def test_what_is_no_text_is_no_event(data: Any) -> None:
+    with pytest.raises(Rejection):
         read_event(data, LIMIT)
 
 

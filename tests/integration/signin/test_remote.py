@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from infra.local.signin.keys import load_key
 from infra.local.signin.tokens import issue, signin_folder
 from infra.settings import AuthMode
-from infra.wire.errors import ErrorCode
-from socket_edge.auth import Authenticator, AuthError, create_authenticator
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.auth import Authenticator, create_authenticator
 from tests.integration.signin.service import API_KEY, RunningService
 
 
@@ -32,7 +32,7 @@ def token(signin: RunningService) -> str:
 
 
 async def refusal_code(authenticator: Authenticator, token: str) -> ErrorCode:
-    with pytest.raises(AuthError) as caught:
+    with pytest.raises(Rejection) as caught:
         await authenticator.authenticate(token)
     assert not token or token not in caught.value.message
     return caught.value.code

@@ -15,7 +15,8 @@ from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
 from infra.local.signin.tokens import issue
 from infra.local.tether import tether
-from socket_edge.auth import Authenticator, AuthError, create_authenticator
+from infra.wire.errors import Rejection
+from socket_edge.auth import Authenticator, create_authenticator
 from tests.integration.signin.service import ROOT, RunningService, running_service
 
 ISSUER = "http://127.0.0.1:1/auth/v1"
@@ -45,7 +46,7 @@ async def test_the_issuer_can_be_another_address(tmp_path: Path) -> None:
     with running_service(tmp_path, "--issuer", ISSUER) as service:
         session = await post_alice(f"{service.auth_url}/signup")
         authenticator = create_authenticator(service.edge_settings())
-        with pytest.raises(AuthError, match="another issuer"):
+        with pytest.raises(Rejection, match="another issuer"):
             await authenticator.authenticate(session["access_token"])
         await authenticator.aclose()
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from infra.wire.errors import ErrorCode
-from socket_edge.auth import Authenticator, AuthError
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.auth import Authenticator
 
 
-async def refusal(authenticator: Authenticator, token: str) -> AuthError:
-    """Return the error with which `token` is refused; it must be one line that does not give it away."""
-    with pytest.raises(AuthError) as caught:
+async def refusal(authenticator: Authenticator, token: str) -> Rejection:
+    """Return the rejection of `token`; it must be one line that does not reveal the token."""
+    with pytest.raises(Rejection) as caught:
         await authenticator.authenticate(token)
     error = caught.value
     assert error.message == str(error)

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.wire.errors import ErrorCode
-from socket_edge.auth import AuthError, jwks
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.auth import jwks
 from socket_edge.auth.verifier import JwksVerifier
 from tests.unit.auth.conftest import COOLDOWN_S
 from tests.unit.auth.project import USER_ID, Clock, KeyServer, Project, public_jwk
@@ -96,7 +96,7 @@ async def test_a_failing_endpoint_is_asked_once_per_cool_down(
         for _ in range(50):
             error = await refusal(verifier, project.token())
             assert error.code is ErrorCode.UNAVAILABLE
-            assert error.retryable
+            assert error.code.retryable
         assert project.server.hits == fetches
         clock.now += COOLDOWN_S
     project.server.status = 200
@@ -180,11 +180,11 @@ async def test_a_revoked_key_goes_out_of_use(verifier: JwksVerifier, project: Pr
     assert (await verifier.authenticate(project.token())).user_id == USER_ID
 
 
-async def refused_at_last(verifier: JwksVerifier, token: str) -> AuthError:
+async def refused_at_last(verifier: JwksVerifier, token: str) -> Rejection:
     for _ in range(500):
         try:
             await verifier.authenticate(token)
-        except AuthError as error:
+        except Rejection as error:
             return error
         await asyncio.sleep(0.01)
     raise AssertionError("the token is still accepted")

@@ -101,10 +101,10 @@ async def test_an_oversized_token_is_refused_before_it_is_parsed(
     assert project.server.hits == 0
 
 
-async def test_an_expired_token_is_told_apart(authenticator: Authenticator, project: Project) -> None:
+async def test_an_expired_token_has_a_code_of_its_own(authenticator: Authenticator, project: Project) -> None:
     error = await refusal(authenticator, project.token(exp=int(time.time()) - 1))
     assert error.code is ErrorCode.TOKEN_EXPIRED
-    assert error.retryable
+    assert error.code.retryable
 
 
 async def test_a_token_expires_at_its_very_second(authenticator: Authenticator, project: Project) -> None:
@@ -142,7 +142,7 @@ async def test_a_token_with_a_wrong_claim_is_refused(
 ) -> None:
     error = await refusal(authenticator, project.token(**changes))
     assert error.code is ErrorCode.UNAUTHORIZED
-    assert not error.retryable
+    assert not error.code.retryable
 
 
 async def test_a_token_signed_with_another_key_is_refused(

@@ -3,18 +3,18 @@ from itertools import pairwise
 
 import pytest
 
-from socket_edge.seqs import Seqs
+from socket_edge.interval_set import IntervalSet
 
 
-def of(*numbers: int) -> Seqs:
-    seqs = Seqs()
+def of(*numbers: int) -> IntervalSet:
+    members = IntervalSet()
     for number in numbers:
-        seqs.add(number)
-    return seqs
+        members.add(number)
+    return members
 
 
 @pytest.mark.parametrize(
-    ("numbers", "spans"),
+    ("numbers", "intervals"),
     [
         ((), []),
         ((5,), [(5, 5)]),
@@ -26,13 +26,15 @@ def of(*numbers: int) -> Seqs:
         ((2, 2, 2), [(2, 2)]),
     ],
 )
-def test_neighbours_join_into_one_span(numbers: tuple[int, ...], spans: list[tuple[int, int]]) -> None:
-    assert of(*numbers).spans_from(1) == spans
+def test_neighbours_join_into_one_interval(
+    numbers: tuple[int, ...], intervals: list[tuple[int, int]]
+) -> None:
+    assert of(*numbers).intervals_from(1) == intervals
 
 
-def test_adding_tells_whether_it_was_new() -> None:
-    seqs = Seqs()
-    assert [seqs.add(number) for number in (1, 2, 1, 4, 2, 3, 3)] == [
+def test_add_returns_whether_the_number_is_new() -> None:
+    members = IntervalSet()
+    assert [members.add(number) for number in (1, 2, 1, 4, 2, 3, 3)] == [
         True,
         True,
         False,
@@ -43,32 +45,32 @@ def test_adding_tells_whether_it_was_new() -> None:
     ]
 
 
-def test_only_what_was_added_is_in() -> None:
-    seqs = of(2, 3, 7)
-    assert [number for number in range(10) if number in seqs] == [2, 3, 7]
+def test_only_added_numbers_are_members() -> None:
+    members = of(2, 3, 7)
+    assert [number for number in range(10) if number in members] == [2, 3, 7]
 
 
-def test_numbers_in_order_cost_one_span() -> None:
-    assert len(of(*range(1, 10_001)).spans_from(1)) == 1
+def test_numbers_in_order_cost_one_interval() -> None:
+    assert len(of(*range(1, 10_001)).intervals_from(1)) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_behaves_like_a_set(seed: int) -> None:
     numbers = random.Random(seed)
-    seqs, model = Seqs(), set[int]()
+    members, model = IntervalSet(), set[int]()
     for _ in range(500):
         number = numbers.randint(1, 120)
-        assert seqs.add(number) == (number not in model)
+        assert members.add(number) == (number not in model)
         model.add(number)
         probe = numbers.randint(1, 120)
-        assert (probe in seqs) == (probe in model)
-    spans = seqs.spans_from(1)
-    assert {number for first, last in spans for number in range(first, last + 1)} == model
-    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(spans))
+        assert (probe in members) == (probe in model)
+    intervals = members.intervals_from(1)
+    assert {number for first, last in intervals for number in range(first, last + 1)} == model
+    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(intervals))
 
 
 @pytest.mark.parametrize(
-    ("members", "seq", "spans"),
+    ("members", "seq", "intervals"),
     [
         ([], 1, []),
         ([1, 2, 3], 4, []),
@@ -78,10 +80,10 @@ def test_it_behaves_like_a_set(seed: int) -> None:
         ([1, 2, 5, 6, 9], 3, [(5, 6), (9, 9)]),
     ],
 )
-def test_spans_are_cut_at_the_seq_asked_for(
-    members: list[int], seq: int, spans: list[tuple[int, int]]
+def test_intervals_are_cut_at_the_seq_asked_for(
+    members: list[int], seq: int, intervals: list[tuple[int, int]]
 ) -> None:
-    assert of(*members).spans_from(seq) == spans
+    assert of(*members).intervals_from(seq) == intervals
 
 
 @pytest.mark.parametrize("seed", range(20))

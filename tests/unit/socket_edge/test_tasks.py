@@ -1,8 +1,11 @@
-"""What runs in the background: it ends when it is told to, also when a library stands in the way."""
+"""Background work: it ends when it is told to, and what fails takes nothing else down."""
 
 import asyncio
+import gc
 
-from socket_edge.tasks import keep_running, stop
+from structlog.testing import capture_logs
+
+from socket_edge.tasks import Tasks, keep_running, stop
 
 
 async def test_a_part_that_takes_a_cancellation_for_something_else_ends_all_the_same() -> None:
@@ -44,3 +47,69 @@ async def test_a_part_that_fails_is_started_again() -> None:
 
 async def test_there_may_be_nothing_to_stop() -> None:
     await stop([])
+
+
+async def test_waiting_returns_when_the_tasks_that_run_have_ended() -> None:
+    tasks, may_end, ended = Tasks(), asyncio.Event(), list[str]()
+
+    async def work(name: str) -> None:
+        await may_end.wait()
+        ended.append(name)
+
+    for name in ("one", "two"):
+        tasks.start(work(name))
+    waiting = asyncio.create_task(tasks.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    may_end.set()
+    async with asyncio.timeout(5):
+        await waiting
+    assert ended == ["one", "two"]
+
+
+async def test_there_may_be_nothing_to_wait_for() -> None:
+    await Tasks().wait()
+
+
+async def test_a_task_that_fails_is_logged_and_takes_nothing_else_down() -> None:
+    tasks, ended = Tasks(), list[str]()
+
+    async def fail() -> None:
+        raise RuntimeError("a defect")
+
+    async def work() -> None:
+        ended.append("work")
+
+    with capture_logs() as logs:
+        tasks.start(fail())
+        tasks.start(work())
+        await tasks.wait()
+        await asyncio.sleep(0)
+    assert ended == ["work"]
+    assert [(one["event"], str(one["exc_info"])) for one in logs] == [("task_failed", "a defect")]
+
+
+async def test_a_cancelled_task_is_no_failure() -> None:
+    tasks = Tasks()
+
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    with capture_logs() as logs:
+        tasks.start(work()).cancel()
+        await tasks.wait()
+        await asyncio.sleep(0)
+    assert logs == []
+
+
+async def test_a_task_is_kept_while_nobody_else_holds_it() -> None:
+    tasks, ended = Tasks(), asyncio.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        ended.set()
+
+    tasks.start(work())
+    gc.collect()
+    async with asyncio.timeout(5):
+        await ended.wait()

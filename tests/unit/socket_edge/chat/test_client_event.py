@@ -1,19 +1,21 @@
 import json
 import time
+from typing import Any
 
 import pytest
 
-from infra.wire.errors import ErrorCode
-from socket_edge.limits.events import DEPTH, BadEvent, read_event
-from socket_edge.packets import MALFORMED, Binary
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.chat.client_event import DEPTH, known_name, read_event, size_of
+from socket_edge.connection.api import Binary, EventData, Malformed
 
 LIMIT = 1_000
 
 
-def refusal(data: object) -> tuple[ErrorCode, str | None]:
-    with pytest.raises(BadEvent) as refused:
+def refusal(data: EventData) -> tuple[ErrorCode, str | None]:
+    """Return the code of a refused event, and the name by which the client is told."""
+    with pytest.raises(Rejection) as rejection:
         read_event(data, LIMIT)
-    return refused.value.code, refused.value.event
+    return rejection.value.code, known_name(data)
 
 
 @pytest.mark.parametrize("payload", ["{}", '{"a": [1, 2]}', "[]", "null", '"text"', "5"])
@@ -27,9 +29,9 @@ def test_the_name_may_be_spelled_with_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [Binary('["x"]'), MALFORMED, None, "", "{}", "null", "[]", "[5,{}]", "[null]", "[", '["a"']
+    "data", [Binary('["x"]'), Malformed.PACKET, None, "", "{}", "null", "[]", "[5,{}]", "[null]", "[", '["a"']
 )
-def test_what_is_no_event_is_refused(data: object) -> None:
+def test_data_that_is_no_event_is_refused(data: Any) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, None)
 
 
@@ -39,7 +41,7 @@ def test_a_name_that_clients_may_not_send_is_unknown(name: str) -> None:
 
 
 @pytest.mark.parametrize("data", ['["sync",{},{}]', '["sync",{},]', '["sync",{}'])
-def test_more_than_one_payload_is_refused_by_the_name_of_the_event(data: str) -> None:
+def test_more_than_one_payload_is_refused_with_the_name_of_the_event(data: str) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, "sync")
 
 
@@ -80,11 +82,45 @@ def test_brackets_inside_a_text_are_no_nesting(text: str) -> None:
 def test_a_text_without_an_end_is_read_once() -> None:
     endless = '["sync",' + "[]," * DEPTH + '"' + '\\"' * 400_000
     began_at = time.monotonic()
-    with pytest.raises(BadEvent):
+    with pytest.raises(Rejection):
         read_event(endless, 1_000_000)
-    # Tried anew at each quote, it would take minutes.
+    # Matching again from each quote would take minutes.
     assert time.monotonic() - began_at < 1
 
 
 def test_many_brackets_side_by_side_are_no_nesting() -> None:
     assert read_event(json.dumps(["sync", [[]] * 100]), LIMIT).name == "sync"
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        ("", 0),
+        ('["sync"]', 8),
+        ('["ä"]', 6),
+        ('["чат"]', 10),
+        ('["🙂"]', 8),
+        ('["\ud800"]', 7),
+        (Malformed.PACKET, 0),
+    ],
+    ids=["empty", "ascii", "umlaut", "cyrillic", "emoji", "surrogate", "malformed"],
+)
+def test_the_size_of_an_event_is_counted_in_bytes(data: EventData, size: int) -> None:
+    assert size_of(data) == size
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ('["typing",{}]', "typing"),
+        ('[ "sync" ,{', "sync"),
+        (Binary('["sync",{}]'), "sync"),
+        ('["catch_up",{}]', None),
+        ('["\\u0073ync",{}]', None),
+        ('{"sync":1}', None),
+        ("", None),
+        (Malformed.PACKET, None),
+    ],
+)
+def test_the_name_is_read_without_parsing_the_event(data: EventData, name: str | None) -> None:
+    assert known_name(data) == name

@@ -1,62 +1,294 @@
-"""The lease: a loss is told to the sockets, however badly Redis answers meanwhile."""
+"""The registry on a real Redis: the lease, its users, what expires, and what a loss leads to."""
 
 import asyncio
-from typing import Any, cast
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 from redis import RedisError
+from redis.asyncio import Redis
 
+from infra.presence import REGISTRY_TTL_S
+from infra.wire import names
 from infra.wire.clock import RedisClock
-from socket_edge.presence import Presence
-from socket_edge.sessions import ConnectedUsers
+from infra.wire.inbox import InboxEntry
+from socket_edge.chat import presence as module
+from socket_edge.chat.presence import EdgePresence
+from socket_edge.chat.session import ConnectedUsers, Session
+from socket_edge.relay.inbox import Inbox
 from socket_edge.tasks import stop
+from tests.unit.socket_edge.connections import connect
+
+EDGE, DEAD = "edge-1", "edge-2"
+LEASE_S = 15.0
+USERS = names.edge_users_key(EDGE)
 
 
-class FakeRedis:
-    """Has one lease; loses the answer to the first time that it is set."""
-
-    def __init__(self) -> None:
-        self.lease_ms: float | None = None
-        self.failures = 1
-
-    async def time(self) -> tuple[int, int]:
-        return 1_000, 0
-
-    async def zscore(self, key: str, member: str) -> float | None:
-        return self.lease_ms
-
-    async def zadd(self, key: str, mapping: dict[str, float]) -> None:
-        (self.lease_ms,) = mapping.values()
-        if self.failures:
-            self.failures -= 1
-            raise RedisError("the answer got lost")
+def ignore(_: InboxEntry) -> None:
+    raise AssertionError("nothing was sent")
 
 
-class FakeInbox:
-    """Is complete unless told otherwise; counts how often it was made anew."""
+class Edge:
+    """The presence of one edge, with the inbox that it watches."""
 
-    def __init__(self) -> None:
-        self.created = 0
+    def __init__(self, redis: Redis, refresh_s: float = 60) -> None:
+        self.redis = redis
+        self.users = ConnectedUsers()
+        self.inbox = Inbox(redis, EDGE, ignore)
+        self.losses = asyncio.Queue[float]()
+        self.clock = RedisClock()
+        self.presence = EdgePresence(
+            redis, EDGE, self.users, self.inbox, LEASE_S, refresh_s, self.clock, self.losses.put_nowait
+        )
+        self._running: list[asyncio.Task[None]] = []
 
-    async def create(self) -> None:
-        self.created += 1
+    def run(self, *parts: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._running += [asyncio.create_task(part()) for part in parts]
 
-    async def has_lost_entries(self) -> bool:
-        return False
+    async def start(self) -> None:
+        """Run everything; return once the edge has registered."""
+        self.run(self.presence.keep_registry, self.presence.keep_lease)
+        async with asyncio.timeout(5):
+            await self.losses.get()
+
+    async def stop(self) -> None:
+        await stop(self._running)
+
+    async def arrive(self, *user_ids: str) -> list[Session]:
+        sessions = [connect(user_id)[1] for user_id in user_ids]
+        for session in sessions:
+            self.users.add(session)
+        await asyncio.gather(*map(self.presence.register, user_ids))
+        return sessions
+
+    async def edges_of(self, user_id: str) -> set[bytes]:
+        return await self.redis.smembers(names.user_edges_key(user_id))  # type: ignore[misc]
+
+
+@pytest.fixture
+async def edge(redis: Redis) -> AsyncIterator[Edge]:
+    edge = Edge(redis)
+    yield edge
+    await edge.stop()
+
+
+async def redis_ms(redis: Redis) -> int:
+    seconds, micros = await redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+async def test_a_new_edge_has_a_lease_an_inbox_and_the_time_of_redis(edge: Edge) -> None:
+    await edge.start()
+    now_ms = await redis_ms(edge.redis)
+    lease_ms = await edge.redis.zscore(names.LEASES_KEY, EDGE)
+    assert lease_ms is not None
+    assert LEASE_S * 1000 - 5_000 < lease_ms - now_ms <= LEASE_S * 1000
+    assert await edge.redis.exists(names.inbox_key(EDGE))
+    assert abs((edge.clock.now_ms() or 0) - now_ms) < 1_000
+
+
+async def test_a_user_who_arrives_is_registered_and_one_who_leaves_is_not(edge: Edge) -> None:
+    await edge.start()
+    (session,) = await edge.arrive("bob")
+    assert await edge.edges_of("bob") == {EDGE.encode()}
+    assert await edge.redis.smembers(USERS) == {b"bob"}  # type: ignore[misc]
+    edge.users.remove(session)
+    await edge.presence.register("bob")
+    assert await edge.edges_of("bob") == set()
+    assert not await edge.redis.exists(USERS)
+
+
+async def test_users_who_arrive_together_are_written_together(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await edge.start()
+    write, writes = edge.presence._register, 0
+
+    async def count_and_write(*arguments: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        return await write(*arguments)
+
+    monkeypatch.setattr(edge.presence, "_register", count_and_write)
+    await edge.arrive(*(f"user-{number}" for number in range(200)))
+    assert writes == 1
+    assert await edge.redis.scard(USERS) == 200  # type: ignore[misc]
+
+
+async def test_everything_an_edge_writes_expires_by_itself(edge: Edge) -> None:
+    await edge.start()
+    await edge.arrive("bob")
+    keys = [key for key in await edge.redis.keys() if key.decode() != names.LEASES_KEY]
+    assert {key.decode() for key in keys} == {USERS, names.inbox_key(EDGE), names.user_edges_key("bob")}
+    for key in keys:
+        assert REGISTRY_TTL_S - 60 < await edge.redis.ttl(key) <= REGISTRY_TTL_S
+
+
+async def test_each_refresh_keeps_the_inbox_and_the_set_of_users_from_expiring(edge: Edge) -> None:
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.arrive("bob")
+    for key in (USERS, names.inbox_key(EDGE)):
+        await edge.redis.expire(key, 100)
+    await edge.presence._refresh()
+    for key in (USERS, names.inbox_key(EDGE)):
+        assert await edge.redis.ttl(key) > 100
+
+
+async def test_users_are_kept_from_expiring_in_shares_each_in_its_turn(redis: Redis) -> None:
+    refreshes = 3  # Refreshes in a quarter of the lifetime of an entry.
+    edge = Edge(redis, refresh_s=REGISTRY_TTL_S / 4 / refreshes)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    users = [f"user-{number}" for number in range(7)]
+    await edge.arrive(*users)
+    kept: list[int] = []
+    for _ in range(refreshes):
+        for user in users:
+            await redis.expire(names.user_edges_key(user), 100)
+        await edge.presence._refresh()
+        kept.append(sum([await redis.ttl(names.user_edges_key(user)) > 100 for user in users]))
+    assert kept == [3, 3, 1]
+    await edge.stop()
+
+
+async def test_a_user_who_left_is_not_brought_back_by_the_refresh(redis: Redis) -> None:
+    edge = Edge(redis, refresh_s=REGISTRY_TTL_S / 4)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    (session, _) = await edge.arrive("bob", "carol")
+    edge.users.remove(session)
+    await edge.presence.register("bob")
+    await edge.presence._refresh()
+    assert await edge.edges_of("bob") == set()
+    await edge.stop()
+
+
+async def test_a_write_drops_dead_edges_from_the_users_in_it(edge: Edge) -> None:
+    await edge.start()
+    await edge.redis.zadd(names.LEASES_KEY, {DEAD: await redis_ms(edge.redis) - 1, "edge-3": float("inf")})
+    await edge.redis.sadd(names.user_edges_key("bob"), DEAD, "edge-3", "edge-without-a-lease")  # type: ignore[misc]
+    await edge.arrive("bob")
+    assert await edge.edges_of("bob") == {EDGE.encode(), b"edge-3"}
+
+
+async def test_withdrawing_removes_every_trace(edge: Edge) -> None:
+    await edge.start()
+    await edge.arrive("bob", "carol")
+    await edge.redis.sadd(names.user_edges_key("bob"), "edge-3")  # type: ignore[misc]
+    await edge.stop()
+    await edge.presence.withdraw()
+    assert await edge.redis.keys() == [names.user_edges_key("bob").encode()]
+    assert await edge.edges_of("bob") == {b"edge-3"}
+
+
+async def test_a_lost_lease_registers_everybody_again_and_reports_the_loss(redis: Redis) -> None:
+    edge = Edge(redis, refresh_s=0.01)
+    await edge.start()
+    await edge.arrive("bob")
+    await redis.flushdb()
+    async with asyncio.timeout(5):
+        since = await edge.losses.get()
+    assert since < time.monotonic()
+    assert await edge.edges_of("bob") == {EDGE.encode()}
+    assert await redis.exists(names.inbox_key(EDGE))
+    await edge.stop()
+
+
+async def test_a_lost_entry_of_the_inbox_is_reported_once(redis: Redis) -> None:
+    edge = Edge(redis, refresh_s=0.01)
+    await edge.start()
+    await redis.xadd(names.inbox_key(EDGE), {names.INBOX_FIELD: b"{}"})
+    await redis.xtrim(names.inbox_key(EDGE), maxlen=0, approximate=False)
+    async with asyncio.timeout(5):
+        await edge.losses.get()
+    await edge.presence._refresh()
+    assert edge.losses.empty()
+    await edge.stop()
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-async def test_a_loss_is_told_once_also_when_redis_fails_in_the_middle(failures: int) -> None:
-    redis, inbox, told = FakeRedis(), FakeInbox(), asyncio.Queue[float]()
-    redis.failures = failures
-    presence = Presence(
-        cast(Any, redis), "edge", ConnectedUsers(), cast(Any, inbox), 15, 0.01, RedisClock(), told.put
-    )
-    running = [asyncio.create_task(part()) for part in (presence.keep_lease, presence.keep_registry)]
+async def test_a_loss_is_reported_once_also_when_redis_fails_in_the_middle(
+    redis: Redis, failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.01)
+    edge = Edge(redis, refresh_s=0.01)
+    renew, create = edge.presence._renew, edge.inbox.create
+    renewals, created = asyncio.Queue[None](), 0
+
+    async def renew_and_lose_the_answer(*arguments: Any) -> Any:
+        nonlocal failures
+        answer = await renew(*arguments)
+        renewals.put_nowait(None)
+        if failures:
+            failures -= 1
+            raise RedisError("the answer got lost")
+        return answer
+
+    async def count_and_create() -> None:
+        nonlocal created
+        created += 1
+        await create()
+
+    monkeypatch.setattr(edge.presence, "_renew", renew_and_lose_the_answer)
+    monkeypatch.setattr(edge.inbox, "create", count_and_create)
+    edge.run(edge.presence.keep_registry, edge.presence.keep_lease)
     async with asyncio.timeout(5):
-        since = await told.get()
-    await asyncio.sleep(0.05)
-    await stop(running)
-    assert since < asyncio.get_running_loop().time()
-    assert told.empty()
-    assert inbox.created == 1
+        since = await edge.losses.get()
+        for _ in range(4):
+            await renewals.get()
+    assert since < time.monotonic()
+    assert edge.losses.empty()
+    assert created == 1
+    await edge.stop()
+
+
+async def test_a_lease_that_had_ended_is_a_loss_although_the_reply_that_said_so_was_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.01)
+    edge = Edge(redis)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.losses.get()
+    await redis.zadd(names.LEASES_KEY, {EDGE: await redis_ms(redis) - 1})
+    renew = edge.presence._renew
+
+    async def lose_the_reply(*arguments: Any) -> Any:
+        await renew(*arguments)
+        raise RedisError("the reply got lost")
+
+    monkeypatch.setattr(edge.presence, "_renew", lose_the_reply)
+    with pytest.raises(RedisError):
+        await edge.presence._refresh()
+    monkeypatch.setattr(edge.presence, "_renew", renew)
+    assert edge.losses.empty()
+    await edge.presence._refresh()
+    assert edge.losses.qsize() == 1
+    await edge.presence._refresh()
+    assert edge.losses.qsize() == 1
+    await edge.stop()
+
+
+async def test_a_write_that_redis_refuses_is_tried_again(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.01)
+    await edge.start()
+    write, failures = edge.presence._register, 2
+
+    async def fail_twice(*arguments: Any) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise RedisError("not now")
+        return await write(*arguments)
+
+    monkeypatch.setattr(edge.presence, "_register", fail_twice)
+    await edge.arrive("bob")
+    assert failures == 0
+    assert await edge.edges_of("bob") == {EDGE.encode()}
+
+
+async def test_withdrawing_from_a_redis_that_is_gone_does_not_fail() -> None:
+    async with Redis(host="127.0.0.1", port=1) as nowhere:
+        await Edge(nowhere).presence.withdraw()

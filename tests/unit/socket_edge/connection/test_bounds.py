@@ -1,28 +1,7 @@
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from socket_edge.frames import BodyGuard, well_formed
-from socket_edge.websocket import STRANGER_BYTES
-
-
-@pytest.mark.parametrize("text", ['42["sync",{}]', "40", "41", '451-["sync",{}]', "2probe", "3", "5"])
-def test_a_frame_passes(text: str) -> None:
-    assert well_formed(text) == text
-
-
-@pytest.mark.parametrize("text", ["4[[[[", '4{"a":1}', "4true", '4"2[]"', "4null", "4 2[]"])
-def test_json_that_engineio_would_parse_is_cut_off(text: str) -> None:
-    assert well_formed(text) == "4"
-
-
-def test_other_kinds_carry_no_data() -> None:
-    assert well_formed("3[[[[") == "3"
-
-
-@pytest.mark.parametrize("text", ["", "x", "9", "b!!!", "²"])
-def test_what_is_no_frame_is_told_apart(text: str) -> None:
-    assert well_formed(text) is None
-
+from socket_edge.connection.bounds import STRANGER_BYTES, BodyGuard, KeepAlive, SendBounds
 
 PASSED = 200
 """What the application behind the guard answers here."""
@@ -60,7 +39,7 @@ async def test_a_body_over_the_limit_is_refused(length: bytes, status: int) -> N
 @pytest.mark.parametrize(
     ("query", "status"), [(b"sid=known", PASSED), (b"sid=stranger", 413), (b"sid=", 413), (b"", 413)]
 )
-async def test_without_a_sign_in_a_body_is_small(query: bytes, status: int) -> None:
+async def test_a_stranger_may_only_send_a_small_body(query: bytes, status: int) -> None:
     size = str(STRANGER_BYTES + 1).encode()
     assert await answers((b"content-length", size), query=query, limit=2 * STRANGER_BYTES) == [status]
 
@@ -74,3 +53,44 @@ async def test_an_upgrade_to_a_websocket_that_comes_as_a_request_is_refused(
 
 async def test_a_client_that_is_gone_is_not_answered() -> None:
     assert await answers(first="http.disconnect") == []
+
+
+@pytest.mark.parametrize(
+    ("packets", "size", "allowed"), [(0, 0, True), (4, 99, True), (5, 0, False), (0, 100, False)]
+)
+def test_one_more_packet_may_wait_within_both_bounds(packets: int, size: int, allowed: bool) -> None:
+    assert SendBounds(packets=5, size=100).allow(packets, size) is allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "closes"),
+    [
+        ("GET", "/socket.io/", 200, False),
+        ("POST", "/socket.io/", 200, False),
+        ("POST", "/socket.io/", 413, False),
+        ("GET", "/socket.io/", 400, True),
+        ("OPTIONS", "/socket.io/", 200, True),
+        ("GET", "/healthz", 200, True),
+    ],
+)
+async def test_only_a_successful_poll_keeps_its_connection(
+    method: str, path: str, status: int, closes: bool
+) -> None:
+    answered: list[Message] = []
+
+    async def application(_: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [(b"x", b"y")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    await KeepAlive(application, "/socket.io/")(
+        {"type": "http", "path": path, "method": method}, receive, send
+    )
+    start, body = answered
+    assert start["headers"] == [(b"x", b"y")] + [(b"connection", b"close")] * closes
+    assert body == {"type": "http.response.body", "body": b""}

@@ -10,22 +10,24 @@ import pytest
 from infra.wire.commands import ConfirmDelivery
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer
+from infra.wire.registry import CONFIRM_DELIVERY
 from socket_edge.delivery.receipts import Receipts
-from socket_edge.relay.requests import OpenRequests, Request
-from socket_edge.seqs import Seqs
+from socket_edge.interval_set import IntervalSet
+from socket_edge.relay.pending import PendingRequest, PendingRequests, Settle
 
 LINGER_S = 0.01
 
 
 class FakeLanes:
-    """Keeps what was relayed until the test answers it."""
+    """Opens requests that wait until the test answers them."""
 
-    def __init__(self) -> None:
-        self.relayed: list[Request] = []
+    def __init__(self, requests: PendingRequests) -> None:
+        self.requests = requests
+        self.relayed: list[PendingRequest] = []
         self.more = asyncio.Event()
 
-    def submit_receipt(self, request: Request) -> None:
-        self.relayed.append(request)
+    def relay_receipt(self, user_id: str, payload: bytes, settle: Settle) -> None:
+        self.relayed.append(self.requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle))
         self.more.set()
 
 
@@ -33,10 +35,10 @@ class Edge:
     """Receipts with nothing behind them."""
 
     def __init__(self) -> None:
-        self.lanes = FakeLanes()
-        self.requests = OpenRequests(60)
-        self.receipts = Receipts(cast(Any, self.lanes), self.requests, LINGER_S)
-        self.confirmed = Seqs()
+        self.requests = PendingRequests(60)
+        self.lanes = FakeLanes(self.requests)
+        self.receipts = Receipts(cast(Any, self.lanes), LINGER_S)
+        self.confirmed = IntervalSet()
 
     def ack(self, seq: int, chat_id: str = "chat") -> None:
         self.confirmed.add(seq)
@@ -70,7 +72,7 @@ async def test_acks_that_come_together_are_one_request_a_chat(edge: Edge) -> Non
     assert edge.relayed() == [("chat", [(1, 2)]), ("other", [(2, 2)])]
 
 
-async def test_what_comes_while_receipts_are_on_their_way_waits_for_their_answer(edge: Edge) -> None:
+async def test_acks_wait_while_earlier_receipts_are_on_their_way(edge: Edge) -> None:
     edge.ack(1)
     await edge.wait_relayed(1)
     for seq in range(2, 6):
@@ -102,7 +104,7 @@ async def test_receipts_that_failed_for_now_are_relayed_again(edge: Edge) -> Non
     assert edge.relayed() == [("chat", [(1, 1)])] * 2
 
 
-async def test_what_waits_is_relayed_at_once_when_the_edge_stops() -> None:
+async def test_waiting_receipts_leave_at_once_when_the_edge_stops() -> None:
     edge = Edge()
     edge.ack(1)
     edge.receipts.flush()

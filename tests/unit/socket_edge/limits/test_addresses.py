@@ -4,13 +4,13 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from socket_edge.limits.addresses import Addresses, AddressGuard, peer
-from socket_edge.limits.rate import Rate
+from socket_edge.limits.token_bucket import TokenBucket
 
 HANDSHAKE = b"EIO=4&transport=websocket"
 
 
 def make(*, burst: int = 0, sockets: int = 0) -> Addresses:
-    return Addresses(Rate(1 if burst else 0, burst), sockets, clock=lambda: 0.0)
+    return Addresses(TokenBucket(1 if burst else 0, burst), sockets, clock=lambda: 0.0)
 
 
 def test_new_connections_of_an_address_are_limited() -> None:
@@ -32,7 +32,7 @@ def test_new_connections_of_an_address_are_limited() -> None:
         ("unknown", "192.0.2.1", False),
     ],
 )
-def test_what_counts_as_one_address(one: str, other: str, same: bool) -> None:
+def test_addresses_of_one_network_count_as_one(one: str, other: str, same: bool) -> None:
     addresses = make(burst=1)
     addresses.admit(one)
     assert (addresses.admit(other) > 0) is same
@@ -56,7 +56,7 @@ def test_without_limits_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("scope", "host"), [({}, ""), ({"client": None}, ""), ({"client": ("h", 1)}, "h")])
-def test_who_is_at_the_other_end(scope: dict[str, Any], host: str) -> None:
+def test_the_peer_is_the_address_in_the_scope(scope: dict[str, Any], host: str) -> None:
     assert peer(scope) == host
 
 
@@ -84,7 +84,7 @@ async def passes(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize(
     "query", [HANDSHAKE, b"", b"sid=", b"xsid=1", b"SID=1", b"x=%26sid=1", b"sid%3d1", b"\xff"], ids=str
 )
-async def test_what_opens_a_connection_counts(query: bytes, method: str | None) -> None:
+async def test_a_request_that_opens_a_connection_counts(query: bytes, method: str | None) -> None:
     guard = AddressGuard(passes, make(burst=1))
     assert [await ask(guard, query, method) for _ in range(2)] == [0, 429]
 
@@ -99,6 +99,6 @@ async def test_what_opens_a_connection_counts(query: bytes, method: str | None) 
         (HANDSHAKE, "OPTIONS"),
     ],
 )
-async def test_what_belongs_to_a_connection_does_not_count(query: bytes, method: str | None) -> None:
+async def test_a_request_of_an_open_connection_does_not_count(query: bytes, method: str | None) -> None:
     guard = AddressGuard(passes, make(burst=1))
     assert {await ask(guard, query, method) for _ in range(5)} == {0}

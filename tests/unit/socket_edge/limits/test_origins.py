@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from infra.wire.errors import ErrorCode
-from socket_edge.errors import EdgeError
+from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.limits.origins import Origins
 
 
@@ -46,11 +45,11 @@ def test_an_allowed_origin_may_connect(allowed: tuple[str, ...], origin: str | N
     ],
 )
 def test_any_other_origin_is_forbidden(origin: str) -> None:
-    with pytest.raises(EdgeError) as refusal:
+    with pytest.raises(Rejection) as rejection:
         Origins(("https://app.example",)).check(scope(origin))
-    assert refusal.value.code is ErrorCode.FORBIDDEN_ORIGIN
+    assert rejection.value.code is ErrorCode.FORBIDDEN_ORIGIN
 
 
 def test_the_host_of_another_port_is_another_origin() -> None:
-    with pytest.raises(EdgeError):
+    with pytest.raises(Rejection):
         Origins(()).check(scope("http://localhost:3001", host="localhost:3000"))

@@ -1,9 +1,12 @@
 import pytest
 
 from infra.settings import EdgeSettings
-from infra.wire.errors import ErrorCode
-from socket_edge.limits.quota import FLOOD, Quota, TooFast
-from socket_edge.limits.rate import Rate
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.limits.token_bucket import TokenBucket
+from socket_edge.limits.users import UserLimiter
+
+FLOOD = 10
+"""This many times the event limit may be refused before it counts as a flood."""
 
 
 class Clock:
@@ -13,44 +16,44 @@ class Clock:
         return self.now
 
 
-def make(clock: Clock, *, events: int = 2, size: int = 1_000, sign_ins: int = 2) -> Quota:
-    return Quota(Rate(1, events), Rate(100, size), Rate(1, sign_ins), clock)
+def make(clock: Clock, *, events: int = 2, size: int = 1_000, sign_ins: int = 2) -> UserLimiter:
+    return UserLimiter(TokenBucket(1, events), TokenBucket(100, size), TokenBucket(1, sign_ins), clock)
 
 
-def outcome(quota: Quota, user_id: str = "alice", size: int = 10) -> str:
+def outcome(limiter: UserLimiter, user_id: str = "alice", size: int = 10) -> str:
     try:
-        quota.spend(user_id, size)
-    except TooFast as error:
-        return "flood" if error.is_flood else "refused"
+        limiter.event(user_id, size)
+    except Rejection:
+        return "refused" if limiter.allows(user_id, size) else "flood"
     return "taken"
 
 
 def test_a_refusal_says_when_to_try_again() -> None:
     clock = Clock()
-    quota = make(clock)
-    assert [outcome(quota), outcome(quota)] == ["taken", "taken"]
+    limiter = make(clock)
+    assert [outcome(limiter), outcome(limiter)] == ["taken", "taken"]
     clock.now += 0.25
-    with pytest.raises(TooFast) as refusal:
-        quota.spend("alice", 10)
-    failure = refusal.value.failure()
+    with pytest.raises(Rejection) as rejection:
+        limiter.event("alice", 10)
+    failure = rejection.value.failure()
     assert (failure.code, failure.code.retryable) == (ErrorCode.RATE_LIMITED, True)
     assert failure.retry_after_ms == 750
     clock.now += 0.75
-    assert outcome(quota) == "taken"
+    assert outcome(limiter) == "taken"
 
 
 def test_bytes_are_limited_even_if_events_are_few() -> None:
-    quota = make(Clock(), events=100)
-    assert [outcome(quota, size=600), outcome(quota, size=600), outcome(quota, size=300)] == [
+    limiter = make(Clock(), events=100)
+    assert [outcome(limiter, size=600), outcome(limiter, size=600), outcome(limiter, size=300)] == [
         "taken",
         "refused",
         "taken",
     ]
 
 
-def test_what_is_refused_for_its_bytes_is_no_event_and_the_other_way_round() -> None:
-    quota = make(Clock(), events=2)
-    assert [outcome(quota, size=n) for n in (900, 900, 50, 10, 10)] == [
+def test_an_event_refused_for_its_bytes_counts_as_none_and_the_other_way_round() -> None:
+    limiter = make(Clock(), events=2)
+    assert [outcome(limiter, size=n) for n in (900, 900, 50, 10, 10)] == [
         "taken",
         "refused",
         "taken",
@@ -60,44 +63,62 @@ def test_what_is_refused_for_its_bytes_is_no_event_and_the_other_way_round() -> 
 
 
 def test_users_do_not_share() -> None:
-    quota = make(Clock(), events=1)
-    assert [outcome(quota, user) for user in ("alice", "bob", "alice")] == ["taken", "taken", "refused"]
+    limiter = make(Clock(), events=1)
+    assert [outcome(limiter, user) for user in ("alice", "bob", "alice")] == ["taken", "taken", "refused"]
 
 
 def test_refused_events_are_a_flood_beyond_a_number() -> None:
-    quota = make(Clock(), events=2)
-    outcomes = [outcome(quota) for _ in range(100)]
+    limiter = make(Clock(), events=2)
+    outcomes = [outcome(limiter) for _ in range(100)]
     assert [outcomes.count(one) for one in ("taken", "refused")] == [2, 2 * FLOOD]
     assert set(outcomes[2 + 2 * FLOOD :]) == {"flood"}
 
 
-def test_a_little_too_fast_for_ever_is_no_flood() -> None:
+def test_a_client_that_is_always_a_little_too_fast_is_no_flood() -> None:
     clock = Clock()
-    quota = make(clock)
+    limiter = make(clock)
     for _ in range(1_000):
         clock.now += 0.2
-        assert outcome(quota) != "flood"
+        assert outcome(limiter) != "flood"
 
 
 def test_sign_ins_are_limited_by_user() -> None:
     clock = Clock()
-    quota = make(clock)
+    limiter = make(clock)
     for user in ("alice", "alice", "bob"):
-        quota.sign_in(user)
-    with pytest.raises(TooFast):
-        quota.sign_in("alice")
+        limiter.sign_in(user)
+    with pytest.raises(Rejection):
+        limiter.sign_in("alice")
     clock.now += 1
-    quota.sign_in("alice")
+    limiter.sign_in("alice")
 
 
-def test_nobody_notices_the_defaults_who_does_much_at_once() -> None:
+def test_a_busy_user_stays_within_the_defaults() -> None:
     fields = EdgeSettings.model_fields
 
-    def rate(name: str) -> Rate:
-        return Rate(fields[f"rate_{name}"].default, fields[f"rate_{name}_burst"].default)
+    def bucket(name: str) -> TokenBucket:
+        return TokenBucket(fields[f"rate_{name}"].default, fields[f"rate_{name}_burst"].default)
 
-    quota = Quota(rate("events"), rate("bytes"), rate("sign_ins"), Clock())
+    limiter = UserLimiter(bucket("events"), bucket("bytes"), bucket("sign_ins"), Clock())
     for _ in range(50):
-        quota.sign_in("alice")
-        assert outcome(quota, size=65_536) == "taken"
-    assert {outcome(quota, size=500) for _ in range(400)} == {"taken"}
+        limiter.sign_in("alice")
+        assert outcome(limiter, size=65_536) == "taken"
+    assert {outcome(limiter, size=500) for _ in range(400)} == {"taken"}
+
+
+def test_acks_and_pings_may_come_ten_times_as_fast_as_events() -> None:
+    limiter = make(Clock(), events=2)
+    allowed = [limiter.allows("alice", 1) for _ in range(3 * FLOOD)]
+    assert allowed == [True] * 2 * FLOOD + [False] * FLOOD
+
+
+def test_the_bytes_of_acks_and_pings_are_limited_too() -> None:
+    limiter = make(Clock(), events=100, size=1_000)
+    assert [limiter.allows("alice", 4_000) for _ in range(3)] == [True, True, False]
+
+
+def test_acks_and_pings_leave_the_events_of_the_user_alone() -> None:
+    limiter = make(Clock(), events=2)
+    while limiter.allows("alice", 1):
+        pass
+    assert outcome(limiter) == "taken"

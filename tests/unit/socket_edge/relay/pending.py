@@ -1,30 +1,30 @@
 """Requests that remember their answers."""
 
 from infra.wire.inbox import Answer
-from socket_edge.relay.requests import OpenRequests, Request
+from socket_edge.relay.pending import PendingRequest, PendingRequests
 
 
 class Asked:
-    """Opens requests and keeps what they were answered."""
+    """Opens requests and records their answers."""
 
     def __init__(self, deadline_s: float = 60) -> None:
-        self.open = OpenRequests(deadline_s)
+        self.open = PendingRequests(deadline_s)
         self.answers: dict[str, list[Answer]] = {}
 
     def request(
-        self, payload: bytes = b"{}", name: str = "send_message", open_requests: OpenRequests | None = None
-    ) -> Request:
-        """Open a request; one with another deadline, if other open requests are given."""
+        self, payload: bytes = b"{}", name: str = "send_message", requests: PendingRequests | None = None
+    ) -> PendingRequest:
+        """Open a request, by default among `open`."""
         answers: list[Answer] = []
 
         def settle(answer: Answer) -> None:
             answers.append(answer)
 
-        source = self.open if open_requests is None else open_requests
+        source = self.open if requests is None else requests
         request = source.open(name, "user", "socket", payload, settle)
         self.answers[request.id] = answers
         return request
 
-    def codes(self, request: Request) -> list[str | None]:
-        """Return the codes that a request was answered with; None stands for success."""
+    def codes(self, request: PendingRequest) -> list[str | None]:
+        """Return the codes of a request's answers; None means success."""
         return [answer.failure.code if answer.failure else None for answer in self.answers[request.id]]

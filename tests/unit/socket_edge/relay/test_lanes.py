@@ -1,25 +1,30 @@
-"""Lanes, with a dispatcher that only writes down what it is given."""
+"""Lanes, with a dispatcher that only records what it is given."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from infra.wire.batch import Batch
+from infra.wire.clock import RedisClock
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
-from socket_edge.relay.requests import OpenRequests, Request
+from socket_edge.relay.pending import PendingRequest, PendingRequests
 from socket_edge.tasks import stop
-from tests.unit.socket_edge.relay.requests import Asked
+from tests.unit.socket_edge.relay.pending import Asked
 
 FAR = 60.0
+LIMITS = LaneLimits(
+    queue=1_000, queue_bytes=1_000_000, batch_events=100, batch_bytes=10_000, redispatch_s=FAR
+)
 
 
 class Queue:
-    """Stands for the way to the workers."""
+    """Takes the place of the queue to the workers."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -48,17 +53,9 @@ class LaneOf:
     def __init__(self, asked: Asked, **limits: Any) -> None:
         self.asked = asked
         self.queue = Queue()
-        given = {
-            "queue": 1_000,
-            "queue_bytes": 1_000_000,
-            "batch_events": 100,
-            "batch_bytes": 10_000,
-            "redispatch_s": FAR,
-            **limits,
-        }
-        self.lane = Lane("edge-1", self.queue.dispatch, asked.open, LaneLimits(**given))
+        self.lane = Lane("edge-1", self.queue.dispatch, asked.open, replace(LIMITS, **limits))
 
-    def submit(self, count: int = 1, payload: bytes = b"{}") -> list[Request]:
+    def submit(self, count: int = 1, payload: bytes = b"{}") -> list[PendingRequest]:
         """Queue requests."""
         requests = [self.asked.request(payload) for _ in range(count)]
         assert all(self.lane.submit(request) for request in requests)
@@ -84,6 +81,17 @@ def ids(batch: Batch) -> list[str]:
     return [event.id for event in batch.events]
 
 
+def relay(lanes: Lanes, name: str = "send_message", *, expires: bool = True) -> list[Answer]:
+    """Relay an event through the first lane; return the list that its answers go to."""
+    answers: list[Answer] = []
+    lanes.relay(0, name, "user", b"{}", answers.append, socket_id="socket", expires=expires)
+    return answers
+
+
+def codes(answers: list[Answer]) -> list[ErrorCode | None]:
+    return [answer.failure.code if answer.failure else None for answer in answers]
+
+
 async def settle() -> None:
     """Let everything run that can run without time passing."""
     for _ in range(20):
@@ -99,7 +107,7 @@ async def test_an_idle_lane_sends_at_once() -> None:
         assert [ids(batch) for batch in one.queue.batches] == [[request.id]]
 
 
-async def test_what_arrives_meanwhile_leaves_as_one_batch_in_order() -> None:
+async def test_requests_that_arrive_meanwhile_leave_as_one_batch_in_order() -> None:
     one = LaneOf(Asked())
     async with one.running():
         one.submit()
@@ -201,7 +209,7 @@ async def test_a_batch_that_the_queue_refuses_is_unavailable() -> None:
 async def test_after_the_deadline_the_lane_goes_on_with_the_next_batch() -> None:
     asked = Asked()
     one = LaneOf(asked, redispatch_s=0.01)
-    hurried = asked.request(open_requests=OpenRequests(deadline_s=0.05))
+    hurried = asked.request(requests=PendingRequests(deadline_s=0.05))
     asked.open._open[hurried.id] = hurried
     async with one.running():
         one.lane.submit(hurried)
@@ -213,7 +221,7 @@ async def test_after_the_deadline_the_lane_goes_on_with_the_next_batch() -> None
     assert time.monotonic() >= hurried.deadline
 
 
-async def test_what_was_answered_while_it_waited_is_not_sent() -> None:
+async def test_a_request_answered_while_it_waits_is_not_sent() -> None:
     one = LaneOf(Asked())
     async with one.running():
         one.submit()
@@ -236,10 +244,8 @@ async def test_a_full_lane_answers_busy() -> None:
     asked = Asked()
     one = LaneOf(asked, queue=3)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
-    requests = [asked.request() for _ in range(5)]
-    for request in requests:
-        lanes.submit(0, request)
-    assert [asked.codes(request) for request in requests] == [[], [], [], [ErrorCode.BUSY], [ErrorCode.BUSY]]
+    answers = [relay(lanes) for _ in range(5)]
+    assert [codes(one) for one in answers] == [[], [], [], [ErrorCode.BUSY], [ErrorCode.BUSY]]
 
 
 async def test_typing_is_dropped_long_before_a_send_is() -> None:
@@ -247,22 +253,19 @@ async def test_typing_is_dropped_long_before_a_send_is() -> None:
     one = LaneOf(asked, queue=100)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     one.submit(10)
-    typing, send = asked.request(name="typing"), asked.request()
-    lanes.submit(0, typing, droppable=True)
-    lanes.submit(0, send)
-    assert (asked.codes(typing), asked.codes(send)) == ([ErrorCode.BUSY], [])
+    typing, send = relay(lanes, "typing"), relay(lanes)
+    assert (codes(typing), codes(send)) == ([ErrorCode.BUSY], [])
 
 
-async def test_receipts_stand_in_front_of_no_send() -> None:
+async def test_receipts_hold_up_no_send() -> None:
     asked = Asked()
     sends, receipts = LaneOf(asked), LaneOf(asked)
     lanes = Lanes([sends.lane], receipts.lane, asked.open)
     parts = [asyncio.create_task(lane.run()) for lane in (sends.lane, receipts.lane)]
-    lanes.submit_receipt(asked.request(name="confirm_delivery"))
-    await receipts.queue.sent(1)
-    request = asked.request()
-    lanes.submit(0, request)
-    assert ids(await sends.queue.sent(1)) == [request.id]
+    lanes.relay_receipt("user", b"{}", lambda _: None)
+    assert [event.name for event in (await receipts.queue.sent(1)).events] == ["confirm_delivery"]
+    relay(lanes)
+    assert [event.name for event in (await sends.queue.sent(1)).events] == ["send_message"]
     await stop(parts)
 
 
@@ -273,15 +276,50 @@ async def test_connections_are_spread_over_the_lanes() -> None:
     assert {lane: chosen.count(lane) for lane in range(3)} == {0: 3, 1: 3, 2: 3}
 
 
-async def test_lanes_answer_what_is_past_its_deadline() -> None:
+async def test_lanes_answer_requests_past_their_deadline() -> None:
     asked = Asked(deadline_s=0.05)
     one = LaneOf(asked, redispatch_s=0.01)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
-    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.expire)]
-    request = asked.request()
-    lanes.submit(0, request)
+    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.run)]
+    answers = relay(lanes)
     async with asyncio.timeout(5):
-        while request in asked.open:
-            await asyncio.sleep(0.01)
-    assert asked.codes(request) == [ErrorCode.TIMEOUT]
+        await asked.open.wait_settled()
+    assert codes(answers) == [ErrorCode.TIMEOUT]
     await stop(parts)
+
+
+async def test_a_full_receipt_lane_answers_busy() -> None:
+    asked = Asked()
+    lanes = Lanes([LaneOf(asked).lane], LaneOf(asked, queue=1).lane, asked.open)
+    answers: list[Answer] = []
+    for _ in range(2):
+        lanes.relay_receipt("user", b"{}", answers.append)
+    assert codes(answers) == [ErrorCode.BUSY]
+
+
+async def test_the_result_of_a_batch_reaches_the_lane_that_sent_it() -> None:
+    asked = Asked()
+    first, second, receipts = LaneOf(asked), LaneOf(asked), LaneOf(asked)
+    lanes = Lanes([first.lane, second.lane], receipts.lane, asked.open)
+    async with first.running(), second.running(), receipts.running():
+        for one in (first, second, receipts):
+            one.submit()
+            batch = await one.queue.sent(1)
+            one.submit()
+            lanes.finish(InboxEntry(batch_id=batch.id))
+            await one.queue.sent(2)
+
+
+async def test_only_an_event_that_expires_tells_the_workers_when() -> None:
+    clock = RedisClock()
+    clock.note(1_000, 0)
+    requests = PendingRequests(60, clock)
+    one = LaneOf(Asked())
+    one.lane = Lane("edge-1", one.queue.dispatch, requests, LIMITS)
+    lanes = Lanes([one.lane], LaneOf(Asked()).lane, requests)
+    relay(lanes)
+    relay(lanes, expires=False)
+    async with one.running():
+        expiring, lasting = (await one.queue.sent(1)).events
+    assert 1_060_000 <= expiring.expires_ms < 1_070_000
+    assert lasting.expires_ms == 0

@@ -2,7 +2,7 @@ import pytest
 
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer
-from tests.unit.socket_edge.relay.requests import Asked
+from tests.unit.socket_edge.relay.pending import Asked
 
 
 async def test_a_request_is_answered_exactly_once() -> None:

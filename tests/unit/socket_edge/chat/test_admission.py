@@ -1,0 +1,195 @@
+"""Who may sign in, what a client receives then, and what its peers are told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.events import CONNECTION_SUCCESS, ERROR, TEST_MESSAGE
+from infra.wire.registry import BROADCAST_PRESENCE
+from socket_edge.chat.admission import Admission
+from socket_edge.chat.session import ConnectedUsers, Session
+from socket_edge.connection.api import DisconnectReason
+from socket_edge.limits.origins import Origins
+from socket_edge.limits.token_bucket import TokenBucket
+from socket_edge.limits.users import UserLimiter
+from socket_edge.tasks import Tasks
+from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
+from tests.unit.socket_edge.connections import FakeConnection
+from tests.unit.socket_edge.relay.recording import RecordingLanes
+
+SCOPE: dict[str, Any] = {"headers": [(b"host", b"chat.example")]}
+FOREIGN: dict[str, Any] = {"headers": [*SCOPE["headers"], (b"origin", b"https://evil.example")]}
+
+
+class RecordingPresence:
+    """Registers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.registered: list[str] = []
+        self.may_register = asyncio.Event()
+        self.may_register.set()
+
+    async def register(self, user_id: str) -> None:
+        await self.may_register.wait()
+        self.registered.append(user_id)
+
+
+class RecordingCatchUps:
+    def __init__(self, lanes: RecordingLanes) -> None:
+        self.sessions: list[Session] = []
+        self.relayed_before: list[list[str]] = []
+        self._lanes = lanes
+
+    async def run(self, session: Session) -> None:
+        self.sessions.append(session)
+        self.relayed_before.append(self._lanes.names())
+
+
+class Door:
+    """Admission, with everything behind it."""
+
+    def __init__(self, sockets_per_user: int = 0, sign_ins: int = 100) -> None:
+        unlimited = TokenBucket(0, 1)
+        self.users, self.tasks = ConnectedUsers(), Tasks()
+        self.lanes, self.presence = RecordingLanes(), RecordingPresence()
+        self.catch_ups = RecordingCatchUps(self.lanes)
+        self.admission = Admission(
+            FakeAuthenticator(),
+            Origins(()),
+            UserLimiter(unlimited, unlimited, TokenBucket(0.001, sign_ins)),
+            self.users,
+            cast(Any, self.presence),
+            cast(Any, self.lanes),
+            cast(Any, self.catch_ups),
+            self.tasks,
+            sockets_per_user,
+        )
+
+    async def admit(self, token: str, socket_id: str = "socket-1") -> tuple[FakeConnection, Session]:
+        """Admit a client."""
+        connection = FakeConnection()
+        connection.socket_id, connection.signed_out = socket_id, self.admission.leave
+        session = await self.admission.admit(connection, json.dumps({"token": token}), SCOPE)
+        connection.sign_in(session)
+        return connection, session
+
+    async def arrive(self, token: str, socket_id: str = "socket-1") -> tuple[FakeConnection, Session]:
+        """Admit and welcome a client; return once it has caught up."""
+        connection, session = await self.admit(token, socket_id)
+        self.admission.welcome(session)
+        await self.tasks.wait()
+        return connection, session
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    door = Door()
+    yield door
+    await door.tasks.wait()
+
+
+async def refusal(door: Door, auth: str | None, scope: dict[str, Any] = SCOPE) -> ErrorCode:
+    with pytest.raises(Rejection) as rejection:
+        await door.admission.admit(FakeConnection(), auth, scope)
+    return rejection.value.code
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [None, "", "{}", "[]", "null", '"token"', '{"token":5}', '{"token":"bad"}', "{", "[" * 100_000],
+    ids=lambda auth: str(auth)[:20],
+)
+async def test_a_client_without_a_valid_token_is_refused(door: Door, auth: str | None) -> None:
+    assert await refusal(door, auth) is ErrorCode.UNAUTHORIZED
+
+
+async def test_a_foreign_origin_is_refused_before_its_token_is_checked(door: Door) -> None:
+    assert await refusal(door, '{"token":"bad"}', FOREIGN) is ErrorCode.FORBIDDEN_ORIGIN
+
+
+async def test_too_many_sign_ins_of_a_user_are_refused() -> None:
+    door = Door(sign_ins=1)
+    await door.admit("bob")
+    assert await refusal(door, '{"token":"bob"}') is ErrorCode.RATE_LIMITED
+    await door.admit("carol")
+
+
+async def test_a_session_knows_its_socket_its_user_and_its_lane(door: Door) -> None:
+    (_, first), (_, second) = await door.admit("bob", "socket-1"), await door.admit("bob", "socket-2")
+    assert (first.socket_id, first.user_id) == ("socket-1", "bob")
+    assert (first.lane, second.lane) == (1, 2)
+
+
+async def test_a_client_is_greeted_before_anything_else(door: Door) -> None:
+    connection, session = await door.arrive("bob")
+    assert connection.names() == [CONNECTION_SUCCESS, TEST_MESSAGE]
+    hello, test = connection.sent
+    assert (hello.payload["userId"], hello.payload["socketId"]) == ("bob", session.socket_id)
+    assert (hello.payload["username"], hello.payload["expiresAt"]) == (
+        "name-of-bob",
+        "2096-10-02T07:06:40.000Z",
+    )
+    assert (hello.ack_id, test.ack_id) == (None, 1)
+
+
+async def test_a_client_is_registered_before_it_catches_up(door: Door) -> None:
+    door.presence.may_register.clear()
+    _, session = await door.admit("bob")
+    door.admission.welcome(session)
+    await asyncio.sleep(0)
+    assert (door.catch_ups.sessions, door.lanes.names()) == ([], [])
+    door.presence.may_register.set()
+    await door.tasks.wait()
+    assert door.catch_ups.sessions == [session]
+    assert door.catch_ups.relayed_before == [[BROADCAST_PRESENCE]]
+
+
+async def test_peers_are_told_of_the_first_and_the_last_socket_of_a_user(door: Door) -> None:
+    first, _ = await door.arrive("bob", "socket-1")
+    second, _ = await door.arrive("bob", "socket-2")
+    assert door.lanes.names() == [BROADCAST_PRESENCE]
+    first.end(DisconnectReason.CLIENT_DISCONNECT)
+    await door.tasks.wait()
+    assert door.lanes.names() == [BROADCAST_PRESENCE]
+    second.end(DisconnectReason.CLIENT_DISCONNECT)
+    await door.tasks.wait()
+    assert door.lanes.names() == [BROADCAST_PRESENCE] * 2
+    assert not door.lanes.relayed[1].expires
+    assert door.presence.registered == ["bob", "bob", "bob"]
+    assert len(door.users) == 0
+
+
+async def test_a_client_that_leaves_while_it_catches_up_stops_catching_up(door: Door) -> None:
+    door.presence.may_register.clear()
+    connection, session = await door.admit("bob")
+    door.admission.welcome(session)
+    catching_up = session.catching_up
+    connection.end(DisconnectReason.TRANSPORT_CLOSED)
+    door.presence.may_register.set()
+    await door.tasks.wait()
+    assert catching_up is not None
+    assert catching_up.cancelled()
+    assert door.catch_ups.sessions == []
+    assert door.presence.registered == ["bob"]
+
+
+async def test_one_socket_too_many_ends_the_oldest_of_the_user() -> None:
+    door = Door(sockets_per_user=2)
+    oldest, _ = await door.arrive("bob", "socket-1")
+    newer, _ = await door.arrive("bob", "socket-2")
+    other, _ = await door.arrive("carol", "socket-3")
+    newest, _ = await door.arrive("bob", "socket-4")
+    assert oldest.reason is DisconnectReason.TOO_MANY_SOCKETS
+    assert oldest.payloads(ERROR)[0]["code"] == "rate_limited"
+    assert [one.reason for one in (newer, other, newest)] == [None, None, None]
+    assert newest.names() == [CONNECTION_SUCCESS, TEST_MESSAGE]
+    assert len(door.users) == 3
+
+
+async def test_without_a_limit_a_user_may_have_any_number_of_sockets(door: Door) -> None:
+    arrived = [await door.arrive("bob", f"socket-{number}") for number in range(50)]
+    assert {connection.reason for connection, _ in arrived} == {None}

@@ -1,0 +1,231 @@
+"""A client's events: refused, relayed, answered, each to the sign-in that asked."""
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from infra.wire.errors import ErrorCode
+from infra.wire.events import ERROR
+from infra.wire.inbox import Position
+from infra.wire.registry import ENSURE_PROFILE
+from socket_edge.auth import Identity
+from socket_edge.chat.events import ClientEvents
+from socket_edge.chat.session import Session
+from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed
+from socket_edge.limits.token_bucket import TokenBucket
+from socket_edge.limits.users import UserLimiter
+from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
+from tests.unit.socket_edge.connections import FAR_FUTURE, connect, sign_in
+from tests.unit.socket_edge.relay.recording import RecordingLanes
+
+PAYLOAD_BYTES = 1_000
+SEND = '["send_message",{"username":"carol","text":"hi","clientId":"mine"}]'
+TYPING = '["typing",{"isTyping":true,"username":"carol"}]'
+
+
+class RecordingDelivery:
+    def __init__(self) -> None:
+        self.settled: list[tuple[Session, Position]] = []
+
+    def settle(self, session: Session, position: Position) -> None:
+        self.settled.append((session, position))
+
+
+class Chat:
+    """Client events, with one user who is signed in."""
+
+    def __init__(self, burst: int = 100) -> None:
+        self.authenticator = FakeAuthenticator()
+        self.lanes, self.delivery = RecordingLanes(), RecordingDelivery()
+        unlimited = TokenBucket(0, 1)
+        limiter = UserLimiter(TokenBucket(0.001, burst), unlimited, unlimited)
+        self.events = ClientEvents(
+            self.authenticator, limiter, cast(Any, self.lanes), cast(Any, self.delivery), PAYLOAD_BYTES
+        )
+        self.connection, self.session = connect("bob", lane=3)
+        self.session.has_profile = True
+
+    def take(self, data: EventData, ack_id: int | None = None) -> None:
+        """Take an event that needs no waiting."""
+        assert self.events.take(self.session, ack_id, data) is None
+
+    async def refresh(self, payload: object, ack_id: int | None = 1) -> None:
+        work = self.events.take(self.session, ack_id, json.dumps(["refresh_token", payload]))
+        assert work is not None
+        await work
+
+    def errors(self) -> list[tuple[str, str | None]]:
+        """Return the code and the event of each error that the client was sent."""
+        return [(error["code"], error.get("event")) for error in self.connection.payloads(ERROR)]
+
+
+@pytest.fixture
+def chat() -> Chat:
+    return Chat()
+
+
+async def test_an_event_is_relayed_in_the_lane_of_its_session_and_answered(chat: Chat) -> None:
+    chat.take(SEND, 7)
+    (relayed,) = chat.lanes.relayed
+    assert (relayed.lane, relayed.name, relayed.user_id, relayed.socket_id, relayed.expires) == (
+        *(3, "send_message", "bob", "socket-1"),
+        True,
+    )
+    assert relayed.payload == {"username": "carol", "text": "hi", "clientId": "mine"}
+    assert chat.session.unanswered == 1
+    relayed.answer({"success": True})
+    assert chat.connection.acks == [(7, {"success": True})]
+    assert chat.session.unanswered == 0
+
+
+async def test_an_event_without_an_ack_id_is_not_answered(chat: Chat) -> None:
+    chat.take(SEND)
+    chat.lanes.relayed[0].answer({"success": True})
+    assert (chat.connection.acks, chat.connection.sent) == ([], [])
+
+
+async def test_a_failure_is_told_in_the_ack_and_as_an_error(chat: Chat) -> None:
+    chat.take(SEND, 7)
+    chat.lanes.relayed[0].fail(ErrorCode.USER_NOT_FOUND)
+    ((ack_id, ack),) = chat.connection.acks
+    assert (ack_id, ack["success"], ack["code"]) == (7, False, "user_not_found")
+    assert chat.errors() == [("user_not_found", "send_message")]
+
+
+async def test_nobody_who_signs_in_later_gets_the_answer(chat: Chat) -> None:
+    chat.take(SEND, 7)
+    chat.take(SEND, 8)
+    answered, failed = chat.lanes.relayed
+    sign_in(chat.connection, "carol", socket_id="socket-2")
+    answered.answer({"success": True})
+    failed.fail(ErrorCode.TIMEOUT)
+    assert (chat.connection.acks, chat.connection.sent) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "event"),
+    [
+        ('["dance",{}]', "unknown_event", None),
+        ('["catch_up",{}]', "unknown_event", None),
+        ('["sync",{},{}]', "invalid_payload", "sync"),
+        (f'["sync","{"x" * PAYLOAD_BYTES}"]', "payload_too_large", "sync"),
+        (Binary('["sync",{}]'), "invalid_payload", "sync"),
+        (Malformed.PACKET, "invalid_payload", None),
+    ],
+    ids=["unknown", "internal", "payloads", "large", "binary", "malformed"],
+)
+async def test_an_event_that_is_wrong_is_refused_and_not_relayed(
+    chat: Chat, data: EventData, code: str, event: str | None
+) -> None:
+    chat.take(data, 5)
+    assert chat.errors() == [(code, event)]
+    assert [(ack_id, ack["code"]) for ack_id, ack in chat.connection.acks] == [(5, code)]
+    assert chat.lanes.relayed == []
+
+
+async def test_an_event_above_the_limit_is_refused_with_the_time_to_wait() -> None:
+    chat = Chat(burst=1)
+    chat.take(SEND)
+    chat.take(SEND, 9)
+    ((_, ack),) = chat.connection.acks
+    assert ack["code"] == "rate_limited"
+    assert ack["retryAfterMs"] > 0
+    assert len(chat.lanes.relayed) == 1
+
+
+async def test_an_ephemeral_event_above_the_limit_is_dropped_in_silence() -> None:
+    chat = Chat(burst=1)
+    chat.take(SEND)
+    chat.take(TYPING, 9)
+    assert (chat.connection.acks, chat.connection.sent, chat.connection.reason) == ([], [], None)
+
+
+@pytest.mark.parametrize("data", [SEND, TYPING, Malformed.PACKET], ids=["send", "typing", "malformed"])
+async def test_a_client_that_goes_on_far_above_the_limit_is_cut_off(data: EventData) -> None:
+    chat = Chat(burst=1)
+    chat.take(SEND)
+    for _ in range(10):
+        chat.take(data)
+    assert chat.connection.reason is None
+    chat.take(data)
+    assert chat.connection.reason is DisconnectReason.FLOOD
+
+
+async def test_an_ephemeral_event_that_a_busy_lane_drops_fails_in_silence(chat: Chat) -> None:
+    chat.take(TYPING, 9)
+    chat.lanes.relayed[0].fail(ErrorCode.BUSY)
+    assert (chat.connection.acks, chat.connection.sent) == ([], [])
+
+
+async def test_an_ephemeral_event_that_fails_otherwise_is_told(chat: Chat) -> None:
+    chat.take(TYPING, 9)
+    chat.lanes.relayed[0].fail(ErrorCode.NOT_A_MEMBER)
+    assert chat.errors() == [("not_a_member", "typing")]
+
+
+async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) -> None:
+    chat.session.identity = Identity("bob", FAR_FUTURE, "bob")
+    chat.session.has_profile = False
+    chat.take(SEND)
+    chat.take(SEND)
+    assert chat.lanes.names() == [ENSURE_PROFILE, "send_message", "send_message"]
+    ensured = chat.lanes.relayed[0]
+    assert (ensured.lane, ensured.payload, ensured.expires) == (3, {"username": "bob"}, False)
+
+
+async def test_an_answer_that_settles_messages_settles_them_for_the_socket_that_asked(chat: Chat) -> None:
+    chat.take('["mark_as_read",{"chatId":"c"}]', 1)
+    chat.lanes.relayed[0].answer({"success": True}, settled=Position("c", 7))
+    assert chat.delivery.settled == [(chat.session, Position("c", 7))]
+
+
+async def test_a_leaving_session_ends_with_its_last_answer(chat: Chat) -> None:
+    chat.take(SEND, 1)
+    chat.take(SEND, 2)
+    chat.session.is_leaving = True
+    first, second = chat.lanes.relayed
+    first.answer({})
+    assert chat.connection.reason is None
+    second.fail(ErrorCode.TIMEOUT)
+    assert chat.connection.reason is DisconnectReason.SERVER_SHUTDOWN
+    assert [ack_id for ack_id, _ in chat.connection.acks] == [1, 2]
+
+
+async def test_a_refreshed_token_replaces_the_identity(chat: Chat) -> None:
+    chat.session.is_warned = True
+    await chat.refresh({"token": f"bob:{FAR_FUTURE - 1}"})
+    assert (chat.session.identity.expires_at, chat.session.is_warned) == (FAR_FUTURE - 1, False)
+    ((_, ack),) = chat.connection.acks
+    assert ack["success"]
+    assert ack["expiresAt"].startswith("2096-")
+    assert chat.lanes.relayed == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"token": "bad"}, "unauthorized"),
+        ({"token": "carol"}, "unauthorized"),
+        ({"token": 5}, "invalid_payload"),
+        ({}, "invalid_payload"),
+        ([], "invalid_payload"),
+    ],
+)
+async def test_a_token_that_is_refused_leaves_the_identity_as_it_was(
+    chat: Chat, payload: object, code: str
+) -> None:
+    before = chat.session.identity
+    await chat.refresh(payload)
+    assert chat.session.identity == before
+    assert chat.errors() == [(code, "refresh_token")]
+
+
+async def test_a_refresh_that_is_answered_late_tells_nobody_else(chat: Chat) -> None:
+    chat.authenticator.is_up.clear()
+    work = chat.events.take(chat.session, 1, '["refresh_token",{"token":"bob"}]')
+    assert work is not None
+    sign_in(chat.connection, "carol", socket_id="socket-2")
+    chat.authenticator.is_up.set()
+    await work
+    assert (chat.connection.acks, chat.connection.sent) == ([], [])

@@ -1,0 +1,103 @@
+"""Idle sessions: a token that is about to expire, and the application-level ping."""
+
+import asyncio
+import time
+
+import pytest
+
+from infra.wire.events import ERROR, PING
+from socket_edge.auth import Identity
+from socket_edge.chat import heartbeat as module
+from socket_edge.chat.heartbeat import Heartbeat
+from socket_edge.chat.session import ConnectedUsers, Session
+from socket_edge.connection.api import DisconnectReason
+from socket_edge.tasks import stop
+from tests.unit.socket_edge.connections import FAR_FUTURE, FakeConnection, connect
+
+GRACE_S = 30
+
+
+def watch(*sessions: Session, ping_s: float = 60) -> Heartbeat:
+    users = ConnectedUsers()
+    for session in sessions:
+        users.add(session)
+    return Heartbeat(users, ping_s, GRACE_S)
+
+
+def connected(left_s: int) -> tuple[FakeConnection, Session]:
+    return connect("bob", expires_at=int(time.time()) + left_s)
+
+
+async def test_a_fresh_token_is_left_alone() -> None:
+    connection, session = connected(GRACE_S + 60)
+    watch(session).check()
+    assert (connection.sent, connection.reason) == ([], None)
+
+
+async def test_a_client_is_told_once_to_refresh_its_token() -> None:
+    connection, session = connected(GRACE_S - 5)
+    heartbeat = watch(session)
+    for _ in range(3):
+        heartbeat.check()
+    (error,) = connection.payloads(ERROR)
+    assert (error["code"], error["retryable"]) == ("token_expired", True)
+    assert connection.reason is None
+
+
+async def test_a_client_that_has_refreshed_its_token_is_warned_about_the_new_one() -> None:
+    connection, session = connected(GRACE_S - 5)
+    heartbeat = watch(session)
+    heartbeat.check()
+    session.identity, session.is_warned = Identity("bob", FAR_FUTURE), False
+    heartbeat.check()
+    assert len(connection.payloads(ERROR)) == 1
+    session.identity = Identity("bob", int(time.time()) + 5)
+    heartbeat.check()
+    assert len(connection.payloads(ERROR)) == 2
+
+
+async def test_an_expired_token_ends_the_session_after_the_warning() -> None:
+    connection, session = connected(-1)
+    watch(session).check()
+    assert connection.names() == [ERROR]
+    assert connection.reason is DisconnectReason.TOKEN_EXPIRED
+
+
+async def test_one_session_that_ends_leaves_the_others_alone() -> None:
+    (ended, first), (kept, second) = connected(-1), connected(3_600)
+    watch(first, second).check()
+    assert (ended.reason, kept.reason) == (DisconnectReason.TOKEN_EXPIRED, None)
+
+
+async def test_the_first_ping_comes_after_a_whole_interval() -> None:
+    connection, session = connected(3_600)
+    heartbeat = watch(session, ping_s=60)
+    heartbeat.check()
+    assert connection.names() == []
+    session.next_ping_at = time.monotonic() - 0.1
+    heartbeat.check()
+    heartbeat.check()
+    assert connection.names() == [PING]
+    assert session.next_ping_at > time.monotonic() + 50
+
+
+async def test_a_ping_asks_for_an_ack_that_the_session_remembers() -> None:
+    connection, session = connected(3_600)
+    session.next_ping_at = time.monotonic() - 0.1
+    watch(session).check()
+    (ping,) = connection.sent
+    assert session.ping is not None
+    assert ping.ack_id == session.ping[0]
+    assert ping.payload["timestamp"].endswith("Z")
+
+
+async def test_sessions_are_checked_regularly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PERIOD_S", 0.01)
+    checked = asyncio.Queue[None]()
+    heartbeat = watch()
+    monkeypatch.setattr(heartbeat, "check", lambda: checked.put_nowait(None))
+    running = asyncio.create_task(heartbeat.run())
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await checked.get()
+    await stop([running])

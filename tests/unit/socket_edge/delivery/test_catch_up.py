@@ -1,0 +1,254 @@
+"""Catch-up: page after page, in order, and what arrives meanwhile comes behind it."""
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from infra.wire.commands import CatchUp
+from infra.wire.errors import ErrorCode
+from infra.wire.events import ERROR, NEW_MESSAGE
+from infra.wire.inbox import Emit, InboxEntry, Position, Target
+from infra.wire.registry import CATCH_UP
+from socket_edge.chat.session import ConnectedUsers
+from socket_edge.connection.api import DisconnectReason
+from socket_edge.delivery import catch_up as module
+from socket_edge.delivery.catch_up import CatchUps
+from socket_edge.delivery.deliver import Delivery
+from socket_edge.interval_set import IntervalSet
+from socket_edge.tasks import Tasks
+from tests.unit.socket_edge.connections import connect
+from tests.unit.socket_edge.relay.recording import RecordingLanes, Relayed
+
+CHAT = "chat"
+PATIENCE_S = 60
+
+
+class IgnoredReceipts:
+    def add(self, user_id: str, chat_id: str, confirmed: IntervalSet, seq: int) -> None:
+        pass
+
+
+class SignallingLanes(RecordingLanes):
+    """Says when something was relayed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = asyncio.Event()
+
+    def relay(self, *arguments: Any, **named: Any) -> None:
+        super().relay(*arguments, **named)
+        self.more.set()
+
+
+class Socket:
+    """One socket of bob that catches up."""
+
+    def __init__(self, page_ack_s: float = PATIENCE_S) -> None:
+        self.connection, self.session = connect("bob", lane=3)
+        self.users, self.tasks, self.lanes = ConnectedUsers(), Tasks(), SignallingLanes()
+        self.users.add(self.session)
+        unused = cast(Any, None)
+        self.delivery = Delivery(self.users, unused, unused, cast(Any, IgnoredReceipts()))
+        self.catch_ups = CatchUps(self.users, cast(Any, self.lanes), self.delivery, self.tasks, page_ack_s)
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin to catch up, as at a sign-in."""
+        self.session.catching_up = self.tasks.start(self.catch_ups.run(self.session))
+        return self.session.catching_up
+
+    async def asked(self, count: int) -> Relayed:
+        """Wait for the `count`-th request for a page."""
+        async with asyncio.timeout(5):
+            while len(self.lanes.relayed) < count:
+                self.lanes.more.clear()
+                await self.lanes.more.wait()
+        return self.lanes.relayed[count - 1]
+
+    def arrive(self, seq: int, *, wants_ack: bool = True) -> None:
+        """Publish a message, as a worker does."""
+        target = Target("bob", NEW_MESSAGE, ack=wants_ack)
+        emit = Emit([target], msgspec.Raw(b"%d" % seq), Position(CHAT, seq))
+        self.delivery.take(InboxEntry(emits=[emit]))
+
+    def ack_everything(self) -> None:
+        for ack_id in list(self.session.unacked):
+            self.delivery.acked(self.session, ack_id)
+
+    def received(self) -> list[int]:
+        return self.connection.payloads(NEW_MESSAGE)
+
+
+def page(*seqs: int, more: bool = False) -> dict[str, Any]:
+    return {
+        "messages": [[[CHAT, seq], seq] for seq in seqs],
+        "next": {CHAT: seqs[-1]} if more else None,
+    }
+
+
+async def wait(task: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(5):
+        await task
+
+
+async def test_the_request_goes_through_the_lane_of_the_session() -> None:
+    socket = Socket()
+    socket.start()
+    request = await socket.asked(1)
+    assert (request.lane, request.name, request.user_id, request.socket_id) == (
+        *(3, CATCH_UP, "bob"),
+        "socket-1",
+    )
+    assert request.payload == {"username": None, "after": None, "lostS": None}
+    request.answer(page())
+
+
+async def test_a_socket_without_a_backlog_has_caught_up_at_once() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(page())
+    await wait(running)
+    assert socket.received() == []
+    assert (socket.session.catching_up, socket.session.has_profile) == (None, True)
+
+
+async def test_the_next_page_is_asked_for_when_the_last_one_is_acked() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(page(1, 2, more=True))
+    async with asyncio.timeout(5):
+        while not socket.session.unacked:
+            await asyncio.sleep(0)
+    assert len(socket.lanes.relayed) == 1
+    socket.ack_everything()
+    request = await socket.asked(2)
+    assert msgspec.convert(request.payload, CatchUp).after == {CHAT: 2}
+    request.answer(page(3))
+    await wait(running)
+    assert socket.received() == [1, 2, 3]
+
+
+async def test_a_page_of_messages_that_the_socket_has_already_needs_no_acks() -> None:
+    socket = Socket()
+    socket.arrive(1)
+    socket.ack_everything()
+    socket.start()
+    (await socket.asked(1)).answer(page(1, more=True))
+    (await socket.asked(2)).answer(page())
+    await socket.tasks.wait()
+    assert socket.received() == [1]
+
+
+async def test_a_client_that_never_acks_gets_its_pages_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SILENT_S", 0.001)
+    socket = Socket(page_ack_s=0.01)
+    running = socket.start()
+    for count in range(1, 6):
+        (await socket.asked(count)).answer(page(count, more=count < 5))
+    await wait(running)
+    assert socket.received() == [1, 2, 3, 4, 5]
+
+
+async def test_messages_that_arrive_meanwhile_come_behind_the_older_ones_and_once() -> None:
+    socket = Socket()
+    running = socket.start()
+    request = await socket.asked(1)
+    for seq in (3, 4):
+        socket.arrive(seq)
+    assert socket.received() == []
+    request.answer(page(1, 2, 3))
+    await wait(running)
+    assert socket.received() == [1, 2, 3, 4]
+    socket.arrive(5)
+    assert socket.received()[-1] == 5
+
+
+async def test_only_messages_that_want_an_ack_are_held() -> None:
+    socket = Socket()
+    socket.start()
+    request = await socket.asked(1)
+    socket.arrive(9, wants_ack=False)
+    assert socket.received() == [9]
+    request.answer(page())
+
+
+async def test_a_socket_that_holds_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket_edge.delivery.deliver._HELD", 3)
+    socket = Socket()
+    socket.start()
+    await socket.asked(1)
+    for seq in range(1, 4):
+        socket.arrive(seq)
+    assert socket.connection.reason is None
+    socket.arrive(4)
+    assert socket.connection.reason is DisconnectReason.SLOW_CLIENT
+
+
+async def test_a_page_that_fails_for_now_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.001)
+    socket = Socket()
+    running = socket.start()
+    for count, code in enumerate((ErrorCode.TIMEOUT, ErrorCode.BUSY), 1):
+        (await socket.asked(count)).fail(code)
+    (await socket.asked(3)).answer(page(1))
+    await wait(running)
+    assert socket.received() == [1]
+    assert socket.connection.payloads(ERROR) == []
+
+
+async def test_a_user_who_cannot_be_served_is_told_why_and_receives_what_arrived() -> None:
+    socket = Socket()
+    running = socket.start()
+    request = await socket.asked(1)
+    socket.arrive(1)
+    request.fail(ErrorCode.PROFILE_MISSING)
+    await wait(running)
+    assert [error["code"] for error in socket.connection.payloads(ERROR)] == ["profile_missing"]
+    assert socket.received() == [1]
+    assert not socket.session.has_profile
+
+
+async def test_after_a_loss_every_socket_catches_up_with_what_was_lost() -> None:
+    socket = Socket()
+    other = connect("carol", socket_id="socket-2")[1]
+    socket.users.add(other)
+    since = asyncio.get_running_loop().time() - 5
+    socket.catch_ups.restart(since)
+    for count in (1, 2):
+        request = await socket.asked(count)
+        lost_s = msgspec.convert(request.payload, CatchUp).lost_s
+        assert lost_s is not None
+        assert 15 <= lost_s < 20
+        request.answer(page())
+    await socket.tasks.wait()
+    assert {one.user_id for one in socket.lanes.relayed} == {"bob", "carol"}
+
+
+async def test_a_loss_during_a_catch_up_leads_to_one_more_round() -> None:
+    socket = Socket()
+    running = socket.start()
+    request = await socket.asked(1)
+    now = asyncio.get_running_loop().time()
+    socket.catch_ups.restart(now)
+    socket.catch_ups.restart(now - 3)
+    assert len(socket.lanes.relayed) == 1
+    request.answer(page(1))
+    again = await socket.asked(2)
+    lost_s = msgspec.convert(again.payload, CatchUp).lost_s
+    assert lost_s is not None
+    assert 13 <= lost_s < 18
+    again.answer(page(1, 2))
+    await wait(running)
+    assert socket.received() == [1, 2]
+
+
+async def test_an_answer_after_the_end_of_a_catch_up_is_ignored() -> None:
+    socket = Socket()
+    running = socket.start()
+    request = await socket.asked(1)
+    running.cancel()
+    await asyncio.wait([running])
+    request.answer(page(1))
+    assert socket.received() == []
+    assert socket.session.catching_up is None
