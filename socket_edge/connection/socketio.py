@@ -128,6 +128,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         connection = self.eio.sockets[eio_sid]
         connection.__class__ = EngineConnection
         connection.hub = self
+        connection.session = None  # engineio keeps a dict there
         await super()._handle_eio_connect(eio_sid, environ)
         connection.address = self._addresses.enter(peer(environ["asgi.scope"]))
         self._expect_sign_in(connection)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -114,13 +114,26 @@ async def test_bad_events_count_too(few: Edge, name: Name, frame: str) -> None:
         assert_refused(refused[0])
 
 
-async def test_acks_do_not_count(few: Edge, name: Name) -> None:
+async def test_acks_do_not_count_as_events(few: Edge, name: Name) -> None:
     async with RawClient(few, name("mallory")) as raw:
-        for number in range(200):
+        for number in range(10):
             await raw.send(f"43{number}[]")
             await raw.send(f"43{'9' * 20}[{number}]")
         for _ in range(3):
             assert (await raw.ask(LIST))["success"]
+
+
+async def test_acks_that_the_edge_asked_for_are_free(
+    few: Edge, edges: Mapping[str, Edge], client: ClientFactory, name: Name
+) -> None:
+    mallory = name("mallory")
+    async with RawClient(few, mallory) as raw:
+        bob = await client(name("bob")).connect(edges["defaults"])
+        await asyncio.gather(*(bob.send(mallory, f"{number}") for number in range(100)))
+        await raw.expect("new_message", 100)
+        for frame in [frame for frame in raw.frames if '["new_message"' in frame]:
+            await raw.send(f"43{frame[2:].partition('[')[0]}[]")
+        assert (await raw.ask(LIST))["success"]
 
 
 async def test_typing_over_the_limit_is_dropped_without_a_word(few: Edge, name: Name) -> None:
@@ -163,23 +176,66 @@ async def test_a_thousand_events_in_one_poll_cut_the_connection_off(few: Edge, n
         assert (await bob.ask(LIST))["success"]
 
 
-NOISE = {
-    "binary": b"x",
-    "other namespaces": "42/x,[]",
-    "upgrades": "5",
-    "pings": "2",
-    "connects": "40",
+async def send_ping(raw: RawClient) -> None:
+    await raw.ws.ping()
+
+
+async def send_pong(raw: RawClient) -> None:
+    await raw.ws.pong()
+
+
+async def send_fragments(raw: RawClient) -> None:
+    await raw.ws.send(["4", "3", "1", "[]"])
+
+
+def sending(frame: str | bytes) -> Callable[[RawClient], Awaitable[None]]:
+    async def send(raw: RawClient) -> None:
+        await raw.send(frame)
+
+    return send
+
+
+NOISE: dict[str, Callable[[RawClient], Awaitable[None]]] = {
+    "binary": sending(b"x"),
+    "other namespaces": sending("42/x,[]"),
+    "upgrades": sending("5"),
+    "pings": sending("2"),
+    "pongs": sending("3"),
+    "connects": sending("40"),
+    "acks": sending("431[]"),
+    "acks with long ids": sending(f"43{'9' * 20}[]"),
+    "binary acks": sending("460-1[]"),
+    "acks in other namespaces": sending("43/x,1[]"),
+    "websocket pings": send_ping,
+    "websocket pongs": send_pong,
+    "fragments": send_fragments,
 }
 
 
-@pytest.mark.parametrize("frame", NOISE.values(), ids=NOISE)
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
 async def test_a_client_that_sends_noise_without_end_is_cut_off(
-    few: Edge, name: Name, frame: str | bytes
+    few: Edge, name: Name, noise: Callable[[RawClient], Awaitable[None]]
 ) -> None:
     async with RawClient(few, name("mallory")) as raw:
         with contextlib.suppress(ConnectionClosed):
             for _ in range(1_000):
-                await raw.send(frame)
+                await noise(raw)
+        assert await raw.closed() == 1006
+
+
+async def test_a_client_that_polls_noise_without_end_is_cut_off(few: Edge, name: Name) -> None:
+    async with RawPolling(few, name("mallory")) as polling:
+        for _ in range(100):
+            if (await polling.post("431[]")).status_code == 400:
+                break
+        assert (await polling.post("431[]")).status_code == 400
+
+
+async def test_a_large_ack_is_not_free(edges: Mapping[str, Edge], name: Name) -> None:
+    async with RawClient(edges["10 kB"], name("mallory")) as raw:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(100):
+                await raw.send(f"431[{'1' * 20_000}]")
         assert await raw.closed() == 1006
 
 
