@@ -1,4 +1,4 @@
-"""Jobs that run on a schedule or from a queue, on Celery beat or on AWS Lambda.
+"""Jobs that run on a schedule or from a queue, on Celery or on AWS Lambda.
 
-They stand on `infra.wire` and `infra.store` and import neither Celery nor another deployable.
+They use `infra.wire` and `infra.store` and import neither Celery nor another deployable.
 """

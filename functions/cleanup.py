@@ -1,6 +1,6 @@
-"""Removes old rows from Postgres.
+"""`cleanup`: deletes old rows from Postgres.
 
-Every slice is a short transaction of its own that skips locked rows, so runs may overlap, and a run may be
+Each slice is a short transaction of its own that skips locked rows. So runs may overlap, and a run may be
 killed at any point.
 """
 
@@ -14,30 +14,32 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
-from functions.context import Context, Stopwatch, Summary
+from functions.archive.holds import NOT_HELD
+from functions.context import Context, Summary
+from functions.pacer import Pacer
 
 _SLICE = 1_000
-"""Rows that one transaction removes, and chats that one looks at."""
+"""The most rows that one transaction deletes, and the most chats that it reads."""
 
 _BEFORE: Final = "< now() - make_interval(days => CAST(:days AS integer))"
 
 
 @dataclass(frozen=True)
-class _Aged:
-    """A table whose rows are removed by their age; `at` is indexed unless there are few."""
+class _ExpiringTable:
+    """A table whose rows are deleted once column `at` is too old. Large tables have an index on it."""
 
-    table: str
+    name: str
     key: str
     at: str
 
     @property
-    def removal(self) -> TextClause:
-        """Remove the oldest rows that nobody has locked."""
+    def deletion(self) -> TextClause:
+        """Deletes the oldest rows that are not locked."""
         return text(
             f"""
-            DELETE FROM {self.table}
+            DELETE FROM {self.name}
             WHERE {self.key} = ANY(ARRAY(
-                SELECT {self.key} FROM {self.table}
+                SELECT {self.key} FROM {self.name}
                 WHERE {self.at} {_BEFORE} AND {self.at} >= CAST(:after AS timestamptz)
                 ORDER BY {self.at}
                 LIMIT :slice
@@ -48,11 +50,11 @@ class _Aged:
         )
 
     @property
-    def count(self) -> TextClause:
-        """Find the same rows, with all that are as old as the last of them."""
+    def selection(self) -> TextClause:
+        """Selects the same rows, and all others that are as old as the last of them."""
         return text(
             f"""
-            SELECT {self.at} AS at FROM {self.table}
+            SELECT {self.at} AS at FROM {self.name}
             WHERE {self.at} {_BEFORE} AND {self.at} > CAST(:after AS timestamptz)
             ORDER BY {self.at}
             FETCH FIRST (:slice) ROWS WITH TIES
@@ -60,21 +62,18 @@ class _Aged:
         )
 
 
-_DEAD_LETTERS: Final = _Aged("dead_letters", "id", "created_at")
-_DEVICES: Final = _Aged("devices", "id", "registered_at")
-_NOTIFICATIONS: Final = _Aged("notifications", "id", "created_at")
-_HOLDS: Final = _Aged("archive_holds", "day", "until")
+_DEAD_LETTERS: Final = _ExpiringTable("dead_letters", "id", "created_at")
+_DEVICES: Final = _ExpiringTable("devices", "id", "registered_at")
+_NOTIFICATIONS: Final = _ExpiringTable("notifications", "id", "created_at")
+_HOLDS: Final = _ExpiringTable("archive_holds", "day", "until")
 
-# Messages have no index on their time. But seq order is time order, so the first one tells for its chat.
-_NOT_HELD = """NOT EXISTS (
-    SELECT FROM archive_holds h
-    WHERE h.until > now() AND h.day = CAST({time} AT TIME ZONE 'UTC' AS date)
-)"""
-"""Somebody has brought messages of that day back."""
+_DAY = "CAST({message}.created_at AT TIME ZONE 'UTC' AS date)"
+# Messages have no index on their time. But seq order is time order, so the oldest one of a chat decides.
 _CHATS = text(
     f"""
     SELECT c.id, first.seq,
-        coalesce(first.created_at {_BEFORE}, false) AND {_NOT_HELD.format(time="first.created_at")} AS is_due
+        coalesce(first.created_at {_BEFORE}, false)
+            AND {NOT_HELD.format(day=_DAY.format(message="first"))} AS is_due
     FROM (SELECT id FROM chats WHERE id > :after ORDER BY id LIMIT :slice) c
     LEFT JOIN LATERAL (
         SELECT seq, created_at FROM messages WHERE chat_id = c.id ORDER BY seq LIMIT 1
@@ -82,7 +81,7 @@ _CHATS = text(
     ORDER BY c.id
     """
 )
-# The limit stands before the look at the time: otherwise a chat would be read to its end.
+# The limit applies before the condition on the time: otherwise each chat would be read to its end.
 _OLDEST = f"""
     WITH oldest AS MATERIALIZED (
         SELECT m.chat_id, m.seq
@@ -94,11 +93,11 @@ _OLDEST = f"""
             LIMIT :share
             {{lock}}
         ) m
-        WHERE m.created_at {_BEFORE} AND {_NOT_HELD.format(time="m.created_at")}
+        WHERE m.created_at {_BEFORE} AND {NOT_HELD.format(day=_DAY.format(message="m"))}
     )
 """
-_COUNT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")
-_REMOVE_MESSAGES = text(
+_SELECT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")
+_DELETE_MESSAGES = text(
     _OLDEST.format(lock="FOR UPDATE SKIP LOCKED")
     + """
     DELETE FROM messages m USING oldest
@@ -108,33 +107,36 @@ _REMOVE_MESSAGES = text(
 )
 
 
-def cleanup(context: Context, watch: Stopwatch, dry_run: bool) -> Summary:
-    """Remove what is too old. Raises sqlalchemy.exc.SQLAlchemyError; the next run goes on."""
+def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
+    """Delete rows that are too old. Return how many of each kind.
+
+    Raises sqlalchemy.exc.SQLAlchemyError; the next run continues.
+    """
     settings = context.settings
-    store = _StoreCleanup(context.engine, watch, dry_run)
+    tables = _TableCleanup(context.engine, pacer, dry_run)
     return {
-        "dead_letters": store.clean(_DEAD_LETTERS, settings.dead_letter_days),
-        "devices": store.clean(_DEVICES, settings.device_days),
-        "notifications": store.clean(_NOTIFICATIONS, settings.notification_days),
-        "messages": store.clean_messages(settings.retention_days) if settings.retention_days else 0,
-        "holds": store.clean(_HOLDS, 0),
+        "dead_letters": tables.clean(_DEAD_LETTERS, settings.dead_letter_days),
+        "devices": tables.clean(_DEVICES, settings.device_days),
+        "notifications": tables.clean(_NOTIFICATIONS, settings.notification_days),
+        "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
+        "holds": tables.clean(_HOLDS, 0),
     }
 
 
-class _StoreCleanup:
+class _TableCleanup:
     """One run over the tables."""
 
-    def __init__(self, engine: Engine, watch: Stopwatch, dry_run: bool) -> None:
+    def __init__(self, engine: Engine, pacer: Pacer, dry_run: bool) -> None:
         self._engine = engine
-        self._watch = watch
+        self._pacer = pacer
         self._dry_run = dry_run
 
-    def clean(self, aged: _Aged, days: int) -> int:
-        """Remove the rows that are older than so many days; return how many."""
-        statement = aged.count if self._dry_run else aged.removal
+    def clean(self, table: _ExpiringTable, days: int) -> int:
+        """Delete rows that are older than `days`. Return how many."""
+        statement = table.selection if self._dry_run else table.deletion
         rows = 0
         after: Any = "-infinity"
-        while not self._watch.is_over:
+        while not self._pacer.out_of_time:
             found = self._slice(statement, {"days": days, "after": after, "slice": _SLICE})
             rows += len(found)
             if len(found) < _SLICE:
@@ -143,10 +145,10 @@ class _StoreCleanup:
         return rows
 
     def clean_messages(self, days: int) -> int:
-        """Remove the messages that are older than so many days, chat after chat; return how many."""
+        """Delete messages that are older than `days`, chat by chat. Return how many."""
         rows = 0
         after = UUID(int=0)
-        while not self._watch.is_over:
+        while not self._pacer.out_of_time:
             chats = self._slice(_CHATS, {"days": days, "after": after, "slice": _SLICE})
             rows += self._clean_chats({chat.id: chat.seq for chat in chats if chat.is_due}, days)
             if len(chats) < _SLICE:
@@ -155,10 +157,10 @@ class _StoreCleanup:
         return rows
 
     def _clean_chats(self, due: Mapping[UUID, int], days: int) -> int:
-        """Remove the oldest messages of each of the chats, from a seq on, until only young ones are left."""
-        statement = _COUNT_MESSAGES if self._dry_run else _REMOVE_MESSAGES
+        """Delete old messages of each chat, starting with a seq, until only recent ones are left."""
+        statement = _SELECT_MESSAGES if self._dry_run else _DELETE_MESSAGES
         rows = 0
-        while due and not self._watch.is_over:
+        while due and not self._pacer.out_of_time:
             share = max(1, _SLICE // len(due))
             params = {"days": days, "chats": list(due), "seqs": list(due.values()), "share": share}
             found = self._slice(statement, params)
@@ -168,11 +170,11 @@ class _StoreCleanup:
         return rows
 
     def _slice(self, statement: TextClause, params: Mapping[str, Any]) -> list[Row[Any]]:
-        """Run a statement in a transaction of its own; a table that stays locked is left for the next run."""
+        """Run a statement in a transaction of its own. A table that stays locked is left to the next run."""
         try:
             with self._engine.begin() as conn:
                 found = list(conn.execute(statement, params))
-            self._watch.rest()
+            self._pacer.pause()
             return found
         except OperationalError as error:
             if isinstance(error.orig, LockNotAvailable):

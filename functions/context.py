@@ -1,6 +1,5 @@
-"""What a function stands on. Its host (Celery, AWS Lambda, the command line) makes one and keeps it."""
+"""What a function works with. Its host (Celery, AWS Lambda or the command line) makes one and keeps it."""
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,23 +13,22 @@ from infra.settings import FunctionSettings, SettingsError
 from infra.store.engine import make_engine
 
 Summary = dict[str, Any]
-"""What a run has done: names and numbers, for one log event. No texts, no tokens."""
+"""What a run did: names and numbers for one log event. No texts, no tokens."""
 
 _REDIS_TIMEOUT_S = 3.0
-_REST_MAX_S = 1.0
 
 
 class NotificationQueue(Protocol):
-    """Where the host keeps notifications until `push` takes them."""
+    """Where the host keeps the ids of notifications until `push` takes them."""
 
     def put(self, notification_ids: Collection[UUID]) -> None:
-        """Put them on the queue, at least once. Raises what the host's client raises."""
+        """Put each id on the queue at least once. Raises what the host's client raises."""
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """Settings and connections, made once and shared by all runs in a process."""
+    """Settings and connections, made once and shared by all runs of a process."""
 
     settings: FunctionSettings
     engine: Engine
@@ -51,26 +49,3 @@ class Context:
             socket_timeout=_REDIS_TIMEOUT_S,
             socket_connect_timeout=_REDIS_TIMEOUT_S,
         )
-
-
-class Stopwatch:
-    """Tells a run when to begin nothing new, and lets others have their turn."""
-
-    def __init__(self, run_s: float) -> None:
-        self._began = self._rested_at = time.monotonic()
-        self._run_s = run_s
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the run began."""
-        return time.monotonic() - self._began
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what is left waits for the next run."""
-        return self.elapsed_s >= self._run_s
-
-    def rest(self) -> None:
-        """Sleep twice as long as the work since the last rest took, so that chats are not kept waiting."""
-        time.sleep(min(2 * (time.monotonic() - self._rested_at), _REST_MAX_S))
-        self._rested_at = time.monotonic()

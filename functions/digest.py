@@ -1,4 +1,4 @@
-"""What a notification says: who wrote, how much, and the newest text. Found when it is sent."""
+"""What a notification says: who wrote, how many messages, and the newest text. Read when it is sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from functions.channels.channel import Notice
 
 _TEXT_CHARS = 200
 _NAMES = 2
-"""Names that a title spells out."""
+"""The most names that a title spells out."""
 
 _OPEN = text(
     """
@@ -35,7 +35,7 @@ _OPEN = text(
 
 @dataclass(frozen=True, slots=True)
 class OpenChat:
-    """What is still undelivered of one chat."""
+    """The undelivered messages of one sender in one chat."""
 
     chat_id: UUID
     sender: str
@@ -44,13 +44,13 @@ class OpenChat:
 
 
 def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:
-    """Return what of the notification is still undelivered, newest first."""
+    """Return what is still undelivered of a notification, newest first."""
     rows = conn.execute(_OPEN, {"id": notification_id})
     return [OpenChat(row.chat_id, row.username, row.messages, row.text) for row in rows]
 
 
 def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool) -> Notice:
-    """Put the notification into words; `chats` must not be empty."""
+    """Put a notification into words. `chats` must not be empty."""
     count = sum(chat.count for chat in chats)
     messages = "Message" if count == 1 else f"{count} messages"
     newest = chats[0]

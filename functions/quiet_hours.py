@@ -1,13 +1,13 @@
-"""When nobody is to be disturbed."""
+"""When users must not be disturbed."""
 
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 
 def quiet_until(hours: str | None, zone: str, now: datetime) -> datetime | None:
-    """Return when the quiet hours that `now` lies in are over; None when it lies in none.
+    """Return when the current quiet hours end, or None if `now` is not within quiet hours.
 
-    `hours` is `22:00-07:00`, on the clocks of `zone` (IANA name); it may span midnight.
+    `hours` looks like `22:00-07:00`, in local time of `zone` (IANA name). They may span midnight.
     """
     if hours is None:
         return None

@@ -1,44 +1,45 @@
-"""Runs a function by name, the same way whoever hosts it."""
+"""Runs a function by name, in the same way for every host."""
 
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from functions.archive import archive
+from functions.archive.archiver import archive
 from functions.cleanup import cleanup
-from functions.context import Context, Stopwatch, Summary
+from functions.context import Context, Summary
 from functions.offline_delivery import offline_delivery
-from functions.push import push_due
+from functions.pacer import Pacer
+from functions.push import push_open
 
 log = structlog.get_logger(__name__)
 
-Function = Callable[[Context, Stopwatch, bool], Summary]
+Function = Callable[[Context, Pacer, bool], Summary]
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "cleanup": cleanup,
     "offline_delivery": offline_delivery,
-    "push": push_due,
+    "push": push_open,
     "archive": archive,
 }
-"""What can be run without arguments; `functions.schedule.JOBS` says when."""
+"""The functions that take no further arguments. `functions.schedule.JOBS` says when they run."""
 
 
 def run(name: str, context: Context, *, dry_run: bool = False) -> Summary:
-    """Run the function, log its summary as one event and return it. Raises what the function raises."""
-    return run_and_tell(name, FUNCTIONS[name], context, dry_run=dry_run)
+    """Run a function, log its summary as one event and return it. Raises what the function raises."""
+    return run_function(name, FUNCTIONS[name], context, dry_run=dry_run)
 
 
-def run_and_tell(name: str, function: Function, context: Context, *, dry_run: bool) -> Summary:
-    """Do the same with a function that takes more than the table knows, like `restore`."""
-    watch = Stopwatch(context.settings.run_s)
-    summary = function(context, watch, dry_run)
+def run_function(name: str, function: Function, context: Context, *, dry_run: bool) -> Summary:
+    """Do the same for a function that is not in the table, such as `restore`."""
+    pacer = Pacer(context.settings.run_s)
+    summary = function(context, pacer, dry_run)
     log.info(
         "function_finished",
         function=name,
         dry_run=dry_run,
-        took_s=round(watch.elapsed_s, 3),
-        complete=not watch.is_over,
+        took_s=round(pacer.elapsed_s, 3),
+        complete=not pacer.out_of_time,
         **summary,
     )
     return summary

@@ -1,4 +1,4 @@
-"""What runs when: the one table that Celery beat reads and that `serverless.yml` is tested against."""
+"""When each function runs. Celery beat reads this table, and a test compares `serverless.yml` with it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A function and the times at which it runs."""
+    """A function and when it runs."""
 
     name: str
-    """Name of the function, and of its module."""
+    """Name of the function in `functions.run.FUNCTIONS`."""
     cron: str
     """Minute, hour, day of month, month, day of week (0 is Sunday)."""
     zone: str
-    """IANA name of the time zone that `cron` counts in."""
+    """IANA name of the time zone of `cron`."""
     late_s: int
-    """A run that could not begin within this time is left out."""
+    """A run that could not start within this time is skipped."""
 
 
 JOBS: Final = (

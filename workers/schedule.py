@@ -16,8 +16,8 @@ from kombu.exceptions import KombuError
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from functions.archive_store import ArchiveError
 from functions.context import Context
+from functions.errors import ArchiveError
 from functions.push import Push
 from functions.run import run
 from functions.schedule import JOBS, Job

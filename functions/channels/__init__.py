@@ -1,1 +1,1 @@
-"""Ways to notify somebody who is away, one module each, behind one small interface."""
+"""The channels that notifications go through, one module each, behind one small interface."""

@@ -1,4 +1,4 @@
-"""The interface that every channel has, and how sending can fail."""
+"""The interface that every channel implements, and what it sends where."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where to send to: a row of the table `devices`."""
+    """Where to send a notification: a row of the table `devices`."""
 
     id: UUID
     user_id: UUID
@@ -20,37 +20,25 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notification says. It may hold a message text: it belongs in no log."""
+    """What a notification says. It may hold the text of a message, so it must not be logged."""
 
     id: UUID
-    """The same each time it is tried, so that a receiver can tell a repetition."""
+    """The same on every try, so that a receiver recognizes a repetition."""
     title: str
     body: str
     count: int
-    """How many messages it is about."""
+    """How many messages it covers."""
     senders: tuple[str, ...]
     """User names, newest first."""
     chat_ids: tuple[UUID, ...]
-
-
-class Gone(Exception):
-    """The device will never work again: it is to be removed."""
-
-
-class TryLater(Exception):
-    """It did not work this time. `after_s` is set when the other side has named a pause."""
-
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.after_s = after_s
 
 
 class Channel(Protocol):
     """Sends notices to devices of one kind."""
 
     def send(self, device: Device, notice: Notice) -> str | None:
-        """Send; return the endpoint to remember for the device, if the channel has one.
+        """Send a notice. Return the endpoint to remember for the device, if the channel has endpoints.
 
-        Raises Gone and TryLater.
+        Raises DeviceGone and TryLater.
         """
         ...

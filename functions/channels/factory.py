@@ -1,4 +1,4 @@
-"""Makes the channels that the settings name."""
+"""Makes the channels that the settings enable."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from functions.channels.sns import Platform
 
-_CONNECT_S: Final = 3
-_READ_S: Final = 10
+_CONNECT_TIMEOUT_S: Final = 3
+_READ_TIMEOUT_S: Final = 10
 _RETRIES: Final = 2
 _APPLICATION_ARN = re.compile(r"arn:[^:]+:sns:(?P<region>[a-z0-9-]+):[0-9]+:app/.+")
 
 
 def make_channels(settings: FunctionSettings) -> dict[str, Channel]:
-    """Return the channels by name; nothing is connected yet. Raises SettingsError.
+    """Return the channels by name. None is connected yet. Raises SettingsError.
 
-    What a channel stands on is imported only with the channel: it is much, and Lambda starts often.
+    The libraries of a channel are large and Lambda starts often, so they are imported only if it is set up.
     """
     channels: dict[str, Channel] = {"log": LogChannel()}
     if settings.sns_fcm_arn:
@@ -31,7 +31,7 @@ def make_channels(settings: FunctionSettings) -> dict[str, Channel]:
     if settings.vapid_private_key and settings.vapid_subject:
         channels["webpush"] = _web_push(settings.vapid_private_key, settings.vapid_subject)
     if settings.email_from:
-        channels["email"] = _email(settings.email_from)
+        channels["email"] = _ses(settings.email_from)
     if settings.webhook_secret:
         channels["webhook"] = _webhook(settings.webhook_secret)
     return channels
@@ -42,20 +42,22 @@ def _sns(application_arn: str, platform: "Platform") -> Channel:
 
     from functions.channels.sns import SnsChannel
 
-    named = _APPLICATION_ARN.fullmatch(application_arn)
-    if named is None:
-        raise SettingsError(f"BBGRAM_SNS_{platform.upper()}_ARN is wrong: it names no platform application.")
-    client = boto3.client("sns", region_name=named["region"], config=_aws_config())
+    match = _APPLICATION_ARN.fullmatch(application_arn)
+    if match is None:
+        raise SettingsError(
+            f"BBGRAM_SNS_{platform.upper()}_ARN is wrong: it is not the ARN of a platform application."
+        )
+    client = boto3.client("sns", region_name=match["region"], config=_aws_config())
     return SnsChannel(client, application_arn, platform)
 
 
-def _email(sender: str) -> Channel:
+def _ses(sender: str) -> Channel:
     import boto3
 
-    from functions.channels.email import EmailChannel
+    from functions.channels.ses import SesChannel
 
     try:
-        return EmailChannel(boto3.client("sesv2", config=_aws_config()), sender)
+        return SesChannel(boto3.client("sesv2", config=_aws_config()), sender)
     except ValueError as error:
         raise SettingsError(f"BBGRAM_EMAIL_FROM is wrong: {error}.") from None
 
@@ -84,7 +86,7 @@ def _aws_config() -> "Config":
     from botocore.config import Config
 
     return Config(
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
         retries={"mode": "standard", "max_attempts": _RETRIES},
     )

@@ -1,4 +1,4 @@
-"""Notifications in the log, for trying things out. They say who has written, and never what."""
+"""Logs notices, for trying things out. A log line says who has written, never what."""
 
 import structlog
 
@@ -8,10 +8,10 @@ log = structlog.get_logger(__name__)
 
 
 class LogChannel:
-    """Writes one event a notification."""
+    """Writes one log event per notice."""
 
     def send(self, device: Device, notice: Notice) -> None:
-        """Log it, without its title and body."""
+        """Log the notice without its title and body."""
         log.info(
             "notification",
             notification=str(notice.id),

@@ -1,4 +1,4 @@
-"""The HTTP session for addresses that users have given us: it reaches nothing inside our own network."""
+"""The HTTP session for addresses that users gave us. It cannot reach our own network."""
 
 import ipaddress
 import logging
@@ -18,68 +18,66 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3 import HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
+from functions.errors import AddressRefused
 from infra.wire.urls import check_url
 
 TIMEOUTS_S: Final = (5, 10)
-"""To connect, and from one byte of the answer to the next."""
+"""For connecting, and between two bytes of the answer."""
 EXCHANGE_S: Final = 20.0
-"""For an exchange as a whole, from the connection to the last header of the answer."""
-_LONGEST_PAUSE_S = 21_600.0
+"""For the whole exchange, from connecting to the last header of the answer."""
+_PAUSE_MAX_S = 21_600.0
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 
-class Refused(requests.RequestException):
-    """The address must not be used, now or later. The message names no address."""
-
-
 def make_session(*, allow_loopback: bool = False) -> requests.Session:
-    """Return a session that posts to public https addresses. `allow_loopback`, on any port, is for tests.
+    """Return a session that posts to public https addresses.
 
-    It follows no redirect, reads no body, keeps no cookie and takes nothing from the environment.
-    Raises Refused, and what else requests raises, from which no text is to be logged.
+    It follows no redirects, reads no bodies, keeps no cookies and ignores proxies and passwords in the
+    environment. `allow_loopback` is for tests and also allows any port. Its methods raise AddressRefused,
+    and what requests raises; the messages of the latter may quote the address and must not be logged.
     """
-    for name in ("requests_hardened", "urllib3"):  # they log host names and paths, which may be secrets
+    for name in ("requests_hardened", "urllib3"):  # they log hosts and paths, which may be secret
         logging.getLogger(name).setLevel(logging.ERROR)
     return _Session(allow_loopback)
 
 
 def retry_after_s(response: requests.Response) -> float | None:
-    """Return the pause that the answer asks for, in seconds or as a date (RFC 9110, 10.2.3)."""
+    """Return the pause that an answer asks for, as seconds or as a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(float(value), _LONGEST_PAUSE_S)
+        return min(float(value), _PAUSE_MAX_S)
     try:
         until = parsedate_to_datetime(value)
     except ValueError:
         return None
     pause_s = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(pause_s, 0.0), _LONGEST_PAUSE_S)
+    return min(max(pause_s, 0.0), _PAUSE_MAX_S)
 
 
 class _Connection(HTTPSConnection):
-    """Hangs up when an exchange takes too long, which time-outs do not tell: a byte resets them."""
+    """Hangs up when the whole exchange takes too long. Time-outs cannot do that: each byte resets them."""
 
-    _line: socket.socket | None = None
-    _alarm: Timer | None = None
+    _duplicate: socket.socket | None = None
+    _timer: Timer | None = None
 
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()
-        self._line = connected.dup()  # TLS takes `connected` over, and leaves this one valid
-        self._alarm = Timer(EXCHANGE_S, _hang_up, (self._line,))
-        self._alarm.daemon = True
-        self._alarm.start()
+        self._duplicate = connected.dup()  # TLS takes over `connected`; this one stays valid
+        self._timer = Timer(EXCHANGE_S, _hang_up, (self._duplicate,))
+        self._timer.daemon = True
+        self._timer.start()
         return connected
 
     def close(self) -> None:
-        if self._alarm is not None and self._line is not None:
-            self._alarm.cancel()
-            self._line.close()
+        if self._timer is not None and self._duplicate is not None:
+            self._timer.cancel()
+            self._duplicate.close()
         super().close()
 
 
-def _hang_up(line: socket.socket) -> None:
+def _hang_up(connected: socket.socket) -> None:
     with suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 class _Pool(HTTPSConnectionPool):
@@ -87,7 +85,7 @@ class _Pool(HTTPSConnectionPool):
 
 
 class _Adapter(IPFilterAdapter):  # type: ignore[misc]  # untyped
-    """Connects to the very address that was checked, so that a name cannot change in between."""
+    """Connects to the address that was checked, so that the name cannot be rebound in between."""
 
     def __init__(self, allow_loopback: bool) -> None:
         super().__init__(is_https_proto=True, allow_loopback=allow_loopback)
@@ -97,7 +95,7 @@ class _Adapter(IPFilterAdapter):  # type: ignore[misc]  # untyped
         host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ipaddress.ip_address(host_params["host"].strip("[]"))
         if not _is_public(address) and not (self._allow_loopback and address.is_loopback):
-            raise InvalidIPAddress  # what the library lets through, like the old site-local addresses
+            raise InvalidIPAddress  # the library allows e.g. the old site-local addresses
         return host_params, pool_kwargs
 
 
@@ -135,18 +133,18 @@ class _Session(HTTPSession):  # type: ignore[misc]  # untyped
         try:
             response: requests.Response = super().send(request, **kwargs)
         except InvalidIPAddress:
-            raise Refused("the name leads into a network that is not public") from None
-        response.raw.close()  # with its connection, and whatever the body would have been
+            raise AddressRefused("the host is not public") from None
+        response.raw.close()  # closes the connection, so the body is never read
         response._content = b""
         if 300 <= response.status_code < 400:
-            raise Refused("the answer is a redirect")
+            raise AddressRefused("the answer is a redirect")
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return none: requests would read the whole body of a redirect, followed or not."""
+        """Return None: requests would read the whole body of a redirect, even if it is not followed."""
 
     def _check(self, url: object) -> None:
         try:
             check_url(str(url), any_port=self._any_port)
         except ValueError as error:
-            raise Refused(str(error)) from None
+            raise AddressRefused(str(error)) from None

@@ -1,4 +1,4 @@
-"""A notice as data, small enough for every push service."""
+"""Encodes notices as JSON that is small enough for every push service."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,30 +8,30 @@ from typing import Any, Final
 from functions.channels.channel import Notice
 
 PUSH_BYTES: Final = 3_000
-"""Web Push, FCM and APNs all take 4,096 bytes, what they add included."""
-_LISTED = 20
-"""Senders and chats that are named; `count` counts all the same."""
+"""Web Push, FCM and APNs all accept 4,096 bytes, including what they add themselves."""
+_LISTED_MAX = 20
+"""The most senders and chats that are listed. `count` still covers all of them."""
 
 
-def as_json(value: Mapping[str, Any]) -> str:
-    """Write it with as few bytes as possible."""
+def compact_json(value: Mapping[str, Any]) -> str:
+    """Encode a value in as few bytes as possible."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def fields(notice: Notice) -> dict[str, Any]:
-    """Return what an app needs to show a notice."""
+    """Return the fields that an app needs to show a notice."""
     return {
         "id": str(notice.id),
         "title": notice.title,
         "body": notice.body,
         "count": notice.count,
-        "senders": list(notice.senders[:_LISTED]),
-        "chatIds": [str(chat_id) for chat_id in notice.chat_ids[:_LISTED]],
+        "senders": list(notice.senders[:_LISTED_MAX]),
+        "chatIds": [str(chat_id) for chat_id in notice.chat_ids[:_LISTED_MAX]],
     }
 
 
-def fitted(notice: Notice, encode: Callable[[Notice], str], max_bytes: int = PUSH_BYTES) -> str:
-    """Return the notice encoded, with as much of its body as fits into `max_bytes` of UTF-8."""
+def encode_within(notice: Notice, encode: Callable[[Notice], str], max_bytes: int = PUSH_BYTES) -> str:
+    """Return the encoded notice. Its body is shortened until it fits into `max_bytes` of UTF-8."""
     encoded, chars = encode(notice), len(notice.body)
     while len(encoded.encode()) > max_bytes and chars:
         chars = chars * 4 // 5

@@ -1,6 +1,6 @@
-"""Push to Android and Apple devices, through Amazon SNS.
+"""Sends push notifications to Android and Apple devices through Amazon SNS.
 
-Follows "Create a platform endpoint and manage device tokens" of the SNS developer guide.
+Follows "Create a platform endpoint and manage device tokens" in the SNS developer guide.
 """
 
 import re
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.channels.channel import Device, Gone, Notice, TryLater
-from functions.channels.payload import as_json, fields, fitted
+from functions.channels.channel import Device, Notice
+from functions.channels.payload import compact_json, encode_within, fields
+from functions.errors import DeviceGone, TryLater
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -22,12 +23,12 @@ _SAME_TOKEN = re.compile(r"Endpoint (arn:\S+) already exists with the same Token
 _APNS_ATTRIBUTE = "AWS.SNS.MOBILE.APNS."
 
 
-class _Missing(Exception):
-    """There is no such endpoint any more."""
+class _EndpointMissing(Exception):
+    """The endpoint no longer exists."""
 
 
 class SnsChannel:
-    """Publishes to the endpoint of a device, which it makes when the device has none yet."""
+    """Publishes to the endpoint of a device, which it creates if the device has none."""
 
     def __init__(self, client: "SNSClient", application_arn: str, platform: Platform) -> None:
         self._client = client
@@ -36,11 +37,11 @@ class SnsChannel:
         self._is_sandbox = "APNS_SANDBOX" in application_arn
 
     def send(self, device: Device, notice: Notice) -> str:
-        """Publish it and return the ARN of the endpoint. Raises Gone and TryLater."""
+        """Publish a notice and return the ARN of the endpoint. Raises DeviceGone and TryLater."""
         try:
             return self._send(device, notice)
         except ClientError as error:
-            if _is_about_token(error):
+            if _is_wrong_token(error):
                 raise self._gone(error) from None
             raise TryLater(f"{self._platform}: {_code(error)}") from None
         except BotoCoreError as error:
@@ -48,17 +49,17 @@ class SnsChannel:
 
     def _send(self, device: Device, notice: Notice) -> str:
         if device.endpoint is not None:
-            with suppress(_Missing):
+            with suppress(_EndpointMissing):
                 return self._publish_to_known(device.endpoint, notice)
         arn = self._register(device.address)
         try:
             self._publish(arn, notice)
-        except _Missing:
+        except _EndpointMissing:
             raise TryLater(f"{self._platform}: the endpoint vanished") from None
         return arn
 
     def _publish_to_known(self, arn: str, notice: Notice) -> str:
-        """Publish; an endpoint that SNS has disabled since it was registered has a dead token."""
+        """Publish to an existing endpoint. If SNS has disabled it in the meantime, its token is dead."""
         try:
             self._publish(arn, notice)
         except ClientError as error:
@@ -70,7 +71,7 @@ class SnsChannel:
         return arn
 
     def _register(self, token: str) -> str:
-        """Return an endpoint that is enabled for the token."""
+        """Return an endpoint that is enabled for the token, and create it if necessary."""
         arn = self._create(token)
         try:
             attributes = self._client.get_endpoint_attributes(EndpointArn=arn)["Attributes"]
@@ -90,25 +91,25 @@ class SnsChannel:
                 PlatformApplicationArn=self._application_arn, Token=token
             )
         except ClientError as error:
-            known = _SAME_TOKEN.search(_message(error))
-            if known is None:
+            existing = _SAME_TOKEN.search(_message(error))
+            if existing is None:
                 raise
-            return known[1]
+            return existing[1]
         return answer["EndpointArn"]
 
     def _publish(self, arn: str, notice: Notice) -> None:
-        encode = self._fcm if self._platform == "fcm" else self._apns
+        encode = self._encode_fcm if self._platform == "fcm" else self._encode_apns
         key = "GCM" if self._platform == "fcm" else "APNS_SANDBOX" if self._is_sandbox else "APNS"
         try:
             self._client.publish(
                 TargetArn=arn,
                 MessageStructure="json",
-                Message=as_json({"default": notice.title, key: fitted(notice, encode)}),
+                Message=compact_json({"default": notice.title, key: encode_within(notice, encode)}),
                 MessageAttributes=self._attributes(notice),
             )
         except ClientError as error:
             if _is_missing(error):
-                raise _Missing from None
+                raise _EndpointMissing from None
             raise
 
     def _attributes(self, notice: Notice) -> "dict[str, MessageAttributeValueTypeDef]":
@@ -120,29 +121,31 @@ class SnsChannel:
         }
 
     @staticmethod
-    def _fcm(notice: Notice) -> str:
-        """Write it in the form of FCM's HTTP v1, whose data holds texts only."""
-        data = {"id": str(notice.id), "count": str(notice.count), "chatIds": ",".join(_chats(notice))}
+    def _encode_fcm(notice: Notice) -> str:
+        """Encode a notice for FCM's HTTP v1 API, whose `data` may only hold strings."""
+        data = {"id": str(notice.id), "count": str(notice.count), "chatIds": ",".join(_chat_ids(notice))}
         message = {
             "notification": {"title": notice.title, "body": notice.body},
             "data": data,
             "android": {"collapse_key": str(notice.id), "notification": {"tag": str(notice.id)}},
         }
-        return as_json({"fcmV1Message": {"message": message}})
+        return compact_json({"fcmV1Message": {"message": message}})
 
     @staticmethod
-    def _apns(notice: Notice) -> str:
-        """Write it for Apple, grouped by chat where it is about one only."""
+    def _encode_apns(notice: Notice) -> str:
+        """Encode a notice for APNs, grouped by chat if it covers a single one."""
         aps: dict[str, Any] = {"alert": {"title": notice.title, "body": notice.body}, "sound": "default"}
         if len(notice.chat_ids) == 1:
             aps["thread-id"] = str(notice.chat_ids[0])
-        return as_json({"aps": aps, "id": str(notice.id), "count": notice.count, "chatIds": _chats(notice)})
+        return compact_json(
+            {"aps": aps, "id": str(notice.id), "count": notice.count, "chatIds": _chat_ids(notice)}
+        )
 
-    def _gone(self, error: ClientError) -> Gone:
-        return Gone(f"{self._platform}: {_code(error)}")
+    def _gone(self, error: ClientError) -> DeviceGone:
+        return DeviceGone(f"{self._platform}: {_code(error)}")
 
 
-def _chats(notice: Notice) -> list[str]:
+def _chat_ids(notice: Notice) -> list[str]:
     chat_ids: list[str] = fields(notice)["chatIds"]
     return chat_ids
 
@@ -156,13 +159,13 @@ def _message(error: ClientError) -> str:
 
 
 def _is_missing(error: ClientError) -> bool:
-    """Tell whether the endpoint was deleted, which SNS says in either of two ways."""
+    """Return whether the endpoint was deleted, which SNS reports in two ways."""
     return _code(error) == "NotFound" or (
         _code(error) == "InvalidParameter" and "No endpoint found" in _message(error)
     )
 
 
-def _is_about_token(error: ClientError) -> bool:
+def _is_wrong_token(error: ClientError) -> bool:
     message = _message(error)
     return (
         _code(error) == "InvalidParameter"

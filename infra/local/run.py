@@ -10,7 +10,8 @@ from infra.local.errors import StackError
 from infra.settings import FunctionSettings, WorkerSettings
 
 if TYPE_CHECKING:
-    from functions.context import Context, Stopwatch
+    from functions.context import Context
+    from functions.pacer import Pacer
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _day = click.DateTime(["%Y-%m-%d"])
@@ -57,13 +58,13 @@ def restore(first: datetime, last: datetime, dry_run: bool) -> None:
     """Bring the messages of some days back from S3."""
     if last < first:
         raise click.UsageError("--to lies before --from")
-    from functions.restore import restore
-    from functions.run import run_and_tell
+    from functions.archive.restore import restore
+    from functions.run import run_function
 
-    def bring_back(context: "Context", watch: "Stopwatch", dry_run: bool) -> dict[str, Any]:
-        return restore(context, watch, first.date(), last.date(), dry_run)
+    def bring_back(context: "Context", pacer: "Pacer", dry_run: bool) -> dict[str, Any]:
+        return restore(context, pacer, first.date(), last.date(), dry_run)
 
-    _with_context("restore", lambda context: run_and_tell("restore", bring_back, context, dry_run=dry_run))
+    _with_context("restore", lambda context: run_function("restore", bring_back, context, dry_run=dry_run))
 
 
 def _run(name: str, dry_run: bool) -> None:
@@ -77,8 +78,8 @@ def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> Non
     settings, functions = WorkerSettings.load(), FunctionSettings.load()
     from sqlalchemy.exc import SQLAlchemyError
 
-    from functions.archive_store import ArchiveError
     from functions.context import Context
+    from functions.errors import ArchiveError
     from infra.logs import configure_logs
     from workers.app import create_app
     from workers.schedule import CONNECTION_ERRORS, CeleryQueue

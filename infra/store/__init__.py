@@ -1,1 +1,1 @@
-"""The store: Postgres through SQLAlchemy and psycopg. Used by workers and functions, never by the edge."""
+"""The store: Postgres through SQLAlchemy and psycopg. Workers and functions use it, the edge never does."""

@@ -1,4 +1,4 @@
-"""Makes the SQLAlchemy engine, in one place and one way."""
+"""The one place where SQLAlchemy engines are made."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ TIMEOUTS_MS: Final = {
     "lock_timeout": 500,
     "idle_in_transaction_session_timeout": 5_000,
 }
-"""A lock is waited for shortly, and who stops in the middle of a transaction loses it with its locks."""
+"""Statements wait only briefly for locks. A process that stalls in a transaction loses it and its locks."""
 
 _SET_LOCAL = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in TIMEOUTS_MS))
 
@@ -24,12 +24,12 @@ def make_engine(
     timeouts: bool = True,
     for_batches: bool = False,
 ) -> Engine:
-    """Return an engine for a `postgresql+psycopg://` address; connects on first use.
+    """Return an engine for a `postgresql+psycopg://` address. It connects on first use.
 
-    `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options,
-    time-outs set in each transaction. `timeouts` is off for what may take as long as it likes.
-    `for_batches` is for the same few statements again and again: each is planned once, for any number of
-    rows, and a uuid is read as its text, which is what it is on the wire.
+    `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options, and
+    time-outs are set in each transaction. Without `timeouts`, statements may take any time.
+    `for_batches` is for running the same few statements over and over: each is planned once for any number
+    of rows, and a uuid is read as text, as it is on the wire.
     """
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
     limits = TIMEOUTS_MS if timeouts else {}
@@ -48,16 +48,16 @@ def make_engine(
         hide_parameters=True,
     )
     if pooled and timeouts:
-        event.listen(engine, "begin", _limit)
+        event.listen(engine, "begin", _set_timeouts)
     if for_batches:
-        event.listen(engine, "connect", _read_ids_as_text)
+        event.listen(engine, "connect", _read_uuids_as_text)
     return engine
 
 
-def _limit(conn: Connection) -> None:
-    """Set the time-outs for the transaction that begins."""
+def _set_timeouts(conn: Connection) -> None:
+    """Set the time-outs of a transaction that begins."""
     conn.execute(_SET_LOCAL, {name: str(value) for name, value in TIMEOUTS_MS.items()})
 
 
-def _read_ids_as_text(connection: Any, _: object) -> None:
+def _read_uuids_as_text(connection: Any, _: object) -> None:
     connection.adapters.register_loader("uuid", TextLoader)

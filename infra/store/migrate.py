@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema with Alembic."""
+"""Upgrades a database to the newest schema with Alembic."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def _config(conn: Connection | None = None) -> Config:
 
 
 def upgrade(database_url: str) -> None:
-    """Run all pending migrations. Safe to call from several processes at once, and again."""
+    """Run all pending migrations. It is safe to call this again, and from several processes at once."""
     engine = make_engine(database_url, pooled=True, timeouts=False)
     try:
         with engine.begin() as conn:
@@ -33,6 +33,6 @@ def upgrade(database_url: str) -> None:
 
 
 def pending(conn: Connection) -> bool:
-    """Tell whether the database lacks a migration that this code knows."""
+    """Return whether the database lacks a migration of this release."""
     current = MigrationContext.configure(conn).get_current_revision()
     return current != ScriptDirectory.from_config(_config()).get_current_head()

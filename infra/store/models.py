@@ -1,4 +1,4 @@
-"""The tables. Alembic migrations under `migrations/` make them; a test holds the two against each other."""
+"""The tables. The Alembic migrations in `migrations/` create them; a test compares the two."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -21,26 +21,26 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Metadata of all tables; every time has a zone."""
+    """Metadata of all tables. Every timestamp has a time zone."""
 
     type_annotation_map: ClassVar = {datetime: DateTime(timezone=True), str: Text, int: BigInteger}
 
 
 class Profile(Base):
-    """A person who chats; `id` is the Supabase user id."""
+    """A user of the chat. `id` is the Supabase user id."""
 
     __tablename__ = "profiles"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     username: Mapped[str]
     username_key: Mapped[str] = mapped_column(unique=True)
-    """`infra.store.profiles.username_key(username)`: what makes names unique."""
+    """`infra.store.profiles.username_key(username)`, which must be unique."""
     last_seen_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Chat(Base):
-    """The direct chat of an unordered pair of users (twice the same user: notes to self)."""
+    """The direct chat of an unordered pair of users. If both are the same user, it holds notes to self."""
 
     __tablename__ = "chats"
     __table_args__ = (
@@ -55,19 +55,19 @@ class Chat(Base):
     user_hi: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"))
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
     activity_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Time of the last message, or of the creation; never goes back."""
+    """Time of the last message, or of the creation. It never decreases."""
     sweep_at: Mapped[datetime | None]
-    """When to look whether the newest messages were confirmed; None when nothing is due."""
+    """When the sweep should check whether the newest messages were confirmed. None if nothing is due."""
     swept_seq: Mapped[int] = mapped_column(server_default=text("0"))
-    """What the sweep has looked at. Here and not with the members, so that sends lock chats only."""
+    """What the sweep has checked. Stored here and not per member, so that sends only lock chats."""
     last_to_lo: Mapped[int | None] = mapped_column(server_default=text("0"))
-    """Seq of the newest message to `user_lo`: once it is delivered, all are. None where it is not known."""
+    """Seq of the newest message to `user_lo`. Once it is delivered, all are. None if it is unknown."""
     last_to_hi: Mapped[int | None] = mapped_column(server_default=text("0"))
     """The same for `user_hi`."""
 
 
 class ChatMember(Base):
-    """How far one member has got in a chat: everything up to a watermark is delivered, or read."""
+    """The watermarks of a chat member: everything up to them is delivered, or read."""
 
     __tablename__ = "chat_members"
     __table_args__ = (Index("chat_members_user", "user_id"),)
@@ -77,7 +77,7 @@ class ChatMember(Base):
     delivered_seq: Mapped[int] = mapped_column(server_default=text("0"))
     read_seq: Mapped[int] = mapped_column(server_default=text("0"))
     joined_at: Mapped[datetime | None]
-    """When the member first joined the chat; from then on they hear of the peer's coming and going."""
+    """When the member first joined the chat. From then on they see the peer's presence."""
 
 
 class Message(Base):
@@ -101,11 +101,11 @@ Index(
     func.coalesce(Message.client_id, text("id::text")),
     unique=True,
 )
-"""Stores a message once, however often it is tried: by the client's id, or else by the edge's."""
+"""Stores a message once, however often it is sent: by the client's id, or else by the edge's."""
 
 
 class DeadLetter(Base):
-    """An event that no worker could handle, with its error."""
+    """An event that no worker could handle, or a notification that could not be sent, with the error."""
 
     __tablename__ = "dead_letters"
     __table_args__ = (Index("dead_letters_age", "created_at"),)
@@ -120,7 +120,7 @@ class DeadLetter(Base):
 
 
 class Device(Base):
-    """Where a user wants to be told of messages that came while they were away."""
+    """Where a user wants to be notified of messages that arrive while they are offline."""
 
     __tablename__ = "devices"
     __table_args__ = (
@@ -140,21 +140,21 @@ class Device(Base):
     channel: Mapped[str]
     """One of `infra.wire.commands.CHANNELS`."""
     address: Mapped[str]
-    """What the channel sends to: a token, an https URL, an e-mail address."""
+    """What the channel sends to: a token, an https URL or an e-mail address."""
     p256dh: Mapped[str | None]
     """Web Push: the browser's public key, base64url."""
     auth: Mapped[str | None]
     """Web Push: the browser's secret, base64url."""
     endpoint: Mapped[str | None]
-    """SNS: ARN of the platform endpoint; None until the first push after a registration."""
+    """SNS: ARN of the platform endpoint. None until the first push after a registration."""
     time_zone: Mapped[str | None]
-    """IANA name of the zone that quiet hours count in; None for the zone of the deployment."""
+    """IANA name of the time zone of quiet hours. None for the zone of the deployment."""
     registered_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When the client registered it last."""
+    """When the client last registered it."""
 
 
 class Undelivered(Base):
-    """What offline delivery knows about a member of a chat; apart from `chat_members` because of locks."""
+    """What offline delivery knows about a chat member. Apart from `chat_members`, to avoid its locks."""
 
     __tablename__ = "undelivered"
     __table_args__ = (
@@ -165,13 +165,13 @@ class Undelivered(Base):
     chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
     check_at: Mapped[datetime | None]
-    """From when on the delay counts: the time of the oldest message in question; None when there is none."""
+    """When the delay starts: the time of the oldest undelivered message. None if nothing is undelivered."""
     notified_seq: Mapped[int] = mapped_column(server_default=text("0"))
-    """Everything up to it was in a notification, or needs none."""
+    """Everything up to it was in a notification or needs none."""
 
 
 class Notification(Base):
-    """One digest for one user: which messages it is about. Its words are found when it is sent."""
+    """One digest for one user: which messages it covers. Its text is composed when it is sent."""
 
     __tablename__ = "notifications"
     __table_args__ = (
@@ -185,18 +185,18 @@ class Notification(Base):
     chat_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     first_seqs: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     last_seqs: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
-    """With `first_seqs`: the span of each of the chats, both ends included."""
+    """With `first_seqs`, the span of messages in each of the chats, both ends included."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     next_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When it is put on the queue, or put there again because nobody has finished it."""
+    """When it is put on the queue, or put there again if nobody has finished it."""
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     claimed_until: Mapped[datetime | None]
-    """Until then somebody is at work on it."""
+    """Until then a worker is sending it."""
     sent_to: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
-    """Devices that have got it."""
+    """Devices that have received it."""
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
-    """`sent`, `obsolete` (read or delivered meanwhile), `no_device` or `failed`; None while it is open."""
+    """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`. None while it is open."""
 
 
 class ArchivedChat(Base):
@@ -209,7 +209,7 @@ class ArchivedChat(Base):
 
 
 class ArchiveHold(Base):
-    """A day whose restored messages are not archived again for a while."""
+    """A day whose restored messages must not be archived again for a while."""
 
     __tablename__ = "archive_holds"
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from engineio import AsyncServer
@@ -20,14 +20,12 @@ from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet
 
-from socket_edge.connection.api import DisconnectReason, EventData, Farewell, State
-from socket_edge.connection.bounds import ACK_BYTES, POLL_ANSWER_PACKETS
+from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
+from socket_edge.connection.bounds import ACK_BYTES, POLL_ANSWER_PACKETS, SendBounds
 from socket_edge.connection.handshake import Handshake
 from socket_edge.connection.packets import read_packet, well_formed
 from socket_edge.connection.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from socket_edge.connection.socketio import SocketServer
+from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +38,22 @@ _REASONS: Final = {
 """What engineio calls the reasons for which it closes a connection by itself."""
 
 
+class Hub(Protocol):
+    """What all connections share."""
+
+    handler: Handler
+    send_bounds: SendBounds
+    connect_s: float
+    """How long an upgrade may take, in seconds."""
+    tasks: Tasks
+
+    def signed_out(self, connection: Any, session: object, reason: DisconnectReason) -> None:
+        """Called when the client that was signed in has left."""
+
+    def closed(self, connection: Any) -> None:
+        """Called once, when a connection has ended."""
+
+
 class EngineConnection(AsyncSocket):  # type: ignore[misc]
     """The `api.Connection`. Made by engineio as an AsyncSocket, whose class is then replaced by this one."""
 
@@ -47,7 +61,7 @@ class EngineConnection(AsyncSocket):  # type: ignore[misc]
     closing: bool
     connected: bool
     upgraded: bool
-    hub: "SocketServer"
+    hub: Hub
     socket_id = ""
     state = State.OPEN
     session: Any = None

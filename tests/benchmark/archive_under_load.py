@@ -21,10 +21,11 @@ from typing import Any
 
 from moto import mock_aws
 
-from functions import archive_lines
-from functions.archive import archive
-from functions.archive_store import ArchiveStore, make_client
-from functions.context import Context, Stopwatch
+from functions.archive import message_file
+from functions.archive.archiver import archive
+from functions.archive.bucket import ArchiveBucket, make_client
+from functions.context import Context
+from functions.pacer import Pacer
 from infra.settings import FunctionSettings
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
@@ -82,22 +83,22 @@ def run_archive(database_url: str) -> None:
     os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
     os.environ.update(AWS_DEFAULT_REGION="us-east-1", MOTO_S3_DEFAULT_KEY_BUFFER_SIZE="65536")
     peaks: dict[str, float] = {}
-    put = ArchiveStore.put
+    put = ArchiveBucket.put
 
     def note_and_put(*arguments: Any) -> bool:
         peaks.setdefault("before_s3_mb", _peak_mb())
         return put(*arguments)
 
-    setattr(ArchiveStore, "put", note_and_put)  # noqa: B010
+    setattr(ArchiveBucket, "put", note_and_put)  # noqa: B010
     with mock_aws():
         make_client().create_bucket(Bucket=BUCKET)
         settings = FunctionSettings.load(database_url=database_url, archive_bucket=BUCKET)
         context = Context.make(settings, _NoQueue())
         with context.engine.connect():
             peaks["start_mb"] = _peak_mb()
-        watch = Stopwatch(600)
-        summary = archive(context, watch, False)
-    print(json.dumps({**summary, **peaks, "peak_mb": _peak_mb(), "took_s": watch.elapsed_s}))
+        pacer = Pacer(600)
+        summary = archive(context, pacer, False)
+    print(json.dumps({**summary, **peaks, "peak_mb": _peak_mb(), "took_s": pacer.elapsed_s}))
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ def main() -> None:
             for statement in (_PEOPLE, _CHATS, _MEMBERS):
                 deployment.rows(statement, chats=CHATS, messages=MESSAGES_A_CHAT)
             print(
-                f"{CHATS * MESSAGES_A_CHAT} old messages in {CHATS} chats, batches of {archive_lines.BATCH}; "
-                f"{2 * PAIRS} clients send {RATE:.0f} messages a second"
+                f"{CHATS * MESSAGES_A_CHAT} old messages in {CHATS} chats, batches of "
+                f"{message_file.BATCH_SIZE}; {2 * PAIRS} clients send {RATE:.0f} messages a second"
             )
             asyncio.run(_measure(deployment))
         finally:

@@ -23,15 +23,11 @@ from tests.harness.engines import Engines
 @pytest.fixture
 def database(engines: Engines) -> Iterator[Engine]:
     """Make an empty database."""
-    admin_url = engines.postgres.url.replace("postgresql://", "postgresql+psycopg://")
-    name = f"migrations_{uuid.uuid4().hex}"
-    admin = make_engine(admin_url)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.exec_driver_sql(f"CREATE DATABASE {name}")
-    admin.dispose()
-    engine = make_engine(f"{admin_url.rpartition('/')[0]}/{name}")
+    store = engines.new_store(migrated=False)
+    engine = make_engine(store.database_url)
     yield engine
     engine.dispose()
+    engines.release(store)
 
 
 def migrate(database: Engine) -> None:
@@ -102,7 +98,7 @@ def old_key(username: str) -> str:
 
 
 def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUID]:
-    """Store profiles as a worker of the release before does, each older than the next; return their ids."""
+    """Store profiles as a worker of the previous release does, the oldest first. Return their ids."""
     ids = {label: uuid.uuid4() for label in usernames}
     for label, username in usernames.items():
         with database.begin() as conn:
@@ -133,7 +129,7 @@ DISGUISED = {
 }
 
 
-def test_the_keys_of_a_release_before_are_folded_anew(
+def test_the_keys_of_the_previous_release_are_folded_again(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
@@ -152,7 +148,7 @@ def test_the_keys_of_a_release_before_are_folded_anew(
     assert capsys.readouterr().err == ""
 
 
-def test_of_names_that_are_one_now_the_first_has_it_and_the_others_are_told_of(
+def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_reported(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
@@ -177,7 +173,7 @@ def test_of_names_that_are_one_now_the_first_has_it_and_the_others_are_told_of(
     assert all(line.isascii() for line in lines)
 
 
-def test_what_a_worker_of_the_release_before_writes_is_folded(database: Engine) -> None:
+def test_what_a_worker_of_the_previous_release_writes_is_folded(database: Engine) -> None:
     migrate(database)
     taken = {"bob": "Bob", "impostor": "bob\ufe0f", "nobody": "\u3164"}
     ids = insert(database, {**taken, **DISGUISED, "selector": "x\ufe0f"})
@@ -185,7 +181,7 @@ def test_what_a_worker_of_the_release_before_writes_is_folded(database: Engine) 
     assert keys(database) == {ids[label]: username_key(name) for label, name in expected.items()}
 
 
-def test_migration_0004_looks_at_each_key_that_folds_otherwise_now(database: Engine) -> None:
+def test_migration_0004_selects_every_key_that_folds_differently_now(database: Engine) -> None:
     pattern = ScriptDirectory.from_config(_config()).get_revision("0004").module._OLD
     everything = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     for char in everything:

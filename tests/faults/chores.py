@@ -12,9 +12,10 @@ from typing import Any, Final
 from celery import Celery
 from moto import mock_aws
 
-from functions.archive import archive
-from functions.archive_store import make_client
-from functions.context import Context, Stopwatch
+from functions.archive.archiver import archive
+from functions.archive.bucket import make_client
+from functions.context import Context
+from functions.pacer import Pacer
 from infra.settings import FunctionSettings
 from infra.wire import names
 from tests.faults.clients import FaultClient
@@ -169,7 +170,7 @@ def _archive_twice(database_url: str) -> list[bytes]:
 def _archive(settings: FunctionSettings) -> None:
     context = Context.make(settings, _NoQueue())
     try:
-        archive(context, Stopwatch(60), False)
+        archive(context, Pacer(60), False)
     finally:
         context.engine.dispose()
 

@@ -1,6 +1,8 @@
-"""Fixtures of the tests that drive the workers' code in process."""
+"""Fixtures of the tests that drive our code in this process."""
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,3 +37,19 @@ def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
 def bench(make_bench: BenchFactory) -> RelayBench:
     """Make one relay in this process."""
     return make_bench()
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Be in an empty AWS account (moto), with no settings but those that the test makes."""
+    from moto import mock_aws  # takes a second, which most tests need not spend
+
+    for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
+        monkeypatch.delenv(name)
+    # Otherwise a local stack in this folder would lend its settings.
+    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws(config={"lambda": {"use_docker": False}}):
+        yield

@@ -1,6 +1,6 @@
 """Builds build/functions.zip: the functions and what they import, for Python 3.13 on arm64.
 
-`make package` runs it. The same sources and requirements give the same bytes, given the same zlib.
+`make package` runs it. The same sources, requirements and zlib give the same bytes.
 """
 
 import hashlib
@@ -25,33 +25,33 @@ OURS: Final = (
     "infra/store/*.py",
     "infra/wire/*.py",
 )
-NOT_NEEDED: Final = frozenset({"infra/store/migrate.py", "infra/wire/serializer.py"})
-"""Of our own: what imports Alembic or kombu."""
-NOISE: Final = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx")
-NOISY: Final = frozenset({"__pycache__", "bin", "sboms", "test", "tests"})
-RECORDS: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
-"""What pip notes about an installation; it differs from machine to machine."""
+UNUSED: Final = frozenset({"infra/store/migrate.py", "infra/wire/serializer.py"})
+"""Our modules that import Alembic or kombu."""
+UNUSED_SUFFIXES: Final = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx")
+UNUSED_FOLDERS: Final = frozenset({"__pycache__", "bin", "sboms", "test", "tests"})
+INSTALL_RECORDS: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
+"""What pip records about an installation. It differs between machines."""
 FORBIDDEN: Final = frozenset({"alembic", "celery", "engineio", "kombu", "socket_edge", "socketio", "workers"})
 
 PLATFORMS: Final = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
-LIMIT_BYTES: Final = 250 * 1024 * 1024
-"""What Lambda takes, unzipped."""
+UNZIPPED_BYTES_MAX: Final = 250 * 1024 * 1024
+"""What Lambda allows."""
 DATE: Final = (1980, 1, 1, 0, 0, 0)
-"""The first that a zip file can hold."""
+"""The earliest date that a zip file can hold."""
 
 
 def main() -> None:
-    """Build, and print size and hash. Ends with a message when the zip would not do."""
+    """Build the zip and print its size and hash. Exits with a message if Lambda would not accept it."""
     with tempfile.TemporaryDirectory() as folder:
         libraries = Path(folder)
         install(libraries)
-        files = {**theirs(libraries), **ours()}
+        files = {**library_files(libraries), **our_files()}
         forbidden = FORBIDDEN & {name.split("/")[0].removesuffix(".py") for name in files}
         if forbidden:
             sys.exit(f"functions.zip must not hold {', '.join(sorted(forbidden))}")
         unzipped = sum(path.stat().st_size for path in files.values())
-        if unzipped > LIMIT_BYTES:
-            sys.exit(f"functions.zip has {unzipped:,} bytes unzipped, Lambda takes {LIMIT_BYTES:,}")
+        if unzipped > UNZIPPED_BYTES_MAX:
+            sys.exit(f"functions.zip has {unzipped:,} bytes unzipped, Lambda allows {UNZIPPED_BYTES_MAX:,}")
         write(files)
     digest = hashlib.sha256(ZIP.read_bytes()).hexdigest()
     print(f"{ZIP.relative_to(ROOT)}: {ZIP.stat().st_size / 1e6:.1f} MB, {unzipped / 1e6:.1f} MB unzipped")
@@ -59,34 +59,39 @@ def main() -> None:
 
 
 def install(folder: Path) -> None:
-    """Install the libraries for Lambda. Only http-ece comes as source; it is pure Python, built here."""
+    """Install the libraries for Lambda. Only http-ece is built from source; it is pure Python."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    what = ["--requirement", str(ROOT / "requirements-functions.txt"), "--require-hashes", "--no-deps"]
-    how = ["--no-compile", "--no-build-isolation", "--only-binary", ":all:", "--no-binary", "http-ece"]
-    where = ["--target", str(folder), "--implementation", "cp", "--python-version", "3.13"]
-    platforms = [option for name in PLATFORMS for option in ("--platform", name)]
-    subprocess.run([*pip, "install", "--quiet", *what, *how, *where, *platforms], check=True)
+    requirements = [
+        "--requirement",
+        str(ROOT / "requirements-functions.txt"),
+        "--require-hashes",
+        "--no-deps",
+    ]
+    options = ["--no-compile", "--no-build-isolation", "--only-binary", ":all:", "--no-binary", "http-ece"]
+    target = ["--target", str(folder), "--implementation", "cp", "--python-version", "3.13"]
+    platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
+    subprocess.run([*pip, "install", "--quiet", *requirements, *options, *target, *platforms], check=True)
 
 
-def theirs(folder: Path) -> dict[str, Path]:
-    """Return the files of libraries that a running function may read, by their names in the zip."""
-    return {str(path.relative_to(folder)): path for path in _files(folder) if not _is_noise(path, folder)}
+def library_files(folder: Path) -> dict[str, Path]:
+    """Return the files of the libraries that a running function may need, by their names in the zip."""
+    return {str(path.relative_to(folder)): path for path in _files(folder) if _is_needed(path, folder)}
 
 
-def ours() -> dict[str, Path]:
-    """Return our own modules in the same way."""
+def our_files() -> dict[str, Path]:
+    """Return our own modules, by their names in the zip."""
     names = {str(path.relative_to(ROOT)) for pattern in OURS for path in ROOT.glob(pattern)}
-    return {name: ROOT / name for name in names - NOT_NEEDED}
+    return {name: ROOT / name for name in names - UNUSED}
 
 
 def write(files: dict[str, Path]) -> None:
-    """Write the zip: sorted names, one date, one mode."""
+    """Write the zip with sorted names, and the same date and mode for all files."""
     ZIP.parent.mkdir(exist_ok=True)
     partial = ZIP.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w") as archive:
         for name in sorted(files):
             info = zipfile.ZipInfo(name, DATE)
-            info.create_system = 3  # Unix, so that the mode counts
+            info.create_system = 3  # Unix, otherwise the mode is ignored
             info.external_attr = 0o100644 << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, files[name].read_bytes(), compresslevel=9)
@@ -97,10 +102,10 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def _is_noise(path: Path, folder: Path) -> bool:
-    parts = path.relative_to(folder).parts
-    in_noisy = bool(NOISY & set(parts[:-1]))
-    return in_noisy or path.suffix in NOISE or (parts[0].endswith(".dist-info") and path.name in RECORDS)
+def _is_needed(path: Path, folder: Path) -> bool:
+    *folders, name = path.relative_to(folder).parts
+    is_record = bool(folders) and folders[0].endswith(".dist-info") and name in INSTALL_RECORDS
+    return not (is_record or path.suffix in UNUSED_SUFFIXES or UNUSED_FOLDERS.intersection(folders))
 
 
 if __name__ == "__main__":

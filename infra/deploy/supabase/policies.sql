@@ -1,12 +1,12 @@
--- What only a Supabase database has: its users, and an API that reads tables on behalf of them.
+-- For Supabase databases only: ties profiles to Supabase's users and restricts what its API may read.
 -- Run it as the owner of the tables after `bbgram migrate`, and again after each upgrade:
 --   psql "$BBGRAM_DATABASE_URL" -v ON_ERROR_STOP=1 -f infra/deploy/supabase/policies.sql
--- The workers connect as the owner, whom row-level security does not concern. Through the API, signed-in
--- people may read what is theirs and write nothing: writing goes through the chat.
+-- Row-level security does not apply to the workers, because they connect as the owner. Through the API,
+-- signed-in users can read their own data and write nothing: they write through the chat.
 
 BEGIN;
 
--- A profile goes with its user, and chats and messages go with their profiles.
+-- Deleting a user deletes the profile, and with it its chats and messages.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'profiles_auth_user') THEN
@@ -33,7 +33,7 @@ REVOKE ALL ON public.alembic_version, public.profiles, public.chats, public.chat
     public.archived_chats, public.archive_holds FROM PUBLIC, anon, authenticated;
 GRANT SELECT ON public.profiles, public.chats, public.chat_members, public.messages TO authenticated;
 
--- `(SELECT auth.uid())` is evaluated once a query, `auth.uid()` would be once a row.
+-- `(SELECT auth.uid())` is evaluated once per query, `auth.uid()` would be once per row.
 DROP POLICY IF EXISTS members_read_their_chats ON public.chats;
 CREATE POLICY members_read_their_chats ON public.chats FOR SELECT TO authenticated
     USING ((SELECT auth.uid()) IN (user_lo, user_hi));

@@ -1,9 +1,8 @@
-"""An AWS account in this process (moto), and the Lambda handlers as their host calls them."""
+"""The Lambda handlers, called as Lambda calls them, and the packaged stack."""
 
 import io
 import json
 import logging
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,14 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import structlog
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf import cloudwatch
 from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
-from moto import mock_aws
 
-from functions import aws
-from functions.aws_logs import logger
+from functions.aws import handlers
+from functions.aws.logs import logger
+from tests.integration.aws.stack import DATABASE, REDIS, Create, Stack, code_key, some_zip
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "build" / "package"
@@ -35,7 +35,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class LambdaContext:
-    """What Lambda hands to a handler next to the event."""
+    """What Lambda passes to a handler together with the event."""
 
     function_name: str = "function"
     memory_limit_in_mb: int = 256
@@ -45,7 +45,7 @@ class LambdaContext:
 
 @dataclass
 class Output:
-    """What the handlers have written."""
+    """What the handlers wrote."""
 
     stream: io.StringIO = field(default_factory=io.StringIO)
 
@@ -69,39 +69,25 @@ class Output:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Be in an empty AWS account, with no settings but those that the test makes."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
-        monkeypatch.delenv(name)
-    # Else a local stack in this folder would lend its settings.
-    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    DEFAULT_PROVIDERS.clear()
-    with mock_aws(config={"lambda": {"use_docker": False}}):
-        yield
-
-
-@pytest.fixture
 def output(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Output]:
-    """Start a process of Lambda, so to say, and catch what it writes."""
+    """Simulate a fresh Lambda process and capture what it writes."""
+    DEFAULT_PROVIDERS.clear()
     output = Output()
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    root_handlers, level = root.handlers, root.level
     stream = logger.registered_handler.setStream(output.stream)  # type: ignore[attr-defined]
     monkeypatch.setattr(cloudwatch, "print", partial(print, file=output.stream), raising=False)
     yield output
-    if aws._context.cache_info().currsize:
-        aws._forget(aws._context())
+    if handlers._context.cache_info().currsize:
+        handlers._discard(handlers._context())
     logger.registered_handler.setStream(stream)  # type: ignore[attr-defined]
-    root.handlers, root.level = handlers, level
+    root.handlers, root.level = root_handlers, level
     structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
 def packaged() -> Path:
-    """Return the folder with the packaged templates, made anew if something of theirs has changed."""
+    """Return the folder with the packaged templates. Package again if their sources have changed."""
     template = PACKAGE / "cloudformation-template-update-stack.json"
     sources = [path.stat().st_mtime for pattern in SOURCES for path in ROOT.glob(pattern)]
     if not template.exists() or template.stat().st_mtime < max(sources):
@@ -115,3 +101,28 @@ def template(packaged: Path) -> dict[str, Any]:
     """Return the packaged CloudFormation template."""
     loaded: dict[str, Any] = json.loads((packaged / "cloudformation-template-update-stack.json").read_text())
     return loaded
+
+
+@pytest.fixture
+def create(account: None, packaged: Path) -> Create:
+    """Return a function that deploys a stack as osls does, with bucket and code."""
+
+    def create(**parameters: str) -> Stack:
+        client = boto3.client("cloudformation")
+        client.create_stack(
+            StackName="chat",
+            TemplateBody=(packaged / "cloudformation-template-create-stack.json").read_text(),
+        )
+        bucket = client.describe_stacks(StackName="chat")["Stacks"][0]["Outputs"][0]["OutputValue"]
+        template = (packaged / "cloudformation-template-update-stack.json").read_text()
+        boto3.client("s3").put_object(Bucket=bucket, Key=code_key(template), Body=some_zip())
+        given = {"DatabaseUrlSecret": DATABASE, "RedisUrlSecret": REDIS, **parameters}
+        client.update_stack(
+            StackName="chat",
+            TemplateBody=template,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        return Stack("chat")
+
+    return create

@@ -1,4 +1,4 @@
-"""The scheduled handlers: settings from secrets, connections that outlive an invocation, logs and metrics."""
+"""The scheduled handlers: settings from secrets, connections kept between invocations, logs and metrics."""
 
 from datetime import date
 from typing import Any
@@ -10,18 +10,22 @@ import structlog
 from redis.exceptions import AuthenticationError
 from sqlalchemy import text
 
-from functions import aws
+from functions.aws import handlers
 from functions.context import Context
 from infra.settings import PREFIX, SettingsError
 from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
 
-HANDLERS = {"cleanup": aws.cleanup, "offline_delivery": aws.offline_delivery, "archive": aws.archive}
+HANDLERS = {
+    "cleanup": handlers.cleanup,
+    "offline_delivery": handlers.offline_delivery,
+    "archive": handlers.archive,
+}
 
 
 class Runs:
-    """Stands in for `functions.run`; its function asks Postgres who and where it is."""
+    """Stands in for `functions.run`: asks Postgres for the connection and the user that it runs with."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []
@@ -47,7 +51,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     runs = Runs()
-    monkeypatch.setattr(aws, "run", runs)
+    monkeypatch.setattr(handlers, "run", runs)
     return runs
 
 
@@ -82,13 +86,13 @@ def test_each_handler_runs_its_function(name: str, database_secret: str, output:
 
 def test_a_dry_run_is_asked_for_in_the_event(database_secret: str, output: Output, runs: Runs) -> None:
     runs.summary = {"removed": 3}
-    aws.cleanup({"dryRun": True}, LambdaContext())
+    handlers.cleanup({"dryRun": True}, LambdaContext())
     assert runs.calls == [("cleanup", True)]
     assert output.metric("removed") == 0
 
 
 def test_our_events_leave_as_json_with_their_fields(database_secret: str, output: Output, runs: Runs) -> None:
-    aws.cleanup({"detail": "private"}, LambdaContext())
+    handlers.cleanup({"detail": "private"}, LambdaContext())
     (event,) = output.events("function_finished")
     assert event["function"] == "cleanup"
     assert event["module_"] == "cleanup"
@@ -100,18 +104,18 @@ def test_our_events_leave_as_json_with_their_fields(database_secret: str, output
 def test_the_connection_and_the_secret_are_kept_between_invocations(
     database_secret: str, output: Output, runs: Runs
 ) -> None:
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
     boto3.client("secretsmanager").delete_secret(SecretId=database_secret, ForceDeleteWithoutRecovery=True)
-    aws.archive({}, LambdaContext())
+    handlers.archive({}, LambdaContext())
     assert len(set(runs.backends)) == 1
 
 
 def test_a_connection_that_died_while_the_process_was_frozen_is_replaced(
     database_secret: str, output: Output, runs: Runs, bench_store: Store
 ) -> None:
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
     end_backend(bench_store, runs.backends[0])
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
     assert len(set(runs.backends)) == 2
 
 
@@ -123,12 +127,12 @@ def test_a_rotated_secret_is_read_when_the_old_login_is_refused(
             bench_store, f"DROP ROLE IF EXISTS {user}", f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD 'word'"
         )
     rotate(database_secret, bench_store, "lambda_old")
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
 
     rotate(database_secret, bench_store, "lambda_new")
     administer(bench_store, "ALTER ROLE lambda_old NOLOGIN")
     end_backend(bench_store, runs.backends[0])
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
 
     assert runs.users == ["lambda_old", "lambda_new"]
 
@@ -136,12 +140,12 @@ def test_a_rotated_secret_is_read_when_the_old_login_is_refused(
 def test_a_redis_that_refuses_makes_the_next_invocation_begin_anew(
     database_secret: str, output: Output, runs: Runs
 ) -> None:
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
     runs.error = AuthenticationError("wrong password")
     with pytest.raises(AuthenticationError):
-        aws.cleanup({}, LambdaContext())
+        handlers.cleanup({}, LambdaContext())
     runs.error = None
-    aws.cleanup({}, LambdaContext())
+    handlers.cleanup({}, LambdaContext())
     assert len(set(runs.backends)) == 2
 
 
@@ -156,16 +160,16 @@ def test_secrets_may_lie_in_systems_manager(
     monkeypatch.setenv(f"{PREFIX}WEBHOOK_SECRET_SECRET", arn)
     monkeypatch.setenv(f"{PREFIX}VAPID_PRIVATE_KEY_SECRET", "")
 
-    aws.offline_delivery({}, LambdaContext())
+    handlers.offline_delivery({}, LambdaContext())
 
     assert runs.settings.redis_url == "redis://cache"
     assert runs.settings.webhook_secret == "whsec_c2VjcmV0"
     assert runs.settings.vapid_private_key is None
 
 
-def test_a_database_that_is_named_nowhere_is_said(output: Output, runs: Runs) -> None:
+def test_a_missing_database_address_is_reported(output: Output, runs: Runs) -> None:
     with pytest.raises(SettingsError, match="BBGRAM_DATABASE_URL"):
-        aws.cleanup({}, LambdaContext())
+        handlers.cleanup({}, LambdaContext())
     assert runs.calls == []
 
 

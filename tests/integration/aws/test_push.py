@@ -1,4 +1,4 @@
-"""Batches of notifications, driven as Lambda drives them: receive, call the handler, delete what it did."""
+"""Batches of notifications, handled as Lambda does it: receive, call the handler, delete what it handled."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,10 @@ import boto3
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from functions import aws
-from functions.channels.channel import TryLater
+from functions.aws import handlers
+from functions.aws.sqs import SqsQueue
 from functions.context import Context
-from functions.push import Failed
-from functions.sqs import SqsQueue
+from functions.errors import TriesExhausted, TryLater
 from infra.settings import PREFIX
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
@@ -22,7 +21,7 @@ TRIES = 5
 
 
 class Source:
-    """An SQS queue with dead letters, and the event source mapping in front of the handler."""
+    """An SQS queue with a dead-letter queue, and the event source mapping that calls the handler."""
 
     def __init__(self) -> None:
         self.client = boto3.client("sqs")
@@ -35,13 +34,13 @@ class Source:
         )["QueueUrl"]
 
     def poll(self) -> tuple[int, list[str]]:
-        """Hand over a batch; return its size and the bodies that failed, which stay on the queue."""
+        """Pass a batch to the handler. Return its size, and the bodies that failed and stay on the queue."""
         messages = self.client.receive_message(
             QueueUrl=self.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
         ).get("Messages", [])
         if not messages:
             return 0, []
-        answer = aws.push({"Records": [as_record(message) for message in messages]}, LambdaContext())
+        answer = handlers.push({"Records": [as_record(message) for message in messages]}, LambdaContext())
         failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
         for message in messages:
             if message["MessageId"] not in failed:
@@ -69,7 +68,7 @@ def as_record(message: Any) -> dict[str, Any]:
 
 
 class Deliveries:
-    """Stands in for `Push`: remembers what was delivered, and fails as told."""
+    """Stands in for `Push`: records what was delivered, and fails as it is told to."""
 
     def __init__(self) -> None:
         self.done: list[UUID] = []
@@ -88,7 +87,7 @@ class Deliveries:
 @pytest.fixture
 def deliveries(monkeypatch: pytest.MonkeyPatch) -> Deliveries:
     deliveries = Deliveries()
-    monkeypatch.setattr(aws, "Push", deliveries)
+    monkeypatch.setattr(handlers, "Push", deliveries)
     return deliveries
 
 
@@ -141,7 +140,7 @@ def test_a_batch_of_which_nothing_succeeds_is_no_crash(
     source: Source, put: Callable[[int], list[UUID]], deliveries: Deliveries
 ) -> None:
     for notification_id in put(3):
-        deliveries.errors[notification_id] = Failed("tried often enough")
+        deliveries.errors[notification_id] = TriesExhausted("tried often enough")
     size, failed = source.poll()
     assert size == len(failed) == 3
 
@@ -170,8 +169,8 @@ def test_what_was_tried_often_enough_ends_there_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (notification_id,) = put(1)
-    deliveries.errors[notification_id] = Failed("tried often enough")
-    monkeypatch.setattr("functions.sqs._FIRST_RETRY_S", 0.0)
+    deliveries.errors[notification_id] = TriesExhausted("tried often enough")
+    monkeypatch.setattr("functions.backoff.FIRST_S", 0.0)
     for _ in range(TRIES):
         source.poll()
     assert source.poll() == (0, [])
@@ -212,7 +211,7 @@ def test_the_wait_doubles_unless_the_other_side_asks_for_more(
         "Attributes": {"ApproximateReceiveCount": str(attempt)},
     }
 
-    answer = aws.push({"Records": [as_record(message)]}, LambdaContext())
+    answer = handlers.push({"Records": [as_record(message)]}, LambdaContext())
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m"}]}
     assert waits == [("handle", expected_s)]
@@ -234,14 +233,14 @@ def test_an_error_nobody_expected_is_logged_and_tried_again(
     deliveries.errors[notification_id] = OperationalError(
         "SELECT 1", {}, Exception("server closed the connection")
     )
-    before = aws._context()
+    before = handlers._context()
 
     assert source.poll()[0] == 1
 
     (event,) = output.events("notification_kept")
     assert (event["outcome"], event["attempt"]) == ("crashed", 1)
     assert event["exception_name"] == "OperationalError"
-    assert aws._context() is not before
+    assert handlers._context() is not before
 
 
 def test_a_notification_that_is_gone_is_no_failure(

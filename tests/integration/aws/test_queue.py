@@ -7,7 +7,8 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from functions.sqs import NotQueued, SqsQueue, Unreadable, read_body
+from functions.aws.sqs import SqsQueue, parse_body
+from functions.errors import QueueRefused, UnreadableBody
 from infra.settings import SettingsError
 
 
@@ -24,7 +25,7 @@ def test_every_notification_is_put_in_batches_that_sqs_takes(url: str) -> None:
     client = boto3.client("sqs")
     found = set()
     while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        found |= {read_body(message["Body"]) for message in messages}
+        found |= {parse_body(message["Body"]) for message in messages}
     assert found == ids
 
 
@@ -32,7 +33,7 @@ def test_nothing_is_sent_for_no_notifications() -> None:
     SqsQueue("not-even-an-address").put([])
 
 
-def test_what_sqs_refuses_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sqs_refuses_is_reported(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = SqsQueue(url)
     refused = [{"Id": "1", "Code": "InternalError", "SenderFault": False}]
 
@@ -40,7 +41,7 @@ def test_what_sqs_refuses_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> 
         return {"Successful": [], "Failed": refused}
 
     monkeypatch.setattr(queue._client, "send_message_batch", refuse)
-    with pytest.raises(NotQueued, match="1 notifications: InternalError"):
+    with pytest.raises(QueueRefused, match="1 notifications: InternalError"):
         queue.put([uuid4()])
 
 
@@ -52,12 +53,12 @@ def test_a_queue_without_an_address_names_the_setting() -> None:
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "7", "{}", '{"notificationId": 7}', '{"notificationId": "x"}']
 )
-def test_an_unreadable_body_is_called_so(body: str) -> None:
-    with pytest.raises(Unreadable) as caught:
-        read_body(body)
+def test_an_unreadable_body_is_reported_without_quoting_it(body: str) -> None:
+    with pytest.raises(UnreadableBody) as caught:
+        parse_body(body)
     assert caught.value.__suppress_context__
 
 
 def test_a_body_may_have_more_fields() -> None:
     notification_id = uuid4()
-    assert read_body(json.dumps({"notificationId": str(notification_id), "v": 2})) == notification_id
+    assert parse_body(json.dumps({"notificationId": str(notification_id), "v": 2})) == notification_id

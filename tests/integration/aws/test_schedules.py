@@ -1,4 +1,4 @@
-"""Lambda runs the functions at the times at which beat does."""
+"""Lambda runs the functions at the same times as beat."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.integration.aws.conftest import ROOT
 
 
 def aws_cron(cron: str) -> str:
-    """Return a schedule of five fields in the form of AWS: six, one of the two days `?`, Sunday is 1."""
+    """Convert a cron expression to that of AWS: six fields, one of the two days is `?`, and Sunday is 1."""
     minute, hour, day, month, weekday = cron.split()
     if weekday == "*":
         return f"cron({minute} {hour} {day} {month} ? *)"
@@ -38,7 +38,7 @@ def test_a_schedule_is_rewritten_for_aws(cron: str, expected: str) -> None:
 def test_serverless_yml_has_the_table_of_the_schedule() -> None:
     functions = yaml.safe_load((ROOT / "serverless.yml").read_text())["functions"]
     found = {
-        one["handler"].removeprefix("functions/aws."): (
+        one["handler"].removeprefix("functions/aws/handlers."): (
             event["schedule"]["rate"][0],
             event["schedule"]["timezone"],
         )
@@ -56,7 +56,7 @@ def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
         one["Properties"] for one in resources.values() if one["Type"] == "AWS::Scheduler::Schedule"
     ):
         function = resources[schedule["Target"]["Arn"]["Fn::GetAtt"][0]]["Properties"]
-        name = function["Handler"].removeprefix("functions/aws.")
+        name = function["Handler"].removeprefix("functions/aws/handlers.")
         found[name] = (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
         assert schedule["State"] == "ENABLED"
         assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}

@@ -1,11 +1,10 @@
-"""Other people's services: AWS as moto plays it, and HTTPS servers on this machine."""
+"""HTTPS servers on this machine that stand for other people's services."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from moto import mock_aws
 
 from functions.channels.outbound import make_session
 from tests.integration.channels.endpoint import Endpoint, make_certificate
@@ -19,7 +18,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def endpoint(certificate: Path) -> Iterator[Endpoint]:
-    """Start a server that says 201."""
+    """Start a server that answers 201."""
     endpoint = Endpoint(certificate)
     yield endpoint
     endpoint.stop()
@@ -31,13 +30,3 @@ def session(certificate: Path) -> Iterator[requests.Session]:
     with make_session(allow_loopback=True) as session:
         session.verify = str(certificate)
         yield session
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Play AWS, so that nothing reaches the real one."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    with mock_aws():
-        yield

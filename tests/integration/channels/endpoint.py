@@ -1,4 +1,4 @@
-"""A real HTTPS server of somebody else, who answers as a test wants it."""
+"""An HTTPS server that stands for somebody else's service and answers as a test tells it to."""
 
 import ssl
 import threading
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Received(msgspec.Struct):
-    """A request, as it came in. Names of headers are in lower case."""
+    """A request as it arrived. Names of headers are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Received(msgspec.Struct):
 
 
 class Endpoint:
-    """Listens on 127.0.0.1 as `localhost`, keeps what it gets and answers with `status` and `headers`."""
+    """Listens on 127.0.0.1 as `localhost`, records requests, and answers with `status` and `headers`."""
 
     def __init__(self, certificate: Path) -> None:
         self.received: list[Received] = []
@@ -45,11 +45,11 @@ class Endpoint:
         return self._server.server_port
 
     def url(self, path: str) -> str:
-        """Return the address of a path of it."""
+        """Return the URL of a path."""
         return f"https://localhost:{self.port}{path}"
 
     def stop(self) -> None:
-        """Let go of everybody and close."""
+        """Release the handlers that wait, and shut down."""
         self.stopped.set()
         self._server.shutdown()
         self._thread.join()
@@ -80,7 +80,7 @@ class Endpoint:
 
 
 def make_certificate(path: Path) -> Path:
-    """Write a key and a certificate for `localhost` that vouches for itself."""
+    """Write a key and a self-signed certificate for `localhost`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     public, now = key.public_key(), datetime.now(UTC)

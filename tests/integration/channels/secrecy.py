@@ -1,4 +1,4 @@
-"""What tests say of notifications, and a check that none of it gets out."""
+"""A notice full of secrets, and a check that none of them gets out."""
 
 import traceback
 from dataclasses import replace
@@ -23,10 +23,10 @@ def device(channel: str, address: str, **fields: str | None) -> Device:
 
 
 def is_discreet(text: str, *secrets: str) -> bool:
-    """Tell whether a text holds neither the notice nor any of the secrets."""
+    """Return whether a text contains neither the notice nor any of the secrets."""
     return not any(secret in text for secret in (NOTICE.title, NOTICE.body, *secrets))
 
 
 def printed(error: BaseException) -> str:
-    """Return what a log with a traceback would say."""
+    """Return what a log with a traceback would show."""
     return "".join(traceback.format_exception(error))

@@ -1,12 +1,14 @@
+"""Which channels the settings enable."""
+
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from functions.channels.email import EmailChannel
 from functions.channels.factory import make_channels
 from functions.channels.log import LogChannel
+from functions.channels.ses import SesChannel
 from functions.channels.sns import SnsChannel
 from functions.channels.web_push import WebPushChannel
 from functions.channels.webhook import WebhookChannel
@@ -31,20 +33,20 @@ def test_without_settings_there_is_the_log() -> None:
     assert {name: type(channel) for name, channel in channels.items()} == {"log": LogChannel}
 
 
-def test_what_is_set_is_there(aws: None) -> None:
+def test_what_is_set_is_there(account: None) -> None:
     channels = make_channels(settings(**EVERYTHING))
     assert {name: type(channel) for name, channel in channels.items()} == {
         "log": LogChannel,
         "fcm": SnsChannel,
         "apns": SnsChannel,
         "webpush": WebPushChannel,
-        "email": EmailChannel,
+        "email": SesChannel,
         "webhook": WebhookChannel,
     }
 
 
 def test_a_region_that_the_environment_does_not_name_is_taken_from_the_arn(
-    aws: None, monkeypatch: pytest.MonkeyPatch
+    account: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert "fcm" in make_channels(settings(sns_fcm_arn=EVERYTHING["sns_fcm_arn"]))
@@ -66,7 +68,7 @@ def test_web_push_needs_both_a_key_and_a_subject(alone: str) -> None:
         ("webhook_secret", "whsec_x"),
     ],
 )
-def test_a_wrong_setting_is_named_and_not_repeated(name: str, value: str, aws: None) -> None:
+def test_a_wrong_setting_is_named_and_not_repeated(name: str, value: str, account: None) -> None:
     with pytest.raises(SettingsError, match=f"BBGRAM_{name.upper()}") as caught:
         make_channels(settings(**{**EVERYTHING, name: value}))
     assert "secret" not in str(caught.value).replace("webhook secret", "")

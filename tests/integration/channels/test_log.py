@@ -1,3 +1,5 @@
+"""The log channel."""
+
 from structlog.testing import capture_logs
 
 from functions.channels.log import LogChannel

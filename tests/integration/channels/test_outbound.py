@@ -1,3 +1,5 @@
+"""The session for addresses that users gave us reaches public https addresses only."""
+
 import socket
 import threading
 from collections.abc import Callable
@@ -9,7 +11,8 @@ import pytest
 import requests
 
 import functions.channels.outbound as outbound
-from functions.channels.outbound import Refused, make_session, retry_after_s
+from functions.channels.outbound import make_session, retry_after_s
+from functions.errors import AddressRefused
 from tests.integration.channels.endpoint import Endpoint
 
 Resolve = Callable[[str], list[str]]
@@ -58,12 +61,12 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
 )
 def test_a_name_that_leads_into_a_private_network_is_refused(address: str, resolve: Resolve) -> None:
     resolve(address)
-    with make_session() as session, pytest.raises(Refused, match="not public"):
+    with make_session() as session, pytest.raises(AddressRefused, match="not public"):
         session.post("https://push.example/")
 
 
 def test_a_name_of_this_machine_is_refused() -> None:
-    with make_session() as session, pytest.raises(Refused, match="not public"):
+    with make_session() as session, pytest.raises(AddressRefused, match="not public"):
         session.post("https://localhost/")
 
 
@@ -107,14 +110,14 @@ def test_what_is_no_https_address_with_a_name_is_refused_before_anything_is_sent
     url: str, resolve: Resolve, session: requests.Session, endpoint: Endpoint
 ) -> None:
     asked = resolve("127.0.0.1")
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         session.post(url.format(port=endpoint.port))
     assert not asked
     assert not endpoint.received
 
 
 def test_another_port_is_for_tests_only() -> None:
-    with make_session() as session, pytest.raises(Refused, match="port 443"):
+    with make_session() as session, pytest.raises(AddressRefused, match="port 443"):
         session.post("https://localhost:8443/")
 
 
@@ -123,7 +126,7 @@ def test_a_redirect_is_refused_and_not_followed(
     status: int, session: requests.Session, endpoint: Endpoint
 ) -> None:
     endpoint.status, endpoint.headers = status, {"Location": "/elsewhere"}
-    with pytest.raises(Refused, match="redirect"):
+    with pytest.raises(AddressRefused, match="redirect"):
         session.post(endpoint.url("/here"), allow_redirects=True)
     assert [received.path for received in endpoint.received] == ["/here"]
 
@@ -143,7 +146,7 @@ def test_a_body_is_not_read_however_long_it_is(
 
     was_read = threading.Event()
     endpoint.misbehave = pour
-    with suppress(Refused):
+    with suppress(AddressRefused):
         assert session.post(endpoint.url("/")).content == b""
     assert len(endpoint.received) == 1
     assert not was_read.is_set()

@@ -1,3 +1,5 @@
+"""Push to Android and Apple devices: in moto, and in a stub where moto cannot fail as SNS does."""
+
 import json
 import logging
 from collections.abc import Iterator
@@ -12,8 +14,8 @@ from botocore.stub import Stubber
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
-from functions.channels.channel import Gone, TryLater
 from functions.channels.sns import SnsChannel
+from functions.errors import DeviceGone, TryLater
 from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Application:
 
 
 @pytest.fixture
-def client(aws: None) -> "SNSClient":
+def client(account: None) -> "SNSClient":
     return boto3.client("sns", config=Config(retries={"mode": "standard", "total_max_attempts": 1}))
 
 
@@ -157,7 +159,7 @@ def test_a_device_whose_endpoint_sns_has_disabled_is_gone_and_its_endpoint_delet
 ) -> None:
     arn = channel.send(PHONE, NOTICE)
     android.disable(arn)
-    with pytest.raises(Gone, match=r"^fcm: EndpointDisabled$"):
+    with pytest.raises(DeviceGone, match=r"^fcm: EndpointDisabled$"):
         channel.send(replace(PHONE, endpoint=arn), NOTICE)
     assert android.endpoints() == []
 
@@ -232,7 +234,7 @@ def test_an_endpoint_that_we_have_just_enabled_is_not_dead_yet(stub: Stubber, st
 def test_a_dead_endpoint_is_gone_even_where_it_cannot_be_deleted(stub: Stubber, stubbed: SnsChannel) -> None:
     stub.add_client_error("publish", "EndpointDisabled")
     stub.add_client_error("delete_endpoint", "AuthorizationError")
-    with pytest.raises(Gone):
+    with pytest.raises(DeviceGone):
         stubbed.send(KNOWN_PHONE, NOTICE)
 
 
@@ -241,7 +243,7 @@ def test_what_is_no_token_is_gone(stub: Stubber, stubbed: SnsChannel) -> None:
         "Invalid parameter: Token Reason: iOS device token must be no more than 400 hexadecimal characters"
     )
     stub.add_client_error("create_platform_endpoint", "InvalidParameter", reason)
-    with pytest.raises(Gone, match=r"^fcm: InvalidParameter$"):
+    with pytest.raises(DeviceGone, match=r"^fcm: InvalidParameter$"):
         stubbed.send(PHONE, NOTICE)
 
 
@@ -291,13 +293,13 @@ def test_an_sns_that_does_not_answer_is_tried_again(channel: SnsChannel, android
 
 
 @pytest.mark.parametrize("code", ["Throttled", "EndpointDisabled", "InvalidParameter"])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     code: str, client: "SNSClient", stubbed: SnsChannel, caplog: pytest.LogCaptureFixture
 ) -> None:
     reason = f"Invalid parameter: Token Reason: {TOKEN} of {ARN} {NOTICE.body}"
     with Stubber(client) as stub, caplog.at_level(logging.INFO):
         stub.add_client_error("publish", code, reason)
         stub.add_response("delete_endpoint", {})
-        with pytest.raises((Gone, TryLater)) as caught:
+        with pytest.raises((DeviceGone, TryLater)) as caught:
             stubbed.send(KNOWN_PHONE, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, TOKEN, ARN)

@@ -1,3 +1,5 @@
+"""Browsers can read what they are sent, and nobody else can."""
+
 import base64
 import json
 import logging
@@ -14,9 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from functions.channels.channel import Device, Gone, TryLater
+from functions.channels.channel import Device
 from functions.channels.outbound import make_session
 from functions.channels.web_push import WebPushChannel
+from functions.errors import DeviceGone, TryLater
 from tests.integration.channels.endpoint import Endpoint, Received
 from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
 
@@ -144,7 +147,7 @@ def test_a_subscription_that_has_ended_is_gone(
     status: int, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
     endpoint.status = status
-    with pytest.raises(Gone, match=f"^webpush: status {status}$"):
+    with pytest.raises(DeviceGone, match=f"^webpush: status {status}$"):
         channel.send(browser.device(endpoint.url("/")), NOTICE)
 
 
@@ -180,7 +183,7 @@ def test_a_redirect_is_gone_and_not_followed(
     channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
     endpoint.status, endpoint.headers = 307, {"Location": endpoint.url("/elsewhere")}
-    with pytest.raises(Gone, match="redirect"):
+    with pytest.raises(DeviceGone, match="redirect"):
         channel.send(browser.device(endpoint.url("/")), NOTICE)
     assert len(endpoint.received) == 1
 
@@ -191,13 +194,13 @@ def test_a_redirect_is_gone_and_not_followed(
 def test_an_address_that_is_not_allowed_is_gone(
     url: str, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
-    with pytest.raises(Gone):
+    with pytest.raises(DeviceGone):
         channel.send(browser.device(url.format(port=endpoint.port)), NOTICE)
     assert not endpoint.received
 
 
 def test_a_name_of_this_machine_is_gone(browser: Browser) -> None:
-    with make_session() as session, pytest.raises(Gone, match="not public"):
+    with make_session() as session, pytest.raises(DeviceGone, match="not public"):
         WebPushChannel(session, raw(VAPID_KEY), SUBJECT).send(browser.device("https://localhost/"), NOTICE)
 
 
@@ -218,7 +221,7 @@ def test_a_subscription_with_broken_keys_is_gone(
     keys: dict[str, Any], channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
     broken = replace(browser.device(endpoint.url("/")), **keys)
-    with pytest.raises(Gone, match="keys"):
+    with pytest.raises(DeviceGone, match="keys"):
         channel.send(broken, NOTICE)
     assert not endpoint.received
 
@@ -244,7 +247,7 @@ def test_a_subscription_with_broken_keys_is_gone(
     ],
     ids=["nonsense", "nothing", "no PEM", "another curve", "RSA", "no address"],
 )
-def test_a_key_or_subject_that_is_wrong_is_told_at_the_start(
+def test_a_wrong_key_or_subject_is_reported_at_the_start(
     private_key: str, subject: str, session: requests.Session
 ) -> None:
     with pytest.raises(ValueError, match="VAPID") as caught:
@@ -272,7 +275,7 @@ def does_not_listen(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("failing", [answers_410, answers_500, redirects, does_not_listen])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     failing: Break,
     channel: WebPushChannel,
     browser: Browser,
@@ -281,20 +284,20 @@ def test_nothing_private_is_told_of_a_failure(
 ) -> None:
     failing(endpoint)
     target = browser.device(endpoint.url("/top-secret"))
-    with caplog.at_level(logging.DEBUG), pytest.raises((Gone, TryLater)) as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises((DeviceGone, TryLater)) as caught:
         channel.send(target, NOTICE)
     secrets = ("localhost", "top-secret", target.p256dh or "", target.auth or "", raw(VAPID_KEY))
     assert is_discreet(printed(caught.value) + caplog.text, *secrets)
 
 
-def test_nothing_private_is_told_of_a_refused_address(
+def test_a_refused_address_reveals_nothing_private(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = browser.device("https://localhost/top-secret")
     with (
         make_session() as session,
         caplog.at_level(logging.DEBUG),
-        pytest.raises(Gone) as caught,
+        pytest.raises(DeviceGone) as caught,
     ):
         WebPushChannel(session, raw(VAPID_KEY), SUBJECT).send(target, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, "localhost", "127.0.0.1", "top-secret")

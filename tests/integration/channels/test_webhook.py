@@ -1,3 +1,5 @@
+"""Webhooks are signed, and repeated with the same id."""
+
 import json
 import logging
 
@@ -5,9 +7,9 @@ import pytest
 import requests
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from functions.channels.channel import Gone, TryLater
 from functions.channels.outbound import make_session
 from functions.channels.webhook import WebhookChannel
+from functions.errors import DeviceGone, TryLater
 from tests.integration.channels.endpoint import Endpoint
 from tests.integration.channels.secrecy import NOTICE, device, is_discreet, printed
 
@@ -40,7 +42,7 @@ def test_a_service_gets_the_notice_and_can_tell_who_sent_it(
     }
 
 
-def test_a_notice_that_was_changed_on_its_way_is_told_from_ours(
+def test_a_notice_that_was_changed_on_its_way_is_recognized(
     channel: WebhookChannel, endpoint: Endpoint
 ) -> None:
     channel.send(device("webhook", endpoint.url("/")), NOTICE)
@@ -65,7 +67,7 @@ def test_every_kind_of_success_is_one(status: int, channel: WebhookChannel, endp
 
 def test_a_service_that_says_gone_is_gone(channel: WebhookChannel, endpoint: Endpoint) -> None:
     endpoint.status = 410
-    with pytest.raises(Gone, match=r"^webhook: status 410$"):
+    with pytest.raises(DeviceGone, match=r"^webhook: status 410$"):
         channel.send(device("webhook", endpoint.url("/")), NOTICE)
 
 
@@ -88,7 +90,7 @@ def test_a_pause_that_the_service_asks_for_is_passed_on(channel: WebhookChannel,
 
 def test_a_redirect_is_gone_and_not_followed(channel: WebhookChannel, endpoint: Endpoint) -> None:
     endpoint.status, endpoint.headers = 308, {"Location": endpoint.url("/elsewhere")}
-    with pytest.raises(Gone, match="redirect"):
+    with pytest.raises(DeviceGone, match="redirect"):
         channel.send(device("webhook", endpoint.url("/")), NOTICE)
     assert len(endpoint.received) == 1
 
@@ -97,34 +99,34 @@ def test_a_redirect_is_gone_and_not_followed(channel: WebhookChannel, endpoint: 
 def test_an_address_that_is_not_allowed_is_gone(
     url: str, channel: WebhookChannel, endpoint: Endpoint
 ) -> None:
-    with pytest.raises(Gone):
+    with pytest.raises(DeviceGone):
         channel.send(device("webhook", url.format(port=endpoint.port)), NOTICE)
     assert not endpoint.received
 
 
 def test_a_name_of_this_machine_is_gone() -> None:
-    with make_session() as session, pytest.raises(Gone, match="not public"):
+    with make_session() as session, pytest.raises(DeviceGone, match="not public"):
         WebhookChannel(session, SECRET).send(device("webhook", "https://localhost/"), NOTICE)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_a", "whsec_ä"])
-def test_a_secret_that_is_wrong_is_told_at_the_start(secret: str, session: requests.Session) -> None:
-    with pytest.raises(ValueError, match=r"^the webhook secret is not valid$"):
+def test_a_wrong_secret_is_reported_at_the_start(secret: str, session: requests.Session) -> None:
+    with pytest.raises(ValueError, match=r"^the webhook secret is invalid$"):
         WebhookChannel(session, secret)
 
 
 @pytest.mark.parametrize("status", [302, 410, 500])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     status: int, channel: WebhookChannel, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.status, endpoint.headers = status, {"Location": "/top-secret"}
     target = device("webhook", endpoint.url("/top-secret"))
-    with caplog.at_level(logging.DEBUG), pytest.raises((Gone, TryLater)) as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises((DeviceGone, TryLater)) as caught:
         channel.send(target, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, "localhost", "top-secret", SECRET)
 
 
-def test_nothing_private_is_told_of_a_service_that_does_not_listen(
+def test_an_unreachable_service_reveals_nothing_private(
     channel: WebhookChannel, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = endpoint.url("/top-secret")

@@ -1,4 +1,4 @@
-"""The Supabase script on a database that has what Supabase has: users, API roles and `auth.uid()`."""
+"""The Supabase script, on a database with Supabase's users, API roles and `auth.uid()`."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,15 +36,15 @@ Read = Callable[..., int]
 
 @pytest.fixture(scope="module")
 def database(engines: Engines) -> Iterator[Engine]:
-    """Make a Supabase-like database where alice and bob, and carol and dave, have written to each other."""
-    url = engines.new_store().database_url
-    engine = make_engine(url)
+    """Make a Supabase-like database where alice and bob, and carol and dave, have a chat each."""
+    store = engines.new_store()
+    engine = make_engine(store.database_url)
     with engine.begin() as conn:
         conn.exec_driver_sql(SUPABASE)
         for person in (ALICE, BOB, CAROL, DAVE):
             conn.execute(text("INSERT INTO auth.users VALUES (:id)"), {"id": person})
     for number, person in enumerate((ALICE, BOB, CAROL, DAVE)):
-        ensure_profile(url, str(person), f"person{number}")
+        ensure_profile(store.database_url, str(person), f"person{number}")
     for _ in range(2):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.exec_driver_sql(SCRIPT)
@@ -64,11 +64,12 @@ def database(engines: Engines) -> Iterator[Engine]:
             )
     yield engine
     engine.dispose()
+    engines.release(store)
 
 
 @pytest.fixture
 def rows_seen(database: Engine) -> Read:
-    """Return a function that counts the rows of a table which a person sees through the API."""
+    """Return a function that counts the rows of a table that a user sees through the API."""
 
     def count(table: str, person: uuid.UUID | None, role: str = "authenticated") -> int:
         with database.connect() as conn:
@@ -97,7 +98,7 @@ def test_a_stranger_reads_nothing(rows_seen: Read, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", [*TABLES, "dead_letters", "alembic_version"])
-def test_who_is_not_signed_in_may_not_even_ask(rows_seen: Read, table: str) -> None:
+def test_anonymous_users_may_not_even_ask(rows_seen: Read, table: str) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         rows_seen(table, None, role="anon")
 

@@ -1,13 +1,20 @@
-"""Fixtures of the tests that run functions in process, on real engines."""
+"""Fixtures of the tests that run functions in this process, on real engines."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.harness.engines import Store
+from functions.context import Context
+from infra.settings import FunctionSettings
+from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench
-from tests.integration.functions.notices import Notices
+from tests.integration.functions.notices import ListChannel, Notices
+from tests.integration.functions.queues import NoQueue
+
+BenchFactory = Callable[..., RelayBench]
+ContextFactory = Callable[..., Context]
 
 
 @pytest.fixture(autouse=True)
@@ -16,11 +23,46 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
 
 
+@pytest.fixture(scope="session")
+def bench_store(engines: Engines) -> Iterator[Store]:
+    """A store for these tests only: functions would also process what other tests have left."""
+    store = engines.new_store()
+    yield store
+    engines.release(store)
+
+
 @pytest.fixture
-def notices(make_bench: Callable[..., RelayBench], bench_store: Store) -> Notices:
-    """Alice and bob on an empty database; nobody is online."""
+def make_bench(make_bench: BenchFactory) -> BenchFactory:
+    """Return a factory for relays on a store that is empty but for the edge of the relay."""
+
+    def make(**options: Any) -> RelayBench:
+        bench = make_bench(**options)
+        bench.rows("TRUNCATE profiles, dead_letters, archive_holds CASCADE")
+        bench.redis.flushdb()
+        bench.open_edge(bench.edge_id)
+        return bench
+
+    return make
+
+
+@pytest.fixture
+def make_context(bench: RelayBench, bench_store: Store) -> ContextFactory:
+    """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
+
+    def make(**options: Any) -> Context:
+        given = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url, **options}
+        return Context(FunctionSettings(**given), bench.engine, NoQueue())
+
+    return make
+
+
+@pytest.fixture
+def notices(make_bench: BenchFactory, bench_store: Store) -> Notices:
+    """Alice and bob on an empty store; nobody is online."""
     bench = make_bench(sweep_after_s=0.0)
-    bench.rows("TRUNCATE profiles, dead_letters CASCADE")
-    bench.redis.flushdb()
-    bench.open_edge(bench.edge_id)
     return Notices(bench, bench_store.database_url, bench_store.redis_url)
+
+
+@pytest.fixture
+def fcm() -> ListChannel:
+    return ListChannel()

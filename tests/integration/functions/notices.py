@@ -1,29 +1,18 @@
-"""People, messages, time that passes, and a queue and a channel that remember what they were given."""
+"""People, messages, time that passes, and a channel that remembers what it was given."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from functions.channels.channel import Device, Notice
-from functions.context import Context, Stopwatch, Summary
+from functions.context import Context, Summary
 from functions.offline_delivery import offline_delivery
+from functions.pacer import Pacer
+from functions.push import Push
 from infra.settings import FunctionSettings
 from tests.harness.relay import RelayBench
-
-
-@dataclass
-class ListQueue:
-    """Keeps what was put on it."""
-
-    ids: list[UUID] = field(default_factory=list)
-    broken: bool = False
-
-    def put(self, notification_ids: Collection[UUID]) -> None:
-        if self.broken:
-            raise ConnectionError("the queue is away")
-        self.ids += notification_ids
+from tests.integration.functions.queues import ListQueue
 
 
 @dataclass
@@ -42,7 +31,7 @@ class ListChannel:
 
 
 class Notices:
-    """The bench, seen from somebody who schedules functions."""
+    """The bench, as somebody who schedules functions sees it."""
 
     def __init__(self, bench: RelayBench, database_url: str, redis_url: str) -> None:
         self.bench = bench
@@ -62,7 +51,7 @@ class Notices:
         return chat_id
 
     def let_pass(self, seconds: float) -> None:
-        """Make everything older, and have the sweep see what is due."""
+        """Make everything older, and run the sweep."""
         for table, column in (
             ("messages", "created_at"),
             ("undelivered", "check_at"),
@@ -75,9 +64,20 @@ class Notices:
         self.bench.sweep.run()
 
     def deliver(self, *, dry_run: bool = False, **settings: Any) -> Summary:
-        """Run offline delivery; leave out what is zero."""
-        summary = offline_delivery(self.context(**settings), Stopwatch(60), dry_run)
+        """Run offline delivery. Return its summary without zeros."""
+        summary = offline_delivery(self.context(**settings), Pacer(60), dry_run)
         return {name: count for name, count in summary.items() if count}
+
+    def notify(self, *words: str) -> UUID:
+        """Have bob miss messages; return the notification."""
+        self.send(*words or ("hello",))
+        self.let_pass(61)
+        self.deliver()
+        return self.queue.ids[-1]
+
+    def push(self, fcm: ListChannel, **settings: Any) -> Push:
+        """Return what sends through this channel only."""
+        return Push(self.context(push_log=False, **settings), {"fcm": fcm})
 
     def register(self, user_id: UUID, channel: str = "fcm", address: str = "token", **more: Any) -> UUID:
         """Register a device; return its id."""

@@ -21,7 +21,7 @@ def chats(*senders: str, count: int = 1) -> list[OpenChat]:
         (["alice", "bob", "carol", "dave"], 2, "8 messages from alice, bob and 2 more"),
     ],
 )
-def test_the_title_tells_how_much_and_from_whom(senders: list[str], count: int, title: str) -> None:
+def test_the_title_says_how_many_and_from_whom(senders: list[str], count: int, title: str) -> None:
     notice = digest(UUID(int=9), chats(*senders, count=count), hide_texts=False)
     assert notice.title == title
     assert notice.senders == tuple(senders)

@@ -1,4 +1,4 @@
-"""Quiet hours count on the clocks of the user, over midnight and through changes of the clock."""
+"""Quiet hours are in the user's local time, across midnight and changes of the clock."""
 
 from datetime import UTC, datetime
 

@@ -1,3 +1,5 @@
+"""Names that look the same have the same key, and names that cannot be read are refused."""
+
 import sys
 import unicodedata
 
@@ -84,7 +86,7 @@ def test_the_key_of_a_key_is_itself_for_every_character() -> None:
         "x" * 64,
     ],
 )
-def test_a_name_of_any_language_is_one(name: str) -> None:
+def test_a_name_in_any_language_is_allowed(name: str) -> None:
     assert is_username(name)
 
 
@@ -127,5 +129,5 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD)
-def test_what_cannot_be_seen_or_read_is_no_name(name: str) -> None:
+def test_a_name_that_cannot_be_seen_or_read_is_refused(name: str) -> None:
     assert not is_username(name)

@@ -1,4 +1,4 @@
-"""Devices, notifications, and what offline delivery and the archive remember."""
+"""Devices, notifications, and the state of offline delivery and of the archive."""
 
 from alembic import op
 
@@ -70,6 +70,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables. What is in the archive stays there, and is no longer known."""
+    """Drop the tables. Archived messages stay in the archive, but nothing refers to them any more."""
     op.execute("DROP INDEX dead_letters_age")
     op.execute("DROP TABLE archive_holds, archived_chats, notifications, undelivered, devices")

@@ -1,7 +1,7 @@
-"""The newest message to each member of a chat: where it is delivered, nobody looks for undelivered ones.
+"""The newest message to each chat member: once it is delivered, there are no undelivered ones to look for.
 
-Workers of the release before do not know the columns. A trigger says "not known" for what they store, so
-that they may run beside new ones. A later release drops it.
+Workers of the previous release do not know the columns. A trigger sets them to NULL (unknown) for what those
+workers store, so that they can run beside new ones. A later release drops it.
 """
 
 from alembic import op
@@ -31,12 +31,12 @@ EXECUTE FUNCTION chats_forget_last_to();
 
 
 def upgrade() -> None:
-    """Add the columns, unknown for the chats that are there, and the trigger."""
+    """Add the columns, NULL for existing chats, and the trigger."""
     op.execute(_UP)
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the trigger and the columns."""
     op.execute("DROP TRIGGER chats_forget_last_to ON chats")
     op.execute("DROP FUNCTION chats_forget_last_to")
     op.execute("ALTER TABLE chats DROP COLUMN last_to_lo, DROP COLUMN last_to_hi")

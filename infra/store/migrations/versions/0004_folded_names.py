@@ -1,8 +1,8 @@
-"""The keys of user names as they fold now: what cannot be seen, and repeated spaces, do not count.
+"""The keys of user names as they are folded now: invisible characters and repeated spaces are ignored.
 
-A name whose folded key somebody else has keeps its old key, and a line says so: nobody finds it by its name
-until an operator renames it. Workers of the release before still write old keys. A trigger folds those, so
-that they may run beside new ones. A later release drops it.
+If the new key of a profile is taken, the profile keeps its old key and a line on stderr says so: nobody can
+find it by name until an operator renames it. Workers of the previous release still write old keys. A trigger
+folds them, so that these workers can run beside new ones. A later release drops it.
 """
 
 import sys
@@ -20,7 +20,7 @@ _INVISIBLE = (
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _OLD = rf"{_INVISIBLE}|  |[\u0009-\u000d\u001c-\u001f\u0085\u1680\u2028\u2029]"
-"""What no key has any more: what is invisible, two spaces in a row, and spaces that are no plain ones."""
+"""What no key contains any more: invisible characters, two spaces in a row, and spaces other than U+0020."""
 
 _TRIGGER = rf"""
 CREATE FUNCTION profiles_fold_key() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -49,7 +49,7 @@ _REFOLD = text(
 
 
 def upgrade() -> None:
-    """Add the trigger, which keeps other writers out until the end, and fold what is there, oldest first."""
+    """Add the trigger, which blocks other writers until the end, and fold existing keys, oldest first."""
     op.execute(_TRIGGER)
     conn = op.get_bind()
     for user_id, username in conn.execute(_OLD_KEYS, {"old": _OLD}):
@@ -57,12 +57,12 @@ def upgrade() -> None:
         if not conn.execute(_REFOLD, {"id": user_id, "key": key}).rowcount:
             print(
                 f"profile {user_id} keeps its old key and must be renamed: its name {username!a} "
-                f"counts as {key!a} now, which is taken or empty",
+                f"is now folded to {key!a}, which is taken or empty",
                 file=sys.stderr,
             )
 
 
 def downgrade() -> None:
-    """Drop the trigger. The release before finds folded keys as well, by what can be seen of a name."""
+    """Drop the trigger. The previous release finds folded keys too, by the visible part of a name."""
     op.execute("DROP TRIGGER profiles_fold_key ON profiles")
     op.execute("DROP FUNCTION profiles_fold_key")

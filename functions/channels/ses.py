@@ -1,4 +1,4 @@
-"""Notices as plain e-mails, through Amazon SES."""
+"""Sends notices as plain-text e-mails through Amazon SES."""
 
 import re
 from email.utils import parseaddr
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.channels.channel import Device, Gone, Notice, TryLater
+from functions.channels.channel import Device, Notice
+from functions.errors import DeviceGone, TryLater
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[!-~]+@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.I)
 _SPECIAL = frozenset('()<>[]:;,\\"')
 _REJECTIONS = frozenset({"MessageRejected", "BadRequestException", "NotFoundException"})
-_ABOUT_ADDRESS = re.compile(
+_WRONG_ADDRESS = re.compile(
     r"illegal address|missing (final|domain)|(domain|local address) (name )?(contains|starts|ends)",
     re.I,
 )
-"""How SES calls an address wrong. The same codes also say that our own address is not verified."""
+"""What SES says about a wrong recipient. It uses the same codes if our own address is not verified."""
 
 
-class EmailChannel:
-    """Sends from `sender`, an address that SES has verified; raises ValueError if it is none."""
+class SesChannel:
+    """Sends from `sender`, an address that SES has verified. Raises ValueError if it is not an address."""
 
     def __init__(self, client: "SESV2Client", sender: str) -> None:
         if not _is_address(parseaddr(sender)[1]) or sender != _one_line(sender):
@@ -31,9 +32,9 @@ class EmailChannel:
         self._sender = sender
 
     def send(self, device: Device, notice: Notice) -> None:
-        """Send it. Raises Gone and TryLater."""
+        """Send an e-mail. Raises DeviceGone and TryLater."""
         if not _is_address(device.address):
-            raise Gone("email: not an e-mail address")
+            raise DeviceGone("email: not an e-mail address")
         try:
             self._client.send_email(
                 FromEmailAddress=self._sender,
@@ -46,23 +47,23 @@ class EmailChannel:
                 },
             )
         except ClientError as error:
-            raise _translated(error) from None
+            raise _translate(error) from None
         except BotoCoreError as error:
             raise TryLater(f"email: {type(error).__name__}") from None
 
 
 def _is_address(text: str) -> bool:
-    """Tell whether it is one bare ASCII address: SES takes lists and names too."""
+    """Return whether it is a single bare ASCII address. SES would accept lists and display names as well."""
     return _ADDRESS.fullmatch(text) is not None and text.count("@") == 1 and _SPECIAL.isdisjoint(text)
 
 
 def _one_line(text: str) -> str:
-    """Return it without what could end a header."""
+    """Return the text without anything that could end a header."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def _translated(error: ClientError) -> Gone | TryLater:
+def _translate(error: ClientError) -> DeviceGone | TryLater:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-    if code in _REJECTIONS and _ABOUT_ADDRESS.search(message):
-        return Gone(f"email: {code}")
+    if code in _REJECTIONS and _WRONG_ADDRESS.search(message):
+        return DeviceGone(f"email: {code}")
     return TryLater(f"email: {code}")

@@ -1,4 +1,4 @@
-"""Logs on AWS Lambda: our events and those of libraries leave as JSON in the form of Powertools."""
+"""Logs on AWS Lambda: Powertools writes our events and those of libraries as JSON."""
 
 import logging
 from typing import Final
@@ -7,19 +7,19 @@ import structlog
 from aws_lambda_powertools import Logger
 from structlog.types import EventDict, WrappedLogger
 
-_TAKEN: Final = frozenset(vars(logging.makeLogRecord({}))) - {"exc_info", "stack_info"} | {
+_RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) - {"exc_info", "stack_info"} | {
     "message",
     "asctime",
 }
 
 logger = Logger(utc=True, use_rfc3339=True)
-"""Gives each line the request it belongs to. Nothing is logged with it: that is what structlog is for."""
+"""Adds the request id to each line. We log with structlog, never with this."""
 
 
 def configure_logs() -> None:
-    """Send structlog and stdlib logging through the handler of Powertools. Call once a process.
+    """Send structlog and stdlib logging through the handler of Powertools. Call once per process.
 
-    The level is INFO whatever POWERTOOLS_LOG_LEVEL says: below it, botocore logs secrets.
+    The level is INFO whatever POWERTOOLS_LOG_LEVEL says, because botocore logs secrets below it.
     """
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _rename, structlog.stdlib.render_to_log_kwargs],
@@ -33,5 +33,5 @@ def configure_logs() -> None:
 
 
 def _rename(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
-    """Move fields aside that stdlib logging would refuse, like `name` and `module`."""
-    return {f"{key}_" if key in _TAKEN else key: value for key, value in event_dict.items()}
+    """Append `_` to fields that stdlib logging rejects, such as `name` and `module`."""
+    return {f"{key}_" if key in _RESERVED else key: value for key, value in event_dict.items()}

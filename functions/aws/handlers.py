@@ -1,6 +1,6 @@
-"""AWS Lambda: the handlers that `serverless.yml` names. They decode, call and encode, and nothing else.
+"""The Lambda handlers that `serverless.yml` names. They decode, call and encode, and nothing else.
 
-Powertools for AWS Lambda does logs, metrics, secrets and partial batches. A process keeps its settings
+Powertools for AWS Lambda provides logs, metrics, secrets and partial batches. A process keeps its settings
 and connections for all its invocations.
 """
 
@@ -18,40 +18,40 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from redis import RedisError
 from sqlalchemy.exc import OperationalError
 
-from functions.aws_logs import configure_logs, logger
-from functions.aws_secrets import read_secrets
-from functions.channels.channel import TryLater
+from functions.aws.logs import configure_logs, logger
+from functions.aws.secret_settings import read_secrets
+from functions.aws.sqs import SqsQueue, parse_body, retry_delay_s
 from functions.context import Context, Summary
-from functions.push import Failed, Push
+from functions.errors import TriesExhausted, TryLater, UnreadableBody
+from functions.push import Push
 from functions.run import run
-from functions.sqs import SqsQueue, Unreadable, delay_s, read_body
 from infra.settings import FunctionSettings
 
 Event = dict[str, Any]
 
 _OUTCOMES: Final[dict[type[Exception], str]] = {
     TryLater: "later",
-    Failed: "failed",
-    Unreadable: "unreadable",
+    TriesExhausted: "failed",
+    UnreadableBody: "unreadable",
 }
-"""What is logged and counted; an error of any other type is a crash, logged with its traceback."""
+"""What is logged and counted. Any other error is a crash and is logged with its traceback."""
 
 log = structlog.get_logger(__name__)
 metrics = Metrics(namespace="BBGramChat")
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+batch_processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
 def cleanup(event: Event, context: LambdaContext) -> Summary:
-    """Remove what nobody needs any more. `{"dryRun": true}` only counts, in the other two as well."""
+    """Remove old data. With `{"dryRun": true}`, this and the next two only count."""
     return _run("cleanup", event)
 
 
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
 def offline_delivery(event: Event, context: LambdaContext) -> Summary:
-    """Find who is to be notified and put the notifications on the queue."""
+    """Queue notifications for offline users."""
     return _run("offline_delivery", event)
 
 
@@ -65,22 +65,22 @@ def archive(event: Event, context: LambdaContext) -> Summary:
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
 def push(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
-    """Deliver a batch of notifications. Those that failed are named in the answer; SQS keeps only them."""
+    """Deliver a batch of notifications. The answer names those that failed; SQS keeps only them."""
     metrics.add_dimension("function", "push")
     metrics.add_metric("records", MetricUnit.Count, len(event["Records"]))
-    _ready()
-    return process_partial_response(event, _deliver, processor, context)
+    _healthy_context()
+    return process_partial_response(event, _deliver, batch_processor, context)
 
 
 def _run(name: str, event: Event) -> Summary:
     metrics.add_dimension("function", name)
     metrics.add_metric("runs", MetricUnit.Count, 1)
     dry_run = event.get("dryRun") is True
-    context = _ready()
+    context = _healthy_context()
     try:
         summary = run(name, context, dry_run=dry_run)
     except (OperationalError, RedisError):
-        _forget(context)
+        _discard(context)
         raise
     for key, value in summary.items():
         if not dry_run and isinstance(value, int | float) and not isinstance(value, bool):
@@ -90,14 +90,14 @@ def _run(name: str, event: Event) -> Summary:
 
 
 def _deliver(record: SQSRecord) -> None:
-    """Deliver one notification. Raises whatever makes SQS keep it; what is raised holds no body."""
+    """Deliver one notification. Raises whatever prevented it, so that SQS keeps the record."""
     context = _context()
     try:
-        outcome = _push().deliver(read_body(record.body))
+        outcome = _push().deliver(parse_body(record.body))
     except Exception as error:
         outcome = _OUTCOMES.get(type(error), "crashed")
         attempt = int(record.attributes.approximate_receive_count)
-        after_s = delay_s(attempt, error)
+        after_s = retry_delay_s(attempt, error)
         log.warning(
             "notification_kept",
             outcome=outcome,
@@ -107,7 +107,7 @@ def _deliver(record: SQSRecord) -> None:
             exc_info=outcome == "crashed",
         )
         if isinstance(error, OperationalError):
-            _forget(context)
+            _discard(context)
         SqsQueue(context.settings.push_queue_url).postpone(record.receipt_handle, after_s)
         raise
     finally:
@@ -116,7 +116,7 @@ def _deliver(record: SQSRecord) -> None:
 
 @cache
 def _context() -> Context:
-    """Make what all invocations in this process share."""
+    """Make what all invocations of this process share."""
     configure_logs()
     settings = FunctionSettings.load(**read_secrets())
     return Context.make(settings, SqsQueue(settings.push_queue_url))
@@ -124,26 +124,26 @@ def _context() -> Context:
 
 @cache
 def _push() -> Push:
-    """Make the channels, once as well."""
+    """Make the channels, also once."""
     return Push(_context())
 
 
-def _ready() -> Context:
-    """Return the context, made anew when the database does not answer the old one.
+def _healthy_context() -> Context:
+    """Return the context, or a new one if the database does not answer.
 
-    A connection may have died while the process was frozen; a login may have changed with its secret.
+    A connection may have died while the process was frozen, or the login may have changed.
     """
     context = _context()
     try:
         with context.engine.connect() as conn:
             conn.exec_driver_sql("SELECT 1")
     except OperationalError:
-        _forget(context)
+        _discard(context)
     return _context()
 
 
-def _forget(context: Context) -> None:
-    """Close the connections, and read the secrets again before the next ones are made."""
+def _discard(context: Context) -> None:
+    """Close the connections. The next context reads the secrets again."""
     context.engine.dispose()
     _push.cache_clear()
     _context.cache_clear()

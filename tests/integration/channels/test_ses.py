@@ -1,3 +1,5 @@
+"""E-mails go to one address, and only a wrong address costs a device."""
+
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,8 @@ from botocore.stub import Stubber
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ses.models import ses_backends
 
-from functions.channels.channel import Gone, TryLater
-from functions.channels.email import EmailChannel
+from functions.channels.ses import SesChannel
+from functions.errors import DeviceGone, TryLater
 from tests.integration.channels.secrecy import NOTICE, device, is_discreet, printed
 
 if TYPE_CHECKING:
@@ -22,22 +24,22 @@ BEA = device("email", "bea.b+chat@example.org")
 
 
 @pytest.fixture
-def client(aws: None) -> "SESV2Client":
+def client(account: None) -> "SESV2Client":
     client = boto3.client("sesv2", config=Config(retries={"mode": "standard", "total_max_attempts": 1}))
     client.create_email_identity(EmailIdentity="example.com")
     return client
 
 
 @pytest.fixture
-def channel(client: "SESV2Client") -> EmailChannel:
-    return EmailChannel(client, SENDER)
+def channel(client: "SESV2Client") -> SesChannel:
+    return SesChannel(client, SENDER)
 
 
 def sent() -> list[Any]:
     return list(ses_backends[DEFAULT_ACCOUNT_ID]["eu-central-1"].sent_messages)
 
 
-def test_a_notice_is_sent_as_a_plain_mail(channel: EmailChannel) -> None:
+def test_a_notice_is_sent_as_a_plain_mail(channel: SesChannel) -> None:
     channel.send(BEA, NOTICE)
     (mail,) = sent()
     assert mail.source == SENDER
@@ -46,7 +48,7 @@ def test_a_notice_is_sent_as_a_plain_mail(channel: EmailChannel) -> None:
     assert mail.body == "the secret words"
 
 
-def test_a_title_cannot_add_a_header(channel: EmailChannel) -> None:
+def test_a_title_cannot_add_a_header(channel: SesChannel) -> None:
     channel.send(BEA, replace(NOTICE, title="Hello\r\nBcc: eve@example.org\x00\u2028\tyou"))
     assert sent()[0].subject == "Hello Bcc: eve@example.org you"
 
@@ -67,8 +69,8 @@ def test_a_title_cannot_add_a_header(channel: EmailChannel) -> None:
         "bea@bücher.example",
     ],
 )
-def test_what_is_not_one_address_is_gone(address: str, channel: EmailChannel) -> None:
-    with pytest.raises(Gone, match=r"^email: not an e-mail address$"):
+def test_what_is_not_one_address_is_gone(address: str, channel: SesChannel) -> None:
+    with pytest.raises(DeviceGone, match=r"^email: not an e-mail address$"):
         channel.send(device("email", address), NOTICE)
     assert not sent()
 
@@ -84,11 +86,11 @@ def test_what_is_not_one_address_is_gone(address: str, channel: EmailChannel) ->
     ],
 )
 def test_an_address_that_ses_calls_wrong_is_gone(
-    code: str, reason: str, client: "SESV2Client", channel: EmailChannel
+    code: str, reason: str, client: "SESV2Client", channel: SesChannel
 ) -> None:
     with Stubber(client) as stub:
         stub.add_client_error("send_email", code, reason)
-        with pytest.raises(Gone, match=f"^email: {code}$"):
+        with pytest.raises(DeviceGone, match=f"^email: {code}$"):
             channel.send(BEA, NOTICE)
 
 
@@ -107,7 +109,7 @@ def test_an_address_that_ses_calls_wrong_is_gone(
     ],
 )
 def test_a_failure_that_is_not_of_the_address_is_tried_again(
-    code: str, reason: str, client: "SESV2Client", channel: EmailChannel
+    code: str, reason: str, client: "SESV2Client", channel: SesChannel
 ) -> None:
     with Stubber(client) as stub:
         stub.add_client_error("send_email", code, reason)
@@ -117,10 +119,10 @@ def test_a_failure_that_is_not_of_the_address_is_tried_again(
 
 def test_a_sender_that_is_not_verified_takes_no_device_away(client: "SESV2Client") -> None:
     with pytest.raises(TryLater, match=r"^email: MessageRejected$"):
-        EmailChannel(client, "chat@elsewhere.example").send(BEA, NOTICE)
+        SesChannel(client, "chat@elsewhere.example").send(BEA, NOTICE)
 
 
-def test_an_ses_that_does_not_answer_is_tried_again(client: "SESV2Client", channel: EmailChannel) -> None:
+def test_an_ses_that_does_not_answer_is_tried_again(client: "SESV2Client", channel: SesChannel) -> None:
     def time_out(**_: Any) -> None:
         raise ConnectTimeoutError(endpoint_url="https://email.example")
 
@@ -130,22 +132,22 @@ def test_an_ses_that_does_not_answer_is_tried_again(client: "SESV2Client", chann
 
 
 @pytest.mark.parametrize("sender", ["", "nobody", "chat@example.com\nBcc: eve@example.org"])
-def test_a_sender_that_is_no_address_is_told_at_the_start(sender: str, client: "SESV2Client") -> None:
+def test_a_sender_that_is_not_an_address_is_reported_at_the_start(sender: str, client: "SESV2Client") -> None:
     with pytest.raises(ValueError, match="sender"):
-        EmailChannel(client, sender)
+        SesChannel(client, sender)
 
 
 @pytest.mark.parametrize("code", ["MessageRejected", "BadRequestException"])
 @pytest.mark.parametrize("reason", ["Illegal address", "Other"])
-def test_nothing_private_is_told_of_a_failure(
+def test_a_failure_reveals_nothing_private(
     code: str,
     reason: str,
     client: "SESV2Client",
-    channel: EmailChannel,
+    channel: SesChannel,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Stubber(client) as stub, caplog.at_level(logging.INFO):
         stub.add_client_error("send_email", code, f"{reason} {BEA.address} {NOTICE.body}")
-        with pytest.raises((Gone, TryLater)) as caught:
+        with pytest.raises((DeviceGone, TryLater)) as caught:
             channel.send(BEA, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, BEA.address)

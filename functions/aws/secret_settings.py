@@ -1,4 +1,4 @@
-"""Settings that are secrets: the environment says where they are kept, never what they are."""
+"""Settings that are secrets. The environment holds their addresses, not their values."""
 
 import os
 from typing import Final
@@ -11,9 +11,9 @@ SUFFIX: Final = "_SECRET"
 
 
 def read_secrets() -> dict[str, str]:
-    """Return the settings that are kept elsewhere: `BBGRAM_X_SECRET` holds the address of setting X.
+    """Return the settings that are kept as secrets. `BBGRAM_X_SECRET` holds the address of setting X.
 
-    Raises what Powertools raises when one cannot be read.
+    Raises what Powertools raises if one cannot be read.
     """
     addresses = {
         name: os.environ.get(f"{PREFIX}{name.upper()}{SUFFIX}") for name in FunctionSettings.model_fields
@@ -22,7 +22,7 @@ def read_secrets() -> dict[str, str]:
 
 
 def _read(address: str) -> str:
-    """Read from Systems Manager (`/name`, or the ARN of a parameter), else from Secrets Manager."""
+    """Read `/name` or the ARN of a parameter from Systems Manager, anything else from Secrets Manager."""
     if address.startswith("/") or address.split(":")[2:3] == ["ssm"]:
         return get_parameter(address, decrypt=True, force_fetch=True)
     return str(get_secret(address, force_fetch=True))

@@ -1,0 +1,1 @@
+"""Moves old messages from Postgres to S3, and restores them."""

@@ -1,0 +1,135 @@
+"""`archive`: moves old messages to S3, one object per UTC day and shard.
+
+Nothing is deleted before it was read back from S3. The next run completes whatever a run left half done: it
+deletes what the objects of a day already hold before it writes another one. Two runs cannot write the same
+object at once; the slower one starts over.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from tempfile import TemporaryFile
+
+from sqlalchemy import Engine
+
+from functions.archive.bucket import ArchiveBucket
+from functions.archive.deletion import delete_messages
+from functions.archive.layout import ObjectName, Shard
+from functions.archive.message_file import Checksum, write_messages
+from functions.archive.selection import Selection
+from functions.context import Context, Summary
+from functions.pacer import Pacer
+
+
+@dataclass
+class _Totals:
+    """What the run has done so far."""
+
+    messages: int = 0
+    objects: int = 0
+    bytes: int = 0
+    recovered: int = 0
+    days: set[date] = field(default_factory=set)
+
+    def summary(self) -> Summary:
+        return {
+            "messages": self.messages,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "days": len(self.days),
+            "recovered": self.recovered,
+        }
+
+
+def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
+    """Archive messages older than `archive_days` days, oldest day first.
+
+    Returns the number of messages, objects, compressed bytes and days, and as `recovered` how many rows
+    were deleted because an earlier run had already archived them. Raises SettingsError without a bucket,
+    ArchiveError if an object is not what was written, and what boto3 and SQLAlchemy raise.
+    """
+    settings = context.settings
+    bucket = ArchiveBucket.connect(settings)
+    totals = _Totals()
+    for number in range(settings.archive_shards):
+        shard = Shard(number, settings.archive_shards)
+        selection = Selection(context.engine, pacer, shard, settings.archive_days)
+        if dry_run:
+            _count(selection, totals)
+        else:
+            _ShardArchiver(context.engine, bucket, pacer, selection, totals).run()
+    return totals.summary()
+
+
+def _count(selection: Selection, totals: _Totals) -> None:
+    """Count what would be archived."""
+    batches = selection.messages(None)
+    days = Counter(date.fromisoformat(message.created_at[:10]) for batch in batches for message in batch)
+    totals.messages += days.total()
+    totals.objects += len(days)
+    totals.days |= days.keys()
+
+
+@dataclass(frozen=True)
+class _ShardArchiver:
+    """Archives one shard."""
+
+    engine: Engine
+    bucket: ArchiveBucket
+    pacer: Pacer
+    selection: Selection
+    totals: _Totals
+
+    def run(self) -> None:
+        """Archive one day after the other."""
+        day = self.selection.next_day(date.min)
+        while day is not None and not self.pacer.out_of_time:
+            self._archive_day(day)
+            day = self.selection.next_day(day)
+
+    def _archive_day(self, day: date) -> None:
+        """Archive a day, and start over if another run has written an object of it in the meantime."""
+        written = False
+        while not written:
+            names = self._existing(day)
+            if not all(self._recover(name) for name in names):
+                return
+            numbers = [name.number for name in names if name.shard == self.selection.shard]
+            written = self._write(ObjectName(day, self.selection.shard, 1 + max(numbers, default=0)))
+
+    def _existing(self, day: date) -> list[ObjectName]:
+        """Return the objects that may hold messages of this shard, other numbers of shards included."""
+        shard = self.selection.shard
+        return [name for name in self.bucket.objects(day) if name.shard == shard or name.shard.of != shard.of]
+
+    def _recover(self, name: ObjectName) -> bool:
+        """Delete the rows that an existing object holds. Return whether there was time for all of them."""
+        deleted, complete = self._delete(name)
+        self.totals.recovered += deleted
+        return complete
+
+    def _write(self, name: ObjectName) -> bool:
+        """Move the rows of a day into a new object. Return False if the object already exists."""
+        with TemporaryFile() as file:
+            checksum = write_messages(file, self.selection.messages(name.day))
+            if checksum.count and not self.bucket.put(name, file, checksum):
+                return False
+        if checksum.count:
+            deleted, _ = self._delete(name, checksum)
+            self.totals.messages += deleted
+            self.totals.objects += 1
+            self.totals.days.add(name.day)
+        return True
+
+    def _delete(self, name: ObjectName, written: Checksum | None = None) -> tuple[int, bool]:
+        """Delete the rows that an object holds. Return how many, and whether there was time for all."""
+        deleted = 0
+        with self.bucket.verified(name, written) as copy:
+            self.bucket.put_manifest(name, copy.facts)
+            self.totals.bytes += copy.facts.size if written else 0
+            for messages in copy.messages():
+                if deleted and self.pacer.out_of_time:
+                    return deleted, False
+                deleted += delete_messages(self.engine, name.day, messages)
+                self.pacer.pause()
+        return deleted, True

@@ -1,0 +1,169 @@
+"""The archive in S3: objects that are written once, read back and never changed."""
+
+import base64
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from functions.archive.layout import FORMAT, Manifest, ObjectName, day_path, parse_key
+from functions.archive.message_file import (
+    READ_ERRORS,
+    ArchivedMessage,
+    Checksum,
+    FileFacts,
+    examine,
+    read_messages,
+)
+from functions.errors import ArchiveError
+from infra.settings import FunctionSettings, SettingsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_KEY_EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+"""S3's codes for a key that somebody else has written or is writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCopy:
+    """A local copy of an object that was read back and found intact."""
+
+    file: IO[bytes]
+    facts: FileFacts
+
+    def messages(self) -> Iterator[list[ArchivedMessage]]:
+        """Yield its messages in batches."""
+        return read_messages(self.file)
+
+
+class ArchiveBucket:
+    """The objects under one prefix of a bucket. All methods raise what boto3 raises."""
+
+    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+
+    @classmethod
+    def connect(cls, settings: FunctionSettings) -> "ArchiveBucket":
+        """Return the bucket that the settings name. Raises SettingsError if they name none."""
+        if settings.archive_bucket is None:
+            raise SettingsError("BBGRAM_ARCHIVE_BUCKET is not set; archive needs it.")
+        return cls(make_client(), settings.archive_bucket, settings.archive_prefix)
+
+    def objects(self, day: date) -> list[ObjectName]:
+        """Return the objects of a day, whatever number of shards they were written with."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=f"{self._prefix}{day_path(day)}"
+        )
+        found = (parse_key(entry["Key"]) for page in pages for entry in page.get("Contents", ()))
+        return sorted(name for name in found if name is not None)
+
+    def put(self, name: ObjectName, file: IO[bytes], checksum: Checksum) -> bool:
+        """Write a new object. Return False, and change nothing, if it already exists."""
+        file.seek(0)
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key(name),
+                Body=file,
+                IfNoneMatch="*",
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(checksum.sha256)).decode(),
+                ContentType="application/gzip",
+                Metadata={"count": str(checksum.count), "sha256": checksum.sha256},
+            )
+        except ClientError as error:
+            _raise_unless_exists(error)
+            return False
+        return True
+
+    def put_manifest(self, name: ObjectName, facts: FileFacts) -> None:
+        """Write the manifest of an object, unless it has one."""
+        manifest = Manifest(
+            format=FORMAT,
+            object=self._key(name),
+            count=facts.checksum.count,
+            sha256=facts.checksum.sha256,
+            bytes=facts.size,
+            chats=facts.chats,
+            first_created_at=facts.first_created_at,
+            last_created_at=facts.last_created_at,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._manifest_key(name),
+                Body=msgspec.json.encode(manifest),
+                IfNoneMatch="*",
+                ContentType="application/json",
+            )
+        except ClientError as error:
+            _raise_unless_exists(error)
+
+    @contextmanager
+    def verified(self, name: ObjectName, written: Checksum | None = None) -> Iterator[VerifiedCopy]:
+        """Download an object, verify it and hand out the copy.
+
+        Its content must match `written`, its metadata and, if it has one, its manifest. Raises
+        ArchiveError if it does not, or cannot be read.
+        """
+        with TemporaryFile() as file:
+            expected = {self._download(name, file), self._checksum_in_manifest(name), written} - {None}
+            try:
+                facts = examine(file)
+            except READ_ERRORS as error:
+                raise ArchiveError(f"{self._key(name)} cannot be read: {error}") from error
+            if expected != {facts.checksum}:
+                raise ArchiveError(f"{self._key(name)} does not hold what was written to it.")
+            yield VerifiedCopy(file, facts)
+
+    def _download(self, name: ObjectName, file: IO[bytes]) -> Checksum:
+        """Copy an object into a file. Return the checksum in its metadata."""
+        found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+        shutil.copyfileobj(found["Body"], file, 1 << 20)
+        metadata = found["Metadata"]
+        try:
+            return Checksum(int(metadata["count"]), metadata["sha256"])
+        except (KeyError, ValueError) as error:
+            raise ArchiveError(f"{self._key(name)} lacks the metadata that was written with it.") from error
+
+    def _checksum_in_manifest(self, name: ObjectName) -> Checksum | None:
+        """Return the checksum in the manifest of an object, or None if it has no manifest."""
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=self._manifest_key(name))
+        except self._client.exceptions.NoSuchKey:
+            return None
+        try:
+            manifest = msgspec.json.decode(found["Body"].read(), type=Manifest)
+        except msgspec.MsgspecError as error:
+            raise ArchiveError(f"{self._manifest_key(name)} cannot be read: {error}") from error
+        return Checksum(manifest.count, manifest.sha256)
+
+    def _key(self, name: ObjectName) -> str:
+        return f"{self._prefix}{name.path}"
+
+    def _manifest_key(self, name: ObjectName) -> str:
+        return f"{self._prefix}{name.manifest_path}"
+
+
+def make_client() -> "S3Client":
+    """Return an S3 client. AWS_ENDPOINT_URL_S3 points it at another S3-compatible store."""
+    config = Config(connect_timeout=3, read_timeout=60, retries={"mode": "standard"})
+    return Session().client("s3", config=config)
+
+
+def _raise_unless_exists(error: ClientError) -> None:
+    """Raise the error unless it says that the key already exists."""
+    if error.response["Error"]["Code"] not in _KEY_EXISTS:
+        raise error

@@ -1,0 +1,113 @@
+"""`restore`: brings archived days back into `messages`. Their objects stay where they are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from functions.archive.bucket import ArchiveBucket
+from functions.archive.deletion import key_columns
+from functions.archive.holds import hold_days
+from functions.archive.message_file import ArchivedMessage
+from functions.context import Context, Summary
+from functions.pacer import Pacer
+
+_INSERT = text(
+    """
+    INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+    SELECT archived.*
+    FROM unnest(
+        CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]), CAST(:senders AS uuid[]),
+        CAST(:recipients AS uuid[]), CAST(:texts AS text[]), CAST(:client_ids AS text[]),
+        CAST(:times AS timestamptz[])
+    ) AS archived (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+    JOIN chats c ON c.id = archived.chat_id
+    ORDER BY archived.chat_id, archived.seq
+    ON CONFLICT DO NOTHING
+    """
+)
+_NOTE_RESTORED = text(
+    """
+    WITH stored AS (
+        SELECT m.chat_id, m.seq
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]))
+            AS archived (chat_id, seq, id)
+        JOIN messages m ON m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
+    ), noted AS (
+        UPDATE archived_chats a SET seqs = a.seqs - back.seqs
+        FROM (
+            SELECT chat_id, range_agg(int8range(seq, seq, '[]')) AS seqs FROM stored GROUP BY chat_id
+        ) back
+        WHERE a.chat_id = back.chat_id AND a.seqs && back.seqs
+    )
+    SELECT count(*) FROM stored
+    """
+)
+_PRUNE = text("DELETE FROM archived_chats WHERE chat_id = ANY(CAST(:chats AS uuid[])) AND isempty(seqs)")
+
+
+@dataclass
+class _Totals:
+    messages: int = 0
+    skipped: int = 0
+    objects: int = 0
+
+
+def restore(
+    context: Context, pacer: Pacer, first_day: date, last_day: date, dry_run: bool = False
+) -> Summary:
+    """Restore the UTC days from `first_day` to `last_day`, and hold them for `archive_hold_days`.
+
+    Returns the number of messages restored, of messages `skipped` because their chat is gone or the sender
+    has sent them again, and of objects. It is safe to run again. Raises SettingsError without a bucket,
+    ArchiveError if an object is not what was written, and what boto3 and SQLAlchemy raise.
+    """
+    bucket = ArchiveBucket.connect(context.settings)
+    totals = _Totals()
+    if not dry_run:
+        hold_days(context.engine, first_day, last_day, context.settings.archive_hold_days)
+    for day in _days(first_day, last_day):
+        for name in bucket.objects(day):
+            if pacer.out_of_time:
+                return vars(totals)
+            with bucket.verified(name) as copy:
+                totals.objects += 1
+                if dry_run:
+                    totals.messages += copy.facts.checksum.count
+                    continue
+                for messages in copy.messages():
+                    _put_back(context.engine, messages, totals)
+    return vars(totals)
+
+
+def _days(first_day: date, last_day: date) -> Iterator[date]:
+    return (first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1))
+
+
+def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Totals) -> None:
+    with engine.begin() as conn:
+        inserted = conn.execute(_INSERT, _columns(messages)).rowcount
+        stored = _note_restored(conn, messages)
+    totals.messages += inserted
+    totals.skipped += len(messages) - stored
+
+
+def _note_restored(conn: Connection, messages: Sequence[ArchivedMessage]) -> int:
+    """Remove what is stored again from `archived_chats`. Return how many of the messages are stored."""
+    params = key_columns(messages)
+    stored = int(conn.execute(_NOTE_RESTORED, params).scalar_one())
+    conn.execute(_PRUNE, {"chats": params["chats"]})
+    return stored
+
+
+def _columns(messages: Sequence[ArchivedMessage]) -> dict[str, Any]:
+    return {
+        **key_columns(messages),
+        "senders": [message.sender_id for message in messages],
+        "recipients": [message.recipient_id for message in messages],
+        "texts": [message.text for message in messages],
+        "client_ids": [message.client_id for message in messages],
+        "times": [message.created_at for message in messages],
+    }

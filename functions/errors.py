@@ -1,0 +1,40 @@
+"""Every error of our own that functions raise.
+
+The messages end up in logs, so they never quote a message text, an address or a token.
+"""
+
+
+class FunctionError(Exception):
+    """Base class of the errors below."""
+
+
+class ArchiveError(FunctionError):
+    """An object in the archive is not what was written. The message is one line that names the object."""
+
+
+class DeviceGone(FunctionError):
+    """The device will never receive a notification again and should be removed."""
+
+
+class TryLater(FunctionError):
+    """Sending failed for now. `after_s` is the pause that the other side asked for, if it named one."""
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class TriesExhausted(FunctionError):
+    """A notification failed on its last try and is now a dead letter."""
+
+
+class AddressRefused(FunctionError):
+    """An address must not be contacted, now or later: it is malformed, not public, or it redirects."""
+
+
+class QueueRefused(FunctionError):
+    """SQS did not accept some of the notifications."""
+
+
+class UnreadableBody(FunctionError):
+    """The body of an SQS message is not one of ours. Retrying cannot help."""

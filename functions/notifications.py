@@ -1,0 +1,154 @@
+"""The states of a notification: due, claimed, and finished or given back. One row of `notifications` each."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, text
+
+_EXPIRE = text(
+    """
+    WITH late AS (
+        UPDATE notifications SET finished_at = now(), outcome = 'failed'
+        WHERE id IN (
+            SELECT id FROM notifications
+            WHERE finished_at IS NULL AND created_at <= now() - interval '1 day'
+                AND (claimed_until IS NULL OR claimed_until < now())
+            ORDER BY id LIMIT 1000
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, user_id, tries
+    )
+    INSERT INTO dead_letters (id, event, user_id, payload, error)
+    SELECT id, 'push', user_id, json_build_object('notificationId', id)::text,
+        format('not sent within a day, tried %s times', tries)
+    FROM late
+    ON CONFLICT (id) DO NOTHING
+    """
+)
+_TAKE_DUE = text(
+    """
+    UPDATE notifications SET next_at = now() + interval '1 hour'
+    WHERE id IN (
+        SELECT id FROM notifications
+        WHERE finished_at IS NULL AND next_at <= now()
+        ORDER BY next_at LIMIT 100
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+    """
+)
+_CLAIM = text(
+    """
+    UPDATE notifications SET claimed_until = now() + interval '5 minutes',
+        next_at = now() + interval '10 minutes',
+        tries = CASE WHEN outcome = 'failed' THEN 1 ELSE tries + 1 END,
+        outcome = NULL, finished_at = NULL
+    WHERE id = :id AND (finished_at IS NULL OR outcome = 'failed')
+        AND (claimed_until IS NULL OR claimed_until < now())
+    RETURNING id, user_id, tries, sent_to, now() AS now
+    """
+)
+_OUTCOME = text("SELECT outcome FROM notifications WHERE id = :id")
+_SENT_TO = text("UPDATE notifications SET sent_to = array_append(sent_to, :device_id) WHERE id = :id")
+_FINISH = text(
+    "UPDATE notifications SET finished_at = now(), claimed_until = NULL, outcome = :outcome WHERE id = :id"
+)
+_REMOVE_DEAD_LETTER = text("DELETE FROM dead_letters WHERE id = :id AND event = 'push'")
+_ADD_DEAD_LETTER = text(
+    """
+    INSERT INTO dead_letters (id, event, user_id, payload, error)
+    SELECT id, 'push', user_id, :payload, :error FROM notifications WHERE id = :id
+    ON CONFLICT (id) DO NOTHING
+    """
+)
+_DEFER = text(
+    "UPDATE notifications SET claimed_until = NULL, tries = tries - 1, next_at = :until WHERE id = :id"
+)
+_RELEASE = text(
+    """
+    UPDATE notifications
+    SET claimed_until = NULL, next_at = now() + make_interval(secs => :after_s) + interval '10 minutes'
+    WHERE id = :id
+    """
+)
+_REQUEUE = text("UPDATE notifications SET next_at = now() + make_interval(secs => :after_s) WHERE id = :id")
+_OPEN = text(
+    """
+    SELECT id FROM notifications
+    WHERE finished_at IS NULL AND id > :after
+    ORDER BY id LIMIT 100
+    """
+)
+
+
+def expire(conn: Connection) -> None:
+    """End notifications that were not sent within a day as `failed`, and make them dead letters."""
+    conn.execute(_EXPIRE)
+
+
+def take_due(conn: Connection) -> list[UUID]:
+    """Return up to 100 notifications to queue: new ones, ones to retry, and ones that a queue has lost.
+
+    They are due again in an hour, unless somebody claims them first.
+    """
+    return [row.id for row in conn.execute(_TAKE_DUE)]
+
+
+def claim(conn: Connection, notification_id: UUID) -> Row[Any] | None:
+    """Claim a notification for 5 minutes and count a try. Return its row, or None if it cannot be claimed.
+
+    A failed one can be claimed: somebody sent it back to the queue, so its tries count from 1 again.
+    """
+    return conn.execute(_CLAIM, {"id": notification_id}).one_or_none()
+
+
+def read_outcome(conn: Connection, notification_id: UUID) -> str | None:
+    """Return the outcome of a notification, None while it is open, or `unknown` if it does not exist."""
+    row = conn.execute(_OUTCOME, {"id": notification_id}).one_or_none()
+    if row is None:
+        return "unknown"
+    outcome: str | None = row.outcome
+    return outcome
+
+
+def read_open(conn: Connection, after: UUID) -> list[UUID]:
+    """Return the next unfinished notifications, in the order of their ids."""
+    return [row.id for row in conn.execute(_OPEN, {"after": after})]
+
+
+def note_sent(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
+    """Note that a device received the notification."""
+    conn.execute(_SENT_TO, {"id": notification_id, "device_id": device_id})
+
+
+def finish(conn: Connection, notification_id: UUID, outcome: str) -> None:
+    """End a notification with `sent`, `obsolete` or `no_device`."""
+    conn.execute(_FINISH, {"id": notification_id, "outcome": outcome})
+    conn.execute(_REMOVE_DEAD_LETTER, {"id": notification_id})
+
+
+def fail(conn: Connection, notification_id: UUID, error: str) -> None:
+    """End a notification as `failed` and make it a dead letter."""
+    payload = msgspec.json.encode({"notificationId": notification_id}).decode()
+    conn.execute(_FINISH, {"id": notification_id, "outcome": "failed"})
+    conn.execute(_ADD_DEAD_LETTER, {"id": notification_id, "payload": payload, "error": error})
+
+
+def defer(conn: Connection, notification_id: UUID, until: datetime) -> None:
+    """Give up the claim without counting a try. `offline_delivery` queues it again at `until`."""
+    conn.execute(_DEFER, {"id": notification_id, "until": until})
+
+
+def release(conn: Connection, notification_id: UUID, after_s: float) -> None:
+    """Give up the claim after a failed try. The queue that the id came from delivers it again in `after_s`.
+
+    If it does not, `offline_delivery` queues the notification again 10 minutes later.
+    """
+    conn.execute(_RELEASE, {"id": notification_id, "after_s": after_s})
+
+
+def requeue(conn: Connection, notification_id: UUID, after_s: float) -> None:
+    """Have `offline_delivery` queue the notification again in `after_s`."""
+    conn.execute(_REQUEUE, {"id": notification_id, "after_s": after_s})

@@ -1,0 +1,80 @@
+"""A run that dies at any point loses and doubles nothing: the next one completes it."""
+
+from typing import Any
+
+import pytest
+
+from functions.archive.bucket import ArchiveBucket
+from tests.harness.relay import RelayBench
+from tests.integration.functions.archive.state import (
+    BUCKET,
+    NOTHING,
+    Archive,
+    Crash,
+    is_whole,
+    objects,
+    stored,
+)
+
+
+@pytest.mark.parametrize(("at", "gone"), [(1, 0), (3, 20)], ids=["before deleting", "half-way"])
+def test_the_run_after_a_crash_loses_and_doubles_nothing(
+    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any, at: int, gone: int
+) -> None:
+    make_chat({100: 45, 5: 3})
+    before = stored(bench)
+    crash(at)
+    with pytest.raises(Crash):
+        run()
+    assert len(stored(bench)) == len(before) - gone
+    first = objects(s3)
+    assert run() == {**NOTHING, "recovered": 45 - gone}
+    assert objects(s3) == first
+    assert is_whole(bench, s3, before)
+    assert run() == NOTHING
+
+
+def test_a_crash_is_recovered_from_after_the_number_of_shards_has_changed(
+    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+) -> None:
+    make_chat({100: 25})
+    make_chat({100: 25})
+    before = stored(bench)
+    crash(1)
+    with pytest.raises(Crash):
+        run()
+    summary = run(archive_shards=4)
+    assert (summary["recovered"], summary["objects"]) == (50, 0)
+    assert is_whole(bench, s3, before)
+
+
+def test_a_crash_before_the_manifest_leaves_it_to_the_next_run(
+    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_chat({100: 5})
+
+    def die(*_: Any) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArchiveBucket, "put_manifest", die)
+        with pytest.raises(Crash):
+            run()
+    assert len(stored(bench)) == 5
+    run()
+    ((key, _),) = objects(s3).items()
+    s3.head_object(Bucket=BUCKET, Key=key.replace(".jsonl.gz", ".manifest.json"))
+    assert stored(bench) == []
+
+
+def test_a_row_that_is_not_in_the_object_is_not_deleted(
+    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+) -> None:
+    chat_id, *_ = make_chat({100: 5})
+    crash(1)
+    with pytest.raises(Crash):
+        run()
+    bench.rows("UPDATE messages SET id = gen_random_uuid() WHERE chat_id = :chat AND seq = 3", chat=chat_id)
+    summary = run()
+    assert (summary["recovered"], summary["messages"], summary["objects"]) == (4, 1, 1)
+    assert len(objects(s3)) == 2
