@@ -1,4 +1,4 @@
-"""The trees of the documents are those of the repository, and the life of a message leads through real code."""
+"""The trees of the documents match the repository, and the life of a message leads through real code."""
 
 import ast
 import re
