@@ -44,6 +44,10 @@ check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: tables
+tables: $(VENV)/.dev ## Write the overviews of events in docs/events.md
+	@$(BIN)/python -m tests.contract.event_tables
+
 package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS Lambda, package serverless.yml with it, lint the result
 	@$(BIN)/python $(AWS)/build.py
 	@$(OSLS) package --package build/package

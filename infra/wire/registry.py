@@ -43,7 +43,7 @@ class ServerEvent:
     name: str
     payload: type[msgspec.Struct]
     summary: str
-    """When it is sent: one sentence, for people."""
+    """What it says: one sentence, for people."""
 
 
 _COMMANDS: Final = (
@@ -57,31 +57,31 @@ _COMMANDS: Final = (
         name="join_chat",
         payload=commands.JoinChat,
         ack=events.JoinAck,
-        summary="Opens the chat with a user, creating it if there is none.",
+        summary="Opens the chat with a user, creating it if there is none, and returns its newest page.",
     ),
     Command(
         name="mark_as_read",
         payload=commands.MarkAsRead,
         ack=events.ReadAck,
-        summary="Marks the messages of a chat as read.",
+        summary="Marks the messages of a chat as read, up to a seq.",
     ),
     Command(
         name="get_messages",
         payload=commands.GetMessages,
         ack=events.MessagesAck,
-        summary="Reads a page of history.",
+        summary="Returns a page of a chat's history.",
     ),
     Command(
         name="list_chats",
         payload=commands.ListChats,
         ack=events.ChatsAck,
-        summary="Lists the user's chats.",
+        summary="Returns the user's chats, newest activity first.",
     ),
     Command(
         name="sync",
         payload=commands.Sync,
         ack=events.SyncAck,
-        summary="Returns what the client missed in each chat.",
+        summary="Returns what the client has missed, in all chats at once.",
     ),
     Command(
         name="typing",
@@ -94,7 +94,7 @@ _COMMANDS: Final = (
         name="register_device",
         payload=commands.RegisterDevice,
         ack=events.DeviceAck,
-        summary="Registers a device for notifications.",
+        summary="Registers a device for notifications while the user is away.",
     ),
     Command(
         name="unregister_device",
@@ -113,7 +113,7 @@ _COMMANDS: Final = (
         name=ENSURE_PROFILE,
         payload=commands.EnsureProfile,
         ack=events.Done,
-        summary="Makes sure that the user has a profile.",
+        summary="Ensures that the user has a profile.",
         is_internal=True,
         ensures_profile=True,
     ),
@@ -121,7 +121,7 @@ _COMMANDS: Final = (
         name=CATCH_UP,
         payload=commands.CatchUp,
         ack=CatchUpPage,
-        summary="Reads the next page of messages that a socket has not received yet.",
+        summary="Returns the next page of messages that a socket has not received yet.",
         is_internal=True,
         ensures_profile=True,
     ),
@@ -145,32 +145,32 @@ _SERVER_EVENTS: Final = (
     ServerEvent(
         name=events.CONNECTION_SUCCESS,
         payload=events.ConnectionSuccess,
-        summary="The first event of a connection.",
+        summary="The connection is ready; always the first event.",
     ),
     ServerEvent(
         name=events.TEST_MESSAGE,
         payload=events.TestMessage,
-        summary="Follows `connection_success`, so that a client can see that events arrive.",
+        summary="Follows `connection_success`, so that a client can check that events arrive.",
     ),
     ServerEvent(
         name=events.PING,
         payload=events.Ping,
-        summary="The application-level ping.",
+        summary="A regular ping of the application, not of the transport; the client may ack it.",
     ),
     ServerEvent(
         name=events.MESSAGE_SENT,
         payload=events.Message,
-        summary="A message of the user was stored; sent to all of the user's own sockets.",
+        summary="The user's own message was stored; sent to all of the user's sockets.",
     ),
     ServerEvent(
         name=events.NEW_MESSAGE,
         payload=events.Message,
-        summary="A message to the user was stored. The client acks it.",
+        summary="A message to the user was stored; the client must ack it.",
     ),
     ServerEvent(
         name=events.MESSAGE_STATUS,
         payload=events.MessageStatus,
-        summary="A user received or read messages.",
+        summary="A user has received or read messages.",
     ),
     ServerEvent(
         name=events.TYPING,
@@ -185,7 +185,7 @@ _SERVER_EVENTS: Final = (
     ServerEvent(
         name=events.ERROR,
         payload=events.ErrorEvent,
-        summary="A request of the client failed, or the connection needs attention.",
+        summary="A request failed, or the connection needs attention.",
     ),
 )
 
