@@ -9,7 +9,7 @@ AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test attack faults fuzz check audit package bench shape lock clean
+.PHONY: help run install test attack faults fuzz check settings audit package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+settings: $(VENV)/.dev ## Write the table of settings in docs/deployment.md
+	@$(BIN)/python -m infra.settings
 
 package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS Lambda, package serverless.yml with it, lint the result
 	@$(BIN)/python $(AWS)/build.py

@@ -16,7 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from functions.archive_lines import BROKEN, Facts, Line, Seal, examine, read_lines
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -25,7 +25,7 @@ from functions.context import Context, Summary
 from functions.push import Failed, Push
 from functions.run import run
 from functions.sqs import SqsQueue, Unreadable, delay_s, read_body
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 
 Event = dict[str, Any]
 

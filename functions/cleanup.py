@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from functions.cleanup_registry import clean_registry
 from functions.context import Context, Stopwatch, Summary
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 _SLICE = 1_000
 """Rows that one transaction removes, and chats that one looks at."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 from functions.context import Context, Stopwatch, Summary
 from functions.quiet_hours import quiet_until
 from infra.presence import Presence
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 
 _MEMBERS = 1_000
 """Members that one transaction looks at."""

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 
 from functions.channels.channel import TryLater
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
 from socket_edge.auth import create_authenticator
 from socket_edge.chat import Chat
@@ -53,6 +53,10 @@ _SOCKET_IO = "/socket.io/"
 _REDIS_TIMEOUT_S = 5.0
 _QUEUE_TIMEOUT_S = 2.0
 """A batch that Redis does not take in this time is tried again."""
+_BATCH_EVENTS = 500
+_BATCH_BYTES = 1_000_000
+_RECEIPT_LINGER_S = 0.1
+"""How long delivery receipts are collected, at least."""
 _CLOSE_S = 5
 """How long open connections may take to close."""
 _DRAIN_S = 2.0
@@ -91,15 +95,15 @@ def create_app(settings: EdgeSettings) -> ASGIApplication:
     limits = LaneLimits(
         settings.lane_queue,
         settings.lane_bytes,
-        settings.batch_events,
-        settings.batch_bytes,
+        _BATCH_EVENTS,
+        _BATCH_BYTES,
         settings.redispatch_s,
     )
     receipt_lane, *client_lanes = (
         Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)
     )
     lanes = Lanes(client_lanes, receipt_lane, requests)
-    receipts = Receipts(lanes, requests, settings.receipt_linger_s)
+    receipts = Receipts(lanes, requests, _RECEIPT_LINGER_S)
     delivery = Delivery(transport, users, requests, lanes, receipts)
     inbox = Inbox(redis, edge_id, delivery.take)
     catch_ups = CatchUps(lanes, requests, delivery, settings.page_ack_s)

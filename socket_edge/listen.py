@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 _BACKLOG = 2048
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}

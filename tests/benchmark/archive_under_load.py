@@ -25,7 +25,7 @@ from functions import archive_lines
 from functions.archive import archive
 from functions.archive_store import ArchiveStore, make_client
 from functions.context import Context, Stopwatch
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines

@@ -15,7 +15,7 @@ from moto import mock_aws
 from functions.archive import archive
 from functions.archive_store import make_client
 from functions.context import Context, Stopwatch
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from infra.wire import names
 from tests.faults.clients import FaultClient
 from tests.faults.field import Field

@@ -11,7 +11,7 @@ from infra.local.signin.app import create_app
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
 from infra.local.signin.settings import SigninSettings
-from infra.settings import data_dir as default_data_dir
+from infra.settings.base import data_dir as default_data_dir
 
 HOST = "127.0.0.1"
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from infra.settings import PREFIX
+from infra.settings.base import PREFIX
 
 
 class SigninSettings(BaseSettings):

@@ -28,6 +28,7 @@ SOURCES = (
     "infra/deploy/aws/*.*",
     "functions/**/*.py",
     "infra/*.py",
+    "infra/settings/*.py",
     "infra/store/*.py",
     "infra/wire/*.py",
 )

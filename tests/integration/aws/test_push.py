@@ -14,7 +14,7 @@ from functions.channels.channel import TryLater
 from functions.context import Context
 from functions.push import Failed
 from functions.sqs import SqsQueue
-from infra.settings import PREFIX
+from infra.settings.base import PREFIX
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
 

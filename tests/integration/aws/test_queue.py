@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from functions.sqs import NotQueued, SqsQueue, Unreadable, read_body
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 
 @pytest.fixture

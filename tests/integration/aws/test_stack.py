@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from functions import aws
-from infra.settings import PREFIX, FunctionSettings
+from infra.settings.base import PREFIX
+from infra.settings.functions import FunctionSettings
 from tests.integration.aws.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")

@@ -10,7 +10,8 @@ from functions.channels.log import LogChannel
 from functions.channels.sns import SnsChannel
 from functions.channels.web_push import WebPushChannel
 from functions.channels.webhook import WebhookChannel
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 
 EVERYTHING = {
     "sns_fcm_arn": "arn:aws:sns:eu-west-1:123456789012:app/GCM/chat",
@@ -75,7 +76,7 @@ def test_a_wrong_setting_is_named_and_not_repeated(name: str, value: str, aws: N
 def test_what_no_channel_needs_is_not_imported() -> None:
     code = (
         "import sys, functions.channels.factory as factory;"
-        "from infra.settings import FunctionSettings;"
+        "from infra.settings.functions import FunctionSettings;"
         "factory.make_channels(FunctionSettings(database_url='postgresql://nowhere/'));"
         "print(sorted({'boto3', 'botocore', 'pywebpush', 'requests'} & set(sys.modules)))"
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from functions.channels.channel import Device, Notice
 from functions.context import Context, Stopwatch, Summary
 from functions.offline_delivery import offline_delivery
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from tests.harness.relay import RelayBench
 
 

@@ -22,7 +22,8 @@ from functions.archive import archive
 from functions.archive_store import ArchiveError, ArchiveStore, make_client
 from functions.context import Context, Stopwatch, Summary
 from functions.restore import restore
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 from infra.wire.batch import Event
 from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench

@@ -18,7 +18,8 @@ from functions import cleanup as cleanup_module
 from functions import cleanup_registry
 from functions.cleanup import cleanup
 from functions.context import Context, Stopwatch, Summary
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 from infra.wire import names
 from tests.harness.engines import Engines, Store, free_port
 from tests.harness.relay import RelayBench

@@ -44,7 +44,7 @@ def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path, number: signal.Si
         eventually(lambda: began.exists() or run.poll() is not None, "the test begins", 60)
         assert began.exists(), (tmp_path / "log").read_text()
         family = psutil.Process(run.pid).children(recursive=True)
-        assert len([one for one in family if "infra.local.cli" in command_line(one)]) == 4
+        assert len([one for one in family if "infra.cli" in command_line(one)]) == 4
     finally:
         run.send_signal(number)
         run.wait(10)

@@ -53,7 +53,7 @@ async def test_a_token_of_the_stack_opens_a_socket(stack: LocalStack) -> None:
 
 
 def test_the_doctor_finds_a_running_stack_well(stack: LocalStack) -> None:
-    result = bbgram("doctor", env=stack.env)
+    result = bbgram("doctor", "--local", env=stack.env)
     assert result.returncode == 0, result.stdout
     assert "postgres  PostgreSQL 18" in result.stdout
     assert f"{stack.port} is in use by an edge" in result.stdout
@@ -62,7 +62,7 @@ def test_the_doctor_finds_a_running_stack_well(stack: LocalStack) -> None:
 def test_more_edges_find_the_stack_by_its_folder(stack: LocalStack) -> None:
     port = free_port()
     edge = subprocess.Popen(
-        tether([sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)]),
+        tether([sys.executable, "-m", "infra.cli", "edge", "--local", "--port", str(port)]),
         env=clean_env({"BBGRAM_DATA_DIR": str(stack.folder)}),
         stderr=subprocess.DEVNULL,
     )
@@ -109,8 +109,8 @@ def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         ("postgres", "-D"),
         ("valkey-server",),
         ("infra.local.signin",),
-        ("infra.local.cli", "edge"),
-        ("infra.local.cli", "beat"),
+        ("infra.cli", "edge"),
+        ("infra.cli", "beat"),
     ],
 )
 def test_a_part_that_dies_is_started_again(stack: LocalStack, words: tuple[str, ...]) -> None:
@@ -124,7 +124,9 @@ def test_a_part_that_dies_is_started_again(stack: LocalStack, words: tuple[str, 
 
     eventually(is_back, f"{words} is back")
     eventually(stack.is_ready, "the edge is ready")
-    eventually(lambda: bbgram("doctor", env=stack.env).returncode == 0, "the doctor finds all well")
+    eventually(
+        lambda: bbgram("doctor", "--local", env=stack.env).returncode == 0, "the doctor finds all well"
+    )
     assert "starting it again in" in stack.log
 
 

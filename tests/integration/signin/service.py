@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.tether import tether
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 
 ROOT = Path(__file__).parents[3]
 API_KEY = "any-publishable-key"

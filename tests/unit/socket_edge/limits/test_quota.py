@@ -1,6 +1,6 @@
 import pytest
 
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 from infra.wire.errors import ErrorCode
 from socket_edge.limits.quota import FLOOD, Quota, TooFast
 from socket_edge.limits.rate import Rate
