@@ -47,7 +47,7 @@ def run_stack(folder: Path, port: int, terminal: Terminal) -> None:
     with owned(folder):
         plan = make_plan(folder, port)
         for settings in (EdgeSettings, WorkerSettings, FunctionSettings):
-            settings.load(env_file=folder / NAME)
+            settings.load(folder / NAME)
         asyncio.run(_run(plan, terminal))
 
 

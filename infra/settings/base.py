@@ -5,10 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "BBGRAM_"
+
+
+_PLAIN: Final = {
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a number",
+    "float_parsing": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+}
+"""What pydantic says in more words, by the type of the error."""
 
 
 class SettingsError(Exception):
@@ -54,6 +65,14 @@ class Settings(BaseSettings):
     )
     relations: ClassVar[tuple[AtMost, ...]] = ()
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        """Refuse bytes that are not UTF-8, which the environment hands over as surrogates."""
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("must be valid UTF-8")
+        return value
+
     @model_validator(mode="after")
     def _check_relations(self) -> Self:
         for relation in self.relations:
@@ -61,7 +80,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def load(cls, env_file: Path | None = None, **overrides: Any) -> Self:
+    def load(cls, env_file: Path | None = None, /, **overrides: Any) -> Self:
         """Read the environment, and what it lacks from `env_file` if one is given.
 
         Raises SettingsError for the first setting that is missing or wrong.
@@ -85,10 +104,10 @@ def data_dir() -> Path:
 def _first_of(error: ValidationError) -> SettingsError:
     """Turn the first error into a line. It never quotes a value that may be a secret."""
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     if not first["loc"]:
-        return SettingsError(message)
+        return SettingsError(first["msg"].removeprefix("Value error, "))
     name = variable(str(first["loc"][0]))
     if first["type"] == "missing":
         return MissingSetting(f"{name} is not set.")
-    return SettingsError(f"{name} is wrong: {message}.")
+    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    return SettingsError(f"{name} is wrong: {message.replace('Input should be', 'must be', 1)}.")

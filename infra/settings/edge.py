@@ -6,7 +6,16 @@ from pydantic import Field
 
 from infra.settings.base import AtMost
 from infra.settings.service import ServiceSettings
-from infra.settings.values import Count, CountOrNoLimit, HttpAddress, Rate, Seconds, SecondsOrNone, Words
+from infra.settings.values import (
+    Count,
+    CountOrNoLimit,
+    Host,
+    HttpAddress,
+    Rate,
+    Seconds,
+    SecondsOrNone,
+    Words,
+)
 
 
 class AuthMode(StrEnum):
@@ -40,7 +49,7 @@ class EdgeSettings(ServiceSettings):
         ),
     )
 
-    host: str = "localhost"
+    host: Host = "localhost"
     """Address or name to listen on, with everything it resolves to (`localhost`: IPv4, and IPv6 where the
     machine has it); `0.0.0.0` in a container."""
     port: int = Field(3000, ge=0, le=65_535)

@@ -45,6 +45,25 @@ def _address(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _redis_options(value: str) -> str:
+    """Check what follows the `?`, which redis-py would refuse only when it connects."""
+    from redis import ConnectionPool
+
+    try:
+        ConnectionPool.from_url(value).make_connection()
+    except (TypeError, ValueError):
+        raise ValueError("has an option after the `?` that Redis clients do not know") from None
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError("must be a host name or an address") from None
+    return value
+
+
 Seconds = Annotated[float, Field(ge=0.001, le=_WEEK_S)]
 """A time that something waits or repeats in."""
 SecondsOrNone = Annotated[float, Field(ge=0, le=_YEAR_S)]
@@ -59,4 +78,5 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
 
 HttpAddress = Annotated[str, _address("https", "http"), AfterValidator(lambda value: value.rstrip("/"))]
-RedisAddress = Annotated[str, _address("redis", "rediss")]
+RedisAddress = Annotated[str, _address("redis", "rediss"), AfterValidator(_redis_options)]
+Host = Annotated[str, AfterValidator(_host)]

@@ -45,6 +45,8 @@ NOT_A_REDIS = (
     "redis://h:70000",
     "redis://:pa/ss@h:1",
     "redis://[::1",
+    "redis://h?socket_timeout=abc",
+    "redis://h?colour=blue",
 )
 NOT_A_POSTGRES = ("nonsense", "mysql://h/chat", "postgresql://h:port/chat", "postgresql:/h/chat", "://h")
 NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:port", "http://[::1")
@@ -130,6 +132,8 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (StoreSettings, "DATABASE_URL", NOT_A_POSTGRES),
         (EdgeSettings, "SUPABASE_URL", NOT_AN_HTTP),
         (EdgeSettings, "AUTH_MODE", ("none", "LOCAL", "l\u00f6cal")),
+        (EdgeSettings, "HOST", ("\udcff", "h" * 64, ".h", "h..h")),
+        (EdgeSettings, "SUPABASE_KEY", ("\udcff",)),
         (EdgeSettings, "PORT", ("70000", "-1", "3000.5", "http")),
         (EdgeSettings, "LANES", ("0", "65")),
         (EdgeSettings, "RATE_EVENTS", ("0.0001", "1e-320")),
@@ -298,7 +302,7 @@ def test_a_file_is_read_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch, t
     file.write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\nBBGRAM_PORT=3100\n")
     with pytest.raises(MissingSetting):
         EdgeSettings.load()
-    settings = EdgeSettings.load(env_file=file)
+    settings = EdgeSettings.load(file)
     assert (settings.redis_url, settings.port) == ("redis://127.0.0.1:1/0", 3200)
 
 

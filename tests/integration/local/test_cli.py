@@ -28,8 +28,8 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
     ("command", "setting"),
     [
         ("edge", "REDIS_URL"),
-        ("worker", "REDIS_URL"),
-        ("beat", "REDIS_URL"),
+        ("worker", "DATABASE_URL"),
+        ("beat", "DATABASE_URL"),
         ("migrate", "DATABASE_URL"),
         ("dead-letters", "DATABASE_URL"),
         ("run push", "DATABASE_URL"),

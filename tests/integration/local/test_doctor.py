@@ -23,7 +23,7 @@ from tests.harness.stack import bbgram, eventually
 
 BUCKET = "archive"
 URLS: dict[str, Any] = {"database_url": "postgresql://nowhere/chat", "redis_url": "redis://nowhere"}
-WEB_PUSH = {
+WEB_PUSH: dict[str, Any] = {
     "vapid_private_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE",
     "vapid_subject": "mailto:admin@example.com",
 }
@@ -90,7 +90,7 @@ def test_a_redis_that_evicts_is_found(empty_store: Store) -> None:
     )
 
 
-def channels(device_channels: tuple[str, ...], **settings: str) -> Finding:
+def channels(device_channels: tuple[str, ...], **settings: Any) -> Finding:
     worker = WorkerSettings(**URLS, device_channels=device_channels)
     return channels_finding(worker, FunctionSettings(**URLS, **settings))
 
