@@ -77,6 +77,6 @@ Rate = Annotated[float, Field(ge=0, le=_MAX), AfterValidator(_rate)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
 
-HttpAddress = Annotated[str, _address("https", "http"), AfterValidator(lambda value: value.rstrip("/"))]
+HttpAddress = Annotated[str, _address("http", "https"), AfterValidator(lambda value: value.rstrip("/"))]
 RedisAddress = Annotated[str, _address("redis", "rediss"), AfterValidator(_redis_options)]
 Host = Annotated[str, AfterValidator(_host)]

@@ -133,7 +133,17 @@ def test_no_line_is_too_long_to_read(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["socket_edge", "workers", "functions", "functions/channels", "infra/wire", "infra/store"]
+    "folder",
+    [
+        "socket_edge",
+        "workers",
+        "functions",
+        "functions/channels",
+        "infra/wire",
+        "infra/store",
+        "infra/settings",
+        "infra/cli",
+    ],
 )
 def test_every_module_stands_in_the_tree(folder: str) -> None:
     tree = (ROOT / "docs" / "architecture.md").read_text()
