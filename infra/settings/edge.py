@@ -11,9 +11,9 @@ from infra.settings.values import (
     CountOrNoLimit,
     Host,
     HttpAddress,
+    NonNegativeSeconds,
     Rate,
     Seconds,
-    SecondsOrNone,
     Words,
 )
 
@@ -68,7 +68,7 @@ class EdgeSettings(ServiceSettings):
     """Legacy shared secret (HS256), at least 32 bytes; the published keys are used when not set."""
     jwks_cooldown_s: Seconds = 30.0
     """An unknown key id makes the edge fetch the published keys at most once in this time."""
-    token_grace_s: SecondsOrNone = 30.0
+    token_grace_s: NonNegativeSeconds = 30.0
     """How long before its token expires a client is told to refresh it."""
 
     lanes: int = Field(2, ge=1, le=64)
@@ -76,7 +76,7 @@ class EdgeSettings(ServiceSettings):
     lane_queue: Count = 10_000
     """Events that may wait in a lane before clients get `busy`."""
     lane_bytes: Count = 32_000_000
-    """The same in bytes."""
+    """Bytes of events that may wait in a lane before clients get `busy`."""
     redispatch_s: Seconds = 2.0
     """A batch without a result is sent again after this time; less than `DEADLINE_S`."""
     deadline_s: Seconds = 10.0
@@ -113,7 +113,7 @@ class EdgeSettings(ServiceSettings):
     send_queue: Count = 5_000
     """Packets that may wait for a client that does not read, before it is disconnected."""
     send_bytes: Count = 8_000_000
-    """The same in bytes."""
+    """Bytes that may wait for such a client."""
     connect_s: Seconds = 15.0
     """How long a connection may stay without signing in, a request may take to arrive, and an upgrade may
     take."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from infra.settings.base import variable
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
-from infra.settings.values import Count, Days, RedisAddress, Seconds, SecondsOrNone
+from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, Seconds
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _DAY_S: Final = 86_400
@@ -39,7 +39,7 @@ class FunctionSettings(StoreSettings):
     run_s: Seconds = 600.0
     """A run of a function starts no new work after this time; the next run continues."""
 
-    cleanup_edge_s: SecondsOrNone = 3_600.0
+    cleanup_edge_s: NonNegativeSeconds = 3_600.0
     """How long the lease of an edge must have ended before `cleanup` removes its traces from Redis; at least
     `LEASE_S`."""
     dead_letter_days: Days = 30
@@ -52,9 +52,9 @@ class FunctionSettings(StoreSettings):
     retention_days: Days | None = None
     """Messages are deleted after this time, delivered or not; kept forever when not set."""
 
-    offline_delay_s: SecondsOrNone = 60.0
+    offline_delay_s: NonNegativeSeconds = 60.0
     """How long a message must be undelivered before its recipient is notified."""
-    offline_interval_s: SecondsOrNone = 300.0
+    offline_interval_s: NonNegativeSeconds = 300.0
     """Shortest time between two notifications to one user."""
     quiet_hours: Annotated[str, AfterValidator(_quiet_hours)] | None = None
     """`22:00-07:00`: nobody is notified between these times, in the time zone of their device."""

@@ -66,7 +66,7 @@ def _host(value: str) -> str:
 
 Seconds = Annotated[float, Field(ge=0.001, le=_WEEK_S)]
 """A time that something waits or repeats in."""
-SecondsOrNone = Annotated[float, Field(ge=0, le=_YEAR_S)]
+NonNegativeSeconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
 """A time that may be 0."""
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=_MAX)]

@@ -23,7 +23,7 @@ SERVER_EVENTS = [value for name, value in vars(events).items() if name.isupper()
 
 
 def sections() -> dict[str, list[str]]:
-    """Return the names with a heading of their own, by the section that they stand in."""
+    """Return the names that have a heading of their own, by section."""
     found: dict[str, list[str]] = {}
     section = ""
     for line in PAGE.read_text().splitlines():
@@ -55,7 +55,7 @@ def test_nothing_is_documented_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("name", INTERNAL)
-def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
+def test_internal_commands_are_not_documented_for_clients(name: str) -> None:
     assert name not in {name for names in sections().values() for name in names}
 
 

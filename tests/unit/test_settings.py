@@ -53,9 +53,8 @@ NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:por
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give every test good settings and an empty data folder."""
-    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test good settings."""
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
 

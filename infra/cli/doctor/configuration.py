@@ -14,9 +14,11 @@ from infra.settings.worker import WorkerSettings
 _ANY = TypeVar("_ANY", bound=Settings)
 
 _CHAR_BYTES: Final = 12
-"""The longest form of a code point in JSON: two escaped surrogates."""
+"""The longest form of a code point in a client's JSON: two escaped surrogates."""
+_OUR_CHAR_BYTES: Final = 6
+"""The longest form in ours: an escaped control character."""
 _EVENT_BYTES: Final = 1_024
-"""What an event holds beside its text, generously."""
+"""What an event holds besides its text, generously."""
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Configuration:
         found.findings += _unknown_variables()
         if found.edge and found.worker:
             found.findings += _texts_too_long(found.edge, found.worker)
+            found.findings += _pages_too_large(found.edge, found.worker)
         return found
 
     def _load(self, settings: type[_ANY], whose: str) -> _ANY | None:
@@ -67,4 +70,15 @@ def _texts_too_long(edge: EdgeSettings, worker: WorkerSettings) -> Iterator[Find
             f"a text of {variable('text_chars')} ({worker.text_chars}) may exceed "
             f"{variable('payload_bytes')} ({edge.payload_bytes})",
             f"raise {variable('payload_bytes')} to {needed}, or lower {variable('text_chars')}",
+        )
+
+
+def _pages_too_large(edge: EdgeSettings, worker: WorkerSettings) -> Iterator[Finding]:
+    needed = worker.page_max * (worker.text_chars * _OUR_CHAR_BYTES + _EVENT_BYTES)
+    if edge.send_bytes < needed:
+        yield Finding(
+            "settings",
+            f"a page of {variable('page_max')} ({worker.page_max}) messages may exceed "
+            f"{variable('send_bytes')} ({edge.send_bytes}), which disconnects the client",
+            f"raise {variable('send_bytes')} to {needed}, or lower {variable('page_max')}",
         )

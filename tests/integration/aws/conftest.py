@@ -70,12 +70,10 @@ class Output:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be in an empty AWS account, with no settings but those that the test makes."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
         monkeypatch.delenv(name)
-    # Else a local stack in this folder would lend its settings.
-    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")

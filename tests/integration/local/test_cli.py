@@ -95,7 +95,7 @@ def test_a_token_needs_a_stack(tmp_path: Path) -> None:
     )
 
 
-def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_port_in_use_stops_the_start_before_anything_is_created(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -106,13 +106,13 @@ def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1 here")
-def test_a_port_in_use_on_the_other_localhost_is_in_use() -> None:
+def test_a_port_in_use_on_either_address_of_localhost_is_in_use() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         assert not is_free(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "1e3", "\u0663000", "inf", "9" * 5_000])
-def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": port})
     assert result.returncode == 2
     assert the_one_line(result) == f"Error: PORT must be a number from 1 to 65535, not {port[:20]!a}"
@@ -127,7 +127,7 @@ def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     env = {"BBGRAM_DATA_DIR": str(tmp_path / "file" / "data"), "PORT": str(free_port())}
     result = bbgram("dev", env=env)
@@ -173,7 +173,7 @@ def test_the_doctor_says_what_to_do_about_everything_that_is_wrong(tmp_path: Pat
     assert "secret-word" not in result.stdout + result.stderr
 
 
-def test_the_doctor_names_variables_that_are_no_settings(tmp_path: Path) -> None:
+def test_the_doctor_names_unknown_variables(tmp_path: Path) -> None:
     result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_BATCH_EVENTS": "7"})
     assert "BBGRAM_BATCH_EVENTS is not a setting -> correct its name, or remove it" in result.stdout
 
@@ -191,7 +191,7 @@ def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> N
     assert the_one_line(result) == "Error: psycopg is not installed here; dev needs it"
 
 
-def test_ports_taken_by_others_are_chosen_again(tmp_path: Path) -> None:
+def test_a_port_taken_by_another_program_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = Ports(file).choose("postgres")
     assert Ports(file).choose("postgres") == first
@@ -229,7 +229,7 @@ def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None
     assert len(result.stdout.splitlines()[2].strip()) > 20
 
 
-def test_an_archive_without_a_bucket_is_told(tmp_path: Path) -> None:
+def test_an_archive_without_a_bucket_is_reported(tmp_path: Path) -> None:
     env = {"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_DATABASE_URL": NOWHERE["DATABASE_URL"]}
     result = bbgram("run", "archive", env=env)
     assert result.returncode == 2

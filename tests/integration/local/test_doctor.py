@@ -146,8 +146,18 @@ def test_an_edge_that_could_verify_no_token_is_found(settings: dict[str, Any], a
     assert signin_finding(edge).advice == advice
 
 
-def test_texts_that_do_not_fit_into_an_event_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**URLS, "supabase_url": "http://nowhere", "text_chars": 6_000}.items():
-        monkeypatch.setenv(f"BBGRAM_{name.upper()}", str(value))
-    advice = [finding.advice for finding in Configuration.load().findings if finding.advice]
-    assert advice == ["raise BBGRAM_PAYLOAD_BYTES to 73024, or lower BBGRAM_TEXT_CHARS"]
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("text_chars", 6_000, "raise BBGRAM_PAYLOAD_BYTES to 73024, or lower BBGRAM_TEXT_CHARS"),
+        ("page_max", 400, "raise BBGRAM_SEND_BYTES to 10009600, or lower BBGRAM_PAGE_MAX"),
+        ("text_chars", 4_000, None),
+    ],
+)
+def test_limits_of_edges_and_workers_that_do_not_fit_are_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: int, advice: str | None
+) -> None:
+    for setting, given in {**URLS, "supabase_url": "http://nowhere", name: value}.items():
+        monkeypatch.setenv(f"BBGRAM_{setting.upper()}", str(given))
+    findings = [finding.advice for finding in Configuration.load().findings if finding.advice]
+    assert findings == ([advice] if advice else [])
