@@ -48,12 +48,15 @@ def local_option(command: _Command) -> _Command:
 
 
 def use_local_stack() -> None:
-    """Put the settings of the local stack into the environment. Raises StackError when there are none."""
+    """Put the settings of the local stack into the environment. Raises StackError if there are none."""
     from infra.local.errors import StackError
-    from infra.local.stack_env import read_stack_env
+    from infra.local.stack_env import NAME, read_stack_env
 
     folder = data_dir()
-    found = read_stack_env(folder)
+    try:
+        found = read_stack_env(folder)
+    except (OSError, UnicodeError) as error:
+        raise StackError(f"{folder / NAME} cannot be read: {error}") from error
     if not found:
         raise StackError(f"no local stack was ever started in {folder}: start it with `make run` first")
     os.environ.update({name: value for name, value in found.items() if not os.environ.get(name)})
@@ -64,11 +67,9 @@ def local_hint() -> str:
     from infra.local.stack_env import NAME
 
     folder = data_dir()
-    return (
-        f"Set it, or add --local to use the local stack in {folder}."
-        if (folder / NAME).exists()
-        else "Set it."
-    )
+    if os.path.exists(folder / NAME):  # which, unlike Path.exists, says False if the folder is not ours
+        return f"Set it, or add --local to use the local stack in {folder}."
+    return "Set it: see docs/deployment.md."
 
 
 def stack_port() -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from infra.cli.doctor.finding import Finding
-from infra.settings.base import Settings, SettingsError, variable
+from infra.cli.local import local_hint
+from infra.settings.base import MissingSetting, Settings, SettingsError, variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
@@ -47,7 +48,8 @@ class Configuration:
         try:
             loaded = settings.load()
         except SettingsError as error:
-            self.findings.append(Finding("settings", f"those of {whose} are not complete", str(error)))
+            hint = f" {local_hint()}" if isinstance(error, MissingSetting) else ""
+            self.findings.append(Finding("settings", f"those of {whose} cannot be used", f"{error}{hint}"))
             return None
         self.findings.append(Finding("settings", f"those of {whose} are complete"))
         return loaded

@@ -38,7 +38,7 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
 def test_a_missing_setting_is_named(tmp_path: Path, command: str, setting: str) -> None:
     result = bbgram(*command.split(), env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 2
-    assert the_one_line(result) == f"Error: BBGRAM_{setting} is not set. Set it."
+    assert the_one_line(result) == f"Error: BBGRAM_{setting} is not set. Set it: see docs/deployment.md."
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,13 @@ def test_the_local_stack_must_have_been_started(tmp_path: Path) -> None:
     assert the_one_line(result) == (
         f"Error: no local stack was ever started in {tmp_path}: start it with `make run` first"
     )
+
+
+def test_settings_of_the_local_stack_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_bytes(b"\xff")
+    result = bbgram("edge", "--local", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert the_one_line(result).startswith(f"Error: {tmp_path / 'stack.env'} cannot be read: ")
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
@@ -179,9 +186,13 @@ def test_the_doctor_names_unknown_variables(tmp_path: Path) -> None:
 
 
 def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\n")
     result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 1
-    assert "BBGRAM_REDIS_URL is not set" in result.stdout
+    assert (
+        f"BBGRAM_REDIS_URL is not set. Set it, or add --local to use the local stack in {tmp_path}."
+        in result.stdout
+    )
 
 
 def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> None:
