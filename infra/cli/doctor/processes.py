@@ -51,5 +51,8 @@ def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
     with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
         if redis.exists(SWEPT_KEY):
             return Finding("beat", "sweeps run as scheduled")
-    advice = "start `bbgram beat`" if has_workers else "start `bbgram worker` and `bbgram beat`"
+    if has_workers:
+        advice = "start `bbgram beat`; if it has just started, wait for its first sweep"
+    else:
+        advice = "start `bbgram worker` and `bbgram beat`"
     return Finding("beat", "no sweep has run lately", advice)

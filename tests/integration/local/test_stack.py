@@ -53,6 +53,10 @@ async def test_a_token_of_the_stack_opens_a_socket(stack: LocalStack) -> None:
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_running_stack(stack: LocalStack) -> None:
+    # Beat sends the first sweep, by which the doctor knows it, some seconds after its start.
+    eventually(
+        lambda: " beat      no sweep" not in bbgram("doctor", "--local", env=stack.env).stdout, "a sweep"
+    )
     result = bbgram("doctor", "--local", env=stack.env)
     assert result.returncode == 0, result.stdout
     assert "postgres  PostgreSQL 18" in result.stdout
