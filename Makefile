@@ -9,7 +9,7 @@ AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test attack faults fuzz check audit package bench shape lock clean
+.PHONY: help run install test attack faults fuzz check tables audit package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +44,8 @@ check: $(VENV)/.dev ## Lint, check formatting, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-.PHONY: tables
-tables: $(VENV)/.dev ## Write the overviews of events in docs/events.md
+tables: $(VENV)/.dev ## Write the tables of settings and events in the docs
+	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
 
 package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS Lambda, package serverless.yml with it, lint the result

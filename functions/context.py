@@ -9,7 +9,8 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Engine
 
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 from infra.store.engine import make_engine
 
 Summary = dict[str, Any]

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, text
 from functions.context import Context
 from functions.quiet_hours import quiet_until
 from infra.presence import PresenceReader
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 
 _DUE = """
     SELECT chat_id, user_id FROM undelivered

@@ -1,21 +1,21 @@
-"""Python's cyclic garbage collector, set up for a process that serves for long.
+"""Python's cyclic garbage collector, tuned for a long-running server.
 
-What is made at the start stays, so it is not looked at again; requests and messages leave next to no
-cycles, so it is looked for them rarely. With the defaults a fifth of the CPU of a busy edge or worker
-goes into looking (docs/benchmarks.md).
+Objects made at the start live as long as the process, so they are never scanned again. Requests and
+messages leave almost no cycles, so scans are rare. With the defaults, a busy edge or worker spends a fifth
+of its CPU on scans (docs/benchmarks.md).
 """
 
 import gc
 from typing import Final
 
 _NEW_OBJECTS: Final = 50_000
-"""Container objects made and not freed before the young ones are looked at; Python's default is 700."""
+"""Net allocations of container objects that trigger a scan of the youngest generation; the default is 700."""
 _ROUNDS: Final = 20
-"""Looks at the young objects for one at the middle-aged, and looks at those for one at the old."""
+"""Scans of each generation before the next older one is scanned too; the default is 10."""
 
 
 def tune_collector() -> None:
-    """Call it once, when everything is imported and made."""
+    """Call once, when everything is imported and created."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, _ROUNDS, _ROUNDS)

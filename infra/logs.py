@@ -1,6 +1,6 @@
-"""Structured logs: events with fields, JSON lines in production. Never a token or a message text.
+"""Structured logs: events with fields, JSON lines in production. No token or message text is ever logged.
 
-Nobody can forge a line: JSON escapes what is not ASCII, and the text format what is not printable.
+Nobody can forge a line: JSON escapes what is not ASCII, and the text format escapes what is not printable.
 """
 
 import logging
@@ -37,17 +37,17 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Tells with each client that it has found credentials.
+    # Logs at INFO for each client that it has found credentials.
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
-    """Return a renderer whose tracebacks show no locals: they may hold tokens and texts."""
+    """Return a renderer whose tracebacks omit locals, which may contain tokens and texts."""
     return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_indent_traceback)
 
 
 def _indent_traceback(out: TextIO, error: ExcInfo) -> None:
-    """Write a traceback, none of whose lines looks like an event: some may quote what clients have sent."""
+    """Write a traceback, indented so that no line looks like an event: some quote what clients sent."""
     traceback = StringIO()
     structlog.dev.plain_traceback(traceback, error)
     out.write("".join(f"\n    {printable(line)}" for line in traceback.getvalue().split("\n")[1:]))
@@ -58,7 +58,7 @@ def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def printable(text: str) -> str:
-    """Return the text with what is not printable spelled out: line breaks, control characters, overrides."""
+    """Return the text with line breaks, control characters and the like escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.chat.admission import Admission
@@ -52,6 +52,10 @@ _SOCKET_IO: Final = "/socket.io/"
 _REDIS_TIMEOUT_S: Final = 5.0
 _QUEUE_TIMEOUT_S: Final = 2.0
 """A batch that Redis does not take in this time is tried again."""
+_BATCH_EVENTS: Final = 500
+_BATCH_BYTES: Final = 1_000_000
+_RECEIPT_LINGER_S: Final = 0.1
+"""How long delivery receipts are collected, at least, in seconds."""
 _DRAIN_S: Final = 2.0
 """How long requests of closed connections may take to be handled on shutdown, in seconds."""
 
@@ -145,7 +149,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     dispatcher = Dispatcher(queue)
     receipt_lane, *client_lanes = all_lanes = _make_lanes(settings, edge_id, dispatcher, requests)
     lanes = Lanes(client_lanes, receipt_lane, requests)
-    receipts = Receipts(lanes, settings.receipt_linger_s)
+    receipts = Receipts(lanes, _RECEIPT_LINGER_S)
     delivery = Delivery(users, requests, lanes, receipts)
     inbox = Inbox(redis, edge_id, delivery.take)
     catch_ups = CatchUps(users, lanes, delivery, tasks, settings.page_ack_s)
@@ -222,8 +226,8 @@ def _make_lanes(
     limits = LaneLimits(
         settings.lane_queue,
         settings.lane_bytes,
-        settings.batch_events,
-        settings.batch_bytes,
+        _BATCH_EVENTS,
+        _BATCH_BYTES,
         settings.redispatch_s,
     )
     return [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)]

@@ -21,7 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.presence import PresenceReader
-from infra.settings import FunctionSettings, WorkerSettings, data_dir
+from infra.settings.base import data_dir
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
 from infra.store.engine import make_engine
 from infra.wire import names
 from infra.wire.batch import Batch
@@ -39,6 +41,8 @@ from workers.sweep import Sweep
 log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_S = 3.0
+_MISSED_SWEEPS = 4
+"""Beat counts as gone after so many."""
 
 
 def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
@@ -127,6 +131,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     @app.task(name=names.SWEEP_TASK, Request=punctual(_Unacked, lambda: parts.redis))  # type: ignore[untyped-decorator]
     def run_sweep() -> None:
         try:
+            parts.redis.set(names.SWEPT_KEY, 1, px=int(_MISSED_SWEEPS * settings.sweep_s * 1000) + 10_000)
             sweep.run()
         except (RedisError, SQLAlchemyError) as error:
             log.warning("sweep_failed", error=type(error).__name__)

@@ -21,7 +21,9 @@ from functions.errors import ArchiveError
 from functions.push import Push
 from functions.run import run
 from functions.schedule import JOBS, Job
-from infra.settings import FunctionSettings, SettingsError, WorkerSettings
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
 from infra.wire import names
 from workers.expiry import punctual
 

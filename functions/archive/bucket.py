@@ -24,7 +24,8 @@ from functions.archive.message_file import (
     read_messages,
 )
 from functions.errors import ArchiveError
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -25,7 +25,7 @@ from functions.context import Context, Summary
 from functions.errors import TriesExhausted, TryLater, UnreadableBody
 from functions.push import Push
 from functions.run import run
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 
 Event = dict[str, Any]
 

@@ -5,7 +5,8 @@ from typing import Final
 
 from aws_lambda_powertools.utilities.parameters import get_parameter, get_secret
 
-from infra.settings import PREFIX, FunctionSettings
+from infra.settings.base import PREFIX
+from infra.settings.functions import FunctionSettings
 
 SUFFIX: Final = "_SECRET"
 

@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from functions.backoff import backoff_s
 from functions.errors import QueueRefused, TryLater, UnreadableBody
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

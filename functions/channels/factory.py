@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from functions.channels.channel import Channel
 from functions.channels.log import LogChannel
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 
 if TYPE_CHECKING:
     from botocore.config import Config

@@ -1,1 +1,1 @@
-"""The embedded stack for one machine: engines, dev sign-in, supervisor and command line."""
+"""The local stack: everything on one machine, with its own engines and sign-in service."""

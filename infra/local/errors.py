@@ -1,5 +1,5 @@
-"""What goes wrong with a local stack, said to the person who started it."""
+"""Errors of the local stack, for the person who started it."""
 
 
 class StackError(Exception):
-    """The local stack cannot do what was asked. The message is one line: what happened, and what to do."""
+    """The local stack failed. The message is one line: what happened, and what to do about it."""

@@ -1,4 +1,4 @@
-"""The data folder of a local stack: who may use it, and that only one stack does."""
+"""The data folder of a local stack, which only one stack can use at a time."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from infra.local.errors import StackError
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Make the folder and hold it for this process. Raises StackError when another stack has it."""
+    """Create the folder and lock it for this process. Raises StackError if another stack holds it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")

@@ -1,8 +1,7 @@
-"""The parts of the local stack: what is started, how one sees that it is ready, what is stopped first."""
+"""The parts of the local stack: how each is started, when it is ready, and in which order they stop."""
 
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ WORKERS: Final = 2
 
 
 def engine_part(engine: Engine) -> Part:
-    """Return the part that runs an engine; its log is a file, and its last words are shown."""
+    """Return the part that runs an engine. It logs to a file; the reason why it ended is shown."""
     return Part(
         engine.name,
         engine.argv,
@@ -30,35 +29,35 @@ def engine_part(engine: Engine) -> Part:
     )
 
 
-def signin_part(folder: Path, port: int) -> Part:
+def signin_part(env: Mapping[str, str], folder: Path, port: int) -> Part:
     """Return the dev sign-in service."""
     words = ("-m", "infra.local.signin", "--port", str(port), "--data-dir", str(folder))
     ready = http_ok(port, "/auth/v1/.well-known/jwks.json")
-    return _python("sign-in", folder, words, is_ready=ready, stop_rank=3, stop_s=0.7)
+    return _python("sign-in", env, words, is_ready=ready, stop_rank=3, stop_s=0.7)
 
 
-def edge_part(folder: Path, port: int) -> Part:
+def edge_part(env: Mapping[str, str], port: int) -> Part:
     """Return one edge."""
-    return _bbgram(folder, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz"), stop_s=3.0)
+    return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz"), stop_s=3.0)
 
 
-def worker_parts(folder: Path) -> list[Part]:
-    """Return beat, the workers, and one more for functions."""
-    beat = _bbgram(folder, "beat", stop_rank=1, stop_s=0.7)
+def worker_parts(env: Mapping[str, str]) -> list[Part]:
+    """Return beat, the workers, and the worker for functions."""
+    beat = _bbgram(env, "beat", stop_rank=1, stop_s=0.7)
     workers = [
-        _bbgram(folder, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)
+        _bbgram(env, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)
     ]
-    functions = _bbgram(folder, "worker", "--functions", name="functions", stop_rank=2)
+    functions = _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)
     return [beat, *workers, functions]
 
 
-def migration(folder: Path) -> Part:
+def migration(env: Mapping[str, str]) -> Part:
     """Return the migrations, which run once."""
-    return _bbgram(folder, "migrate")
+    return _bbgram(env, "migrate")
 
 
 def http_ok(port: int, path: str) -> Callable[[], bool]:
-    """Return what tells whether a GET on this machine answers 200."""
+    """Return a function that asks whether a GET on this machine answers 200."""
 
     def ask() -> bool:
         connection = HTTPConnection(HOST, port, timeout=1.0)
@@ -74,26 +73,25 @@ def http_ok(port: int, path: str) -> Callable[[], bool]:
 
 
 def _bbgram(
-    folder: Path,
+    env: Mapping[str, str],
     *words: str,
     name: str | None = None,
     is_ready: Callable[[], bool] = lambda: True,
     stop_rank: int = 0,
     stop_s: float = 2.0,
 ) -> Part:
-    command = ("-m", "infra.local.cli", *words)
-    return _python(name or words[0], folder, command, is_ready, stop_rank, stop_s)
+    command = ("-m", "infra.cli", *words)
+    return _python(name or words[0], env, command, is_ready, stop_rank, stop_s)
 
 
 def _python(
     name: str,
-    folder: Path,
+    env: Mapping[str, str],
     words: tuple[str, ...],
     is_ready: Callable[[], bool],
     stop_rank: int,
     stop_s: float,
 ) -> Part:
-    env = {**os.environ, "BBGRAM_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     return Part(
         name,
         lambda: tether([sys.executable, *words]),

@@ -1,4 +1,4 @@
-"""Ports of the local stack: chosen once, remembered, and chosen again when somebody else took them."""
+"""Ports of the local stack: chosen once and remembered, unless another program has taken them."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ _COUNT: Final = 10_000
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this port of localhost now, on both its addresses."""
+    """Return whether this port is free on both addresses of localhost."""
     return not any(_is_taken(family, host, port) for family, host in _LOCALHOST)
 
 
@@ -35,14 +35,14 @@ def _is_taken(family: socket.AddressFamily, host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that is free now, and that no outgoing connection takes by chance."""
+    """Return a free port below the range that outgoing connections use."""
     while not is_free(port := _FIRST + secrets.randbelow(_COUNT)):
         pass
     return port
 
 
 class Ports:
-    """The ports of a stack by the name of the part, kept in a file of its data folder."""
+    """The ports of a stack, by part, kept in a file of its data folder."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -51,7 +51,7 @@ class Ports:
             self._known = {str(name): int(port) for name, port in dict(json.loads(file.read_text())).items()}
 
     def choose(self, name: str, preferred: int = 0, avoid: int = 0) -> int:
-        """Return the port of last time if it is free, else the preferred one, else any free one."""
+        """Return the previous port if it is free, else the preferred one, else any free one."""
         taken = {avoid, *(port for other, port in self._known.items() if other != name)}
         for port in (self._known.get(name, 0), preferred, free_port(), free_port(), free_port()):
             if 0 < port <= 65535 and port not in taken and is_free(port):

@@ -1,4 +1,4 @@
-"""Small things about child processes: their last breath, their output, their group."""
+"""Child processes: their output, their process group, and how they ended."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,14 @@ def how_it_ended(code: int) -> str:
 
 
 def end_group(process: Process | None) -> None:
-    """Kill a process and what it started; harmless when nothing of it is left."""
+    """Kill a process and its children; does nothing if they have ended."""
     if process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 async def wait_forwarding(process: Process, show: Callable[[str], None]) -> int:
-    """Show every line that a process writes; return its exit code when it has ended."""
+    """Show every line that a process writes, and return its exit code."""
     lines = asyncio.create_task(_forward(process.stdout, show))
     try:
         return await process.wait()
@@ -44,7 +44,7 @@ async def _forward(output: asyncio.StreamReader | None, show: Callable[[str], No
     while True:
         try:
             line = await output.readline()
-        except ValueError:  # longer than the reader's limit, which has dropped it
+        except ValueError:  # the line was longer than the reader's limit, and is lost
             continue
         if not line:
             return

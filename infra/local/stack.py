@@ -1,9 +1,10 @@
-"""The whole system on one machine: chooses ports, starts every part, tells what to open, stops."""
+"""The whole system on one machine: chooses ports, starts every part, prints the addresses, stops."""
 
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,40 +13,46 @@ from infra.local.errors import StackError
 from infra.local.folder import owned
 from infra.local.parts import edge_part, engine_part, migration, signin_part, worker_parts
 from infra.local.ports import HOST, Ports, is_free
-from infra.local.stack_env import write_stack_env
+from infra.local.stack_env import NAME, write_stack_env
 from infra.local.supervisor import Supervisor
 from infra.local.terminal import Terminal
-from infra.settings import EdgeSettings, FunctionSettings, WorkerSettings
+from infra.settings.edge import EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
 from infra.wire.commands import CHANNELS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stack consists of. An engine or a sign-in service that the user names is not started."""
+    """What a stack consists of. An engine or a sign-in service that the user provides is not started."""
 
     folder: Path
     port: int
     postgres: Engine | None
     valkey: Engine | None
     signin_port: int | None
+    env: Mapping[str, str]
+    """Environment of the parts that are ours."""
 
 
 def run_stack(folder: Path, port: int, terminal: Terminal) -> None:
-    """Run the stack until SIGINT, SIGTERM or SIGHUP; nothing of it is left then. Raises StackError."""
+    """Run the stack until SIGINT, SIGTERM or SIGHUP, then stop all of it.
+
+    Raises StackError and SettingsError.
+    """
     if not is_free(port):
         raise StackError(
             f"port {port} is in use; stop what listens there, or choose another: PORT={port + 100}"
         )
     with owned(folder):
         plan = make_plan(folder, port)
-        EdgeSettings.load()
-        WorkerSettings.load()
-        FunctionSettings.load()
+        for settings in (EdgeSettings, WorkerSettings, FunctionSettings):
+            settings.load(folder / NAME)
         asyncio.run(_run(plan, terminal))
 
 
 def make_plan(folder: Path, port: int) -> Plan:
-    """Decide what is started and where, and write `stack.env`."""
+    """Decide what to start and where, and write `stack.env`."""
     ports = Ports(folder / "ports.json")
     database_url, redis_url, supabase_url = (
         os.environ.get(f"BBGRAM_{name}") for name in ("DATABASE_URL", "REDIS_URL", "SUPABASE_URL")
@@ -53,22 +60,26 @@ def make_plan(folder: Path, port: int) -> Plan:
     postgres = None if database_url else Postgres(folder, ports.choose("postgres", avoid=port))
     valkey = None if redis_url else Valkey(folder, ports.choose("valkey", avoid=port))
     signin_port = None if supabase_url else ports.choose("sign-in", preferred=port + 1, avoid=port)
-    write_stack_env(
-        folder,
-        {
-            "BBGRAM_DATABASE_URL": database_url or (postgres.url if postgres else ""),
-            "BBGRAM_REDIS_URL": redis_url or (valkey.url if valkey else ""),
-            "BBGRAM_SUPABASE_URL": supabase_url or f"http://{HOST}:{signin_port}",
-            "BBGRAM_PROVISION_PROFILES": "true",
-            "BBGRAM_ORIGINS": "*",
-            "BBGRAM_LOG_JSON": "false",
-            "BBGRAM_PUSH_LOG": "true",
-            "BBGRAM_DEVICE_CHANNELS": ",".join(CHANNELS),
-            "BBGRAM_OFFLINE_DELAY_S": "10",
-            "BBGRAM_OFFLINE_INTERVAL_S": "10",
-        },
-    )
-    return Plan(folder, port, postgres, valkey, signin_port)
+    settings = {
+        "BBGRAM_DATABASE_URL": database_url or (postgres.url if postgres else ""),
+        "BBGRAM_REDIS_URL": redis_url or (valkey.url if valkey else ""),
+        "BBGRAM_SUPABASE_URL": supabase_url or f"http://{HOST}:{signin_port}",
+        "BBGRAM_PROVISION_PROFILES": "true",
+        "BBGRAM_ORIGINS": "*",
+        "BBGRAM_LOG_JSON": "false",
+        "BBGRAM_PUSH_LOG": "true",
+        "BBGRAM_DEVICE_CHANNELS": ",".join(CHANNELS),
+        "BBGRAM_OFFLINE_DELAY_S": "10",
+        "BBGRAM_OFFLINE_INTERVAL_S": "10",
+    }
+    write_stack_env(folder, settings)
+    return Plan(folder, port, postgres, valkey, signin_port, _environment(folder, settings))
+
+
+def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a part: what the user has set goes before the settings of the stack."""
+    given = {name: value for name, value in os.environ.items() if value}
+    return {**settings, **given, "BBGRAM_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
 async def _run(plan: Plan, terminal: Terminal) -> None:
@@ -100,7 +111,7 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     terminal.line("stack", f"starting, data in {plan.folder}")
     starting = [_start_database(plan, supervisor), _start_edge(plan, supervisor)]
     if plan.signin_port:
-        starting.append(supervisor.start(signin_part(plan.folder, plan.signin_port)))
+        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port)))
     await asyncio.gather(*starting)
     terminal.plain(_welcome(plan))
     await supervisor.watch()
@@ -109,14 +120,14 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
 async def _start_database(plan: Plan, supervisor: Supervisor) -> None:
     if plan.postgres:
         await supervisor.start(engine_part(plan.postgres))
-    await supervisor.run(migration(plan.folder))
-    await asyncio.gather(*(supervisor.start(part) for part in worker_parts(plan.folder)))
+    await supervisor.run(migration(plan.env))
+    await asyncio.gather(*(supervisor.start(part) for part in worker_parts(plan.env)))
 
 
 async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:
     if plan.valkey:
         await supervisor.start(engine_part(plan.valkey))
-    await supervisor.start(edge_part(plan.folder, plan.port))
+    await supervisor.start(edge_part(plan.env, plan.port))
 
 
 def _welcome(plan: Plan) -> str:

@@ -1,7 +1,4 @@
-"""`stack.env`: where the running local stack tells other processes how to reach it.
-
-`infra.settings` reads it for whatever the environment does not say.
-"""
+"""`stack.env`: the settings of the local stack, for commands that are told to use it (`--local`)."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +11,7 @@ NAME: Final = "stack.env"
 
 
 def write_stack_env(folder: Path, values: Mapping[str, str]) -> None:
-    """Replace the file in one step; only its owner can read it."""
+    """Replace the file atomically; only its owner can read it."""
     fresh = folder / f"{NAME}.new"
     fresh.touch(mode=0o600)
     fresh.write_text("".join(f"{name}={_quoted(value)}\n" for name, value in values.items()))
@@ -22,7 +19,7 @@ def write_stack_env(folder: Path, values: Mapping[str, str]) -> None:
 
 
 def read_stack_env(folder: Path) -> dict[str, str]:
-    """Return what the latest start wrote; empty when there never was one."""
+    """Return what the latest start wrote; empty if there was none."""
     file = folder / NAME
     return {name: value for name, value in dotenv_values(file).items() if value} if file.exists() else {}
 

@@ -1,4 +1,4 @@
-"""Keeps the parts of the local stack running, and stops all of them in order and in time."""
+"""Keeps the parts of the local stack running, and stops them in order."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from infra.local.process import end_group, how_it_ended, wait_forwarding
 from infra.local.terminal import Terminal
 
 START_S: Final = 30.0
-"""A part that is not ready by then has failed to start."""
+"""A part that is not ready after this time has failed to start."""
 
 _FIRST_DELAY_S: Final = 0.3
 _LONGEST_DELAY_S: Final = 10.0
@@ -26,20 +26,20 @@ _POLL_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Part:
-    """A program of the stack. Parts of a lower `stop_rank` are stopped first, and have `stop_s` for it."""
+    """A program of the stack. Lower `stop_rank`s stop first; each part has `stop_s` to stop."""
 
     name: str
     argv: Callable[[], list[str]]
     env: Mapping[str, str] | None = None
     prepare: Callable[[], None] = lambda: None
-    """Called before every start, off the event loop. May raise StackError."""
+    """Called before every start, in a thread. May raise StackError."""
     is_ready: Callable[[], bool] = lambda: True
-    """Called off the event loop until it returns True."""
+    """Called in a thread until it returns True."""
     stop_rank: int = 0
     stop_s: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
     log: Path | None = None
-    """File for its output; without one every line is shown."""
+    """File for its output; if None, every line is shown."""
     why_it_ended: Callable[[], str] | None = None
 
 
@@ -53,7 +53,7 @@ class _Kept:
 
 
 class Supervisor:
-    """Starts parts, starts them again when they die, and stops them."""
+    """Starts parts, restarts those that die, and stops them."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -75,18 +75,18 @@ class Supervisor:
         await kept.task
 
     async def run(self, part: Part) -> None:
-        """Run a part that ends by itself. Raises StackError when it fails."""
+        """Run a part that ends by itself. Raises StackError if it fails."""
         await asyncio.shield(self._keep(part, once=True).task)
 
     async def watch(self) -> None:
-        """Return never; raises what went wrong if a part can no longer be kept running."""
+        """Wait forever. Raises the error of the first part that cannot be kept running."""
         tasks = [kept.task for kept in self._kept if not kept.once]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
 
     async def stop(self) -> None:
-        """Stop all parts rank by rank; whoever does not end in time is killed."""
+        """Stop all parts rank by rank, and kill those that do not end in time."""
         self._stopping.set()
         for rank in sorted({kept.part.stop_rank for kept in self._kept}):
             ranked = [kept for kept in self._kept if kept.part.stop_rank == rank]
@@ -157,7 +157,7 @@ class Supervisor:
             end_group(kept.process)
             done, _ = await asyncio.wait({kept.task}, timeout=1.0)
         for task in done:
-            task.exception()  # already told to whoever started the part
+            task.exception()  # already raised to the caller that started the part
 
     @staticmethod
     def _reason(part: Part, code: int) -> str:

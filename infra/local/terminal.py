@@ -1,4 +1,4 @@
-"""What the supervisor shows: lines of all parts, each with the name of its part in front."""
+"""Prints the lines of all parts, each after the name of its part."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ _WIDTH: Final = 9
 
 
 class Terminal:
-    """Prints to one stream; in colour when a person looks at it."""
+    """Prints to one stream, in colour if it is a terminal."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
@@ -29,6 +29,6 @@ class Terminal:
         self.plain(f"{label} {text}")
 
     def plain(self, text: str) -> None:
-        """Print text as it is. Nobody reading is no reason to fail."""
+        """Print text unchanged. A closed stream is not an error."""
         with contextlib.suppress(OSError):
             print(text, file=self._stream, flush=True)

@@ -1,9 +1,9 @@
-"""Ties a program to the process that starts it: when that one dies, however it dies, the program ends.
+"""Ties a program to the process that starts it: when that process dies, however it dies, the program ends.
 
-A script of its own, not imported by what it runs: `tether(argv, ...)` gives the command line that goes
-through it. It drops root first where asked to, because changing the user undoes the tie (prctl(2),
-PR_SET_PDEATHSIG). The tie is to the *thread* that starts the program: start it from the main thread.
-Only Linux can do this; elsewhere the program is run untied.
+This is a script that runs the program; `tether(argv, ...)` returns the command line. It drops root first if
+asked to, because changing the user undoes the tie (prctl(2), PR_SET_PDEATHSIG). The tie is to the *thread*
+that starts the program, so start it from the main thread. Only Linux can do this; elsewhere the program
+runs untied.
 """
 
 import ctypes
@@ -19,9 +19,9 @@ PR_SET_PDEATHSIG: Final = 1
 def tether(
     argv: Sequence[str], death_signal: signal.Signals = signal.SIGKILL, owner: tuple[int, int] | None = None
 ) -> list[str]:
-    """Return the command line that runs `argv` so that it gets `death_signal` when the caller dies.
+    """Return the command line that runs `argv` and sends it `death_signal` when the caller dies.
 
-    `owner` is the user and group id to run it as; only root can ask for that.
+    `owner` is the user and group id to run it as; only root can use it.
     """
     uid, gid = owner or (-1, -1)
     shim = [sys.executable, "-I", "-S", __file__]
@@ -38,7 +38,7 @@ def _main() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != parent:
-            sys.exit("the process that this one belongs to is gone")
+            sys.exit("the parent process is gone")
     os.execv(argv[0], argv)
 
 

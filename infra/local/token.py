@@ -1,4 +1,4 @@
-"""A token to try: issued by the local stack's own sign-in service, without a password."""
+"""Issues a token of the local stack's sign-in service without a password."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 
 def local_token(folder: Path, username: str, ttl_s: int) -> str:
-    """Return an access token for `username`, who is created with a profile if needed. Raises StackError."""
+    """Return an access token for `username`, creating user and profile if needed. Raises StackError."""
     if not (folder / NAME).exists():
         raise StackError(f"no local stack was ever started in {folder}: start it with `make run` first")
     supabase_url = SigninSettings.load(folder).supabase_url or ""

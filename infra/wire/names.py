@@ -8,6 +8,9 @@ RELAY_TASK: Final = "relay.handle"
 SWEEP_TASK: Final = "delivery.sweep"
 """Celery task, sent by beat, that repeats unconfirmed deliveries."""
 
+SWEPT_KEY: Final = "bbgram:swept"
+"""Exists in Redis while sweeps are run as scheduled, so while beat and a worker are alive."""
+
 FUNCTION_TASK: Final = "functions.run"
 """Celery task, sent by beat, that runs a function by name."""
 

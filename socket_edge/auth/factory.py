@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from infra.settings import AuthMode, EdgeSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.edge import AuthMode, EdgeSettings
 from socket_edge.auth.identity import Authenticator
 from socket_edge.auth.jwks import Jwks
 from socket_edge.auth.verifier import JwksVerifier, SecretVerifier

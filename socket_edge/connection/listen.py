@@ -6,7 +6,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
-from infra.settings import EdgeSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.edge import EdgeSettings
 from socket_edge.connection.bounds import BoundedHttp
 from socket_edge.connection.handshake import Handshake
 

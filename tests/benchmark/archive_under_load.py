@@ -26,7 +26,7 @@ from functions.archive.archiver import archive
 from functions.archive.bucket import ArchiveBucket, make_client
 from functions.context import Context
 from functions.pacer import Pacer
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines

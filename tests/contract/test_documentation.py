@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import EdgeSettings, FunctionSettings, WorkerSettings
+from infra.settings.base import AtMost, Settings
+from infra.settings.edge import EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.table import with_table
+from infra.settings.worker import WorkerSettings
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
 
@@ -55,7 +59,7 @@ def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
 
 def named_in_the_guarantees() -> list[tuple[str, str]]:
     """Return file and function of each test that docs/guarantees.md names; `::name` is in the file before."""
-    named = []
+    named: list[Path] = []
     file = ""
     for part, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", GUARANTEES.read_text()):
         file = part or file
@@ -75,7 +79,7 @@ def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
 
 def test_what_the_page_on_security_names_exists() -> None:
     page = (ROOT / "SECURITY.md").read_text()
-    named = []
+    named: list[Path] = []
     for path in re.findall(r"`((?:(?:tests|socket_edge|workers|functions|infra)/[\w/.]+)|\w+\.py)`", page):
         # A bare file is in the folder of the path before.
         named.append(ROOT / path if "/" in path else named[-1].parent / path)
@@ -83,20 +87,50 @@ def test_what_the_page_on_security_names_exists() -> None:
     assert not [path for path in named if not path.exists()]
 
 
-SETTINGS = {
-    name.upper(): field.default
-    for settings in (EdgeSettings, FunctionSettings, WorkerSettings)
-    for name, field in settings.model_fields.items()
-}
+SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, FunctionSettings, WorkerSettings)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_is_in_the_table(name: str) -> None:
-    rows = [line for line in DEPLOYMENT.read_text().splitlines() if line.startswith(f"| `{name}` |")]
-    assert len(rows) == 1, f"docs/deployment.md lacks a row for `{name}`"
-    default = SETTINGS[name]
-    if isinstance(default, int | float) and not isinstance(default, bool):
-        assert float(rows[0].split("|")[2].strip(" `")) == default
+def test_the_table_of_settings_is_that_of_the_classes() -> None:
+    page = DEPLOYMENT.read_text()
+    assert page == with_table(page), "run `make settings`"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [(settings, name) for settings in SETTINGS for name in settings.model_fields]
+)
+def test_every_setting_is_described(settings: type[Settings], name: str) -> None:
+    assert settings.model_fields[name].description
+
+
+def test_a_setting_of_several_classes_is_the_same_in_each() -> None:
+    for settings in SETTINGS:
+        for other in SETTINGS:
+            for name in (settings.model_fields.keys() & other.model_fields.keys()) - {"redis_url"}:
+                mine, theirs = settings.model_fields[name], other.model_fields[name]
+                assert (mine.default, mine.description) == (theirs.default, theirs.description)
+
+
+@pytest.mark.parametrize(
+    "relation", [one for settings in SETTINGS for one in settings.relations], ids=lambda one: one.low
+)
+def test_every_relation_of_settings_is_documented(relation: AtMost) -> None:
+    bound = "less than" if relation.less else "at most"
+    assert f"| `{relation.low.upper()}` | {bound} `{relation.high.upper()}` |" in DEPLOYMENT.read_text()
+
+
+def test_the_settings_that_the_pages_name_exist() -> None:
+    known = {name.upper() for settings in SETTINGS for name in settings.model_fields} | {"DATA_DIR"}
+    known |= {f"{name}_SECRET" for name in known} | {"X", "X_SECRET"}
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"BBGRAM_([A-Z_]+[A-Z])\b", page.read_text())}
+    assert "ORIGINS" in named
+    assert not named - known
+
+
+@pytest.mark.parametrize("page", ["docs/deployment.md"])
+def test_no_line_is_too_long_to_read(page: str) -> None:
+    lines = (ROOT / page).read_text().splitlines()
+    assert not [line for line in lines if len(line) > 200 and not line.startswith("|")]
 
 
 def test_every_log_event_is_in_the_table() -> None:

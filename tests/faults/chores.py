@@ -16,7 +16,7 @@ from functions.archive.archiver import archive
 from functions.archive.bucket import make_client
 from functions.context import Context
 from functions.pacer import Pacer
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from infra.wire import names
 from tests.faults.clients import FaultClient
 from tests.faults.field import Field

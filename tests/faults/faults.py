@@ -133,7 +133,7 @@ async def _edge_killed(field: Field) -> None:
     "rolling restart under load",
     "SIGTERM drains: what an edge or a worker has taken is answered",
     # No batch is sent a second time: if a worker drops one, its requests get `timeout`.
-    settings={"redispatch_s": 60.0},
+    settings={"redispatch_s": 9.99},
 )
 async def _rolling(field: Field) -> None:
     sent, asked = len(field.records.sent), len(field.records.asked)

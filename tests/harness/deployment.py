@@ -16,7 +16,7 @@ import jwt
 from sqlalchemy import Engine, text
 
 from infra.local.tether import tether
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
 from tests.harness.engines import Store, free_port
 
@@ -55,7 +55,7 @@ class Part:
         self._log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                tether([sys.executable, "-m", "infra.local.cli", *arguments]),
+                tether([sys.executable, "-m", "infra.cli", *arguments]),
                 env=env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -159,7 +159,7 @@ class Deployment:
 
     def run(self, *arguments: str) -> str:
         """Run a `bbgram` command to its end; return what it printed."""
-        command = [sys.executable, "-m", "infra.local.cli", *arguments]
+        command = [sys.executable, "-m", "infra.cli", *arguments]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout

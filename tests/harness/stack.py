@@ -39,11 +39,12 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def bbgram(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with no BBGRAM setting but those given."""
+def bbgram(*words: str, env: dict[str, str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with no BBGRAM setting but those given; in another folder if told so."""
     return subprocess.run(
-        tether([sys.executable, "-m", "infra.local.cli", *words]),
+        tether([sys.executable, "-m", "infra.cli", *words]),
         env=clean_env(env),
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
@@ -66,7 +67,7 @@ class LocalStack:
         self._log = folder.with_name(f"{folder.name}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                tether([sys.executable, "-m", "infra.local.cli", "dev"]),
+                tether([sys.executable, "-m", "infra.cli", "dev"]),
                 env=clean_env(self.env),
                 stdout=log,
                 stderr=subprocess.STDOUT,

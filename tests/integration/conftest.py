@@ -47,7 +47,6 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
         monkeypatch.delenv(name)
     # Otherwise a local stack in this folder would lend its settings.
-    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")

@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 
 from infra.wire.batch import Batch, Event
 from infra.wire.names import QUEUE
+from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.relay.dispatch import Dispatcher
 from tests.harness.deployment import Deployment, make_token, user_id_of
 from tests.harness.raw import RawClient
 from tests.integration.bad_input.refusals import event, with_profile
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
-from tests.integration.bad_input.test_payloads import BAD_FIELDS, EVENTS, NOT_AN_OBJECT
+from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege, Name
 
 RESERVED = (
@@ -141,7 +142,7 @@ async def test_payloads_and_arguments_that_are_none_are_refused(
     besiege: Besiege, raw: RawClient, mallory: str
 ) -> None:
     events = [
-        *(f'["{command}",{payload}]' for command in EVENTS for payload in NOT_AN_OBJECT),
+        *(f'["{command}",{payload}]' for command in CLIENT_COMMANDS for payload in NOT_AN_OBJECT),
         *(f'["send_message",{payload.replace("USER", mallory)}]' for payload in BAD_FIELDS.values()),
         *(event(command, payload) for command, payload in BAD_ARGUMENTS),
         *(event(command, {"chatId": bad}) for command in ("mark_as_read", "get_messages") for bad in BAD_IDS),

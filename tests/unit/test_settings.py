@@ -1,28 +1,72 @@
+"""Every wrong setting is one line that names it; nothing else gets into the process."""
+
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.settings import AuthMode, EdgeSettings, Settings, SettingsError, StoreSettings, WorkerSettings
+from infra.settings.base import MissingSetting, Settings, SettingsError
+from infra.settings.edge import AuthMode, EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.store import StoreSettings
+from infra.settings.worker import WorkerSettings
 
 GOOD = {
     "BBGRAM_REDIS_URL": "redis://127.0.0.1/0",
     "BBGRAM_DATABASE_URL": "postgresql://127.0.0.1/chat",
     "BBGRAM_SUPABASE_URL": "https://project.supabase.example/",
 }
+CLASSES: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, FunctionSettings)
+
+NOT_A_NUMBER = (
+    "many",
+    "",
+    " ",
+    "1,5",
+    "0x10",
+    "1e400",
+    "-1e400",
+    "inf",
+    "-Infinity",
+    "nan",
+    "-1",
+    "\u0663",
+    "\uff13",
+    "9" * 5_000,
+)
+"""Values that no number may have; an empty one counts as not set."""
+NOT_A_REDIS = (
+    "127.0.0.1:6379",
+    "http://h",
+    "redis://",
+    "redis:/h",
+    "redis://h:port",
+    "redis://h:70000",
+    "redis://:pa/ss@h:1",
+    "redis://[::1",
+    "redis://h?socket_timeout=abc",
+    "redis://h?colour=blue",
+)
+NOT_A_POSTGRES = ("nonsense", "mysql://h/chat", "postgresql://h:port/chat", "postgresql:/h/chat", "://h")
+NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:port", "http://[::1")
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give every test good settings and an empty data folder."""
-    monkeypatch.setenv("BBGRAM_DATA_DIR", str(tmp_path))
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test good settings."""
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
 
 
-def complaint(settings: type[Settings]) -> str:
+def refuses(settings: type[Settings], told: str) -> str:
+    """Expect one line that starts like this; return it."""
     with pytest.raises(SettingsError) as error:
         settings.load()
-    return str(error.value)
+    line = str(error.value)
+    assert line.startswith(told)
+    assert line.isprintable()
+    return line
 
 
 @pytest.mark.parametrize(
@@ -38,40 +82,191 @@ def test_a_missing_setting_is_one_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str
 ) -> None:
     monkeypatch.delenv(name)
-    assert complaint(settings).startswith(f"{name} is not set.")
-    assert "\n" not in complaint(settings)
+    refuses(settings, f"{name} is not set.")
+
+
+def numbers() -> list[tuple[type[Settings], str]]:
+    """Return every setting that is a number."""
+    found = []
+    for settings in CLASSES:
+        for name, field in settings.model_fields.items():
+            if "float" in str(field.annotation) or "int" in str(field.annotation):
+                found.append((settings, name))
+    return found
 
 
 @pytest.mark.parametrize(
-    ("settings", "name", "value"),
+    "value", [value for value in NOT_A_NUMBER if value], ids=lambda value: ascii(value[:12])
+)
+@pytest.mark.parametrize(("settings", "name"), numbers())
+def test_a_number_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"BBGRAM_{name.upper()}", value)
+    refuses(settings, f"BBGRAM_{name.upper()} is wrong: ")
+
+
+@pytest.mark.parametrize(("settings", "name"), numbers())
+def test_a_number_is_bounded(monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str) -> None:
+    for value in ("1e300", "1" + "0" * 30):
+        monkeypatch.setenv(f"BBGRAM_{name.upper()}", value)
+        refuses(settings, f"BBGRAM_{name.upper()} is wrong: ")
+
+
+@pytest.mark.parametrize("settings", CLASSES)
+def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
+    loaded = settings.load()
+    for name, value in loaded.model_dump(exclude_defaults=False).items():
+        if isinstance(value, int | float):
+            assert math.isfinite(value)
+            assert getattr(settings(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "values"),
     [
-        (EdgeSettings, "BBGRAM_PORT", "many"),
-        (EdgeSettings, "BBGRAM_PORT", "70000"),
-        (EdgeSettings, "BBGRAM_LANES", "0"),
-        (EdgeSettings, "BBGRAM_AUTH_MODE", "none"),
-        (EdgeSettings, "BBGRAM_SUPABASE_URL", "project.supabase.example"),
-        (EdgeSettings, "BBGRAM_LEASE_S", "-1"),
-        (EdgeSettings, "BBGRAM_REDIS_URL", "127.0.0.1:6379"),
-        (EdgeSettings, "BBGRAM_RATE_EVENTS", "-1"),
-        (EdgeSettings, "BBGRAM_RATE_EVENTS_BURST", "0"),
-        (EdgeSettings, "BBGRAM_SOCKETS_PER_USER", "-1"),
-        (WorkerSettings, "BBGRAM_DATABASE_URL", "mysql://127.0.0.1/chat"),
-        (WorkerSettings, "BBGRAM_DATABASE_URL", "nonsense"),
-        (WorkerSettings, "BBGRAM_PAGE", "0"),
-        (WorkerSettings, "BBGRAM_PROVISION_PROFILES", "perhaps"),
+        (EdgeSettings, "REDIS_URL", NOT_A_REDIS),
+        (WorkerSettings, "REDIS_URL", NOT_A_REDIS),
+        (FunctionSettings, "REDIS_URL", NOT_A_REDIS),
+        (StoreSettings, "DATABASE_URL", NOT_A_POSTGRES),
+        (EdgeSettings, "SUPABASE_URL", NOT_AN_HTTP),
+        (EdgeSettings, "AUTH_MODE", ("none", "LOCAL", "l\u00f6cal")),
+        (EdgeSettings, "HOST", ("\udcff", "h" * 64, ".h", "h..h")),
+        (EdgeSettings, "SUPABASE_KEY", ("\udcff",)),
+        (EdgeSettings, "PORT", ("70000", "-1", "3000.5", "http")),
+        (EdgeSettings, "LANES", ("0", "65")),
+        (EdgeSettings, "RATE_EVENTS", ("0.0001", "1e-320")),
+        (EdgeSettings, "LEASE_S", ("0", "1e-320")),
+        (WorkerSettings, "PROVISION_PROFILES", ("perhaps", "2", "\u00fc")),
+        (WorkerSettings, "DEVICE_CHANNELS", ("fcm,pigeon", "FCM", "fcm;apns")),
+        (WorkerSettings, "INBOX_ENTRIES", ("0", "99")),
+        (
+            FunctionSettings,
+            "QUIET_HOURS",
+            ("22-7", "24:00-07:00", "22:00-22:00", "2\u0662:00-07:00", "always"),
+        ),
+        (FunctionSettings, "TIME_ZONE", ("Berlin", "UTC+1", "../etc/passwd", "\udcff")),
+        (FunctionSettings, "NOTIFICATION_DAYS", ("1",)),
+        (FunctionSettings, "RETENTION_DAYS", ("0", "1.5")),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str, value: str
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str, values: tuple[str, ...]
 ) -> None:
-    monkeypatch.setenv(name, value)
-    assert complaint(settings).startswith(f"{name} is wrong: ")
-    assert "\n" not in complaint(settings)
+    for value in values:
+        monkeypatch.setenv(f"BBGRAM_{name}", value)
+        refuses(settings, f"BBGRAM_{name} is wrong: ")
 
 
-def test_a_complaint_never_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BBGRAM_DATABASE_URL", "mysql://me:secret@127.0.0.1/chat")
-    assert "secret" not in complaint(WorkerSettings)
+RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
+    (
+        EdgeSettings,
+        {"LEASE_REFRESH_S": 15},
+        "BBGRAM_LEASE_REFRESH_S is wrong: 15 is not less than BBGRAM_LEASE_S (15), so the edge would lose "
+        "its lease between two refreshes. Lower it, or raise BBGRAM_LEASE_S.",
+    ),
+    (EdgeSettings, {"LEASE_S": 4}, "BBGRAM_LEASE_REFRESH_S is wrong: 5 is not less than BBGRAM_LEASE_S (4)"),
+    (
+        EdgeSettings,
+        {"REDISPATCH_S": 10},
+        "BBGRAM_REDISPATCH_S is wrong: 10 is not less than BBGRAM_DEADLINE_S (10)",
+    ),
+    (
+        EdgeSettings,
+        {"DEADLINE_S": 1.5},
+        "BBGRAM_REDISPATCH_S is wrong: 2 is not less than BBGRAM_DEADLINE_S (1.5)",
+    ),
+    (EdgeSettings, {"PAYLOAD_BYTES": 1_000_000}, "BBGRAM_PAYLOAD_BYTES is wrong: "),
+    (EdgeSettings, {"TRANSPORT_BYTES": 1_000}, "BBGRAM_PAYLOAD_BYTES is wrong: "),
+    (WorkerSettings, {"PAGE": 101}, "BBGRAM_PAGE is wrong: 101 is more than BBGRAM_PAGE_MAX (100)"),
+    (WorkerSettings, {"PAGE_MAX": 49}, "BBGRAM_PAGE is wrong: 50 is more than BBGRAM_PAGE_MAX (49)"),
+    (
+        FunctionSettings,
+        {"VAPID_SUBJECT": "mailto:a@b.c"},
+        "BBGRAM_VAPID_PRIVATE_KEY is not set, but BBGRAM_VAPID_SUBJECT is.",
+    ),
+    (
+        FunctionSettings,
+        {"VAPID_PRIVATE_KEY": "secret"},
+        "BBGRAM_VAPID_SUBJECT is not set, but BBGRAM_VAPID_PRIVATE_KEY is.",
+    ),
+    (
+        FunctionSettings,
+        {"OFFLINE_INTERVAL_S": 172_801, "NOTIFICATION_DAYS": 2},
+        "BBGRAM_OFFLINE_INTERVAL_S is wrong: 172801 s is longer than notifications are kept. "
+        "Lower it, or raise BBGRAM_NOTIFICATION_DAYS (2).",
+    ),
+    (
+        FunctionSettings,
+        {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 91},
+        "BBGRAM_RETENTION_DAYS is wrong: after 91 days messages would be deleted before they are archived. "
+        "Set it to 92 or more, or lower BBGRAM_ARCHIVE_DAYS (90).",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "values", "told"), RELATIONS)
+def test_settings_that_contradict_one_another_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], values: dict[str, Any], told: str
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"BBGRAM_{name}", str(value))
+    assert "secret" not in refuses(settings, told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        (EdgeSettings, {"LEASE_S": 5.1}),
+        (EdgeSettings, {"REDISPATCH_S": 9.99}),
+        (EdgeSettings, {"PAYLOAD_BYTES": 999_999}),
+        (EdgeSettings, {"RATE_EVENTS": 1_000, "RATE_EVENTS_BURST": 1, "RATE_BYTES": 0}),
+        (WorkerSettings, {"PAGE": 100}),
+        (WorkerSettings, {"SWEEP_S": 60, "SWEEP_AFTER_S": 1}),
+        (FunctionSettings, {"OFFLINE_INTERVAL_S": 172_800, "NOTIFICATION_DAYS": 2}),
+        (FunctionSettings, {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 92}),
+        (FunctionSettings, {"RETENTION_DAYS": 1}),
+        (FunctionSettings, {"VAPID_SUBJECT": "mailto:a@b.c", "VAPID_PRIVATE_KEY": "key"}),
+    ],
+)
+def test_what_works_together_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], values: dict[str, Any]
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"BBGRAM_{name}", str(value))
+    assert settings.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://me:secret@127.0.0.1/chat"),
+        ("DATABASE_URL", "postgresql://me:x@127.0.0.1:secret/chat"),
+        ("REDIS_URL", "redis://:secret/@127.0.0.1"),
+        ("REDIS_URL", "redis://:x@127.0.0.1:secret"),
+    ],
+)
+def test_a_complaint_never_shows_the_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"BBGRAM_{name}", value)
+    assert "secret" not in refuses(WorkerSettings, f"BBGRAM_{name} is wrong: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "rediss://user:p%40ss@redis.example:6380/3?ssl_cert_reqs=required",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_a_redis_address_may_have_all_its_parts(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BBGRAM_REDIS_URL", url)
+    assert EdgeSettings.load().redis_url == url
+
+
+def test_functions_can_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BBGRAM_REDIS_URL")
+    assert FunctionSettings.load().redis_url is None
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
@@ -98,13 +293,15 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     assert EdgeSettings.load().port == 3000
 
 
-def test_what_the_environment_lacks_comes_from_the_local_stack(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_file_is_read_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BBGRAM_REDIS_URL")
-    (tmp_path / "stack.env").write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\nBBGRAM_PORT=3100\n")
     monkeypatch.setenv("BBGRAM_PORT", "3200")
-    settings = EdgeSettings.load()
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "stack.env"
+    file.write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\nBBGRAM_PORT=3100\n")
+    with pytest.raises(MissingSetting):
+        EdgeSettings.load()
+    settings = EdgeSettings.load(file)
     assert (settings.redis_url, settings.port) == ("redis://127.0.0.1:1/0", 3200)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import uuid_utils
 from sqlalchemy import Connection, text
 
-from infra.settings import is_time_zone
+from infra.settings.time_zones import is_time_zone
 from infra.wire.commands import RegisterDevice, UnregisterDevice
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import DeviceAck, Done

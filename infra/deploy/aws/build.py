@@ -21,7 +21,7 @@ OURS: Final = (
     "infra/__init__.py",
     "infra/logs.py",
     "infra/presence.py",
-    "infra/settings.py",
+    "infra/settings/*.py",
     "infra/store/*.py",
     "infra/wire/*.py",
 )

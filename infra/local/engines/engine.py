@@ -1,4 +1,4 @@
-"""What the two engines have in common: one foreground child process over one folder and one port."""
+"""What the two engines share: one foreground child process with one folder and one port."""
 
 import os
 import secrets
@@ -12,13 +12,13 @@ from typing import BinaryIO, ClassVar, Final
 from infra.local.errors import StackError
 
 LOG: Final = "log"
-"""File in the engine's folder with the output of its latest start."""
+"""File in the engine's folder with the output since its latest start."""
 
 _POLL_S: Final = 0.03
 
 
 class Engine(ABC):
-    """An engine that keeps what it owns in a folder of `data_dir` and listens on 127.0.0.1:`port` only."""
+    """An engine that keeps its data in a folder of `data_dir` and listens on 127.0.0.1:`port` only."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
@@ -30,14 +30,14 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the folder ready for a start, whatever state the last one left it in. Idempotent.
+        """Prepare the folder for a start, whatever state the last run left it in. Idempotent.
 
         Stops an engine that still runs there. Raises StackError.
         """
 
     @abstractmethod
     def argv(self) -> list[str]:
-        """Return the command line; the engine ends when the calling process does."""
+        """Return the command line; the engine ends with the calling process."""
 
     @abstractmethod
     def is_ready(self) -> bool:
@@ -50,12 +50,12 @@ class Engine(ABC):
 
     @property
     def pid(self) -> int | None:
-        """Process id, or None when the engine was not started here or has ended."""
+        """Process id, or None if the engine was not started here or has ended."""
         process = self._process
         return process.pid if process and process.poll() is None else None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the engine. `prepare` comes before, `wait_ready` after. Call it from the main thread."""
+        """Start the engine, after `prepare` and before `wait_ready`. Call it from the main thread."""
         with self.open_log() as log:
             self._process = subprocess.Popen(
                 self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
@@ -63,7 +63,7 @@ class Engine(ABC):
         return self._process
 
     def wait_ready(self, timeout_s: float = 30.0) -> None:
-        """Return as soon as the engine answers. Raises StackError when it ends or is too slow."""
+        """Return as soon as the engine answers. Raises StackError if it ends or is too slow."""
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             if self._process and self._process.poll() is not None:
@@ -75,7 +75,7 @@ class Engine(ABC):
             time.sleep(_POLL_S)
 
     def stop(self, timeout_s: float = 8.0) -> None:
-        """Shut down cleanly without waiting for clients; kill the engine if it takes longer."""
+        """Shut down cleanly without waiting for clients; kill the engine after `timeout_s`."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(self.stop_signal)
@@ -85,25 +85,25 @@ class Engine(ABC):
             self.kill()
 
     def kill(self) -> None:
-        """End the engine as a crash would."""
+        """Kill the engine, like a crash."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def open_log(self) -> BinaryIO:
-        """Return the log file, emptied, open for writing."""
+        """Truncate the log file and open it for writing."""
         return (self.folder / LOG).open("wb")
 
     def why_it_ended(self) -> str:
-        """Say in a line why the engine ended: its own last word, and where there is more."""
+        """Return one line: the error that ended the engine, and where its log is."""
         log = self.folder / LOG
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return f"{self.name} ended: {self._last_word(lines) or 'it said nothing'} (see {log})"
+        return f"{self.name} ended: {self._last_word(lines) or 'it logged nothing'} (see {log})"
 
     @staticmethod
     @abstractmethod
     def _last_word(lines: list[str]) -> str | None:
-        """Return the line of the log that tells why the engine ended."""
+        """Return the log line that explains why the engine ended."""
 
     def _make_folder(self) -> None:
         try:

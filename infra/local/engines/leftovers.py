@@ -1,4 +1,4 @@
-"""Finds and stops engines that outlived whoever started them, so that no two ever share a data folder."""
+"""Stops engines that outlived their stack, so that no two ever share a data folder."""
 
 import contextlib
 import signal
@@ -12,7 +12,7 @@ _KILL_S: Final = 2.0
 
 
 def stop_leftovers(program: str, folder: Path, polite: signal.Signals) -> None:
-    """Stop every `program` that works in `folder` and return when all are gone."""
+    """Stop every `program` that runs in `folder`, and wait until all have ended."""
     leftovers = [process for process in psutil.process_iter() if _works_in(process, program, folder)]
     for process in leftovers:
         with contextlib.suppress(psutil.NoSuchProcess):

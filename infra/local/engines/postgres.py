@@ -28,14 +28,14 @@ _SETTINGS: Final = {
     "fsync": "on",
     "synchronous_commit": "on",
     "log_checkpoints": "off",
-    # Statements and rows never reach the log: they would hold what people write.
+    # Statements and rows never reach the log: they contain messages.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
 
 
 class Postgres(Engine):
-    """A Postgres server; started by root, it runs as a user of its own, as Postgres demands."""
+    """A Postgres server. Postgres refuses to run as root, so for root it runs as another user."""
 
     name = "postgres"
     stop_signal = signal.SIGINT
@@ -46,7 +46,7 @@ class Postgres(Engine):
         self._owner: Owner | None = unprivileged_owner()
 
     def prepare(self) -> None:
-        """Make the cluster and its database once; afterwards only check that it can be started."""
+        """Create the cluster and its database once; after that, check that it can be started."""
         self._make_folder()
         stop_leftovers("postgres", self._cluster, self.stop_signal)
         if self._owner:
@@ -54,7 +54,7 @@ class Postgres(Engine):
         if not self._cluster.exists():
             self._create_cluster()
         self._check_version()
-        # Nobody works in the folder any more: a pid left by a crash may be another process by now.
+        # No server runs here any more: a pid left by a crash may belong to another process by now.
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def argv(self) -> list[str]:
@@ -65,7 +65,7 @@ class Postgres(Engine):
         return tether(command, self.stop_signal, self._owner)
 
     def is_ready(self) -> bool:
-        """Tell whether the database accepts connections."""
+        """Return whether the database accepts connections."""
         try:
             with psycopg.connect(self.url, connect_timeout=2):
                 return True

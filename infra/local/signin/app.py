@@ -1,4 +1,4 @@
-"""The service over HTTP, under the paths of Supabase Auth. Any origin may call it: it is for development."""
+"""The service over HTTP, under the paths of Supabase Auth. For development: any origin may call it."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from infra.local.signin.service import SigninService
 
 
 def create_app(service: SigninService) -> Starlette:
-    """Return the app that answers for `service`."""
+    """Return the HTTP app of `service`."""
 
     async def sign_up(request: Request) -> Response:
         body = await _body(request)

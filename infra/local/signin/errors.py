@@ -4,7 +4,7 @@ from typing import Any
 
 
 class SigninError(Exception):
-    """A request is refused. `status` is the HTTP status, `error_code` one of Supabase Auth's own.
+    """A refused request. `status` is the HTTP status, `error_code` one of Supabase Auth's own.
 
     https://supabase.com/docs/guides/auth/debugging/error-codes
     """

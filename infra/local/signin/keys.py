@@ -1,4 +1,4 @@
-"""The ES256 key that signs the tokens: made at first start, kept in the data folder."""
+"""The ES256 key that signs the tokens: created at the first start, kept in the data folder."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ ALGORITHM: Final = "ES256"
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and the name under which its public half is published."""
+    """A private key and the id of its published half."""
 
     private: ec.EllipticCurvePrivateKey
     kid: str
@@ -29,7 +29,7 @@ class SigningKey:
 
 
 def load_key(folder: Path) -> SigningKey:
-    """Return the key kept in `folder`, made now if there is none. Safe when several processes ask at once."""
+    """Return the key in `folder`, created if there is none. Safe in several processes at once."""
     path = folder / "key.pem"
     if not path.exists():
         _write_once(path, _new_pem())
@@ -46,7 +46,7 @@ def _new_pem() -> bytes:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Write a whole file that only its owner can read, unless another process was first."""
+    """Write a file that only its owner can read, unless another process was first."""
     handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
     with os.fdopen(handle, "wb") as file:
         file.write(content)
@@ -63,7 +63,7 @@ def _public_jwk(private: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
 
 
 def _thumbprint(jwk: dict[str, Any]) -> str:
-    """Name a key after itself (RFC 7638)."""
+    """Return the thumbprint of a key (RFC 7638)."""
     members = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
     text = json.dumps(members, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

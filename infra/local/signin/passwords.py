@@ -1,4 +1,4 @@
-"""Password hashes: scrypt, with salt and cost kept next to the hash."""
+"""Password hashes: scrypt, with salt and cost stored next to the hash."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, hashed: str) -> bool:
-    """Tell whether `password` is the one that `hashed` was made of."""
+    """Return whether `hashed` is the hash of `password`."""
     _, cost, salt, expected = hashed.split("$")
     return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt), int(cost)), bytes.fromhex(expected))
 

@@ -1,4 +1,4 @@
-"""Makes the chat profile of a new user, as a trigger on `auth.users` does in a Supabase project."""
+"""Creates the chat profile of a new user, as a trigger on `auth.users` would in a Supabase project."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ from infra.local.signin.errors import SigninError
 from infra.store.profiles import ensure_profile
 
 MakeProfile = Callable[[User], None]
-"""Makes sure that a user has a profile. Raises SigninError."""
+"""Ensures that a user has a profile. Raises SigninError."""
 
 
 def profile_maker(database_url: str | None) -> MakeProfile:
-    """Return what makes profiles in this database; it does nothing when there is none."""
+    """Return a function that creates profiles in this database, or does nothing without one."""
     if database_url is None:
         return lambda _user: None
     address = "postgresql+psycopg://" + database_url.partition("://")[2]

@@ -1,4 +1,4 @@
-"""What the service does: sign up, sign in, refresh, tell who somebody is, sign out.
+"""Sign up, sign in, refresh, show the user, sign out.
 
 Answers are the JSON documents of Supabase Auth; errors are SigninError.
 """
@@ -64,7 +64,7 @@ class SigninService:
             return self._session(accounts, user, accounts.add_session(user))
 
     def refresh(self, refresh_token: object) -> Document:
-        """Trade a refresh token, which is good for once, for new tokens of the same session."""
+        """Exchange a refresh token, which works once, for new tokens of the same session."""
         if not isinstance(refresh_token, str) or not refresh_token:
             raise SigninError(400, "validation_failed", "refresh_token required")
         with self._accounts.open() as accounts:
@@ -72,12 +72,12 @@ class SigninService:
             return self._session(accounts, user, session_id)
 
     def user(self, token: str) -> Document:
-        """Return the user that an access token of a living session speaks for."""
+        """Return the user of an access token whose session has not ended."""
         user, _ = self._authenticated(token)
         return _user_document(user)
 
     def sign_out(self, token: str, scope: str) -> None:
-        """End the session of an access token, or more of them: `global`, `local` or `others`."""
+        """End sessions of the user of an access token: `global`, `local` or `others`."""
         if scope not in ("global", "local", "others"):
             raise SigninError(400, "validation_failed", f"Unsupported logout scope {scope!r}")
         user, session_id = self._authenticated(token)

@@ -1,25 +1,25 @@
-"""The few settings that the sign-in service shares with the rest of the local stack."""
+"""The settings that the sign-in service shares with the rest of the local stack."""
 
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from infra.settings import PREFIX
+from infra.settings.base import PREFIX
 
 
 class SigninSettings(BaseSettings):
-    """Settings of the sign-in service; each may be missing."""
+    """Settings of the sign-in service, all optional."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     supabase_url: str | None = None
-    """Address under which the edges know this service."""
+    """Address under which edges reach this service."""
     database_url: str | None = None
-    """Where sign-up makes chat profiles; without it there are none."""
+    """Database in which sign-up creates chat profiles; none are created without it."""
 
     @classmethod
     def load(cls, data_dir: Path) -> Self:
-        """Read the environment, and what is not there from `stack.env` in `data_dir`."""
+        """Read the environment, and what it lacks from `stack.env` in `data_dir`."""
         source: dict[str, Any] = {"_env_file": data_dir / "stack.env"}
         return cls(**source)

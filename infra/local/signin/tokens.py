@@ -1,4 +1,4 @@
-"""Access tokens with the claims of Supabase Auth, and the shortcut that issues one without a password."""
+"""Access tokens with the claims of Supabase Auth, and a shortcut that issues one without a password."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ APP_METADATA: Final = {"provider": "email", "providers": ["email"]}
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """A token that was issued directly, and the user it speaks for."""
+    """A token that was issued directly, and its user."""
 
     user_id: str
     token: str
@@ -29,8 +29,8 @@ class IssuedToken:
 def issue(data_dir: Path, issuer: str, username: str, ttl_s: int) -> IssuedToken:
     """Sign a token for `username`, who is created if needed. `data_dir` is that of the local stack.
 
-    Raises ValueError when the time to live is not positive or the name cannot be one, SigninError when
-    the user cannot be stored.
+    Raises ValueError for a time to live below a second or an invalid name, SigninError if the user cannot
+    be stored.
     """
     if ttl_s < 1:
         raise ValueError(f"a token must live for at least 1 second, not {ttl_s}")
@@ -72,7 +72,7 @@ def sign(key: SigningKey, issuer: str, user: User, session_id: str, ttl_s: int) 
 
 
 def read(key: SigningKey, issuer: str, token: str) -> dict[str, Any]:
-    """Return the claims of a token of ours. Raises SigninError."""
+    """Return the claims of a token that this service signed. Raises SigninError."""
     try:
         return jwt.decode(
             token, key.private.public_key(), algorithms=[ALGORITHM], audience=AUDIENCE, issuer=issuer
@@ -82,7 +82,7 @@ def read(key: SigningKey, issuer: str, token: str) -> dict[str, Any]:
 
 
 def checked_username(username: object) -> str:
-    """Return the name without the space around it. Raises ValueError when it cannot be a name."""
+    """Return the name without surrounding spaces. Raises ValueError if it is invalid."""
     name = username.strip() if isinstance(username, str) else ""
     if not is_username(name):
         raise ValueError(f"a username must have 1 to {MAX_USERNAME} printable characters")
@@ -90,7 +90,7 @@ def checked_username(username: object) -> str:
 
 
 def signin_folder(data_dir: Path) -> Path:
-    """Return the folder of keys and users, made now if needed; only its owner can look into it."""
+    """Return the folder of keys and users, created if needed; only its owner can read it."""
     folder = data_dir / "signin"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

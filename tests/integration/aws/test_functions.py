@@ -8,7 +8,8 @@ import boto3
 import pytest
 
 from functions.aws import handlers
-from infra.settings import PREFIX, FunctionSettings
+from infra.settings.base import PREFIX
+from infra.settings.functions import FunctionSettings
 from tests.integration.aws.stack import EVERYTHING, FUNCTIONS, Create, ignore_moto_warnings, of_type
 
 pytestmark = ignore_moto_warnings

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from functions.aws import handlers
 from functions.context import Context
-from infra.settings import PREFIX, SettingsError
+from infra.settings.base import PREFIX, SettingsError
 from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output

@@ -13,7 +13,7 @@ from functions.aws import handlers
 from functions.aws.sqs import SqsQueue
 from functions.context import Context
 from functions.errors import TriesExhausted, TryLater
-from infra.settings import PREFIX
+from infra.settings.base import PREFIX
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
 

@@ -9,7 +9,7 @@ import pytest
 
 from functions.aws.sqs import SqsQueue, parse_body
 from functions.errors import QueueRefused, UnreadableBody
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from functions.channels.factory import make_channels
 from functions.channels.log import LogChannel
@@ -12,7 +13,8 @@ from functions.channels.ses import SesChannel
 from functions.channels.sns import SnsChannel
 from functions.channels.web_push import WebPushChannel
 from functions.channels.webhook import WebhookChannel
-from infra.settings import FunctionSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
 
 EVERYTHING = {
     "sns_fcm_arn": "arn:aws:sns:eu-west-1:123456789012:app/GCM/chat",
@@ -54,7 +56,8 @@ def test_a_region_that_the_environment_does_not_name_is_taken_from_the_arn(
 
 @pytest.mark.parametrize("alone", ["vapid_private_key", "vapid_subject"])
 def test_web_push_needs_both_a_key_and_a_subject(alone: str) -> None:
-    assert "webpush" not in make_channels(settings(**{alone: EVERYTHING[alone]}))
+    with pytest.raises(ValidationError, match=r"Web Push needs both"):
+        settings(**{alone: EVERYTHING[alone]})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_a_wrong_setting_is_named_and_not_repeated(name: str, value: str, accoun
 def test_what_no_channel_needs_is_not_imported() -> None:
     code = (
         "import sys, functions.channels.factory as factory;"
-        "from infra.settings import FunctionSettings;"
+        "from infra.settings.functions import FunctionSettings;"
         "factory.make_channels(FunctionSettings(database_url='postgresql://nowhere/'));"
         "print(sorted({'boto3', 'botocore', 'pywebpush', 'requests'} & set(sys.modules)))"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.context import Context
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench
 from tests.integration.functions.notices import ListChannel, Notices

@@ -10,7 +10,7 @@ from functions.context import Context, Summary
 from functions.offline_delivery import offline_delivery
 from functions.pacer import Pacer
 from functions.push import Push
-from infra.settings import FunctionSettings
+from infra.settings.functions import FunctionSettings
 from tests.harness.relay import RelayBench
 from tests.integration.functions.queues import ListQueue
 

@@ -1,4 +1,4 @@
-"""What goes wrong is told in one line, without a traceback, and with an exit code."""
+"""Errors are one line, without a traceback, and with an exit code."""
 
 import json
 import socket
@@ -10,6 +10,12 @@ import pytest
 from infra.local.folder import owned
 from infra.local.ports import Ports, free_port, is_free
 from tests.harness.stack import bbgram
+
+NOWHERE = {
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "SUPABASE_URL": "http://127.0.0.1:1",
+}
 
 
 def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -25,12 +31,60 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
         ("worker", "DATABASE_URL"),
         ("beat", "DATABASE_URL"),
         ("migrate", "DATABASE_URL"),
+        ("dead-letters", "DATABASE_URL"),
+        ("run push", "DATABASE_URL"),
     ],
 )
 def test_a_missing_setting_is_named(tmp_path: Path, command: str, setting: str) -> None:
-    result = bbgram(command, env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    result = bbgram(*command.split(), env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 2
-    assert the_one_line(result).startswith(f"Error: BBGRAM_{setting} is not set. ")
+    assert the_one_line(result) == f"Error: BBGRAM_{setting} is not set. Set it: see docs/deployment.md."
+
+
+@pytest.mark.parametrize(
+    "command", ["edge", "worker", "beat", "migrate", "dead-letters", "run push", "run cleanup"]
+)
+def test_no_command_reads_the_local_stack_unless_it_is_told_to(tmp_path: Path, command: str) -> None:
+    (tmp_path / "stack.env").write_text(
+        "".join(f"BBGRAM_{name}={value}\n" for name, value in NOWHERE.items())
+    )
+    env = {"BBGRAM_DATA_DIR": str(tmp_path)}
+    refused = bbgram(*command.split(), env=env)
+    assert refused.returncode == 2
+    line = the_one_line(refused)
+    assert line.endswith(f"_URL is not set. Set it, or add --local to use the local stack in {tmp_path}.")
+    told = bbgram(
+        *command.split(), "--local", env={**env, "BBGRAM_LANES": "0", "BBGRAM_PAGE": "0", "BBGRAM_RUN_S": "0"}
+    )
+    assert "is not set" not in told.stderr
+
+
+def test_an_edge_in_the_folder_of_a_local_stack_does_not_use_it(tmp_path: Path) -> None:
+    (tmp_path / ".bbgram").mkdir()
+    (tmp_path / ".bbgram" / "stack.env").write_text("BBGRAM_ORIGINS=*\nBBGRAM_LANES=0\n")
+    env = {"BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0", "BBGRAM_SUPABASE_URL": "http://127.0.0.1:1"}
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken:
+        words = ("edge", "--host", "127.0.0.1", "--port", str(taken.getsockname()[1]))
+        own = bbgram(*words, env=env, folder=tmp_path)
+        local = bbgram(*words, "--local", env=env, folder=tmp_path)
+    assert the_one_line(own).startswith("Error: Cannot listen on ")  # so its settings are complete and right
+    assert the_one_line(local).startswith("Error: BBGRAM_LANES is wrong: ")
+
+
+def test_the_local_stack_must_have_been_started(tmp_path: Path) -> None:
+    result = bbgram("doctor", "--local", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert the_one_line(result) == (
+        f"Error: no local stack was ever started in {tmp_path}: start it with `make run` first"
+    )
+
+
+def test_settings_of_the_local_stack_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_bytes(b"\xff")
+    result = bbgram("edge", "--local", env={"BBGRAM_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert the_one_line(result).startswith(f"Error: {tmp_path / 'stack.env'} cannot be read: ")
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
@@ -48,7 +102,7 @@ def test_a_token_needs_a_stack(tmp_path: Path) -> None:
     )
 
 
-def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_port_in_use_stops_the_start_before_anything_is_created(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -59,16 +113,16 @@ def test_a_port_in_use_stops_the_start_before_anything_is_made(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1 here")
-def test_a_port_in_use_on_the_other_localhost_is_in_use() -> None:
+def test_a_port_in_use_on_either_address_of_localhost_is_in_use() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         assert not is_free(taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
-def test_a_port_that_is_none_is_told(tmp_path: Path, port: str) -> None:
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "1e3", "\u0663000", "inf", "9" * 5_000])
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": port})
-    assert result.returncode == 1
-    assert the_one_line(result) == f"Error: PORT must be a number from 1 to 65535, not '{port}'"
+    assert result.returncode == 2
+    assert the_one_line(result) == f"Error: PORT must be a number from 1 to 65535, not {port[:20]!a}"
 
 
 def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -80,7 +134,7 @@ def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     env = {"BBGRAM_DATA_DIR": str(tmp_path / "file" / "data"), "PORT": str(free_port())}
     result = bbgram("dev", env=env)
@@ -103,7 +157,6 @@ def test_a_database_of_another_version_stops_the_start_and_leaves_nothing_runnin
 def test_a_migration_that_cannot_reach_the_database_is_one_line(tmp_path: Path) -> None:
     env = {
         "BBGRAM_DATA_DIR": str(tmp_path),
-        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
         "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
     }
     result = bbgram("migrate", env=env)
@@ -127,10 +180,19 @@ def test_the_doctor_says_what_to_do_about_everything_that_is_wrong(tmp_path: Pat
     assert "secret-word" not in result.stdout + result.stderr
 
 
+def test_the_doctor_names_unknown_variables(tmp_path: Path) -> None:
+    result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_BATCH_EVENTS": "7"})
+    assert "BBGRAM_BATCH_EVENTS is not a setting -> correct its name, or remove it" in result.stdout
+
+
 def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\n")
     result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 1
-    assert "BBGRAM_REDIS_URL is not set" in result.stdout
+    assert (
+        f"BBGRAM_REDIS_URL is not set. Set it, or add --local to use the local stack in {tmp_path}."
+        in result.stdout
+    )
 
 
 def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> None:
@@ -140,7 +202,7 @@ def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> N
     assert the_one_line(result) == "Error: psycopg is not installed here; dev needs it"
 
 
-def test_ports_taken_by_others_are_chosen_again(tmp_path: Path) -> None:
+def test_a_port_taken_by_another_program_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = Ports(file).choose("postgres")
     assert Ports(file).choose("postgres") == first
@@ -178,12 +240,8 @@ def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None
     assert len(result.stdout.splitlines()[2].strip()) > 20
 
 
-def test_an_archive_without_a_bucket_is_told(tmp_path: Path) -> None:
-    env = {
-        "BBGRAM_DATA_DIR": str(tmp_path),
-        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
-        "BBGRAM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-    }
+def test_an_archive_without_a_bucket_is_reported(tmp_path: Path) -> None:
+    env = {"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_DATABASE_URL": NOWHERE["DATABASE_URL"]}
     result = bbgram("run", "archive", env=env)
     assert result.returncode == 2
     assert the_one_line(result) == "Error: BBGRAM_ARCHIVE_BUCKET is not set; archive needs it."
@@ -205,8 +263,7 @@ def test_a_function_that_cannot_reach_what_it_needs_is_one_line(tmp_path: Path) 
 def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     env = {
         "BBGRAM_DATA_DIR": str(tmp_path),
-        "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
-        "BBGRAM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "BBGRAM_DATABASE_URL": NOWHERE["DATABASE_URL"],
         "BBGRAM_ARCHIVE_BUCKET": "bucket",
         "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "nobody",

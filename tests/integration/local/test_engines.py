@@ -1,4 +1,4 @@
-"""The engines start, keep what they were given, and say in a line why they cannot start."""
+"""The engines start, keep their data, and report in one line why they cannot start."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -77,7 +77,7 @@ def test_an_engine_left_running_is_stopped_before_the_next_one_starts(
     assert left.pid is None
 
 
-def test_the_pid_of_a_crashed_postgres_may_be_another_process_by_now(make_engine: MakeEngine) -> None:
+def test_the_pid_of_a_crashed_postgres_may_belong_to_another_process_by_now(make_engine: MakeEngine) -> None:
     engine = started(make_engine(Postgres))
     engine.kill()
     file = engine.folder / "cluster" / "postmaster.pid"
@@ -119,7 +119,7 @@ def test_valkey_keeps_everything_and_never_evicts(make_engine: MakeEngine) -> No
     assert found == {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 
 
-def test_an_interrupted_initdb_is_done_again(make_engine: MakeEngine) -> None:
+def test_an_interrupted_initdb_is_repeated(make_engine: MakeEngine) -> None:
     engine = make_engine(Postgres)
     unfinished = engine.folder / "cluster.new"
     unfinished.mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_an_interrupted_initdb_is_done_again(make_engine: MakeEngine) -> None:
     started(engine)
 
 
-def test_a_damaged_cluster_is_told_in_a_line(make_engine: MakeEngine) -> None:
+def test_a_damaged_cluster_is_reported_in_one_line(make_engine: MakeEngine) -> None:
     engine = make_engine(Postgres)
     engine.prepare()
     (engine.folder / "cluster" / "global" / "pg_control").unlink()
@@ -137,14 +137,14 @@ def test_a_damaged_cluster_is_told_in_a_line(make_engine: MakeEngine) -> None:
         engine.wait_ready()
 
 
-def test_a_folder_without_a_version_is_told_in_a_line(make_engine: MakeEngine) -> None:
+def test_a_folder_without_a_version_is_reported_in_one_line(make_engine: MakeEngine) -> None:
     engine = make_engine(Postgres)
     (engine.folder / "cluster").mkdir(parents=True)
     with pytest.raises(StackError, match=r"is damaged \(no PG_VERSION\); restore it, or remove "):
         engine.prepare()
 
 
-def test_a_cluster_of_another_version_is_told_in_a_line(make_engine: MakeEngine) -> None:
+def test_a_cluster_of_another_version_is_reported_in_one_line(make_engine: MakeEngine) -> None:
     engine = make_engine(Postgres)
     engine.prepare()
     (engine.folder / "cluster" / "PG_VERSION").write_text("16\n")
@@ -153,7 +153,7 @@ def test_a_cluster_of_another_version_is_told_in_a_line(make_engine: MakeEngine)
 
 
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
-def test_a_folder_that_cannot_be_made_is_told_in_a_line(tmp_path: Path, kind: type[Engine]) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path, kind: type[Engine]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
         StackError, match=r"cannot be written \(Not a directory\); make it writable or set BB"
@@ -162,7 +162,9 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_line(tmp_path: Path, kind: ty
 
 
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
-def test_a_port_in_use_is_told_in_a_line(make_engine: MakeEngine, kind: type[Engine], tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(
+    make_engine: MakeEngine, kind: type[Engine], tmp_path: Path
+) -> None:
     first = started(make_engine(kind))
     second = kind(tmp_path / "second", first.port)
     second.prepare()

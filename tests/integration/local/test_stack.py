@@ -1,4 +1,4 @@
-"""`bbgram dev`: one command, everything runs; one signal, nothing is left."""
+"""`bbgram dev`: one command starts everything, one signal stops everything."""
 
 import signal
 import subprocess
@@ -37,7 +37,7 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """One stack for all tests that leave it as it was."""
+    """One stack for all tests that leave it unchanged."""
     stack = LocalStack(tmp_path_factory.mktemp("stack") / "data", free_port()).wait_started()
     yield stack
     stack.stop()
@@ -52,17 +52,21 @@ async def test_a_token_of_the_stack_opens_a_socket(stack: LocalStack) -> None:
     assert ack["success"] is True
 
 
-def test_the_doctor_finds_a_running_stack_well(stack: LocalStack) -> None:
-    result = bbgram("doctor", env=stack.env)
+def test_the_doctor_finds_nothing_wrong_with_a_running_stack(stack: LocalStack) -> None:
+    # Beat sends the first sweep, by which the doctor knows it, some seconds after its start.
+    eventually(
+        lambda: " beat      no sweep" not in bbgram("doctor", "--local", env=stack.env).stdout, "a sweep"
+    )
+    result = bbgram("doctor", "--local", env=stack.env)
     assert result.returncode == 0, result.stdout
     assert "postgres  PostgreSQL 18" in result.stdout
     assert f"{stack.port} is in use by an edge" in result.stdout
 
 
-def test_more_edges_find_the_stack_by_its_folder(stack: LocalStack) -> None:
+def test_another_edge_joins_the_stack_when_it_is_told_to(stack: LocalStack) -> None:
     port = free_port()
     edge = subprocess.Popen(
-        tether([sys.executable, "-m", "infra.local.cli", "edge", "--port", str(port)]),
+        tether([sys.executable, "-m", "infra.cli", "edge", "--local", "--port", str(port)]),
         env=clean_env({"BBGRAM_DATA_DIR": str(stack.folder)}),
         stderr=subprocess.DEVNULL,
     )
@@ -87,7 +91,7 @@ def test_a_signal_stops_everything_within_ten_seconds(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
-def test_nothing_outlives_a_supervisor_that_is_killed(start_stack: StartStack) -> None:
+def test_nothing_outlives_a_killed_supervisor(start_stack: StartStack) -> None:
     stack = start_stack()
     family = stack.family()
     stack.stop(signal.SIGKILL)
@@ -109,11 +113,11 @@ def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         ("postgres", "-D"),
         ("valkey-server",),
         ("infra.local.signin",),
-        ("infra.local.cli", "edge"),
-        ("infra.local.cli", "beat"),
+        ("infra.cli", "edge"),
+        ("infra.cli", "beat"),
     ],
 )
-def test_a_part_that_dies_is_started_again(stack: LocalStack, words: tuple[str, ...]) -> None:
+def test_a_part_that_dies_is_restarted(stack: LocalStack, words: tuple[str, ...]) -> None:
     dead = stack.part(*words)
     assert dead is not None
     dead.kill()
@@ -124,7 +128,9 @@ def test_a_part_that_dies_is_started_again(stack: LocalStack, words: tuple[str, 
 
     eventually(is_back, f"{words} is back")
     eventually(stack.is_ready, "the edge is ready")
-    eventually(lambda: bbgram("doctor", env=stack.env).returncode == 0, "the doctor finds all well")
+    eventually(
+        lambda: bbgram("doctor", "--local", env=stack.env).returncode == 0, "the doctor finds nothing wrong"
+    )
     assert "starting it again in" in stack.log
 
 
@@ -141,7 +147,7 @@ def test_a_second_start_keeps_ports_tokens_and_is_quick(start_stack: StartStack)
     assert jwt.get_unverified_header(token)["kid"] in {key["kid"] for key in jwks["keys"]}
 
 
-def test_engines_of_ones_own_are_used_instead(start_stack: StartStack, engines: Engines) -> None:
+def test_engines_that_the_user_provides_are_used_instead(start_stack: StartStack, engines: Engines) -> None:
     store = engines.new_store()
     stack = start_stack(BBGRAM_DATABASE_URL=store.database_url, BBGRAM_REDIS_URL=store.redis_url)
     names = {one.name() for one in stack.family()}
@@ -149,7 +155,7 @@ def test_engines_of_ones_own_are_used_instead(start_stack: StartStack, engines: 
     assert stack.addresses["BBGRAM_REDIS_URL"] == store.redis_url
 
 
-def test_secrets_stay_with_their_owner_and_out_of_what_is_shown(stack: LocalStack) -> None:
+def test_secrets_are_readable_by_their_owner_only_and_never_shown(stack: LocalStack) -> None:
     assert (stack.folder / "stack.env").stat().st_mode & 0o077 == 0
     secrets = [(stack.folder / name / "password").read_text() for name in ("postgres", "valkey")]
     assert not any(secret in stack.log for secret in secrets)

@@ -1,4 +1,4 @@
-"""The supervisor on small parts: it restarts, it shows, it gives up in a line, it stops in order."""
+"""The supervisor restarts parts, shows their output, gives up with one line, and stops them in order."""
 
 import asyncio
 import io
@@ -42,12 +42,12 @@ async def test_lines_carry_the_name_of_their_part(supervisor: Supervisor, shown:
     assert shown.getvalue() == "one       | first\none       | sécond\n"
 
 
-async def test_a_line_without_end_does_not_stop_the_next(supervisor: Supervisor, shown: io.StringIO) -> None:
+async def test_an_endless_line_does_not_hide_the_next(supervisor: Supervisor, shown: io.StringIO) -> None:
     await supervisor.run(python("one", "print('x' * 300_000); print('next')"))
     assert shown.getvalue().endswith("| next\n")
 
 
-async def test_a_part_that_ends_is_started_again_and_again_later_each_time(
+async def test_a_part_that_keeps_ending_is_restarted_after_longer_and_longer_pauses(
     supervisor: Supervisor, shown: io.StringIO, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
@@ -66,7 +66,7 @@ async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: S
     await supervisor.stop()
 
 
-async def test_a_part_that_was_killed_is_said_to_be(supervisor: Supervisor) -> None:
+async def test_the_signal_that_killed_a_part_is_reported(supervisor: Supervisor) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(StackError, match=r"^one was ended by SIGKILL$"):
         await supervisor.run(python("one", code))
@@ -108,9 +108,7 @@ async def test_a_part_that_does_not_stop_is_killed_with_what_it_started(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
-async def test_a_tethered_program_ends_with_the_one_that_started_it(
-    supervisor: Supervisor, shown: io.StringIO
-) -> None:
+async def test_a_tethered_program_ends_with_its_parent(supervisor: Supervisor, shown: io.StringIO) -> None:
     inner = [sys.executable, "-c", "import signal; signal.pause()"]
     code = (
         "import subprocess, signal; from infra.local.tether import tether;"
@@ -127,5 +125,5 @@ async def test_a_tethered_program_ends_with_the_one_that_started_it(
     await supervisor.stop()
 
 
-def test_the_tether_asks_for_a_signal_of_ones_choice() -> None:
+def test_the_signal_of_a_tether_can_be_chosen() -> None:
     assert tether(["/bin/true"], signal.SIGINT)[-4:] == [str(int(signal.SIGINT)), "-1", "-1", "/bin/true"]

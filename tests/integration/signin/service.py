@@ -1,4 +1,4 @@
-"""Starts the dev sign-in service as the process that it is in the local stack."""
+"""Starts the dev sign-in service in a process of its own, as the local stack does."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.tether import tether
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 
 ROOT = Path(__file__).parents[3]
 API_KEY = "any-publishable-key"
@@ -41,7 +41,7 @@ class RunningService:
 
 @contextmanager
 def running_service(data_dir: Path, *options: str) -> Iterator[RunningService]:
-    """Run the service until the block ends; its environment knows no database."""
+    """Run the service, without a database, until the block ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BBGRAM_")}
     command = tether([sys.executable, "-m", "infra.local.signin", "--data-dir", str(data_dir), *options])
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from infra.local.signin.keys import load_key
 from infra.local.signin.tokens import issue, signin_folder
-from infra.settings import AuthMode
+from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.auth import Authenticator, create_authenticator
 from tests.integration.signin.service import API_KEY, RunningService

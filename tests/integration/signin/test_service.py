@@ -1,4 +1,4 @@
-"""What does not depend on a client: restarts, files, HTTP manners, profiles, tokens without a password."""
+"""The service without a client library: restarts, files, HTTP, profiles, tokens without a password."""
 
 import stat
 import subprocess
@@ -42,7 +42,7 @@ async def test_keys_and_users_survive_a_restart(tmp_path: Path) -> None:
     assert identity.user_id == session["user"]["id"] == again["user"]["id"]
 
 
-async def test_the_issuer_can_be_another_address(tmp_path: Path) -> None:
+async def test_the_issuer_can_differ_from_the_address(tmp_path: Path) -> None:
     with running_service(tmp_path, "--issuer", ISSUER) as service:
         session = await post_alice(f"{service.auth_url}/signup")
         authenticator = create_authenticator(service.edge_settings())
@@ -113,14 +113,14 @@ def test_the_service_is_healthy(signin: RunningService) -> None:
     assert httpx.get(f"{signin.auth_url}/health").status_code == 200
 
 
-def test_sign_up_makes_a_profile(tmp_path: Path) -> None:
+def test_sign_up_creates_a_profile(tmp_path: Path) -> None:
     profiles: list[User] = []
     service = SigninService(tmp_path, ISSUER, profiles.append)
     session = service.sign_up("alice@example.com", "correct horse", {"username": "Alice"})
     assert [(user.id, user.username) for user in profiles] == [(session["user"]["id"], "Alice")]
 
 
-def test_nobody_signs_up_while_profiles_cannot_be_made(tmp_path: Path) -> None:
+def test_nobody_signs_up_while_profiles_cannot_be_created(tmp_path: Path) -> None:
     unreachable = profile_maker("postgresql://127.0.0.1:1/none")
     with pytest.raises(SigninError, match="Database error saving new user"):
         SigninService(tmp_path, ISSUER, unreachable).sign_up("alice@example.com", "correct horse", None)
@@ -152,7 +152,7 @@ def test_an_issued_token_has_a_session_and_an_address(signin: RunningService) ->
 
 
 @pytest.mark.usefixtures("no_environment")
-def test_a_username_means_the_same_user_whatever_its_case(tmp_path: Path) -> None:
+def test_usernames_ignore_case(tmp_path: Path) -> None:
     assert issue(tmp_path, ISSUER, "Alice", 1).user_id == issue(tmp_path, ISSUER, " aLICE ", 1).user_id
 
 
@@ -162,7 +162,7 @@ def test_a_token_is_issued_for_the_user_who_signed_up(tmp_path: Path) -> None:
     assert issue(tmp_path, ISSUER, "alice", 1).user_id == session["user"]["id"]
 
 
-def test_the_database_is_known_from_the_stack_file(tmp_path: Path, no_environment: None) -> None:
+def test_the_database_is_read_from_the_stack_file(tmp_path: Path, no_environment: None) -> None:
     (tmp_path / "stack.env").write_text("BBGRAM_DATABASE_URL=postgresql://127.0.0.1:1/none\n")
     with pytest.raises(SigninError, match="Database error"):
         issue(tmp_path, ISSUER, "alice", 1)
@@ -175,7 +175,7 @@ def test_a_token_lives_for_at_least_a_second(tmp_path: Path, ttl_s: int) -> None
 
 
 @pytest.mark.parametrize("username", ["", "  ", "x" * 65, "a\x00b", "a\nb"])
-def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, username: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, username: str) -> None:
     with pytest.raises(ValueError, match="username"):
         issue(tmp_path, ISSUER, username, 60)
 

@@ -61,7 +61,7 @@ def test_the_username_is_the_local_part_of_the_address_by_default(
     assert user.email == email.lower()
 
 
-def test_who_has_signed_up_can_sign_in_and_get_their_user(client: supabase.Client, email: str) -> None:
+def test_a_user_who_signed_up_can_sign_in_and_get_their_user(client: supabase.Client, email: str) -> None:
     user_id = sign_up(client, email).user.id
     session = sign_in(client, email.upper())
     answer = client.auth.get_user(session.access_token)
@@ -84,7 +84,7 @@ async def test_the_async_client_works_as_well(signin: RunningService, email: str
         await client.auth.sign_out()
 
 
-def test_a_refresh_token_is_good_for_once(client: supabase.Client, email: str) -> None:
+def test_a_refresh_token_works_once(client: supabase.Client, email: str) -> None:
     first = sign_up(client, email)
     second = session_of(client.auth.refresh_session(first.refresh_token))
     assert second.user.id == first.user.id
@@ -111,7 +111,7 @@ def test_an_address_signs_up_once(client: supabase.Client, email: str) -> None:
     assert caught.value.code == "user_already_exists"
 
 
-def test_a_username_is_taken_whatever_its_case(client: supabase.Client, email: str) -> None:
+def test_a_username_is_taken_in_any_case(client: supabase.Client, email: str) -> None:
     sign_up(client, email)
     with pytest.raises(supabase.AuthApiError) as caught:
         sign_up(client, "2" + email, username=email.partition("@")[0].upper())
@@ -124,7 +124,7 @@ def test_a_weak_password_has_its_own_error(client: supabase.Client, email: str) 
     assert caught.value.reasons == ["length"]
 
 
-def test_an_address_that_is_none_is_refused(client: supabase.Client) -> None:
+def test_an_invalid_address_is_refused(client: supabase.Client) -> None:
     with pytest.raises(supabase.AuthApiError) as caught:
         client.auth.sign_up({"email": "alice", "password": PASSWORD})
     assert caught.value.code == "validation_failed"

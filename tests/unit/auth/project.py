@@ -10,7 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

@@ -4,7 +4,8 @@ import sys
 import jwt
 import pytest
 
-from infra.settings import AuthMode, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import create_authenticator
 from tests.unit.auth.project import USER_ID, Project

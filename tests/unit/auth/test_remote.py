@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.settings import AuthMode
+from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, create_authenticator
 from tests.unit.auth.project import USER_ID, Project

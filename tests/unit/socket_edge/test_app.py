@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from infra.settings import EdgeSettings, SettingsError
+from infra.settings.base import SettingsError
+from infra.settings.edge import EdgeSettings
 from infra.wire import names
 from infra.wire.inbox import Answer
 from socket_edge import app as module

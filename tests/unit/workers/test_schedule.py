@@ -9,7 +9,8 @@ import pytest
 
 from functions.run import FUNCTIONS
 from functions.schedule import JOBS, Job
-from infra.settings import FunctionSettings, WorkerSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
 from infra.wire import names
 from workers.schedule import beat_schedule
 

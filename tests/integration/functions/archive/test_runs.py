@@ -9,7 +9,7 @@ from functions.archive.archiver import archive
 from functions.archive.deletion import delete_messages
 from functions.archive.restore import restore
 from functions.pacer import Pacer
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 from tests.harness.relay import RelayBench
 from tests.integration.functions.archive.state import (
     NOTHING,

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from infra.settings import SettingsError
+from infra.settings.base import SettingsError
 from socket_edge.connection.listen import listen
 
 UNREAD_S = 1.0

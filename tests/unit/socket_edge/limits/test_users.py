@@ -1,6 +1,6 @@
 import pytest
 
-from infra.settings import EdgeSettings
+from infra.settings.edge import EdgeSettings
 from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter

@@ -1,4 +1,4 @@
-"""`bbgram dead-letters`: shows, replays and drops what no worker could handle."""
+"""`bbgram dead-letters`: shows, replays and drops the events that no worker could handle."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,8 +8,10 @@ from uuid import UUID
 import click
 import msgspec
 
-from infra.local.errors import StackError
-from infra.settings import StoreSettings, WorkerSettings
+from infra.cli.errors import CommandError
+from infra.cli.local import local_option
+from infra.settings.store import StoreSettings
+from infra.settings.worker import WorkerSettings
 from infra.wire.events import iso_ms
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for
 
 
 class _ListByDefault(click.Group):
-    """Takes options without a command for those of `list`."""
+    """Runs `list` when no command is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         of_list = not args or (args[0].startswith("-") and args[0] != "--help")
@@ -33,7 +35,7 @@ class _ListByDefault(click.Group):
 
 @click.group("dead-letters", cls=_ListByDefault)
 def dead_letters() -> None:
-    """List what no worker could handle; or show, replay or drop it."""
+    """List the events that no worker could handle; or show, replay or drop them."""
 
 
 @dead_letters.command("list")
@@ -42,11 +44,12 @@ def dead_letters() -> None:
     type=click.IntRange(1, _LIMIT_MAX),
     default=50,
     show_default=True,
-    help="How many at most, the newest first.",
+    help="Number of letters, newest first.",
 )
 @_as_json
+@local_option
 def list_letters(limit: int, as_json: bool) -> None:
-    """List the newest ones, without what their senders wrote."""
+    """List the newest letters, without what their senders wrote."""
     with _store() as engine:
         from workers.dead_letters import newest
 
@@ -65,8 +68,9 @@ def list_letters(limit: int, as_json: bool) -> None:
 @dead_letters.command()
 @click.argument("letter_id", metavar="ID", type=click.UUID)
 @_as_json
+@local_option
 def show(letter_id: UUID, as_json: bool) -> None:
-    """Show one with its payload, which may hold the text of a message."""
+    """Show one letter with its payload, which may hold the text of a message."""
     with _store() as engine:
         from workers.dead_letters import find
 
@@ -82,16 +86,17 @@ def show(letter_id: UUID, as_json: bool) -> None:
 
 @dead_letters.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="Replay all there are.")
+@click.option("--all", "everything", is_flag=True, help="Replay all of them.")
+@local_option
 def replay(ids: tuple[UUID, ...], everything: bool) -> None:
-    """Have events handled again, in the order in which they came.
+    """Handle events again, in the order in which they came.
 
-    One that succeeds is removed. One that does not stays, and the exit code is 1.
+    A letter whose event succeeds is removed. If one fails, it stays and the exit code is 1.
     """
     if bool(ids) == everything:
         raise click.UsageError("give ids, or --all")
     settings = WorkerSettings.load()
-    with _told_in_one_line():
+    with _errors_in_one_line():
         from infra.logs import configure_logs
         from workers.app import make_parts
         from workers.dead_letters import all_ids, find
@@ -117,8 +122,9 @@ def replay(ids: tuple[UUID, ...], everything: bool) -> None:
 
 @dead_letters.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+@local_option
 def drop(ids: tuple[UUID, ...]) -> None:
-    """Remove letters for good."""
+    """Delete letters."""
     with _store() as engine:
         from workers.dead_letters import drop as drop_letters
 
@@ -146,7 +152,7 @@ def _unknown(letter_id: UUID) -> click.UsageError:
 @contextmanager
 def _store() -> Iterator["Engine"]:
     settings = StoreSettings.load()
-    with _told_in_one_line():
+    with _errors_in_one_line():
         from infra.store.engine import make_engine
 
         engine = make_engine(settings.database_url, pooled=settings.database_pooled)
@@ -157,7 +163,7 @@ def _store() -> Iterator["Engine"]:
 
 
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
+def _errors_in_one_line() -> Iterator[None]:
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -166,9 +172,9 @@ def _told_in_one_line() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StackError(f"dead-letters failed: {getattr(error, 'orig', None) or error}") from error
+        raise CommandError(f"dead-letters failed: {getattr(error, 'orig', None) or error}") from error
     except (RedisError, Unreachable) as error:
-        raise StackError(f"dead-letters failed: {error}") from error
+        raise CommandError(f"dead-letters failed: {error}") from error
 
 
 def _table(letters: Sequence["Summary"]) -> Iterator[str]:
@@ -195,5 +201,5 @@ def _page(letter: "Letter") -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return the text without what a terminal would obey: clients have written parts of it."""
+    """Escape what is not printable: clients wrote parts of the text, and a terminal would obey it."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

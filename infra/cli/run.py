@@ -1,19 +1,22 @@
-"""`bbgram run`: runs a function once, here and now."""
+"""`bbgram run`: runs a function once, in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
-from infra.local.errors import StackError
-from infra.settings import FunctionSettings, WorkerSettings
+from infra.cli.errors import CommandError
+from infra.cli.local import local_option
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
 
 if TYPE_CHECKING:
-    from functions.context import Context
+    from functions.context import Context, NotificationQueue
     from functions.pacer import Pacer
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 _day = click.DateTime(["%Y-%m-%d"])
 
 
@@ -24,20 +27,23 @@ def run() -> None:
 
 @run.command()
 @_dry_run
+@local_option
 def cleanup(dry_run: bool) -> None:
-    """Remove what is past its age: traces of dead edges, dead letters, devices, old messages if so set."""
+    """Delete what is too old: dead letters, devices, notifications, and messages if configured."""
     _run("cleanup", dry_run)
 
 
 @run.command("offline_delivery")
 @_dry_run
+@local_option
 def offline_delivery(dry_run: bool) -> None:
-    """Queue a notification for everybody who is away and has undelivered messages."""
+    """Queue a notification for every user who is away and has undelivered messages."""
     _run("offline_delivery", dry_run)
 
 
 @run.command()
 @_dry_run
+@local_option
 def push(dry_run: bool) -> None:
     """Send every open notification now, without waiting for the queue."""
     _run("push", dry_run)
@@ -45,6 +51,7 @@ def push(dry_run: bool) -> None:
 
 @run.command()
 @_dry_run
+@local_option
 def archive(dry_run: bool) -> None:
     """Move old messages to S3."""
     _run("archive", dry_run)
@@ -52,8 +59,9 @@ def archive(dry_run: bool) -> None:
 
 @run.command()
 @click.option("--from", "first", type=_day, required=True, help="First day (UTC), like 2026-01-31.")
-@click.option("--to", "last", type=_day, required=True, help="Last day (UTC), itself included.")
+@click.option("--to", "last", type=_day, required=True, help="Last day (UTC), inclusive.")
 @_dry_run
+@local_option
 def restore(first: datetime, last: datetime, dry_run: bool) -> None:
     """Bring the messages of some days back from S3."""
     if last < first:
@@ -74,21 +82,36 @@ def _run(name: str, dry_run: bool) -> None:
 
 
 def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> None:
-    """Do the work and print its summary, or say in one line why it cannot be done."""
-    settings, functions = WorkerSettings.load(), FunctionSettings.load()
+    """Do the work and print its summary. Raises CommandError with the one line that says why it failed."""
+    settings = FunctionSettings.load()
     from sqlalchemy.exc import SQLAlchemyError
 
     from functions.context import Context
     from functions.errors import ArchiveError
     from infra.logs import configure_logs
-    from workers.app import create_app
-    from workers.schedule import CONNECTION_ERRORS, CeleryQueue
+    from workers.schedule import CONNECTION_ERRORS
 
-    configure_logs(as_json=functions.log_json)
+    configure_logs(as_json=settings.log_json)
+    queue = _celery_queue(settings) if name == "offline_delivery" else _NoQueue()
     try:
-        summary = work(Context.make(functions, CeleryQueue(create_app(settings, functions))))
+        summary = work(Context.make(settings, queue))
     except SQLAlchemyError as error:
-        raise StackError(f"{name} failed: {getattr(error, 'orig', None) or error}") from error
+        raise CommandError(f"{name} failed: {getattr(error, 'orig', None) or error}") from error
     except (*CONNECTION_ERRORS, ArchiveError) as error:
-        raise StackError(f"{name} failed: {error}") from error
+        raise CommandError(f"{name} failed: {error}") from error
     click.echo(", ".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+def _celery_queue(settings: FunctionSettings) -> "NotificationQueue":
+    """Return the queue that the functions workers read. Raises SettingsError without REDIS_URL."""
+    from workers.app import create_app
+    from workers.schedule import CeleryQueue
+
+    return CeleryQueue(create_app(WorkerSettings.load(), settings))
+
+
+class _NoQueue:
+    """For the functions that queue nothing, so that they need no Redis."""
+
+    def put(self, notification_ids: Collection[UUID]) -> None:
+        raise NotImplementedError

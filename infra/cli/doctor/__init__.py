@@ -1,0 +1,1 @@
+"""`bbgram doctor`: checks everything that the system needs, one line each."""

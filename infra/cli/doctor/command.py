@@ -1,0 +1,59 @@
+"""The command: runs all checks and prints a line for each."""
+
+from collections.abc import Iterator
+
+import click
+
+from infra.cli.doctor.configuration import Configuration
+from infra.cli.doctor.finding import Finding
+from infra.cli.doctor.functions import bucket_finding, channels_finding
+from infra.cli.doctor.processes import process_findings
+from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings, signin_finding
+from infra.cli.local import LOCAL_HELP, use_local_stack
+
+
+@click.command()
+@click.option("--local", is_flag=True, help=LOCAL_HELP)
+def doctor(local: bool) -> None:
+    """Check everything that the system needs, and say what to do about what is wrong."""
+    if local:
+        use_local_stack()
+    is_well = True
+    for found in examine(local=local):
+        click.echo(found.line())
+        is_well = is_well and found.advice is None
+    if not is_well:
+        raise click.exceptions.Exit(1)
+
+
+def examine(*, local: bool) -> Iterator[Finding]:
+    """Check everything; what is wrong is a finding, not an exception. `local` includes the local stack."""
+    yield python_finding()
+    configuration = Configuration.load()
+    yield from configuration.findings
+    yield from _servers(configuration)
+    if configuration.worker and configuration.functions:
+        yield channels_finding(configuration.worker, configuration.functions)
+    if configuration.functions:
+        yield bucket_finding(configuration.functions)
+    if local:
+        from infra.cli.doctor.local import port_finding, stack_finding
+
+        yield stack_finding()
+        yield port_finding()
+
+
+def _servers(configuration: Configuration) -> Iterator[Finding]:
+    """Check the services, and the processes that can only be asked through a Redis that answers."""
+    edge, worker = configuration.edge, configuration.worker
+    answers = False
+    if settings := edge or worker:
+        found = list(redis_findings(settings.redis_url))
+        answers = len(found) > 1
+        yield from found
+    if worker:
+        yield postgres_finding(worker.database_url)
+    if edge:
+        yield signin_finding(edge)
+    if worker and answers:
+        yield from process_findings(worker)

@@ -1,0 +1,32 @@
+"""One line of the doctor's report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra.settings.base import SettingsError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one part of the system; `advice` is set when something must be done."""
+
+    subject: str
+    state: str
+    advice: str | None = None
+
+    def line(self) -> str:
+        """Return the finding as one line of text."""
+        mark = "WRONG" if self.advice else "ok   "
+        advice = f" -> {self.advice}" if self.advice else ""
+        return " ".join(f"{mark} {self.subject:<9} {self.state}{advice}".splitlines())
+
+
+def finding(subject: str, advice: str, ask: Callable[[], Finding]) -> Finding:
+    """Return what `ask` finds. If it raises, its error is the finding, with this advice."""
+    try:
+        return ask()
+    except SettingsError as error:
+        return Finding(subject, "is not configured correctly", str(error))
+    except Exception as error:  # whatever a client library raises: the service did not answer
+        reason = str(error).strip().splitlines()
+        return Finding(subject, reason[0] if reason else type(error).__name__, advice)

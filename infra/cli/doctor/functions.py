@@ -1,0 +1,39 @@
+"""Checks what the functions need: notification channels, and the bucket of the archive."""
+
+from datetime import UTC, datetime
+
+from infra.cli.doctor.finding import Finding, finding
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
+
+
+def channels_finding(worker: WorkerSettings, settings: FunctionSettings) -> Finding:
+    """Check that every configured channel is complete, and that devices can register for no other one."""
+    return finding("channels", "correct the settings of the channel", lambda: _channels(worker, settings))
+
+
+def _channels(worker: WorkerSettings, settings: FunctionSettings) -> Finding:
+    from functions.channels.factory import make_channels
+
+    channels = make_channels(settings)
+    sending = [name for name in channels if name != "log"]
+    if not sending:
+        return Finding("channels", "none is configured, so notifications reach no device")
+    lacking = ", ".join(name for name in worker.device_channels if name not in channels)
+    advice = f"configure {lacking}, or remove them from BBGRAM_DEVICE_CHANNELS" if lacking else None
+    return Finding("channels", ", ".join(sending), advice)
+
+
+def bucket_finding(settings: FunctionSettings) -> Finding:
+    """Check that the archive can be read."""
+    if settings.archive_bucket is None:
+        return Finding("archive", "BBGRAM_ARCHIVE_BUCKET is not set, so nothing is archived")
+    advice = "create the bucket, correct BBGRAM_ARCHIVE_BUCKET, or let these AWS credentials list it"
+    return finding("archive", advice, lambda: _bucket(settings))
+
+
+def _bucket(settings: FunctionSettings) -> Finding:
+    from functions.archive.bucket import ArchiveBucket
+
+    ArchiveBucket.connect(settings).objects(datetime.now(UTC).date())
+    return Finding("archive", f"bucket {settings.archive_bucket} can be read")

@@ -1,0 +1,58 @@
+"""Checks that workers consume the queues, and that beat schedules what they run."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from infra.cli.doctor.finding import Finding, finding
+from infra.settings.worker import WorkerSettings
+from infra.wire.names import FUNCTIONS_QUEUE, QUEUE, SWEPT_KEY
+
+_ANSWER_S: Final = 2.0
+"""How long workers have to answer. One in the middle of a batch answers after it."""
+
+
+def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
+    """Ask all workers which queues they consume, and Redis whether sweeps are run. Redis must be there."""
+    consumers: Counter[str] = Counter()
+
+    def ask() -> Finding:
+        consumers.update(_consumers(settings.redis_url))
+        return _workers(consumers[QUEUE], "workers", "start `bbgram worker`")
+
+    yield finding("workers", "correct BBGRAM_REDIS_URL", ask)
+    if settings.beat_functions:
+        advice = "start `bbgram worker --functions`; one in the middle of a run answers after it"
+        yield _workers(consumers[FUNCTIONS_QUEUE], "functions", advice)
+    else:
+        yield Finding("functions", "run elsewhere: BBGRAM_BEAT_FUNCTIONS is false")
+    yield finding(
+        "beat", "correct BBGRAM_REDIS_URL", lambda: _beat(settings, has_workers=consumers[QUEUE] > 0)
+    )
+
+
+def _consumers(redis_url: str) -> Counter[str]:
+    """Return how many workers consume each queue."""
+    from celery import Celery
+
+    options = {"socket_timeout": 5, "socket_connect_timeout": 3}
+    with Celery(broker=redis_url, set_as_current=False, broker_transport_options=options) as app:
+        answers = app.control.inspect(timeout=_ANSWER_S).active_queues() or {}
+    return Counter(queue["name"] for queues in answers.values() for queue in queues)
+
+
+def _workers(count: int, subject: str, advice: str) -> Finding:
+    return Finding(subject, f"{count} worker(s) answered", None if count else advice)
+
+
+def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
+    from redis import Redis
+
+    with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
+        if redis.exists(SWEPT_KEY):
+            return Finding("beat", "sweeps run as scheduled")
+    if has_workers:
+        advice = "start `bbgram beat`; if it has just started, wait for its first sweep"
+    else:
+        advice = "start `bbgram worker` and `bbgram beat`"
+    return Finding("beat", "no sweep has run lately", advice)

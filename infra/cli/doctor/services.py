@@ -1,0 +1,99 @@
+"""Checks the services that others run: Redis, Postgres and the sign-in."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from infra.cli.doctor.finding import Finding, finding
+from infra.settings.edge import AuthMode, EdgeSettings
+
+_OLDEST_REDIS: Final = (7, 0)
+
+
+def python_finding() -> Finding:
+    """Check the version of Python."""
+    version = ".".join(str(number) for number in sys.version_info[:3])
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding("python", version, None if fits else "use Python 3.11, 3.12 or 3.13")
+
+
+def redis_findings(redis_url: str) -> Iterator[Finding]:
+    """Check that Redis answers, its version, and that it evicts nothing."""
+    facts: dict[str, Any] = {}
+
+    def ask() -> Finding:
+        facts.update(_redis_info(redis_url))
+        return _redis_version(facts)
+
+    yield finding("redis", "start Redis, or correct BBGRAM_REDIS_URL", ask)
+    if facts:
+        yield _eviction(facts)
+
+
+def _redis_info(redis_url: str) -> dict[str, Any]:
+    from redis import Redis
+
+    with Redis.from_url(redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
+        return {**redis.info("server"), **redis.info("memory")}
+
+
+def _redis_version(facts: dict[str, Any]) -> Finding:
+    version = str(facts.get("valkey_version") or facts["redis_version"])
+    old = tuple(int(number) for number in version.split(".")[:2]) < _OLDEST_REDIS
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    return Finding("redis", f"{name} {version}", "use Redis 7 or newer, or Valkey" if old else None)
+
+
+def _eviction(facts: dict[str, Any]) -> Finding:
+    policy = facts.get("maxmemory_policy", "unknown")
+    advice = "set `maxmemory-policy noeviction` in Redis: an evicted inbox or queue loses events"
+    return Finding("eviction", f"the policy is {policy}", None if policy == "noeviction" else advice)
+
+
+def postgres_finding(database_url: str) -> Finding:
+    """Check that Postgres answers and has the newest schema."""
+    return finding(
+        "postgres", "start Postgres, or correct BBGRAM_DATABASE_URL", lambda: _postgres(database_url)
+    )
+
+
+def _postgres(database_url: str) -> Finding:
+    from infra.store.engine import make_engine
+    from infra.store.migrate import pending
+
+    engine = make_engine(database_url, pooled=True)
+    try:
+        with engine.connect() as conn:
+            version = conn.exec_driver_sql("SHOW server_version").scalar_one()
+            behind = pending(conn)
+    finally:
+        engine.dispose()
+    if behind:
+        return Finding("postgres", f"PostgreSQL {version}, not migrated", "run `bbgram migrate`")
+    return Finding("postgres", f"PostgreSQL {version}, migrated")
+
+
+def signin_finding(settings: EdgeSettings) -> Finding:
+    """Check that the edge can verify tokens."""
+    return finding(
+        "sign-in", "start the sign-in service, or correct BBGRAM_SUPABASE_URL", lambda: _signin(settings)
+    )
+
+
+def _signin(settings: EdgeSettings) -> Finding:
+    import httpx
+
+    from socket_edge.auth import create_authenticator
+
+    create_authenticator(settings)
+    if settings.auth_mode is AuthMode.REMOTE:
+        key = {"apikey": settings.supabase_key or ""}
+        httpx.get(f"{settings.issuer}/health", headers=key, timeout=5).raise_for_status()
+        return Finding("sign-in", f"the Auth server answers at {settings.issuer}")
+    if settings.supabase_jwt_secret:
+        return Finding("sign-in", "the legacy shared secret is used")
+    response = httpx.get(settings.jwks_url, timeout=5)
+    response.raise_for_status()
+    keys = len(response.json()["keys"])
+    advice = None if keys else "create a signing key in the project, or set BBGRAM_SUPABASE_JWT_SECRET"
+    return Finding("sign-in", f"{keys} key(s) at {settings.jwks_url}", advice)

@@ -1,0 +1,65 @@
+"""The `bbgram` command and how it reports errors. A command imports what it needs when it runs."""
+
+import sys
+from typing import Any
+
+import click
+
+from infra.cli.dead_letters import dead_letters
+from infra.cli.deployables import beat, edge, migrate, worker
+from infra.cli.doctor.command import doctor
+from infra.cli.errors import CommandError
+from infra.cli.local import dev, local_hint, token
+from infra.cli.run import run
+from infra.local.errors import StackError
+from infra.settings.base import MissingSetting, SettingsError
+
+
+class _Failure(click.ClickException):
+    def __init__(self, error: object, hint: str = "") -> None:
+        super().__init__(" ".join(f"{error} {hint}".split()))
+
+
+class _Misconfigured(_Failure):
+    exit_code = 2
+
+
+class _Group(click.Group):
+    """Turns the errors that a user can do something about into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
+        except click.UsageError as error:
+            # Without the three lines of usage that click prints before it.
+            hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+            click.echo(f"Error: {error.format_message().rstrip('.')}{hint}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MissingSetting as error:
+            raise _Misconfigured(error, local_hint()) from error
+        except SettingsError as error:
+            raise _Misconfigured(error) from error
+        except (CommandError, StackError) as error:
+            raise _Failure(error) from error
+        except ModuleNotFoundError as error:
+            raise _Failure(
+                f"{error.name} is not installed here; {ctx.invoked_subcommand} needs it"
+            ) from error
+
+
+@click.group(cls=_Group)
+def main() -> None:
+    """Run BB-Gram chat, or a part of it. Settings come from the environment, prefix BBGRAM_."""
+
+
+for command in (beat, dead_letters, dev, doctor, edge, migrate, run, token, worker):
+    main.add_command(command)

@@ -1,0 +1,123 @@
+"""Settings of `functions`, wherever they run: on Celery, on AWS Lambda, or from the command line."""
+
+import re
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from infra.settings.base import variable
+from infra.settings.store import StoreSettings
+from infra.settings.time_zones import is_time_zone
+from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, Seconds
+
+_HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
+_DAY_S: Final = 86_400
+_ARCHIVE_NEEDS_DAYS: Final = 2
+"""A UTC day is archived in the night after all of it is old enough: up to two days after it began."""
+
+
+def _quiet_hours(value: str) -> str:
+    hours = _HOURS.fullmatch(value)
+    if hours is None or hours[1] == hours[2]:
+        raise ValueError("must look like 22:00-07:00")
+    return value
+
+
+def _time_zone(value: str) -> str:
+    if not is_time_zone(value):
+        raise ValueError("must be the name of a time zone, like Europe/Berlin")
+    return value
+
+
+class FunctionSettings(StoreSettings):
+    """Settings of functions."""
+
+    redis_url: RedisAddress | None = None
+    """`redis://` or `rediss://` address of the Redis of edges and workers."""
+    log_json: bool = True
+    """`true` logs JSON lines, `false` logs text for people."""
+    run_s: Seconds = 600.0
+    """A run of a function starts no new work after this time; the next run continues."""
+
+    dead_letter_days: Days = 30
+    """Dead letters are deleted after this time."""
+    device_days: Days = 180
+    """A device that has not been registered again for this long is deleted."""
+    notification_days: int = Field(15, ge=2, le=36_500)
+    """Notifications are deleted after this time; keep it above the retention of a dead-letter queue that
+    refers to them (14 days on AWS)."""
+    retention_days: Days | None = None
+    """Messages are deleted after this time, delivered or not; kept forever when not set."""
+
+    offline_delay_s: NonNegativeSeconds = 60.0
+    """How long a message must be undelivered before its recipient is notified."""
+    offline_interval_s: NonNegativeSeconds = 300.0
+    """Shortest time between two notifications to one user."""
+    quiet_hours: Annotated[str, AfterValidator(_quiet_hours)] | None = None
+    """`22:00-07:00`: nobody is notified between these times, in the time zone of their device."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """Time zone of users whose devices have not given one, like `Europe/Berlin`."""
+
+    hide_texts: bool = False
+    """Notifications leave out message texts."""
+    push_tries: Count = 5
+    """Attempts at a notification before it becomes a dead letter."""
+    push_queue_url: str | None = None
+    """SQS queue of notifications; on AWS Lambda only."""
+    push_log: bool = False
+    """Also log every notification, without its text."""
+    sns_fcm_arn: str | None = None
+    """SNS platform application for Android; enables `fcm`."""
+    sns_apns_arn: str | None = None
+    """SNS platform application for Apple; enables `apns`. One with `APNS_SANDBOX` in its name is used as
+    such."""
+    vapid_private_key: str | None = None
+    """Web Push: private key, base64url or PEM; together with `VAPID_SUBJECT` it enables `webpush`."""
+    vapid_subject: str | None = None
+    """Web Push: `mailto:` or `https:` address of the sender."""
+    email_from: str | None = None
+    """Sender address verified in SES; enables `email`."""
+    webhook_secret: str | None = None
+    """`whsec_` and base64: signs webhooks; enables `webhook`."""
+
+    archive_bucket: str | None = None
+    """S3 bucket of the archive; nothing is archived when not set."""
+    archive_prefix: str = "archive"
+    """First part of the names of its objects."""
+    archive_days: Days = 90
+    """Messages older than this are archived."""
+    archive_shards: int = Field(1, ge=1, le=64)
+    """Objects that the messages of one day are spread over."""
+    archive_hold_days: int = Field(30, ge=0, le=36_500)
+    """How long restored messages stay before they are archived again."""
+
+    @model_validator(mode="after")
+    def _check_vapid(self) -> Self:
+        if (self.vapid_private_key is None) != (self.vapid_subject is None):
+            given, lacking = variable("vapid_private_key"), variable("vapid_subject")
+            if self.vapid_private_key is None:
+                given, lacking = lacking, given
+            raise ValueError(f"{lacking} is not set, but {given} is. Web Push needs both: set it too.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> Self:
+        if self.offline_interval_s > self.notification_days * _DAY_S:
+            raise ValueError(
+                f"{variable('offline_interval_s')} is wrong: {self.offline_interval_s:g} s is longer than "
+                f"notifications are kept. Lower it, or raise {variable('notification_days')} "
+                f"({self.notification_days})."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_retention(self) -> Self:
+        """Keep `cleanup` from deleting what `archive` has not had its chance to move."""
+        needed = self.archive_days + _ARCHIVE_NEEDS_DAYS
+        if self.archive_bucket and self.retention_days is not None and self.retention_days < needed:
+            raise ValueError(
+                f"{variable('retention_days')} is wrong: after {self.retention_days} days messages would be "
+                f"deleted before they are archived. Set it to {needed} or more, "
+                f"or lower {variable('archive_days')} ({self.archive_days})."
+            )
+        return self

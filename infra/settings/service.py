@@ -1,0 +1,14 @@
+"""What edges and workers have in common."""
+
+from infra.settings.base import Settings
+from infra.settings.values import RedisAddress
+
+
+class ServiceSettings(Settings):
+    """The settings that edges, workers and beat share."""
+
+    redis_url: RedisAddress
+    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; among the
+    functions, `push`, `archive` and `restore` do without it."""
+    log_json: bool = True
+    """`true` logs JSON lines, `false` logs text for people."""

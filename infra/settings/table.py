@@ -1,0 +1,63 @@
+"""The table of all settings in Markdown: names, defaults, who uses them, and the docstrings of the fields."""
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from infra.settings.base import Settings
+from infra.settings.edge import EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
+
+USERS: Final[dict[str, type[Settings]]] = {"E": EdgeSettings, "W": WorkerSettings, "F": FunctionSettings}
+"""The settings classes, by the letter that stands for them in the table."""
+
+_BEGIN: Final = "<!-- settings: written by `make settings` -->\n"
+_END: Final = "<!-- end of settings -->\n"
+
+
+def table() -> str:
+    """Return the lines of the table."""
+    return "".join(f"{line}\n" for line in _lines())
+
+
+def with_table(page: str) -> str:
+    """Return the page with the table of today between its markers. Raises ValueError without markers."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {_BEGIN.strip()} ... {_END.strip()}")
+    return f"{before}{begin}\n{table()}\n{end}{after}"
+
+
+def write(page: Path) -> None:
+    """Replace the table of a page."""
+    page.write_text(with_table(page.read_text()))
+
+
+def _lines() -> Iterator[str]:
+    yield "| `BBGRAM_` | default | used by | meaning |"
+    yield "| --- | --- | --- | --- |"
+    for name in dict.fromkeys(name for settings in USERS.values() for name in settings.model_fields):
+        users = [letter for letter, settings in USERS.items() if name in settings.model_fields]
+        field = USERS[users[0]].model_fields[name]
+        default = "required" if field.is_required() else _default(field.default)
+        meaning = " ".join((field.description or "").split())
+        yield f"| `{name.upper()}` | {default} | {' '.join(users)} | {meaning} |"
+
+
+def _default(value: Any) -> str:
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case Enum():
+            return f"`{value.value}`"
+        case float():
+            return f"`{value:.10g}`"
+        case tuple():
+            return f"`{','.join(value)}`"
+        case _:
+            return f"`{value}`"

@@ -1,0 +1,82 @@
+"""The kinds of values that settings have, each with the bounds within which everything that uses it works."""
+
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+_WEEK_S: Final = 604_800
+_YEAR_S: Final = 31_536_000
+_MAX: Final = 1_000_000_000
+
+
+def _split(value: object) -> object:
+    """Turn comma-separated text into its parts."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _rate(value: float) -> float:
+    if 0 < value < 0.001:
+        raise ValueError("must be 0 for no limit, or at least 0.001")
+    return value
+
+
+def _address(*schemes: str) -> AfterValidator:
+    """Check the form of an address. The message does not quote it: it may hold a password."""
+
+    def check(value: str) -> str:
+        scheme, _, _ = value.partition("://")
+        if scheme not in schemes or "://" not in value:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        try:
+            parts = urlsplit(value)
+            is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ValueError(
+                f"must look like {schemes[0]}://host:port; percent-encode special characters in a password"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _redis_options(value: str) -> str:
+    """Check what follows the `?`, which redis-py would refuse only when it connects."""
+    from redis import ConnectionPool
+
+    try:
+        ConnectionPool.from_url(value).make_connection()
+    except (TypeError, ValueError):
+        raise ValueError("has an option after the `?` that Redis clients do not know") from None
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError("must be a host name or an address") from None
+    return value
+
+
+Seconds = Annotated[float, Field(ge=0.001, le=_WEEK_S)]
+"""A time that something waits or repeats in."""
+NonNegativeSeconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
+"""A time that may be 0."""
+Days = Annotated[int, Field(ge=1, le=36_500)]
+Count = Annotated[int, Field(ge=1, le=_MAX)]
+CountOrNoLimit = Annotated[int, Field(ge=0, le=_MAX)]
+Rate = Annotated[float, Field(ge=0, le=_MAX), AfterValidator(_rate)]
+"""So many a second; 0 for no limit."""
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Words separated by commas."""
+
+HttpAddress = Annotated[str, _address("http", "https"), AfterValidator(lambda value: value.rstrip("/"))]
+RedisAddress = Annotated[str, _address("redis", "rediss"), AfterValidator(_redis_options)]
+Host = Annotated[str, AfterValidator(_host)]

@@ -1,0 +1,164 @@
+"""The doctor finds what is missing in a real deployment, one line each, and says what to do."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from redis import Redis
+
+from functions.archive.bucket import make_client
+from infra.cli.doctor.configuration import Configuration
+from infra.cli.doctor.finding import Finding
+from infra.cli.doctor.functions import bucket_finding, channels_finding
+from infra.cli.doctor.services import redis_findings, signin_finding
+from infra.settings.edge import AuthMode, EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
+from tests.conftest import DeploymentFactory
+from tests.harness.deployment import Deployment
+from tests.harness.engines import Engines, Store
+from tests.harness.stack import bbgram, eventually
+
+BUCKET = "archive"
+URLS: dict[str, Any] = {"database_url": "postgresql://nowhere/chat", "redis_url": "redis://nowhere"}
+WEB_PUSH: dict[str, Any] = {
+    "vapid_private_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE",
+    "vapid_subject": "mailto:admin@example.com",
+}
+
+
+@pytest.fixture
+def empty_store(engines: Engines) -> Iterator[Store]:
+    store = engines.new_store(migrated=False)
+    yield store
+    engines.release(store)
+
+
+def report(chat: Deployment) -> dict[str, str]:
+    """Return the line about each part of a deployment."""
+    result = bbgram(
+        "doctor", env={name: value for name, value in chat.env.items() if name.startswith("BBGRAM_")}
+    )
+    assert result.returncode == (1 if "WRONG" in result.stdout else 0)
+    assert result.stderr == ""
+    return {line.split()[1]: line for line in result.stdout.splitlines()}
+
+
+def wrong(lines: dict[str, str]) -> dict[str, str]:
+    """Return what to do about each part that is wrong."""
+    return {subject: line.split(" -> ")[1] for subject, line in lines.items() if line.startswith("WRONG")}
+
+
+def test_the_doctor_asks_for_the_processes_that_do_not_run(deploy: DeploymentFactory) -> None:
+    chat = deploy(sweep_s=0.2)
+    assert wrong(report(chat)) == {
+        "workers": "start `bbgram worker`",
+        "functions": "start `bbgram worker --functions`; one in the middle of a run answers after it",
+        "beat": "start `bbgram worker` and `bbgram beat`",
+    }
+    chat.start_worker()
+    chat.start_functions()
+    eventually(lambda: wrong(report(chat)).keys() == {"beat"}, "the workers are found", 40)
+    assert wrong(report(chat))["beat"].startswith("start `bbgram beat`; ")
+    beat = chat.start_beat()
+    eventually(lambda: wrong(report(chat)) == {}, "beat is found")
+    beat.stop()
+    eventually(lambda: "beat" in wrong(report(chat)), "beat is missed", 40)
+
+
+def test_the_doctor_asks_for_migrations_and_no_functions_worker_where_lambda_runs_them(
+    deploy: DeploymentFactory, empty_store: Store
+) -> None:
+    lines = report(deploy(database_url=empty_store.database_url, beat_functions=False))
+    assert wrong(lines)["postgres"] == "run `bbgram migrate`"
+    assert "BBGRAM_BEAT_FUNCTIONS is false" in lines["functions"]
+
+
+def test_a_redis_that_evicts_is_found(empty_store: Store) -> None:
+    url = empty_store.redis_url
+    with Redis.from_url(url) as redis:
+        assert [finding.advice for finding in redis_findings(url)] == [None, None]
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            _, eviction = redis_findings(url)
+        finally:
+            redis.config_set("maxmemory-policy", "noeviction")
+    assert eviction.line() == (
+        "WRONG eviction  the policy is allkeys-lru -> set `maxmemory-policy noeviction` in Redis: "
+        "an evicted inbox or queue loses events"
+    )
+
+
+def channels(device_channels: tuple[str, ...], **settings: Any) -> Finding:
+    worker = WorkerSettings(**URLS, device_channels=device_channels)
+    return channels_finding(worker, FunctionSettings(**URLS, **settings))
+
+
+def test_the_channels_are_complete_or_told() -> None:
+    assert channels(("fcm", "webpush")) == Finding(
+        "channels", "none is configured, so notifications reach no device"
+    )
+    assert channels(("log", "webpush"), **WEB_PUSH) == Finding("channels", "webpush")
+    assert channels(("fcm", "webpush"), **WEB_PUSH).advice == (
+        "configure fcm, or remove them from BBGRAM_DEVICE_CHANNELS"
+    )
+    broken = channels(("webpush",), **{**WEB_PUSH, "vapid_private_key": "secret-word"})
+    assert (broken.advice or "").startswith("BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong")
+    assert "secret-word" not in broken.line()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield make_client()
+
+
+def test_the_bucket_must_be_readable(s3: Any) -> None:
+    settings = FunctionSettings(**URLS, archive_bucket=BUCKET)
+    assert bucket_finding(FunctionSettings(**URLS)).advice is None
+    assert (bucket_finding(settings).advice or "").startswith("create the bucket")
+    s3.create_bucket(Bucket=BUCKET)
+    assert bucket_finding(settings) == Finding("archive", "bucket archive can be read")
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (
+            {"supabase_jwt_secret": "short"},
+            "BBGRAM_SUPABASE_JWT_SECRET is wrong: must have at least 32 bytes.",
+        ),
+        ({"auth_mode": AuthMode.REMOTE}, "BBGRAM_SUPABASE_KEY is not set. BBGRAM_AUTH_MODE=remote needs it."),
+        (
+            {"auth_mode": AuthMode.REMOTE, "supabase_key": "key"},
+            "start the sign-in service, or correct BBGRAM_SUPABASE_URL",
+        ),
+    ],
+)
+def test_an_edge_that_could_verify_no_token_is_found(settings: dict[str, Any], advice: str) -> None:
+    edge = EdgeSettings(redis_url="redis://nowhere", supabase_url="http://127.0.0.1:1", **settings)
+    assert signin_finding(edge).advice == advice
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("text_chars", 6_000, "raise BBGRAM_PAYLOAD_BYTES to 73024, or lower BBGRAM_TEXT_CHARS"),
+        ("page_max", 400, "raise BBGRAM_SEND_BYTES to 10009600, or lower BBGRAM_PAGE_MAX"),
+        ("text_chars", 4_000, None),
+    ],
+)
+def test_limits_of_edges_and_workers_that_do_not_fit_are_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: int, advice: str | None
+) -> None:
+    for setting, given in {**URLS, "supabase_url": "http://nowhere", name: value}.items():
+        monkeypatch.setenv(f"BBGRAM_{setting.upper()}", str(given))
+    findings = [finding.advice for finding in Configuration.load().findings if finding.advice]
+    assert findings == ([advice] if advice else [])
