@@ -59,7 +59,7 @@ def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
 
 def named_in_the_guarantees() -> list[tuple[str, str]]:
     """Return file and function of each test that docs/guarantees.md names; `::name` is in the file before."""
-    named: list[Path] = []
+    named = []
     file = ""
     for part, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", GUARANTEES.read_text()):
         file = part or file
