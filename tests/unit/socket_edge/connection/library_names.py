@@ -8,6 +8,17 @@ that ends with `()` is an instance. "set by us" is an attribute that we replace,
 from typing import Final
 
 ENGINEIO: Final = {
+    "engineio.base_server": {
+        "BaseServer": (
+            "(async_mode=None, ping_interval=25, ping_timeout=20, max_http_buffer_size=1000000, "
+            "allow_upgrades=True, http_compression=True, compression_threshold=1024, cookie=None, "
+            "cors_allowed_origins=None, cors_credentials=True, logger=False, json=None, "
+            "async_handlers=True, monitor_clients=None, transports=None, **kwargs)"
+        ),
+    },
+    "engineio.base_server.BaseServer": {
+        "_log_error_once": "(self, message, message_key)",
+    },
     "engineio.async_server.AsyncServer.reason": {
         "CLIENT_DISCONNECT": "'client disconnect'",
         "TRANSPORT_CLOSE": "'transport close'",
@@ -117,6 +128,9 @@ SOCKETIO: Final = {
     },
     "socketio.async_manager": {
         "AsyncManager": "()",
+    },
+    "socketio.async_manager.AsyncManager()": {
+        "server": "NoneType",
     },
     "socketio.async_manager.AsyncManager": {
         "pre_connect": "async (self, eio_sid, namespace)",

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from socket_edge.connection.socketio import _CLIENT_MISTAKES as CLIENT_MISTAKES
 from tests.unit.socket_edge.connection.library_names import LIBRARIES
 
 PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
@@ -52,6 +54,11 @@ async def test_every_name_that_we_rely_on_is_what_it_was(library: str) -> None:
 def test_the_library_is_pinned_to_the_version_installed(library: str) -> None:
     requirements = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["edge"]
     assert f"{library}=={version(library)}" in requirements
+
+
+def test_engineio_logs_the_mistakes_of_clients_under_the_keys_that_we_silence() -> None:
+    source = inspect.getsource(engineio.async_server)
+    assert set(re.findall(r"_log_error_once\([^)]*?'([a-z-]+)'\s*\)", source)) == set(CLIENT_MISTAKES)
 
 
 class FakeTransport(asyncio.Transport):
@@ -130,6 +137,7 @@ INSTANCES: dict[str, Callable[[], Any]] = {
     "engineio.async_socket.AsyncSocket": lambda: AsyncSocket(engineio.AsyncServer(async_mode="asgi"), "sid"),
     "engineio.packet.Packet": lambda: engineio.packet.Packet(engineio.packet.MESSAGE, "text"),
     "picows.picows.WSProtocol": frames_protocol,
+    "socketio.async_manager.AsyncManager": socketio.AsyncManager,
     "socketio.async_server.AsyncServer": lambda: socketio.AsyncServer(async_mode="asgi"),
     "socketio.packet.Packet": lambda: socketio.packet.Packet(encoded_packet='27["event"]'),
     "uvicorn.config.Config": config,
