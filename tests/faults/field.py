@@ -3,12 +3,13 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import psycopg
 import socketio
 from redis import Redis
 
@@ -61,6 +62,13 @@ class Field:
     def redis(self) -> Redis:
         """Return a client for the fault to do harm with."""
         return Redis.from_url(self.chat.store.redis_url, socket_timeout=5)
+
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a connection to the database for the fault to do harm with; each statement commits."""
+        url = self.chat.store.database_url.replace("+psycopg", "")
+        with psycopg.connect(url, autocommit=True) as conn:
+            yield conn
 
     def healed(self) -> None:
         """Note that what was broken is whole again."""

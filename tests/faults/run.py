@@ -14,7 +14,7 @@ from tests.faults import checker
 from tests.faults.checker import DELIVERED_WITHIN_S, Counts
 from tests.faults.clients import OTHERS, FaultClient
 from tests.faults.disk import SmallDisk
-from tests.faults.faults import Fault
+from tests.faults.faults.fault import Fault
 from tests.faults.field import Field
 from tests.harness.engines import Engines
 
