@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
 from tests.harness.relay import RelayBench, Reply
+from tests.harness.stack import eventually
 from workers import relay as relay_module
 from workers.requests import Outcome, Request
 from workers.rules import Rules
@@ -194,6 +195,13 @@ def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> 
 _SETTING = text("SELECT setting FROM pg_settings WHERE name = :name")
 
 
+def wait_ended(bench: RelayBench, conn: Connection) -> None:
+    """Stay idle in the transaction until Postgres has ended the session."""
+    pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    alive = "SELECT FROM pg_stat_activity WHERE pid = :pid"
+    eventually(lambda: not bench.rows(alive, pid=pid), "the idle session is ended")
+
+
 def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
     bench: RelayBench, database: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +210,7 @@ def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
     send = bench.send(talk.alice, talk.bobs_name, "again")
     with database().connect() as conn:
         conn.execute(text(LOCK_CHAT), {"chat": talk.chat_id})
-        sleep(0.6)
+        wait_ended(bench, conn)
         assert bench.ask(send).ack(send)["message"]["seq"] == 2
         with pytest.raises(DBAPIError):
             conn.execute(text("SELECT 1"))
@@ -212,8 +220,7 @@ def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(conn: Connection, requests: Sequence[Request[Any]], rules: Rules) -> Outcome:
-        conn.execute(text("SELECT 1"))
-        sleep(0.4)
+        wait_ended(bench, conn)
         conn.execute(text("SELECT 1"))
         raise AssertionError("the session was to be ended")
 
