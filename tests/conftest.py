@@ -1,19 +1,59 @@
 """Fixtures that every test may use."""
 
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from tests.harness.alone import Alone
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
+from tests.harness.plain_text import PlainText
+from tests.harness.progress import Progress
+from tests.harness.schedule import ByFile, order
 
 DeploymentFactory = Callable[..., Deployment]
 ClientFactory = Callable[..., Client]
 EdgeFactory = Callable[..., Edge]
+Name = Callable[[str], str]
+
+
+_ROOM: Final = pytest.StashKey[str]()
+"""The folder that all workers of a run share."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Show the progress of several workers; in each of them, let tests wait for those that run alone."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Alone(Path(config.workerinput["room"])))
+        config.pluginmanager.register(PlainText())
+    elif config.getoption("dist", "no") != "no":
+        room = tempfile.TemporaryDirectory(prefix="bbgram-tests-")
+        config.add_cleanup(room.cleanup)
+        config.stash[_ROOM] = room.name
+        if config.get_verbosity() == 0:
+            config.pluginmanager.register(Progress(config.pluginmanager.getplugin("terminalreporter")))
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker the folder that all of them share."""
+    node.workerinput["room"] = node.config.stash[_ROOM]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Give whole files to the workers."""
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run slow tests first and lone ones last."""
+    order(items)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +120,7 @@ async def client() -> AsyncIterator[ClientFactory]:
 
 
 @pytest.fixture
-def name() -> Callable[[str], str]:
-    """Return a function that makes user names nobody else in the run has."""
+def name() -> Name:
+    """Return a function that makes a user name unique to this test."""
     suffix = uuid.uuid4().hex[:8]
     return lambda base: f"{base}_{suffix}"

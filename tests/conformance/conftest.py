@@ -14,34 +14,47 @@ SERVERS = ["edge", "stock"]
 Arrive = Callable[[str], Awaitable[Connection]]
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Stock python-socketio."""
+    with stock_server(tmp_path_factory.mktemp("stock")) as stock:
+        yield stock
+
+
+@pytest.fixture(scope="session")
+def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An edge that pings every second and waits one second for the answer. It has no workers."""
+    store = engines.new_store()
+    deployment = Deployment(store, tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1)
+    try:
+        yield Server("edge", deployment.start_edge().url)
+    finally:
+        deployment.stop()
+        engines.release(store)
+
+
+@pytest.fixture(scope="session")
+def hasty_stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Stock python-socketio with the same rhythm."""
+    with stock_server(tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1) as stock:
+        yield stock
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Server:
     """Our edge, and stock python-socketio: what holds for one holds for the other."""
     if request.param == "edge":
         chat: Deployment = request.getfixturevalue("chat")
-        yield Server("edge", chat.edges[0].url)
-    else:
-        with stock_server(tmp_path_factory.mktemp("stock")) as stock:
-            yield stock
+        return Server("edge", chat.edges[0].url)
+    stock: Server = request.getfixturevalue("stock")
+    return stock
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def hasty_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A server that pings every second and waits one second for the answer. The edge has no workers."""
-    folder = tmp_path_factory.mktemp("hasty")
-    if request.param == "edge":
-        engines: Engines = request.getfixturevalue("engines")
-        deployment = Deployment(engines.new_store(), folder, heartbeat_s=1, heartbeat_timeout_s=1)
-        try:
-            yield Server("edge", deployment.start_edge().url)
-        finally:
-            deployment.stop()
-            engines.release(deployment.store)
-    else:
-        with stock_server(folder, heartbeat_s=1, heartbeat_timeout_s=1) as stock:
-            yield stock
+@pytest.fixture(params=SERVERS)
+def hasty_server(request: pytest.FixtureRequest) -> Server:
+    """Both kinds of server, quick to ping and to let go."""
+    hasty: Server = request.getfixturevalue(f"hasty_{request.param}")
+    return hasty
 
 
 @pytest.fixture(params=TRANSPORTS)
