@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.conformance.servers import Server
 from tests.harness.raw import RECORD_SEPARATOR
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 NOOP = "6"
 
 _MESSAGE = re.compile(r"4([0-6])(?:(/[^,]*),)?(\d*)(.*)", re.DOTALL)

@@ -53,11 +53,11 @@ def stock_server(folder: Path, **settings: float) -> Iterator[Server]:
         yield Server("stock", url)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(30)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             httpx.get(url)

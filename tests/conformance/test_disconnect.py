@@ -1,15 +1,15 @@
 """The ways in which a connection ends, and who hears of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.conformance.connections import Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
 from tests.harness.deployment import user_id_of
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 

@@ -1,7 +1,6 @@
 """Events and acks on a connection that is signed in."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from tests.conformance.conftest import Arrive
 from tests.conformance.connections import Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
+from tests.harness.raw import padded
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 
@@ -97,11 +97,6 @@ async def test_half_a_surrogate_pair(server: Server, arrive: Arrive, name: Name)
     # The edge refuses it: it is no Unicode text, and no database would store it.
     assert ack["success"] == server.expected(edge=False, stock=True)
     await alice.assert_alive()
-
-
-def padded(username: str, size: int) -> str:
-    start = f'["send_message",{{"username":"{username}","text":"hi","padding":"'
-    return f'{start}{"x" * (size - len(start) - 3)}"}}]'
 
 
 async def test_a_large_event_is_answered(arrive: Arrive, name: Name) -> None:

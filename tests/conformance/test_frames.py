@@ -4,15 +4,13 @@ import asyncio
 import itertools
 import json
 import struct
-from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.connections import Websocket
 from tests.conformance.servers import Server
 from tests.conformance.stock import FRAME_BYTES
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 HALF = bytes(FRAME_BYTES // 2)

@@ -1,7 +1,6 @@
 """Opening a connection and signing in on it."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,8 +16,8 @@ from tests.conformance.connections import (
     read_message,
 )
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 

@@ -4,14 +4,13 @@ Every test takes seconds of waiting, so that cases of one kind wait together.
 """
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.connections import TIMEOUT_S, Closed, Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 BOTH: tuple[Transport, Transport] = (Polling, Websocket)
 

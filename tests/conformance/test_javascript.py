@@ -5,13 +5,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from infra.local.tether import tether
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
 SCRIPT = Path(__file__).with_name("client.mjs")
 MODULES = Path(__file__).parents[1] / "e2e" / "js" / "node_modules"
@@ -20,7 +20,7 @@ TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": Non
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
-async def test_the_official_client(server: Server, name: Callable[[str], str], transports: str) -> None:
+async def test_the_official_client(server: Server, name: Name, transports: str) -> None:
     """All scenarios at once, each with a user and a process of its own."""
     assert MODULES.is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
     runs = [run(server, name(f"u{n}"), scenario, transports) for n, scenario in enumerate(SCENARIOS)]

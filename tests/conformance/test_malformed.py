@@ -1,15 +1,14 @@
 """What is no packet, or no proper one: which connections survive it. Everybody else never notices."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
 
 from tests.conformance.connections import NOOP, Closed, Connection, Polling, Websocket
 from tests.conformance.servers import Server
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 Fate = Literal["goes on", "is told", "waits"] | int
 """What becomes of a connection: it goes on; it goes on and gets an `error` event; it takes all that follows

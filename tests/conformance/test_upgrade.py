@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.conformance.connections import NOOP, Closed, Polling, Websocket, open_websocket
 from tests.conformance.servers import Server
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 
 @pytest.fixture

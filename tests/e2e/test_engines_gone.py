@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from infra.wire import names
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines
@@ -41,9 +41,7 @@ def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-async def pair(
-    own_chat: Deployment, client: ClientFactory, name: Callable[[str], str]
-) -> tuple[Client, Client]:
+async def pair(own_chat: Deployment, client: ClientFactory, name: Name) -> tuple[Client, Client]:
     """Connect two people."""
     edge = own_chat.edges[0]
     return await client(name("alice")).connect(edge), await client(name("bob")).connect(edge)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Part
 
 
@@ -48,7 +48,7 @@ def chat(deploy: DeploymentFactory) -> Deployment:
 
 
 async def test_who_is_away_is_notified_once_and_again_only_for_newer_messages(
-    chat: Deployment, client: ClientFactory, name: Callable[[str], str]
+    chat: Deployment, client: ClientFactory, name: Name
 ) -> None:
     functions = chat.start_functions()
     edge = chat.edges[0]

@@ -1,17 +1,15 @@
 """Reading what was: gaps, pages of history, the list of chats. No hole, no double."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import pairwise, product
 from random import Random
 
 import pytest
 
+from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client, Payload
 from tests.harness.deployment import Deployment, Edge
-
-Name = Callable[[str], str]
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ from datetime import datetime
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, make_token
-
-Name = Callable[[str], str]
 
 GRACE_S = 2
 """As `two_edges` has it."""

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 
@@ -19,7 +18,7 @@ DEADLINE_S = 10.0
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str], workers: int
+    deploy: DeploymentFactory, client: ClientFactory, name: Name, workers: int
 ) -> None:
     chat = deploy(deadline_s=DEADLINE_S).start(workers=workers)
     recipient = await client(name("recipient")).connect(chat.edges[0])

@@ -43,7 +43,7 @@ class Client:
             await self.call("list_chats", {})
         return self
 
-    async def call(self, event: str, payload: Any = None, timeout_s: float = 15) -> Any:
+    async def call(self, event: str, payload: Any = None, timeout_s: float = 30) -> Any:
         """Emit and return the ack."""
         return await self.sio.call(event, payload, timeout=timeout_s)
 
@@ -51,6 +51,11 @@ class Client:
         """Send a message and return the ack."""
         ack: Payload = await self.call("send_message", {"username": username, "text": text, **more})
         return ack
+
+    async def settle(self) -> None:
+        """Return when everything that the edge had asked workers for before has come."""
+        for _ in range(2):
+            assert (await self.call("list_chats", {}))["success"]
 
     def of(self, event: str) -> list[Any]:
         """Return the payloads of an event, in the order of arrival."""
@@ -62,7 +67,7 @@ class Client:
         where: Callable[[Any], bool] = lambda _: True,
         *,
         count: int = 1,
-        timeout_s: float = 10,
+        timeout_s: float = 30,
     ) -> Any:
         """Wait until `count` such events have come; return the last of them."""
         async with self._changed:

@@ -85,10 +85,10 @@ class Part:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.process.args!r} did not stop within 15 s") from None
+            raise AssertionError(f"{self.process.args!r} did not stop within 30 s") from None
 
 
 class Edge(Part):
@@ -99,7 +99,7 @@ class Edge(Part):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
-    def wait_ready(self, timeout_s: float = 20) -> None:
+    def wait_ready(self, timeout_s: float = 60) -> None:
         """Wait until the edge serves."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -160,7 +160,7 @@ class Deployment:
     def run(self, *arguments: str) -> str:
         """Run a `bbgram` command to its end; return what it printed."""
         command = [sys.executable, "-m", "infra.local.cli", *arguments]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -15,7 +15,7 @@ from infra.local.stack_env import read_stack_env
 from infra.local.tether import tether
 
 
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
     """Return as soon as the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 from tests.harness.raw import RawClient
@@ -23,7 +24,6 @@ FILES = 8_192
 settings.register_profile("security", deadline=None, database=None, derandomize=True, max_examples=100)
 settings.load_profile("security")
 
-Name = Callable[[str], str]
 Besiege = Callable[..., Siege]
 
 

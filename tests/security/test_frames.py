@@ -11,8 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.conformance.test_frames import WRONG
 from tests.conformance.test_malformed import FRAMES
 from tests.harness.deployment import Deployment, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RawClient, event
 from tests.security.conftest import CONNECT_S, SEND_BYTES, Besiege
 from tests.security.tcp import BINARY, GOODBYE, PING, TEXT, Tcp, frame
 

@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from tests.harness.deployment import Deployment, Edge, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RawClient, event
 from tests.security.conftest import Besiege
 from tests.security.siege import errors_in
 from tests.security.tcp import TEXT, Tcp, frame, handshake

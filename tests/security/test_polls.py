@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RECORD_SEPARATOR, RawPolling
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RECORD_SEPARATOR, RawPolling, event
 from tests.security.conftest import CONNECT_S, Besiege
 from tests.security.tcp import Tcp
 from tests.security.test_sockets import open_polling

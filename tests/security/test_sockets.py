@@ -8,10 +8,10 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.test_packets import sockets, until_sockets
-from tests.security.conftest import CONNECT_S, Besiege, Name
+from tests.harness.raw import RawClient, sockets_of, until_sockets
+from tests.security.conftest import CONNECT_S, Besiege
 from tests.security.tcp import TEXT, Tcp, frame, handshake
 
 SOON_S = CONNECT_S + 3
@@ -301,12 +301,12 @@ async def test_who_comes_and_goes_all_the_time_leaves_nothing_behind(
         outcome="each is answered, and one socket is left",
         bound_mb=40,
     ):
-        before = await sockets(target)
+        before = await sockets_of(target.edges[0])
         for _ in range(300):
             await raw.send("41")
             await raw.send(connect)
         await raw.expect("connection_success", 301)
-        await until_sockets(target, before)
+        await until_sockets(target.edges[0], before)
 
 
 ORIGINS = (
