@@ -4,7 +4,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 from tests.harness.plain_text import PlainText
 from tests.harness.progress import Progress
-from tests.harness.schedule import ByFile, order
+from tests.harness.schedule import ByStack, order
 
 DeploymentFactory = Callable[..., Deployment]
 ClientFactory = Callable[..., Client]
@@ -22,32 +22,25 @@ EdgeFactory = Callable[..., Edge]
 Name = Callable[[str], str]
 
 
-_ROOM: Final = pytest.StashKey[str]()
-"""The folder that all workers of a run share."""
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Show the progress of several workers; in each of them, let tests wait for those that run alone."""
+    """Prepare a run on several workers: its folder, what it prints, and which tests run alone."""
     if hasattr(config, "workerinput"):
-        config.pluginmanager.register(Alone(Path(config.workerinput["room"])))
+        # Beside the folder of this worker.
+        config.pluginmanager.register(Alone(Path(config.option.basetemp).parent))
         config.pluginmanager.register(PlainText())
-    elif config.getoption("dist", "no") != "no":
-        room = tempfile.TemporaryDirectory(prefix="bbgram-tests-")
-        config.add_cleanup(room.cleanup)
-        config.stash[_ROOM] = room.name
-        if config.get_verbosity() == 0:
-            config.pluginmanager.register(Progress(config.pluginmanager.getplugin("terminalreporter")))
+        return
+    if not config.option.basetemp:
+        # Any pytest that starts closes the default folder to other users, and Postgres runs as one.
+        folder = tempfile.TemporaryDirectory(prefix="bbgram-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        config.option.basetemp = f"{folder.name}/pytest"
+    if config.getoption("dist", "no") != "no" and config.get_verbosity() == 0:
+        config.pluginmanager.register(Progress(config))
 
 
-def pytest_configure_node(node: Any) -> None:
-    """Tell each worker the folder that all of them share."""
-    node.workerinput["room"] = node.config.stash[_ROOM]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
-    """Give whole files to the workers."""
-    return ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByStack:
+    """Keep tests that share processes on one worker."""
+    return ByStack(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -13,7 +13,7 @@ import pytest
 
 
 class Alone:
-    """Lets each test of one worker into the room. All workers of a run share `folder`."""
+    """Lets the tests of one worker into the room. All workers of a run share `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._gate = (folder / "gate").open("w")

@@ -1,4 +1,4 @@
-"""Attacks by somebody who is signed in: events, acks, tokens and chats that are not theirs."""
+"""Attacks by a signed-in user: events, acks, tokens, and the chats of others."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import jwt
 import msgspec
+import pytest
 import uuid_utils
 from redis.asyncio import Redis
 
@@ -21,6 +22,8 @@ from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, EVENTS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege
 
+pytestmark = pytest.mark.alone
+
 RESERVED = (
     *("connect", "disconnect", "connect_error", "disconnecting", "newListener", "removeListener"),
     *("__class__", "__init__", "__proto__", "constructor", "*", "message"),
@@ -29,14 +32,14 @@ RESERVED = (
 
 
 async def codes(raw: RawClient, events: Iterable[str]) -> set[str]:
-    """Send events, all at once, and return the codes with which they are refused."""
+    """Send events all at once; return the codes of the refusals."""
     posted = [await raw.post(data) for data in events]
     acks = [await raw.ack_of(ack_id) for ack_id in posted]
     return {ack.get("code", "accepted") for ack in acks}
 
 
 async def assert_still(raw: RawClient, username: str) -> None:
-    """Have a note to self stored under one's own name."""
+    """Assert that the connection still acts for the same user."""
     ack = await raw.ask(event("send_message", {"username": username, "text": "still here"}))
     assert ack["message"]["senderId"] == user_id_of(username)
 
@@ -230,7 +233,7 @@ async def test_the_ack_of_another_does_not_make_a_message_delivered(
         for ack_id in range(1_000):
             for stranger in (raw, carol):
                 await stranger.send(f'43{ack_id}[{{"received":true,"messageId":"{sent["id"]}"}}]')
-        # Nothing tells that no receipt has come: a wrong one would be there by now.
+        # No event shows that a receipt is absent: a wrong one would have arrived by now.
         await asyncio.sleep(0.5)
         assert await status_of(carol, sent["chatId"]) == "sent"
         assert carol.of("message_status") == []

@@ -1,5 +1,6 @@
 """An AWS account in this process (moto), and the Lambda handlers as their host calls them."""
 
+import fcntl
 import io
 import json
 import logging
@@ -104,9 +105,11 @@ def packaged() -> Path:
     """Return the folder with the packaged templates, made anew if something of theirs has changed."""
     template = PACKAGE / "cloudformation-template-update-stack.json"
     sources = [path.stat().st_mtime for pattern in SOURCES for path in ROOT.glob(pattern)]
-    if not template.exists() or template.stat().st_mtime < max(sources):
-        made = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True)
-        assert made.returncode == 0, made.stdout + made.stderr
+    with (ROOT / "serverless.yml").open() as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not template.exists() or template.stat().st_mtime < max(sources):
+            made = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True)
+            assert made.returncode == 0, made.stdout + made.stderr
     return PACKAGE
 
 
