@@ -1,4 +1,4 @@
-"""Both kinds of server, and people who connect to them."""
+"""Both kinds of server, and users who connect to them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -35,14 +35,14 @@ def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def hasty_stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Stock python-socketio with the same rhythm."""
+    """Stock python-socketio with the same interval and time-out."""
     with stock_server(tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1) as stock:
         yield stock
 
 
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Server:
-    """Our edge, and stock python-socketio: what holds for one holds for the other."""
+    """Our edge and stock python-socketio, which must behave alike."""
     if request.param == "edge":
         chat: Deployment = request.getfixturevalue("chat")
         return Server("edge", chat.edges[0].url)
@@ -52,7 +52,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture(params=SERVERS)
 def hasty_server(request: pytest.FixtureRequest) -> Server:
-    """Both kinds of server, quick to ping and to let go."""
+    """Both kinds of server, with a ping interval and a time-out of one second."""
     hasty: Server = request.getfixturevalue(f"hasty_{request.param}")
     return hasty
 
@@ -65,7 +65,7 @@ def transport(request: pytest.FixtureRequest) -> type[Polling] | type[Websocket]
 
 @pytest.fixture
 async def arrive(server: Server, transport: type[Polling] | type[Websocket]) -> AsyncIterator[Arrive]:
-    """Return a function that connects somebody over the transport of the test. Others can write to them."""
+    """Return a function that connects a user over the transport of the test; others can write to them."""
     async with AsyncExitStack() as open_connections:
 
         async def arrive(username: str) -> Connection:

@@ -27,7 +27,7 @@ class Server:
     url: str
 
     def auth(self, username: str, *, ttl_s: float = 3600) -> dict[str, str]:
-        """Return what a client of that name sends with CONNECT."""
+        """Return the payload that a client with that username sends with CONNECT."""
         return {"token": make_token(username, ttl_s=ttl_s)}
 
     def expected(self, *, edge: Expected, stock: Expected) -> Expected:

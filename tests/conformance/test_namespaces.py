@@ -1,4 +1,4 @@
-"""There is one namespace. Others are refused, and what is sent to them harms nobody."""
+"""There is one namespace. Others are refused, and packets sent to them do no harm."""
 
 import json
 

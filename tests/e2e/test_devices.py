@@ -1,4 +1,4 @@
-"""Each socket of a user is served for itself, whatever the other ones do."""
+"""Each socket of a user is served independently of the user's other sockets."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An edge that dies takes its connections with it, and nothing else."""
+"""A crashed edge loses its connections and nothing else."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""An edge that is asked to stop answers what it was asked, and sends its clients away."""
+"""A stopping edge answers the requests it has taken and then disconnects its clients."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ async def test_what_was_asked_is_answered_before_the_edge_stops(
             acks.append(asyncio.get_running_loop().create_future())
             payload = {"username": bob.username, "text": str(number)}
             await alice.sio.emit("send_message", payload, callback=acks[-1].set_result)
-        # Answered by the edge itself, behind all that alice has sent.
+        # The edge answers this itself, after reading everything that alice has sent.
         assert (await alice.call("refresh_token", {}))["code"] == "invalid_payload"
         stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
         await bob.expect("disconnect")

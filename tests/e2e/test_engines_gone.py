@@ -1,4 +1,4 @@
-"""Redis or Postgres goes away: everything is answered by the deadline, and service resumes by itself."""
+"""When Redis or Postgres is down, every request is answered by its deadline and service resumes by itself."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ def own_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 
 @pytest.fixture(scope="module")
 def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Start a chat on them that is quick to give up and quick to notice."""
+    """Start a chat on them with a short deadline and a short lease."""
     deployment = Deployment(
         own_engines.new_store(),
         tmp_path_factory.mktemp("own-chat"),
@@ -103,7 +103,7 @@ def _forget(redis: Redis, loss: str) -> None:
 
 
 async def _send_until_acked(sender: Client, recipient: Client, client_id: str) -> list[Any]:
-    """Try again as a client would, for as long as the answer allows it."""
+    """Retry as a client would, until the answer is not retryable."""
     acks: list[Any] = []
     while not acks or acks[-1].get("retryable"):
         acks.append(await sender.send(recipient.username, "again", clientId=client_id))

@@ -1,4 +1,4 @@
-"""Work that workers come to when nobody waits for it any more."""
+"""Work that reaches a worker after its deadline."""
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.client import Client

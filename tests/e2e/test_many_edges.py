@@ -1,4 +1,4 @@
-"""Two edges and two workers on one store are one chat."""
+"""Two edges and two workers on one store behave as one chat."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""What was sent while the recipient was away comes at the next connect: in order, each once, in pages."""
+"""Offline users receive everything when they reconnect: in order, each message once, in pages."""
 
 import asyncio
 from collections import defaultdict
@@ -16,14 +16,14 @@ PAGE = 50
 
 @pytest.fixture(scope="module")
 def patient_edge(two_edges: Deployment) -> Iterator[Edge]:
-    """An edge that waits for the acks of a page longer than any test."""
+    """An edge that waits longer for the acks of a page than any test runs."""
     edge = two_edges.start_edge(page_ack_s=600)
     yield edge
     edge.stop()
 
 
 async def introduce(arrive: Arrive, edge: Edge, username: str) -> str:
-    """Have a user be known who is away."""
+    """Create a user who is offline."""
     await (await arrive(username, edge)).close()
     return username
 
@@ -41,7 +41,7 @@ def seqs_by_chat(client: Client) -> dict[str, list[int]]:
 
 
 async def delivered(chat: Deployment, client: Client, up_to: int) -> None:
-    """Wait for the receipt; what was read is not told as delivered, so only the database knows."""
+    """Wait for the receipt in the database: no event reports messages that are already read as delivered."""
     async with asyncio.timeout(30):
         while chat.rows(
             "SELECT FROM chat_members WHERE user_id = :user_id AND delivered_seq < :up_to",

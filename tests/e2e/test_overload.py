@@ -1,4 +1,4 @@
-"""Too much work, and clients that do not read: the edge says so, stays small and goes on."""
+"""Under overload, and with clients that do not read, the edge refuses work, stays small and keeps serving."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline
     payload = {"username": "bob", "text": "hello", "clientId": "mine"}
     acks = await asyncio.gather(*(alice.call("send_message", payload) for _ in range(50)))
     codes = Counter(ack["code"] for ack in acks)
-    # At most ten wait, and the batch in flight has taken at most ten from among them.
+    # At most ten wait, and the batch in flight holds at most ten more.
     assert codes["busy"] >= 30
     assert codes["busy"] + codes["timeout"] == 50
     assert all(ack["retryable"] and ack["clientId"] == "mine" for ack in acks)

@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of its work costs time, and nothing else."""
+"""A worker that is killed in the middle of its work costs time and nothing else."""
 
 import asyncio
 from collections import defaultdict
@@ -41,7 +41,7 @@ async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
 
 
 async def _send_all(sender: Client, username: str) -> list[Any]:
-    """Send everything at once, as a client does that does not wait; return the acks in order."""
+    """Send everything at once without waiting for acks; return the acks in order."""
     acks = []
     for number in range(MESSAGES):
         ack: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""A Postgres and a Valkey of the tests' own, and a fresh corner of both for each deployment."""
+"""A Postgres and a Valkey for the tests, with a fresh database in each for every deployment."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from infra.store.engine import make_engine
 from infra.store.migrate import upgrade
 
 _TEMPLATE: Final = "migrated"
-"""The database that has our tables and nothing else. A copy of it costs a tenth of running the migrations."""
+"""A database with our tables and no rows. Copying it costs a tenth of running the migrations."""
 
 
 def _ports() -> Iterator[int]:
@@ -55,7 +55,7 @@ class Store:
 
 
 class Engines:
-    """Starts both engines once and hands out corners: a database each, and a Redis database each."""
+    """Starts both engines once and hands out stores: a Postgres database and a Redis database each."""
 
     def __init__(self, data_dir: Path) -> None:
         self.postgres = Postgres(data_dir, free_port())
@@ -65,7 +65,7 @@ class Engines:
         self._free_redis = list(range(15, 0, -1))
 
     def start(self) -> None:
-        """Start both and wait until they answer."""
+        """Start both and wait until they are ready."""
         for engine in (self.postgres, self.valkey):
             engine.prepare()
             engine.start()
@@ -78,7 +78,7 @@ class Engines:
         self.postgres.stop()
 
     def new_store(self, *, migrated: bool = True) -> Store:
-        """Return an empty database, with our tables or not, and an empty Redis database (15 at a time)."""
+        """Return an empty Postgres database, with or without our tables, and one of 15 Redis databases."""
         name = f"chat_{next(self._databases)}"
         if not migrated:
             self._create_database(name)
@@ -101,7 +101,7 @@ class Engines:
         return f"{server}/{database}"
 
     def release(self, store: Store) -> None:
-        """Empty the Redis database of a store that is no longer used, for the next one."""
+        """Empty the Redis database of a store that is no longer used, so that it can be handed out again."""
         with Redis.from_url(store.redis_url) as redis:
             redis.flushdb()
         self._free_redis.append(int(store.redis_url.rpartition("/")[2]))

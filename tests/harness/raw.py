@@ -1,4 +1,4 @@
-"""Socket.IO spelled out by hand, for what no client library would send."""
+"""Socket.IO written by hand, to send what no client library would."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def sockets_of(edge: Edge) -> int:
 
 
 async def until_sockets(edge: Edge, count: int) -> None:
-    """Wait until an edge holds no more connections than that."""
+    """Wait until an edge holds at most `count` connections."""
     async with asyncio.timeout(20):
         while await sockets_of(edge) > count:
             await asyncio.sleep(0.05)
@@ -45,7 +45,7 @@ def open_websocket(edge: Edge) -> connect:
 
 
 class RawClient:
-    """One websocket. Sends any frame it is told to, and records what comes back."""
+    """One websocket that sends any frame and records what comes back."""
 
     def __init__(self, edge: Edge, username: str) -> None:
         self._edge = edge
@@ -70,7 +70,7 @@ class RawClient:
         await self._reading
 
     def stop_reading(self) -> None:
-        """Leave everything that comes from now on in the network, for good."""
+        """Never read anything again."""
         self.ws.transport.pause_reading()
 
     async def send(self, frame: str | bytes) -> None:
@@ -104,11 +104,11 @@ class RawClient:
         return self.ws.close_code
 
     def of(self, event: str) -> list[Any]:
-        """Return the payloads of an event, in the order of arrival."""
+        """Return the payloads of an event in the order they arrived."""
         return [payload for name, payload in self.events if name == event]
 
     async def wait_for(self, condition: Any) -> None:
-        """Wait until something that was received makes the condition true."""
+        """Wait until what was received makes the condition true."""
         async with self._changed:
             try:
                 async with asyncio.timeout(30):
@@ -169,7 +169,7 @@ class RawPolling:
         return await self.http.post(self.address, content=body)
 
     async def expect(self, start: str, count: int = 1) -> list[str]:
-        """Poll until `count` packets that start like this have come; return them."""
+        """Poll until `count` packets with this start have arrived; return them."""
         async with asyncio.timeout(30):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
                 self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)

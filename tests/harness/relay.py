@@ -1,4 +1,4 @@
-"""The relay in the test's own process, on real engines, asked by an edge that lives in Redis only."""
+"""The relay in the test's own process, on real engines, with an edge that exists only in Redis."""
 
 import itertools
 import uuid
@@ -31,7 +31,7 @@ LEASE_MS = 600_000
 
 @dataclass(frozen=True)
 class Reply:
-    """What one edge got since it was asked last."""
+    """What one edge received since the last look."""
 
     entries: list[InboxEntry]
 
@@ -70,7 +70,7 @@ class Reply:
 
 
 class RelayBench:
-    """A relay and a sweep, people, and batches made by hand."""
+    """A relay, a sweep, people, and hand-made batches."""
 
     def __init__(self, store: Store, *, redis: Redis | None = None, **rules: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
@@ -89,7 +89,7 @@ class RelayBench:
         self.open_edge(self.edge_id)
 
     def close(self) -> None:
-        """Leave nothing in Redis and no connection open."""
+        """Remove everything from Redis and close all connections."""
         for edge_id in self._read_up_to:
             self.redis.zrem(names.LEASES_KEY, edge_id)
             self.redis.delete(names.inbox_key(edge_id), names.edge_users_key(edge_id))
@@ -98,19 +98,19 @@ class RelayBench:
         self.worker_engine.dispose()
 
     def person(self, base: str) -> tuple[uuid.UUID, str]:
-        """Make a profile nobody else has; return its id and name."""
+        """Create a unique profile; return its id and name."""
         ((user_id, username),) = self.people(base)
         return user_id, username
 
     def people(self, *bases: str) -> list[tuple[uuid.UUID, str]]:
-        """Make profiles with one statement; return their ids and names."""
+        """Create unique profiles with one statement; return their ids and names."""
         made = [(uuid.uuid4(), f"{base}_{self.edge_id}_{next(self._numbers)}") for base in bases]
         with self.engine.begin() as conn:
             insert_profiles(conn, {str(user_id): username for user_id, username in made})
         return made
 
     def open_edge(self, edge_id: str, *, lease_ms: int = LEASE_MS) -> None:
-        """Give an edge a lease and an inbox, or, with a negative lease, a lease that has ended."""
+        """Give an edge a lease and an inbox; a negative `lease_ms` makes a lease that has expired."""
         self.redis.xadd(names.inbox_key(edge_id), {"made": "by hand"}, id="0-1")
         self.redis.xdel(names.inbox_key(edge_id), "0-1")
         seconds, micros = self.redis.time()
@@ -137,12 +137,12 @@ class RelayBench:
         return Batch(uuid_utils.uuid7().hex, self.edge_id, list(events))
 
     def ask(self, *events: Event) -> Reply:
-        """Have the events handled as one batch; return what the edge got."""
+        """Handle the events as one batch; return what the edge received."""
         self.relay.handle([self.batch(events)])
         return self.read()
 
     def read(self, edge_id: str | None = None) -> Reply:
-        """Return what an edge got since the last look."""
+        """Return what an edge received since the last look."""
         edge_id = edge_id or self.edge_id
         found: Any = self.redis.xrange(names.inbox_key(edge_id), self._read_up_to[edge_id], "+")
         if found:

@@ -1,4 +1,4 @@
-"""Turns what a run has found into the table of `docs/guarantees.md`."""
+"""Turns the findings of a run into the table of `docs/guarantees.md`."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from tests.security.siege import Finding
 
 
 class Row(NamedTuple):
-    """An attack and what became of it."""
+    """An attack and its result."""
 
     attack: str
     sent: str
@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, finding: Any) -> "Row":
-        """Return the row of a siege that the edge has stood, from what it has reported."""
+        """Return the row of a siege that the edge withstood, from its finding."""
         found = Finding(**finding)
         return cls(
             found.attack,

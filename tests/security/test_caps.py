@@ -1,4 +1,4 @@
-"""Connections: how many at once and how many a second, of one user and of one address."""
+"""Limits on connections: how many at once and how many a second, per user and per address."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ EDGES = {
 
 
 def open_from(edge: Edge, address: str) -> connect:
-    """Open a websocket as a proxy on this machine would for a client of that address."""
+    """Open a websocket as a local proxy would for a client at that address."""
     url = f"{edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     return connect(url, additional_headers={"X-Forwarded-For": address}, proxy=None, close_timeout=1)
 
@@ -52,7 +52,7 @@ async def refusal(opening: connect) -> Any:
 
 
 async def open_when_there_is_room(edge: Edge, *, abort: bool = False) -> None:
-    """Open a websocket, and close it, as soon as the edge has noticed that another one is gone."""
+    """Open and close a websocket as soon as the edge has noticed that another one is gone."""
     async with asyncio.timeout(20):
         while True:
             try:

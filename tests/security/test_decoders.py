@@ -1,4 +1,4 @@
-"""Whatever comes, each decoder either takes it or refuses it; none raises anything else."""
+"""Whatever the input, each decoder either accepts or refuses it; none raises anything else."""
 
 import json
 
@@ -28,7 +28,7 @@ frames = st.one_of(
         lambda parts: parts[0] + parts[1].decode(errors="replace")
     ),
 )
-"""Frames of Engine.IO, some of which are packets of Socket.IO."""
+"""Engine.IO frames, some of which are Socket.IO packets."""
 
 
 @given(frames)
@@ -76,7 +76,7 @@ def test_an_event_is_valid_or_refused(text: str) -> None:
         code = refusal.code
     else:
         assert event.name in {*RELAYED, "refresh_token"}
-        # Numbers are looked at by the worker, which refuses those that are out of range.
+        # The worker checks numbers and refuses those out of range.
         assert depth_of(json.loads(event.payload, parse_int=str, parse_float=str)) < DEPTH
         return
     assert code in {ErrorCode.INVALID_PAYLOAD, ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNKNOWN_EVENT}

@@ -1,4 +1,4 @@
-"""Users who do too much: refused, told when to try again, and cut off if they go on."""
+"""Users over their limit are refused, told when to retry, and cut off if they go on."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ EDGES = {
 
 @pytest.fixture
 def few(edges: Mapping[str, Edge]) -> Edge:
-    """Return an edge that takes three events of a user, and then hardly any."""
+    """Return an edge that accepts three events of a user and then almost none."""
     return edges["few"]
 
 

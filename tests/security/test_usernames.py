@@ -1,4 +1,4 @@
-"""Names that look like another's find the one who has it; those that look like nothing are nobody's."""
+"""A lookalike of a username finds its owner; names that look like nothing belong to nobody."""
 
 import json
 from collections.abc import Callable

@@ -25,6 +25,7 @@ async def worker_ahead(field: Field) -> None:
     right, wrong_one = field.chat.workers
     libraries = psutil.Process(wrong_one.process.pid).memory_maps()
     field.expect(any("libfaketime" in one.path for one in libraries), "the clock was right")
+    # Both workers handle messages for a while.
     await asyncio.sleep(4)
     alice, bob = field.add("alone0", "alone1")
     await asyncio.gather(alice.start(), bob.start())

@@ -17,6 +17,7 @@ async def killed(field: Field) -> None:
     edge = field.chat.edges[0]
     edge.kill()
     field.healed()
+    # Long enough for all clients to move to the other edge.
     await asyncio.sleep(2)
     await field.restart_edge(edge)
 

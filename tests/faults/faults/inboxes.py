@@ -20,6 +20,7 @@ async def connections_cut(field: Field) -> None:
                 if client["cmd"] == "xread":
                     killed += redis.client_kill_filter(_id=client["id"])
             field.healed()
+            # Long enough for the edges to wait for their inboxes again.
             await asyncio.sleep(0.7)
     field.expect(killed >= 5, f"only {killed} connections were cut")
 
@@ -34,4 +35,5 @@ async def deleted(field: Field) -> None:
                     await asyncio.sleep(0.1)
             redis.delete(*inboxes)
             field.healed()
+            # Clients go on meanwhile, so that each deletion hits a running chat.
             await asyncio.sleep(2)

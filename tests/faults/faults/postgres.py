@@ -34,6 +34,7 @@ async def connections_cut(field: Field) -> None:
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
         field.healed()
+        # Long enough for some connections to be opened again.
         await asyncio.sleep(0.4)
 
 

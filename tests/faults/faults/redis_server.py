@@ -29,6 +29,7 @@ async def flushed(field: Field) -> None:
         for _ in range(3):
             redis.flushall()
             field.healed()
+            # Clients go on meanwhile, so that each flush hits a running chat.
             await asyncio.sleep(2)
 
 

@@ -1,4 +1,4 @@
-"""Somebody who sends bad input."""
+"""A user who sends bad input."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.integration.bad_input.refusals import with_profile
 
 @pytest.fixture
 def mallory(chat: Deployment, name: Name) -> str:
-    """Name a user who has a profile and nothing else."""
+    """Return the name of a user who has a profile and nothing else."""
     return with_profile(chat, name("mallory"))
 
 

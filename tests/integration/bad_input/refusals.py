@@ -1,4 +1,4 @@
-"""What a refusal must look like, and that it leaves nothing behind."""
+"""What a refusal looks like, and that it leaves nothing behind."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ async def assert_refused(
     name: str | None = None,
     **more: Any,
 ) -> None:
-    """Refused in the ack and as an `error` event; nothing stored; the connection lives."""
+    """Assert a refusal in the ack and as an `error` event, nothing stored, and a connection that lives on."""
     ack = await raw.ask(data)
     error = await raw.expect("error")
     assert ack == {

@@ -1,4 +1,4 @@
-"""Ids that are none, chats of others, and pages beyond the ends."""
+"""Invalid ids, the chats of others, and pages beyond the ends."""
 
 import uuid
 from collections.abc import Callable

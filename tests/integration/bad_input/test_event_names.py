@@ -1,4 +1,4 @@
-"""Events that clients may not send, and names that are none."""
+"""Events that clients may not send, and names of no event."""
 
 import pytest
 

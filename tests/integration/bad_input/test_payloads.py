@@ -1,4 +1,4 @@
-"""Payloads that are none, or lack something: refused with their code, nothing is stored."""
+"""Invalid and incomplete payloads are refused with their code, and nothing is stored."""
 
 import json
 
