@@ -19,9 +19,12 @@ run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (PORT an
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
+# Tests also wait, so one worker more than two processors is quickest. JOBS=0 is one process, as a debugger needs it.
+JOBS ?= 3
+
 test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
-	@status=0; $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
+	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 attack: $(VENV)/.dev ## Attack an edge in every known way, print what it did, write the table of docs/guarantees.md

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -7,13 +8,45 @@ from typing import Any
 
 import pytest
 
+from tests.harness.alone import Alone
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
+from tests.harness.plain_text import PlainText
+from tests.harness.progress import Progress
+from tests.harness.schedule import ByStack, order
 
 DeploymentFactory = Callable[..., Deployment]
 ClientFactory = Callable[..., Client]
 EdgeFactory = Callable[..., Edge]
+Name = Callable[[str], str]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a run on several workers: its folder, what it prints, and which tests run alone."""
+    if hasattr(config, "workerinput"):
+        # Beside the folder of this worker.
+        config.pluginmanager.register(Alone(Path(config.option.basetemp).parent))
+        config.pluginmanager.register(PlainText())
+        return
+    if not config.option.basetemp:
+        # Any pytest that starts closes the default folder to other users, and Postgres runs as one.
+        folder = tempfile.TemporaryDirectory(prefix="bbgram-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        config.option.basetemp = f"{folder.name}/pytest"
+    if config.getoption("dist", "no") != "no" and config.get_verbosity() == 0:
+        config.pluginmanager.register(Progress(config))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByStack:
+    """Keep tests that share processes on one worker."""
+    return ByStack(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run slow tests first and lone ones last."""
+    order(items)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +113,7 @@ async def client() -> AsyncIterator[ClientFactory]:
 
 
 @pytest.fixture
-def name() -> Callable[[str], str]:
-    """Return a function that makes user names nobody else in the run has."""
+def name() -> Name:
+    """Return a function that makes a user name unique to this test."""
     suffix = uuid.uuid4().hex[:8]
     return lambda base: f"{base}_{suffix}"

@@ -1,6 +1,6 @@
-"""`make bench`: measures everything, writes `docs/benchmarks/` and the results in `docs/benchmarks.md`.
+"""`make bench`: measures all systems and writes `docs/benchmarks/` and `docs/benchmarks.md`.
 
-Exits with 1 and one line when a system has lost or doubled a message, or ours has mixed up the order.
+Exits with 1 and one line if a system lost or doubled a message, or ours broke the order.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def _render(observed: Observed, plan: Plan) -> str:
 
 
 def _machine(plan: Plan) -> str:
-    """Say what ran where."""
+    """Describe the machine and the versions."""
     node = shutil.which("node")
     version = (
         subprocess.run([node, "--version"], capture_output=True, text=True, check=True) if node else None

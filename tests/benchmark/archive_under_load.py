@@ -1,4 +1,4 @@
-"""Prints what people notice of an archive run: `python -m tests.benchmark.archive_under_load`.
+"""Prints how an archive run affects clients: `python -m tests.benchmark.archive_under_load`.
 
 Real clients send at a fixed rate, in turns without and with an archive run beside them. The run is a
 process of its own, against an S3 (moto) that lives in that process. So its memory counts what S3 holds
@@ -34,7 +34,7 @@ from tests.harness.engines import Engines
 CHATS = 1_000
 MESSAGES_A_CHAT = 100
 WORDS = 4
-"""Of 32 characters, in a message; random, so that they hardly get smaller by compression."""
+"""Of 32 characters, in a message; random, so that they hardly compress."""
 PAIRS = 20
 RATE = 100.0
 """Messages a second, of all clients together."""
@@ -79,7 +79,7 @@ def _peak_mb() -> float:
 
 
 def run_archive(database_url: str) -> None:
-    """Be the process that archives; print what it took as JSON."""
+    """Run the archive in this process; print its cost as JSON."""
     os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
     os.environ.update(AWS_DEFAULT_REGION="us-east-1", MOTO_S3_DEFAULT_KEY_BUFFER_SIZE="65536")
     peaks: dict[str, float] = {}
@@ -103,7 +103,7 @@ def run_archive(database_url: str) -> None:
 
 @dataclass(frozen=True)
 class Period:
-    """What the clients have seen in one period."""
+    """What the clients measured in one period."""
 
     seconds: float
     latencies_ms: list[float]
@@ -120,13 +120,13 @@ class Period:
 
 
 class _Load:
-    """Clients that send one after the other, when it is time and not when the last one is done."""
+    """Clients that send on schedule, whether or not the previous send is finished."""
 
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
 
     async def run(self, shortest_s: float, beside: "asyncio.Task[Any] | None" = None) -> Period:
-        """Send for so long, and until what runs beside is done."""
+        """Send for that long, and until the run beside it is finished."""
         began = time.monotonic()
         sends: list[asyncio.Task[float]] = []
         while time.monotonic() - began < shortest_s or not (beside is None or beside.done()):
@@ -157,7 +157,7 @@ async def _archive(deployment: Deployment) -> dict[str, Any]:
 
 
 def _fill(deployment: Deployment) -> None:
-    """Put the old messages (back) into their table."""
+    """Insert the old messages, again if they have been archived."""
     deployment.rows("DELETE FROM archived_chats")
     step = 10
     for first in range(1, MESSAGES_A_CHAT + 1, step):

@@ -1,7 +1,7 @@
 """Prints how much work is shared under load: `make shape`.
 
-100 pairs of clients send at once, each as soon as the last message was acked. What counts is not the
-speed but the shape: Celery tasks, SQL statements and Redis commands for a message.
+100 pairs of clients send at once, each as soon as its last message was acked. What counts is not the speed
+but the shape: Celery tasks, SQL statements and Redis commands per message.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SECONDS = 8.0
 
 @dataclass(frozen=True)
 class Counts:
-    """What Postgres and Redis have counted so far."""
+    """The counters of Postgres and Redis."""
 
     statements: int
     tasks: int
@@ -33,7 +33,7 @@ class Counts:
 
     @classmethod
     def read(cls, deployment: Deployment, redis: "Redis") -> "Counts":
-        """Ask the engines; the asking itself is left out."""
+        """Read the counters, without the cost of reading them."""
         [row] = deployment.rows(
             "SELECT coalesce(sum(calls), 0) AS calls FROM pg_stat_statements "
             "WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) "

@@ -1,7 +1,7 @@
-"""Makes load over raw websocket frames, in a process of its own, which reads its spec from stdin.
+"""Generates load over raw websocket frames, in a process of its own that reads its spec from stdin.
 
 A Socket.IO client library would be the bottleneck. This speaks just enough Engine.IO and Socket.IO, acks
-every message it gets, and keeps book of every message: when it was due, acked and delivered.
+every message it gets, and records when each message was due, acked and delivered.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """What load to make. Times in seconds."""
 
     run: int
-    """Number of the run: what was sent in another one does not count."""
+    """Number of the run; messages of other runs do not count."""
     ports: list[int]
     """The servers on 127.0.0.1; clients are spread over them."""
     names: list[str]
@@ -57,7 +57,7 @@ class Latency(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> "Latency":
-        """Return the percentiles of some latencies, not a number when there are none."""
+        """Return the percentiles of the latencies, NaN if there are none."""
         if len(seconds) < 2:
             return cls(*[seconds[0] * 1000 if seconds else float("nan")] * 3)
         cuts = statistics.quantiles(seconds, n=1000, method="inclusive")
@@ -65,7 +65,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of the load. Counts are over the whole run, rates and latencies over the window."""
+    """The result of a load. Counts cover the whole run, rates and latencies the measured window."""
 
     messages_s: float
     ack: Latency
@@ -80,12 +80,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     out_of_order: int
     """Messages delivered after a later one of the same sender."""
     own_events: int
-    """`message_sent` events that senders got; one a message."""
+    """`message_sent` events that senders received, one per message."""
 
 
 @dataclass(eq=False, slots=True)
 class _Sent:
-    """The book of one sender; lists by number of message."""
+    """The records of one sender; lists by number of the message."""
 
     due_at: "array[float]" = field(default_factory=lambda: array("d"))
     acked_at: "array[float]" = field(default_factory=lambda: array("d"))
@@ -131,7 +131,7 @@ class Connection(WSListener):
         self._on_ack = on_ack
 
     async def connect(self, port: int) -> None:
-        """Connect and wait until the server has said that it knows who this is."""
+        """Connect and wait until the server has accepted the user."""
         url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
         self.transport, _ = await ws_connect(lambda: self, url, enable_auto_ping=False)
         await asyncio.wait_for(self.welcome, _CONNECT_S)
@@ -151,7 +151,7 @@ class Connection(WSListener):
         self.transport.send(WSMsgType.TEXT, frame.encode())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take a frame."""
+        """Handle a frame."""
         if frame.msg_type != WSMsgType.TEXT:
             return
         data = frame.get_payload_as_bytes()
@@ -194,7 +194,7 @@ class Connection(WSListener):
 
 
 class Load:
-    """Connected clients, and what they do."""
+    """Connected clients and the load they make."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
@@ -222,12 +222,12 @@ class Load:
         return len(self.connections) / (time.perf_counter() - started_at)
 
     def pairs(self) -> Iterator[tuple[Connection, Connection]]:
-        """Yield who writes to whom."""
+        """Yield pairs of sender and recipient."""
         clients = iter(self.connections)
         yield from zip(clients, clients, strict=False)
 
     async def run(self, on_window: Callable[[str], None]) -> Result:
-        """Send; tell when the measured window begins and ends; wait until everything has arrived."""
+        """Send; report when the measured window begins and ends; wait until everything has arrived."""
         spec = self._spec
         self._sending = True
         load = self._open_loop() if spec.rate else self._closed_loop()
@@ -276,7 +276,7 @@ class Load:
         books = [sender.sent for sender, _ in self.pairs()]
         while time.perf_counter() < deadline:
             if all(book.acked >= len(book.due_at) <= book.delivered + book.failed for book in books):
-                # What comes now comes twice.
+                # Whatever arrives now is a duplicate.
                 await asyncio.sleep(0.5)
                 return
             await asyncio.sleep(0.02)
@@ -314,7 +314,7 @@ class Load:
 
 
 class Connected(msgspec.Struct, tag="connected"):
-    """Everybody is signed in."""
+    """All clients are signed in."""
 
     connects_s: float
 
@@ -332,7 +332,7 @@ class Finished(msgspec.Struct, tag="finished"):
 
 
 Report = Connected | Window | Finished
-"""What this process prints, a JSON line each. It goes on after a line on stdin."""
+"""What this process prints, one JSON line each. It continues after a line on stdin."""
 
 
 def _report(report: Report) -> None:
@@ -351,7 +351,7 @@ async def _run(spec: Spec) -> None:
 
 
 def main() -> None:
-    """Make the load that the first line of stdin, a JSON `Spec`, describes."""
+    """Generate the load described by the first line of stdin, a JSON `Spec`."""
     uvloop.run(_run(msgspec.json.decode(sys.stdin.readline(), type=Spec)))
 
 

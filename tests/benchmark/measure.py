@@ -1,4 +1,4 @@
-"""Runs a load against a system and reads off what it cost."""
+"""Runs a load against a system and measures its cost."""
 
 import itertools
 import subprocess
@@ -18,7 +18,7 @@ _runs = itertools.count(1)
 
 
 class BenchmarkFailed(Exception):
-    """A system lost, doubled or mixed up messages. The message says how many."""
+    """A system lost, doubled or reordered messages. The message says how many."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class _Loader:
         self._tell(msgspec.json.encode(spec).decode())
 
     def go_on(self) -> None:
-        """Let it begin with the next part."""
+        """Let it start the next part."""
         self._tell("")
 
     def read(self) -> Report:
@@ -57,7 +57,7 @@ class _Loader:
         return report
 
     def close(self) -> None:
-        """Let it end, or end it."""
+        """Wait for it to end, or kill it."""
         with self._process:
             self._in.close()
             try:
@@ -81,7 +81,7 @@ def make_spec(system: System, users: int, *, first: int = 0, **load: Any) -> Spe
 
 @contextmanager
 def connected(spec: Spec) -> Iterator[tuple[_Loader, float]]:
-    """Connect the clients of `spec`; give the loader and how many connected in a second."""
+    """Connect the clients of `spec`; yield the loader and the connections per second."""
     loader = _Loader(spec)
     try:
         report = loader.read()
@@ -100,7 +100,7 @@ def run(field: Field, system: System, users: int, **load: Any) -> Cost:
         samples: list[dict[str, dict[int, float]]] = []
         while not isinstance(report := loader.read(), Finished):
             assert isinstance(report, Window)
-            # Looked up each time: a pool opens its connections, and Postgres its processes, under load.
+            # Looked up every time: under load, pools open connections and Postgres starts processes.
             processes = {
                 **system.processes(),
                 **field.engine_processes(),
@@ -120,7 +120,7 @@ def run(field: Field, system: System, users: int, **load: Any) -> Cost:
 
 
 def memory_kb(system: System, kind: str) -> float:
-    """Return the memory that the processes of a kind have to themselves."""
+    """Return the private memory of the processes of a kind."""
     return sum(process.memory_full_info().uss for process in system.processes()[kind]) / 1024
 
 
@@ -140,7 +140,7 @@ def _check(system: System, result: Result, stored: int) -> None:
 
 
 def _cpu_s(processes: Sequence[psutil.Process]) -> dict[int, float]:
-    """Return the CPU time in seconds of each process that is still there."""
+    """Return the CPU time in seconds of each process that is still running."""
     spent = {}
     for process in processes:
         with suppress(psutil.NoSuchProcess):

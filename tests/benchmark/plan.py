@@ -21,7 +21,7 @@ PAIRS: Final = (10, 50, 200, 400)
 IN_FLIGHT: Final = 4
 HEADLINE_PAIRS: Final = 200
 BEYOND: Final = 6_000
-"""Messages/s of an open loop that Node.js cannot keep up with here."""
+"""Messages/s of an open loop at which Node.js cannot keep up here."""
 RATES: Final = {
     OURS: (200, 1_000, 2_000, 4_000, BEYOND),
     NODE: (200, 1_000, 2_000, 4_000, BEYOND),
@@ -33,10 +33,10 @@ EDGES_RATE: Final = 2_000
 """Messages/s at which the cost of a message is compared for 1, 2 and 4 edges."""
 
 _TAIL = 2_000
-"""Messages in the window of an open loop, at least, so that p99 is not the chance of a few."""
+"""Minimum of messages in the window of an open loop, so that p99 does not depend on a few."""
 
 _SETTLE_S = 2.0
-"""What a server does after its clients have connected is over by then."""
+"""By then a server has finished what it does after clients connect."""
 
 
 class Closed(msgspec.Struct, frozen=True, tag=True):
@@ -56,7 +56,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
 
 class Idle(msgspec.Struct, frozen=True, tag=True):
-    """Idle connections: memory of the server that holds them, and how fast they came."""
+    """Idle connections: the memory they take and how fast they are made."""
 
     system: str
     connections: int

@@ -1,4 +1,4 @@
-"""The systems that are measured: ours, and the peers that do the same job. One process group each."""
+"""The measured systems: ours and the peers that do the same job, each in its own process group."""
 
 import os
 import shutil
@@ -34,16 +34,16 @@ _LIMITS = {
     for what in ("events", "bytes", "sign_ins", "connects")
     for burst in ("", "_burst")
 }
-"""Checked, and never reached: few clients make the load of many, from one address."""
+"""Limits that are checked but never reached: a few clients on one address make the load of many."""
 
 
 def user_names(count: int, first: int = 0) -> list[str]:
-    """Return the names of that many users, from the `first` on."""
+    """Return the names of that many users, starting with number `first`."""
     return [f"user{number:05d}" for number in range(first, first + count)]
 
 
 class System(Protocol):
-    """Something that clients can chat through, running."""
+    """A running system that clients can chat through."""
 
     name: str
     ports: list[int]
@@ -58,7 +58,7 @@ class System(Protocol):
         """Return how many messages are in the database."""
 
     def forget(self) -> None:
-        """Delete all messages, so that no run works on the heap of the last one."""
+        """Delete all messages, so that no run inherits the table of the previous one."""
 
     def stop(self) -> None:
         """Stop the processes."""
@@ -98,7 +98,7 @@ class Issuer:
         return jwt.encode(claims, self._key.private, ALGORITHM, headers={"kid": self._key.kid})
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -145,11 +145,11 @@ class Ours:
         return int(self._deployment.rows("SELECT count(*) FROM messages")[0][0])
 
     def forget(self) -> None:
-        """Delete everything that was said; profiles stay."""
+        """Delete all chats and messages; profiles stay."""
         self._deployment.rows("TRUNCATE messages, chats, chat_members, undelivered, notifications CASCADE")
 
     def _make_profiles(self) -> None:
-        """Make the users known, as those of a deployment are; the peers know everybody."""
+        """Create the profiles of the users; the peers need none."""
         engine = self._deployment.engine
         with engine.begin() as conn:
             insert_profiles(conn, {user_id_of(name): name for name in user_names(_USERS)})
@@ -185,7 +185,7 @@ class Peer:
         self._wait_ready()
 
     def auth(self, username: str) -> str:
-        """Return the name: peers believe everybody."""
+        """Return the name: peers do not authenticate."""
         return f'{{"username":"{username}"}}'
 
     def processes(self) -> dict[str, list[psutil.Process]]:
@@ -268,7 +268,7 @@ class Field:
             system = Peer(name, store, folder, _COMMANDS[name])
         try:
             system.forget()
-            # What the last system has left for the disk to write must not hit this one.
+            # Writes that the previous system left to the disk must not slow this one.
             os.sync()
             yield system
         finally:

@@ -51,7 +51,7 @@ class Spread:
 
 
 class Observed:
-    """All observations of a run, to be asked for series; a series has a value for each round."""
+    """All observations of a run. A series has a value for each round."""
 
     def __init__(self, observations: Iterable[Observation]) -> None:
         self._all = list(observations)
@@ -140,7 +140,7 @@ def ratios(observed: Observed) -> str:
 
 
 def losses(observed: Observed) -> str:
-    """Return how many messages were sent in all, and what became of them; more than 0 fails the benchmark."""
+    """Return how many messages were sent in all, and how many went wrong, which fails the benchmark."""
     results = [cost.result for cost in observed.costs()]
     wrong = ("errors", "missing", "doubled")
     counts = ", ".join(f"{name} {sum(getattr(one, name) for one in results)}" for name in wrong)
@@ -230,7 +230,7 @@ def edges(observed: Observed) -> str:
 
 
 def _paired(ones: Sequence[T], others: Sequence[T], value: Callable[[T], float]) -> list[float]:
-    """Divide what was measured in the same round."""
+    """Divide two series round by round."""
     return [value(one) / value(other) for one, other in zip(ones, others, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Both kinds of server, and people who connect to them."""
+"""Both kinds of server, and users who connect to them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -14,34 +14,47 @@ SERVERS = ["edge", "stock"]
 Arrive = Callable[[str], Awaitable[Connection]]
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Our edge, and stock python-socketio: what holds for one holds for the other."""
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Stock python-socketio."""
+    with stock_server(tmp_path_factory.mktemp("stock")) as stock:
+        yield stock
+
+
+@pytest.fixture(scope="session")
+def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An edge that pings every second and waits one second for the answer. It has no workers."""
+    store = engines.new_store()
+    deployment = Deployment(store, tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1)
+    try:
+        yield Server("edge", deployment.start_edge().url)
+    finally:
+        deployment.stop()
+        engines.release(store)
+
+
+@pytest.fixture(scope="session")
+def hasty_stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Stock python-socketio with the same interval and time-out."""
+    with stock_server(tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1) as stock:
+        yield stock
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Server:
+    """Our edge and stock python-socketio, which must behave alike."""
     if request.param == "edge":
         chat: Deployment = request.getfixturevalue("chat")
-        yield Server("edge", chat.edges[0].url)
-    else:
-        with stock_server(tmp_path_factory.mktemp("stock")) as stock:
-            yield stock
+        return Server("edge", chat.edges[0].url)
+    stock: Server = request.getfixturevalue("stock")
+    return stock
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def hasty_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A server that pings every second and waits one second for the answer. The edge has no workers."""
-    folder = tmp_path_factory.mktemp("hasty")
-    if request.param == "edge":
-        engines: Engines = request.getfixturevalue("engines")
-        deployment = Deployment(engines.new_store(), folder, heartbeat_s=1, heartbeat_timeout_s=1)
-        try:
-            yield Server("edge", deployment.start_edge().url)
-        finally:
-            deployment.stop()
-            engines.release(deployment.store)
-    else:
-        with stock_server(folder, heartbeat_s=1, heartbeat_timeout_s=1) as stock:
-            yield stock
+@pytest.fixture(params=SERVERS)
+def hasty_server(request: pytest.FixtureRequest) -> Server:
+    """Both kinds of server, with a ping interval and a time-out of one second."""
+    hasty: Server = request.getfixturevalue(f"hasty_{request.param}")
+    return hasty
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -52,7 +65,7 @@ def transport(request: pytest.FixtureRequest) -> type[Polling] | type[Websocket]
 
 @pytest.fixture
 async def arrive(server: Server, transport: type[Polling] | type[Websocket]) -> AsyncIterator[Arrive]:
-    """Return a function that connects somebody over the transport of the test. Others can write to them."""
+    """Return a function that connects a user over the transport of the test; others can write to them."""
     async with AsyncExitStack() as open_connections:
 
         async def arrive(username: str) -> Connection:

@@ -1,4 +1,4 @@
-"""One Engine.IO connection, packet by packet: nothing is read, answered or closed before the test says so."""
+"""One Engine.IO connection, packet by packet: it reads, answers and closes only when the test says so."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.conformance.servers import Server
 from tests.harness.raw import RECORD_SEPARATOR
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 NOOP = "6"
 
 _MESSAGE = re.compile(r"4([0-6])(?:(/[^,]*),)?(\d*)(.*)", re.DOTALL)
@@ -48,7 +48,7 @@ def read_message(packet: str) -> Message:
 
 
 class Connection(ABC):
-    """What the two transports have in common. Answers pings of the server unless told otherwise."""
+    """What both transports share. Answers the server's pings unless told otherwise."""
 
     def __init__(self, server: Server, *, answers_pings: bool = True) -> None:
         self.server = server
@@ -78,12 +78,12 @@ class Connection(ABC):
         return [read_message(packet) for packet in self.packets if packet[0] == "4"]
 
     def events(self, name: str) -> list[Any]:
-        """Return the payloads of an event, in the order of arrival."""
+        """Return the payloads of an event in the order they arrived."""
         return [m.data[1] for m in self.messages if m.kind == "2" and m.data[0] == name]
 
     @property
     def acks(self) -> list[int | None]:
-        """Ids of the acks received, in the order of arrival."""
+        """Ids of the acks received, in the order they arrived."""
         return [m.ack_id for m in self.messages if m.kind == "3"]
 
     async def until(self, condition: Callable[[], Any]) -> None:
@@ -99,12 +99,12 @@ class Connection(ABC):
             raise AssertionError(f"not received; the last: {[p[:200] for p in self.packets[-20:]]}") from None
 
     async def expect(self, start: str, count: int = 1) -> str:
-        """Wait for the `count`-th packet that starts like this."""
+        """Wait for the `count`-th packet with this start."""
         await self.until(lambda: len(self.starting(start)) >= count)
         return self.starting(start)[count - 1]
 
     def starting(self, start: str) -> list[str]:
-        """Return the packets received that start like this."""
+        """Return the packets received with this start."""
         return [packet for packet in self.packets if packet.startswith(start)]
 
     async def expect_event(self, name: str, count: int = 1) -> Any:
@@ -113,7 +113,7 @@ class Connection(ABC):
         return self.events(name)[count - 1]
 
     async def sign_in(self, username: str, *, ttl_s: float = 3600) -> Self:
-        """Connect to the default namespace and wait until the server has said all it says first."""
+        """Connect to the default namespace and wait for the server's greeting."""
         welcomes = len(self.events("test_message"))
         await self.send(f"40{json.dumps(self.server.auth(username, ttl_s=ttl_s))}")
         await self.expect_event("test_message", welcomes + 1)
@@ -136,7 +136,7 @@ class Connection(ABC):
         return data[0] if data else None
 
     async def assert_alive(self) -> None:
-        """Have an event answered."""
+        """Assert that an event is answered."""
         assert (await self.ask("list_chats", {}))["success"]
 
     async def closed(self) -> int | None:
@@ -149,7 +149,7 @@ class Connection(ABC):
 
 
 class Websocket(Connection):
-    """A websocket: a connection of its own, or with `sid` the upgrade of another one."""
+    """A websocket: a new connection, or with `sid` the upgrade of an existing one."""
 
     ws: ClientConnection
 
@@ -170,7 +170,7 @@ class Websocket(Connection):
         await self.ws.close()
 
     async def send(self, *packets: str | bytes) -> None:
-        """Send frames. Those that come too late for a closed connection get lost, as they do in a network."""
+        """Send frames; those sent to a closed connection are lost."""
         try:
             for packet in packets:
                 await self.ws.send(packet)
@@ -188,7 +188,7 @@ class Websocket(Connection):
 
 
 class Polling(Connection):
-    """A long-polling connection. It polls only while it is waited for something."""
+    """A long-polling connection. It polls only while the test waits for something."""
 
     def __init__(self, server: Server, *, answers_pings: bool = True) -> None:
         super().__init__(server, answers_pings=answers_pings)

@@ -27,7 +27,7 @@ class Server:
     url: str
 
     def auth(self, username: str, *, ttl_s: float = 3600) -> dict[str, str]:
-        """Return what a client of that name sends with CONNECT."""
+        """Return the payload that a client with that username sends with CONNECT."""
         return {"token": make_token(username, ttl_s=ttl_s)}
 
     def expected(self, *, edge: Expected, stock: Expected) -> Expected:
@@ -53,11 +53,11 @@ def stock_server(folder: Path, **settings: float) -> Iterator[Server]:
         yield Server("stock", url)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(30)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             httpx.get(url)

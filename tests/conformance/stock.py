@@ -17,7 +17,7 @@ FRAME_BYTES = 1_000_000
 
 
 class Talk:
-    """Admits everybody with a name, and passes messages on to whoever is there."""
+    """Admits everybody with a username and forwards messages to whoever is connected."""
 
     def __init__(self, sio: socketio.AsyncServer) -> None:
         self._sio = sio
@@ -36,7 +36,7 @@ class Talk:
             left_s, lambda: asyncio.ensure_future(self._sio.disconnect(sid))
         )
         self._claims[sid] = claims
-        # The client must be told that it is connected before it is told anything else.
+        # The client must learn that it is connected before anything else.
         self._sio.start_background_task(self._welcome, sid)
 
     async def disconnect(self, sid: str, reason: str) -> None:

@@ -1,21 +1,21 @@
-"""The ways in which a connection ends, and who hears of it."""
+"""The ways a connection ends, and who is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.conformance.connections import Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
 from tests.harness.deployment import user_id_of
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 
 @pytest.fixture
 async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
-    """Somebody who is told when alice leaves."""
+    """A user who is told when alice leaves."""
     async with Websocket(server) as bob:
         await bob.sign_in(name("bob"))
         yield bob
@@ -25,13 +25,13 @@ async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
 async def alice(
     server: Server, transport: Transport, name: Name, bob: Websocket
 ) -> AsyncIterator[Connection]:
-    """Somebody whom bob knows."""
+    """A user whose presence bob follows."""
     async with transport(server) as alice:
         yield await known_to(bob, alice, name("alice"))
 
 
 async def known_to(bob: Websocket, connection: Connection, username: str) -> Connection:
-    """Sign in, and have bob told from now on when they come and go."""
+    """Sign in, and let bob follow the user's presence."""
     await connection.sign_in(username)
     await connection.assert_alive()
     assert (await bob.ask("join_chat", {"username": username}))["success"]
@@ -142,7 +142,7 @@ async def test_after_a_close_packet_there_is_no_polling_any_more(
     async with Polling(server) as alice:
         await alice.sign_in(name("alice"))
         await alice.send("1")
-        # The first request after it may bring what was still queued.
+        # The first request afterwards may still return queued packets.
         assert await alice.closed() == 400
         assert (await alice.post_body(b"3")).status_code == 400
 
@@ -160,7 +160,7 @@ async def test_an_open_poll_ends_when_the_connection_does(server: Server, name: 
         if server.kind == "edge":
             assert (await open_poll).status_code in {200, 400}
         else:
-            # Stock leaves it open until the ping would have timed out, which is longer than a test waits.
+            # Stock leaves it open until the ping times out, which takes longer than a test waits.
             open_poll.cancel()
             await asyncio.wait([open_poll])
 

@@ -1,7 +1,6 @@
-"""Events and acks on a connection that is signed in."""
+"""Events and acks on a signed-in connection."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from tests.conformance.conftest import Arrive
 from tests.conformance.connections import Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
+from tests.harness.raw import padded
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 
@@ -94,14 +94,9 @@ async def test_a_text_arrives_as_it_was_sent(arrive: Arrive, name: Name, as_asci
 async def test_half_a_surrogate_pair(server: Server, arrive: Arrive, name: Name) -> None:
     alice = await arrive(name("alice"))
     ack = await alice.ask("send_message", {"username": name("alice"), "text": "a\ud800b"})
-    # The edge refuses it: it is no Unicode text, and no database would store it.
+    # The edge refuses it: it is not valid Unicode, and no database would store it.
     assert ack["success"] == server.expected(edge=False, stock=True)
     await alice.assert_alive()
-
-
-def padded(username: str, size: int) -> str:
-    start = f'["send_message",{{"username":"{username}","text":"hi","padding":"'
-    return f'{start}{"x" * (size - len(start) - 3)}"}}]'
 
 
 async def test_a_large_event_is_answered(arrive: Arrive, name: Name) -> None:
@@ -115,7 +110,7 @@ async def test_an_event_that_is_too_large_for_the_edge_but_not_for_its_transport
 ) -> None:
     alice = await arrive(name("alice"))
     await alice.send(f"421{padded(name('alice'), 999_990)}")
-    # The edge has a limit of its own for events, far below that of the transport.
+    # The edge limits events far below what the transport allows.
     assert (await alice.answer(1))["success"] == server.expected(edge=False, stock=True)
     await alice.assert_alive()
 
@@ -131,7 +126,7 @@ async def test_a_post_over_the_limit(server: Server, name: Name) -> None:
     async with Polling(server) as alice:
         await alice.sign_in(name("alice"))
         too_large = b"4" * (alice.handshake["maxPayload"] + 1)
-        # The edge says what is wrong and goes on. Stock drops the connection, and waits for a poll to say so.
+        # The edge reports the error and goes on. Stock drops the connection and says so at the next poll.
         if server.kind == "edge":
             assert (await alice.post_body(too_large)).status_code == 413
             await alice.assert_alive()
@@ -169,7 +164,7 @@ async def test_an_event_named_like_a_lifecycle_handler(
         await alice.ask("send_message", note)
         await alice.expect_event("new_message")
     else:
-        # Stock runs the handler: a client can take itself off the list of who is there, and stay.
+        # Stock runs the handler: a client can unregister itself and stay connected.
         await alice.send(f"42{json.dumps([lifecycle, *payloads])}")
         await alice.ask("send_message", note)
         assert len(texts(alice)) == (0 if lifecycle == "disconnect" else 1)
@@ -180,13 +175,13 @@ async def test_an_event_of_no_name_but_another_value(server: Server, arrive: Arr
     alice = await arrive(name("alice"))
     for ack_id, no_name in enumerate(["5", "null", "true", "1.5"]):
         await alice.send(f"42{ack_id}[{no_name},{{}}]")
-        # Stock looks for a handler of that name, and finds the one for all the rest.
+        # Stock finds no handler of that name and runs the catch-all handler.
         assert (await alice.answer(ack_id))["code"] == server.expected(
             edge="invalid_payload", stock="unknown_event"
         )
     await alice.send("426[{},{}]", "427[[],{}]")
     await alice.assert_alive()
-    # In stock these raise an error that nobody hears of.
+    # In stock these raise an error that is reported to nobody.
     assert [ack_id for ack_id in alice.acks if ack_id in {6, 7}] == server.expected(edge=[6, 7], stock=[])
 
 
@@ -194,7 +189,7 @@ async def test_an_event_with_several_payloads(server: Server, arrive: Arrive, na
     alice = await arrive(name("alice"))
     await alice.send('421["list_chats",{},{}]')
     await alice.assert_alive()
-    # All events of the edge have one payload. In stock the handler's signature decides, and nobody is told.
+    # All events of the edge have one payload. In stock the handler's signature decides, silently.
     assert (1 in alice.acks) is server.expected(edge=True, stock=False)
 
 

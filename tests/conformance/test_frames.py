@@ -1,18 +1,16 @@
-"""Frames of a websocket as RFC 6455 has them: in parts, out of order, with bits that nobody agreed on."""
+"""Websocket frames as RFC 6455 defines them: fragmented, out of order, with reserved bits."""
 
 import asyncio
 import itertools
 import json
 import struct
-from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.connections import Websocket
 from tests.conformance.servers import Server
 from tests.conformance.stock import FRAME_BYTES
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 HALF = bytes(FRAME_BYTES // 2)
@@ -27,7 +25,7 @@ def frame(
 
 
 def header(opcode: int, size: int, *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
-    """Build what stands before the payload."""
+    """Build the header of a frame."""
     first, mask = fin << 7 | rsv << 4 | opcode, masked << 7
     if size < 126:
         start = struct.pack("!BB", first, mask | size)
@@ -39,7 +37,7 @@ def header(opcode: int, size: int, *, fin: bool = True, rsv: int = 0, masked: bo
 
 
 def event(ack_id: int, text: str = "") -> bytes:
-    """Return an event as its message has it."""
+    """Return an event as it stands in a websocket message."""
     return f"42{ack_id}{json.dumps(['list_chats', {'note': text}], ensure_ascii=False)}".encode()
 
 

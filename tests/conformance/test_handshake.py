@@ -1,7 +1,6 @@
 """Opening a connection and signing in on it."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,8 +16,8 @@ from tests.conformance.connections import (
     read_message,
 )
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 
@@ -53,7 +52,7 @@ async def test_a_poll_is_plain_text_for_every_origin(server: Server) -> None:
     answer = await get(server, "EIO=4&transport=polling", origin="https://app.example")
     assert answer.headers["content-type"] == "text/plain; charset=UTF-8"
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
-    # The edge wants no cookies: a token in the body is all it looks at.
+    # The edge needs no cookies: it authenticates by the token in the body only.
     credentials = answer.headers.get("access-control-allow-credentials")
     assert credentials == server.expected(edge=None, stock="true")
 
@@ -152,7 +151,7 @@ async def test_signing_in_again_changes_nothing(
         await connection.send(f"40{json.dumps(auth)}")
         await connection.assert_alive()
         assert len(connection.starting("40")) == len(greeting(connection)) == 1
-        # Stock refuses it, which a client takes for the end of a connection that in truth goes on.
+        # Stock refuses it, so that a client believes the connection ended, although it goes on.
         refusals = server.expected(edge=[], stock=['44"Unable to connect"'])
         assert connection.starting("44") == refusals
 

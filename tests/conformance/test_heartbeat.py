@@ -1,23 +1,22 @@
-"""The server pings, and lets go of who does not answer. Both servers ping every second and wait for one.
+"""The server pings, and drops clients that do not answer. Both servers ping every second and wait one second.
 
-Every test takes seconds of waiting, so that cases of one kind wait together.
+Every test waits for seconds, so similar cases wait together.
 """
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.connections import TIMEOUT_S, Closed, Connection, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 BOTH: tuple[Transport, Transport] = (Polling, Websocket)
 
 
 async def assert_heard(connection: Connection) -> None:
-    """Have an event answered that needs no worker."""
+    """Assert that an event is answered which needs no worker."""
     assert (await connection.ask("dance"))["code"] == "unknown_event"
 
 
@@ -103,7 +102,7 @@ async def ask_on_and_on(connection: Connection) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             await assert_heard(connection)
-            # The pace of a client, not a wait for anything.
+            # The pace of a client; nothing is awaited.
             await asyncio.sleep(0.1)
 
 
@@ -111,6 +110,6 @@ async def test_who_does_not_poll_any_more_is_forgotten(hasty_server: Server, nam
     async with Polling(hasty_server) as silent, Websocket(hasty_server) as other:
         await silent.sign_in(name("alice"))
         await other.sign_in(name("bob"))
-        # Four pings of another connection: the silent one has had its ping, and the time to answer it.
+        # After four pings of another connection, the silent one has missed its own.
         await other.expect("2", count=4)
         assert (await silent.post_body(b"3")).status_code == 400

@@ -1,32 +1,31 @@
-"""What is no packet, or no proper one: which connections survive it. Everybody else never notices."""
+"""Malformed packets: which connections survive them. Other clients never notice."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
 
 from tests.conformance.connections import NOOP, Closed, Connection, Polling, Websocket
 from tests.conformance.servers import Server
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 Fate = Literal["goes on", "is told", "waits"] | int
 """What becomes of a connection: it goes on; it goes on and gets an `error` event; it takes all that follows
 for attachments; or it is closed with this code. Pairs are for the edge, and for stock."""
 
 CLOSED: tuple[Fate, Fate] = (1000, 1006)
-"""Stock's handler breaks, and the connection with it."""
+"""Stock's handler fails and takes the connection with it."""
 STRANGE: tuple[Fate, Fate] = (1000, "goes on")
-"""Stock ignores types that do not exist, and takes base64 for a binary message."""
+"""Stock ignores unknown types, and reads base64 as a binary message."""
 IGNORED: tuple[Fate, Fate] = ("goes on", "goes on")
 REFUSED: tuple[Fate, Fate] = ("is told", "goes on")
-"""Stock logs an error that the client does not hear of."""
+"""Stock logs an error and does not report it to the client."""
 
 
 @pytest.fixture
 async def bystander(server: Server, name: Name) -> AsyncIterator[Websocket]:
-    """Somebody else, who is served before and after."""
+    """Another user, who is served before and after."""
     async with Websocket(server) as bystander:
         await bystander.sign_in(name("bystander"))
         await bystander.assert_alive()
@@ -35,9 +34,9 @@ async def bystander(server: Server, name: Name) -> AsyncIterator[Websocket]:
 
 
 async def fate_of(connection: Connection) -> Fate:
-    """Tell what becomes of a connection. An `error` event, if there is one, comes before the next answer."""
+    """Return what happens to a connection. An `error` event, if any, arrives before the next answer."""
     ack_id = await connection.post("list_chats", {})
-    # Stock answers an upgrade of what is a websocket already: the one thing that is no attachment.
+    # Stock answers an upgrade even on a websocket: the only packet it does not take for an attachment.
     if connection.server.kind == "stock":
         await connection.send("5")
     try:
@@ -123,7 +122,7 @@ async def test_a_malformed_first_frame(
         except Closed as closed:
             fate = closed.code or 0
         expected = server.expected(edge=fates[0], stock=fates[1])
-        # Nobody who is not signed in is told anything.
+        # Clients that are not signed in are told nothing.
         assert fate == (expected if isinstance(expected, int) else "goes on")
 
 
@@ -131,7 +130,7 @@ async def test_attachments_after_all(server: Server, bystander: Websocket, name:
     async with Websocket(server) as mallory:
         await mallory.sign_in(name("mallory"))
         await mallory.send('451-1["list_chats",{"_placeholder":true,"num":0}]', b"one")
-        # The edge has no binary events at all; it says so when the first part has come.
+        # The edge has no binary events and refuses them at the first part.
         assert (await mallory.answer(1))["success"] is server.expected(edge=False, stock=True)
         await mallory.assert_alive()
 
@@ -195,6 +194,6 @@ async def test_a_body_of_many_packets(server: Server, bystander: Websocket, name
         await alice.sign_in(name("alice"))
         await alice.send(*(f'42{number}["list_chats",{{}}]' for number in range(17)))
         await alice.assert_alive()
-        # Stock throws the whole request away when it has more than 16 packets, and says OK.
+        # Stock discards a request of more than 16 packets and answers OK.
         taken = [ack_id for ack_id in alice.acks if ack_id in range(17)]
         assert taken == server.expected(edge=[*range(17)], stock=[])

@@ -1,15 +1,14 @@
-"""There is one namespace. Others are refused, and what is sent to them harms nobody."""
+"""There is one namespace. Others are refused, and packets sent to them do no harm."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.conftest import Arrive
 from tests.conformance.connections import Polling, Websocket, read_message
 from tests.conformance.servers import Server
+from tests.conftest import Name
 
-Name = Callable[[str], str]
 Transport = type[Polling] | type[Websocket]
 
 

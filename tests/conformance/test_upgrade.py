@@ -1,21 +1,20 @@
-"""From long polling to a websocket, without losing, doubling or swapping anything."""
+"""The upgrade from long polling to a websocket loses, doubles and reorders nothing."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.conformance.connections import NOOP, Closed, Polling, Websocket, open_websocket
 from tests.conformance.servers import Server
-
-Name = Callable[[str], str]
+from tests.conftest import Name
 
 
 @pytest.fixture
 async def polling(server: Server, name: Name) -> AsyncIterator[Polling]:
-    """Alice, who polls."""
+    """Alice on long polling."""
     async with Polling(server) as polling:
         await polling.sign_in(name("alice"))
         await polling.assert_alive()
@@ -24,14 +23,14 @@ async def polling(server: Server, name: Name) -> AsyncIterator[Polling]:
 
 @pytest.fixture
 async def websocket(server: Server, polling: Polling) -> AsyncIterator[Websocket]:
-    """A websocket to alice's connection, not probed yet."""
+    """A websocket to alice's connection, before the probe."""
     async with Websocket(server, sid=polling.sid) as websocket:
         yield websocket
 
 
 @pytest.fixture
 async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
-    """Somebody who writes to alice."""
+    """A user who writes to alice."""
     async with Websocket(server) as bob:
         await bob.sign_in(name("bob"))
         await bob.assert_alive()
@@ -239,7 +238,7 @@ async def test_a_websocket_that_ends_before_the_probe(
     while ack_id not in polling.acks and polls < STUCK_POLLS:
         polling.packets += await polling.receive()
         polls += 1
-    # A flaw of stock: the upgrade never ends, and no poll brings anything any more.
+    # A bug in stock: the upgrade never ends, and polls return nothing from then on.
     assert (ack_id in polling.acks) is server.expected(edge=True, stock=False)
 
 

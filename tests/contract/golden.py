@@ -1,4 +1,4 @@
-"""The files that edge and worker tests both load: what travels, spelled out."""
+"""The golden files that edge and worker tests both load: everything that travels, spelled out."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def load(name: str) -> Any:
 
 
 def encoded(value: object) -> bytes:
-    """Return a part of a golden file as it is on the wire."""
+    """Return a part of a golden file as it travels."""
     return msgspec.json.encode(value)
 
 

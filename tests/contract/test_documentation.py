@@ -1,4 +1,4 @@
-"""The documents name everything that exists, and nothing that does not."""
+"""The documents name everything that exists and nothing else."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ _HEADING = re.compile(r"^### `(\w+)`$")
 
 
 def sections() -> dict[str, list[str]]:
-    """Return the names with a heading of their own, by the section that they stand in."""
+    """Return the names that have a heading of their own, by section."""
     found: dict[str, list[str]] = {}
     section = ""
     for line in PAGE.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: two edges with quick rhythms, and users who have arrived."""
+"""Two edges with short intervals, and users who are connected and known to the workers."""
 
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -14,7 +14,7 @@ Arrive = Callable[..., Awaitable[Client]]
 
 @pytest.fixture(scope="session")
 def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Two edges, two workers and beat. Quick to ping, and to go on when a page is not acked."""
+    """Two edges, two workers and beat, with short intervals for pings and for pages that are not acked."""
     deployment = Deployment(
         engines.new_store(),
         tmp_path_factory.mktemp("two_edges"),
@@ -31,7 +31,7 @@ def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def arrive(client: ClientFactory) -> Arrive:
-    """Return a function that connects a user, whom others can write to from then on."""
+    """Return a function that connects a user, to whom others can write from then on."""
 
     async def arrive(
         username: str, edge: Edge, *, transports: list[str] | None = None, **options: bool

@@ -1,15 +1,14 @@
-"""An edge that dies takes its connections with it, and nothing else."""
+"""A crashed edge loses its connections and nothing else."""
 
 import asyncio
-from collections.abc import Callable
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 
 MESSAGES = 20
 
 
 async def test_clients_of_a_killed_edge_resume_on_the_next_one_with_nothing_missed(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start(edges=2)
     doomed, other = chat.edges
@@ -30,7 +29,7 @@ async def test_clients_of_a_killed_edge_resume_on_the_next_one_with_nothing_miss
 
 
 async def test_peers_of_a_killed_edge_are_told_offline_when_its_lease_has_ended(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy(lease_s=2, lease_refresh_s=0.5, sweep_s=1).start(edges=2)
     alice = await client(name("alice")).connect(chat.edges[0])
@@ -43,7 +42,7 @@ async def test_peers_of_a_killed_edge_are_told_offline_when_its_lease_has_ended(
 
 
 async def test_peers_hear_at_once_when_an_edge_stops_in_order(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start(edges=2, beat=False)
     alice = await client(name("alice")).connect(chat.edges[0])

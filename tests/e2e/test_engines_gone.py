@@ -1,15 +1,15 @@
-"""Redis or Postgres goes away: everything is answered by the deadline, and service resumes by itself."""
+"""When Redis or Postgres is down, every request is answered by its deadline and service resumes by itself."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from infra.wire import names
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines
@@ -28,7 +28,7 @@ def own_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 
 @pytest.fixture(scope="module")
 def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Start a chat on them that is quick to give up and quick to notice."""
+    """Start a chat on them with a short deadline and a short lease."""
     deployment = Deployment(
         own_engines.new_store(),
         tmp_path_factory.mktemp("own-chat"),
@@ -41,9 +41,7 @@ def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-async def pair(
-    own_chat: Deployment, client: ClientFactory, name: Callable[[str], str]
-) -> tuple[Client, Client]:
+async def pair(own_chat: Deployment, client: ClientFactory, name: Name) -> tuple[Client, Client]:
     """Connect two people."""
     edge = own_chat.edges[0]
     return await client(name("alice")).connect(edge), await client(name("bob")).connect(edge)
@@ -105,7 +103,7 @@ def _forget(redis: Redis, loss: str) -> None:
 
 
 async def _send_until_acked(sender: Client, recipient: Client, client_id: str) -> list[Any]:
-    """Try again as a client would, for as long as the answer allows it."""
+    """Retry as a client would, until the answer is not retryable."""
     acks: list[Any] = []
     while not acks or acks[-1].get("retryable"):
         acks.append(await sender.send(recipient.username, "again", clientId=client_id))

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from infra.local.tether import tether
-from tests.conftest import EdgeFactory
+from tests.conftest import EdgeFactory, Name
 from tests.harness.deployment import Deployment, Edge, make_token, user_id_of
 
 JS = Path(__file__).parent / "js"
@@ -23,8 +22,8 @@ def person(username: str) -> str:
     return json.dumps({"username": username, "userId": user_id_of(username), "token": make_token(username)})
 
 
-async def run(edge: Edge, name: Callable[[str], str], transports: str, *script: str) -> None:
-    """Run a script to its end, which must be a good one."""
+async def run(edge: Edge, name: Name, transports: str, *script: str) -> None:
+    """Run a script, which must succeed."""
     assert (JS / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
     node = shutil.which("node")
     assert node is not None, "Node.js is needed"
@@ -43,7 +42,7 @@ async def run(edge: Edge, name: Callable[[str], str], transports: str, *script: 
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -54,15 +53,13 @@ async def run(edge: Edge, name: Callable[[str], str], transports: str, *script: 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_the_official_client(
-    two_edges: Deployment, name: Callable[[str], str], scenario: str, transports: str
-) -> None:
+async def test_the_official_client(two_edges: Deployment, name: Name, scenario: str, transports: str) -> None:
     await run(two_edges.edges[0], name, transports, "reference.mjs", scenario)
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
 async def test_the_official_client_tries_again_when_its_address_has_opened_too_many_connections(
-    start_edge: EdgeFactory, name: Callable[[str], str], transports: str
+    start_edge: EdgeFactory, name: Name, transports: str
 ) -> None:
     edge = start_edge(rate_connects=0.5, rate_connects_burst=1)
     await run(edge, name, transports, "refused.mjs")

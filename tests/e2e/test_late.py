@@ -1,8 +1,6 @@
-"""Work that workers come to when nobody waits for it any more."""
+"""Work that reaches a worker after its deadline."""
 
-from collections.abc import Callable
-
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.client import Client
 
 
@@ -12,7 +10,7 @@ async def wait_for_workers(client: Client) -> None:
 
 
 async def test_a_send_that_timed_out_is_not_stored_when_workers_come_back(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy(deadline_s=2, redispatch_s=0.5).start(beat=False)
     first = await client(name("first")).connect(chat.edges[0], wait_for_workers=False)

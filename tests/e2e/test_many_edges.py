@@ -1,4 +1,4 @@
-"""Two edges and two workers on one store are one chat."""
+"""Two edges and two workers on one store behave as one chat."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,11 +9,10 @@ from redis.asyncio import Redis
 
 from infra.wire import names
 from infra.wire.inbox import decode_entry
+from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client, Payload
 from tests.harness.deployment import Deployment, Edge
-
-Name = Callable[[str], str]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who is away is notified, by real processes: sweep, function, queue, push, channel."""
+"""Absent users are notified by real processes: sweep, function, queue, push, channel."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Part
 
 
@@ -23,12 +23,12 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def swept(chat: Deployment) -> None:
-    """Wait until the sweep has been at all chats."""
+    """Wait until the sweep has handled all chats."""
     await until(lambda: not chat.rows("SELECT FROM chats WHERE sweep_at IS NOT NULL"))
 
 
 async def offline_delivery(chat: Deployment) -> str:
-    """Have the function run as soon as the sweep has told it what is undelivered."""
+    """Run the function once the sweep has recorded what is undelivered."""
     await swept(chat)
     return await asyncio.to_thread(chat.run, "run", "offline_delivery")
 
@@ -41,14 +41,14 @@ def chat(deploy: DeploymentFactory) -> Deployment:
         offline_delay_s=0,
         offline_interval_s=0,
         device_channels="log",
-        # Beat would run the function itself, at a full minute.
+        # Otherwise beat runs the function too, once a minute.
         beat_functions=False,
     )
     return chat.start()
 
 
 async def test_who_is_away_is_notified_once_and_again_only_for_newer_messages(
-    chat: Deployment, client: ClientFactory, name: Callable[[str], str]
+    chat: Deployment, client: ClientFactory, name: Name
 ) -> None:
     functions = chat.start_functions()
     edge = chat.edges[0]

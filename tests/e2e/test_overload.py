@@ -1,21 +1,20 @@
-"""Too much work, and clients that do not read: the edge says so, stays small and goes on."""
+"""Under overload, and with clients that do not read, the edge refuses work, stays small and keeps serving."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
 
 from infra.wire import names
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.raw import RawClient, open_websocket
 
 FEW = 10
 
 
 async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy(lanes=1, lane_queue=10, deadline_s=2, redispatch_s=0.5)
     chat.start(workers=0, beat=False)
@@ -24,14 +23,14 @@ async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline
     payload = {"username": "bob", "text": "hello", "clientId": "mine"}
     acks = await asyncio.gather(*(alice.call("send_message", payload) for _ in range(50)))
     codes = Counter(ack["code"] for ack in acks)
-    # At most ten wait, and the batch in flight has taken at most ten from among them.
+    # At most ten wait, and the batch in flight holds at most ten more.
     assert codes["busy"] >= 30
     assert codes["busy"] + codes["timeout"] == 50
     assert all(ack["retryable"] and ack["clientId"] == "mine" for ack in acks)
 
 
 async def test_a_client_that_does_not_read_is_disconnected(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy(send_queue=50).start()
     alice = await client(name("alice")).connect(chat.edges[0])
@@ -49,7 +48,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
 
 
 async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wait(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy(send_bytes=200_000).start()
     alice = await client(name("alice")).connect(chat.edges[0])
@@ -68,16 +67,15 @@ async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wai
 
 async def test_a_websocket_that_never_sends_connect_is_closed(deploy: DeploymentFactory) -> None:
     chat = deploy(connect_s=2).start(workers=0, beat=False)
-    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(6):
+    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(20):
         async for frame in silent:
             assert str(frame).startswith("0"), "nothing but the greeting of Engine.IO"
 
 
 async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
-    refresh_s = 0.5
-    chat = deploy(lease_refresh_s=refresh_s).start(beat=False)
+    chat = deploy(lease_refresh_s=0.5).start(beat=False)
     alice = await client(name("alice")).connect(chat.edges[0])
     bob = await client(name("bob")).connect(chat.edges[0])
     for number in range(200):
@@ -86,6 +84,6 @@ async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
         leases: Any = await redis.zrange(names.LEASES_KEY, 0, -1)
         key = names.inbox_key(leases[0].decode())
         assert (await redis.xinfo_stream(key))["entries-added"] > 200
-        async with asyncio.timeout(2 * refresh_s + 1):
+        async with asyncio.timeout(8):
             while await redis.xlen(key) > FEW:
                 await asyncio.sleep(0.05)

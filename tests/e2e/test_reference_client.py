@@ -1,19 +1,17 @@
 """The scenario of the seed document with python-socketio's client, where a returned value is an ack."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, make_token
 from tests.harness.proxy import Proxy
-
-Name = Callable[[str], str]
 
 TRANSPORTS = {"websocket": ["websocket"], "default": ["polling", "websocket"], "polling": ["polling"]}
 pytestmark = pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS.keys())

@@ -1,17 +1,15 @@
-"""Reading what was: gaps, pages of history, the list of chats. No hole, no double."""
+"""Reading history: gaps, pages and the list of chats, without holes or duplicates."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import pairwise, product
 from random import Random
 
 import pytest
 
+from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client, Payload
 from tests.harness.deployment import Deployment, Edge
-
-Name = Callable[[str], str]
 
 
 @pytest.fixture
@@ -20,7 +18,7 @@ def edge(chat: Deployment) -> Edge:
 
 
 async def talk(one: Client, other: Client, count: int) -> str:
-    """Have two users send each other messages, in turns of random length; return the chat's id."""
+    """Let two users send each other messages in turns of random length; return the chat's id."""
     random = Random(count)
     senders = [random.choice(((one, other), (other, one))) for _ in range(count)]
     acks = await asyncio.gather(
@@ -67,7 +65,7 @@ async def test_sync_holds_the_messages_themselves(edge: Edge, arrive: Arrive, na
     chat_id = await talk(alice, bob, 6)
     synced = (await bob.call("sync", {"cursors": {chat_id: 2}}))["chats"][0]["messages"]
     stored = (await bob.call("get_messages", {"chatId": chat_id, "after": 2}))["messages"]
-    # The one status may be older than the other: receipts come later.
+    # One status may be older than the other: receipts arrive later.
     assert [{**message, "status": None} for message in synced] == [
         {**message, "status": None} for message in stored
     ]

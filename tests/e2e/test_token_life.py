@@ -1,4 +1,4 @@
-"""A socket does not outlive its token, and who may connect from where."""
+"""A socket does not outlive its token, and browsers connect only from allowed origins."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,14 +7,12 @@ from datetime import datetime
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, make_token
 
-Name = Callable[[str], str]
-
 GRACE_S = 2
-"""As `two_edges` has it."""
+"""The setting of `two_edges`."""
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def choosy_edge(two_edges: Deployment) -> Iterator[Edge]:
 
 
 async def connect(client: Client, edge: Edge, *, ttl_s: float) -> float:
-    """Connect with a token of that life; return when it ends."""
+    """Connect with a token that expires after `ttl_s`; return when it does."""
     await client.connect(edge, token=make_token(client.username, ttl_s=ttl_s))
     return seconds(client.of("connection_success")[0]["expiresAt"])
 

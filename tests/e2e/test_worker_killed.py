@@ -1,14 +1,13 @@
-"""A worker that is killed in the middle of its work costs time, and nothing else."""
+"""A worker that is killed in the middle of its work costs time and nothing else."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 
@@ -19,7 +18,7 @@ DEADLINE_S = 10.0
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str], workers: int
+    deploy: DeploymentFactory, client: ClientFactory, name: Name, workers: int
 ) -> None:
     chat = deploy(deadline_s=DEADLINE_S).start(workers=workers)
     recipient = await client(name("recipient")).connect(chat.edges[0])
@@ -42,7 +41,7 @@ async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
 
 
 async def _send_all(sender: Client, username: str) -> list[Any]:
-    """Send everything at once, as a client does that does not wait; return the acks in order."""
+    """Send everything at once without waiting for acks; return the acks in order."""
     acks = []
     for number in range(MESSAGES):
         ack: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

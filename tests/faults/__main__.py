@@ -1,7 +1,6 @@
-"""`make faults`: breaks one thing after the other under load, prints what came of it, and writes it down.
+"""`make faults`: breaks one thing after the other under load and reports which promises were kept.
 
-Exits with 1 when a promise was not kept or all faults together took too long, with 2 when a fault is named
-that there is not.
+Exits with 1 if a promise was broken or all faults together took too long, with 2 if there is no such fault.
 """
 
 import argparse
@@ -19,7 +18,7 @@ _PAGE: Final = Path(__file__).parents[2] / "docs" / "guarantees.md"
 _TABLE: Final = re.compile(r"(?<=<!-- faults -->\n).*(?=<!-- end of faults -->)", re.DOTALL)
 
 _TOTAL_S: Final = 1_200.0
-"""How long all faults may take together: longer, and nobody runs them."""
+"""How long all faults together may take. If they take longer, nobody runs them."""
 
 _HEADS: Final = (
     "fault",

@@ -1,4 +1,4 @@
-"""Counts what must not be: lost, doubled, reordered, unanswered, late."""
+"""Counts what must never happen: messages lost, doubled, reordered, unanswered or late."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,35 +8,35 @@ from itertools import pairwise
 from tests.faults.records import Records, Sent
 
 ANSWERED_WITHIN_S = 11.0
-"""The deadline of a request is 10 s. An edge looks four times a second whose time has come, and on a machine
-where it shares two cores with everything else, clients included, the answer takes its time to be read."""
+"""The deadline of a request is 10 s. An edge checks deadlines four times a second, and a client that shares
+two cores with everything else may read the answer late."""
 DELIVERED_WITHIN_S = 15.0
-"""After the ack, or after what was broken is whole again."""
+"""After the ack, or after the repair if that is later."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each thing happened that must not."""
+    """How often each of these happened."""
 
     lost: int
-    """Acked, and not in the table."""
+    """Acked, but not in the table."""
     refused: int
-    """Given up, since the answer was that it can never succeed."""
+    """Given up because the answer was not retryable."""
     stored_twice: int
     delivered_twice: int
     """On one connection."""
     holes: int
-    """Seqs that are missing or given twice."""
+    """Seqs that are missing or used twice."""
     reordered: int
-    """Messages of one sender, acked at the first try on one connection, whose seqs are not in their order."""
+    """Messages of one sender, acked at the first try on one connection, whose seqs are out of order."""
     unanswered: int
-    """Tries on a connection that lived on without an answer by the deadline."""
+    """Requests without an answer by the deadline although their connection stayed open."""
     undelivered: int
-    """In the table, and not with the recipient."""
+    """In the table, but never delivered."""
     late: int
-    """With the recipient later than promised."""
+    """Delivered later than promised."""
     watermarks: int
-    """Members of chats whose watermarks are not where the clients' acks and reads have put them."""
+    """Chat members whose watermarks do not match the clients' acks and reads."""
 
     @property
     def all_kept(self) -> bool:
@@ -115,7 +115,7 @@ def _reordered(records: Records) -> int:
 
 
 def _at_first_try(all_sent: Sequence[Sent]) -> list[Sent]:
-    """Return the messages that needed one try, in the order of sending; a retry has no place in it."""
+    """Return the messages that needed one try, in the order of sending; retries have no defined order."""
     once = [sent for sent in all_sent if len(sent.tries) == 1 and sent.acked_at is not None]
     return sorted(once, key=lambda sent: sent.tries[0].sent_at)
 
@@ -131,8 +131,8 @@ def _unanswered(records: Records) -> int:
 def wrong_watermarks(records: Records) -> int:
     """Return how many members' watermarks are wrong, once everything is delivered and acked.
 
-    They stand at the newest message to the member, or at an own one behind it. A `mark_as_read` without an
-    answer may have moved them or not.
+    They stand at the newest message to the member, or at a later one of the member's own. A `mark_as_read`
+    without an answer may or may not have moved them.
     """
     newest: dict[tuple[str, str], int] = defaultdict(int)
     for row in records.stored:

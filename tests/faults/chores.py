@@ -1,4 +1,4 @@
-"""Work for the functions: who is away, and what has had its day. Seeded, and looked at afterwards."""
+"""Work for the functions, seeded and checked afterwards: absent users and expired rows."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ from tests.faults.field import Field
 from tests.harness.deployment import user_id_of
 
 _ROWS: Final = 10
-"""Of each kind that is too old, and messages of the old chat."""
+"""How many expired rows of each kind there are, and messages in the old chat."""
 _BUCKET: Final = "old-messages"
 _OLD_CHAT: Final = ("old0", "old1")
 
@@ -47,7 +47,7 @@ SELECT FROM undelivered JOIN profiles ON profiles.id = undelivered.user_id WHERE
 
 
 async def _run_twice(field: Field, function: str) -> Counter[str]:
-    """Have two workers run a function at once; return what both have counted, together."""
+    """Let two workers run a function at once; return the sum of their counts."""
     before = len(_logged(field, "function_finished", function=function))
     with Celery(broker=field.chat.store.redis_url) as app:
         for _ in range(2):
@@ -61,7 +61,7 @@ async def _run_twice(field: Field, function: str) -> Counter[str]:
 
 
 def _logged(field: Field, event: str, **fields: object) -> list[dict[str, Any]]:
-    """Return what the workers of functions have logged under this name, in its order."""
+    """Return the log events of this name from the functions' workers, in order."""
     lines = [line for part in field.chat.functions for line in part.log.splitlines()]
     logged = [json.loads(line) for line in lines if line.startswith("{")]
     found = [one for one in logged if one.items() >= {"event": event, **fields}.items()]
@@ -69,7 +69,7 @@ def _logged(field: Field, event: str, **fields: object) -> list[dict[str, Any]]:
 
 
 async def clean_up_twice(field: Field) -> None:
-    """Have cleanup remove old rows of each kind, and no young ones."""
+    """Let cleanup remove the old rows of each kind and no young ones."""
     for statement in _SEED.values():
         for client in field.clients[:_ROWS]:
             field.chat.rows(statement, id=str(uuid.uuid4()), user=client.user_id)
@@ -83,7 +83,7 @@ async def clean_up_twice(field: Field) -> None:
 
 
 async def notify_twice(field: Field) -> None:
-    """Have those notified who are away, each once, and let them come back."""
+    """Notify absent users, each once, and then let them come back."""
     away = field.add(*(f"away{number}" for number in range(_ROWS)))
     for client in away:
         field.chat.rows(
@@ -121,7 +121,7 @@ def _look_at_notifications(field: Field, away: Collection[FaultClient]) -> None:
 
 
 async def archive_twice(field: Field) -> None:
-    """Have an old chat archived: each of its messages once, and nothing else."""
+    """Archive an old chat: each of its messages once, and nothing else."""
     _seed_old_chat(field)
     young = _count(field, "SELECT FROM messages") - _ROWS
     lines = await asyncio.to_thread(_archive_twice, field.chat.store.database_url)
@@ -151,7 +151,7 @@ def _seed_old_chat(field: Field) -> None:
 
 
 def _archive_twice(database_url: str) -> list[bytes]:
-    """Archive two times at once, to what passes for S3; return the lines of all objects."""
+    """Run the archive twice at once against a mocked S3; return the lines of all objects."""
     with mock_aws():
         s3 = make_client()
         s3.create_bucket(Bucket=_BUCKET)

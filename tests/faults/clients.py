@@ -1,4 +1,4 @@
-"""Clients that record everything, connect again as clients do, and try again under the same `clientId`."""
+"""Clients that record everything, reconnect, and retry with the same `clientId`."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from tests.faults.records import Asked, Delivered, Records, Sent, Try
 from tests.harness.deployment import user_id_of
 
 _GIVE_UP_S: Final = 20.0
-"""After the deadline of a request a client stops waiting for its answer."""
+"""How long a client waits for an answer; longer than the deadline of a request."""
 _PAUSE_S: Final = 0.2
 """Before a client connects or tries again."""
 
@@ -28,7 +28,7 @@ OTHERS: Final = (
     "register_device",
     "refresh_token",
 )
-"""What clients ask for beside sending messages."""
+"""What clients request besides sending messages."""
 
 Token = Callable[[str], str]
 """Makes an access token for a user name."""
@@ -41,9 +41,9 @@ class FaultClient:
         self.username = username
         self.user_id = user_id_of(username)
         self.url: str | None = None
-        """Of the edge that it is connected to, or was last."""
+        """Of the edge it is or was last connected to."""
         self.refusals: list[Any] = []
-        """What `connect_error` has said."""
+        """The payloads of `connect_error`."""
         self._urls = itertools.cycle(urls)
         self._token = token
         self._records = records
@@ -56,7 +56,7 @@ class FaultClient:
         self._seen = asyncio.Condition()
         self._got: set[str] = set()
         self._seqs: dict[str, set[int]] = defaultdict(set)
-        """What it has of each chat, its own messages included."""
+        """The seqs it has of each chat, its own messages included."""
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -70,7 +70,7 @@ class FaultClient:
         await self._connected.wait()
 
     async def stop(self) -> None:
-        """Leave."""
+        """Disconnect."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -84,7 +84,7 @@ class FaultClient:
             await asyncio.sleep(0.02)
 
     async def send(self, peer: "FaultClient", text: str, *, is_poison: bool = False) -> Sent:
-        """Send until it is acked, or refused for good."""
+        """Send until it is acked or refused as not retryable."""
         sent = Sent(self.user_id, peer.user_id, text, is_poison=is_poison)
         self._records.sent.append(sent)
         while True:
@@ -101,7 +101,7 @@ class FaultClient:
             await asyncio.sleep(_PAUSE_S)
 
     async def ask(self, event: str, peer: "FaultClient") -> None:
-        """Ask once for one of `OTHERS`, about the chat with the peer; nothing as long as there is none."""
+        """Make one of the `OTHERS` requests about the chat with the peer, if there is one yet."""
         await self._connected.wait()
         if not self._seqs:
             await asyncio.sleep(_PAUSE_S)
@@ -124,9 +124,9 @@ class FaultClient:
         await self._try(event, payloads[event], asked.attempt)
 
     async def taken(self) -> list[Try]:
-        """Return requests that the edge has read and not answered, as soon as there are some.
+        """Wait until there are requests that the edge has read and not answered; return them.
 
-        `refresh_token` is answered by the edge itself, behind all that it has read before.
+        The edge answers `refresh_token` itself, after everything it has read before.
         """
         while True:
             before = list(self._open)
@@ -135,7 +135,7 @@ class FaultClient:
                 return taken
 
     async def wait_got(self, message_ids: set[str]) -> None:
-        """Return when all these messages have come."""
+        """Wait until all these messages have arrived."""
         async with self._seen:
             await self._seen.wait_for(lambda: message_ids <= self._got)
 

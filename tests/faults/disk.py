@@ -20,7 +20,7 @@ class SmallDisk:
             raise PermissionError(f"the disk fault needs to mount a small file system: {done.stderr.strip()}")
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Fill it up."""
         with self._ballast.open("wb", buffering=0) as file:
             for size in (1 << 20, 4096):
                 try:
@@ -31,7 +31,7 @@ class SmallDisk:
                         raise
 
     def clear(self) -> None:
-        """Make room again."""
+        """Free the space again."""
         self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -1,14 +1,15 @@
-"""What a run happens on: engines of its own, two edges, two workers, beat, and pairs of clients."""
+"""The setting of a run: its own engines, two edges, two workers, beat, and pairs of clients."""
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import psycopg
 import socketio
 from redis import Redis
 
@@ -41,15 +42,18 @@ class Field:
             store, folder, supabase_url=self.project.server.url, provision_profiles=False, **settings
         )
         del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
+        # These runs are about load, and coverage would slow them down.
+        for variable in [name for name in self.chat.env if name.startswith("COVERAGE_")]:
+            del self.chat.env[variable]
         self.chat.env["PYTHONPATH"] = os.pathsep.join((str(_ROOT), str(_INJECT)))
         self.records = Records()
         self.clients: list[FaultClient] = []
         self.notes: list[str] = []
-        """What a fault has to say beside the counts."""
+        """Remarks of the fault, beside the counts."""
         self.wrong: list[str] = []
-        """What it has found wrong beside the counts."""
+        """Broken expectations, beside the counts."""
         self.kills = 0
-        """Workers that have ended and were started anew."""
+        """How many workers have died and been replaced."""
 
     @property
     def disk(self) -> SmallDisk:
@@ -59,15 +63,22 @@ class Field:
 
     @property
     def redis(self) -> Redis:
-        """Return a client for the fault to do harm with."""
+        """Return a Redis client for the fault to use."""
         return Redis.from_url(self.chat.store.redis_url, socket_timeout=5)
 
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a database connection for the fault to use; each statement commits."""
+        url = self.chat.store.database_url.replace("+psycopg", "")
+        with psycopg.connect(url, autocommit=True) as conn:
+            yield conn
+
     def healed(self) -> None:
-        """Note that what was broken is whole again."""
+        """Record that the fault is repaired."""
         self.records.healed_at = time.monotonic()
 
     def start(self, worker_settings: dict[str, str]) -> None:
-        """Start two of each, and beat."""
+        """Start two edges, two workers and beat."""
         for _ in range(2):
             self.start_worker(worker_settings)
         self.chat.start(edges=2, workers=0)
@@ -87,7 +98,7 @@ class Field:
             await self.replace_worker(worker)
 
     async def replace_worker(self, worker: Part, settings: dict[str, str] | None = None) -> None:
-        """Stop a worker when a new one waits for work."""
+        """Stop a worker once a new one waits for work."""
         await self.wait_idle(self.start_worker(settings))
         await asyncio.to_thread(worker.stop)
         self.chat.workers.remove(worker)
@@ -105,7 +116,7 @@ class Field:
                     await asyncio.sleep(0.05)
 
     async def restart_edge(self, edge: Edge) -> None:
-        """Start an edge on the port of one that has ended."""
+        """Start an edge on the port of one that has stopped."""
         self.chat.edges.remove(edge)
         await asyncio.to_thread(self.chat.start_edge(wait=False, port=edge.port).wait_ready)
 
@@ -124,7 +135,7 @@ class Field:
         return str((await asyncio.wait_for(refusal, 10))["data"]["code"])
 
     def acked_of(self, clients: Sequence[FaultClient]) -> int:
-        """Return how many messages of these clients are acked so far."""
+        """Return how many messages of these clients have been acked so far."""
         senders = {client.user_id for client in clients}
         return sum(1 for sent in self.records.sent if sent.sender in senders and sent.message_id)
 
@@ -145,23 +156,23 @@ class Field:
         return added
 
     def add_profiles(self, *usernames: str) -> None:
-        """Let the chat know these users."""
+        """Create the profiles of these users."""
         engine = self.chat.engine
         with engine.begin() as conn:
             insert_profiles(conn, {user_id_of(name): name for name in usernames})
         engine.dispose()
 
     def peer_of(self, client: FaultClient) -> FaultClient:
-        """Return whom the client writes to."""
+        """Return the client that this one writes to."""
         return self.clients[self.clients.index(client) ^ 1]
 
     def expect(self, holds: bool, else_say: str) -> None:
-        """Note something that is wrong unless it holds."""
+        """Record `else_say` as wrong unless `holds`."""
         if not holds:
             self.wrong.append(else_say)
 
     def look_after_parts(self) -> None:
-        """Note a part that has ended by itself, and clients that the registry does not know."""
+        """Record processes that died and clients that are missing in the registry."""
         chat = self.chat
         for part in (*chat.edges, *chat.workers, *chat.beats, *chat.functions):
             self.expect(part.process.poll() is None, f"{part.process.args!r} has ended")
@@ -174,7 +185,7 @@ class Field:
         self.expect(not unknown, f"{len(unknown)} connected users are not registered")
 
     def read_store(self) -> None:
-        """Note what the database holds."""
+        """Record the contents of the database."""
         rows = self.chat.rows(
             "SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, text FROM messages"
         )
@@ -183,14 +194,14 @@ class Field:
         self.read_watermarks()
 
     def read_watermarks(self) -> None:
-        """Note how far everybody has got."""
+        """Record everybody's watermarks."""
         rows = self.chat.rows(
             "SELECT chat_id::text, user_id::text, delivered_seq, read_seq FROM chat_members"
         )
         self.records.watermarks = {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     async def wait_delivered(self, timeout_s: float) -> None:
-        """Wait until everything that is stored has reached its recipient, but no longer than that."""
+        """Wait until all stored messages have reached their recipients, at most `timeout_s`."""
         wanted: dict[str, set[str]] = {client.user_id: set() for client in self.clients}
         for row in self.records.stored:
             wanted[row.recipient].add(row.id)
@@ -199,7 +210,7 @@ class Field:
                 await asyncio.gather(*(client.wait_got(wanted[client.user_id]) for client in self.clients))
 
     async def wait_confirmed(self, timeout_s: float) -> None:
-        """Wait until the watermarks say so too, but no longer than that."""
+        """Wait until the watermarks agree, at most `timeout_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while wrong_watermarks(self.records):
@@ -215,7 +226,7 @@ class Field:
 
 @asynccontextmanager
 async def supervised(field: Field, settings: Iterable[dict[str, str]]) -> AsyncIterator[None]:
-    """Start a worker anew whenever one has ended, as a supervisor does; with these settings in turn."""
+    """Replace workers that die, as a supervisor does; the replacements take these settings in turn."""
     turns = iter(settings)
 
     async def keep() -> None:

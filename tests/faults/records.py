@@ -1,4 +1,4 @@
-"""What clients have seen of a run, and what the database holds afterwards."""
+"""What clients saw during a run, and what the database holds afterwards."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class Try:
 
     @property
     def is_final(self) -> bool:
-        """Whether a client that keeps to the rules tries no more."""
+        """Whether a correct client stops retrying."""
         if self.code in (None, "cut"):
             return False
         return self.code == "ok" or not ErrorCode(self.code).retryable
@@ -26,7 +26,7 @@ class Try:
 
 @dataclass(slots=True)
 class Sent:
-    """A message that a client means to send once, however often it tries."""
+    """A message that a client wants stored once, however often it tries."""
 
     sender: str
     recipient: str
@@ -35,13 +35,13 @@ class Sent:
     """No other message has the same."""
     tries: list[Try] = field(default_factory=list)
     message_id: str | None = None
-    """From the ack; None as long as there was none."""
+    """From the ack; None until there is one."""
     is_poison: bool = False
     """Whether it is meant to be refused."""
 
     @property
     def acked_at(self) -> float | None:
-        """When the client was told that it is stored."""
+        """When the client was told that the message is stored."""
         last = self.tries[-1] if self.tries else None
         return last.ended_at if last and last.code == "ok" else None
 
@@ -53,7 +53,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Asked:
-    """Any other request. A client asks it once, whatever comes of it."""
+    """Any other request. A client makes it once and never retries."""
 
     user_id: str
     event: str
@@ -65,7 +65,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A `new_message` that a client got."""
+    """A `new_message` that a client received."""
 
     user_id: str
     connection: int
@@ -95,10 +95,10 @@ class Records:
     delivered: list[Delivered] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     last_seqs: dict[str, int] = field(default_factory=dict)
-    """How many seqs each chat has given out."""
+    """The last seq of each chat."""
     watermarks: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    """By chat and user: up to where everything is delivered, and up to where it is read."""
+    """By chat and user: the delivered and the read watermark."""
     healed_at: float = 0.0
-    """When what was broken was whole again."""
+    """When the fault was repaired."""
     ended_at: float = 0.0
-    """When the clients were asked for the last time."""
+    """When the clients stopped sending."""

@@ -1,4 +1,4 @@
-"""One run: clients that write to each other, a fault in the middle, and the count."""
+"""One run: clients write to each other, a fault strikes, and the results are counted."""
 
 import asyncio
 import itertools
@@ -14,32 +14,32 @@ from tests.faults import checker
 from tests.faults.checker import DELIVERED_WITHIN_S, Counts
 from tests.faults.clients import OTHERS, FaultClient
 from tests.faults.disk import SmallDisk
-from tests.faults.faults import Fault
+from tests.faults.faults.fault import Fault
 from tests.faults.field import Field
 from tests.harness.engines import Engines
 
 PAIRS: Final = 20
 IN_FLIGHT: Final = 3
-"""Messages that a client has on their way at once."""
+"""Unacked messages of a client at any time."""
 _RATE: Final = 400
-"""Messages a second of all clients together, at most."""
+"""Maximum messages per second of all clients together."""
 _ASKS_EVERY_S: Final = 1.0
-"""How often a client asks for something else beside."""
+"""How often a client makes another request."""
 _STRIKES_AFTER: Final = 0.2
-"""Part of the messages that is acked when the fault strikes."""
+"""The fault strikes when this share of the messages is acked."""
 _PATIENCE_S: Final = 180.0
-"""A run that is not through by then has failed."""
+"""A run that has not finished by then has failed."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run."""
+    """The result of a run."""
 
     fault: Fault
     messages: int
     tries: int
     others: int
-    """Requests other than to send a message."""
+    """Requests other than sends."""
     counts: Counts
     recovery_s: float
     took_s: float
@@ -54,7 +54,7 @@ class Report:
 
 
 def run(fault: Fault, messages: int) -> Report:
-    """Let so many messages flow at least, break something meanwhile, and count."""
+    """Send at least that many messages, break something meanwhile, and count."""
     began_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name:
         folder = Path(name)
@@ -130,7 +130,7 @@ async def _write(
     pace_s: float,
     stop: asyncio.Event,
 ) -> None:
-    """Write that many messages at least, and go on until the fault is over."""
+    """Write at least that many messages, and go on until the fault is over."""
     peer = field.peer_of(client)
     await asyncio.sleep(random.uniform(0, pace_s))
     number = 0
@@ -142,7 +142,7 @@ async def _write(
 
 
 async def _ask(field: Field, client: FaultClient, others: Iterator[str], over: asyncio.Event) -> None:
-    """Ask for everything but to send a message, in turns with the other clients."""
+    """Make requests other than sends, in turn with the other clients."""
     peer = field.peer_of(client)
     await asyncio.sleep(random.uniform(0, _ASKS_EVERY_S))
     while not over.is_set():

@@ -1,4 +1,4 @@
-"""The checker notices what it is there for, and the clients record it."""
+"""The checker notices every broken promise, and the clients record it."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ GOOD = Counts(*(0 for _ in fields(Counts)))
 
 
 def run_of_three() -> Records:
-    """Make the records of a run in which nothing went wrong."""
+    """Return the records of a run in which nothing went wrong."""
     records = Records(healed_at=0.0, ended_at=100.0, last_seqs={"chat": 3})
     records.watermarks = {("chat", "alice"): (0, 0), ("chat", "bob"): (3, 2)}
     records.asked.append(Asked("bob", "mark_as_read", Try(1, 4.0, 4.5, "ok"), "chat", 2))
@@ -154,7 +154,7 @@ def test_recovery_is_when_the_last_sender_is_served_again() -> None:
 
 @pytest.fixture
 async def careless() -> AsyncIterator[str]:
-    """A server that forgets "lost", delivers "doubled" twice, and does not answer to "silent"."""
+    """A server that forgets "lost", delivers "doubled" twice and never answers "silent"."""
     sio = socketio.AsyncServer(async_mode="aiohttp")
     seqs = iter(range(1, 100))
 

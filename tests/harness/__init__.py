@@ -1,1 +1,1 @@
-"""What tests stand on: real engines, real edge and worker processes, recording clients."""
+"""What the tests are built on: real engines, real edge and worker processes, recording clients."""

@@ -1,4 +1,4 @@
-"""A python-socketio client that records everything it gets, and in which order."""
+"""A python-socketio client that records everything it receives, in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Payload = dict[str, Any]
 
 
 class Client:
-    """One socket of one user. Acks every event that asks for it; without `acks` not before `start_acking`."""
+    """One socket of one user. Acks every event that asks for it, without `acks` only after `start_acking`."""
 
     def __init__(self, username: str, *, acks: bool = True, reconnection: bool = False) -> None:
         self.username = username
@@ -35,7 +35,7 @@ class Client:
         transports: list[str] | None = None,
         wait_for_workers: bool = True,
     ) -> "Client":
-        """Connect and wait until workers know the user, so that others can write to them."""
+        """Connect and wait until the workers know the user, so that others can send them messages."""
         auth = {"token": make_token(self.username) if token is None else token}
         await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
@@ -43,7 +43,7 @@ class Client:
             await self.call("list_chats", {})
         return self
 
-    async def call(self, event: str, payload: Any = None, timeout_s: float = 15) -> Any:
+    async def call(self, event: str, payload: Any = None, timeout_s: float = 30) -> Any:
         """Emit and return the ack."""
         return await self.sio.call(event, payload, timeout=timeout_s)
 
@@ -52,8 +52,13 @@ class Client:
         ack: Payload = await self.call("send_message", {"username": username, "text": text, **more})
         return ack
 
+    async def settle(self) -> None:
+        """Wait until everything the edge had asked the workers for so far has arrived."""
+        for _ in range(2):
+            assert (await self.call("list_chats", {}))["success"]
+
     def of(self, event: str) -> list[Any]:
-        """Return the payloads of an event, in the order of arrival."""
+        """Return the payloads of an event in the order they arrived."""
         return [payload for name, payload in self.received if name == event]
 
     async def expect(
@@ -62,9 +67,9 @@ class Client:
         where: Callable[[Any], bool] = lambda _: True,
         *,
         count: int = 1,
-        timeout_s: float = 10,
+        timeout_s: float = 30,
     ) -> Any:
-        """Wait until `count` such events have come; return the last of them."""
+        """Wait until `count` such events have arrived; return the last one."""
         async with self._changed:
             try:
                 async with asyncio.timeout(timeout_s):
@@ -77,11 +82,11 @@ class Client:
             return self._found(event, where)[count - 1]
 
     def start_acking(self) -> None:
-        """Ack what has come so far, and everything from now on."""
+        """Ack everything received so far and from now on."""
         self._may_ack.set()
 
     async def close(self) -> None:
-        """Disconnect, and close what python-engineio leaves open after some refusals and cuts."""
+        """Disconnect, and close the session that python-engineio leaves open after some refusals and cuts."""
         await self.sio.disconnect()
         http = self.sio.eio.http
         if http is not None and not http.closed:

@@ -1,4 +1,4 @@
-"""Real edge, worker and beat processes on a store of their own."""
+"""Real edge, worker and beat processes with a store of their own."""
 
 import os
 import signal
@@ -23,20 +23,20 @@ from tests.harness.engines import Store, free_port
 SECRET = "a shared secret of the tests, long enough"
 SUPABASE_URL = "http://127.0.0.1:1"
 NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
-"""A few users do here, from one address, what many do elsewhere. Tests of the limits set their own."""
+"""Here a few users on one address do what many do in production. Tests of the limits set their own."""
 DEFAULT_RATES = {
     name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
 }
-"""The limits that an edge has by default."""
+"""The default limits of an edge."""
 
 
 def user_id_of(username: str) -> str:
-    """Return the id that the tests' tokens give to a user name."""
+    """Return the user id that the tests' tokens carry for a username."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, username.casefold()))
 
 
 def make_token(username: str, *, ttl_s: float = 3600, **claims: Any) -> str:
-    """Sign a token of Supabase's shape."""
+    """Sign a token shaped like Supabase's."""
     payload = {
         "sub": user_id_of(username),
         "aud": "authenticated",
@@ -49,7 +49,7 @@ def make_token(username: str, *, ttl_s: float = 3600, **claims: Any) -> str:
 
 
 class Part:
-    """One process of ours. It does not outlive the tests' own process, however that ends."""
+    """One of our processes. It never outlives the process that runs the tests."""
 
     def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
         self._log = log
@@ -67,13 +67,13 @@ class Part:
         return self._log.read_text()
 
     def kill(self) -> None:
-        """Kill it as hard as an operating system can."""
+        """Kill it with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let it do nothing at all meanwhile; its connections stay open."""
+        """Freeze it inside the block; its connections stay open."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -81,14 +81,14 @@ class Part:
             self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ask it to end and wait until it has."""
+        """Ask it to stop and wait until it has."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.process.args!r} did not stop within 15 s") from None
+            raise AssertionError(f"{self.process.args!r} did not stop within 30 s") from None
 
 
 class Edge(Part):
@@ -99,8 +99,8 @@ class Edge(Part):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
-    def wait_ready(self, timeout_s: float = 20) -> None:
-        """Wait until the edge serves."""
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        """Wait until the edge is ready."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -146,7 +146,7 @@ class Deployment:
         return edge
 
     def start_worker(self, **settings: object) -> Part:
-        """Start one more worker. What is sent before it is up waits for it on the queue."""
+        """Start one more worker. Events sent before it is up wait on the queue."""
         log = self._folder / f"worker-{len(self.workers)}.log"
         self.workers.append(Part(["worker"], self._env(settings), log))
         return self.workers[-1]
@@ -160,7 +160,7 @@ class Deployment:
     def run(self, *arguments: str) -> str:
         """Run a `bbgram` command to its end; return what it printed."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -170,7 +170,7 @@ class Deployment:
         return self.beats[-1]
 
     def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":
-        """Start that many of each and wait until the edges serve."""
+        """Start that many of each and wait until the edges are ready."""
         for _ in range(workers):
             self.start_worker()
         if beat:
@@ -182,7 +182,7 @@ class Deployment:
         return self
 
     def stop(self) -> None:
-        """Stop everything that still runs."""
+        """Stop everything that is still running."""
         parts = [*self.edges, *self.beats, *self.workers, *self.functions]
         for part in parts:
             if part.process.poll() is None:

@@ -1,23 +1,48 @@
-"""A Postgres and a Valkey of the tests' own, and a fresh corner of both for each deployment."""
+"""A Postgres and a Valkey for the tests, with a fresh database in each for every deployment."""
 
 import itertools
+import os
+import random
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from redis import Redis
-from sqlalchemy import text
 
 from infra.local.engines import Postgres, Valkey
+from infra.local.engines.postgres import DATABASE
 from infra.store.engine import make_engine
 from infra.store.migrate import upgrade
+
+_TEMPLATE: Final = "migrated"
+"""A database with our tables and no rows. Copying it costs a tenth of running the migrations."""
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports again and again, from a range that no other worker of pytest-xdist uses.
+
+    The range lies below those that outgoing connections and local stacks take theirs from.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    count = 10_000 // workers
+    first = 10_000 + worker % workers * count
+    return itertools.cycle(sorted(range(first, first + count), key=lambda _: random.random()))
+
+
+_PORTS: Final = _ports()
 
 
 def free_port() -> int:
     """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: the ports never end")
 
 
 @dataclass(frozen=True)
@@ -30,16 +55,17 @@ class Store:
 
 
 class Engines:
-    """Starts both engines once and hands out corners: a database each, and a Redis database each."""
+    """Starts both engines once and hands out stores: a Postgres database and a Redis database each."""
 
     def __init__(self, data_dir: Path) -> None:
         self.postgres = Postgres(data_dir, free_port())
         self.valkey = Valkey(data_dir, free_port())
         self._databases = itertools.count(1)
+        self._has_template = False
         self._free_redis = list(range(15, 0, -1))
 
     def start(self) -> None:
-        """Start both and wait until they answer."""
+        """Start both and wait until they are ready."""
         for engine in (self.postgres, self.valkey):
             engine.prepare()
             engine.start()
@@ -52,20 +78,30 @@ class Engines:
         self.postgres.stop()
 
     def new_store(self, *, migrated: bool = True) -> Store:
-        """Return an empty database, with our tables or not, and an empty Redis database (15 at a time)."""
-        number = next(self._databases)
-        admin_url = self.postgres.url.replace("postgresql://", "postgresql+psycopg://")
-        admin = make_engine(admin_url)
+        """Return an empty Postgres database, with or without our tables, and one of 15 Redis databases."""
+        name = f"chat_{next(self._databases)}"
+        if not migrated:
+            self._create_database(name)
+        else:
+            if not self._has_template:
+                self._create_database(_TEMPLATE)
+                upgrade(self._url_of(_TEMPLATE))
+                self._has_template = True
+            self._create_database(name, template=_TEMPLATE)
+        return Store(self._url_of(name), f"{self.valkey.url.rpartition('/')[0]}/{self._free_redis.pop()}")
+
+    def _create_database(self, name: str, template: str = "template1") -> None:
+        admin = make_engine(self._url_of(DATABASE))
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.execute(text(f"CREATE DATABASE chat_{number}"))
+            conn.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         admin.dispose()
-        database_url = f"{admin_url.rpartition('/')[0]}/chat_{number}"
-        if migrated:
-            upgrade(database_url)
-        return Store(database_url, f"{self.valkey.url.rpartition('/')[0]}/{self._free_redis.pop()}")
+
+    def _url_of(self, database: str) -> str:
+        server = self.postgres.url.replace("postgresql://", "postgresql+psycopg://").rpartition("/")[0]
+        return f"{server}/{database}"
 
     def release(self, store: Store) -> None:
-        """Empty the Redis database of a store that is no longer used, for the next one."""
+        """Empty the Redis database of a store that is no longer used, so that it can be handed out again."""
         with Redis.from_url(store.redis_url) as redis:
             redis.flushdb()
         self._free_redis.append(int(store.redis_url.rpartition("/")[2]))

@@ -1,10 +1,10 @@
-"""A TCP proxy that a test can cut, as a network does."""
+"""A TCP proxy that a test can cut, as a network would."""
 
 import asyncio
 
 
 class Proxy:
-    """Passes connections on to `port`. Clients connect to `url`."""
+    """Forwards connections to `port`. Clients connect to `url`."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -15,17 +15,17 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Address of the proxy; it stays the same over cuts."""
+        """Address of the proxy, which a cut does not change."""
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> "Proxy":
-        """Take connections, or take them again after a cut."""
+        """Accept connections, also again after a cut."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def cut(self) -> None:
-        """Break all connections without a farewell and refuse new ones."""
+        """Abort all connections and refuse new ones."""
         if self._server is not None:
             self._server.close()
             self._server = None

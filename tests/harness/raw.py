@@ -1,4 +1,4 @@
-"""Socket.IO spelled out by hand, for what no client library would send."""
+"""Socket.IO written by hand, to send what no client library would."""
 
 import asyncio
 import json
@@ -14,6 +14,30 @@ from tests.harness.deployment import Edge, make_token
 RECORD_SEPARATOR = "\x1e"
 
 
+def event(name: str, payload: Any) -> str:
+    """Return an event with one argument, as JSON text."""
+    return json.dumps([name, payload])
+
+
+def padded(username: str, size: int) -> str:
+    """Return a valid send of exactly `size` bytes."""
+    start = f'["send_message",{{"username":"{username}","text":"hi","padding":"'
+    return f'{start}{"x" * (size - len(start) - 3)}"}}]'
+
+
+async def sockets_of(edge: Edge) -> int:
+    """Return how many connections an edge holds."""
+    async with httpx.AsyncClient(timeout=15) as http:
+        return int((await http.get(f"{edge.url}/readyz")).json()["sockets"])
+
+
+async def until_sockets(edge: Edge, count: int) -> None:
+    """Wait until an edge holds at most `count` connections."""
+    async with asyncio.timeout(20):
+        while await sockets_of(edge) > count:
+            await asyncio.sleep(0.05)
+
+
 def open_websocket(edge: Edge) -> connect:
     """Open a websocket to an edge and send nothing on it, not even CONNECT."""
     address = f"{edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
@@ -21,7 +45,7 @@ def open_websocket(edge: Edge) -> connect:
 
 
 class RawClient:
-    """One websocket. Sends any frame it is told to, and records what comes back."""
+    """One websocket that sends any frame and records what comes back."""
 
     def __init__(self, edge: Edge, username: str) -> None:
         self._edge = edge
@@ -46,7 +70,7 @@ class RawClient:
         await self._reading
 
     def stop_reading(self) -> None:
-        """Leave everything that comes from now on in the network, for good."""
+        """Never read anything again."""
         self.ws.transport.pause_reading()
 
     async def send(self, frame: str | bytes) -> None:
@@ -75,19 +99,19 @@ class RawClient:
 
     async def closed(self) -> int | None:
         """Wait until the server has closed the connection; return its code."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.ws.wait_closed()
         return self.ws.close_code
 
     def of(self, event: str) -> list[Any]:
-        """Return the payloads of an event, in the order of arrival."""
+        """Return the payloads of an event in the order they arrived."""
         return [payload for name, payload in self.events if name == event]
 
     async def wait_for(self, condition: Any) -> None:
-        """Wait until something that was received makes the condition true."""
+        """Wait until what was received makes the condition true."""
         async with self._changed:
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await self._changed.wait_for(condition)
             except TimeoutError:
                 raise AssertionError(f"not received; all: {[f[:200] for f in self.frames]}") from None
@@ -145,8 +169,8 @@ class RawPolling:
         return await self.http.post(self.address, content=body)
 
     async def expect(self, start: str, count: int = 1) -> list[str]:
-        """Poll until `count` packets that start like this have come; return them."""
-        async with asyncio.timeout(10):
+        """Poll until `count` packets with this start have arrived; return them."""
+        async with asyncio.timeout(30):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
                 self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)
                 if self.packets[-1] == "2":

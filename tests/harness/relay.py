@@ -102,7 +102,7 @@ class RelayBench:
         self.open_edge(self.edge_id)
 
     def close(self) -> None:
-        """Leave nothing in Redis and no connection open."""
+        """Remove everything from Redis and close all connections."""
         for edge_id in self._read_up_to:
             self.redis.zrem(names.LEASES_KEY, edge_id)
             self.redis.delete(names.inbox_key(edge_id), names.edge_users_key(edge_id))
@@ -111,12 +111,12 @@ class RelayBench:
         self.worker_engine.dispose()
 
     def person(self, base: str) -> tuple[uuid.UUID, str]:
-        """Make a profile nobody else has; return its id and name."""
+        """Create a unique profile; return its id and name."""
         ((user_id, username),) = self.people(base)
         return user_id, username
 
     def people(self, *bases: str) -> list[tuple[uuid.UUID, str]]:
-        """Make profiles with one statement; return their ids and names."""
+        """Create unique profiles with one statement; return their ids and names."""
         made = [(uuid.uuid4(), f"{base}_{self.edge_id}_{next(self._numbers)}") for base in bases]
         with self.engine.begin() as conn:
             insert_profiles(conn, {str(user_id): username for user_id, username in made})

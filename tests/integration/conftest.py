@@ -13,10 +13,12 @@ from tests.harness.relay import RelayBench
 BenchFactory = Callable[..., RelayBench]
 
 
-@pytest.fixture(scope="session")
-def bench_store(engines: Engines) -> Store:
-    """Share a store among all in-process tests; each has people and an edge of its own."""
-    return engines.new_store()
+@pytest.fixture(scope="module")
+def bench_store(engines: Engines) -> Iterator[Store]:
+    """One store for the tests of a module, each of which has people and an edge of its own."""
+    store = engines.new_store()
+    yield store
+    engines.release(store)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from infra.store.engine import make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
-from tests.conftest import ClientFactory, DeploymentFactory
-from tests.harness.engines import Engines, Store, free_port
+from tests.conftest import ClientFactory, DeploymentFactory, Name
+from tests.harness.engines import Store, free_port
 from tests.harness.relay import RelayBench
 from tests.harness.stack import bbgram
 from tests.integration.conftest import BenchFactory
@@ -31,14 +31,6 @@ SECRET = "poison, and a secret"
 BREAK = f"ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> '{SECRET}') NOT VALID"
 MEND = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS no_poison"
 NOBODY = str(uuid.UUID(int=0))
-
-
-@pytest.fixture(scope="module")
-def bench_store(engines: Engines) -> Iterator[Store]:
-    """A store of this module's own: nobody else's dead letters."""
-    store = engines.new_store()
-    yield store
-    engines.release(store)
 
 
 @pytest.fixture
@@ -357,7 +349,7 @@ def test_nothing_that_a_terminal_would_obey_is_printed(bench: RelayBench, letter
 
 
 async def test_a_recipient_gets_what_was_replayed_though_its_sender_is_gone(
-    deploy: DeploymentFactory, client: ClientFactory, name: Callable[[str], str]
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start(beat=False)
     alice = await client(name("alice")).connect(chat.edges[0])

@@ -206,6 +206,13 @@ def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> 
 _SETTING = text("SELECT setting FROM pg_settings WHERE name = :name")
 
 
+def wait_ended(bench: RelayBench, conn: Connection) -> None:
+    """Stay idle in the transaction until Postgres has ended the session."""
+    pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    alive = "SELECT FROM pg_stat_activity WHERE pid = :pid"
+    eventually(lambda: not bench.rows(alive, pid=pid), "the idle session is ended")
+
+
 def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
     bench: RelayBench, database: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

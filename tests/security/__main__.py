@@ -1,6 +1,6 @@
-"""`make attack`: attacks an edge in every way that the tests know, and prints what became of it.
+"""`make attack`: runs every attack of the tests against an edge and prints the results.
 
-Writes the table into docs/guarantees.md. Exits with 1 when an attack has succeeded.
+Writes the table into docs/guarantees.md. Exits with 1 if an attack succeeded.
 """
 
 import re
@@ -19,7 +19,7 @@ _TABLE = re.compile(r"(?<=<!-- attacks -->\n).*(?=<!-- end of attacks -->)", re.
 
 
 class _Recorder:
-    """Listens to pytest."""
+    """Collects what pytest reports."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -32,13 +32,13 @@ class _Recorder:
             self.rows += [Row.of(value) for name, value in report.user_properties if name == FINDING]
 
     def broken(self) -> list[Row]:
-        """Return a row for each attack that has succeeded."""
+        """Return a row for each attack that succeeded."""
         names = (nodeid.partition("::")[2].removeprefix("test_") for nodeid in sorted(self.failed))
         return [Row(name.replace("_", " "), "", "", "-", "-", "-", held=False) for name in names]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the tests, print the table, write it down."""
+    """Run the tests, then print the table and write it to the page."""
     recorder = _Recorder()
     status = pytest.main(["-q", str(_FOLDER), *arguments], plugins=[recorder])
     table = render([*recorder.rows, *recorder.broken()])

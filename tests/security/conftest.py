@@ -1,4 +1,4 @@
-"""An edge to attack, and people who are on it."""
+"""An edge to attack, and users on it."""
 
 import resource
 import signal
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 from tests.harness.raw import RawClient
@@ -15,21 +16,20 @@ from tests.harness.relay import RelayBench
 from tests.security.siege import Siege
 
 CONNECT_S = 2
-"""How long a connection may stay without having signed in; short, so that tests can wait for it."""
+"""How long a connection may stay without signing in; short, so that tests can wait for it."""
 SEND_BYTES = 2_000_000
 FILES = 8_192
 
-# The same examples in each run: `make fuzz` is where new ones are looked for.
+# Every run uses the same examples; `make fuzz` looks for new ones.
 settings.register_profile("security", deadline=None, database=None, derandomize=True, max_examples=100)
 settings.load_profile("security")
 
-Name = Callable[[str], str]
 Besiege = Callable[..., Siege]
 
 
 @pytest.fixture(scope="session")
 def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One edge and one worker, with short deadlines and one origin of their own."""
+    """One edge and one worker, with short deadlines and one allowed origin."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
     deployment = Deployment(
@@ -45,7 +45,7 @@ def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def edges(request: pytest.FixtureRequest, chat: Deployment) -> Iterator[Mapping[str, Edge]]:
-    """Start the edges that the module describes in `EDGES`, all at once: each name has its settings."""
+    """Start the edges that the module lists in `EDGES`, by name with their settings."""
     started = {
         name: chat.start_edge(wait=False, **settings) for name, settings in request.module.EDGES.items()
     }
@@ -61,7 +61,7 @@ def edges(request: pytest.FixtureRequest, chat: Deployment) -> Iterator[Mapping[
 
 @pytest.fixture
 def besiege(target: Deployment, name: Name, record_property: Callable[[str, object], None]) -> Besiege:
-    """Return a function that opens a siege of the target."""
+    """Return a function that starts a siege of the target."""
 
     def besiege(**what: Any) -> Siege:
         return Siege(target, (name("alice"), name("bob")), record_property, **what)
@@ -71,7 +71,7 @@ def besiege(target: Deployment, name: Name, record_property: Callable[[str, obje
 
 @pytest.fixture
 def mallory(name: Name) -> str:
-    """Name somebody who means harm."""
+    """Return the username of an attacker."""
     return name("mallory")
 
 

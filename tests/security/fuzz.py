@@ -1,8 +1,8 @@
-"""`make fuzz`: bursts of broken frames, bodies and requests at an edge with a worker, for so many seconds.
+"""`make fuzz`: sends bursts of broken frames, bodies and requests to an edge with a worker.
 
-Two thirds of the time the limits of users and addresses are off, so that all of it gets to what reads it;
-then fewer attackers send it to an edge with the limits that it has by default. Fails when a process dies, an
-error is logged, or an innocent is not served after a burst. `--seed` makes the same bursts again.
+For two thirds of the time the limits of users and addresses are off, so that everything reaches the parsers;
+then fewer attackers face an edge with the default limits. Fails when a process dies, an error is logged, or a
+bystander is not served after a burst. `--seed` repeats the bursts of a run.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from tests.security.siege import errors_in
 from tests.security.tcp import GOODBYE, TEXT, Tcp, frame
 
 SERVED_S = 10.0
-"""How long an innocent's message may take after a burst."""
+"""How long a bystander's message may take after a burst."""
 ATTACKERS = 50
-"""Of each kind. With the limits it is one, who sends more events than they let in."""
+"""Of each kind. With the limits there is one, which sends more events than they allow."""
 _REFUSED = b'"code":"rate_limited"'
 _LAST = 424242
-"""Ack id of the last event of a burst, the answer to which tells that the edge is through."""
+"""Ack id of the last event of a burst; its answer shows that the edge has read everything."""
 
 
 BOUND_MB = 400
@@ -42,11 +42,11 @@ BOUND_MB = 400
 
 
 class FuzzFailed(Exception):
-    """Something has given way. The message is one line."""
+    """The edge or the worker failed. The message is one line."""
 
 
 async def fuzz(chat: Deployment, edge: Edge, mutator: Mutator, *, attackers: int, seconds: float) -> str:
-    """Attack until the time is over; return how much was sent. Raises FuzzFailed."""
+    """Attack for that long; return how much was sent. Raises FuzzFailed."""
     alice, bob = await Client("fuzz_alice").connect(edge), await Client("fuzz_bob").connect(edge)
     ends_at = time.monotonic() + seconds
     bursts = parts = refused = 0
@@ -64,7 +64,7 @@ async def fuzz(chat: Deployment, edge: Edge, mutator: Mutator, *, attackers: int
 
 
 async def send(edge: Edge, username: str, burst: Burst) -> int:
-    """Send a burst, on a connection of its kind; return how often a websocket heard of a limit."""
+    """Send a burst on a connection of its kind; return how often a websocket was told of a limit."""
     if burst.kind == "poll":
         await _poll(edge, username, burst.parts)
         return 0
@@ -88,7 +88,7 @@ async def send(edge: Edge, username: str, burst: Burst) -> int:
         if burst.kind == "member":  # part of the burst may have been a goodbye
             await tcp.send(connect)
         await tcp.send(frame(TEXT, b'42%d["list_chats",{}]' % _LAST))
-        # Those who are not signed in, or whose frames are out of step, are not answered.
+        # Clients that are not signed in, or whose frames are out of step, get no answer.
         with suppress(TimeoutError):
             async with asyncio.timeout(SERVED_S if burst.kind == "member" else 0.1):
                 await reading
@@ -132,7 +132,7 @@ async def assert_served(alice: Client, bob: Client, number: int, burst: Burst) -
 
 
 def assert_unharmed(chat: Deployment, number: int, burst: Burst) -> None:
-    """Look at the processes and their logs. Raises FuzzFailed."""
+    """Check the processes and their logs. Raises FuzzFailed."""
     for part in (*chat.edges, *chat.workers):
         if part.process.poll() is not None:
             raise FuzzFailed(f"burst {number} ({burst.kind}): a process has died: {part.log[-500:]!r}")

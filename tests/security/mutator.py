@@ -1,4 +1,4 @@
-"""Makes bursts of broken input out of good one. The same seed makes the same bursts."""
+"""Mutates valid input into bursts of broken input. The same seed gives the same bursts."""
 
 import json
 import random
@@ -111,7 +111,7 @@ class Mutator:
             good = frame(opcode, packet[: 125 if opcode >= CLOSE else None], fin=self._random.random() < 0.8)
             return good if self._random.random() < 0.9 else self._mutated(good)
         if kind == "member":
-            # Anything but text, or no message at all, would end the connection.
+            # Anything but a text message would end the connection.
             return b"4" + self._mutated(packet[1:]).decode(errors="replace").encode()
         return self._mutated(packet)
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: what a client may send, from nonsense to what is almost right."""
+"""Hypothesis strategies for what a client may send, from nonsense to almost valid."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ objects = st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=6)
 
 
 def encode(value: object) -> bytes:
-    """Render as JSON the way a careless client would: whatever Python calls a text or a number."""
+    """Render as JSON as a careless client would, with any text or number that Python has."""
     if isinstance(value, dict):
         return b"{%b}" % b",".join(b"%b:%b" % (encode(str(k)), encode(v)) for k, v in value.items())
     if isinstance(value, list):

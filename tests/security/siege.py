@@ -1,4 +1,4 @@
-"""An edge under attack, and two people who go on talking on it meanwhile."""
+"""An edge under attack, while two bystanders go on talking on it."""
 
 import asyncio
 import threading
@@ -15,13 +15,13 @@ from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, Part
 
 SERVED_S = 3.0
-"""How long a message between innocents may take under attack, from the send to the ack and the delivery."""
+"""How long a message between bystanders may take under attack, from the send to the ack and the delivery."""
 
 WORKER_MB = 20.0
-"""By how much the memory of the worker may grow under an attack, unless that says otherwise."""
+"""How much the memory of the worker may grow under an attack, unless the attack says otherwise."""
 
 FINDING = "finding"
-"""Property of a test under which its finding is reported."""
+"""The test property that carries the finding."""
 
 _SAMPLE_S = 0.005
 _PAUSE_S = 0.02
@@ -30,25 +30,25 @@ _MB = 1_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """What an attack came to: a row of the table."""
+    """The result of an attack: a row of the table."""
 
     attack: str
     sent: str
     outcome: str
     peak_mb: float
-    """By how much the memory of the edge has grown at most."""
+    """The largest growth of the edge's memory."""
     bound_mb: float
     worker_peak_mb: float
     worker_bound_mb: float
     slowest_ms: float
-    """The slowest message between innocents."""
+    """The slowest message between bystanders."""
 
 
 class Siege:
-    """While it is open somebody attacks. When it closes it asserts that nobody else has noticed.
+    """Open during an attack. When it closes, it asserts that nobody else has noticed.
 
-    The innocents were served, in time; edge and worker live and have logged no error; the resident memory of
-    the edge has grown by no more than `bound_mb`, that of the worker by no more than `worker_mb`.
+    The bystanders were served in time; edge and worker are alive and have logged no error; the memory of the
+    edge has grown by at most `bound_mb`, that of the worker by at most `worker_mb`.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Siege:
             await asyncio.sleep(_PAUSE_S)
 
     async def _exchange(self) -> None:
-        """Have a message acked and delivered."""
+        """Send a message and wait until it is acked and delivered."""
         text = f"number {self._messages}"
         began_at = time.monotonic()
         ack = await self._alice.send(self._bob.username, text)
@@ -138,7 +138,7 @@ class Siege:
 
 
 class _Memory:
-    """Looks at the resident memory of a process, from a thread, until it is stopped."""
+    """Samples the resident memory of a process, on a thread of its own."""
 
     def __init__(self, part: Part) -> None:
         self._process = psutil.Process(part.process.pid)
@@ -148,7 +148,7 @@ class _Memory:
         self._thread.start()
 
     def stop(self) -> int:
-        """Return by how many bytes it has grown at most."""
+        """Stop sampling; return the largest growth in bytes."""
         self._over.set()
         self._thread.join()
         return self._most - self._before
@@ -162,7 +162,7 @@ class _Memory:
 
 
 def errors_in(log: str) -> list[str]:
-    """Return the lines of a log in JSON that tell of an error, or are no event at all."""
+    """Return the lines of a JSON log that report an error or are not JSON."""
     return [line for line in log.splitlines() if line and _is_error(line)]
 
 

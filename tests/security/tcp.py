@@ -1,4 +1,4 @@
-"""Bytes on a TCP connection to an edge: below HTTP and the frames of a websocket."""
+"""Raw bytes on a TCP connection to an edge, below HTTP and websocket frames."""
 
 import asyncio
 import struct
@@ -9,7 +9,7 @@ from tests.harness.deployment import Edge
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 GOODBYE = b"\x88\x02\x03"
-"""How a frame starts with which an edge says that it closes a websocket; the connection may end later."""
+"""The first bytes of the close frame of a websocket; the connection itself may end later."""
 
 HANDSHAKE = (
     b"GET /socket.io/?EIO=4&transport=websocket%b HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\n"
@@ -52,7 +52,7 @@ class Tcp:
         self._writer.close()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; what comes too late for a closed connection gets lost."""
+        """Send bytes; those sent to a closed connection are lost."""
         try:
             self._writer.write(data)
             await self._writer.drain()
@@ -60,14 +60,14 @@ class Tcp:
             return
 
     async def receive(self) -> bytes:
-        """Return what comes next; nothing when the connection has ended."""
+        """Return the next bytes, or none if the connection has ended."""
         try:
             return await self._reader.read(65_536)
         except ConnectionError:
             return b""
 
     async def answer(self) -> bytes:
-        """Return the answer to a poll; whatever came, when the connection has ended."""
+        """Return the answer to a poll, or what arrived of it before the connection ended."""
         received = b""
         while not received.endswith(b"0\r\n\r\n") and (data := await self.receive()):
             received += data
@@ -79,7 +79,7 @@ class Tcp:
         assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
 
     async def closed(self, timeout_s: float = 10) -> bytes:
-        """Wait until the edge has ended the connection, or said goodbye to a websocket; return what came."""
+        """Wait until the edge has closed the connection or the websocket; return what arrived."""
         received = b""
         async with asyncio.timeout(timeout_s):
             while data := await self.receive():

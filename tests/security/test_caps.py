@@ -1,8 +1,8 @@
-"""Connections: how many at once and how many a second, of one user and of one address."""
+"""Limits on connections: how many at once and how many a second, per user and per address."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,14 +11,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.conftest import ClientFactory, DeploymentFactory
+from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Edge, make_token
-from tests.harness.raw import RawClient, RawPolling, open_websocket
-
-Name = Callable[[str], str]
+from tests.harness.raw import RawClient, RawPolling, open_websocket, sockets_of
+from tests.security.limits import ONE_IN_100_S, assert_rate_limited
 
 LIST = '["list_chats",{}]'
-ONE_IN_100_S = 0.01
 EDGES = {
     "two sockets a user": {"sockets_per_user": 2},
     "two sign-ins": {"rate_sign_ins": ONE_IN_100_S, "rate_sign_ins_burst": 2},
@@ -32,7 +30,7 @@ EDGES = {
 
 
 def open_from(edge: Edge, address: str) -> connect:
-    """Open a websocket as a proxy on this machine would for a client of that address."""
+    """Open a websocket as a local proxy would for a client at that address."""
     url = f"{edge.url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     return connect(url, additional_headers={"X-Forwarded-For": address}, proxy=None, close_timeout=1)
 
@@ -53,13 +51,8 @@ async def refusal(opening: connect) -> Any:
     return json.loads(response.body or b"")
 
 
-def assert_rate_limited(answer: Any) -> None:
-    assert (answer["code"], answer["retryable"]) == ("rate_limited", True), answer
-    assert 0 < answer["retryAfterMs"] <= 100_000
-
-
 async def open_when_there_is_room(edge: Edge, *, abort: bool = False) -> None:
-    """Open a websocket, and close it, as soon as the edge has noticed that another one is gone."""
+    """Open and close a websocket as soon as the edge has noticed that another one is gone."""
     async with asyncio.timeout(20):
         while True:
             try:
@@ -69,11 +62,6 @@ async def open_when_there_is_room(edge: Edge, *, abort: bool = False) -> None:
                 return
             except InvalidStatus:
                 await asyncio.sleep(0.05)
-
-
-async def sockets_of(edge: Edge) -> int:
-    async with httpx.AsyncClient(timeout=15) as http:
-        return int((await http.get(f"{edge.url}/readyz")).json()["sockets"])
 
 
 async def test_the_oldest_socket_of_a_user_makes_room_for_the_newest(

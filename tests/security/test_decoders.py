@@ -1,4 +1,4 @@
-"""Whatever comes, each decoder either takes it or refuses it; none raises anything else."""
+"""Whatever the input, each decoder either accepts or refuses it; none raises anything else."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ frames = st.one_of(
         lambda parts: parts[0] + parts[1].decode(errors="replace")
     ),
 )
-"""Frames of Engine.IO, some of which are packets of Socket.IO."""
+"""Engine.IO frames, some of which are Socket.IO packets."""
 
 
 @given(frames)

@@ -1,4 +1,4 @@
-"""Attacks by somebody who is signed in: events, acks, tokens and chats that are not theirs."""
+"""Attacks by a signed-in user: events, acks, tokens, and the chats of others."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import jwt
 import msgspec
+import pytest
 import uuid_utils
 from redis.asyncio import Redis
 
@@ -14,12 +15,15 @@ from infra.wire.batch import Batch, Event
 from infra.wire.names import QUEUE
 from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.relay.dispatch import Dispatcher
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, make_token, user_id_of
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event, with_profile
+from tests.harness.raw import RawClient, event
+from tests.integration.bad_input.refusals import with_profile
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
-from tests.security.conftest import Besiege, Name
+from tests.security.conftest import Besiege
+
+pytestmark = pytest.mark.alone
 
 RESERVED = (
     *("connect", "disconnect", "connect_error", "disconnecting", "newListener", "removeListener"),
@@ -29,14 +33,14 @@ RESERVED = (
 
 
 async def codes(raw: RawClient, events: Iterable[str]) -> set[str]:
-    """Send events, all at once, and return the codes with which they are refused."""
+    """Send events all at once; return the codes of the refusals."""
     posted = [await raw.post(data) for data in events]
     acks = [await raw.ack_of(ack_id) for ack_id in posted]
     return {ack.get("code", "accepted") for ack in acks}
 
 
 async def assert_still(raw: RawClient, username: str) -> None:
-    """Have a note to self stored under one's own name."""
+    """Assert that the connection still acts for the same user."""
     ack = await raw.ask(event("send_message", {"username": username, "text": "still here"}))
     assert ack["message"]["senderId"] == user_id_of(username)
 
@@ -230,7 +234,7 @@ async def test_the_ack_of_another_does_not_make_a_message_delivered(
         for ack_id in range(1_000):
             for stranger in (raw, carol):
                 await stranger.send(f'43{ack_id}[{{"received":true,"messageId":"{sent["id"]}"}}]')
-        # Receipts travel for a moment: a wrong one would be there by now.
+        # No event shows that a receipt is absent: a wrong one would have arrived by now.
         await asyncio.sleep(0.5)
         assert await status_of(carol, sent["chatId"]) == "sent"
         assert carol.of("message_status") == []

@@ -1,4 +1,4 @@
-"""Floods against an edge with the limits that it has by default."""
+"""Floods against an edge with the default limits."""
 
 import asyncio
 from collections import Counter
@@ -10,6 +10,8 @@ from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge
 from tests.harness.raw import RawClient
 from tests.security.conftest import Besiege
 from tests.security.tcp import Tcp
+
+pytestmark = pytest.mark.alone
 
 HANDSHAKES = 4_000
 EVENTS = 3_000
@@ -44,7 +46,7 @@ async def test_a_flood_of_handshakes(limited: Edge, besiege: Besiege) -> None:
 
 
 async def shake_hands(edge: Edge, count: int) -> Counter[bytes]:
-    """Send so many handshakes, one after the other; return how many were answered with which status."""
+    """Send that many handshakes one after the other; return the number of answers by status."""
     statuses: Counter[bytes] = Counter()
     while statuses.total() < count:
         async with Tcp(edge) as tcp:
@@ -60,7 +62,7 @@ async def shake_hand(tcp: Tcp) -> bytes:
 
 
 async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) -> None:
-    # The flood of handshakes has used up what this address may open at once.
+    # The flood of handshakes has emptied this address's bucket: wait until it holds a few tokens again.
     await asyncio.sleep(8 / DEFAULT_RATES["rate_connects"])
     async with (
         besiege(

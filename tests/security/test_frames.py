@@ -11,14 +11,15 @@ from websockets.exceptions import ConnectionClosed
 from tests.conformance.test_frames import WRONG
 from tests.conformance.test_malformed import FRAMES
 from tests.harness.deployment import Deployment, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RawClient, event
 from tests.security.conftest import CONNECT_S, SEND_BYTES, Besiege
 from tests.security.tcp import BINARY, GOODBYE, PING, TEXT, Tcp, frame
 
+pytestmark = pytest.mark.alone
+
 MB = 1_000_000
 AT_ONCE = 15
-"""Connections of one user at once, fewer than `SOCKETS_PER_USER`."""
+"""Simultaneous connections of one user, fewer than `SOCKETS_PER_USER`."""
 
 
 async def test_frames_of_ten_megabytes_close_their_connections(target: Deployment, besiege: Besiege) -> None:
@@ -108,7 +109,7 @@ async def test_malformed_packets_and_frames_harm_their_own_connection_only(
 
 
 async def survive(target: Deployment, mallory: str, data: bytes) -> None:
-    """Sign in, send the data, and have the next event answered, unless the connection is closed."""
+    """Sign in, send the data, and wait until the next event is answered or the connection is closed."""
     connect = f"40{json.dumps({'token': make_token(mallory)})}".encode()
     async with Tcp(target.edges[0]) as tcp, asyncio.timeout(10):
         await tcp.open_websocket()

@@ -1,4 +1,4 @@
-"""Whatever the payloads of a batch, each event is answered exactly once, and none is a defect."""
+"""Whatever the payloads of a batch, each event is answered exactly once and none becomes a dead letter."""
 
 import uuid
 from collections import Counter
@@ -14,9 +14,9 @@ from tests.harness.relay import RelayBench
 from tests.security.shapes import NASTY, encode, payloads, texts, values
 
 SOMEBODY = "somebody"
-"""Stands for the name of a user that there is."""
+"""Placeholder for the name of an existing user."""
 SOME_CHAT = "some chat"
-"""Stands for the id of a chat that there is, of which the sender is a member."""
+"""Placeholder for the id of an existing chat of the sender."""
 
 names = st.sampled_from([SOMEBODY, *NASTY]) | texts
 chat_ids = st.sampled_from([SOME_CHAT, str(uuid.UUID(int=0))])
@@ -44,7 +44,7 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "unregister_device": st.fixed_dictionaries({"deviceId": chat_ids}),
 }
-"""What is of the right shape gets past the decoders, to the statements."""
+"""Well-formed payloads, which get past the decoders to the statements."""
 
 shapes = st.one_of(
     *(st.tuples(st.just(name), shape) for name, shape in ALMOST_RIGHT.items()),
@@ -74,7 +74,7 @@ def test_each_event_of_a_batch_is_answered_once_and_none_is_a_defect(
 
 
 def filled(shape: Any, known: Mapping[str, str]) -> Any:
-    """Put in what there is."""
+    """Replace the placeholders."""
     if isinstance(shape, dict):
         return {filled(key, known): filled(value, known) for key, value in shape.items()}
     return known.get(shape, shape) if isinstance(shape, str) else shape

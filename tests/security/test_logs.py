@@ -1,4 +1,4 @@
-"""Attacks on those who read the logs: forged lines and escape sequences, wherever a client can put a text."""
+"""Attacks on people who read the logs: forged lines and escape sequences wherever a client can put text."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from tests.harness.deployment import Deployment, Edge, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RawClient, event
 from tests.security.conftest import Besiege
 from tests.security.siege import errors_in
 from tests.security.tcp import TEXT, Tcp, frame, handshake
+
+pytestmark = pytest.mark.alone
 
 FORGED = "2026-01-01T00:00:00.000000Z [error    ] forged by mallory"
 NASTY = (f"\n{FORGED}", f"\r\n{FORGED}", "\x1b[2J\x1b]0;forged\x07", f"\u2028{FORGED}", f"\u202e{FORGED}")
@@ -20,7 +21,7 @@ NASTY = (f"\n{FORGED}", f"\r\n{FORGED}", "\x1b[2J\x1b]0;forged\x07", f"\u2028{FO
 
 @pytest.fixture(scope="module")
 def text_edge(target: Deployment) -> Iterator[Edge]:
-    """Another edge, which writes its log for people."""
+    """Another edge, with its log in plain text."""
     edge = target.start_edge(log_json="false")
     yield edge
     edge.stop()
@@ -28,7 +29,7 @@ def text_edge(target: Deployment) -> Iterator[Edge]:
 
 
 async def speak(edge: Edge, mallory: str, words: str) -> None:
-    """Put the words wherever they can stand."""
+    """Send the words everywhere a client can put text."""
     token = make_token(mallory, user_metadata={"username": f"{mallory}{words}"[:60]})
     encoded = words.encode()
     async with httpx.AsyncClient(base_url=edge.url) as http:

@@ -1,4 +1,4 @@
-"""Attacks over long polling: bodies that are too large, too many packets, no end, no packet at all."""
+"""Attacks over long polling: bodies that are too large, endless, full of packets, or not packets at all."""
 
 import asyncio
 import json
@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RECORD_SEPARATOR, RawPolling
-from tests.integration.bad_input.refusals import event
+from tests.harness.raw import RECORD_SEPARATOR, RawPolling, event
 from tests.security.conftest import CONNECT_S, Besiege
 from tests.security.tcp import Tcp
 from tests.security.test_sockets import open_polling
+
+pytestmark = pytest.mark.alone
 
 MB = 1_000_000
 
@@ -79,7 +80,7 @@ async def test_bodies_over_the_limit_are_not_read(
 
 
 async def pour(target: Deployment, path: bytes) -> None:
-    """Send a body without an end until the edge has had enough."""
+    """Send an endless body until the edge closes the connection."""
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     async with Tcp(target.edges[0]) as tcp:
         await tcp.send(b"POST %b HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
@@ -127,7 +128,7 @@ async def test_who_does_not_poll_is_cut_off(besiege: Besiege, polling: RawPollin
 
 
 async def fill_chat(polling: RawPolling, username: str) -> str:
-    """Have ten long notes to self stored; return the id of their chat."""
+    """Store ten long notes to self; return the id of their chat."""
     note = event("send_message", {"username": username, "text": "\N{GRINNING FACE}" * 4_000})
     for number in range(1, 11):
         await polling.post(f"42{number}{note}")

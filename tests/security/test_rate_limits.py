@@ -1,23 +1,19 @@
-"""Users who do too much: refused, told when to try again, and cut off if they go on."""
+"""Users over their limit are refused, told when to retry, and cut off if they go on."""
 
 import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import ClientFactory
+from tests.conftest import ClientFactory, Name
 from tests.harness.deployment import DEFAULT_RATES, Edge
-from tests.harness.raw import RawClient, RawPolling
-from tests.integration.bad_input.refusals import event, padded
-
-Name = Callable[[str], str]
+from tests.harness.raw import RawClient, RawPolling, event, padded
+from tests.security.limits import ONE_IN_100_S, assert_rate_limited
 
 LIST = '["list_chats",{}]'
-ONE_IN_100_S = 0.01
 
 
 EDGES = {
@@ -30,13 +26,8 @@ EDGES = {
 
 @pytest.fixture
 def few(edges: Mapping[str, Edge]) -> Edge:
-    """Return an edge that takes three events of a user, and then hardly any."""
+    """Return an edge that accepts three events of a user and then almost none."""
     return edges["few"]
-
-
-def assert_refused(answer: Any) -> None:
-    assert (answer["code"], answer["retryable"]) == ("rate_limited", True), answer
-    assert 0 < answer["retryAfterMs"] <= 100_000
 
 
 async def test_an_event_too_many_is_refused_in_its_ack_and_as_an_error(few: Edge, name: Name) -> None:
@@ -45,7 +36,7 @@ async def test_an_event_too_many_is_refused_in_its_ack_and_as_an_error(few: Edge
             assert (await raw.ask(LIST))["success"]
         ack = await raw.ask(LIST)
         error = await raw.expect("error")
-    assert_refused(ack)
+    assert_rate_limited(ack)
     assert ack == {
         "success": False,
         "error": error["message"],
@@ -63,7 +54,7 @@ async def test_after_the_pause_that_was_asked_for_the_event_is_taken(
         first, second = await raw.post(LIST), await raw.post(LIST)
         assert (await raw.ack_of(first))["success"]
         refusal = await raw.ack_of(second)
-        assert_refused(refusal)
+        assert_rate_limited(refusal)
         await asyncio.sleep(refusal["retryAfterMs"] / 1000)
         assert (await raw.ask(LIST))["success"]
 
@@ -79,16 +70,16 @@ async def test_all_sockets_of_a_user_share_one_limit_and_a_new_one_does_not_rese
         (taken,) = await other.expect("431")
         (refused,) = await other.expect("432")
         assert ('"success":true' in taken, '"rate_limited"' in refused) == (True, True)
-        assert_refused(await one.ask(LIST))
+        assert_rate_limited(await one.ask(LIST))
     async with RawClient(few, mallory) as again:
-        assert_refused(await again.ask(LIST))
+        assert_rate_limited(await again.ask(LIST))
 
 
 async def test_others_are_not_limited_by_what_one_does(few: Edge, name: Name) -> None:
     async with RawClient(few, name("mallory")) as mallory, RawClient(few, name("bob")) as bob:
         for _ in range(4):
             refusal = await mallory.ask(LIST)
-        assert_refused(refusal)
+        assert_rate_limited(refusal)
         assert (await bob.ask(LIST))["success"]
 
 
@@ -111,7 +102,7 @@ async def test_bad_events_count_too(few: Edge, name: Name, frame: str) -> None:
         await raw.expect("error", 4)
         refused = [error for error in raw.of("error") if error["code"] == "rate_limited"]
         assert len(refused) == 1
-        assert_refused(refused[0])
+        assert_rate_limited(refused[0])
 
 
 async def test_acks_do_not_count_as_events(few: Edge, name: Name) -> None:
@@ -141,7 +132,7 @@ async def test_typing_over_the_limit_is_dropped_without_a_word(few: Edge, name: 
         for _ in range(3):
             await raw.ask(LIST)
         dropped = await raw.post(event("typing", {"username": name("bob"), "isTyping": True}))
-        assert_refused(await raw.ask(LIST))
+        assert_rate_limited(await raw.ask(LIST))
         assert dropped not in raw.acks
         assert [error["event"] for error in raw.of("error")] == ["list_chats"]
 

@@ -1,4 +1,4 @@
-"""Attacks by nobody in particular: connections that never sign in, requests that never end."""
+"""Attacks by anonymous clients: connections that never sign in, requests that never end."""
 
 import asyncio
 import json
@@ -6,18 +6,21 @@ from contextlib import AsyncExitStack
 
 import httpx
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge, make_token
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.test_packets import sockets, until_sockets
-from tests.security.conftest import CONNECT_S, Besiege, Name
+from tests.harness.raw import RawClient, sockets_of, until_sockets
+from tests.security.conftest import CONNECT_S, Besiege
 from tests.security.tcp import TEXT, Tcp, frame, handshake
 
+pytestmark = pytest.mark.alone
+
 SOON_S = CONNECT_S + 3
-"""When a connection must be closed, with time to spare for a busy machine."""
+"""How soon the deadline must have closed a connection, with a margin for a busy machine."""
 AT_ONCE_S = CONNECT_S - 0.5
-"""When it must be closed that is not closed by the deadline."""
+"""How soon a connection must be closed for any reason but the deadline."""
 SOCKETS = 2_000
 AT_ONCE = 100
 
@@ -54,13 +57,14 @@ async def test_polling_connections_that_never_sign_in_are_closed(
         httpx.AsyncClient(timeout=15) as http,
     ):
         addresses = [await open_polling(http, edge) for _ in range(200)]
+        # A polling client learns that its connection is gone only when it asks.
         await asyncio.sleep(CONNECT_S + 1)
         for address in addresses:
             assert (await http.post(address, content=b"3")).status_code == 400
 
 
 async def open_polling(http: httpx.AsyncClient, edge: Edge) -> str:
-    """Open an Engine.IO connection; return the address under which it goes on."""
+    """Open an Engine.IO connection; return its address for the following requests."""
     address = f"{edge.url}/socket.io/?EIO=4&transport=polling"
     opened = json.loads((await http.get(address)).text[1:])
     return f"{address}&sid={opened['sid']}"
@@ -122,7 +126,7 @@ async def leave_open(edge: Edge, data: bytes) -> None:
 
 
 async def trickle(edge: Edge) -> None:
-    """Have a request answered, and then send blank lines and a head, byte by byte."""
+    """Get one request answered, then send blank lines and a head byte by byte."""
     async with Tcp(edge) as tcp:
         await tcp.send(POLL)
         assert (await tcp.receive()).startswith(b"HTTP/1.1 200")
@@ -153,7 +157,7 @@ async def test_heads_without_an_end_are_refused(target: Deployment, besiege: Bes
 
 
 async def poured(edge: Edge, start: bytes, more: bytes) -> int:
-    """Return how many bytes the edge took before it closed the connection, out of 20 MB."""
+    """Return how many of 20 MB the edge read before it closed the connection."""
     async with Tcp(edge) as tcp:
         await tcp.send(start)
         ended = asyncio.create_task(tcp.closed())
@@ -209,6 +213,7 @@ async def test_upgrades_that_are_never_finished_are_closed(target: Deployment, b
         silent = [await stack.enter_async_context(Tcp(edge)) for _ in range(199)]
         for tcp in silent:
             await tcp.open_websocket(b"&" + sid)
+        # The late one comes shortly before the polling connection ends.
         await asyncio.sleep(CONNECT_S - 1)
         async with Tcp(edge) as late:
             await late.open_websocket(b"&" + sid)
@@ -301,12 +306,12 @@ async def test_who_comes_and_goes_all_the_time_leaves_nothing_behind(
         outcome="each is answered, and one socket remains",
         bound_mb=40,
     ):
-        before = await sockets(target)
+        before = await sockets_of(target.edges[0])
         for _ in range(300):
             await raw.send("41")
             await raw.send(connect)
         await raw.expect("connection_success", 301)
-        await until_sockets(target, before)
+        await until_sockets(target.edges[0], before)
 
 
 ORIGINS = (

@@ -1,4 +1,4 @@
-"""Names that look like another's find the one who has it; those that look like nothing are nobody's."""
+"""A lookalike of a username finds its owner; names that look like nothing belong to nobody."""
 
 import json
 from collections.abc import Callable
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, user_id_of
 from tests.harness.raw import RawClient
-
-Name = Callable[[str], str]
 
 WIDE = {ord("b"): "\uff42", ord("o"): "\uff2f"}
 DISGUISES: dict[str, Callable[[str], str]] = {

@@ -1,7 +1,7 @@
-"""Stands for the usual chat in Python: python-socketio on uvicorn, and a pool of asyncpg connections.
+"""Represents the usual chat in Python: python-socketio on uvicorn, with a pool of asyncpg connections.
 
 One process does everything, as the documentation of the three shows it. Every message is one INSERT that
-commits on its own. Whoever connects is believed.
+commits on its own. Users are not authenticated.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ async def keep_session(_: Any) -> None:
 
 
 class Chat:
-    """The event handlers, and who is connected."""
+    """The event handlers and the connected users."""
 
     pool: asyncpg.Pool
 
@@ -46,7 +46,7 @@ class Chat:
 
     async def open(self) -> None:
         size = int(os.environ.get("POOL", "10"))
-        # The pool gives a connection to who asks first when one is free, whoever waits; this is fair.
+        # The pool hands a free connection to whoever asks next, even if others wait; this is fair.
         self.turns = asyncio.Semaphore(size)
         # asyncpg prepares a statement once for each connection, without being asked.
         self.pool = await asyncpg.create_pool(

@@ -1,4 +1,4 @@
-"""Stands for the worker of the naive split: a Celery task for each message, as Celery's first steps show it.
+"""Represents the worker of the naive split: one Celery task per message, as in Celery's first steps.
 
 A task is one INSERT that commits on its own. Its result goes to every edge by Redis pub/sub. Start as
 many as wanted: `python -m tests.benchmark.peers.naive_tasks`.
@@ -48,7 +48,7 @@ class Store:
 
     def create_table(self) -> None:
         with self.postgres.transaction():
-            # Workers start at the same time, and "if not exists" alone does not bear that.
+            # Workers start at the same time, and "if not exists" alone is not safe then.
             self.postgres.execute("SELECT pg_advisory_xact_lock(1)")
             self.postgres.execute(CREATE)
 

@@ -1,7 +1,7 @@
-"""Fault points of a worker. Python imports this at its start where the folder is on PYTHONPATH.
+"""Fault points of a worker. Python imports this module at startup if its folder is on PYTHONPATH.
 
-`FAULT_POINT` is the name of a point below, `FAULT_AFTER` how often it is passed before it strikes. The
-product itself knows nothing of this.
+`FAULT_POINT` names a point below; it strikes when it is passed for the `FAULT_AFTER`-th time. The product
+itself knows nothing of this.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Counter:
         self._left = int(os.environ.get("FAULT_AFTER", "1"))
 
     def is_due(self) -> bool:
-        """Count; tell whether it has been passed just often enough."""
+        """Count a pass; return whether it is the one that strikes."""
         self._left -= 1
         return self._left == 0
 
     def pass_by(self) -> None:
-        """Count and strike."""
+        """Count a pass; kill the process if it is the one that strikes."""
         if self.is_due():
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -112,7 +112,7 @@ def arm(point: str) -> None:
 
 
 def _without_recipients(emit: Emit) -> Emit:
-    """Return what is left when nobody is told of a message that begins with `unpublished`."""
+    """Return the emit without recipients if its message begins with `unpublished`."""
     if b'"text":"unpublished' not in bytes(emit.data):
         return emit
     return msgspec.structs.replace(emit, to=[target for target in emit.to if not target.ack])

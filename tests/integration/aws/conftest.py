@@ -1,5 +1,6 @@
 """The Lambda handlers, called as Lambda calls them, and the packaged stack."""
 
+import fcntl
 import io
 import json
 import logging
@@ -90,9 +91,11 @@ def packaged() -> Path:
     """Return the folder with the packaged templates. Package again if their sources have changed."""
     template = PACKAGE / "cloudformation-template-update-stack.json"
     sources = [path.stat().st_mtime for pattern in SOURCES for path in ROOT.glob(pattern)]
-    if not template.exists() or template.stat().st_mtime < max(sources):
-        made = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True)
-        assert made.returncode == 0, made.stdout + made.stderr
+    with (ROOT / "serverless.yml").open() as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not template.exists() or template.stat().st_mtime < max(sources):
+            made = subprocess.run(["make", "package"], cwd=ROOT, capture_output=True, text=True)
+            assert made.returncode == 0, made.stdout + made.stderr
     return PACKAGE
 
 

@@ -1,19 +1,18 @@
-"""Somebody who sends bad input."""
+"""A user who sends bad input."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.conftest import Name
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient
 from tests.integration.bad_input.refusals import with_profile
 
-Names = Callable[[str], str]
-
 
 @pytest.fixture
-def mallory(chat: Deployment, name: Names) -> str:
-    """Name a user who has a profile and nothing else."""
+def mallory(chat: Deployment, name: Name) -> str:
+    """Return the name of a user who has a profile and nothing else."""
     return with_profile(chat, name("mallory"))
 
 

@@ -1,11 +1,10 @@
-"""What a refusal must look like, and that it leaves nothing behind."""
+"""What a refusal looks like, and that it leaves nothing behind."""
 
-import json
 from typing import Any
 
 from infra.store.profiles import insert_profiles
 from tests.harness.deployment import Deployment, user_id_of
-from tests.harness.raw import RawClient
+from tests.harness.raw import RawClient, event
 
 
 def with_profile(chat: Deployment, username: str) -> str:
@@ -14,10 +13,6 @@ def with_profile(chat: Deployment, username: str) -> str:
         insert_profiles(conn, {user_id_of(username): username})
     engine.dispose()
     return username
-
-
-def event(name: str, payload: Any) -> str:
-    return json.dumps([name, payload])
 
 
 def traces(chat: Deployment, username: str) -> list[int]:
@@ -46,7 +41,7 @@ async def assert_refused(
     name: str | None = None,
     **more: Any,
 ) -> None:
-    """Refused in the ack and as an `error` event; nothing stored; the connection lives."""
+    """Assert a refusal in the ack and as an `error` event, nothing stored, and a connection that lives on."""
     ack = await raw.ask(data)
     error = await raw.expect("error")
     assert ack == {
@@ -66,9 +61,3 @@ async def assert_refused(
     assert ack["error"]
     assert traces(chat, username) == [0, 0, 0]
     await assert_alive(raw, username)
-
-
-def padded(username: str, size: int) -> str:
-    """Return a valid send of exactly `size` bytes."""
-    start = f'["send_message",{{"username":"{username}","text":"hi","padding":"'
-    return f'{start}{"x" * (size - len(start) - 3)}"}}]'

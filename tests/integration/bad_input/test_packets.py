@@ -1,13 +1,10 @@
 """Packets and frames that no client library would send."""
 
-import asyncio
-
-import httpx
 import pytest
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import assert_alive, event, traces
+from tests.harness.raw import RawClient, event, sockets_of, until_sockets
+from tests.integration.bad_input.refusals import assert_alive, traces
 
 
 async def assert_answered_with_an_error(raw: RawClient, username: str, *frames: str | bytes) -> None:
@@ -127,19 +124,8 @@ async def test_a_frame_that_is_no_packet_leaves_nothing_behind(
     chat: Deployment, mallory: str, frame: str | bytes
 ) -> None:
     async with RawClient(chat.edges[0], mallory) as raw:
-        before = await sockets(chat)
+        before = await sockets_of(chat.edges[0])
         await raw.send(frame)
         async with RawClient(chat.edges[0], mallory) as other:
             await assert_alive(other, mallory)
-    await until_sockets(chat, before - 1)
-
-
-async def sockets(chat: Deployment) -> int:
-    async with httpx.AsyncClient() as http:
-        return int((await http.get(f"{chat.edges[0].url}/readyz")).json()["sockets"])
-
-
-async def until_sockets(chat: Deployment, count: int) -> None:
-    async with asyncio.timeout(5):
-        while await sockets(chat) > count:
-            await asyncio.sleep(0.05)
+    await until_sockets(chat.edges[0], before - 1)

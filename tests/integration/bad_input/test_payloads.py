@@ -6,8 +6,8 @@ import pytest
 
 from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import assert_refused, event
+from tests.harness.raw import RawClient, event
+from tests.integration.bad_input.refusals import assert_refused
 
 NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RawClient, RawPolling
-from tests.integration.bad_input.refusals import assert_alive, event, padded, traces
+from tests.harness.raw import RawClient, RawPolling, event, padded
+from tests.integration.bad_input.refusals import assert_alive, traces
 
 
 @pytest.fixture

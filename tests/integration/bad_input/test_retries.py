@@ -3,8 +3,8 @@
 import asyncio
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import event, traces, with_profile
+from tests.harness.raw import RawClient, event
+from tests.integration.bad_input.refusals import traces, with_profile
 
 
 async def test_a_retry_gets_the_same_answer_and_is_stored_once(

@@ -6,8 +6,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.deployment import Deployment
-from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import assert_alive, assert_refused, event, padded
+from tests.harness.raw import RawClient, event, padded
+from tests.integration.bad_input.refusals import assert_alive, assert_refused
 
 
 async def test_a_payload_of_exactly_the_limit_works(raw: RawClient, mallory: str) -> None:

@@ -134,6 +134,7 @@ def test_a_part_that_dies_is_restarted(stack: LocalStack, words: tuple[str, ...]
     assert "starting it again in" in stack.log
 
 
+@pytest.mark.alone
 def test_a_second_start_keeps_ports_tokens_and_is_quick(start_stack: StartStack) -> None:
     stack = start_stack()
     token = bbgram("token", "alice", env=stack.env).stdout.strip()

@@ -1,8 +1,11 @@
 """A Supabase project as an edge sees it: an endpoint that serves keys, and tokens signed with them."""
 
+import asyncio
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,11 +33,14 @@ class KeyServer:
         self.status = 200
         self.body: bytes = b"{}"
         self.delay_s = 0.0
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.hits += 1
+                server._may_answer.wait()
                 time.sleep(server.delay_s)
                 self.send_response(server.status)
                 self.send_header("Location", "/elsewhere")
@@ -48,6 +54,21 @@ class KeyServer:
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take requests meanwhile, and answer them at the end."""
+        self._may_answer.clear()
+        try:
+            yield
+        finally:
+            self._may_answer.set()
+
+    async def until_hits(self, count: int) -> None:
+        """Wait until that many requests have come."""
+        async with asyncio.timeout(10):
+            while self.hits < count:
+                await asyncio.sleep(0.005)
 
     def stop(self) -> None:
         """Refuse connections from now on."""

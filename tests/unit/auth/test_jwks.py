@@ -67,11 +67,11 @@ async def test_requests_that_come_together_share_one_fetch(verifier: JwksVerifie
 async def test_a_client_that_hangs_up_does_not_cancel_the_fetch_for_others(
     verifier: JwksVerifier, project: Project
 ) -> None:
-    project.server.delay_s = 0.1
-    impatient = asyncio.create_task(verifier.authenticate(project.token()))
-    patient = asyncio.create_task(verifier.authenticate(project.token()))
-    await asyncio.sleep(0.03)
-    impatient.cancel()
+    with project.server.held():
+        impatient = asyncio.create_task(verifier.authenticate(project.token()))
+        patient = asyncio.create_task(verifier.authenticate(project.token()))
+        await project.server.until_hits(1)
+        impatient.cancel()
     assert (await patient).user_id == USER_ID
     assert project.server.hits == 1
 
@@ -194,24 +194,24 @@ async def test_a_slow_endpoint_does_not_block_the_loop(
     verifier: JwksVerifier, project: Project, clock: Clock, ticks: list[int]
 ) -> None:
     await verifier.authenticate(project.token())
-    project.server.delay_s = 0.3
     project.add_key("second")
     clock.now += COOLDOWN_S
-    waiting = asyncio.create_task(verifier.authenticate(project.token("second")))
-    await asyncio.sleep(0.05)
-    before = len(ticks)
-    assert (await verifier.authenticate(project.token())).user_id == USER_ID
-    assert not waiting.done(), "the known key must not wait for the fetch"
+    with project.server.held():
+        waiting = asyncio.create_task(verifier.authenticate(project.token("second")))
+        await project.server.until_hits(2)
+        assert (await verifier.authenticate(project.token())).user_id == USER_ID
+        before = len(ticks)
+        while len(ticks) - before <= 15:
+            await asyncio.sleep(0)
+        assert not waiting.done(), "neither the known key nor the loop may wait for the fetch"
     assert (await waiting).user_id == USER_ID
-    assert len(ticks) - before > 15
 
 
 async def test_an_endpoint_that_never_answers_is_given_up(
     verifier: JwksVerifier, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 0.1)
-    project.server.delay_s = 0.5
-    async with asyncio.timeout(0.4):
+    with project.server.held():
         assert await refusal_code(verifier, project.token()) is ErrorCode.UNAVAILABLE
 
 
@@ -241,24 +241,25 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(
 async def test_a_fetch_that_outlasts_the_cool_down_stays_the_only_one(
     verifier: JwksVerifier, project: Project, clock: Clock
 ) -> None:
-    project.server.delay_s = 0.2
     token = project.token()
-    early = asyncio.create_task(verifier.authenticate(token))
-    await asyncio.sleep(0.05)
-    clock.now += COOLDOWN_S
-    late = asyncio.create_task(verifier.authenticate(token))
+    with project.server.held():
+        early = asyncio.create_task(verifier.authenticate(token))
+        await project.server.until_hits(1)
+        clock.now += COOLDOWN_S
+        late = asyncio.create_task(verifier.authenticate(token))
+        await asyncio.sleep(0)  # lets it start
     assert (await early) == (await late)
     assert project.server.hits == 1
 
 
 async def test_closing_stops_a_running_fetch(project: Project, server: KeyServer) -> None:
     keys = jwks.Jwks(f"{server.url}/jwks", COOLDOWN_S)
-    server.delay_s = 0.3
-    waiting = asyncio.create_task(keys.key("first"))
-    await asyncio.sleep(0.05)
-    await keys.aclose()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+    with server.held():
+        waiting = asyncio.create_task(keys.key("first"))
+        await server.until_hits(1)
+        await keys.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
 
 async def test_a_key_may_leave_out_its_use_and_algorithm(verifier: JwksVerifier, project: Project) -> None:

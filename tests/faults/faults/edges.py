@@ -1,0 +1,83 @@
+"""Edges that are killed, and a rolling restart of edges and workers."""
+
+import asyncio
+import signal
+from collections import Counter
+from contextlib import ExitStack, suppress
+
+from tests.faults.faults.fault import fault, point
+from tests.faults.field import Field
+from tests.faults.records import Try
+from tests.harness.deployment import Edge
+
+
+@fault("edge killed", "clients resume on the other edge", recovery_s=5.0)
+async def killed(field: Field) -> None:
+    """Kill one of the edges, and start it again after the clients have moved."""
+    edge = field.chat.edges[0]
+    edge.kill()
+    field.healed()
+    # Long enough for all clients to move to the other edge.
+    await asyncio.sleep(2)
+    await field.restart_edge(edge)
+
+
+@fault(
+    "rolling restart under load",
+    "SIGTERM drains: every accepted request is answered",
+    # No batch is sent a second time: if a worker drops one, its requests get `timeout`.
+    settings={"redispatch_s": 9.99},
+)
+async def rolling_restart(field: Field) -> None:
+    """Replace all workers and all edges, one after the other."""
+    sent, asked = len(field.records.sent), len(field.records.asked)
+    await _stop_worker_in_a_batch(field)
+    await field.replace_workers()
+    taken = []
+    for edge in list(field.chat.edges):
+        taken += await _stop_edge_with_requests(field, edge)
+        await field.restart_edge(edge)
+    field.healed()
+    tries = [one for message in field.records.sent[sent:] for one in message.tries]
+    tries += [one.attempt for one in field.records.asked[asked:]]
+    codes = Counter(one.code for one in tries)
+    lost = [one.code for one in taken if one.code != "ok"]
+    field.notes.append(
+        f"{len(taken)} requests were inside when an edge got SIGTERM, {codes['cut']} came after"
+    )
+    field.expect(not lost, f"{len(lost)} requests were taken and not answered")
+    field.expect(codes.keys() <= {"ok", "cut", None}, f"requests failed: {codes}")
+
+
+async def _stop_worker_in_a_batch(field: Field) -> None:
+    """Ask one more worker to stop while it holds a batch that is committed and not published."""
+    worker = field.start_worker(point("stopping"))
+    async with asyncio.timeout(30):
+        while "a batch is held" not in worker.log:
+            await asyncio.sleep(0.05)
+    await asyncio.to_thread(worker.stop)
+    field.chat.workers.remove(worker)
+    field.expect(worker.process.returncode == 0, f"the worker ended with {worker.process.returncode}")
+
+
+async def _stop_edge_with_requests(field: Field, edge: Edge) -> list[Try]:
+    """Ask an edge to stop while workers stand still; return what it had taken and not answered."""
+    clients = [client for client in field.clients if client.is_connected and client.url == edge.url]
+    with ExitStack() as paused:
+        for worker in field.chat.workers:
+            paused.enter_context(worker.paused())
+        async with asyncio.timeout(5):
+            taken = await asyncio.gather(*(client.taken() for client in clients))
+            edge.process.send_signal(signal.SIGTERM)
+            await _refused(edge)
+    await asyncio.to_thread(edge.stop)
+    return [one for some in taken for one in some]
+
+
+async def _refused(edge: Edge) -> None:
+    """Wait until an edge accepts no more connections."""
+    with suppress(ConnectionRefusedError):
+        while True:
+            _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+            writer.close()
+            await asyncio.sleep(0.02)
