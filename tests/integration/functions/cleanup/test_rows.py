@@ -32,7 +32,7 @@ def test_rows_are_removed_when_they_are_too_old(
 )
 def test_how_long_rows_stay_is_a_setting(bench: RelayBench, clean: Clean, kind: str, setting: str) -> None:
     add_aged(bench, kind, 0.5, 3, 4)
-    assert clean(**{setting: 1}) == {kind: 2}
+    assert clean(**{setting: 2}) == {kind: 2}
     assert ages(bench, kind) in ([0], [1])
 
 
