@@ -209,7 +209,7 @@ async def test_an_edge_that_stops_still_relays_the_receipts_that_wait(edge: Edge
         _, session = connect("bob")
         session.confirmed["chat"].add(1)
         edge.receipts.add("bob", "chat", session.confirmed["chat"], 1)
-    assert await redis.llen(names.QUEUE) == 1  # type: ignore[misc]
+    assert await redis.llen(names.QUEUE) == 1
 
 
 async def test_an_edge_releases_what_it_holds_when_it_stops(edge: Edge) -> None:

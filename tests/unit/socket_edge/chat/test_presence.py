@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
@@ -62,8 +62,20 @@ class Edge:
         await asyncio.gather(*map(self.presence.register, user_ids))
         return sessions
 
-    async def edges_of(self, user_id: str) -> set[bytes]:
-        return await self.redis.smembers(names.user_edges_key(user_id))  # type: ignore[misc]
+    async def edges_of(self, user_id: str) -> set[str]:
+        return await members(self.redis, names.user_edges_key(user_id))
+
+
+async def members(redis: Redis, key: str) -> set[str]:
+    return texts(await redis.smembers(key))
+
+
+async def keys_of(redis: Redis) -> set[str]:
+    return texts(await redis.keys())
+
+
+def texts(reply: Iterable[bytes | str]) -> set[str]:
+    return {one.decode() if isinstance(one, bytes) else one for one in reply}
 
 
 @pytest.fixture
@@ -91,8 +103,8 @@ async def test_a_new_edge_has_a_lease_an_inbox_and_the_time_of_redis(edge: Edge)
 async def test_a_user_who_arrives_is_registered_and_one_who_leaves_is_not(edge: Edge) -> None:
     await edge.start()
     (session,) = await edge.arrive("bob")
-    assert await edge.edges_of("bob") == {EDGE.encode()}
-    assert await edge.redis.smembers(USERS) == {b"bob"}  # type: ignore[misc]
+    assert await edge.edges_of("bob") == {EDGE}
+    assert await members(edge.redis, USERS) == {"bob"}
     edge.users.remove(session)
     await edge.presence.register("bob")
     assert await edge.edges_of("bob") == set()
@@ -113,14 +125,14 @@ async def test_users_who_arrive_together_are_written_together(
     monkeypatch.setattr(edge.presence, "_register", count_and_write)
     await edge.arrive(*(f"user-{number}" for number in range(200)))
     assert writes == 1
-    assert await edge.redis.scard(USERS) == 200  # type: ignore[misc]
+    assert await edge.redis.scard(USERS) == 200
 
 
 async def test_everything_an_edge_writes_expires_by_itself(edge: Edge) -> None:
     await edge.start()
     await edge.arrive("bob")
-    keys = [key for key in await edge.redis.keys() if key.decode() != names.LEASES_KEY]
-    assert {key.decode() for key in keys} == {USERS, names.inbox_key(EDGE), names.user_edges_key("bob")}
+    keys = await keys_of(edge.redis) - {names.LEASES_KEY}
+    assert keys == {USERS, names.inbox_key(EDGE), names.user_edges_key("bob")}
     for key in keys:
         assert REGISTRY_TTL_S - 60 < await edge.redis.ttl(key) <= REGISTRY_TTL_S
 
@@ -168,19 +180,19 @@ async def test_a_user_who_left_is_not_brought_back_by_the_refresh(redis: Redis) 
 async def test_a_write_drops_dead_edges_from_the_users_in_it(edge: Edge) -> None:
     await edge.start()
     await edge.redis.zadd(names.LEASES_KEY, {DEAD: await redis_ms(edge.redis) - 1, "edge-3": float("inf")})
-    await edge.redis.sadd(names.user_edges_key("bob"), DEAD, "edge-3", "edge-without-a-lease")  # type: ignore[misc]
+    await edge.redis.sadd(names.user_edges_key("bob"), DEAD, "edge-3", "edge-without-a-lease")
     await edge.arrive("bob")
-    assert await edge.edges_of("bob") == {EDGE.encode(), b"edge-3"}
+    assert await edge.edges_of("bob") == {EDGE, "edge-3"}
 
 
 async def test_withdrawing_removes_every_trace(edge: Edge) -> None:
     await edge.start()
     await edge.arrive("bob", "carol")
-    await edge.redis.sadd(names.user_edges_key("bob"), "edge-3")  # type: ignore[misc]
+    await edge.redis.sadd(names.user_edges_key("bob"), "edge-3")
     await edge.stop()
     await edge.presence.withdraw()
-    assert await edge.redis.keys() == [names.user_edges_key("bob").encode()]
-    assert await edge.edges_of("bob") == {b"edge-3"}
+    assert await keys_of(edge.redis) == {names.user_edges_key("bob")}
+    assert await edge.edges_of("bob") == {"edge-3"}
 
 
 async def test_a_lost_lease_registers_everybody_again_and_reports_the_loss(redis: Redis) -> None:
@@ -191,7 +203,7 @@ async def test_a_lost_lease_registers_everybody_again_and_reports_the_loss(redis
     async with asyncio.timeout(5):
         since = await edge.losses.get()
     assert since < time.monotonic()
-    assert await edge.edges_of("bob") == {EDGE.encode()}
+    assert await edge.edges_of("bob") == {EDGE}
     assert await redis.exists(names.inbox_key(EDGE))
     await edge.stop()
 
@@ -286,7 +298,7 @@ async def test_a_write_that_redis_refuses_is_tried_again(edge: Edge, monkeypatch
     monkeypatch.setattr(edge.presence, "_register", fail_twice)
     await edge.arrive("bob")
     assert failures == 0
-    assert await edge.edges_of("bob") == {EDGE.encode()}
+    assert await edge.edges_of("bob") == {EDGE}
 
 
 async def test_withdrawing_from_a_redis_that_is_gone_does_not_fail() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed, State
 from socket_edge.connection.bounds import ACK_BYTES, STRANGER_BYTES
-from tests.conformance.connections import Polling, Websocket
-from tests.unit.socket_edge.connection.serving import TRANSPORTS, Person, Served, serve, sign_in
+from tests.conformance.connections import TRANSPORTS, Polling, Websocket
+from tests.unit.socket_edge.connection.serving import Person, Served, serve, sign_in
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 ALICE = Person("alice")

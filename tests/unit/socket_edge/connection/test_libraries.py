@@ -161,7 +161,7 @@ def describe(owner: str, name: str, *, is_ours: bool) -> str:
     if is_ours:
         return SET_BY_US
     if inspect.isclass(value) and issubclass(value, BaseException):
-        return f"exception ({value.__base__.__name__})"
+        return f"exception ({value.__bases__[0].__name__})"
     if inspect.isroutine(value) or inspect.isclass(value):
         return ("async " if inspect.iscoroutinefunction(value) else "") + parameters(value)
     if inspect.isdatadescriptor(value):

@@ -1,6 +1,7 @@
 """Packets: a client's JSON stays the text that it sent, and no input makes a decoder raise."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,24 +56,28 @@ def test_every_other_frame_goes_the_long_way(text: str) -> None:
     assert read_packet(text) is None
 
 
+def decoded(encoded: object) -> Any:
+    return Packet(encoded_packet=encoded)
+
+
 def test_a_packet_keeps_the_json_text() -> None:
-    read = Packet(encoded_packet='27["send_message", {"text" : 1e3}]')
+    read = decoded('27["send_message", {"text" : 1e3}]')
     assert (read.packet_type, read.id, read.data) == (packet.EVENT, 7, '["send_message", {"text" : 1e3}]')
 
 
 def test_a_binary_frame_is_an_attachment_of_a_refused_event() -> None:
-    read = Packet(encoded_packet=b"anything")
+    read = decoded(b"anything")
     assert (read.packet_type, read.data) == (packet.EVENT, ATTACHMENT)
 
 
 def test_an_event_with_attachments_is_marked_and_waits_for_none() -> None:
-    read = Packet(encoded_packet='51-["sync",{"_placeholder":true,"num":0}]')
+    read = decoded('51-["sync",{"_placeholder":true,"num":0}]')
     assert (read.packet_type, read.attachment_count) == (packet.EVENT, 0)
     assert isinstance(read.data, Binary)
 
 
 def test_an_ack_with_attachments_is_an_ack() -> None:
-    read = Packet(encoded_packet="61-7[]")
+    read = decoded("61-7[]")
     assert (read.packet_type, read.id) == (packet.ACK, 7)
 
 
@@ -80,7 +85,7 @@ def test_an_ack_with_attachments_is_an_ack() -> None:
     "encoded", ['4"refused"', "7[]", "9", "x", "2²[]", "2" + "9" * 200 + "[]", 5, [1]], ids=str
 )
 def test_a_packet_that_clients_may_not_send_is_malformed(encoded: object) -> None:
-    read = Packet(encoded_packet=encoded)
+    read = decoded(encoded)
     assert (read.packet_type, read.data) == (packet.EVENT, Malformed.PACKET)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from socket_edge.connection.api import DisconnectReason, State
 from socket_edge.connection.bounds import POLL_ANSWER_PACKETS, SendBounds
-from tests.conformance.connections import Polling, Websocket
-from tests.unit.socket_edge.connection.serving import TRANSPORTS, Person, serve
+from tests.conformance.connections import TRANSPORTS, Polling, Websocket
+from tests.unit.socket_edge.connection.serving import Person, serve
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 ALICE = Person("alice")

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from socket_edge.connection.api import DisconnectReason, Farewell, State
-from tests.conformance.connections import Closed, Polling, Websocket
-from tests.unit.socket_edge.connection.serving import TRANSPORTS, Person, serve, sign_in
+from tests.conformance.connections import TRANSPORTS, Closed, Polling, Websocket
+from tests.unit.socket_edge.connection.serving import Person, serve, sign_in
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 ALICE = Person("alice")

@@ -40,7 +40,7 @@ async def dispatcher(redis: Redis) -> AsyncIterator[Dispatcher]:
 
 async def queued(redis: Redis) -> list[dict[str, object]]:
     """Return what lies on the queue, in the order in which workers take it."""
-    return [json.loads(message) for message in reversed(await redis.lrange(names.QUEUE, 0, -1))]  # type: ignore[misc]
+    return [json.loads(message) for message in reversed(await redis.lrange(names.QUEUE, 0, -1))]
 
 
 async def test_a_batch_is_a_task_message_that_names_its_task(dispatcher: Dispatcher, redis: Redis) -> None:
@@ -86,7 +86,7 @@ async def test_a_lane_in_trouble_adds_nothing_to_a_long_queue(
     monkeypatch.setattr(module, "_BACKLOG", 2)
     assert [await dispatcher.send(batch(), True) for _ in range(3)] == [True, True, False]
     assert await dispatcher.send(batch(), False)
-    assert await redis.llen(names.QUEUE) == 3  # type: ignore[misc]
+    assert await redis.llen(names.QUEUE) == 3
 
 
 @pytest.mark.parametrize("cautious", [False, True])
