@@ -1,4 +1,4 @@
-"""Writes the table of settings in docs/deployment.md from the settings classes: `make settings`."""
+"""Writes the table of settings in docs/deployment.md from the settings classes: `make tables`."""
 
 from pathlib import Path
 from typing import Final

@@ -13,7 +13,7 @@ from infra.settings.worker import WorkerSettings
 USERS: Final[dict[str, type[Settings]]] = {"E": EdgeSettings, "W": WorkerSettings, "F": FunctionSettings}
 """The settings classes, by the letter that stands for them in the table."""
 
-_BEGIN: Final = "<!-- settings: written by `make settings` -->\n"
+_BEGIN: Final = "<!-- settings: written by `make tables` -->\n"
 _END: Final = "<!-- end of settings -->\n"
 
 

@@ -92,7 +92,7 @@ SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, FunctionSettings, WorkerSe
 
 def test_the_table_of_settings_is_that_of_the_classes() -> None:
     page = DEPLOYMENT.read_text()
-    assert page == with_table(page), "run `make settings`"
+    assert page == with_table(page), "run `make tables`"
 
 
 @pytest.mark.parametrize(
