@@ -19,8 +19,8 @@ run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (PORT an
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
-# Tests also wait, so one worker more than two processors is quickest. JOBS=0 is one process, as a debugger needs it.
-JOBS ?= 3
+# Tests also wait, so one worker more than there are processors is quickest. JOBS=0 runs them in one process, for a debugger.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
