@@ -51,18 +51,18 @@ log = structlog.get_logger(__name__)
 _SOCKET_IO: Final = "/socket.io/"
 _REDIS_TIMEOUT_S: Final = 5.0
 _QUEUE_TIMEOUT_S: Final = 2.0
-"""A batch that Redis does not take in this time is tried again."""
+"""A batch that Redis does not accept within this time is tried again."""
 _BATCH_EVENTS: Final = 500
 _BATCH_BYTES: Final = 1_000_000
 _RECEIPT_LINGER_S: Final = 0.1
-"""How long delivery receipts are collected, at least, in seconds."""
+"""Minimum time for which delivery receipts are collected, in seconds."""
 _DRAIN_S: Final = 2.0
-"""How long requests of closed connections may take to be handled on shutdown, in seconds."""
+"""How long shutdown waits for the requests of closed connections, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge: what runs while it is up, and what is released at the end."""
+    """One edge: the parts that run while it is up, and the resources that it releases at the end."""
 
     id: str
     server: SocketServer
@@ -77,7 +77,7 @@ class Edge:
     redis: Redis
     queue: Redis
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
-    """What runs until the edge shuts down."""
+    """Coroutines that run until the edge shuts down."""
 
     def asgi(self) -> ASGIApp:
         """Return the application: Socket.IO, and two health checks."""
@@ -86,7 +86,7 @@ class Edge:
         socket_io = self.server.asgi()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            # Starlette's routing would take a tenth of what a connection costs.
+            # Starlette's routing would account for a tenth of a connection's cost.
             is_socket_io = scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO)
             await (socket_io if is_socket_io else health)(scope, receive, send)
 
@@ -108,7 +108,7 @@ class Edge:
         log.info("edge_stopped", edge=self.id)
 
     async def _drain(self) -> None:
-        """Wait for what closed connections left behind: sends, and the news that their users are offline."""
+        """Wait for what closed connections left behind: sends, and broadcasts that users went offline."""
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await self.tasks.wait()
@@ -130,7 +130,7 @@ class Edge:
 
 
 def build_edge(settings: EdgeSettings) -> Edge:
-    """Make an edge. Connects when its application starts. Raises SettingsError."""
+    """Make an edge. It connects when its application starts. Raises SettingsError."""
     edge_id = uuid_utils.uuid7().hex
     redis = _make_redis(settings, _REDIS_TIMEOUT_S)
     queue = _make_redis(settings, _QUEUE_TIMEOUT_S)
@@ -222,7 +222,7 @@ def _make_server(settings: EdgeSettings) -> SocketServer:
 def _make_lanes(
     settings: EdgeSettings, edge_id: str, dispatcher: Dispatcher, requests: PendingRequests
 ) -> list[Lane]:
-    """Return a lane for receipts, and those for client events."""
+    """Return the lane for receipts, then those for client events."""
     limits = LaneLimits(
         settings.lane_queue,
         settings.lane_bytes,
@@ -238,6 +238,6 @@ def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
         settings.redis_url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        # A connection that broke meanwhile is replaced once. A time-out is not waited for twice.
+        # Reconnect once if the connection has broken. Do not retry after a time-out.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )

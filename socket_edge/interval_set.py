@@ -1,4 +1,4 @@
-"""A set of integers as intervals, which costs next to nothing while they arrive in order."""
+"""A set of integers, kept as intervals: cheap as long as they arrive in order."""
 
 from bisect import bisect_right
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Background tasks that are kept until they end, as asyncio itself only holds them weakly."""
+"""Keeps background tasks until they end; asyncio itself holds them only weakly."""
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
@@ -25,7 +25,7 @@ async def keep_running(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
 async def stop(parts: Collection[asyncio.Task[None]]) -> None:
     """Cancel parts until they have ended.
 
-    Once is not enough: redis-py may take a cancellation for the end of a time-out of its own.
+    Once is not enough: redis-py may mistake a cancellation for one of its own time-outs.
     """
     left = set(parts)
     while left:

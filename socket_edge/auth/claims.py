@@ -1,4 +1,4 @@
-"""Reads access tokens: the header, which names a key, and the claims that Supabase puts into one."""
+"""Reads access tokens: the header, which names a key, and the claims that Supabase issues."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -20,7 +20,7 @@ ROLE: Final = "authenticated"
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, the last that `datetime` knows."""
 
-# All named, because PyJWT by default checks no claims of a token whose signature it does not check.
+# All are listed because PyJWT, by default, skips every claim check when it skips the signature check.
 # `iat` proves nothing, and checking it would refuse fresh tokens when the Auth server's clock is ahead.
 _OPTIONS: Final[Options] = {
     "require": ["exp", "aud", "iss", "sub"],
@@ -54,7 +54,7 @@ def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
     if len(token) > MAX_TOKEN_CHARS:
         raise unauthorized("The access token is too long.")
     try:
-        # Without the rest, which would be decoded and dropped; `verify` reads it.
+        # Pass the header alone: PyJWT would decode the rest only to drop it.
         header = jwt.get_unverified_header(token.partition(".")[0] + "..")
     except (jwt.PyJWTError, ValueError) as error:
         raise unauthorized(_MALFORMED) from error
@@ -105,7 +105,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether a text from JSON has no lone surrogates, which could not be encoded."""
+    """Tell whether a text from JSON can be encoded: it has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

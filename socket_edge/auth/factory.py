@@ -1,4 +1,4 @@
-"""Chooses how tokens are checked. The configuration decides, and never the token."""
+"""Chooses how tokens are checked. The configuration decides, never the token."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _MIN_SECRET_BYTES: Final = 32
 
 
 def create_authenticator(settings: EdgeSettings) -> Authenticator:
-    """Return what the settings ask for. Nothing connects before the first token. Raises SettingsError."""
+    """Return the configured authenticator. Nothing connects before the first token. Raises SettingsError."""
     if settings.auth_mode is AuthMode.REMOTE:
         return _create_remote(settings)
     if settings.supabase_jwt_secret is None:

@@ -1,8 +1,8 @@
 """The public keys of a Supabase project, fetched when needed and kept while they are valid.
 
 PyJWT's own `PyJWKClient` does not fit: only its successful fetches start the cool-down, it forgets valid
-keys when its cache expires during an outage, and it holds a lock during a fetch that requests with known
-keys need as well. Hence this small cache over httpx.
+keys when its cache expires during an outage, and during a fetch it holds a lock that requests with known
+keys also need. Hence this small cache over httpx.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Jwks:
         self._fetch: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> PyJWK:
-        """Return the key named `kid`; a known one at once, whether or not the endpoint answers.
+        """Return the key named `kid`. A known key is returned at once, whether or not the endpoint answers.
 
         Raises Rejection: `unauthorized` if the endpoint does not publish it, `unavailable` if it does not
         answer or serves no keys.

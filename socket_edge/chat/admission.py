@@ -1,4 +1,4 @@
-"""Who may sign in, what a client receives then, and what happens when it leaves."""
+"""Signs clients in: checks them, greets them, and cleans up when they leave."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +28,7 @@ class _Auth(msgspec.Struct):
 
 
 class Admission:
-    """Admits clients and says goodbye to them. `sockets_per_user` bounds a user's sockets; 0 is no limit."""
+    """Admits clients and cleans up after them. `sockets_per_user` limits a user's sockets; 0 is no limit."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Admission:
         return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
 
     def welcome(self, session: Session) -> None:
-        """Greet a client that was admitted, and let it catch up."""
+        """Greet an admitted client, and start its catch-up."""
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
         is_first = session.user_id not in self._users
         self._users.add(session)
@@ -69,7 +69,7 @@ class Admission:
         session.catching_up = self._tasks.start(self._register(session, is_first))
 
     def leave(self, session: Session, reason: DisconnectReason) -> None:
-        """Forget a client; tell the peers if it was the user's last one here."""
+        """Forget a client; tell the peers if it was the user's last here."""
         self._users.remove(session)
         log.info("client_disconnected", user=session.user_id, sid=session.socket_id, reason=reason)
         if session.catching_up is not None:
@@ -102,7 +102,7 @@ class Admission:
         session.send(events.TEST_MESSAGE, test, session.next_ack_id())
 
     async def _register(self, session: Session, is_first: bool) -> None:
-        # Before the backlog is read: whatever is committed after that read is published to this edge.
+        # Register before reading the backlog: whatever is committed after that read reaches this edge.
         await self._presence.register(session.user_id)
         if is_first:
             self._broadcast_presence(session)

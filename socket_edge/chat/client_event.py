@@ -15,11 +15,11 @@ _NAME = re.compile(r'\[\s{0,8}"([a-z_]{1,32})"')
 _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
 """A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
 
-The closing quote is optional: otherwise each quote in an unfinished string would be tried up to the end.
+The closing quote is optional: otherwise every quote in an unfinished string would start a scan to the end.
 """
 
 DEPTH: Final = 32
-"""How deeply a payload may be nested. Decoders recurse, and one that fails later fails a whole batch."""
+"""How deeply a payload may be nested. Decoders recurse, and a failure later on would fail a whole batch."""
 
 
 class ClientEvent(NamedTuple):
@@ -27,7 +27,7 @@ class ClientEvent(NamedTuple):
 
     name: str
     payload: bytes
-    """The client's own JSON, of which only the syntax was checked."""
+    """The client's own JSON. Only its syntax was checked."""
 
 
 def size_of(data: EventData) -> int:
@@ -38,7 +38,7 @@ def size_of(data: EventData) -> int:
 
 
 def known_name(data: EventData) -> str | None:
-    """Return the name of an event without parsing it; None if it is no command."""
+    """Return the name of an event without parsing it; None if it is not a command."""
     match = _NAME.match(data) if isinstance(data, str) else None
     return match[1] if match and match[1] in CLIENT_COMMANDS else None
 

@@ -38,7 +38,7 @@ class ClientEvents:
         self._payload_bytes = payload_bytes
 
     def take(self, session: Session, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
-        """Refuse an event, or relay it. Returns what must be done before the next event, if anything."""
+        """Refuse or relay an event. Returns work that must finish before the next event, if any."""
         size = size_of(data)
         try:
             self._limiter.event(session.user_id, size)
@@ -80,7 +80,7 @@ class ClientEvents:
         )
 
     def _ensure_profile(self, session: Session) -> None:
-        """Have a profile made before the event, in the same lane, if no catch-up has done so yet."""
+        """Have the profile created ahead of the event, in the same lane, unless a catch-up has done so."""
         session.has_profile = True
         payload = msgspec.json.encode(EnsureProfile(username=session.identity.username))
         self._lanes.relay(session.lane, ENSURE_PROFILE, session.user_id, payload, expires=False)

@@ -50,12 +50,12 @@ class ChatHandler:
         self._delivery.acked(session, ack_id)
 
     def allows(self, connection: Connection, size: int) -> bool:
-        """Meter what is no event."""
+        """Meter anything that is not an event."""
         session: Session | None = connection.session
         return self._limiter.allows(connection.id if session is None else session.user_id, size)
 
     def signed_out(self, connection: Connection, session: Session, reason: DisconnectReason) -> None:
-        """Say goodbye."""
+        """Clean up after the client."""
         self._admission.leave(session, reason)
 
     def shutting_down(self, connection: Connection) -> None:

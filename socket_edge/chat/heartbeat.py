@@ -16,7 +16,7 @@ class Heartbeat:
     """Checks all sessions once a second. Times in seconds."""
 
     def __init__(self, users: ConnectedUsers, ping_s: float, token_grace_s: float) -> None:
-        """`token_grace_s` is how long before its token expires a client is told to refresh it."""
+        """A client is told to refresh its token `token_grace_s` before the token expires."""
         self._users = users
         self._ping_s = ping_s
         self._token_grace_s = token_grace_s

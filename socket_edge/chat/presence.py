@@ -27,14 +27,14 @@ log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.5
 _PACE_S = 0.005
-"""Pause after a write, per user in it, so that users who come and go meanwhile are written together."""
+"""Pause after a write, per user written, so that later changes are written together."""
 _PACE_MAX_S = 0.02
 _PORTION = 1_000
-"""Users to write at once."""
+"""Users per write."""
 _TURNS = 4
-"""How often a user is kept from expiring within the lifetime of an entry."""
+"""How often a user's entry is refreshed within its lifetime."""
 _MARGIN_S = 10.0
-"""How long after its commit a message may be published, at most."""
+"""Longest time between a message's commit and its publication."""
 
 
 class EdgePresence:
@@ -60,13 +60,13 @@ class EdgePresence:
         self._inbox = inbox
         self._lease_ms = int(lease_s * 1000)
         self._lease_end_ms = 0
-        """In the time of Redis."""
+        """In Redis time."""
         self._refresh_s = refresh_s
         self._clock = clock
         self._on_loss = on_loss
         self._complete_at = time.monotonic()
         self._has_lost = False
-        """Whether publications were lost that the sockets have not caught up with yet."""
+        """Whether publications were lost and the sockets have not caught up yet."""
         self._renew = redis.register_script(RENEW_LEASE)
         self._register = redis.register_script(REGISTER_USERS)
         self._keep = redis.register_script(REFRESH_USERS)
@@ -96,7 +96,7 @@ class EdgePresence:
             log.warning("withdraw_failed", error=type(error).__name__)
 
     async def keep_lease(self) -> None:
-        """Refresh the lease, and notice what Redis has lost; until cancelled."""
+        """Refresh the lease and notice what Redis has lost, until cancelled."""
         while True:
             try:
                 await self._refresh()
@@ -123,7 +123,7 @@ class EdgePresence:
         self._complete_at = checked_at
 
     async def _keep_share(self) -> None:
-        """Keep the registry's next few users from expiring; each has its turn several times per lifetime."""
+        """Refresh the entries of the next few users. Each user gets several turns per lifetime."""
         if not self._to_keep:
             self._to_keep = list(self._users.user_ids())
             rounds = REGISTRY_TTL_S / _TURNS / self._refresh_s

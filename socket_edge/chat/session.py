@@ -1,4 +1,4 @@
-"""Who is signed in on this edge, and what each socket has been sent."""
+"""The sessions of this edge, and what each socket has been sent."""
 
 import asyncio
 from collections import defaultdict
@@ -15,12 +15,12 @@ from socket_edge.connection.api import Connection, DisconnectReason
 from socket_edge.interval_set import IntervalSet
 
 _UNACKED = 10_000
-"""Acks that a socket may owe. Beyond that the oldest are forgotten, and their messages sent again later."""
+"""Most acks a socket may owe. Beyond that, the oldest are forgotten and their messages are sent again."""
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One sign-in on a connection. What it sends reaches nobody who signs in later on the same connection."""
+    """One sign-in on a connection. Nothing it sends reaches a later sign-in on the same connection."""
 
     connection: Connection
     socket_id: str
@@ -37,18 +37,18 @@ class Session:
     ping: tuple[int, float] | None = None
     """Ack id of the ping that is on its way, and the monotonic time at which it left."""
     has_profile: bool = False
-    """Whether the user's profile was ensured, or will be before any event that follows."""
+    """Whether the user's profile was ensured, or will be before the next event."""
     catching_up: asyncio.Task[None] | None = None
     lost_since: float | None = None
-    """Monotonic time since which publications may be lost, until the socket has caught up."""
+    """Monotonic time since which publications may be missing, until a catch-up takes it over."""
     held: list[tuple[Target, Emit]] = field(default_factory=list)
-    """New messages that wait until the older ones have been sent."""
+    """New messages that wait until older ones have been sent."""
     seen: dict[str, IntervalSet] = field(default_factory=lambda: defaultdict(IntervalSet))
     """By chat: seqs that were emitted to this socket, so that none is emitted twice."""
     confirmed: dict[str, IntervalSet] = field(default_factory=lambda: defaultdict(IntervalSet))
     """By chat: seqs that this socket has acked or read, and the user's own messages in between."""
     has_acked: bool = False
-    """Whether the client is one that acks messages at all."""
+    """Whether the client has ever acked a message."""
     unacked: dict[int, Position] = field(default_factory=dict)
     """Messages that the client has not acked yet, by ack id."""
     page_acked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,7 +68,7 @@ class Session:
         self.send_event(name, msgspec.json.encode(payload), ack_id)
 
     def send_ack(self, ack_id: int | None, data: bytes) -> None:
-        """Answer the client's event `ack_id` with rendered JSON. None: the client wants no answer."""
+        """Answer the client's event `ack_id` with rendered JSON. With None, the client wants no answer."""
         if ack_id is not None and self.connection.session is self:
             self.connection.send_ack(ack_id, data)
 
@@ -91,7 +91,7 @@ class Session:
     def next_ack_id(self) -> int:
         """Return an ack id that no sign-in on this connection has used yet.
 
-        Otherwise a late ack for the last sign-in would confirm a message of this one.
+        Otherwise a late ack from an earlier sign-in would confirm a message of this one.
         """
         self.connection.last_ack_id += 1
         return self.connection.last_ack_id

@@ -1,1 +1,1 @@
-"""A client's connection from its first byte to its end. Only this package imports what carries it."""
+"""A client's connection from its first byte to its end. Only this package imports the transport libraries."""

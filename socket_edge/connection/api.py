@@ -22,9 +22,9 @@ class Farewell(Enum):
     SIGN_OUT = auto()
     """A Socket.IO DISCONNECT. The client may sign in again; otherwise the connection closes soon."""
     CLOSE = auto()
-    """The transport is closed in its own words."""
+    """A regular close of the transport."""
     CUT = auto()
-    """The transport is cut off, with everything that waits in it."""
+    """The transport is cut off, and whatever waits in it is lost."""
     COME_BACK = auto()
     """A websocket close that asks the client to reconnect."""
 
@@ -39,7 +39,7 @@ class DisconnectReason(StrEnum):
     TRANSPORT_ERROR = "transport_error"
     """The transport failed, or a polling client stopped polling."""
     PROTOCOL_ERROR = "protocol_error"
-    """The client sent something that is no frame."""
+    """The client sent something that is not a frame."""
     PING_TIMEOUT = "ping_timeout"
     SIGN_IN_TIMEOUT = "sign_in_timeout"
     SIGN_IN_REFUSED = "sign_in_refused"
@@ -50,7 +50,7 @@ class DisconnectReason(StrEnum):
     SLOW_CLIENT = "slow_client"
     """The client does not read what is sent to it."""
     FLOOD = "flood"
-    """The client went on sending far above its limits."""
+    """The client kept sending far above its limits."""
     SERVER_SHUTDOWN = "server_shutdown"
 
     @property
@@ -77,7 +77,7 @@ class Connection(Protocol):
     session: Any
     """What the handler's `admit` returned; None unless somebody is signed in."""
     last_ack_id: int
-    """Counts the acks that clients were asked for. No id is used twice, whoever is signed in."""
+    """The newest ack id. No id is used twice on a connection, whoever is signed in."""
 
     @property
     def id(self) -> str:
@@ -123,17 +123,17 @@ class Handler(Protocol):
     ) -> Coroutine[Any, Any, None] | None:
         """Take an event of a signed-in client.
 
-        Returns what has to be done before the connection's next event is read, if anything.
+        Returns work that must finish before the connection's next event is read, if any.
         """
 
     def acked(self, connection: Connection, ack_id: int) -> None:
         """Take the client's ack of the event that was sent with `ack_id`."""
 
     def allows(self, connection: Connection, size: int) -> bool:
-        """Meter `size` bytes that are no event; False if the client has sent far too much."""
+        """Meter `size` bytes that are not an event; False if the client has sent far too much."""
 
     def signed_out(self, connection: Connection, session: Any, reason: DisconnectReason) -> None:
         """Called when a signed-in client is gone; `connection.session` is None by then."""
 
     def shutting_down(self, connection: Connection) -> None:
-        """End the signed-in connection once nothing is owed to the client: the server is shutting down."""
+        """Called when the server is shutting down: end the connection once nothing is owed to the client."""

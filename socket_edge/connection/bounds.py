@@ -1,7 +1,7 @@
-"""Every limit on HTTP requests and frames, and where uvicorn and engineio need help to keep them.
+"""Every limit on HTTP requests and frames, and the help that uvicorn and engineio need to enforce them.
 
 Without these limits a client that never signs in, or never even finishes a request, could hold a
-connection forever, or make the edge keep as much as it cares to send.
+connection forever, or make the edge buffer whatever it sends.
 """
 
 import math
@@ -18,18 +18,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES: Final = 65_536
 """Request line and headers; the limit of uvicorn's other parser."""
 STRANGER_BYTES: Final = 131_072
-"""What a client may send on a websocket before it signs in, or in one request: several tries with a token."""
+"""Bytes a client may send on a websocket before it signs in, or in one request: enough for several tokens."""
 POLL_PACKETS: Final = 10_000
 """Packets in the body of one long-polling request."""
 POLL_ANSWER_PACKETS: Final = 16
-"""Packets in the answer to one: clients based on python-engineio refuse more, and lose the connection."""
+"""Packets in the answer to a poll: clients based on python-engineio reject more and lose the connection."""
 REFUSED_SIGN_INS: Final = 10
 """Refused sign-ins after which the connection is closed: checking a signature is expensive."""
 ACK_BYTES: Final = 1_024
-"""An ack up to this size that the edge asked for is free; any other is metered."""
+"""A requested ack up to this size is free; any other is metered."""
 
 _KEEP_ALIVE: Final = (200, 413)
-"""Statuses after which a poll keeps its connection. Clients cut off while sending never read a 413."""
+"""Statuses after which a poll keeps its connection. A client cut off while sending never reads its 413."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class BoundedHttp(HttpToolsProtocol):
     """An HTTP connection whose requests are bounded in time and size: `uvicorn.Config(http=...)`."""
 
     request_s: ClassVar[float]
-    """Seconds from the first byte of a request, or from the connect, to the request's last byte."""
+    """Seconds from the first byte of a request, or from connecting, to the request's last byte."""
     _timer: TimerHandle | None = None
     _head_left: float = HEAD_BYTES
     """Bytes that the head may still take; infinite while a body arrives."""
@@ -70,7 +70,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, up to the limit of the head."""
+        """Keep reading, up to the limit of the head."""
         if self.cycle is None or self.cycle.response_complete:
             # Even blank lines before a request start the clock: they stop uvicorn's keep-alive timer.
             self._start_timer()
@@ -114,16 +114,16 @@ class KeepAlive:
     """ASGI middleware: only successful polls keep their TCP connection for the next request.
 
     Polls belong to a Socket.IO connection, which is counted and ends if nobody signs in. Any other
-    client could hold a TCP connection forever with one small request after the other.
+    client could hold a TCP connection forever with one small request after another.
     """
 
     def __init__(self, app: ASGIApp, polls: str) -> None:
-        """`polls` is how the path of a poll begins."""
+        """`polls` is the prefix of a poll's path."""
         self._app = app
         self._polls = polls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the application answer; close the connection behind the answer unless it is a poll."""
+        """Have the application answer; close the connection after the answer unless it is a poll."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -154,7 +154,7 @@ class BodyGuard:
         """Whether somebody is signed in on the connection with this Engine.IO id."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what engineio can deal with."""
+        """Pass on what engineio can handle."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif (size := _content_length(scope)) > self._limit or (

@@ -1,8 +1,8 @@
 """A client on Engine.IO: the `api.Connection`, over long polling or a websocket.
 
 engineio gives each websocket a task, a timer and a queue for what it reads and writes. Here a websocket
-calls back with each frame, a write never waits, and one heartbeat serves all connections. Long polling, the
-upgrade and everything rare stay engineio's.
+calls back with each frame, a write never waits, and one heartbeat serves all connections. Long polling,
+upgrades and everything rare are left to engineio.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class EngineConnection(PollingSocket):
     """The session of a client that was admitted, and is about to be told so."""
     websocket: WebSocket | None = None
     address: bytes | None = None
-    """What the client's address is counted by."""
+    """Key under which the client's address is counted."""
     last_ack_id = 0
     refused_sign_ins = 0
     sign_in_by = math.inf
@@ -75,7 +75,7 @@ class EngineConnection(PollingSocket):
     _acks_due = 0
     """Acks that the client was asked for and has not sent yet."""
     _backlog: deque[str | bytes] | None = None
-    """Frames that arrived while an earlier one takes its time."""
+    """Frames that wait while an earlier one is being handled; None if none is."""
     _is_shutting_down = False
     _ping_at = _pong_by = math.inf
     """Monotonic times, in seconds."""
@@ -130,7 +130,7 @@ class EngineConnection(PollingSocket):
             self.hub.signed_out(self, session, reason)
 
     def take_event(self, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
-        """Hand over an event; return what the connection has to wait for, if anything."""
+        """Hand over an event; return work that the connection must wait for, if any."""
         if self.session is not None:
             return self.hub.handler.event(self, ack_id, data)
         self.is_allowed(len(data) if isinstance(data, str) else 0)
@@ -146,7 +146,7 @@ class EngineConnection(PollingSocket):
             self.hub.handler.acked(self, ack_id)
 
     def is_allowed(self, size: int) -> bool:
-        """Meter what is no event; end the connection, and return False, if it is far too much."""
+        """Meter anything that is not an event. If it is far too much, end the connection and return False."""
         if self.hub.handler.allows(self, size):
             return True
         self.end(DisconnectReason.FLOOD)
@@ -163,7 +163,7 @@ class EngineConnection(PollingSocket):
     # What the websocket calls.
 
     def take(self, data: str | bytes) -> None:
-        """Take a frame, at once unless an earlier one still takes its time."""
+        """Handle a frame at once, or queue it while an earlier one is being handled."""
         if self._backlog is not None:
             self._backlog.append(data)
         elif (work := self._handle(data)) is not None:
@@ -183,7 +183,7 @@ class EngineConnection(PollingSocket):
         self.end(DisconnectReason.SLOW_CLIENT)
 
     def shutting_down(self) -> None:
-        """Finish what takes its time, and what arrived meanwhile; then let the client go."""
+        """Finish the current frame and those queued behind it, then let the client go."""
         self._is_shutting_down = True
         if self._backlog is None:
             self._let_go()
@@ -191,11 +191,11 @@ class EngineConnection(PollingSocket):
     # What engineio calls.
 
     def schedule_ping(self) -> None:
-        """Replaces engineio's task."""
+        """Schedule the next ping, which `beat` sends; engineio would start a task."""
         self._ping_at, self._pong_by = time.monotonic() + self.server.ping_interval, math.inf
 
     async def check_ping_timeout(self) -> bool:
-        """`beat` does that."""
+        """Return whether the connection is open. `beat` checks the time-out."""
         return not self.closed
 
     async def send(self, pkt: frame.Packet) -> None:
@@ -212,7 +212,7 @@ class EngineConnection(PollingSocket):
             await super().receive(pkt)
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        """Close the connection for a reason of engineio's."""
+        """Called when engineio closes the connection."""
         self._close(_REASONS.get(reason, DisconnectReason.TRANSPORT_ERROR))
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
@@ -250,7 +250,7 @@ class EngineConnection(PollingSocket):
             # Ends a poll that still waits, if the client upgraded before the first NOOP could end it.
             self.queue.put_nowait(frame.Packet(frame.NOOP))
         else:
-            # It is not needed any more, and holds four deques.
+            # No longer needed, and it holds four deques.
             del self.queue
         del environ["asgi.receive"], environ["asgi.send"]
         handshake.serve_with(self, self.hub.send_bounds)
@@ -272,7 +272,7 @@ class EngineConnection(PollingSocket):
         finally:
             self.upgrading = False
 
-    # Inside.
+    # Private.
 
     def _post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""
@@ -303,7 +303,7 @@ class EngineConnection(PollingSocket):
         if self.websocket is not None:
             self.websocket.close()
         else:
-            # Answers a poll that waits, which engineio would hold until the ping times out.
+            # Answers a waiting poll, which engineio would hold until the ping times out.
             self.queue.put_nowait(frame.Packet(frame.NOOP))
             self.queue.put_nowait(None)
 
@@ -314,7 +314,7 @@ class EngineConnection(PollingSocket):
             self.hub.handler.shutting_down(self)
 
     def _handle(self, data: str | bytes) -> Coroutine[Any, Any, None] | None:
-        """Take a frame; return what has to be done before the next one, if anything."""
+        """Handle a frame; return work that must finish before the next one, if any."""
         if self.closed:
             return None
         if isinstance(data, str):
@@ -341,7 +341,7 @@ class EngineConnection(PollingSocket):
             await self.receive(frame.Packet(encoded_packet=data))
 
     async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
-        """Do what takes its time, then go on with the frames that arrived meanwhile."""
+        """Finish the work, then handle the frames that arrived meanwhile."""
         assert self.websocket is not None
         self.websocket.pause_reading()
         while work is not None:

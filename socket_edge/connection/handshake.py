@@ -17,13 +17,13 @@ from socket_edge.connection.websocket import Reader, WebSocket
 
 _EXTENSION: Final = "bbgram.handshake"
 _BUFFER: Final = 2_048
-"""Bytes of a connection's read buffer, the least that picows takes. It grows with what arrives."""
+"""Initial size of a connection's read buffer in bytes: the least that picows takes. It grows as needed."""
 
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 _frames_log = logging.LoggerAdapter(logging.getLogger("picows.server"))
 _handshake_log = logging.getLogger("websockets.server")
-# A client's mistakes are told to the client.
+# Clients' mistakes are reported to the clients, not logged.
 _frames_log.logger.setLevel(logging.CRITICAL)
 _handshake_log.setLevel(logging.CRITICAL)
 
@@ -75,7 +75,7 @@ class Handshake(WebSocketsSansIOProtocol):
             extensions[_EXTENSION] = self
 
     def data_received(self, data: bytes) -> None:
-        """Read the request. What the client sends before it is accepted waits."""
+        """Read the request. Anything sent before it is accepted has to wait."""
         if self.handshake_initiated:
             self._early += data
             self.transport.pause_reading()
@@ -98,7 +98,7 @@ class Handshake(WebSocketsSansIOProtocol):
                 self.transport.close()
 
     async def send(self, message: Any) -> None:
-        """Carry out a message of the application."""
+        """Carry out a message from the application."""
         if message["type"] == "websocket.accept":
             self._accept()
         elif self.websocket is None:
@@ -118,7 +118,7 @@ class Handshake(WebSocketsSansIOProtocol):
         self.transport.pause_reading()
 
     def allows(self, size: int) -> bool:
-        """Allow all: `STRANGER_BYTES` bounds what is read by now."""
+        """Allow everything: at this stage, `STRANGER_BYTES` limits what is read."""
         return True
 
     def ended(self) -> None:

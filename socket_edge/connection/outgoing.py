@@ -1,7 +1,7 @@
-"""What waits to be sent to a websocket client: written together, and within bounds.
+"""The send buffer of a websocket client: batches writes, and limits what may wait.
 
 A call into the kernel costs more than a frame, so everything written in one turn of the loop leaves in
-one call. A client that does not read would make the edge keep everything that is sent to it.
+one call. Without a limit, the edge would keep everything for a client that does not read.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Outgoing:
         return self.transport.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
-        """Return that something waits: otherwise picows would write past this object."""
+        """Always report waiting bytes: otherwise picows would bypass this object."""
         return 1
 
     def write(self, data: bytes) -> None:
@@ -50,7 +50,7 @@ class Outgoing:
         self.write(b"".join(parts))
 
     def flush(self) -> None:
-        """Write what came together, unless too much waits."""
+        """Write what was collected, unless too much waits already."""
         unsent, self._unsent = self._unsent, []
         if self.transport.is_closing():
             return
@@ -67,7 +67,7 @@ class Outgoing:
         self.transport.write(data)
 
     def _count_waiting(self, waiting_bytes: int) -> int:
-        """Return the frames in the last `waiting_bytes` bytes, with a share of a write that left in part."""
+        """Return how many frames wait in the last `waiting_bytes` bytes. A part-sent write counts in part."""
         left = self._written - waiting_bytes
         gone = 0
         while gone < len(self._writes) and self._writes[gone][0] <= left:

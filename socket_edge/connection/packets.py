@@ -8,7 +8,7 @@ from socketio import packet
 from socket_edge.connection.api import Binary, Malformed
 
 _ACK_ID_DIGITS: Final = 16
-"""Digits of an ack id in a packet that takes the short way; clients never use more."""
+"""Most digits of an ack id on the fast path; clients never use more."""
 
 ATTACHMENT: Final = object()
 """Placeholder payload for a binary frame, whose event was refused when it was announced."""
@@ -56,9 +56,9 @@ class Packet(packet.Packet):  # type: ignore[misc]
 
 
 def read_packet(text: str) -> tuple[int, int | None, str] | None:
-    """Split a frame with an event or ack, as clients usually send it, into kind, ack id and JSON text.
+    """Split an event or ack, in its usual form, into kind, ack id and JSON text.
 
-    None for any other frame; `Packet` decodes these.
+    None for any other frame, which `Packet` decodes.
     """
     bracket = text.find("[", 2, 2 + _ACK_ID_DIGITS)
     digits = text[2:bracket]
@@ -72,7 +72,7 @@ def read_packet(text: str) -> tuple[int, int | None, str] | None:
 
 
 def well_formed(frame: str) -> str | None:
-    """Return an Engine.IO frame without data that its type cannot have; None if it is no frame.
+    """Return an Engine.IO frame without data that its type cannot have; None if it is not a frame.
 
     engineio would parse such data as JSON, however deeply it is nested.
     """

@@ -1,4 +1,4 @@
-"""Long polling as engineio does it, with a count of what waits and answers of a bounded length."""
+"""engineio's long polling, with a count of what waits and a limit on the length of answers."""
 
 from typing import Any
 
@@ -70,5 +70,5 @@ class _Message(frame.Packet):  # type: ignore[misc]
 
 
 def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
-    """Leave out NOOPs: they only end a poll, which one of them, or any other packet, does."""
+    """Drop NOOPs: they only end a poll, and any other packet, or a single NOOP, does that too."""
     return [pkt for pkt in packets if pkt.packet_type != frame.NOOP] or packets[:1]

@@ -33,7 +33,7 @@ _CLIENT_MISTAKES: Final = (
     *("bad-jsonp-index", "bad-origin", "bad-sid", "bad-transport", "bad-upgrade", "bad-version"),
     *("not-connected", "unexpected-http"),
 )
-"""Keys under which engineio logs the first mistake of each kind as an error. Clients are told theirs."""
+"""Kinds of mistakes. engineio logs the first of each kind as an error, but clients are told anyway."""
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -60,7 +60,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             async_mode="asgi",
             async_handlers=False,
             client_manager=_SingleNamespace(self._admitting),
-            # Origins are checked with the token, where a refusal can carry its code.
+            # Origins are checked with the token, where a refusal can carry an error code.
             cors_allowed_origins="*",
             cors_credentials=False,
             engineio_logger=_LIBRARY_LOG,
@@ -71,7 +71,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             ping_timeout=heartbeat_timeout_s,
             serializer=Packet,
         )
-        # With its default of 16, engineio drops a whole request of a client that sends more at once.
+        # By default, engineio drops a whole request that holds more than 16 packets.
         Payload.max_decode_packets = POLL_PACKETS
         # engineio would parse whatever a poll carries as JSON, which python-socketio cannot handle.
         frame.Packet.json = Unparsed
@@ -128,7 +128,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # What python-socketio calls. It knows connections by their Engine.IO ids.
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        # engineio has no hook to make its sockets. This one has not been read from or written to yet.
+        # engineio has no hook for its socket class. This socket has not been read or written yet.
         connection = self.eio.sockets[eio_sid]
         connection.__class__ = EngineConnection
         connection.hub = self
@@ -184,7 +184,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
     """Replaces python-socketio's rooms: a connection itself knows who is signed in on it.
 
-    A room takes 2 kB per socket, and leaving one takes a search through all of them.
+    A room takes 2 kB per socket, and leaving one means searching all of them.
     """
 
     def __init__(self, admitting: dict[str, EngineConnection]) -> None:
@@ -192,7 +192,7 @@ class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
         self._admitting = admitting
 
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        """Return the Socket.IO id of a sign-in that is about to be checked; None if it cannot be."""
+        """Return a Socket.IO id for a sign-in, which is checked next; None if nobody can sign in now."""
         connection = self.server.eio.sockets[eio_sid]
         if connection.state is not State.OPEN:
             return None

@@ -20,13 +20,13 @@ _CLOSE_S: Final = 10.0
 
 
 class Reader(Protocol):
-    """What reads a websocket. None of it may raise."""
+    """Reads a websocket. No method may raise."""
 
     def take(self, data: str | bytes) -> None:
         """Take a message."""
 
     def allows(self, size: int) -> bool:
-        """Meter a control frame or a fragment; False if the client must not be served any more."""
+        """Meter a control frame or a fragment; False if the client must no longer be served."""
 
     def ended(self) -> None:
         """Called once, when the websocket has ended."""
@@ -35,11 +35,11 @@ class Reader(Protocol):
         """Called when too much waits for a client that does not read."""
 
     def shutting_down(self) -> None:
-        """Call `WebSocket.go_away` once nothing is owed to the client: the server is shutting down."""
+        """Called when the server is shutting down: `go_away` is due once nothing is owed to the client."""
 
 
 class WebSocket(WSListener):
-    """An accepted websocket, read by one `Reader` after the other."""
+    """An accepted websocket, read by one `Reader` after another."""
 
     __slots__ = (
         *("_close_timer", "_connections", "_fragments", "_frames", "_has_ended", "_is_text", "_limit"),
@@ -58,7 +58,7 @@ class WebSocket(WSListener):
         self._has_ended = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Register with uvicorn, which shuts down what is open."""
+        """Register with uvicorn, which shuts down open connections."""
         self._ws = transport
         self._connections.add(self)
 
@@ -113,7 +113,7 @@ class WebSocket(WSListener):
             self._out.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Resume reading from the network."""
         if not self._out.transport.is_closing():
             self._out.transport.resume_reading()
 
@@ -122,7 +122,7 @@ class WebSocket(WSListener):
         self._ws.send(WSMsgType.TEXT, text)
 
     def abort(self) -> None:
-        """Cut the connection off, with everything that waits in it."""
+        """Cut the connection off. Whatever waits in it is lost."""
         self._out.transport.abort()
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class WebSocket(WSListener):
 
 
 class _StrangerProtocol(asyncio.BufferedProtocol):
-    """Stands before picows until the client has signed in; cuts it off if it sends more than that needs."""
+    """Sits in front of picows until sign-in; cuts off a client that sends more than a sign-in needs."""
 
     __slots__ = ("_frames", "_left", "_transport")
 

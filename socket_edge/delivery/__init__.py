@@ -1,1 +1,1 @@
-"""From results to sockets, each message once per socket: live, on catch-up, and confirmed by client acks."""
+"""Delivers results to sockets, each message once per socket, live or by catch-up. Clients confirm by ack."""

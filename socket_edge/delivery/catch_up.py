@@ -42,14 +42,14 @@ class CatchUps:
         self._page_ack_s = page_ack_s
 
     def restart(self, since: float) -> None:
-        """Let every socket catch up: publications may be lost since that monotonic time."""
+        """Let every socket catch up: publications since that monotonic time may be lost."""
         for session in self._users:
             session.lost_since = min(since, session.lost_since or since)
             if session.catching_up is None:
                 session.catching_up = self._tasks.start(self.run(session))
 
     async def run(self, session: Session) -> None:
-        """Let a socket catch up; then emit what was held. Reports to the client why it cannot be served."""
+        """Let a socket catch up, then emit what was held. Tells the client if the user cannot be served."""
         try:
             failure = await self._send_pages(session, session.take_lost_since())
             while failure is None and session.lost_since is not None:

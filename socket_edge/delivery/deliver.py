@@ -55,7 +55,7 @@ class Delivery:
                 self._emit(session, target, emit)
 
     def acked(self, session: Session, ack_id: int) -> None:
-        """Note that the client acked a message, or something else."""
+        """Note an ack from the client, for a message or for anything else."""
         position = session.unacked.pop(ack_id, None)
         if position is None:
             return
@@ -65,7 +65,7 @@ class Delivery:
             session.page_acked.set()
 
     def settle(self, session: Session, position: Position) -> None:
-        """Take messages up to `position` that were emitted to the socket as acked."""
+        """Treat messages that were emitted to the socket, up to `position`, as acked."""
         confirmed = session.confirmed[position.chat_id]
         for seq in list(session.seen[position.chat_id].without(confirmed, position.seq)):
             confirmed.add(seq)

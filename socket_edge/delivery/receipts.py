@@ -17,16 +17,16 @@ _PAUSE_FACTOR = 10
 """Wait this multiple of the last batch's duration before sending again, so that sends rarely wait."""
 _PAUSE_MAX_S = 0.3
 _PORTION = 50
-"""Chats whose receipts leave together, at least."""
+"""Fewest chats in a portion, whose receipts leave together."""
 _PORTIONS = 4
-"""Portions that leave one after the other, at most, so that a send waits for few receipts."""
+"""Most portions that leave one after another. There are several so that a send waits for few receipts."""
 _CHATS = 50_000
-"""Chats whose receipts may wait while workers are away. Messages of others are delivered again."""
+"""Most chats whose receipts wait while workers are away. Messages of further chats are delivered again."""
 _SPANS = 1_000
-"""Intervals of a socket and chat to send at a time. What follows a hole counts once the hole is filled."""
+"""Intervals to send at a time, per socket and chat. Those behind a hole count once the hole is filled."""
 
 _Socket = tuple[IntervalSet, int]
-"""What a socket has confirmed of a chat, and the lowest seq of that which is new."""
+"""What a socket has confirmed in a chat, and the lowest seq of it that is new."""
 
 
 class Receipts:
@@ -40,7 +40,7 @@ class Receipts:
         self._arrived = asyncio.Event()
 
     def add(self, user_id: str, chat_id: str, confirmed: IntervalSet, seq: int) -> None:
-        """Relay, soon, everything from `seq` on that a socket has confirmed of a chat."""
+        """Schedule a receipt for everything, from `seq` on, that a socket has confirmed in a chat."""
         key = (user_id, chat_id)
         if key in self._waiting or len(self._waiting) < _CHATS:
             sockets = self._waiting[key]
@@ -63,7 +63,7 @@ class Receipts:
             linger_s = max(self._linger_s, min(_PAUSE_FACTOR * took_s, _PAUSE_MAX_S))
 
     def flush(self, chats: int | None = None) -> list[asyncio.Future[None]]:
-        """Relay what waits, of `chats` chats or of all. The futures are done once it is settled."""
+        """Relay what waits for `chats` chats, or for all. The futures are done once it is settled."""
         keys = list(islice(self._waiting, chats))
         relayed = [self._relay(*key, list(self._waiting.pop(key).values())) for key in keys]
         if not self._waiting:

@@ -1,6 +1,6 @@
-"""How many connections one network address may open per second, and have open.
+"""Limits how many connections one network address may open per second, and hold at once.
 
-The address is that of the ASGI scope, in which uvicorn has put what a trusted proxy says
+The address comes from the ASGI scope, where uvicorn has put what a trusted proxy reports
 (`FORWARDED_ALLOW_IPS`).
 """
 
@@ -25,9 +25,9 @@ from socket_edge.limits.token_bucket import TokenBucket
 log = structlog.get_logger(__name__)
 
 _FULL_S: Final = 5.0
-"""When to try again if nobody knows when there will be room."""
+"""How long to wait if nobody knows when there will be room."""
 _LINES_PER_S: Final = 1 / 60
-"""Log lines about one address."""
+"""Log lines per address."""
 _HOST_CHARS: Final = 64
 """Characters of an address to log: a proxy may pass on anything."""
 
@@ -45,7 +45,7 @@ class Addresses:
         self._clock = clock
 
     def admit(self, host: str) -> float:
-        """Count a new connection. If it is one too many, return the seconds until to try again, else 0."""
+        """Count a new connection. Returns how many seconds to wait if it is one too many, else 0."""
         address, now = _network(host), self._clock()
         is_full = bool(self._sockets) and self._open[address] >= self._sockets
         wait_s = _FULL_S if is_full else self._connects.take(address, now)
@@ -71,10 +71,10 @@ class Addresses:
 
 
 class AddressGuard:
-    """ASGI middleware around engineio: answers one connection too many with HTTP 429, before it costs more.
+    """ASGI middleware around engineio: refuses surplus connections with HTTP 429, before they cost more.
 
-    Socket.IO clients treat that as a network failure and try again, with growing pauses. After a refusal in
-    Socket.IO's own words they would not.
+    Socket.IO clients treat that as a network failure and try again, with growing pauses. After a
+    Socket.IO refusal they would not.
     """
 
     def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
@@ -112,7 +112,7 @@ def _network(host: str) -> bytes:
     try:
         address = ip_address(host)
     except ValueError:
-        return b""  # all that is no address counts as one
+        return b""  # whatever is not an address counts as one
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped.packed if address.ipv4_mapped else address.packed[:8]
     return address.packed

@@ -7,7 +7,7 @@ from infra.wire.errors import ErrorCode, Rejection
 
 
 class Origins:
-    """Allows the configured origins, the edge's own, and clients that send none, which are no browsers."""
+    """Allows the configured origins, the edge's own, and clients that send none: they are not browsers."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self._any = "*" in allowed

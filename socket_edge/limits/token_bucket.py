@@ -9,15 +9,15 @@ from collections.abc import Hashable
 from typing import Final
 
 _FEW: Final = 1_024
-"""Buckets to keep before looking for full ones to forget."""
+"""Buckets to keep before forgetting full ones."""
 _ROUNDING_S: Final = 1e-6
 
 
 class TokenBucket:
     """One bucket per key: it holds `burst` tokens and refills with `per_s` tokens a second; 0 is no limit.
 
-    Times are monotonic, in seconds. Memory: buckets that are not full, which are those used in the last
-    `burst / per_s` seconds, and at most as many others.
+    Times are monotonic, in seconds. It keeps buckets that are not full (used in the last `burst / per_s`
+    seconds) and at most as many others.
     """
 
     def __init__(self, per_s: float, burst: float) -> None:
@@ -36,9 +36,9 @@ class TokenBucket:
         return TokenBucket(self._per_s * factor, self._burst * factor)
 
     def wait_s(self, key: Hashable, now: float, amount: float = 1) -> float:
-        """Return the seconds until `amount` tokens are there, 0 if they are.
+        """Return the seconds until `amount` tokens are available; 0 if they are now.
 
-        A bucket never exceeds its capacity: an amount above it is there when the bucket is full.
+        A bucket never exceeds its capacity: a larger amount counts as available when the bucket is full.
         """
         if not self._per_s:
             return 0.0
@@ -46,14 +46,14 @@ class TokenBucket:
         return wait_s if wait_s > _ROUNDING_S else 0.0
 
     def take(self, key: Hashable, now: float, amount: float = 1) -> float:
-        """Take tokens if they are there. Otherwise take none, and return the seconds until they are."""
+        """Take tokens if they are available. Otherwise take none, and return the seconds until they are."""
         wait_s = self.wait_s(key, now, amount)
         if not wait_s:
             self.spend(key, now, amount)
         return wait_s
 
     def spend(self, key: Hashable, now: float, amount: float = 1) -> None:
-        """Take tokens that are there."""
+        """Take tokens that are available."""
         if self._per_s:
             lasts_s = min(amount, self._burst) / self._per_s
             self._full_at[key] = max(self._full_at.get(key, now), now) + lasts_s

@@ -13,9 +13,9 @@ from socket_edge.limits.token_bucket import TokenBucket
 log = structlog.get_logger(__name__)
 
 _FLOOD: Final = 10
-"""What is no accepted event may come at this multiple of the event limit. Answering more is a waste."""
+"""Anything but an accepted event may come at this multiple of the event limit. Answering more is a waste."""
 _LINES_PER_S: Final = 1 / 60
-"""Log lines about one user."""
+"""Log lines per user."""
 
 
 class UserLimiter:
@@ -46,7 +46,7 @@ class UserLimiter:
             raise _too_fast(wait_s)
 
     def event(self, user_id: str, size: int) -> None:
-        """Count an event of `size` bytes. Raises Rejection(rate_limited); then it was not counted."""
+        """Count an event of `size` bytes. If it raises Rejection(rate_limited), nothing is counted."""
         now = self._clock()
         wait_s = _take_both(self._events, self._size, user_id, now, size)
         if wait_s:
@@ -54,7 +54,7 @@ class UserLimiter:
             raise _too_fast(wait_s)
 
     def allows(self, key: str, size: int) -> bool:
-        """Count `size` bytes that are no accepted event. False if that is far more than anybody needs.
+        """Count `size` bytes of anything but an accepted event. False if that is far more than anybody needs.
 
         `key` is the user, or the connection while nobody is signed in.
         """
@@ -74,7 +74,7 @@ def _too_fast(wait_s: float) -> Rejection:
 
 
 def _take_both(events: TokenBucket, size: TokenBucket, key: str, now: float, amount: int) -> float:
-    """Take an event and its bytes, or neither; return the seconds until both are there."""
+    """Take an event and its bytes, or neither; return the seconds until both are available."""
     wait_s = max(events.wait_s(key, now), size.wait_s(key, now, amount))
     if not wait_s:
         events.spend(key, now)

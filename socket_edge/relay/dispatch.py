@@ -17,7 +17,7 @@ from infra.wire.serializer import SERIALIZER, register_serializer
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 200
-"""Batches on the queue beyond which a lane in trouble adds no more."""
+"""With this many batches on the queue, a lane in trouble adds no more."""
 
 
 class Dispatcher:
@@ -33,7 +33,7 @@ class Dispatcher:
         self._producer = self._celery.amqp.Producer(self._channel, auto_declare=False)
 
     async def send(self, batch: Batch, cautious: bool) -> bool:
-        """Put a batch on the queue. False if Redis refuses or, if `cautious`, if workers do not keep up."""
+        """Put a batch on the queue. False if Redis refuses, or if `cautious` and workers do not keep up."""
         try:
             if cautious and await self._redis.llen(names.QUEUE) >= _BACKLOG:
                 return False
@@ -67,7 +67,7 @@ class Dispatcher:
 
 
 class _Channel(virtual.Channel):
-    """kombu's Redis channel up to the point where that one would push, and block."""
+    """kombu's Redis channel up to the point where it would push, and block."""
 
     message: str
     """The message that was published last."""

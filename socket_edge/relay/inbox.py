@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 _BLOCK_MS = 2_000
 _COUNT = 8
-"""Entries to read at once. One may have half a megabyte."""
+"""Entries to read at once. One may hold half a megabyte."""
 _PAUSE_S = 0.5
 _FIRST_ID = b"0-1"
 """Id of the entry that creates an empty stream. All others are greater."""

@@ -103,7 +103,7 @@ class Lane:
         return batch
 
     async def _carry(self, requests: list[PendingRequest]) -> None:
-        """Send a batch, repeatedly, until its result is there or nobody waits for it any more."""
+        """Send a batch, repeatedly, until its result arrives or nobody waits for it any more."""
         batch = Batch(
             id=uuid_utils.uuid7().hex,
             edge_id=self._edge_id,
@@ -150,7 +150,7 @@ def _ignore(_: Answer) -> None:
 
 
 class Lanes:
-    """The lanes of an edge: several for client events, and one of its own for delivery receipts."""
+    """The lanes of an edge: several for client events, and a separate one for delivery receipts."""
 
     def __init__(self, lanes: list[Lane], receipts: Lane, requests: PendingRequests) -> None:
         self._lanes = lanes
@@ -176,8 +176,8 @@ class Lanes:
     ) -> None:
         """Send an event to a worker through a lane. `settle` is called exactly once, maybe at once.
 
-        A full lane answers `busy`, and takes no ephemeral events long before that. Workers drop an event that
-        expires once its deadline is over.
+        A full lane answers `busy`; long before it is full, it takes no ephemeral events. If the event
+        `expires`, workers drop it after its deadline.
         """
         request = self._requests.open(name, user_id, socket_id, payload, settle, expires=expires)
         chosen = self._lanes[lane]
@@ -186,13 +186,13 @@ class Lanes:
             self._requests.fail(request, ErrorCode.BUSY)
 
     def relay_receipt(self, user_id: str, payload: bytes, settle: Settle) -> None:
-        """Send a delivery receipt, in the lane that holds up no send."""
+        """Send a delivery receipt in its own lane, where it holds up no send."""
         request = self._requests.open(CONFIRM_DELIVERY, user_id, "", payload, settle)
         if not self._receipts.submit(request):
             self._requests.fail(request, ErrorCode.BUSY)
 
     def finish(self, entry: InboxEntry) -> None:
-        """Tell the lanes the result of a batch."""
+        """Give the lanes the result of a batch."""
         for lane in (*self._lanes, self._receipts):
             lane.finish(entry)
 

@@ -24,7 +24,7 @@ class PendingRequest:
     name: str
     user_id: str
     socket_id: str
-    """Socket.IO id of the socket that asks; empty if it is the edge itself."""
+    """Socket.IO id of the socket that asks; empty if the edge itself asks."""
     payload: bytes
     """JSON."""
     settle: Settle
@@ -64,7 +64,7 @@ class PendingRequests:
     ) -> PendingRequest:
         """Make a request. `settle` is called once: with the answer, or with a failure at the deadline.
 
-        Workers drop a request that expires once its deadline is over; any other is handled even then.
+        If it `expires`, workers drop it after its deadline; otherwise they handle it even then.
         """
         now_ms = self._clock.now_ms() if expires else None
         request = PendingRequest(
