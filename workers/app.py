@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_S = 3.0
 _MISSED_SWEEPS = 4
-"""Beat counts as gone after so many."""
+"""Beat counts as gone after this many missed sweeps."""
 
 
 def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
@@ -52,7 +52,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     app.conf.update(
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
-        # A channel error is the answer of a Redis that became a replica, and may soon be the primary again.
+        # A Redis that became a replica answers with channel errors. It may soon be the primary again.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -140,12 +140,12 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
 class _Unacked(Request):  # type: ignore[misc]
     """A task from a queue without acknowledgements.
 
-    With them, another worker would take over the task of one that died, after a visibility time-out. Lanes
+    With them, the task of a worker that died would go to another one after a visibility time-out. Lanes
     and beat send their tasks again much sooner, and acknowledging batches takes a fifth of a worker's time.
     """
 
     def acknowledge(self) -> None:
-        """Do nothing: kombu would look for a record that it has not made."""
+        """Do nothing: kombu has made no record of the task that it could acknowledge."""
         self.acknowledged = True
 
 

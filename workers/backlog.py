@@ -19,9 +19,9 @@ from infra.wire.serializer import CONTENT_TYPE
 log = structlog.get_logger(__name__)
 
 _EVENTS: Final = 200
-"""With more events than this, batches get no cheaper by sharing."""
+"""Beyond this many events, sharing makes batches no cheaper."""
 _BYTES: Final = 100_000
-"""Size of the tasks that are taken at once: about as many events of the usual size."""
+"""Bytes of tasks to take at once: about that many events of the usual size."""
 
 _TAKE: Final = """
 local tasks, size = {}, 0
@@ -44,7 +44,7 @@ class Backlog:
         self._take = redis.register_script(_TAKE)
 
     def join(self, batch: Batch) -> list[list[Batch]]:
-        """Return the batch and, unless it is large by itself, those that wait, in groups to process together.
+        """Return the batch, and those that wait unless it is large, in groups to process together.
 
         Receipts are a group of their own and come last, so that they and the rest never wait for each other's
         locks. Raises redis.RedisError.
@@ -69,7 +69,7 @@ class Backlog:
             try:
                 self._redis.rpush(names.QUEUE, *reversed(tasks))
             except RedisError as error:
-                # Beat sends its tasks again. The batches that were taken are processed all the same.
+                # Beat sends its tasks again. The batches that were taken are still processed.
                 log.warning("tasks_dropped", tasks=len(tasks), error=type(error).__name__)
 
 

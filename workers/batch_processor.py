@@ -29,16 +29,16 @@ log = structlog.get_logger(__name__)
 _TRANSACTIONAL: Final = frozenset(name for name, entry in HANDLERS.items() if entry.needs_transaction)
 
 _TRIES = 3
-"""How often a batch is tried that collides with another one."""
+"""How often to try a batch that collides with another one."""
 
 _BREATH_S = 0.05
-"""Pause after a lock time-out, so that the other one of two batches that waited for each other can finish."""
+"""Pause after a lock time-out: if two batches waited for each other, it lets the other one finish."""
 
 _HURRY_S = 2.0
-"""How long batches wait less for locks after one timed out: what is locked is likely to stay locked."""
+"""For this long after a lock time-out, batches wait less: what is locked is likely to stay locked."""
 
 _HURRIED = text("SET LOCAL lock_timeout = 50")
-"""ms. For the few locks that cannot be skipped, e.g. that of a chat that another batch is creating."""
+"""In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""
 
 
 class Unreachable(Exception):
@@ -140,7 +140,7 @@ class BatchProcessor:
 
     @contextmanager
     def _connect(self, names: Collection[str], context: HandlerContext) -> Iterator[Connection]:
-        """Give a connection for these commands; without a transaction if each statement may commit alone."""
+        """Yield a connection for these commands; without a transaction if each statement may commit alone."""
         is_hurried = not context.patient or self._is_hurried()
         if self._pooled or is_hurried or not _TRANSACTIONAL.isdisjoint(names):
             with self._engine.begin() as conn:
@@ -155,7 +155,7 @@ class BatchProcessor:
         return monotonic() < self._hurry_until
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
-        """Answer an event that cannot be handled, and keep it as a dead letter if that is its own fault."""
+        """Answer an event that cannot be handled, and keep it as a dead letter if it is at fault."""
         if is_timeout(error):
             return Outcome(answers=[reject(event, Rejection(ErrorCode.UNAVAILABLE))])
         log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)

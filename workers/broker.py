@@ -19,6 +19,6 @@ class SteadyConnection(Connection):
 
 
 class Broker(AMQP):  # type: ignore[misc]
-    """Makes Celery use such connections."""
+    """Makes Celery use `SteadyConnection`."""
 
     Connection = SteadyConnection

@@ -1,4 +1,4 @@
-"""What handlers are given besides a connection and requests."""
+"""What handlers receive besides a connection and requests."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ class HandlerContext:
     provision_profiles: bool
     """Whether a user without a profile gets one, with the username in their token."""
     text_chars: int
-    """Most characters of a message."""
+    """Most characters in a message."""
     page: int
-    """Messages or chats of a page if the client does not say how many it wants."""
+    """Messages or chats per page, unless the client asks for another number."""
     page_max: int
-    """Most messages or chats of a page."""
+    """Most messages or chats per page."""
     sweep_after_s: float
     """How many seconds after a send the sweep checks that the message was delivered."""
     device_channels: tuple[str, ...] = CHANNELS
     """Channels for which devices can be registered."""
     devices_max: int = 20
-    """Most devices of a user."""
+    """Most devices per user."""
     patient: bool = True
     """Whether to wait for rows that others have locked. If not, requests that need them are rejected."""
 

@@ -1,4 +1,4 @@
-"""Keeps events that no worker could handle, so that an operator can look at them and replay them."""
+"""Keeps events that no worker could handle, so that an operator can inspect and replay them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _DROP = text("DELETE FROM dead_letters WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A letter as a list shows it: without anything that its sender wrote."""
+    """A letter as it is listed: without anything that its sender wrote."""
 
     id: str
     """Id of the event."""
@@ -51,7 +51,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Letter(Summary):
-    """A whole letter, with everything private in it."""
+    """A whole letter, with its private content."""
 
     payload: str
     """The client's JSON, with U+FFFD for bytes that are not valid Unicode.

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
-    """Return the batch without events that edges have answered with `timeout`, as clients may retry them.
+    """Return the batch without events that edges have answered with `timeout`: clients may retry those.
 
     Raises redis.RedisError.
     """
@@ -30,7 +30,7 @@ def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
 
 
 def punctual(base: type[Request], redis: Callable[[], Redis]) -> type[Request]:
-    """Return a kind of Celery request that expires by the clock of Redis, not by this worker's own."""
+    """Return a class of Celery requests that expire by the clock of Redis, not by this worker's own."""
 
     class Punctual(base):  # type: ignore[misc]
         def maybe_expire(self) -> bool:

@@ -28,17 +28,17 @@ Handler = Callable[[Connection, Sequence[Request[Any]], HandlerContext], Outcome
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A handler, and what must be known of it before it is called."""
+    """A handler, and what to know before it is called."""
 
     handle: Handler
     needs_transaction: bool = False
     """Whether its statements must be committed together. A batch without such a command has no transaction.
 
-    A send or a receipt is one statement, as a rule. Where they need several, and for the other commands that
+    A send or a receipt is usually one statement. Where they need several, and in the other commands that
     write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
     """
     answers_with_pages: bool = False
-    """Whether answers hold pages of messages, so that few of them fit into memory at once."""
+    """Whether answers hold pages of messages. Few of these fit into memory at once."""
 
 
 HANDLERS: Final[dict[str, Entry]] = {
@@ -59,7 +59,7 @@ HANDLERS: Final[dict[str, Entry]] = {
 """By command, in the order in which the commands of a batch are handled.
 
 Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
-that nothing is marked that the reader cannot have seen. Handlers that lock members come before those that
-lock chats, so that batches rarely wait for each other in a circle. The page of a join may therefore lack a
+that it covers only messages that the reader can have seen. Handlers that lock members come before those that
+lock chats, so that batches rarely deadlock. The page of a join may therefore lack a
 message that was sent in the same batch; `message_sent` brings it.
 """

@@ -6,9 +6,9 @@ from workers.context import HandlerContext
 
 
 class LockingStatement:
-    """One SQL text for both variants. `{skip_locked}` stands at the end of its locking clause.
+    """One SQL text for both variants. `{skip_locked}` ends its locking clause.
 
-    Other placeholders are given as pairs: what stands there when waiting, and what when skipping.
+    Other placeholders are given as pairs: the text for waiting, and the text for skipping.
     """
 
     def __init__(self, sql: str, **variants: tuple[str, str]) -> None:

@@ -62,7 +62,7 @@ def lock_members(
 ) -> dict[Member, Row[Any]]:
     """Lock the members (chat and user) in the order of the key; return their watermarks and chats.
 
-    Members that others have locked are left out where handlers do not wait for them.
+    Members that others have locked are left out unless handlers wait for them.
     """
     rows = conn.execute(_LOCK.for_(context), member_columns(members))
     return {(row.chat_id, row.user_id): row for row in rows}
@@ -77,7 +77,7 @@ def member_columns(members: Collection[Member]) -> dict[str, str]:
 
 
 def delivered_up_to(member: Row[Any]) -> int:
-    """Return the seq up to which clients see messages as delivered. Messages that were read count as such."""
+    """Return the seq up to which clients see messages as delivered. Read messages count as delivered."""
     return max(int(member.delivered_seq), int(member.read_seq))
 
 

@@ -82,13 +82,13 @@ _UNBROKEN = """
         WHERE held = same
     ) routed
 """
-"""Drops messages whose chat was unlocked in the middle, so that no later one is stored without the first."""
+"""Drops messages whose chat was unlocked midway: otherwise later ones would be stored without the first."""
 _STORE = LockingStatement(_SEND, routed=("routed", _UNBROKEN))
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
-The chat is read once it is locked, but messages as they were before. If another worker stores the same
+The chat is read once it is locked; messages are read as they were before. If another worker stores the same
 message meanwhile, the unique index fails the whole statement, and the next try finds the message. LATERAL
-makes the planner use that index, whatever it thinks of the size of the table.
+makes the planner use that index, however large it thinks the table is.
 """
 
 
@@ -100,7 +100,7 @@ class Route(NamedTuple):
 
 
 def route(request: Request[SendMessage]) -> Route:
-    """Return from whom to whom a message goes."""
+    """Return the sender and recipient of a message."""
     return Route(request.user_id, username_key(request.command.username))
 
 
@@ -119,7 +119,7 @@ def store_messages(
 ) -> dict[str, Message | None]:
     """Store messages that are new; return them by request, with None for those stored before.
 
-    Requests without a chat have no entry, nor have those whose locked chat was skipped.
+    Requests without a chat have no entry, and neither do those whose locked chat was skipped.
     """
     routes = {request.id: route(request) for request in requests}
     tried = {request.id: request for request in requests if "\0" not in routes[request.id].key}

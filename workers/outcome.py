@@ -29,7 +29,7 @@ class Outcome:
         self.answers.append(Answer(request.id, failure=rejection.failure(client_id)))
 
     def rejections(self, request: Request[Any]) -> AbstractContextManager[None]:
-        """Return what answers `request` with the Rejection that its block raises, if it raises one."""
+        """Return a context that answers `request` with any Rejection raised in it."""
         return _Rejections(self, request)
 
     def emit(self, user_id: str, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:

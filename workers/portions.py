@@ -15,7 +15,7 @@ _PAGES_OF_USER: Final = 20
 
 
 def portions(events: Sequence[Event]) -> list[Sequence[Event]]:
-    """Return the events in their order, in portions that are small enough; as a rule that is one."""
+    """Return the events in their order, in portions that are small enough; usually one."""
     cuts = [0]
     pages: list[str] = []
     for index, event in enumerate(events):

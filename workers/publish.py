@@ -79,10 +79,10 @@ class Publisher:
         self._inbox_entries = inbox_entries
 
     def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True) -> None:
-        """Send emits to where their users are, and answers to the edges of the batches that asked.
+        """Send emits to the edges of their users, and answers to the edges of the batches.
 
-        Closes the batches if that is all that comes of them. One round trip, whatever the number of users and
-        edges, unless the answers are very large. Raises redis.RedisError.
+        Closes the batches if nothing more follows (`is_all`). Takes one round trip, however many users and
+        edges there are, unless the answers are very large. Raises redis.RedisError.
         """
         places: dict[str, int] = {}
         emits = [
@@ -95,7 +95,7 @@ class Publisher:
         heads = list(_heads(outcome.answers, batches, is_all=is_all))
         closing = [(edge_id, head) for edge_id, head in heads if head.batch_id is not None]
         more = [(edge_id, head) for edge_id, head in heads if head.batch_id is None]
-        # Very many answers go ahead: a batch is closed together with the last of its answers.
+        # Very many answers are written first: a batch is closed together with its last answers.
         while len(more) > _ENTRIES:
             self._write(more[:_ENTRIES])
             more = more[_ENTRIES:]

@@ -1,8 +1,8 @@
 """Processes dead letters again, once their cause is fixed.
 
 Nobody waits for the answer: the client was told `internal` long ago, and its socket is gone. Other users
-receive the effects wherever they are now. An event that would mean something else today than when it was sent
-is left to a person.
+receive the effects wherever they are now. An event whose meaning has changed since it was sent is left to
+an operator.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _FORGET = text("DELETE FROM dead_letters WHERE id = CAST(:id AS uuid)")
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How a replay went."""
+    """The result of a replay."""
 
     letter: Letter
     done: bool
@@ -50,7 +50,7 @@ def replay(engine: Engine, processor: BatchProcessor, letter: Letter) -> Replay:
     """Process the event of a letter, and remove the letter if that succeeds.
 
     The event keeps its id, so nothing is stored twice. Raises `batch_processor.Unreachable`, redis.RedisError
-    and sqlalchemy.exc.SQLAlchemyError; then the letter is still there.
+    and sqlalchemy.exc.SQLAlchemyError; then the letter stays.
     """
     if letter.event == _NOTIFICATION:
         return _reopen(engine, letter)
@@ -69,7 +69,7 @@ def replay(engine: Engine, processor: BatchProcessor, letter: Letter) -> Replay:
 
 
 def _too_late(event: Event) -> str | None:
-    """Return why the event must not be processed any more, if so."""
+    """Return why it is too late to process the event, or None."""
     try:
         command = decode(event).command
     except Rejection:

@@ -66,7 +66,7 @@ def reject(event: Event, rejection: Rejection) -> Answer:
 
 
 def _explain(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
-    """Turn the error of a decoder into a sentence for a client developer."""
+    """Turn a decoder's error into a sentence for a client developer."""
     if isinstance(error, msgspec.ValidationError):
         return f"Invalid payload: {error}."
     if isinstance(error, RecursionError):

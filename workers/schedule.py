@@ -36,11 +36,11 @@ CONNECTION_ERRORS: Final = (
     RedisError,
     SQLAlchemyError,
 )
-"""Raised by functions if a service does not answer. The next run does what is left undone."""
+"""Raised by functions if a service does not answer. The next run does the rest."""
 
 
 _SWEEPS: Final = 12
-"""Sweeps that may wait while no worker runs. The clocks of beat and Redis may differ by as much."""
+"""Sweeps that may wait while no worker runs. The clocks of beat and Redis may differ by that time."""
 
 
 def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
@@ -81,7 +81,7 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
 
 
 class CeleryQueue:
-    """A Celery queue of notifications. `offline_delivery` queues notifications again that get lost."""
+    """A Celery queue of notifications. `offline_delivery` queues lost notifications again."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -99,7 +99,7 @@ class CeleryQueue:
 
 
 class ZonedCrontab(crontab):  # type: ignore[misc]
-    """A crontab in a time zone of its own, that of its `nowfun`, whatever the zone of the app."""
+    """A crontab in its own time zone, that of its `nowfun`, instead of the app's."""
 
     @property
     def tz(self) -> tzinfo:
@@ -126,5 +126,5 @@ def _entry(job: Job) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what may be logged. Database errors may quote rows, so only their type is."""
+    """Return what may be logged: of database errors only the type, as they may quote rows."""
     return type(error).__name__ if isinstance(error, SQLAlchemyError) else str(error)

@@ -83,7 +83,7 @@ _LEFT = text(
         WHERE undelivered.check_at IS NULL
     """
 )
-"""Records for offline delivery who has unconfirmed messages. It decides itself who is offline."""
+"""Records who has unconfirmed messages. Offline delivery itself decides who is offline."""
 _SWEPT = text(
     """
     UPDATE chats c
@@ -100,7 +100,7 @@ class _Member(NamedTuple):
     chat: Row[Any]
     user_id: str
     newest_seq: int
-    """Of the messages to this member."""
+    """The newest seq among the messages to this member."""
 
 
 class Sweep:
@@ -115,7 +115,7 @@ class Sweep:
     def run(self) -> None:
         """Deliver what is due, and announce the users of edges that ended without saying so.
 
-        Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run does what is left undone.
+        Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run does the rest.
         """
         ended = self._ended_leases.find()
         with self._engine.begin() as conn:

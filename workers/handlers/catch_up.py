@@ -1,7 +1,7 @@
 """What a socket receives after it has connected: everything not yet delivered to its user, in pages.
 
 The first page fixes where each chat starts, so that a socket receives all of it even if another one acks
-faster. An edge that may have missed publications asks in the same way, for the time in question.
+faster. An edge that may have missed publications asks in the same way, for that period.
 """
 
 from collections import defaultdict
@@ -86,7 +86,7 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: Ha
 
 
 def _read_starts(conn: Connection, requests: Sequence[Request[CatchUp]]) -> list[Starts]:
-    """Return for each request the seq after which it goes on, by chat."""
+    """Return for each request, by chat, the seq after which to continue."""
     starts: list[Starts] = [dict(request.command.after or {}) for request in requests]
     first = [index for index, request in enumerate(requests) if request.command.after is None]
     if first:

@@ -43,7 +43,7 @@ _CONFIRM_NEXT = LockingStatement(
     SELECT held.*, now() AS at FROM held
     """
 )
-"""Moves the watermarks that a span continues from. The others are returned as they are."""
+"""Moves each watermark that a span continues. The others are returned unchanged."""
 
 
 def confirm_deliveries(
@@ -67,7 +67,7 @@ def confirm_deliveries(
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:
-    """Return the same seqs in as few spans as there can be, ascending."""
+    """Return the same seqs in as few spans as possible, ascending."""
     merged: list[Span] = []
     for first, last in sorted(spans):
         if merged and first <= merged[-1][1] + 1:

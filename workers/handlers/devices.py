@@ -101,7 +101,7 @@ def register_devices(
 def unregister_devices(
     conn: Connection, requests: Sequence[Request[UnregisterDevice]], context: HandlerContext
 ) -> Outcome:
-    """Remove the user's own devices. A device that is not there was removed before."""
+    """Remove the user's own devices. A device that is missing counts as removed."""
     outcome = Outcome()
     params = {
         "ids": array(str(request.command.device_id) for request in requests),

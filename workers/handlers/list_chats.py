@@ -54,7 +54,7 @@ class _Cursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """What the summaries of chats need beside the chats."""
+    """What chat summaries need besides the chats."""
 
     members: Mapping[Member, Row[Any]]
     newest: Mapping[tuple[str, int], Message]
@@ -86,7 +86,7 @@ def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context
 def _read_pages(
     conn: Connection, asked: Sequence[tuple[Request[ListChats], _Cursor]], sizes: Sequence[int]
 ) -> Mapping[int, list[Row[Any]]]:
-    """Return the chats of each page, by the index of its request, and one more if there are more."""
+    """Return the chats of each page, by the index of its request, plus one chat if there are more."""
     rows = conn.execute(
         _PAGE,
         {

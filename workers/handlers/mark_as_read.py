@@ -1,6 +1,6 @@
 """`mark_as_read`: moves the reader's watermark forward and tells the other member.
 
-It does not move the watermark of delivery: the reader's other sockets may not have the messages yet.
+It does not move the delivery watermark: the reader's other sockets may not have the messages yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def _advance(
 
 
 def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
-    """Move the watermarks; return when, by reader."""
+    """Move the watermarks; return the time of each move, by reader."""
     if not moved:
         return {}
     rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": array(moved.values())})

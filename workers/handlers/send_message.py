@@ -20,7 +20,7 @@ from workers.requests import Request
 def send_messages(
     conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
 ) -> Outcome:
-    """Store new messages; answer those that were stored before with their first answer."""
+    """Store new messages. Those stored before get their first answer again."""
     outcome = Outcome()
     accepted = _accept(requests, context, outcome)
     firsts: dict[str, Request[SendMessage]] = {}
@@ -65,7 +65,7 @@ def _check_text(command: SendMessage, context: HandlerContext) -> None:
 
 
 def _open_chats(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[Route, Rejection]:
-    """Create missing chats; return why, where there cannot be one."""
+    """Create missing chats; return a rejection for each route that cannot have one."""
     people = read_people(
         conn, {request.user_id for request in requests}, {request.command.username for request in requests}
     )

@@ -17,7 +17,7 @@ from workers.pages import Page, Window, read_pages
 from workers.requests import Request
 
 _MESSAGES = 500
-"""Most messages of one answer. Gaps that do not fit are listed with `hasMore` and no messages."""
+"""Most messages in one answer. Gaps that do not fit are listed with `hasMore` and no messages."""
 
 _GAPS = text(
     """
