@@ -37,7 +37,7 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Logs at INFO for each client that it has found credentials.
+    # For each client, it logs at INFO that it has found credentials.
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 

@@ -1,7 +1,7 @@
 """Who is connected where: what edges register in Redis, and how everybody else reads it.
 
 An edge holds a lease in the sorted set `names.LEASES_KEY`. Whether a lease is alive is decided here and
-nowhere else, by the clock of Redis; what an edge without a live lease has registered counts for nothing.
+nowhere else, by the clock of Redis; without a live lease, what an edge has registered is ignored.
 Every key but the leases expires by itself, unless its edge refreshes it.
 """
 
@@ -14,7 +14,7 @@ from infra.wire import names
 from infra.wire.clock import RedisClock
 
 REGISTRY_TTL_S: Final = 3_600
-"""How long an edge's inbox and what it has registered outlive its last refresh."""
+"""How long an edge's inbox and registrations outlive their last refresh, in seconds."""
 
 LIVE_EDGES: Final = """
 local time = redis.call('TIME')
@@ -40,7 +40,7 @@ for place = 2, #KEYS do
 end
 return {{time, found}}
 """
-"""One command for all users: what a client library spends on each command is more than Redis does."""
+"""One command for all users: a client library spends more on each command than Redis does."""
 
 _FIND_ENDED: Final = f"""{LIVE_EDGES}
 local ended = {{}}
@@ -71,9 +71,9 @@ return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms}}
 """Lua for an edge: extends its lease, and keeps its inbox and its set of users from expiring.
 
 Call it with `renewal()`. It returns four integers: the reply of TIME (seconds and microseconds), 1 if the
-lease was alive ever since the edge last saw a reply, and the new end of the lease. If the third is 0, others
-may have dropped what the edge registered: it must create its inbox anew and register all its users again, in
-that order. The new inbox needs an expiry, REGISTRY_TTL_S, from the start.
+lease has been alive since the last reply that the edge saw, and the new end of the lease. If the third is 0,
+others may have dropped what the edge registered: it must create its inbox anew, then register all its users
+again. The new inbox needs an expiry, REGISTRY_TTL_S, from the start.
 """
 
 REGISTER_USERS: Final = f"""{LIVE_EDGES}
@@ -97,7 +97,7 @@ redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 """Lua for an edge: registers users with sockets there, and removes users who have none. Returns nothing.
 
 Call it with `registration()`. It also removes edges without a live lease from the sets of these users, or the
-set of a user who is always online somewhere would collect them for ever.
+set of a user who is always online somewhere would collect them forever.
 """
 
 REFRESH_USERS: Final = f"""
@@ -106,21 +106,21 @@ for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, {REGISTRY_TTL_S}) end
 """Lua for an edge: keeps the sets of users from expiring. Call it with `refreshment()`. Returns nothing."""
 
 ScriptCall = tuple[list[str], list[str | int]]
-"""Keys and arguments of a script, as the clients of redis-py take them."""
+"""Keys and arguments of a script, as redis-py's clients take them."""
 
 
 def renewal(edge_id: str, lease_ms: int, known_end_ms: int) -> ScriptCall:
     """Return the call of RENEW_LEASE that makes the edge's lease end `lease_ms` from now.
 
     `known_end_ms` is the end of the lease in the last reply that the edge has seen, 0 before the first one.
-    So a reply that is lost cannot hide that the lease had ended.
+    Thus a lost reply cannot hide that the lease had ended.
     """
     keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
     return keys, [edge_id, lease_ms, known_end_ms]
 
 
 def registration(edge_id: str, here: Sequence[str], gone: Sequence[str]) -> ScriptCall:
-    """Return the call of REGISTER_USERS for users with sockets on the edge, and users with none any more."""
+    """Return the call of REGISTER_USERS for users with sockets on the edge, and for users without any."""
     user_ids = [*here, *gone]
     keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
     return keys, [edge_id, len(here), *user_ids]
@@ -159,7 +159,7 @@ class PresenceReader:
 
 
 class EndedLeases:
-    """The edges that ended without saying so. Each stays listed until its users were announced as offline."""
+    """The edges that ended without saying so. Each stays listed until its users are announced as offline."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -89,7 +89,7 @@ def show(letter_id: UUID, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Replay all of them.")
 @local_option
 def replay(ids: tuple[UUID, ...], everything: bool) -> None:
-    """Handle events again, in the order in which they came.
+    """Handle events again, in the order in which they arrived.
 
     A letter whose event succeeds is removed. If one fails, it stays and the exit code is 1.
     """
@@ -135,7 +135,7 @@ def drop(ids: tuple[UUID, ...]) -> None:
 
 
 def _require(engine: "Engine", ids: Sequence[UUID]) -> list[str]:
-    """Return the ids in the order in which the events came. Raises click.UsageError for an unknown one."""
+    """Return the ids in the order in which the events arrived. Raises click.UsageError for an unknown one."""
     from workers.dead_letters import known_ids
 
     known = known_ids(engine, map(str, ids))

@@ -13,7 +13,7 @@ from infra.settings.base import SettingsError, data_dir
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-LOCAL_HELP: Final = "Take what the environment lacks from the local stack in BBGRAM_DATA_DIR (.bbgram)."
+LOCAL_HELP: Final = "Take missing settings from the local stack in BBGRAM_DATA_DIR (.bbgram)."
 _PORT_DIGITS: Final = 5
 
 

@@ -25,7 +25,7 @@ class _Misconfigured(_Failure):
 
 
 class _Group(click.Group):
-    """Turns the errors that a user can do something about into one line and an exit code."""
+    """Turns errors that a user can fix into one line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:

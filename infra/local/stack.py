@@ -77,7 +77,7 @@ def make_plan(folder: Path, port: int) -> Plan:
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a part: what the user has set goes before the settings of the stack."""
+    """Return the environment of a part: what the user has set overrides the settings of the stack."""
     given = {name: value for name, value in os.environ.items() if value}
     return {**settings, **given, "BBGRAM_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 

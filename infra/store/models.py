@@ -59,7 +59,7 @@ class Chat(Base):
     sweep_at: Mapped[datetime | None]
     """When the sweep should check whether the newest messages were confirmed. None if nothing is due."""
     swept_seq: Mapped[int] = mapped_column(server_default=text("0"))
-    """What the sweep has checked. Stored here and not per member, so that sends only lock chats."""
+    """Seq up to which the sweep is done. Stored here and not per member, so that sends only lock chats."""
     last_to_lo: Mapped[int | None] = mapped_column(server_default=text("0"))
     """Seq of the newest message to `user_lo`. Once it is delivered, all are. None if it is unknown."""
     last_to_hi: Mapped[int | None] = mapped_column(server_default=text("0"))
@@ -154,7 +154,7 @@ class Device(Base):
 
 
 class Undelivered(Base):
-    """What offline delivery knows about a chat member. Apart from `chat_members`, to avoid its locks."""
+    """What offline delivery knows about a chat member. Kept apart from `chat_members`, to avoid its locks."""
 
     __tablename__ = "undelivered"
     __table_args__ = (

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One event. `payload` is the client's own JSON, of which only the syntax was checked."""
+    """One event. `payload` is the client's own JSON. Only its syntax was checked."""
 
     id: str
     """UUIDv7 made by the edge. It becomes the id of the message that a send stores."""
@@ -13,7 +13,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     socket_id: str
     payload: msgspec.Raw
     expires_ms: int = 0
-    """Redis time in ms since the epoch after which nobody waits for the answer; 0 means never."""
+    """Redis time in ms since the epoch after which nobody waits for the answer; 0 if it never expires."""
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -117,7 +117,7 @@ class CatchUp(_Command, frozen=True):
     after: dict[str, Seq] | None = None
     """`next` of the previous page: how far it got in each chat, whatever other sockets ack meanwhile."""
     lost_s: float | None = None
-    """Set if publications of this many past seconds may not have reached the edge."""
+    """Set if publications of the past `lost_s` seconds may not have reached the edge."""
 
 
 class EnsureProfile(_Command, frozen=True):

@@ -20,7 +20,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
     failure: Failure | None = None
     settled: Position | None = None
-    """Messages up to this position that the asking socket has been sent need no client ack any more."""
+    """Messages up to this position, if sent to the asking socket, need no client ack any more."""
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):

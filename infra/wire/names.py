@@ -9,7 +9,7 @@ SWEEP_TASK: Final = "delivery.sweep"
 """Celery task, sent by beat, that repeats unconfirmed deliveries."""
 
 SWEPT_KEY: Final = "bbgram:swept"
-"""Exists in Redis while sweeps are run as scheduled, so while beat and a worker are alive."""
+"""Exists in Redis while sweeps run as scheduled, that is, while beat and a worker are alive."""
 
 FUNCTION_TASK: Final = "functions.run"
 """Celery task, sent by beat, that runs a function by name."""
@@ -21,7 +21,7 @@ QUEUE: Final = "bbgram"
 """The Celery queue from edges to workers."""
 
 FUNCTIONS_QUEUE: Final = "bbgram-functions"
-"""The Celery queue of functions. Workers of their own read it, so that chats never wait for a function."""
+"""The Celery queue of functions. Separate workers read it, so that chats never wait for a function."""
 
 LEASES_KEY: Final = "bbgram:edges"
 """Sorted set: edge id -> Redis time in ms since the epoch at which its lease ends."""

@@ -17,7 +17,7 @@ CONFIRM_DELIVERY: Final = "confirm_delivery"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Something that a client, or an edge by itself, may ask for."""
+    """A request that clients, or edges themselves, may make."""
 
     name: str
     """Name of the event on the wire."""
@@ -31,7 +31,7 @@ class Command:
     is_answered_by_edge: bool = False
     """Whether the edge answers it without a worker."""
     is_ephemeral: bool = False
-    """Whether it is worthless a moment later: it is dropped under load, and no error says so."""
+    """Whether it is worthless a moment later: it is dropped under load, without an error."""
     ensures_profile: bool = False
     """Whether its `username` creates a profile for a user who has none, where that is enabled."""
 

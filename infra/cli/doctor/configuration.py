@@ -19,7 +19,7 @@ _CHAR_BYTES: Final = 12
 _OUR_CHAR_BYTES: Final = 6
 """The longest form in ours: an escaped control character."""
 _EVENT_BYTES: Final = 1_024
-"""What an event holds besides its text, generously."""
+"""A generous allowance for what an event holds besides its text."""
 
 
 @dataclass
