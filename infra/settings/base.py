@@ -1,4 +1,4 @@
-"""How settings are read: from the environment, prefix `BBGRAM_`. docs/deployment.md has the table of all."""
+"""How settings are read: from the environment, prefix `BBGRAM_`. docs/deployment.md lists all settings."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PLAIN: Final = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number",
 }
-"""What pydantic says in more words, by the type of the error."""
+"""What pydantic says in more words, by error type."""
 
 
 class SettingsError(Exception):
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, env_file: Path | None = None, /, **overrides: Any) -> Self:
-        """Read the environment, and what it lacks from `env_file` if one is given.
+        """Read the environment. `env_file`, if given, supplies what is missing there.
 
         Raises SettingsError for the first setting that is missing or wrong.
         """

@@ -67,9 +67,9 @@ class EdgeSettings(ServiceSettings):
     supabase_jwt_secret: str | None = None
     """Legacy shared secret (HS256), at least 32 bytes; the published keys are used when not set."""
     jwks_cooldown_s: Seconds = 30.0
-    """An unknown key id makes the edge fetch the published keys at most once in this time."""
+    """Unknown key ids make the edge fetch the published keys, at most once in this time."""
     token_grace_s: NonNegativeSeconds = 30.0
-    """How long before its token expires a client is told to refresh it."""
+    """A client is told to refresh its token this long before it expires."""
 
     lanes: int = Field(2, ge=1, le=64)
     """Lanes for client events; see [scaling](#scaling)."""
@@ -83,7 +83,7 @@ class EdgeSettings(ServiceSettings):
     """A request without a result is answered with an error after this time."""
 
     rate_events: Rate = 50.0
-    """Events per second of one user, over all their sockets on this edge, before they get `rate_limited`; `0`
+    """Events per second of one user, on all their sockets on this edge, before they get `rate_limited`; `0`
     for no limit, as with every `RATE_...`."""
     rate_events_burst: Count = 500
     """Events that one user may send at once."""
@@ -92,7 +92,7 @@ class EdgeSettings(ServiceSettings):
     rate_bytes_burst: Count = 5_000_000
     """Bytes of these events that one user may send at once."""
     rate_sign_ins: Rate = 2.0
-    """Connections per second on which one user signs in."""
+    """Connections per second on which one user may sign in."""
     rate_sign_ins_burst: Count = 100
     """Connections on which one user may sign in at once."""
     rate_connects: Rate = 100.0
@@ -115,8 +115,7 @@ class EdgeSettings(ServiceSettings):
     send_bytes: Count = 8_000_000
     """Bytes that may wait for such a client."""
     connect_s: Seconds = 15.0
-    """How long a connection may stay without signing in, a request may take to arrive, and an upgrade may
-    take."""
+    """Time limit for a connection to sign in, for a request to arrive, and for an upgrade."""
     heartbeat_s: Seconds = 25.0
     """How often Engine.IO pings a client."""
     heartbeat_timeout_s: Seconds = 20.0

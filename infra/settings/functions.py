@@ -69,8 +69,8 @@ class FunctionSettings(StoreSettings):
     sns_fcm_arn: str | None = None
     """SNS platform application for Android; enables `fcm`."""
     sns_apns_arn: str | None = None
-    """SNS platform application for Apple; enables `apns`. One with `APNS_SANDBOX` in its name is used as
-    such."""
+    """SNS platform application for Apple; enables `apns`. With `APNS_SANDBOX` in its name, it is used as
+    a sandbox."""
     vapid_private_key: str | None = None
     """Web Push: private key, base64url or PEM; together with `VAPID_SUBJECT` it enables `webpush`."""
     vapid_subject: str | None = None
@@ -83,11 +83,11 @@ class FunctionSettings(StoreSettings):
     archive_bucket: str | None = None
     """S3 bucket of the archive; nothing is archived when not set."""
     archive_prefix: str = "archive"
-    """First part of the names of its objects."""
+    """Prefix of the names of its objects."""
     archive_days: Days = 90
     """Messages older than this are archived."""
     archive_shards: int = Field(1, ge=1, le=64)
-    """Objects that the messages of one day are spread over."""
+    """Number of objects that hold the messages of one day."""
     archive_hold_days: int = Field(30, ge=0, le=36_500)
     """How long restored messages stay before they are archived again."""
 

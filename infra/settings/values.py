@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, each with the bounds within which everything that uses it works."""
+"""The types of settings, each with bounds within which everything that uses it works."""
 
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -65,14 +65,14 @@ def _host(value: str) -> str:
 
 
 Seconds = Annotated[float, Field(ge=0.001, le=_WEEK_S)]
-"""A time that something waits or repeats in."""
+"""A waiting time or an interval."""
 NonNegativeSeconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
 """A time that may be 0."""
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Count = Annotated[int, Field(ge=1, le=_MAX)]
 CountOrNoLimit = Annotated[int, Field(ge=0, le=_MAX)]
 Rate = Annotated[float, Field(ge=0, le=_MAX), AfterValidator(_rate)]
-"""So many a second; 0 for no limit."""
+"""A number per second; 0 for no limit."""
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""

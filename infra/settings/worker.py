@@ -27,13 +27,13 @@ class WorkerSettings(ServiceSettings, StoreSettings):
     text_chars: Count = 4_000
     """Longest text of a message, in Unicode code points."""
     page: Count = 50
-    """Messages or chats in a page when the client names no number."""
+    """Messages or chats in a page unless the client asks for another number."""
     page_max: Count = 100
     """Largest page that a client can ask for."""
     sweep_s: Seconds = 5.0
     """How often the sweep runs."""
     sweep_after_s: Seconds = 10.0
-    """The sweep looks at a delivery that is unconfirmed for this long."""
+    """The sweep checks a delivery once it has been unconfirmed for this long."""
     inbox_entries: int = Field(10_000, ge=100, le=1_000_000)
     """Entries that the inbox stream of an edge keeps, approximately; an edge that falls further behind has
     its sockets catch up from Postgres."""
