@@ -238,7 +238,7 @@ class EngineConnection(PollingSocket):
         del self._environ
         has_polled = self.connected
         if has_polled and (not await self._is_upgrade(ws) or self.upgraded or self.closed):
-            # Another websocket was quicker, or the connection has ended meanwhile.
+            # Another websocket was faster, or the connection has ended meanwhile.
             return
         handshake = Handshake.of(environ["asgi.scope"])
         self.connected = self.upgraded = True

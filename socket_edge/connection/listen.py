@@ -42,7 +42,7 @@ def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
     The kernel (Linux) cuts off a client that leaves data unread for `unread_s` seconds, even while the
     connection is being closed.
 
-    Raises SettingsError when the port is taken or `host` is no address of this machine.
+    Raises SettingsError when the port is taken or `host` is not an address of this machine.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

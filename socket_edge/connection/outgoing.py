@@ -67,7 +67,7 @@ class Outgoing:
         self.transport.write(data)
 
     def _count_waiting(self, waiting_bytes: int) -> int:
-        """Return how many frames wait in the last `waiting_bytes` bytes. A part-sent write counts in part."""
+        """Return how many frames the last `waiting_bytes` bytes hold. A partly sent write counts in part."""
         left = self._written - waiting_bytes
         gone = 0
         while gone < len(self._writes) and self._writes[gone][0] <= left:

@@ -33,7 +33,7 @@ _CLIENT_MISTAKES: Final = (
     *("bad-jsonp-index", "bad-origin", "bad-sid", "bad-transport", "bad-upgrade", "bad-version"),
     *("not-connected", "unexpected-http"),
 )
-"""Kinds of mistakes. engineio logs the first of each kind as an error, but clients are told anyway."""
+"""Keys of client mistakes. engineio logs the first of each as an error, but clients are told anyway."""
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]

@@ -35,7 +35,7 @@ class Reader(Protocol):
         """Called when too much waits for a client that does not read."""
 
     def shutting_down(self) -> None:
-        """Called when the server is shutting down: `go_away` is due once nothing is owed to the client."""
+        """Called when the server is shutting down: call `go_away` once nothing is owed to the client."""
 
 
 class WebSocket(WSListener):

@@ -46,7 +46,7 @@ class UserLimiter:
             raise _too_fast(wait_s)
 
     def event(self, user_id: str, size: int) -> None:
-        """Count an event of `size` bytes. If it raises Rejection(rate_limited), nothing is counted."""
+        """Count an event of `size` bytes. Raises Rejection(rate_limited), and then counts nothing."""
         now = self._clock()
         wait_s = _take_both(self._events, self._size, user_id, now, size)
         if wait_s:
