@@ -7,8 +7,8 @@ MAX_S = 900.0
 
 
 def backoff_s(tries: int, asked_s: Iterable[float] = ()) -> float:
-    """Return the pause after so many failed tries. It doubles each time, up to `MAX_S`.
+    """Return the pause after `tries` failed tries. It doubles each time, up to `MAX_S`.
 
-    The longest pause in `asked_s`, which providers asked for, wins if it is longer.
+    If providers asked for a longer pause (`asked_s`), the longest one wins.
     """
     return max([min(FIRST_S * 2.0 ** (tries - 1), MAX_S), *asked_s])

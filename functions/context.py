@@ -1,4 +1,4 @@
-"""What a function works with. Its host (Celery, AWS Lambda or the command line) makes one and keeps it."""
+"""What a function works with. Its host (Celery, AWS Lambda or the command line) creates and keeps it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -28,10 +28,10 @@ _DUE = """
     ORDER BY chat_id, user_id
     {lock}
 """
-"""Everything that is open for the users for whom something is due.
+"""Everything that is open for users who have something due.
 
-Rows are locked in the same order as the sweep does. What the sweep holds waits for the next run, and what it
-notes while these rows are locked comes after them.
+Rows are locked in the same order as in the sweep. What the sweep has locked waits for the next run, and what
+it notes while these rows are locked comes after them.
 """
 _LOCK_DUE = text(_DUE.format(lock="FOR UPDATE SKIP LOCKED"))
 _READ_DUE = text(_DUE.format(lock=""))
@@ -51,7 +51,7 @@ _UNDELIVERED = text(
     ) oldest ON true
     """
 )
-"""A statement of its own, so that it sees what the sweep saw before the rows were locked."""
+"""A separate statement, so that it sees what the sweep saw before the rows were locked."""
 
 _RECIPIENTS = text(
     """
@@ -95,7 +95,7 @@ class NextCheck(NamedTuple):
 
 @dataclass(slots=True)
 class NotificationPlan:
-    """What to write for some users, and how many of them were treated in which way."""
+    """What to write for some users, and how many of them got each decision."""
 
     notifications: list[dict[str, Any]] = field(default_factory=list)
     checks: list[NextCheck] = field(default_factory=list)

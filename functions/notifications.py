@@ -84,7 +84,7 @@ _OPEN = text(
 
 
 def expire(conn: Connection) -> None:
-    """End notifications that were not sent within a day as `failed`, and make them dead letters."""
+    """Mark notifications that were not sent within a day as `failed`, and make them dead letters."""
     conn.execute(_EXPIRE)
 
 
@@ -99,7 +99,7 @@ def take_due(conn: Connection) -> list[UUID]:
 def claim(conn: Connection, notification_id: UUID) -> Row[Any] | None:
     """Claim a notification for 5 minutes and count a try. Return its row, or None if it cannot be claimed.
 
-    A failed one can be claimed: somebody sent it back to the queue, so its tries count from 1 again.
+    A failed one can be claimed, because somebody sent it back to the queue. Its tries count from 1 again.
     """
     return conn.execute(_CLAIM, {"id": notification_id}).one_or_none()
 
@@ -124,13 +124,13 @@ def note_sent(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
 
 
 def finish(conn: Connection, notification_id: UUID, outcome: str) -> None:
-    """End a notification with `sent`, `obsolete` or `no_device`."""
+    """Finish a notification as `sent`, `obsolete` or `no_device`."""
     conn.execute(_FINISH, {"id": notification_id, "outcome": outcome})
     conn.execute(_REMOVE_DEAD_LETTER, {"id": notification_id})
 
 
 def fail(conn: Connection, notification_id: UUID, error: str) -> None:
-    """End a notification as `failed` and make it a dead letter."""
+    """Finish a notification as `failed` and make it a dead letter."""
     payload = msgspec.json.encode({"notificationId": notification_id}).decode()
     conn.execute(_FINISH, {"id": notification_id, "outcome": "failed"})
     conn.execute(_ADD_DEAD_LETTER, {"id": notification_id, "payload": payload, "error": error})

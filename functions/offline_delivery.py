@@ -1,4 +1,4 @@
-"""`offline_delivery`: queues one notification for each offline user with messages undelivered for too long.
+"""`offline_delivery`: queues one notification for each offline user whose messages have waited too long.
 
 What a notification covers is fixed in the transaction that makes it. The queue only holds its id.
 """
@@ -14,7 +14,7 @@ from functions.notifications import expire, take_due
 from functions.pacer import Pacer
 
 _ROWS = 1_000
-"""The most rows of `undelivered` that select the users of one transaction."""
+"""The most rows of `undelivered` from which one transaction takes its users."""
 _DRY_RUN_ROWS = 10_000
 """The same for a dry run, which is a single transaction."""
 
@@ -24,9 +24,9 @@ _LOCK_ID = 0x6262_6F64
 
 
 def offline_delivery(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
-    """Queue a notification for everybody who is due.
+    """Queue a notification for every user who is due one.
 
-    Returns how many users were treated in which way, and how many notifications were queued. Raises
+    Returns how many users got each decision, and how many notifications were queued. Raises
     SettingsError, redis.RedisError, sqlalchemy.exc.SQLAlchemyError and what the queue raises.
     """
     counts: Counter[str] = Counter(notified=0, online=0, quiet=0, too_soon=0, no_device=0, obsolete=0)

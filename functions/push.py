@@ -1,8 +1,8 @@
 """Sends notifications to the devices of their recipients.
 
 The queue may deliver a notification more than once, and two workers may hold it at the same time. So it is
-claimed first, and it remembers the devices that have it. What was delivered or read in the meantime is left
-out.
+claimed first, and it remembers the devices that have it. Messages delivered or read in the meantime are
+left out.
 """
 
 import time
@@ -131,7 +131,7 @@ class Push:
         except TryLater as failure:
             log.warning("push_failed", device=str(device.id), channel=device.channel, error=str(failure))
             raise
-        except Exception as error:  # a bug in a channel must not keep the notification open for ever
+        except Exception as error:  # a bug in a channel must not keep the notification open forever
             log.error("channel_crashed", channel=device.channel, error=type(error).__name__)
             raise TryLater(f"{device.channel}: {type(error).__name__}") from None
         with self._engine.begin() as conn:

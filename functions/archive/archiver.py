@@ -1,7 +1,7 @@
 """`archive`: moves old messages to S3, one object per UTC day and shard.
 
-Nothing is deleted before it was read back from S3. The next run completes whatever a run left half done: it
-deletes what the objects of a day already hold before it writes another one. Two runs cannot write the same
+Nothing is deleted before it is read back from S3. A run first completes what an earlier run left half done:
+it deletes what the objects of a day already hold, then writes the next one. Two runs cannot write the same
 object at once; the slower one starts over.
 """
 
@@ -81,7 +81,7 @@ class _ShardArchiver:
     totals: _Totals
 
     def run(self) -> None:
-        """Archive one day after the other."""
+        """Archive one day after another."""
         day = self.selection.next_day(date.min)
         while day is not None and not self.pacer.out_of_time:
             self._archive_day(day)
@@ -98,7 +98,7 @@ class _ShardArchiver:
             written = self._write(ObjectName(day, self.selection.shard, 1 + max(numbers, default=0)))
 
     def _existing(self, day: date) -> list[ObjectName]:
-        """Return the objects that may hold messages of this shard, other numbers of shards included."""
+        """Return the objects that may hold messages of this shard, even from other numbers of shards."""
         shard = self.selection.shard
         return [name for name in self.bucket.objects(day) if name.shard == shard or name.shard.of != shard.of]
 

@@ -30,7 +30,7 @@ class ObjectName:
     day: date
     shard: Shard
     number: int
-    """Counts from 1. A later object holds what could not be archived when the one before was written."""
+    """Counts from 1. A later object holds what could not be archived when the previous one was written."""
 
     @property
     def path(self) -> str:
@@ -48,7 +48,7 @@ class ObjectName:
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What is stored next to an object once it was read back and found intact."""
+    """What is stored next to an object once it has been read back and found intact."""
 
     format: int
     object: str
@@ -63,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def day_path(day: date) -> str:
-    """Return what the paths of all objects of a day start with."""
+    """Return the prefix of the paths of a day's objects."""
     return f"day={day}/"
 
 

@@ -18,7 +18,7 @@ BATCH_SIZE: Final = 250
 """Messages that are held in memory at a time."""
 
 READ_ERRORS: Final = (EOFError, OSError, zlib.error, msgspec.MsgspecError)
-"""What reading raises when the bytes are not what `write_messages` wrote."""
+"""Raised by reading when the bytes are not what `write_messages` wrote."""
 
 
 class ArchivedMessage(msgspec.Struct, frozen=True):

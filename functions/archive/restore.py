@@ -95,7 +95,7 @@ def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Tota
 
 
 def _note_restored(conn: Connection, messages: Sequence[ArchivedMessage]) -> int:
-    """Remove what is stored again from `archived_chats`. Return how many of the messages are stored."""
+    """Remove messages that are stored again from `archived_chats`. Return how many of them are stored."""
     params = key_columns(messages)
     stored = int(conn.execute(_NOTE_RESTORED, params).scalar_one())
     conn.execute(_PRUNE, {"chats": params["chats"]})

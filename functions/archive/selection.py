@@ -76,7 +76,7 @@ class OldestMessage(NamedTuple):
     seq: int | None
     """None if the chat has no messages or belongs to another shard."""
     day: date | None
-    """Its UTC day, or None if it cannot be archived, and therefore nothing of the chat can."""
+    """Its UTC day, or None if it, and thus nothing in the chat, can be archived."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Selection:
         return min((day for day in days if day is not None and day > after), default=None)
 
     def messages(self, day: date | None) -> Iterator[list[ArchivedMessage]]:
-        """Yield in batches what can be archived of a day, or of all days, sorted by chat and seq.
+        """Yield, in batches, what can be archived of a day or of all days, sorted by chat and seq.
 
         A chat is archived from its beginning up to the first message that has to stay. Ends early when
         the run is out of time.

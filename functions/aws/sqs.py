@@ -73,7 +73,7 @@ def parse_body(body: str) -> UUID:
 def retry_delay_s(attempt: int, error: Exception) -> float:
     """Return how long to wait after an attempt that failed with `error`.
 
-    There is no point in waiting with an unreadable message: it should become a dead letter soon.
+    An unreadable message does not wait: it should become a dead letter soon.
     """
     if isinstance(error, UnreadableBody):
         return 0.0

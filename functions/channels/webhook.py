@@ -1,4 +1,4 @@
-"""Posts notices to a service of the team, signed as Standard Webhooks (https://www.standardwebhooks.com)."""
+"""Posts notices to the team's own service, signed as Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from datetime import UTC, datetime
 
