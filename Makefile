@@ -14,7 +14,7 @@ PEER := tests/benchmark/peers/node
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (PORT and BBGRAM_DATA_DIR move it)
+run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (set PORT and BBGRAM_DATA_DIR to move it)
 	@exec $(BIN)/bbgram dev
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
@@ -35,7 +35,7 @@ FUZZ_S ?= 60
 fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S seconds (ARGS="--seed N" repeats a run)
 	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
 
-audit: $(VENV)/.audit ## Look for known holes in the pinned dependencies; needs the network
+audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependencies; needs the network
 	@for file in requirements.txt requirements-dev.txt requirements-functions.txt; do \
 		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
@@ -62,7 +62,7 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
-faults: $(VENV)/.dev ## Break one thing after the other under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
+faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
