@@ -1,4 +1,4 @@
-"""What every test must be like."""
+"""The rules that every test must follow."""
 
 import pytest
 

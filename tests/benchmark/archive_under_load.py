@@ -1,7 +1,7 @@
 """Prints how an archive run affects clients: `python -m tests.benchmark.archive_under_load`.
 
 Real clients send at a fixed rate, in turns without and with an archive run beside them. The run is a
-process of its own, against an S3 (moto) that lives in that process. So its memory counts what S3 holds
+process of its own, against an S3 (moto) that lives in that process. So its memory includes what S3 holds
 for it too: the object, once for each copy that moto makes. For Linux.
 """
 

@@ -1,4 +1,4 @@
-"""`make faults`: breaks one thing after the other under load and reports which promises were kept.
+"""`make faults`: breaks one thing after another under load and reports which promises were kept.
 
 Exits with 1 if a promise was broken or all faults together took too long, with 2 if there is no such fault.
 """

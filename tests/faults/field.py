@@ -93,7 +93,7 @@ class Field:
             self.chat.env = env
 
     async def replace_workers(self) -> None:
-        """Replace each worker by a new one, one after the other, as a rolling update does."""
+        """Replace the workers one after another, as a rolling update does."""
         for worker in list(self.chat.workers):
             await self.replace_worker(worker)
 

@@ -12,7 +12,7 @@ Payload = dict[str, Any]
 
 
 class Client:
-    """One socket of one user. Acks every event that asks for it, without `acks` only after `start_acking`."""
+    """One socket of one user. Acks every event that asks; without `acks`, only after `start_acking`."""
 
     def __init__(self, username: str, *, acks: bool = True, reconnection: bool = False) -> None:
         self.username = username
@@ -53,7 +53,7 @@ class Client:
         return ack
 
     async def settle(self) -> None:
-        """Wait until everything the edge had asked the workers for so far has arrived."""
+        """Wait until everything that the edge has asked of the workers so far has been answered."""
         for _ in range(2):
             assert (await self.call("list_chats", {}))["success"]
 

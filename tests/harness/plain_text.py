@@ -1,4 +1,4 @@
-"""Escapes what is not Unicode text in the reports of pytest-xdist's workers, which cannot hand it over."""
+"""Escapes lone surrogates in the reports of pytest-xdist's workers, which cannot transmit them."""
 
 from collections.abc import Generator
 from typing import Any

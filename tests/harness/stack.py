@@ -56,7 +56,7 @@ def bbgram(*words: str, env: dict[str, str], folder: Path | None = None) -> subp
 def clean_env(env: dict[str, str]) -> dict[str, str]:
     """Return this environment with its BBGRAM settings replaced by the given ones.
 
-    Coverage is not measured there: it makes a start half as slow again, and other tests run the same lines.
+    Coverage is not measured there: it makes a start 50 % slower, and other tests run the same lines.
     """
     rest = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
     return {**rest, **env}

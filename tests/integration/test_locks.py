@@ -1,4 +1,4 @@
-"""What somebody else keeps locked fails alone, soon and retryably; and nobody keeps a lock for ever."""
+"""Requests for locked rows fail alone, soon and retryably, and nobody keeps a lock forever."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Limits that tests reach at once, and what a refusal over them looks like."""
+"""Limits that tests reach at once, and the refusals that follow."""
 
 from typing import Any, Final
 

@@ -46,7 +46,7 @@ async def test_a_flood_of_handshakes(limited: Edge, besiege: Besiege) -> None:
 
 
 async def shake_hands(edge: Edge, count: int) -> Counter[bytes]:
-    """Send that many handshakes one after the other; return the number of answers by status."""
+    """Send that many handshakes one after another; return the number of answers by status."""
     statuses: Counter[bytes] = Counter()
     while statuses.total() < count:
         async with Tcp(edge) as tcp:

@@ -46,7 +46,7 @@ class Chat:
 
     async def open(self) -> None:
         size = int(os.environ.get("POOL", "10"))
-        # The pool hands a free connection to whoever asks next, even if others wait; this is fair.
+        # The pool gives a free connection to the next caller, even if others wait; this is fair.
         self.turns = asyncio.Semaphore(size)
         # asyncpg prepares a statement once for each connection, without being asked.
         self.pool = await asyncpg.create_pool(

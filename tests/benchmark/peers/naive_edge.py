@@ -1,7 +1,7 @@
 """Represents the edge of the naive split: python-socketio puts each message on Celery's queue as a task.
 
 What the task made of it comes back by Redis pub/sub: then the sender gets its ack, and both sides get their
-events. Whoever connects is believed. The workers are in `naive_tasks`; more than one edge would work too.
+events. Users are not authenticated. The workers are in `naive_tasks`; more than one edge would work too.
 """
 
 import asyncio

@@ -29,7 +29,7 @@ async def killed(field: Field) -> None:
     settings={"redispatch_s": 9.99},
 )
 async def rolling_restart(field: Field) -> None:
-    """Replace all workers and all edges, one after the other."""
+    """Replace all workers and all edges, one after another."""
     sent, asked = len(field.records.sent), len(field.records.asked)
     await _stop_worker_in_a_batch(field)
     await field.replace_workers()

@@ -11,7 +11,7 @@ Strike = Callable[[Field], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a running chat, and what is promised all the same."""
+    """What is done to a running chat, and what is still promised."""
 
     name: str
     promise: str

@@ -40,7 +40,7 @@ async def connections_cut(field: Field) -> None:
 
 @fault("disk of Postgres full", _PROMISE, recovery_s=10.0, needs_disk=True)
 async def disk_full(field: Field) -> None:
-    """Fill the disk to the last byte, and restart Postgres should it have stopped over that."""
+    """Fill the disk to the last byte, and restart Postgres if that has stopped it."""
     field.disk.fill()
     try:
         with suppress(psycopg.OperationalError), field.admin() as conn:

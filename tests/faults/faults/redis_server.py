@@ -48,7 +48,7 @@ async def frozen(field: Field) -> None:
 
 @fault("Redis is full", _PROMISE, recovery_s=10.0)
 async def full(field: Field) -> None:
-    """Take Redis the memory to write anything."""
+    """Leave Redis no memory to write anything."""
     with field.redis as redis:
         redis.config_set("maxmemory", 1)
         _expect_refusal(field, redis, OutOfMemoryError)

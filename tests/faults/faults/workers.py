@@ -32,7 +32,7 @@ async def killed_after_publication(field: Field) -> None:
 
 
 async def _let_points_strike(field: Field, struck: dict[str, str]) -> None:
-    """Replace workers that have killed themselves by more of the kind, six times, and then by sound ones."""
+    """Replace workers that have killed themselves with more of the kind, six times, then with sound ones."""
     again = [{**struck, "FAULT_AFTER": str(after)} for after in (15, 40, 25, 60)]
     async with supervised(field, again):
         while field.kills < 6:
@@ -43,7 +43,7 @@ async def _let_points_strike(field: Field, struck: dict[str, str]) -> None:
 
 @fault("workers killed at random", _KILLED)
 async def killed_at_random(field: Field) -> None:
-    """Kill workers at moments that mean nothing."""
+    """Kill workers at arbitrary moments."""
     chance = random.Random(5)
     async with supervised(field, []):
         for _ in range(6):

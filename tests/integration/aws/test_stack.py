@@ -1,4 +1,4 @@
-"""The resources of the stack beside functions and roles."""
+"""The resources of the stack besides functions and roles."""
 
 import json
 from typing import Any

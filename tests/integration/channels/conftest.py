@@ -1,4 +1,4 @@
-"""HTTPS servers on this machine that stand for other people's services."""
+"""HTTPS servers on this machine that stand in for other people's services."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An HTTPS server that stands for somebody else's service and answers as a test tells it to."""
+"""An HTTPS server that stands in for somebody else's service and answers as a test tells it to."""
 
 import ssl
 import threading

@@ -43,7 +43,7 @@ def test_what_the_sweep_finds_during_a_run_is_notified_by_a_later_one(
     def sweep_and_write(*arguments: Any) -> None:
         if not swept:
             swept.append(notices.send("two"))
-            with contextlib.suppress(OperationalError):  # the sweep has to wait, and does not wait for long
+            with contextlib.suppress(OperationalError):  # the sweep must wait, but not for long
                 notices.bench.rows("UPDATE chats SET sweep_at = now()")
                 notices.bench.sweep.run()
         write_plan(*arguments)

@@ -1,4 +1,4 @@
-"""How a test says that a token is refused."""
+"""Asserts that a token is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Background work: it ends when it is told to, and what fails takes nothing else down."""
+"""Background work: it ends when it is told to, and a failure takes nothing else down."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Redis time goes on between two looks at it, whatever the clock of the machine says."""
+"""Redis time advances between two readings, whatever the clock of the machine says."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Acked spans are joined before they are looked at."""
+"""Acked spans are merged before they are processed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What nobody waits for any more is dropped, by the time of Redis and no other."""
+"""Work that nobody waits for any more is dropped, by the clock of Redis and no other."""
 
 import time
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Handlers say in an outcome what becomes of their requests."""
+"""Handlers record the results of their requests in an outcome."""
 
 import msgspec
 import pytest

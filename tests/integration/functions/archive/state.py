@@ -1,4 +1,4 @@
-"""Where messages are while the archive moves them, and what tests say about it."""
+"""Where messages are while the archive moves them, and assertions about it."""
 
 import gzip
 import json

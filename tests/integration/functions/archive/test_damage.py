@@ -1,4 +1,4 @@
-"""An object that is not what was written is found, and nothing is deleted."""
+"""A damaged object is found, and nothing is deleted."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Old and recent rows of every kind, and what tests say about them."""
+"""Old and recent rows of every kind, and assertions about them."""
 
 import uuid
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What somebody has locked is left for the next run."""
+"""Locked rows are left for the next run."""
 
 from sqlalchemy import text
 

@@ -76,7 +76,7 @@ def test_runs_at_once_remove_everything_once(bench: RelayBench, make_context: Co
         thread.start()
     for thread in threads:
         thread.join()
-    # A run that finds only what others have locked leaves the rest to them, or to the next run.
+    # A run that finds only locked rows leaves the rest to the other run, or to the next one.
     summaries += [cleanup(contexts[0], Pacer(60), False) for _ in range(2)]
     assert len(summaries) == 5
     assert {kind: sum(summary[kind] for summary in summaries) for kind in NOTHING} == expected

@@ -1,4 +1,4 @@
-"""Who may sign in, what a client receives then, and what its peers are told."""
+"""Signing in: who may, what a client then receives, and what its peers are told."""
 
 import asyncio
 import json

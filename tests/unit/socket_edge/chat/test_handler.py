@@ -1,4 +1,4 @@
-"""The handler: which part of the chat takes what a connection reports."""
+"""The handler: each report of a connection reaches the right part of the chat."""
 
 from typing import Any, cast
 

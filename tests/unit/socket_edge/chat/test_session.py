@@ -1,4 +1,4 @@
-"""A session belongs to one sign-in: what it sends reaches nobody who signs in later."""
+"""A session belongs to one sign-in: nothing it sends reaches a later sign-in."""
 
 import msgspec
 import pytest

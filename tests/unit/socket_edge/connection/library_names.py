@@ -1,4 +1,4 @@
-"""What `socket_edge.connection` uses of its libraries although they do not document it.
+"""The undocumented library names that `socket_edge.connection` uses.
 
 By library, then by owner: the names, and what each of them is. Functions and classes are described by
 their parameters, exceptions by their base, constants by their value, attributes by their type. An owner

@@ -46,7 +46,7 @@ class RecordingHandler:
         self.may_admit = asyncio.Event()
         self.may_admit.set()
         self.allowance = -1
-        """How many times `allows` still returns True; negative for ever."""
+        """How many times `allows` still returns True; negative for forever."""
         self.work: Callable[[EventData], Coroutine[Any, Any, None] | None] = lambda _: None
         """What `event` returns."""
         self._changed = asyncio.Event()

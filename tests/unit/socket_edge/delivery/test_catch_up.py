@@ -1,4 +1,4 @@
-"""Catch-up: page after page, in order, and what arrives meanwhile comes behind it."""
+"""Catch-up: page after page, in order, followed by whatever arrives meanwhile."""
 
 import asyncio
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Receipts: one request for what comes together, one round after the other, and none is forgotten."""
+"""Receipts: acks that come together share a request, rounds follow one another, and none is forgotten."""
 
 import asyncio
 from collections.abc import AsyncIterator
