@@ -51,14 +51,12 @@ async def assert_told(bob: Websocket, username: str) -> None:
     await bob.until(lambda: farewells(bob, username) > before)
 
 
-async def test_who_disconnects_is_gone(alice: Connection, bob: Websocket, name: Name) -> None:
+async def test_a_user_who_disconnects_is_gone(alice: Connection, bob: Websocket, name: Name) -> None:
     await alice.send("41")
     await assert_told(bob, name("alice"))
 
 
-async def test_who_has_disconnected_is_not_heard_any_more(
-    alice: Connection, bob: Websocket, name: Name
-) -> None:
+async def test_events_after_a_disconnect_are_ignored(alice: Connection, bob: Websocket, name: Name) -> None:
     await alice.send("41", '421["list_chats",{}]', "41")
     await assert_told(bob, name("alice"))
     await alice.sign_in(name("alice"))
@@ -66,7 +64,7 @@ async def test_who_has_disconnected_is_not_heard_any_more(
     assert 1 not in alice.acks
 
 
-async def test_who_has_disconnected_may_sign_in_again_on_the_same_connection(
+async def test_a_disconnected_user_may_sign_in_again_on_the_same_connection(
     alice: Connection, bob: Websocket, name: Name
 ) -> None:
     await alice.send("41")
@@ -81,7 +79,9 @@ async def test_who_has_disconnected_may_sign_in_again_on_the_same_connection(
     await assert_told(bob, name("alice"))
 
 
-async def test_who_signs_in_again_may_be_somebody_else(alice: Connection, bob: Websocket, name: Name) -> None:
+async def test_another_user_may_sign_in_on_the_same_connection(
+    alice: Connection, bob: Websocket, name: Name
+) -> None:
     await alice.send("41")
     await assert_told(bob, name("alice"))
     await alice.sign_in(name("carol"))
@@ -131,14 +131,14 @@ async def test_a_websocket_that_breaks_amid_answers_is_gone(
         await assert_told(bob, name("alice"))
 
 
-async def test_who_closes_the_connection_is_gone(alice: Connection, bob: Websocket, name: Name) -> None:
+async def test_a_user_who_closes_the_connection_is_gone(
+    alice: Connection, bob: Websocket, name: Name
+) -> None:
     await alice.send("1")
     await assert_told(bob, name("alice"))
 
 
-async def test_after_a_close_packet_there_is_no_polling_any_more(
-    server: Server, name: Name, bob: Websocket
-) -> None:
+async def test_after_a_close_packet_polls_are_refused(server: Server, name: Name, bob: Websocket) -> None:
     async with Polling(server) as alice:
         await alice.sign_in(name("alice"))
         await alice.send("1")
@@ -165,7 +165,7 @@ async def test_an_open_poll_ends_when_the_connection_does(server: Server, name: 
             await asyncio.wait([open_poll])
 
 
-async def test_a_user_with_two_connections_is_heard_on_the_one_that_is_left(
+async def test_a_user_with_two_connections_is_served_on_the_one_that_is_left(
     server: Server, transport: Transport, name: Name
 ) -> None:
     async with transport(server) as one, transport(server) as other:

@@ -42,7 +42,7 @@ def event(ack_id: int, text: str = "") -> bytes:
 
 
 @pytest.mark.parametrize("cuts", [[1], [0, 5], [3, 3, 3], [2, 10, 11, 12]], ids=str)
-async def test_a_message_in_parts_is_one(server: Server, name: Name, cuts: list[int]) -> None:
+async def test_a_fragmented_message_is_put_together(server: Server, name: Name, cuts: list[int]) -> None:
     async with Websocket(server) as alice:
         await alice.sign_in(name("alice"))
         message = event(1, "in parts")
@@ -55,7 +55,7 @@ async def test_a_message_in_parts_is_one(server: Server, name: Name, cuts: list[
         await alice.assert_alive()
 
 
-async def test_parts_may_cut_a_character(server: Server, name: Name) -> None:
+async def test_fragments_may_split_a_character(server: Server, name: Name) -> None:
     async with Websocket(server) as alice:
         await alice.sign_in(name("alice"))
         message = event(1, "👋")
@@ -128,7 +128,7 @@ async def test_a_wrong_frame_closes_the_connection(
         await bystander.assert_alive()
 
 
-async def test_a_length_beyond_all_closes_the_connection(server: Server, name: Name) -> None:
+async def test_an_oversized_length_closes_the_connection(server: Server, name: Name) -> None:
     async with Websocket(server) as mallory:
         await mallory.sign_in(name("mallory"))
         mallory.ws.transport.write(header(TEXT, 2**63))
@@ -140,7 +140,7 @@ async def test_a_length_beyond_all_closes_the_connection(server: Server, name: N
     [(struct.pack("!H", 1000), 1000), (struct.pack("!H", 3001) + b"bye", 3001)],
     ids=["1000", "3001"],
 )
-async def test_a_goodbye_is_answered(server: Server, name: Name, payload: bytes, code: int) -> None:
+async def test_a_close_frame_is_answered(server: Server, name: Name, payload: bytes, code: int) -> None:
     async with Websocket(server) as alice:
         await alice.sign_in(name("alice"))
         alice.ws.transport.write(frame(CLOSE, payload) + frame(TEXT, event(1)))
@@ -148,7 +148,7 @@ async def test_a_goodbye_is_answered(server: Server, name: Name, payload: bytes,
         assert 1 not in alice.acks
 
 
-async def test_a_goodbye_without_a_code_is_answered(server: Server, name: Name) -> None:
+async def test_a_close_frame_without_a_code_is_answered(server: Server, name: Name) -> None:
     async with Websocket(server) as alice:
         await alice.sign_in(name("alice"))
         alice.ws.transport.write(frame(CLOSE))

@@ -112,7 +112,7 @@ NO_TOKENS = ["", "{}", "[]", '"token"', '{"token":null}', '{"token":"nonsense"}'
 
 
 @pytest.mark.parametrize("auth", NO_TOKENS, ids=[auth or "none" for auth in NO_TOKENS])
-async def test_who_shows_no_token_is_refused_and_may_try_again(
+async def test_a_client_without_a_token_is_refused_and_may_try_again(
     server: Server, transport: Transport, name: Name, auth: str
 ) -> None:
     async with transport(server) as connection:
@@ -124,7 +124,9 @@ async def test_who_shows_no_token_is_refused_and_may_try_again(
         await connection.assert_alive()
 
 
-async def test_who_is_not_signed_in_is_not_heard(server: Server, transport: Transport, name: Name) -> None:
+async def test_events_before_the_sign_in_are_ignored(
+    server: Server, transport: Transport, name: Name
+) -> None:
     async with transport(server) as connection:
         await connection.send('421["list_chats",{}]', "41", '430["x"]', '422["list_chats",{}]')
         await connection.sign_in(name("alice"))
@@ -133,7 +135,7 @@ async def test_who_is_not_signed_in_is_not_heard(server: Server, transport: Tran
         assert connection.acks == [3]
 
 
-async def test_what_is_sent_with_the_sign_in_is_heard(
+async def test_an_event_sent_right_after_the_sign_in_is_handled(
     server: Server, transport: Transport, name: Name
 ) -> None:
     async with transport(server) as connection:

@@ -26,7 +26,9 @@ async def test_the_server_says_how_often_it_pings(hasty_server: Server, transpor
         assert (terms["pingInterval"], terms["pingTimeout"]) == (1_000, 1_000)
 
 
-async def test_who_answers_is_pinged_again_and_again_and_stays(hasty_server: Server, name: Name) -> None:
+async def test_a_client_that_answers_is_pinged_again_and_again_and_stays(
+    hasty_server: Server, name: Name
+) -> None:
     async def signed_in(transport: Transport) -> None:
         async with transport(hasty_server) as connection:
             await connection.sign_in(name("alice"))
@@ -59,7 +61,9 @@ async def test_who_answers_is_pinged_again_and_again_and_stays(hasty_server: Ser
                 together.create_task(case(transport))
 
 
-async def test_who_does_not_answer_is_closed_after_one_ping(hasty_server: Server, name: Name) -> None:
+async def test_a_client_that_does_not_answer_is_closed_after_one_ping(
+    hasty_server: Server, name: Name
+) -> None:
     async def closed(connection: Connection, code: int) -> None:
         assert await connection.closed() == code
         assert connection.starting("2") == ["2"]
@@ -88,7 +92,7 @@ async def test_who_does_not_answer_is_closed_after_one_ping(hasty_server: Server
             together.create_task(not_signed_in(transport))
 
 
-async def test_events_are_no_answer_to_a_ping(hasty_server: Server, name: Name) -> None:
+async def test_events_do_not_answer_a_ping(hasty_server: Server, name: Name) -> None:
     async def talkative(transport: Transport) -> None:
         async with transport(hasty_server, answers_pings=False) as connection:
             await connection.sign_in(name("alice"))
@@ -106,7 +110,7 @@ async def ask_on_and_on(connection: Connection) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_who_does_not_poll_any_more_is_forgotten(hasty_server: Server, name: Name) -> None:
+async def test_a_client_that_stops_polling_is_forgotten(hasty_server: Server, name: Name) -> None:
     async with Polling(hasty_server) as silent, Websocket(hasty_server) as other:
         await silent.sign_in(name("alice"))
         await other.sign_in(name("bob"))

@@ -179,7 +179,7 @@ async def test_a_bad_packet_between_good_ones_in_one_body(
 
 
 @pytest.mark.parametrize(("bad", "answered"), [("x", []), ("", []), ("9", [1])])
-async def test_a_frame_that_is_no_packet_in_a_body_takes_others_with_it(
+async def test_a_malformed_packet_in_a_body_takes_others_with_it(
     server: Server, bystander: Websocket, name: Name, bad: str, answered: list[int]
 ) -> None:
     async with Polling(server) as mallory:

@@ -24,7 +24,7 @@ async def test_another_namespace_is_refused_and_the_connection_goes_on(
     assert len(alice.starting("40")) == 1
 
 
-async def test_a_query_is_no_part_of_the_namespace(arrive: Arrive, name: Name) -> None:
+async def test_a_query_is_not_part_of_the_namespace(arrive: Arrive, name: Name) -> None:
     alice = await arrive(name("alice"))
     await alice.send("40/other?a=1,{}")
     await alice.expect('44/other,"')
@@ -61,7 +61,7 @@ STRAY = {
 
 
 @pytest.mark.parametrize("packet", STRAY.values(), ids=STRAY)
-async def test_what_goes_to_a_namespace_that_is_not_connected_is_ignored(
+async def test_packets_to_a_namespace_that_is_not_connected_are_ignored(
     arrive: Arrive, name: Name, packet: str
 ) -> None:
     alice = await arrive(name("alice"))

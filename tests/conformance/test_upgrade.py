@@ -145,7 +145,7 @@ async def test_the_connection_stays_the_same(polling: Polling, websocket: Websoc
     assert not websocket.events("connection_success")
 
 
-async def test_after_the_upgrade_there_is_no_polling_any_more(polling: Polling, websocket: Websocket) -> None:
+async def test_after_the_upgrade_polls_are_refused(polling: Polling, websocket: Websocket) -> None:
     await upgrade(websocket)
     await websocket.assert_alive()
     assert (await polling.poll()).status_code == 400

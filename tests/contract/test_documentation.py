@@ -53,7 +53,7 @@ def test_nothing_is_documented_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("name", INTERNAL_COMMANDS)
-def test_what_only_edges_send_is_no_business_of_clients(name: str) -> None:
+def test_internal_events_are_not_documented_for_clients(name: str) -> None:
     assert name not in {name for names in sections().values() for name in names}
 
 

@@ -50,7 +50,7 @@ async def test_two_sockets_that_connect_at_once_both_get_the_whole_backlog(
 
 
 @WHERE
-async def test_a_user_who_comes_with_two_sockets_at_once_is_told_online(
+async def test_a_user_who_connects_two_sockets_at_once_is_reported_online(
     two_edges: Deployment, arrive: Arrive, name: Name, places: tuple[int, int]
 ) -> None:
     edge, other = (two_edges.edges[place] for place in places)

@@ -41,7 +41,7 @@ async def test_peers_of_a_killed_edge_are_told_offline_when_its_lease_has_ended(
     assert status["userId"] == bob.user_id
 
 
-async def test_peers_hear_at_once_when_an_edge_stops_in_order(
+async def test_peers_are_told_at_once_when_an_edge_stops_in_order(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start(edges=2, beat=False)

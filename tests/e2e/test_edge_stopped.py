@@ -9,7 +9,7 @@ from tests.unit.auth.project import KeyServer, Project
 MESSAGES = 200
 
 
-async def test_what_was_asked_is_answered_before_the_edge_stops(
+async def test_accepted_requests_are_answered_before_the_edge_stops(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start()
@@ -32,7 +32,7 @@ async def test_what_was_asked_is_answered_before_the_edge_stops(
     await stopping
 
 
-async def test_a_new_token_that_takes_its_time_is_answered_before_the_edge_stops(
+async def test_a_slow_token_refresh_is_answered_before_the_edge_stops(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     project = Project(KeyServer())

@@ -80,7 +80,7 @@ async def test_nobody_notices_a_short_outage(
 
 
 @pytest.mark.parametrize("loss", ["everything", "stream", "lease"])
-async def test_what_redis_forgets_is_registered_anew_and_nothing_is_missed(
+async def test_after_redis_loses_its_data_edges_register_again_and_nothing_is_missed(
     own_chat: Deployment, pair: tuple[Client, Client], loss: str
 ) -> None:
     alice, bob = pair

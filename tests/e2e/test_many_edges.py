@@ -63,7 +63,7 @@ async def test_users_on_different_edges_talk(one: Edge, other: Edge, arrive: Arr
     assert [message["seq"] for _, message in alice.received if "seq" in (message or {})] == [1, 2]
 
 
-async def test_a_delivery_on_one_edge_is_told_to_the_sender_on_the_other(
+async def test_a_delivery_on_one_edge_is_reported_to_the_sender_on_the_other(
     one: Edge, other: Edge, arrive: Arrive, name: Name
 ) -> None:
     alice = await arrive(name("alice"), one)
@@ -84,7 +84,7 @@ async def test_every_socket_of_the_recipient_gets_every_message(
         assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(20)]
 
 
-async def test_every_socket_of_the_sender_hears_of_a_sent_message(
+async def test_every_socket_of_the_sender_is_told_of_a_sent_message(
     one: Edge, other: Edge, arrive: Arrive, name: Name
 ) -> None:
     alices = [await arrive(name("alice"), edge) for edge in (one, one, other)]
@@ -170,7 +170,7 @@ async def test_each_edge_reads_its_own_stream_and_no_other(
     assert all(len(connections) == 1 for connections in readers.values())
 
 
-async def test_coming_and_going_is_told_to_peers_who_have_joined(
+async def test_peers_who_have_joined_are_told_who_comes_and_goes(
     one: Edge, other: Edge, arrive: Arrive, name: Name
 ) -> None:
     alice = await arrive(name("alice"), one)
@@ -186,7 +186,7 @@ async def test_coming_and_going_is_told_to_peers_who_have_joined(
     await alice.expect("user_status", online(bob), count=before + 1)
 
 
-async def test_who_has_not_joined_a_chat_is_told_nothing_about_its_members(
+async def test_a_user_who_has_not_joined_a_chat_is_told_nothing_about_its_members(
     one: Edge, other: Edge, arrive: Arrive, name: Name
 ) -> None:
     alice, carol = await arrive(name("alice"), one), await arrive(name("carol"), one)

@@ -47,7 +47,7 @@ def chat(deploy: DeploymentFactory) -> Deployment:
     return chat.start()
 
 
-async def test_who_is_away_is_notified_once_and_again_only_for_newer_messages(
+async def test_a_user_who_is_away_is_notified_once_and_again_only_for_newer_messages(
     chat: Deployment, client: ClientFactory, name: Name
 ) -> None:
     functions = chat.start_functions()

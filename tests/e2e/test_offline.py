@@ -65,7 +65,7 @@ async def test_500_messages_arrive_on_connect_in_order_and_each_once(
     assert [message["seq"] for message in bob.of("new_message")] == list(range(1, 501))
 
 
-async def test_what_was_acked_does_not_come_again_at_the_next_connect(
+async def test_acked_messages_do_not_come_again_on_the_next_connect(
     two_edges: Deployment, arrive: Arrive, name: Name
 ) -> None:
     edge = two_edges.edges[0]
@@ -95,7 +95,7 @@ async def test_a_client_gets_one_page_until_it_acks(patient_edge: Edge, arrive: 
     assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(2 * PAGE + 10)]
 
 
-async def test_a_client_that_never_acks_gets_page_after_page_all_the_same(
+async def test_a_client_that_never_acks_still_gets_page_after_page(
     two_edges: Deployment, arrive: Arrive, name: Name
 ) -> None:
     edge = two_edges.edges[0]
@@ -123,7 +123,7 @@ async def test_marking_all_as_read_at_the_first_message_does_not_skip_the_others
     assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(500)]
 
 
-async def test_what_was_marked_as_read_does_not_come_again_though_it_was_never_acked(
+async def test_messages_marked_as_read_do_not_come_again_though_never_acked(
     two_edges: Deployment, arrive: Arrive, name: Name
 ) -> None:
     edge = two_edges.edges[0]

@@ -98,7 +98,7 @@ async def test_a_gap_longer_than_an_answer_is_closed_by_asking_again(
     assert got == {chat_id: list(range(1, length + 1)) for chat_id, length in lengths.items()}
 
 
-async def test_sync_refuses_the_chat_of_others(edge: Edge, arrive: Arrive, name: Name) -> None:
+async def test_sync_refuses_other_peoples_chat(edge: Edge, arrive: Arrive, name: Name) -> None:
     alice, bob, eve = [await arrive(name(base), edge) for base in ("alice", "bob", "eve")]
     chat_id = await talk(alice, bob, 1)
     ack = await eve.call("sync", {"cursors": {chat_id: 0}})
@@ -201,7 +201,9 @@ async def test_a_cursor_that_list_chats_never_gave_is_refused(edge: Edge, arrive
         assert ack.get("code") == "invalid_payload", (cursor, ack)
 
 
-async def test_what_others_sent_is_unread_until_it_is_marked(edge: Edge, arrive: Arrive, name: Name) -> None:
+async def test_messages_from_others_are_unread_until_they_are_marked(
+    edge: Edge, arrive: Arrive, name: Name
+) -> None:
     alice, bob = await arrive(name("alice"), edge), await arrive(name("bob"), edge)
     for sender, recipient, count in ((alice, bob, 3), (bob, alice, 2), (alice, bob, 1)):
         for number in range(count):

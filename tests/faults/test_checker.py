@@ -73,7 +73,7 @@ def test_a_message_that_comes_again_on_another_connection_is_allowed() -> None:
     assert check(records) == GOOD
 
 
-def test_a_message_that_is_refused_for_good_is_noticed() -> None:
+def test_a_message_that_is_refused_finally_is_noticed() -> None:
     records = run_of_three()
     records.sent.append(Sent("alice", "bob", "text 4", [Try(1, 4.0, 4.5, "internal")]))
     assert check(records) == replace(GOOD, refused=1)
@@ -131,7 +131,7 @@ def test_a_message_that_arrives_too_late_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("watermarks", [(2, 2), (3, 1), (3, 3), (0, 0)])
-def test_a_watermark_that_is_not_where_it_belongs_is_noticed(watermarks: tuple[int, int]) -> None:
+def test_a_wrong_watermark_is_noticed(watermarks: tuple[int, int]) -> None:
     records = run_of_three()
     records.watermarks["chat", "bob"] = watermarks
     assert check(records) == replace(GOOD, watermarks=1)

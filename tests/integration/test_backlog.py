@@ -90,7 +90,9 @@ async def test_a_large_batch_is_handled_alone(
     assert len(closed(bench)) == 1
 
 
-def test_what_is_no_batch_is_left_to_celery(bench: RelayBench, bench_store: Store, backlog: Backlog) -> None:
+def test_tasks_that_are_not_batches_are_left_to_celery(
+    bench: RelayBench, bench_store: Store, backlog: Backlog
+) -> None:
     with Celery(broker=bench_store.redis_url, set_as_current=False) as beat:
         beat.send_task(names.SWEEP_TASK, queue=names.QUEUE)
     odd: list[Any] = ["", "no JSON", "[" * 5_000, "[]", "{}", '{"properties": "x", "body": "y"}']
@@ -104,7 +106,7 @@ def test_what_is_no_batch_is_left_to_celery(bench: RelayBench, bench_store: Stor
     assert bench.redis.lrange(names.QUEUE, 0, -1) == waiting
 
 
-async def test_no_more_is_taken_than_is_soon_handled(
+async def test_no_more_is_taken_than_can_soon_be_handled(
     bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
@@ -131,7 +133,7 @@ async def test_a_failure_beside_receipts_costs_nobody_a_status(
     assert [status["upTo"] for status in reply.emitted("message_status", alice)] == [1]
 
 
-def test_what_cannot_be_put_back_does_not_cost_the_batch(bench: RelayBench, backlog: Backlog) -> None:
+def test_a_task_that_cannot_be_put_back_does_not_fail_the_batch(bench: RelayBench, backlog: Backlog) -> None:
     bench.redis.lpush(names.QUEUE, "no batch")
     alice, _ = bench.person("alice")
     batch = bench.batch([bench.event(alice, "list_chats", {})])

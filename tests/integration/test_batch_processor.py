@@ -284,7 +284,7 @@ def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: RelayBench) -> N
 
 
 @pytest.mark.parametrize("field", ["username", "text", "clientId"])
-def test_bytes_that_are_no_unicode_fail_alone(bench: RelayBench, field: str) -> None:
+def test_bytes_that_are_not_unicode_fail_alone(bench: RelayBench, field: str) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     sent = msgspec.json.encode({"username": bob, "text": "x", "clientId": "y", field: "?"})
     broken = bench.event(alice, "send_message", sent.replace(b"?", b"\xff"))
@@ -319,7 +319,7 @@ def test_emits_go_to_every_live_edge_of_the_user_and_to_no_other(bench: RelayBen
     assert got == {"near": 1, "far": 1, "empty": 0}
 
 
-def test_an_edge_without_a_lease_counts_for_nothing(bench: RelayBench) -> None:
+def test_an_edge_without_a_lease_is_ignored(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.open_edge(f"{bench.edge_id}-dead", lease_ms=-1)
     bench.connect(bob, f"{bench.edge_id}-dead")
@@ -340,7 +340,7 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     assert len(Reply(entries).answers) == 200
 
 
-def test_many_pages_are_published_one_after_the_other_and_then_the_batch_is_closed(bench: RelayBench) -> None:
+def test_many_pages_are_published_one_after_another_and_then_the_batch_is_closed(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     reads = [bench.event(alice, "get_messages", {"chatId": chat_id}) for _ in range(250)]

@@ -74,7 +74,7 @@ def test_a_send_that_another_worker_stored_while_it_waited_gets_that_answer(benc
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same batch", "batches of their own"])
-def test_many_workers_at_once_leave_no_hole_and_no_double(make_bench: BenchFactory, same: bool) -> None:
+def test_many_workers_at_once_leave_no_hole_and_no_duplicate(make_bench: BenchFactory, same: bool) -> None:
     workers, rounds, size = 4, 10, 20
     benches = [make_bench() for _ in range(workers)]
     chat_id, send = start(benches[0])

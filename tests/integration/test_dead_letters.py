@@ -92,7 +92,7 @@ def test_a_letter_is_found_with_its_payload_and_its_whole_error(bench: RelayBenc
     assert find(bench.engine, NOBODY) is None
 
 
-def test_a_mended_letter_is_stored_once_delivered_and_gone(bench: RelayBench) -> None:
+def test_a_letter_whose_cause_is_fixed_is_stored_once_delivered_and_removed(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.open_edge(f"{bench.edge_id}-bobs")
     bench.connect(bob, f"{bench.edge_id}-bobs")
@@ -142,7 +142,7 @@ def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twi
     assert all_ids(bench.engine) == []
 
 
-def test_what_the_sender_has_sent_again_meanwhile_is_not_stored_twice(bench: RelayBench) -> None:
+def test_a_message_sent_again_in_the_meantime_is_not_stored_twice(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET, clientId="hers"))
     bench.accept()
@@ -152,7 +152,7 @@ def test_what_the_sender_has_sent_again_meanwhile_is_not_stored_twice(bench: Rel
     assert stored(bench, alice) == [(uuid.UUID(retry.id), SECRET)]
 
 
-def test_letters_come_in_the_order_in_which_the_events_came(bench: RelayBench) -> None:
+def test_letters_are_replayed_in_the_order_of_their_events(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = [bench.send(alice, bob, SECRET) for _ in range(10)]
     for event in reversed(events):
@@ -169,7 +169,7 @@ def test_an_event_that_is_refused_now_stays(bench: RelayBench) -> None:
     assert all_ids(bench.engine) == [dead.id]
 
 
-def test_what_somebody_keeps_locked_stays(bench: RelayBench) -> None:
+def test_a_letter_that_needs_a_locked_row_stays(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     dead = keep(bench, bench.send(alice, bob, "waits"))
@@ -200,7 +200,7 @@ def test_a_read_mark_tells_every_socket_of_both(bench: RelayBench) -> None:
         ("mark_as_read", {"chatId": NOBODY}),
     ],
 )
-def test_what_would_mean_something_else_by_now_is_left_to_a_person(
+def test_an_event_whose_meaning_has_changed_is_left_to_an_operator(
     bench: RelayBench, name: str, payload: dict[str, Any]
 ) -> None:
     alice, _ = bench.person("alice")
@@ -212,7 +212,9 @@ def test_what_would_mean_something_else_by_now_is_left_to_a_person(
 
 
 @pytest.mark.parametrize("lossy", [b"\xff", b"\xed\xa0\x80"])
-def test_what_a_payload_has_lost_was_nowhere_where_somebody_reads(bench: RelayBench, lossy: bytes) -> None:
+def test_bytes_that_a_payload_has_lost_were_in_fields_that_nobody_reads(
+    bench: RelayBench, lossy: bytes
+) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     sent = msgspec.json.encode({"username": bob, "text": SECRET, "unread": "?", "te?xt": "?"})
     event = bench.event(alice, "send_message", sent.replace(b"?", lossy))
@@ -288,7 +290,7 @@ def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Co
     assert letters().stdout == letters("replay", "--all").stdout == "there are no dead letters\n"
 
 
-def test_an_unknown_letter_is_told_and_nothing_is_done(bench: RelayBench, letters: Command) -> None:
+def test_an_unknown_letter_is_reported_and_nothing_is_done(bench: RelayBench, letters: Command) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
     bench.accept()
@@ -320,7 +322,7 @@ def test_a_wrong_setting_is_named(letters: Command) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("show", NOBODY), ("replay", "--all"), ("drop", NOBODY)])
-def test_a_database_that_is_away_is_one_line(letters: Command, words: tuple[str, ...]) -> None:
+def test_an_unreachable_database_is_one_line(letters: Command, words: tuple[str, ...]) -> None:
     away = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
     line = the_one_line(letters(*words, DATABASE_URL=away), 1)
     assert line.startswith("Error: dead-letters failed: ")
@@ -348,7 +350,7 @@ def test_nothing_that_a_terminal_would_obey_is_printed(bench: RelayBench, letter
     assert r"red \x9b31m" in letters("show", dead.id).stdout
 
 
-async def test_a_recipient_gets_what_was_replayed_though_its_sender_is_gone(
+async def test_a_recipient_gets_a_replayed_message_though_its_sender_is_gone(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
     chat = deploy().start(beat=False)

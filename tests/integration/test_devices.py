@@ -51,7 +51,7 @@ def test_the_same_device_twice_in_a_batch_is_one(bench: RelayBench) -> None:
     assert rows == [("Asia/Tokyo",)]
 
 
-def test_a_device_that_changes_hands_belongs_to_who_registered_it_last(bench: RelayBench) -> None:
+def test_a_device_that_changes_hands_belongs_to_the_user_who_registered_it_last(bench: RelayBench) -> None:
     (alice, _), (bob, name) = bench.people("alice", "bob")
     register(bench, alice, "apns", f"token-{name}")
     register(bench, bob, "apns", f"token-{name}")
@@ -101,7 +101,7 @@ def test_one_device_too_many_takes_the_place_of_the_oldest(make_bench: Any) -> N
     assert [row.address for row in rows] == [f"{name}-1", f"{name}-2"]
 
 
-def test_an_unregistered_device_is_gone_and_asking_again_is_no_error(bench: RelayBench) -> None:
+def test_an_unregistered_device_is_gone_and_asking_again_is_not_an_error(bench: RelayBench) -> None:
     bob, name = bench.person("bob")
     device = register(bench, bob, "webpush", f"{URL}/{name}", keys=KEYS)["deviceId"]
     for _ in range(2):
@@ -144,13 +144,13 @@ def test_a_device_that_cannot_work_is_refused(bench: RelayBench, payload: dict[s
     assert bench.rows("SELECT id FROM devices WHERE user_id = :u", u=bob) == []
 
 
-def test_a_channel_that_the_team_has_not_switched_on_is_refused(make_bench: Any) -> None:
+def test_a_channel_that_is_not_enabled_is_refused(make_bench: Any) -> None:
     bench = make_bench(device_channels=("fcm",))
     bob, _ = bench.person("bob")
     assert refused(bench, bob, {"channel": "email", "address": "bob@example.com"}) == "invalid_payload"
 
 
-def test_who_has_no_profile_has_no_device(bench: RelayBench) -> None:
+def test_a_user_without_a_profile_has_no_device(bench: RelayBench) -> None:
     assert refused(bench, uuid4(), {"channel": "fcm", "address": "token"}) == "profile_missing"
 
 

@@ -124,7 +124,7 @@ def test_many_locked_chats_cost_a_batch_one_wait(bench: RelayBench) -> None:
     assert all(reply.ack(send)["success"] for send in sends[1::2])
 
 
-def test_a_batch_after_one_that_waited_in_vain_waits_less(
+def test_a_batch_after_one_that_timed_out_on_a_lock_waits_less(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = []
@@ -167,7 +167,7 @@ def joins(bench: RelayBench, talk: Talk) -> Event:
 
 @pytest.mark.parametrize("sql", [LOCK_MEMBER, CHANGE_MEMBER])
 @pytest.mark.parametrize("made", [marks, confirms, joins])
-def test_what_moves_a_locked_member_fails_alone_and_soon(
+def test_a_change_to_a_locked_member_fails_alone_and_soon(
     bench: RelayBench, made: Callable[[RelayBench, Talk], Event], sql: str
 ) -> None:
     locked, free = talks(bench, 2)
@@ -227,7 +227,7 @@ def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
             conn.execute(text("SELECT 1"))
 
 
-def test_a_batch_whose_transaction_was_ended_is_asked_for_again(
+def test_a_batch_whose_transaction_was_ended_is_requested_again(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext) -> Outcome:

@@ -91,7 +91,7 @@ def test_a_renewal_tells_whether_the_lease_was_alive(edge: ScriptedEdge) -> None
     assert [edge.renew(), edge.renew(lease_ms=-1), edge.renew(), edge.renew()] == [False, True, False, True]
 
 
-def test_a_reply_that_is_lost_hides_no_end_of_the_lease(edge: ScriptedEdge) -> None:
+def test_a_lost_reply_cannot_hide_that_the_lease_ended(edge: ScriptedEdge) -> None:
     edge.call_renewal()
     assert [edge.renew(), edge.renew()] == [False, True]
 
@@ -158,7 +158,7 @@ def test_a_refresh_keeps_users_from_expiring(bench: RelayBench, edge: ScriptedEd
     assert expires_in_time(bench, names.user_edges_key(bob))
 
 
-def test_a_refresh_brings_nobody_back(bench: RelayBench, edge: ScriptedEdge, bob: str) -> None:
+def test_a_refresh_does_not_bring_users_back(bench: RelayBench, edge: ScriptedEdge, bob: str) -> None:
     edge.refresh(bob)
     assert edges_of(bench, bob) == set()
 
@@ -205,7 +205,7 @@ def test_an_edge_that_came_back_meanwhile_is_not_forgotten(bench: RelayBench, ed
     assert edge.renew()
 
 
-def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_for_ever(
+def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_forever(
     bench: RelayBench, edge: ScriptedEdge
 ) -> None:
     assert bench.redis.ttl(names.inbox_key(edge.id)) == -1

@@ -143,7 +143,7 @@ def test_an_old_receipt_never_moves_the_watermark_back(talk: Talk) -> None:
     assert reply.emits == []
 
 
-def test_a_receipt_for_a_chat_of_others_changes_nothing(talk: Talk) -> None:
+def test_a_receipt_for_other_peoples_chat_changes_nothing(talk: Talk) -> None:
     talk.hers(1)
     mallory, _ = talk.bench.person("mallory")
     payload = {"chatId": talk.chat_id, "spans": [[1, 1]]}
@@ -160,7 +160,7 @@ def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: RelayBench)
     assert talk.delivered == 2
 
 
-def test_a_read_is_no_receipt(talk: Talk) -> None:
+def test_a_read_mark_is_not_a_receipt(talk: Talk) -> None:
     talk.hers(3)
     (status,) = talk.read(2).emitted("message_status", talk.alice)
     assert (status["status"], status["upTo"]) == ("read", 2)

@@ -234,7 +234,7 @@ def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
 
 
 @pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
-def test_what_is_there_most_is_one_statement_without_a_transaction(
+def test_the_commonest_batches_are_one_statement_without_a_transaction(
     bench: RelayBench, scenario: Scenario
 ) -> None:
     batch = bench.batch(scenario(bench, 200))

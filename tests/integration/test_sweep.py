@@ -83,7 +83,7 @@ def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: Rela
     assert [swept_message["seq"] for swept_message in swept(bench, bob)] == [2]
 
 
-def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_ever(bench: RelayBench) -> None:
+def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_usual(bench: RelayBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     first = send(bench, alice, bobs_name)
@@ -98,9 +98,7 @@ def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_ever(bench: RelayBen
     assert swept(bench, bob) == [second]
 
 
-def test_what_could_not_be_published_is_swept_again(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unpublished_message_is_swept_again(bench: RelayBench, monkeypatch: pytest.MonkeyPatch) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
@@ -175,7 +173,7 @@ def peers(bench: RelayBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
     return alice, bob
 
 
-def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(
+def test_peers_are_told_that_the_users_of_a_dead_edge_are_offline(
     bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]
 ) -> None:
     alice, bob = peers
@@ -184,14 +182,14 @@ def test_peers_hear_that_the_users_of_a_dead_edge_are_offline(
     assert (status["userId"], status["status"]) == (str(bob), "offline")
 
 
-def test_peers_hear_that_only_once(bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]) -> None:
+def test_peers_are_told_so_only_once(bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]) -> None:
     alice, _ = peers
     bench.sweep.run()
     bench.sweep.run()
     assert len(bench.read().emitted("user_status", alice)) == 1
 
 
-def test_peers_hear_that_although_the_first_sweep_fails(
+def test_peers_are_told_so_even_if_the_first_sweep_fails(
     bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _ = peers
@@ -213,7 +211,7 @@ def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBe
     assert [status["status"] for status in bench.read().emitted("user_status", alice)] == ["online"]
 
 
-def test_what_a_worker_of_an_earlier_release_has_stored_is_delivered_all_the_same(bench: RelayBench) -> None:
+def test_a_message_stored_by_a_worker_of_an_earlier_release_is_still_delivered(bench: RelayBench) -> None:
     """It does not know that a chat keeps the newest seq to each member."""
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
@@ -236,7 +234,7 @@ def test_what_a_worker_of_an_earlier_release_has_stored_is_delivered_all_the_sam
     assert [message["seq"] for message in swept(bench, bob)] == [2, third["seq"]]
 
 
-def test_who_only_writes_has_nothing_to_catch_up_with(bench: RelayBench) -> None:
+def test_a_user_who_only_writes_has_nothing_to_catch_up_with(bench: RelayBench) -> None:
     (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
     message = send(bench, alice, bobs_name)
     for user_id, username, pages in ((alice, alices_name, []), (bob, bobs_name, [[message["chatId"], 1]])):

@@ -96,7 +96,7 @@ async def test_however_many_connect_at_once_no_more_than_that_stay(
         assert await sockets_of(edge) == 2
 
 
-async def test_an_address_has_so_many_connections_signed_in_or_not(
+async def test_the_connections_of_an_address_are_limited_signed_in_or_not(
     edges: Mapping[str, Edge], name: Name
 ) -> None:
     edge = edges["three connections"]
@@ -127,7 +127,7 @@ async def test_a_connection_that_comes_and_goes_leaves_nothing_behind(
     await open_when_there_is_room(edge)
 
 
-async def test_an_upgrade_is_no_second_connection(
+async def test_an_upgrade_does_not_count_as_a_second_connection(
     edges: Mapping[str, Edge], client: ClientFactory, name: Name
 ) -> None:
     edge = edges["one ever"]
@@ -158,7 +158,7 @@ async def test_new_connections_of_an_address_are_limited_before_a_token_is_looke
             await alice.expect("431")
 
 
-async def test_after_the_pause_that_was_asked_for_a_connection_is_taken(edges: Mapping[str, Edge]) -> None:
+async def test_after_the_requested_pause_a_connection_is_accepted(edges: Mapping[str, Edge]) -> None:
     edge = edges["one in two seconds"]
     responses = await asyncio.gather(*(poll(edge) for _ in range(3)))
     refused = [response.json() for response in responses if response.status_code == 429]
@@ -167,7 +167,7 @@ async def test_after_the_pause_that_was_asked_for_a_connection_is_taken(edges: M
     assert (await poll(edge)).status_code == 200
 
 
-async def test_a_client_cannot_name_an_address_of_its_own(deploy: DeploymentFactory) -> None:
+async def test_a_client_cannot_choose_its_own_address(deploy: DeploymentFactory) -> None:
     chat = deploy(rate_connects=ONE_IN_100_S, rate_connects_burst=1)
     chat.env["FORWARDED_ALLOW_IPS"] = "192.0.2.1"
     edge = chat.start(workers=0, beat=False).edges[0]
@@ -191,7 +191,7 @@ async def connect_error(raw: RawClient, auth: str) -> Any:
     return json.loads(frame[2:])["data"]
 
 
-async def test_a_user_signs_in_only_so_often_on_however_many_connections(
+async def test_sign_ins_of_a_user_are_limited_on_any_number_of_connections(
     edges: Mapping[str, Edge], name: Name
 ) -> None:
     edge = edges["two sign-ins"]

@@ -50,7 +50,7 @@ def test_a_frame_is_a_packet_or_none(text: str) -> None:
 
 
 @given(st.one_of(st.none(), st.integers(), st.binary(), st.text(), st.lists(st.integers())))
-def test_what_a_poll_may_bring_is_a_packet(data: object) -> None:
+def test_any_packet_of_a_poll_is_decoded(data: object) -> None:
     if data:
         taken = Packet(encoded_packet=data)
         assert taken.data is ATTACHMENT if isinstance(data, bytes) else isinstance(taken.packet_type, int)
@@ -91,7 +91,7 @@ def depth_of(value: object) -> int:
 
 
 @given(st.one_of(st.just(Malformed.PACKET), st.none(), st.integers(), st.binary()))
-def test_what_is_no_text_is_no_event(data: Any) -> None:
+def test_data_that_is_not_text_is_not_an_event(data: Any) -> None:
     with pytest.raises(Rejection):
         read_event(data, LIMIT)
 
@@ -112,7 +112,7 @@ def test_a_payload_is_a_command_or_refused(command: str, payload: bytes) -> None
 
 
 @given(st.text(max_size=20), objects.map(encode))
-def test_a_name_that_is_none_is_an_unknown_event(name: str, payload: bytes) -> None:
+def test_an_unknown_name_is_an_unknown_event(name: str, payload: bytes) -> None:
     event = Event(str(uuid_utils.uuid7()), name + " ", "user", "socket", msgspec.Raw(payload))
     with pytest.raises(Rejection) as rejection:
         decode(event)

@@ -60,7 +60,7 @@ async def test_events_named_like_internals_are_unknown(
         await assert_still(raw, mallory)
 
 
-async def test_names_that_are_no_strings_are_refused(besiege: Besiege, raw: RawClient, mallory: str) -> None:
+async def test_names_that_are_not_strings_are_refused(besiege: Besiege, raw: RawClient, mallory: str) -> None:
     names = (
         "5",
         "null",
@@ -142,7 +142,7 @@ async def test_huge_numbers_are_refused(besiege: Besiege, raw: RawClient, mallor
         await assert_still(raw, mallory)
 
 
-async def test_payloads_and_arguments_that_are_none_are_refused(
+async def test_malformed_payloads_and_arguments_are_refused(
     besiege: Besiege, raw: RawClient, mallory: str
 ) -> None:
     events = [
@@ -162,7 +162,7 @@ async def test_payloads_and_arguments_that_are_none_are_refused(
         await assert_still(raw, mallory)
 
 
-async def test_texts_without_an_end_are_read_once(besiege: Besiege, raw: RawClient, mallory: str) -> None:
+async def test_unterminated_texts_are_read_once(besiege: Besiege, raw: RawClient, mallory: str) -> None:
     endless = '["sync",' + "[]," * 40 + '"' + '\\"' * 32_000
     async with besiege(
         attack="unterminated strings",
@@ -175,7 +175,7 @@ async def test_texts_without_an_end_are_read_once(besiege: Besiege, raw: RawClie
         await assert_still(raw, mallory)
 
 
-async def test_of_keys_that_come_twice_the_last_one_counts_for_everybody(
+async def test_the_last_of_duplicate_keys_counts(
     target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
 ) -> None:
     bob, eve = (with_profile(target, name(base)) for base in ("bob", "eve"))
@@ -197,9 +197,7 @@ async def test_of_keys_that_come_twice_the_last_one_counts_for_everybody(
         assert [m["clientId"] for m in messages] == [str(number) for number in range(100)]
 
 
-async def test_acks_that_nobody_asked_for_change_nothing(
-    besiege: Besiege, raw: RawClient, mallory: str
-) -> None:
+async def test_unsolicited_acks_change_nothing(besiege: Besiege, raw: RawClient, mallory: str) -> None:
     ids = (*range(100), 10**9, 10**15, 10**16 - 1, 10**16, 10**30, 10**99)
     async with besiege(
         attack="unsolicited acks",
@@ -214,7 +212,7 @@ async def test_acks_that_nobody_asked_for_change_nothing(
         assert raw.of("error") == []
 
 
-async def test_the_ack_of_another_does_not_make_a_message_delivered(
+async def test_another_users_ack_does_not_make_a_message_delivered(
     target: Deployment, besiege: Besiege, raw: RawClient, name: Name
 ) -> None:
     edge = target.edges[0]
@@ -244,7 +242,7 @@ async def test_the_ack_of_another_does_not_make_a_message_delivered(
         assert await status_of(carol, sent["chatId"]) == "delivered"
 
 
-async def test_receipts_for_the_chat_of_others_change_nothing(
+async def test_receipts_for_other_peoples_chats_change_nothing(
     target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
 ) -> None:
     spans = ([[1, 1]], [[1, 2**63 - 1]], [[0, 0]], [[5, 1]], [[n, n] for n in range(1, 1_000)])
@@ -317,7 +315,7 @@ def about(chat_ids: Iterable[uuid.UUID]) -> Iterable[str]:
         yield event("sync", {"cursors": {chat_id: 0}})
 
 
-async def test_nobody_becomes_somebody_else_by_a_new_token(
+async def test_a_new_token_does_not_change_the_user(
     besiege: Besiege, raw: RawClient, mallory: str, name: Name
 ) -> None:
     victim = make_token(name("alice"))

@@ -37,7 +37,7 @@ async def test_frames_of_ten_megabytes_close_their_connections(target: Deploymen
                 assert not received or b"\x03\xf1" in received, received[-100:]
 
 
-async def test_frames_of_a_byte_are_taken_for_what_they_are(besiege: Besiege, raw: RawClient) -> None:
+async def test_frames_of_one_byte_are_accepted(besiege: Besiege, raw: RawClient) -> None:
     async with besiege(
         attack="frames of one byte or none",
         sent="60,000 pongs, pings and empty pings on one connection, and one event byte by byte",
@@ -76,7 +76,7 @@ async def leave_unfinished(target: Deployment, data: bytes) -> None:
         await tcp.closed(CONNECT_S + 5)
 
 
-async def test_lengths_that_are_promised_only_cost_nothing(target: Deployment, besiege: Besiege) -> None:
+async def test_announced_lengths_without_content_cost_nothing(target: Deployment, besiege: Besiege) -> None:
     count = 200
     async with besiege(
         attack="announced lengths without content",

@@ -55,7 +55,7 @@ events = st.tuples(st.sampled_from(sorted(CLIENT_COMMANDS)), payloads) | shapes
 
 @settings(max_examples=80)
 @given(st.lists(events, min_size=1, max_size=12))
-def test_each_event_of_a_batch_is_answered_once_and_none_is_a_defect(
+def test_each_event_of_a_batch_is_answered_once_and_none_becomes_a_dead_letter(
     bench: RelayBench, batch: list[tuple[str, Any]]
 ) -> None:
     (alice, _), (_, bobs_name) = bench.people("alice", "bob")

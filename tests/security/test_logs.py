@@ -70,7 +70,7 @@ async def speak(edge: Edge, mallory: str, words: str) -> None:
         await tcp.closed()
 
 
-async def test_no_word_of_a_client_forges_a_line(
+async def test_no_client_text_forges_a_log_line(
     target: Deployment, text_edge: Edge, besiege: Besiege, raw: RawClient, mallory: str
 ) -> None:
     edges = [target.edges[0], text_edge]

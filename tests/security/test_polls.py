@@ -43,7 +43,7 @@ async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, 
 
 
 @pytest.mark.parametrize("kind", ["a form", "deep JSON", "wide JSON", "not a packet"])
-async def test_bodies_that_are_no_packets_are_ignored(
+async def test_bodies_that_are_not_packets_are_ignored(
     besiege: Besiege, polling: RawPolling, kind: str
 ) -> None:
     bodies = {
@@ -110,7 +110,9 @@ async def test_a_request_that_ends_its_connection_is_answered_though_nobody_poll
             assert (await http.post(address, content=b"3")).status_code == 400
 
 
-async def test_who_does_not_poll_is_cut_off(besiege: Besiege, polling: RawPolling, mallory: str) -> None:
+async def test_a_client_that_does_not_poll_is_cut_off(
+    besiege: Besiege, polling: RawPolling, mallory: str
+) -> None:
     chat_id = await fill_chat(polling, mallory)
     page = event("get_messages", {"chatId": chat_id, "limit": 10})
     async with besiege(

@@ -47,9 +47,7 @@ async def test_an_event_too_many_is_refused_in_its_ack_and_as_an_error(few: Edge
     assert error["event"] == "list_chats"
 
 
-async def test_after_the_pause_that_was_asked_for_the_event_is_taken(
-    edges: Mapping[str, Edge], name: Name
-) -> None:
+async def test_after_the_requested_pause_the_event_is_accepted(edges: Mapping[str, Edge], name: Name) -> None:
     async with RawClient(edges["one in half a second"], name("mallory")) as raw:
         first, second = await raw.post(LIST), await raw.post(LIST)
         assert (await raw.ack_of(first))["success"]
@@ -75,7 +73,7 @@ async def test_all_sockets_of_a_user_share_one_limit_and_a_new_one_does_not_rese
         assert_rate_limited(await again.ask(LIST))
 
 
-async def test_others_are_not_limited_by_what_one_does(few: Edge, name: Name) -> None:
+async def test_one_users_load_does_not_limit_others(few: Edge, name: Name) -> None:
     async with RawClient(few, name("mallory")) as mallory, RawClient(few, name("bob")) as bob:
         for _ in range(4):
             refusal = await mallory.ask(LIST)
@@ -127,7 +125,7 @@ async def test_acks_that_the_edge_asked_for_are_free(
         assert (await raw.ask(LIST))["success"]
 
 
-async def test_typing_over_the_limit_is_dropped_without_a_word(few: Edge, name: Name) -> None:
+async def test_typing_over_the_limit_is_dropped_silently(few: Edge, name: Name) -> None:
     async with RawClient(few, name("mallory")) as raw:
         for _ in range(3):
             await raw.ask(LIST)
@@ -146,7 +144,7 @@ async def test_bytes_are_limited_even_if_events_are_few(edges: Mapping[str, Edge
         assert (await raw.ask(LIST))["success"]
 
 
-async def test_a_user_who_does_not_hear_is_cut_off_and_nobody_else(few: Edge, name: Name) -> None:
+async def test_a_user_who_ignores_refusals_is_cut_off_and_nobody_else(few: Edge, name: Name) -> None:
     mallory = name("mallory")
     async with RawClient(few, name("bob")) as bob, RawClient(few, mallory) as raw:
         with contextlib.suppress(ConnectionClosed):

@@ -80,7 +80,9 @@ NO_POLLS = {
 }
 
 
-async def test_requests_of_no_session_keep_no_connection(target: Deployment, besiege: Besiege) -> None:
+async def test_requests_without_a_session_do_not_keep_their_connection(
+    target: Deployment, besiege: Besiege
+) -> None:
     async with besiege(
         attack="requests without a session on one TCP connection",
         sent=f"{10 * len(NO_POLLS)} connections: {', '.join(NO_POLLS)}",
@@ -139,7 +141,7 @@ async def trickle(edge: Edge) -> None:
         await ended
 
 
-async def test_heads_without_an_end_are_refused(target: Deployment, besiege: Besiege) -> None:
+async def test_endless_heads_are_refused(target: Deployment, besiege: Besiege) -> None:
     async with besiege(
         attack="endless request heads",
         sent="20 connections, up to 20 MB each: a URL, a header, many headers, many in a handshake",
@@ -251,7 +253,7 @@ async def test_a_connection_has_one_websocket(target: Deployment, besiege: Besie
                 assert b"44{" in await one.receive()
 
 
-async def test_wrong_tokens_are_refused_one_after_the_other(
+async def test_wrong_tokens_are_refused_one_after_another(
     target: Deployment, besiege: Besiege, mallory: str
 ) -> None:
     claims = jwt.decode(make_token(mallory), options={"verify_signature": False})
@@ -296,7 +298,7 @@ async def test_wrong_tokens_are_refused_one_after_the_other(
             assert refused == len(wrong) / 2, received
 
 
-async def test_who_comes_and_goes_all_the_time_leaves_nothing_behind(
+async def test_a_client_that_keeps_coming_and_going_leaves_nothing_behind(
     target: Deployment, besiege: Besiege, raw: RawClient, mallory: str
 ) -> None:
     connect = f"40{json.dumps({'token': make_token(mallory)})}"

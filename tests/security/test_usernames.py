@@ -91,7 +91,9 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-async def test_a_name_that_cannot_be_seen_or_read_is_nobodys(chat: Deployment, name: Name, odd: str) -> None:
+async def test_a_name_that_cannot_be_seen_or_read_belongs_to_nobody(
+    chat: Deployment, name: Name, odd: str
+) -> None:
     username = odd.format(name(""))
     async with RawClient(chat.edges[0], username) as raw:
         assert (await raw.ask(event("join_chat", name("x"))))["code"] == "profile_missing"

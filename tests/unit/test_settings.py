@@ -99,7 +99,7 @@ def numbers() -> list[tuple[type[Settings], str]]:
     "value", [value for value in NOT_A_NUMBER if value], ids=lambda value: ascii(value[:12])
 )
 @pytest.mark.parametrize(("settings", "name"), numbers())
-def test_a_number_that_is_none_is_refused(
+def test_a_malformed_number_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: type[Settings], name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"BBGRAM_{name.upper()}", value)
@@ -229,7 +229,7 @@ def test_settings_that_contradict_one_another_are_one_line(
         (FunctionSettings, {"VAPID_SUBJECT": "mailto:a@b.c", "VAPID_PRIVATE_KEY": "key"}),
     ],
 )
-def test_what_works_together_is_accepted(
+def test_consistent_settings_are_accepted(
     monkeypatch: pytest.MonkeyPatch, settings: type[Settings], values: dict[str, Any]
 ) -> None:
     for name, value in values.items():

@@ -80,7 +80,7 @@ def test_functions_join_a_vpc_only_if_told_to(create: Create, template: dict[str
     assert "function:bbgram-functions-dev-*" in json.dumps(denied["Condition"])
 
 
-def test_outside_of_a_vpc_no_function_has_one(create: Create) -> None:
+def test_without_a_vpc_no_function_has_vpc_settings(create: Create) -> None:
     create()
     for function in boto3.client("lambda").list_functions()["Functions"]:
         assert not function.get("VpcConfig", {}).get("SubnetIds")

@@ -137,7 +137,7 @@ def test_a_rotated_secret_is_read_when_the_old_login_is_refused(
     assert runs.users == ["lambda_old", "lambda_new"]
 
 
-def test_a_redis_that_refuses_makes_the_next_invocation_begin_anew(
+def test_a_redis_that_refuses_the_login_makes_the_next_invocation_reconnect(
     database_secret: str, output: Output, runs: Runs
 ) -> None:
     handlers.cleanup({}, LambdaContext())

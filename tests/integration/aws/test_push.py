@@ -136,7 +136,7 @@ def test_one_record_of_ten_fails_and_only_that_one_stays(
     assert source.poll() == (0, []), "it is hidden until it is to be tried again"
 
 
-def test_a_batch_of_which_nothing_succeeds_is_no_crash(
+def test_a_batch_in_which_nothing_succeeds_is_not_a_crash(
     source: Source, put: Callable[[int], list[UUID]], deliveries: Deliveries
 ) -> None:
     for notification_id in put(3):
@@ -161,7 +161,7 @@ def test_a_poison_record_ends_among_the_dead_letters(
     assert "a private word" not in output.text
 
 
-def test_what_was_tried_often_enough_ends_there_too(
+def test_a_notification_out_of_tries_ends_there_too(
     source: Source,
     put: Callable[[int], list[UUID]],
     deliveries: Deliveries,
@@ -226,7 +226,7 @@ def test_no_wait_is_longer_than_sqs_allows(
     assert source.poll() == (0, [])
 
 
-def test_an_error_nobody_expected_is_logged_and_tried_again(
+def test_an_unexpected_error_is_logged_and_tried_again(
     source: Source, put: Callable[[int], list[UUID]], deliveries: Deliveries, output: Output
 ) -> None:
     (notification_id,) = put(1)
@@ -243,7 +243,7 @@ def test_an_error_nobody_expected_is_logged_and_tried_again(
     assert handlers._context() is not before
 
 
-def test_a_notification_that_is_gone_is_no_failure(
+def test_a_notification_that_is_gone_is_not_a_failure(
     source: Source, put: Callable[[int], list[UUID]], output: Output
 ) -> None:
     put(1)

@@ -15,14 +15,14 @@ BAD_IDS = ("", "nope", "5", "' OR 1=1 --", "a\0b", "00000000-0000-0000-0000-0000
 
 @pytest.mark.parametrize("chat_id", [*BAD_IDS, 5, None, [], {}, True], ids=repr)
 @pytest.mark.parametrize("command", ["mark_as_read", "get_messages"])
-async def test_an_id_that_is_no_id_is_refused(
+async def test_a_malformed_id_is_refused(
     chat: Deployment, raw: RawClient, mallory: str, command: str, chat_id: Any
 ) -> None:
     await assert_refused(chat, raw, mallory, event(command, {"chatId": chat_id}), "invalid_payload", command)
 
 
 @pytest.mark.parametrize("chat_id", BAD_IDS, ids=repr)
-async def test_a_cursor_of_no_chat_is_refused(
+async def test_a_cursor_with_a_malformed_chat_id_is_refused(
     chat: Deployment, raw: RawClient, mallory: str, chat_id: str
 ) -> None:
     data = event("sync", {"cursors": {chat_id: 1}})
@@ -35,9 +35,7 @@ SOME_ID = "01890000-0000-7000-8000-000000000000"
 @pytest.mark.parametrize(
     "seq", ["-1", '"1"', "1.5", "null", "true", "9223372036854775808", "9" * 5_000, "1e999"]
 )
-async def test_a_seq_that_is_none_is_refused(
-    chat: Deployment, raw: RawClient, mallory: str, seq: str
-) -> None:
+async def test_a_malformed_seq_is_refused(chat: Deployment, raw: RawClient, mallory: str, seq: str) -> None:
     data = f'["sync",{{"cursors":{{"{SOME_ID}":{seq}}}}}]'
     await assert_refused(chat, raw, mallory, data, "invalid_payload", "sync")
 
@@ -96,7 +94,7 @@ async def test_a_chat_that_does_not_exist_is_not_found(
 
 
 @pytest.mark.parametrize("command", ABOUT_A_CHAT)
-async def test_a_chat_of_others_is_closed_and_stays_as_it_is(
+async def test_other_peoples_chat_is_closed_and_stays_as_it_is(
     chat: Deployment, raw: RawClient, mallory: str, command: str
 ) -> None:
     bob = with_profile(chat, f"bob_{mallory}")
@@ -160,6 +158,6 @@ async def test_a_mark_beyond_the_end_stops_at_the_end(raw: RawClient, long_chat:
     assert ack == {"success": True, "readUpTo": 120, "unread": 0}
 
 
-async def test_a_cursor_beyond_the_end_is_no_gap(raw: RawClient, long_chat: str) -> None:
+async def test_a_cursor_beyond_the_end_is_not_a_gap(raw: RawClient, long_chat: str) -> None:
     ack = await raw.ask(event("sync", {"cursors": {long_chat: 2**63 - 1}}))
     assert ack == {"success": True, "chats": []}

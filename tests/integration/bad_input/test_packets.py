@@ -120,7 +120,7 @@ async def test_events_before_the_connect_are_ignored(chat: Deployment, mallory: 
 
 
 @pytest.mark.parametrize("frame", ["x", "9", "", "\u00b2", "5", "6", "2probe", "0{}", b"\xff"], ids=repr)
-async def test_a_frame_that_is_no_packet_leaves_nothing_behind(
+async def test_a_frame_that_is_not_a_packet_leaves_nothing_behind(
     chat: Deployment, mallory: str, frame: str | bytes
 ) -> None:
     async with RawClient(chat.edges[0], mallory) as raw:

@@ -13,7 +13,7 @@ NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
 
 
 @pytest.mark.parametrize("payload", NOT_AN_OBJECT)
-async def test_a_payload_that_is_no_object_is_refused(
+async def test_a_payload_that_is_not_an_object_is_refused(
     chat: Deployment, raw: RawClient, mallory: str, payload: str
 ) -> None:
     await assert_refused(chat, raw, mallory, f'["send_message",{payload}]', "invalid_payload", "send_message")

@@ -53,7 +53,7 @@ async def test_a_poll_of_ten_megabytes_harms_nobody_else(
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"x", b"", b"\x1e\x1e", b"4\xed\xa0\x80", b"b!!!"], ids=repr)
-async def test_a_body_that_is_no_payload_harms_nobody_else(
+async def test_a_malformed_body_harms_nobody_else(
     chat: Deployment, polling: RawPolling, raw: RawClient, mallory: str, body: bytes
 ) -> None:
     assert (await polling.post_body(body)).status_code in {200, 400}

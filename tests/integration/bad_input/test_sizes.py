@@ -47,7 +47,7 @@ async def test_a_payload_nested_a_hundred_thousand_deep_is_too_large(
     await assert_refused(chat, raw, mallory, nested(mallory, 100_000), "payload_too_large", "send_message")
 
 
-async def test_brackets_in_a_text_are_no_nesting(raw: RawClient, mallory: str) -> None:
+async def test_brackets_in_a_text_are_not_nesting(raw: RawClient, mallory: str) -> None:
     text = '[{"\\' * 1_000
     ack = await raw.ask(event("send_message", {"username": mallory, "text": text}))
     assert ack["message"]["text"] == text

@@ -30,12 +30,12 @@ def settings(**values: Any) -> FunctionSettings:
     return FunctionSettings(database_url="postgresql://nowhere/", **values)
 
 
-def test_without_settings_there_is_the_log() -> None:
+def test_without_settings_there_is_only_the_log_channel() -> None:
     channels = make_channels(settings())
     assert {name: type(channel) for name, channel in channels.items()} == {"log": LogChannel}
 
 
-def test_what_is_set_is_there(account: None) -> None:
+def test_every_configured_channel_is_made(account: None) -> None:
     channels = make_channels(settings(**EVERYTHING))
     assert {name: type(channel) for name, channel in channels.items()} == {
         "log": LogChannel,
@@ -77,7 +77,7 @@ def test_a_wrong_setting_is_named_and_not_repeated(name: str, value: str, accoun
     assert "secret" not in str(caught.value).replace("webhook secret", "")
 
 
-def test_what_no_channel_needs_is_not_imported() -> None:
+def test_libraries_that_no_channel_needs_are_not_imported() -> None:
     code = (
         "import sys, functions.channels.factory as factory;"
         "from infra.settings.functions import FunctionSettings;"

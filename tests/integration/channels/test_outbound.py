@@ -106,7 +106,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_accepted(endpoint: Endpoin
         "",
     ],
 )
-def test_what_is_no_https_address_with_a_name_is_refused_before_anything_is_sent(
+def test_anything_but_https_with_a_host_name_is_refused_before_anything_is_sent(
     url: str, resolve: Resolve, session: requests.Session, endpoint: Endpoint
 ) -> None:
     asked = resolve("127.0.0.1")
@@ -152,7 +152,7 @@ def test_a_body_is_not_read_however_long_it_is(
     assert not was_read.is_set()
 
 
-def test_an_answer_that_drips_for_ever_is_given_up(
+def test_an_answer_that_drips_forever_is_given_up(
     session: requests.Session, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -170,7 +170,7 @@ def test_an_answer_that_drips_for_ever_is_given_up(
     assert not was_read.is_set()
 
 
-def test_a_handshake_that_drips_for_ever_is_given_up(
+def test_a_handshake_that_drips_forever_is_given_up(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drip() -> None:

@@ -69,7 +69,7 @@ def test_a_title_cannot_add_a_header(channel: SesChannel) -> None:
         "bea@bücher.example",
     ],
 )
-def test_what_is_not_one_address_is_gone(address: str, channel: SesChannel) -> None:
+def test_anything_but_one_address_is_gone(address: str, channel: SesChannel) -> None:
     with pytest.raises(DeviceGone, match=r"^email: not an e-mail address$"):
         channel.send(device("email", address), NOTICE)
     assert not sent()
@@ -108,7 +108,7 @@ def test_an_address_that_ses_calls_wrong_is_gone(
         ("AccessDeniedException", ""),
     ],
 )
-def test_a_failure_that_is_not_of_the_address_is_tried_again(
+def test_a_failure_not_caused_by_the_address_is_tried_again(
     code: str, reason: str, client: "SESV2Client", channel: SesChannel
 ) -> None:
     with Stubber(client) as stub:
@@ -117,7 +117,7 @@ def test_a_failure_that_is_not_of_the_address_is_tried_again(
             channel.send(BEA, NOTICE)
 
 
-def test_a_sender_that_is_not_verified_takes_no_device_away(client: "SESV2Client") -> None:
+def test_an_unverified_sender_removes_no_device(client: "SESV2Client") -> None:
     with pytest.raises(TryLater, match=r"^email: MessageRejected$"):
         SesChannel(client, "chat@elsewhere.example").send(BEA, NOTICE)
 

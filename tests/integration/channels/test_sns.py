@@ -238,7 +238,7 @@ def test_a_dead_endpoint_is_gone_even_where_it_cannot_be_deleted(stub: Stubber, 
         stubbed.send(KNOWN_PHONE, NOTICE)
 
 
-def test_what_is_no_token_is_gone(stub: Stubber, stubbed: SnsChannel) -> None:
+def test_a_malformed_token_is_gone(stub: Stubber, stubbed: SnsChannel) -> None:
     reason = (
         "Invalid parameter: Token Reason: iOS device token must be no more than 400 hexadecimal characters"
     )

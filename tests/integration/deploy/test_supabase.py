@@ -104,7 +104,7 @@ def test_anonymous_users_may_not_even_ask(rows_seen: Read, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["dead_letters", "alembic_version"])
-def test_what_is_internal_is_closed_to_everybody(rows_seen: Read, table: str) -> None:
+def test_internal_tables_are_closed_to_everybody(rows_seen: Read, table: str) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         rows_seen(table, ALICE)
 
@@ -117,7 +117,7 @@ def test_nobody_writes_through_the_api(database: Engine, statement: str) -> None
             conn.exec_driver_sql(statement)
 
 
-def test_everything_of_a_user_goes_with_the_user(database: Engine) -> None:
+def test_deleting_a_user_deletes_everything_of_theirs(database: Engine) -> None:
     with database.connect() as conn:
         conn.execute(text("DELETE FROM auth.users WHERE id = :id"), {"id": DAVE})
         left = conn.exec_driver_sql("SELECT count(*) FROM messages").scalar_one()

@@ -58,7 +58,7 @@ def test_what_the_sweep_finds_during_a_run_is_notified_by_a_later_one(
     assert [last for _, _, last in notices.spans()][-1] == [2]
 
 
-def test_what_could_not_be_sent_within_a_day_is_a_dead_letter(notices: Notices) -> None:
+def test_a_notification_not_sent_within_a_day_is_a_dead_letter(notices: Notices) -> None:
     notices.send("one")
     notices.let_pass(61)
     notices.deliver()
@@ -68,7 +68,7 @@ def test_what_could_not_be_sent_within_a_day_is_a_dead_letter(notices: Notices) 
     assert notices.bench.rows("SELECT event, user_id FROM dead_letters") == [("push", notices.bob)]
 
 
-def test_a_queue_that_is_away_loses_no_notification(notices: Notices) -> None:
+def test_an_unreachable_queue_loses_no_notification(notices: Notices) -> None:
     notices.send("one")
     notices.let_pass(61)
     notices.queue.broken = True

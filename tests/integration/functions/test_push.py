@@ -45,7 +45,7 @@ def test_a_notification_that_comes_again_is_not_sent_again(notices: Notices, fcm
     assert len(fcm.notices) == 1
 
 
-def test_what_was_delivered_meanwhile_is_not_sent(notices: Notices, fcm: ListChannel) -> None:
+def test_messages_delivered_meanwhile_are_not_sent(notices: Notices, fcm: ListChannel) -> None:
     notices.register(notices.bob)
     notification_id = notices.notify("one")
     ((chat_id,),) = notices.bench.rows("SELECT id FROM chats")
@@ -119,7 +119,7 @@ def test_a_channel_that_is_not_set_up_is_skipped_and_its_device_kept(
     assert len(notices.bench.rows("SELECT id FROM devices")) == 1
 
 
-def test_a_notification_that_is_gone_is_nothing_to_try_again(notices: Notices, fcm: ListChannel) -> None:
+def test_a_notification_that_is_gone_is_not_tried_again(notices: Notices, fcm: ListChannel) -> None:
     assert notices.push(fcm).deliver(UUID(int=7)) == "unknown"
 
 

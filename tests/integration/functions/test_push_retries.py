@@ -70,7 +70,9 @@ def test_a_channel_that_crashes_is_tried_again_and_ends_as_a_dead_letter(
     assert "RuntimeError" in notices.bench.rows("SELECT error FROM dead_letters")[0].error
 
 
-def test_what_never_succeeds_becomes_a_dead_letter_without_texts(notices: Notices, fcm: ListChannel) -> None:
+def test_a_notification_that_never_succeeds_becomes_a_dead_letter_without_texts(
+    notices: Notices, fcm: ListChannel
+) -> None:
     notices.register(notices.bob)
     notification_id = notices.notify("a secret")
     sender = notices.push(fcm, push_tries=3)

@@ -96,7 +96,7 @@ def channels(device_channels: tuple[str, ...], **settings: Any) -> Finding:
     return channels_finding(worker, FunctionSettings(**URLS, **settings))
 
 
-def test_the_channels_are_complete_or_told() -> None:
+def test_incomplete_channels_are_reported() -> None:
     assert channels(("fcm", "webpush")) == Finding(
         "channels", "none is configured, so notifications reach no device"
     )

@@ -77,7 +77,7 @@ async def test_a_token_with_a_wrong_signature_is_refused(
 
 
 @pytest.mark.parametrize("bad", ["", "nonsense", "a.b.c", "x" * 20_000])
-async def test_a_token_that_is_none_is_refused(authenticator: Authenticator, bad: str) -> None:
+async def test_a_malformed_token_is_refused(authenticator: Authenticator, bad: str) -> None:
     assert await refusal_code(authenticator, bad) is ErrorCode.UNAUTHORIZED
 
 
@@ -93,14 +93,14 @@ async def test_claims_are_checked_as_well(
     assert await refusal_code(authenticator, bad) is ErrorCode.UNAUTHORIZED
 
 
-async def test_an_expired_token_is_told_apart(
+async def test_an_expired_token_has_its_own_code(
     signin: RunningService, authenticator: Authenticator, token: str
 ) -> None:
     expired = forge(signin, token, own_key=True, exp=int(time.time()) - 1)
     assert await refusal_code(authenticator, expired) is ErrorCode.TOKEN_EXPIRED
 
 
-async def test_nobody_can_tell_while_the_auth_server_is_down(signin: RunningService) -> None:
+async def test_tokens_cannot_be_checked_while_the_auth_server_is_down(signin: RunningService) -> None:
     gone = RunningService("http://127.0.0.1:1", signin.data_dir)
     token = issue(signin.data_dir, gone.auth_url, "alice", 600).token
     authenticator = create_authenticator(gone.edge_settings(auth_mode=AuthMode.REMOTE, supabase_key=API_KEY))

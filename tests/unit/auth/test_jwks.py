@@ -117,7 +117,7 @@ async def test_garbage_before_any_key_is_known_means_unavailable(
 
 
 @pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:40]))
-async def test_known_keys_go_on_working_while_garbage_is_served(
+async def test_known_keys_keep_working_while_garbage_is_served(
     verifier: JwksVerifier, project: Project, clock: Clock, body: bytes
 ) -> None:
     await verifier.authenticate(project.token())
@@ -128,7 +128,7 @@ async def test_known_keys_go_on_working_while_garbage_is_served(
     assert (await verifier.authenticate(project.token())).user_id == USER_ID
 
 
-async def test_known_keys_go_on_working_while_the_endpoint_is_down(
+async def test_known_keys_keep_working_while_the_endpoint_is_down(
     verifier: JwksVerifier, project: Project, clock: Clock
 ) -> None:
     await verifier.authenticate(project.token())
@@ -168,7 +168,7 @@ async def test_a_flood_of_unknown_keys_does_not_keep_a_new_key_out(
     assert (await verifier.authenticate(project.token("second"))).user_id == USER_ID
 
 
-async def test_a_revoked_key_goes_out_of_use(verifier: JwksVerifier, project: Project, clock: Clock) -> None:
+async def test_a_revoked_key_stops_working(verifier: JwksVerifier, project: Project, clock: Clock) -> None:
     project.add_key("leaked")
     leaked = project.token("leaked")
     await verifier.authenticate(leaked)

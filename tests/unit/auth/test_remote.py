@@ -48,7 +48,7 @@ async def test_the_answer_must_be_about_the_user_of_the_token(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_what_the_server_refuses_is_refused(
+async def test_a_token_that_the_server_refuses_is_refused(
     remote: Authenticator, project: Project, status: int
 ) -> None:
     serve(project, status, {"code": status, "error_code": "bad_jwt", "msg": "invalid JWT"})

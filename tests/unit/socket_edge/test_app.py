@@ -194,7 +194,7 @@ async def test_an_edge_that_stops_waits_for_its_requests_and_tasks(edge: Edge) -
     assert order == ["task", "answer"]
 
 
-async def test_an_edge_does_not_wait_for_ever_to_stop(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_edge_does_not_wait_forever_to_stop(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DRAIN_S", 0.05)
     with capture_logs() as logs:
         async with running(edge):

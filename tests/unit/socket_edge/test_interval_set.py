@@ -87,7 +87,7 @@ def test_intervals_are_cut_at_the_seq_asked_for(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_without_is_the_difference_of_sets(seed: int) -> None:
+def test_without_returns_the_difference_of_sets(seed: int) -> None:
     numbers = random.Random(seed)
     some, others = ({numbers.randint(1, 60) for _ in range(30)} for _ in range(2))
     up_to = numbers.randint(1, 60)

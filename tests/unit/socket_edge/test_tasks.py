@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from socket_edge.tasks import Tasks, keep_running, stop
 
 
-async def test_a_part_that_takes_a_cancellation_for_something_else_ends_all_the_same() -> None:
+async def test_a_part_that_mistakes_a_cancellation_still_ends() -> None:
     taken = 0
 
     async def part() -> None:
@@ -89,7 +89,7 @@ async def test_a_task_that_fails_is_logged_and_takes_nothing_else_down() -> None
     assert [(one["event"], str(one["exc_info"])) for one in logs] == [("task_failed", "a defect")]
 
 
-async def test_a_cancelled_task_is_no_failure() -> None:
+async def test_a_cancelled_task_is_not_a_failure() -> None:
     tasks = Tasks()
 
     async def work() -> None:

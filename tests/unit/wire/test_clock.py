@@ -7,15 +7,15 @@ import pytest
 from infra.wire.clock import RedisClock
 
 
-def test_before_the_first_look_the_time_is_not_known() -> None:
+def test_before_the_first_reading_the_time_is_unknown() -> None:
     assert RedisClock().now_ms() is None
 
 
-def test_a_look_is_told_in_milliseconds() -> None:
+def test_a_reading_is_returned_in_milliseconds() -> None:
     assert RedisClock().note(1_800_000_000, 123_999) == 1_800_000_000_123
 
 
-def test_time_goes_on_with_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_advances_with_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = RedisClock()
     monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
     clock.note(1_800_000_000, 0)
@@ -23,7 +23,7 @@ def test_time_goes_on_with_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) 
     assert clock.now_ms() == 1_800_000_002_500
 
 
-def test_a_later_look_replaces_the_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_reading_replaces_the_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = RedisClock()
     monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
     clock.note(1_800_000_000, 0)

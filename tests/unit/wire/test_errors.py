@@ -18,7 +18,7 @@ def test_every_code_is_in_snake_case(code: ErrorCode) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
 
 
-def test_exactly_the_failures_that_may_pass_are_retryable() -> None:
+def test_exactly_the_temporary_failures_are_retryable() -> None:
     assert {code for code in ErrorCode if code.retryable} == RETRYABLE
 
 

@@ -80,7 +80,7 @@ def test_another_port_is_accepted_where_any_is() -> None:
 
 
 @pytest.mark.parametrize("rest", ["push.example:99999", "push.example:x", "[::1"])
-def test_what_cannot_be_read_is_refused(rest: str) -> None:
+def test_an_unreadable_address_is_refused(rest: str) -> None:
     with pytest.raises(ValueError, match=r"^This is not a URL\.$"):
         check_url(f"https://{rest}/")
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_refused(rest: str) -> None:
         "https://push.example/\x7f",
     ],
 )
-def test_what_parsers_do_not_agree_on_is_refused(url: str) -> None:
+def test_an_address_on_which_parsers_disagree_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         check_url(url)
 

@@ -40,5 +40,5 @@ def test_an_error_of_postgres_is_classified(
 
 
 @pytest.mark.parametrize("check", [is_locked, is_timeout, is_unreachable])
-def test_a_defect_is_nothing_of_the_kind(check: Callable[[Exception], bool]) -> None:
+def test_a_defect_is_not_classified(check: Callable[[Exception], bool]) -> None:
     assert not check(RuntimeError("a bug"))

@@ -19,7 +19,7 @@ WAITING = HandlerContext(
 SKIPPING = replace(WAITING, patient=False)
 
 
-def test_only_without_patience_locked_rows_are_skipped() -> None:
+def test_locked_rows_are_skipped_only_without_patience() -> None:
     statement = LockingStatement("SELECT 1 FOR UPDATE {skip_locked}")
     assert str(statement.for_(WAITING)).strip() == "SELECT 1 FOR UPDATE"
     assert str(statement.for_(SKIPPING)) == "SELECT 1 FOR UPDATE SKIP LOCKED"

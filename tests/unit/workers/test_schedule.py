@@ -48,7 +48,7 @@ def test_a_job_of_the_table_is_a_function_with_a_zone_that_exists(job: Job) -> N
         ("2026-10-24 03:17", "2026-10-24 12:00", 16 + 17 / 60),  # and back
     ],
 )
-def test_a_daily_job_runs_by_the_clock_on_the_wall(last: str, now: str, wait_h: float) -> None:
+def test_a_daily_job_runs_by_local_time(last: str, now: str, wait_h: float) -> None:
     zone = ZoneInfo("Europe/Berlin")
     schedule = entries()["cleanup"]["schedule"]
     schedule.nowfun = lambda: datetime.fromisoformat(now).replace(tzinfo=zone)

@@ -18,7 +18,7 @@ from tests.integration.functions.archive.state import (
 
 
 @pytest.mark.parametrize(("at", "gone"), [(1, 0), (3, 20)], ids=["before deleting", "half-way"])
-def test_the_run_after_a_crash_loses_and_doubles_nothing(
+def test_the_run_after_a_crash_loses_and_duplicates_nothing(
     bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any, at: int, gone: int
 ) -> None:
     make_chat({100: 45, 5: 3})

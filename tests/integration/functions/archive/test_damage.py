@@ -62,7 +62,7 @@ def test_an_object_that_its_manifest_does_not_know_is_found(
     assert stored(bench) == left
 
 
-def test_what_s3_kept_wrongly_is_found_before_anything_is_deleted(
+def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
     bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 3})

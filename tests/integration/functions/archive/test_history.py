@@ -67,7 +67,7 @@ def test_pages_of_a_chat_that_is_in_the_archive_as_a_whole(
     assert brief(ask(bench, alice, "get_messages", {"chatId": chat_id})) == ([7], False, 7)
 
 
-def test_history_that_was_deleted_is_not_said_to_be_in_the_archive(bench: RelayBench, make_chat: Any) -> None:
+def test_deleted_history_is_not_reported_as_archived(bench: RelayBench, make_chat: Any) -> None:
     chat_id, alice, bob = make_chat({10: 9})
     bench.rows("DELETE FROM messages WHERE chat_id = :chat AND seq <= 4", chat=chat_id)
     for asked, expected in (
@@ -81,7 +81,7 @@ def test_history_that_was_deleted_is_not_said_to_be_in_the_archive(bench: RelayB
     assert ask(bench, alice, "sync", {"cursors": {}})["chats"] == []
 
 
-def test_sync_goes_on_behind_what_is_archived(
+def test_sync_continues_after_the_archived_messages(
     bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     chat_id, alice, _ = make_chat({110: 3, 100: 3, 95: 4, 10: 205})
@@ -99,7 +99,7 @@ def test_sync_goes_on_behind_what_is_archived(
     assert ask(bench, alice, "sync", {"cursors": {chat_id: cursor}})["chats"] == []
 
 
-def test_what_is_archived_takes_no_room_in_a_sync(bench: RelayBench, run: Archive) -> None:
+def test_archived_messages_take_no_room_in_a_sync(bench: RelayBench, run: Archive) -> None:
     alice, *others = bench.people("alice", *(f"peer{n}" for n in range(8)))
     for peer in others:
         bench.ask(*(bench.send(peer[0], alice[1], "old") for _ in range(100)))

@@ -76,7 +76,7 @@ def test_a_chat_whose_oldest_message_is_held_waits(bench: RelayBench, make_chat:
     assert (bench.seqs(held), bench.seqs(free)) == ([1, 2, 3, 4, 5, 6, 7], [])
 
 
-def test_what_has_no_chat_any_more_is_skipped(
+def test_messages_of_a_deleted_chat_are_skipped(
     bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     gone, *_ = make_chat({100: 3})

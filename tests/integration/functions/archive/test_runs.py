@@ -23,7 +23,7 @@ from tests.integration.functions.archive.state import (
 )
 
 
-def test_what_nobody_has_got_stays_and_goes_later_into_a_part_of_its_own(
+def test_undelivered_messages_stay_and_later_get_their_own_object(
     bench: RelayBench, make_chat: Any, s3: Any, run: Archive
 ) -> None:
     chat_id, alice, bob = make_chat({100: 9, 95: 2}, delivered=False)

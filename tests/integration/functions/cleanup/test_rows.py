@@ -36,7 +36,7 @@ def test_how_long_rows_stay_is_a_setting(bench: RelayBench, clean: Clean, kind: 
     assert ages(bench, kind) in ([0], [1])
 
 
-def test_messages_are_kept_for_ever_unless_told_otherwise(bench: RelayBench, clean: Clean) -> None:
+def test_messages_are_kept_forever_unless_told_otherwise(bench: RelayBench, clean: Clean) -> None:
     chat_id = add_chat(bench, 10_000, 5_000, 1)
     assert clean() == {}
     assert bench.seqs(chat_id) == [1, 2, 3]

@@ -31,7 +31,7 @@ def test_the_name_may_be_spelled_with_escapes() -> None:
 @pytest.mark.parametrize(
     "data", [Binary('["x"]'), Malformed.PACKET, None, "", "{}", "null", "[]", "[5,{}]", "[null]", "[", '["a"']
 )
-def test_data_that_is_no_event_is_refused(data: Any) -> None:
+def test_data_that_is_not_an_event_is_refused(data: Any) -> None:
     assert refusal(data) == (ErrorCode.INVALID_PAYLOAD, None)
 
 
@@ -75,7 +75,7 @@ def test_nesting_beyond_the_limit_is_refused(data: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 100, '["' * 100, "\\" * 101 + "[" * 100, '\\"[' * 50])
-def test_brackets_inside_a_text_are_no_nesting(text: str) -> None:
+def test_brackets_inside_a_text_are_not_nesting(text: str) -> None:
     assert read_event(json.dumps(["sync", {text: [text]}]), LIMIT).name == "sync"
 
 
@@ -88,7 +88,7 @@ def test_a_text_without_an_end_is_read_once() -> None:
     assert time.monotonic() - began_at < 1
 
 
-def test_many_brackets_side_by_side_are_no_nesting() -> None:
+def test_many_brackets_side_by_side_are_not_nesting() -> None:
     assert read_event(json.dumps(["sync", [[]] * 100]), LIMIT).name == "sync"
 
 

@@ -85,7 +85,7 @@ async def test_an_event_without_an_ack_id_is_not_answered(chat: Chat) -> None:
     assert (chat.connection.acks, chat.connection.sent) == ([], [])
 
 
-async def test_a_failure_is_told_in_the_ack_and_as_an_error(chat: Chat) -> None:
+async def test_a_failure_is_reported_in_the_ack_and_as_an_error(chat: Chat) -> None:
     chat.take(SEND, 7)
     chat.lanes.relayed[0].fail(ErrorCode.USER_NOT_FOUND)
     ((ack_id, ack),) = chat.connection.acks
@@ -93,7 +93,7 @@ async def test_a_failure_is_told_in_the_ack_and_as_an_error(chat: Chat) -> None:
     assert chat.errors() == [("user_not_found", "send_message")]
 
 
-async def test_nobody_who_signs_in_later_gets_the_answer(chat: Chat) -> None:
+async def test_a_later_sign_in_does_not_get_the_answer(chat: Chat) -> None:
     chat.take(SEND, 7)
     chat.take(SEND, 8)
     answered, failed = chat.lanes.relayed
@@ -134,7 +134,7 @@ async def test_an_event_above_the_limit_is_refused_with_the_time_to_wait() -> No
     assert len(chat.lanes.relayed) == 1
 
 
-async def test_an_ephemeral_event_above_the_limit_is_dropped_in_silence() -> None:
+async def test_an_ephemeral_event_above_the_limit_is_dropped_silently() -> None:
     chat = Chat(burst=1)
     chat.take(SEND)
     chat.take(TYPING, 9)
@@ -142,7 +142,7 @@ async def test_an_ephemeral_event_above_the_limit_is_dropped_in_silence() -> Non
 
 
 @pytest.mark.parametrize("data", [SEND, TYPING, Malformed.PACKET], ids=["send", "typing", "malformed"])
-async def test_a_client_that_goes_on_far_above_the_limit_is_cut_off(data: EventData) -> None:
+async def test_a_client_that_keeps_sending_far_above_the_limit_is_cut_off(data: EventData) -> None:
     chat = Chat(burst=1)
     chat.take(SEND)
     for _ in range(10):
@@ -152,13 +152,13 @@ async def test_a_client_that_goes_on_far_above_the_limit_is_cut_off(data: EventD
     assert chat.connection.reason is DisconnectReason.FLOOD
 
 
-async def test_an_ephemeral_event_that_a_busy_lane_drops_fails_in_silence(chat: Chat) -> None:
+async def test_an_ephemeral_event_that_a_busy_lane_drops_fails_silently(chat: Chat) -> None:
     chat.take(TYPING, 9)
     chat.lanes.relayed[0].fail(ErrorCode.BUSY)
     assert (chat.connection.acks, chat.connection.sent) == ([], [])
 
 
-async def test_an_ephemeral_event_that_fails_otherwise_is_told(chat: Chat) -> None:
+async def test_an_ephemeral_event_that_fails_otherwise_is_reported(chat: Chat) -> None:
     chat.take(TYPING, 9)
     chat.lanes.relayed[0].fail(ErrorCode.NOT_A_MEMBER)
     assert chat.errors() == [("not_a_member", "typing")]
@@ -221,7 +221,7 @@ async def test_a_token_that_is_refused_leaves_the_identity_as_it_was(
     assert chat.errors() == [(code, "refresh_token")]
 
 
-async def test_a_refresh_that_is_answered_late_tells_nobody_else(chat: Chat) -> None:
+async def test_a_late_answer_to_a_refresh_reaches_nobody_else(chat: Chat) -> None:
     chat.authenticator.is_up.clear()
     work = chat.events.take(chat.session, 1, '["refresh_token",{"token":"bob"}]')
     assert work is not None

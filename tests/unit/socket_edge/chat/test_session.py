@@ -23,7 +23,7 @@ async def test_a_session_sends_on_its_connection() -> None:
     assert connection.acks == [(3, {"success": True})]
 
 
-async def test_one_who_signs_in_later_on_the_connection_gets_nothing_of_the_earlier_session() -> None:
+async def test_a_later_sign_in_on_the_connection_gets_nothing_of_the_earlier_session() -> None:
     connection, earlier = connect("alice", socket_id="socket-1")
     sign_in(connection, "bob", socket_id="socket-2")
     earlier.send("ping", PING, 1)
@@ -90,7 +90,7 @@ async def test_beyond_a_number_the_oldest_acks_are_forgotten(monkeypatch: pytest
     assert [position.seq for position in session.unacked.values()] == [3, 4, 5]
 
 
-async def test_what_may_be_lost_is_taken_once() -> None:
+async def test_the_time_of_a_loss_is_taken_once() -> None:
     _, session = connect("bob")
     session.lost_since = 12.5
     assert [session.take_lost_since(), session.take_lost_since()] == [12.5, None]

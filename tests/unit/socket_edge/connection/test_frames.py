@@ -88,7 +88,7 @@ async def test_an_event_before_the_sign_in_is_only_metered(transport: str) -> No
         assert served.handler.events == []
 
 
-async def test_an_event_that_takes_its_time_holds_up_those_behind_it_and_nothing_else() -> None:
+async def test_a_slow_event_holds_up_those_behind_it_and_nothing_else() -> None:
     async with (
         serve() as served,
         served.client() as (client, connection),
@@ -137,7 +137,7 @@ async def test_an_event_whose_handling_fails_takes_nothing_else_down() -> None:
         assert connection.state is State.SIGNED_IN
 
 
-async def test_work_of_a_connection_that_ends_meanwhile_hands_over_no_more_frames() -> None:
+async def test_a_connection_that_ends_during_slow_work_hands_over_no_more_frames() -> None:
     async with serve() as served, served.client() as (client, connection):
         may_go_on = asyncio.Event()
 
@@ -201,7 +201,7 @@ async def test_endless_acks_end_the_connection() -> None:
         *(("43[]", 2), ("43/admin,1[5]", 3)),
     ],
 )
-async def test_every_packet_that_is_no_event_is_metered(packet: str, size: int) -> None:
+async def test_every_packet_that_is_not_an_event_is_metered(packet: str, size: int) -> None:
     async with serve() as served, served.client() as (client, connection):
         assert await cost_of(served, client, packet) == [size]
         assert connection.session == ALICE

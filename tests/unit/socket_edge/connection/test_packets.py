@@ -26,7 +26,7 @@ def test_other_kinds_carry_no_data() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "9", "b!!!", "²"])
-def test_any_other_text_is_no_frame(text: str) -> None:
+def test_any_other_text_is_not_a_frame(text: str) -> None:
     assert well_formed(text) is None
 
 
@@ -40,7 +40,7 @@ def test_any_other_text_is_no_frame(text: str) -> None:
         ('42[ "not JSON', (packet.EVENT, None, '[ "not JSON')),
     ],
 )
-def test_events_and_acks_are_read_the_short_way(text: str, expected: tuple[int, int | None, str]) -> None:
+def test_events_and_acks_take_the_fast_path(text: str, expected: tuple[int, int | None, str]) -> None:
     assert read_packet(text) == expected
 
 
@@ -52,7 +52,7 @@ def test_events_and_acks_are_read_the_short_way(text: str, expected: tuple[int, 
     ],
     ids=lambda text: text.encode("unicode_escape").decode() or "empty",
 )
-def test_every_other_frame_goes_the_long_way(text: str) -> None:
+def test_every_other_frame_takes_the_slow_path(text: str) -> None:
     assert read_packet(text) is None
 
 

@@ -44,7 +44,7 @@ async def test_a_client_may_read_any_script_far_beyond_the_bound_of_bytes(
 
 
 @pytest.mark.parametrize("script", TEXTS)
-async def test_what_a_polling_client_has_read_counts_no_more(script: str) -> None:
+async def test_packets_that_a_polling_client_has_read_no_longer_count(script: str) -> None:
     payload = payload_of(TEXTS[script], 10_000)
     bounds = SendBounds(packets=1_000, size=10 * len(payload))
     async with serve(send_bounds=bounds) as served, served.client("polling") as (client, connection):

@@ -124,7 +124,7 @@ async def test_other_namespaces_are_refused_and_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("reason", ENDING)
-async def test_a_websocket_is_ended_in_the_way_of_the_reason(reason: DisconnectReason) -> None:
+async def test_a_websocket_is_ended_in_the_way_that_the_reason_implies(reason: DisconnectReason) -> None:
     async with serve() as served, served.client() as (client, connection):
         connection.end(reason)
         assert await client.closed() == CODES[reason.farewell]
@@ -268,7 +268,7 @@ async def test_a_websocket_that_the_client_closes_is_a_closed_transport(abruptly
 
 
 @pytest.mark.parametrize("frame", ["x", "9", "", "²"])
-async def test_a_frame_that_is_none_is_a_protocol_error(frame: str) -> None:
+async def test_a_malformed_frame_is_a_protocol_error(frame: str) -> None:
     async with serve() as served, served.client() as (client, _):
         await client.send(frame)
         assert await client.closed() == 1000

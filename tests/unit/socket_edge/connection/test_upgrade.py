@@ -69,7 +69,7 @@ async def test_a_stranger_who_upgrades_may_sign_in_afterwards() -> None:
 
 
 @pytest.mark.parametrize("first", ["2", "5", "3probe", "hello"])
-async def test_a_probe_that_is_none_leaves_the_client_polling(first: str) -> None:
+async def test_a_wrong_probe_leaves_the_client_polling(first: str) -> None:
     async with serve() as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
         async with Websocket(served.address, sid=polling.sid) as websocket:
@@ -118,7 +118,7 @@ async def test_a_connection_that_has_a_websocket_takes_no_second_one() -> None:
         await served.handler.until(lambda: served.handler.events)
 
 
-async def test_what_an_upgraded_client_was_sent_before_counts_no_more() -> None:
+async def test_packets_sent_before_an_upgrade_no_longer_count() -> None:
     bounds = SendBounds(packets=30, size=1_000_000)
     async with serve(send_bounds=bounds) as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)

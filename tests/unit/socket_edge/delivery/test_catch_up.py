@@ -140,7 +140,7 @@ async def test_a_page_of_messages_that_the_socket_has_already_needs_no_acks() ->
     assert socket.received() == [1]
 
 
-async def test_a_client_that_never_acks_gets_its_pages_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_never_acks_still_gets_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SILENT_S", 0.001)
     socket = Socket(page_ack_s=0.01)
     running = socket.start()

@@ -133,7 +133,7 @@ def test_an_event_without_a_position_is_emitted_each_time(socket: Socket) -> Non
     assert socket.connection.names() == ["typing", "typing"]
 
 
-def test_one_who_signs_in_later_receives_no_message_of_the_earlier_session(socket: Socket) -> None:
+def test_a_later_sign_in_receives_no_message_of_the_earlier_session(socket: Socket) -> None:
     sign_in(socket.connection, "carol", socket_id="socket-2")
     socket.take(1)
     assert socket.connection.sent == []

@@ -51,7 +51,7 @@ def test_bytes_are_limited_even_if_events_are_few() -> None:
     ]
 
 
-def test_an_event_refused_for_its_bytes_counts_as_none_and_the_other_way_round() -> None:
+def test_an_event_refused_for_its_bytes_does_not_count_and_vice_versa() -> None:
     limiter = make(Clock(), events=2)
     assert [outcome(limiter, size=n) for n in (900, 900, 50, 10, 10)] == [
         "taken",
@@ -74,7 +74,7 @@ def test_refused_events_are_a_flood_beyond_a_number() -> None:
     assert set(outcomes[2 + 2 * FLOOD :]) == {"flood"}
 
 
-def test_a_client_that_is_always_a_little_too_fast_is_no_flood() -> None:
+def test_a_client_that_is_always_a_little_too_fast_is_not_a_flood() -> None:
     clock = Clock()
     limiter = make(clock)
     for _ in range(1_000):

@@ -107,7 +107,7 @@ async def test_an_entry_that_cannot_be_read_does_not_stop_the_rest(reader: Reade
     await reader.until("next")
 
 
-async def test_what_has_been_read_is_deleted_and_counts_as_no_loss(reader: Reader) -> None:
+async def test_entries_that_were_read_are_deleted_and_do_not_count_as_lost(reader: Reader) -> None:
     await reader.inbox.create()
     await reader.write("one", "two")
     reader.start()
@@ -116,7 +116,7 @@ async def test_what_has_been_read_is_deleted_and_counts_as_no_loss(reader: Reade
     assert await reader.redis.xlen(KEY) == 0
 
 
-async def test_what_has_not_been_read_yet_is_kept_and_counts_as_no_loss(reader: Reader) -> None:
+async def test_unread_entries_are_kept_and_do_not_count_as_lost(reader: Reader) -> None:
     await reader.inbox.create()
     await reader.write("one")
     assert not await reader.inbox.has_lost_entries()
@@ -130,7 +130,7 @@ async def test_an_entry_that_was_trimmed_unread_is_a_loss(reader: Reader) -> Non
     assert await reader.inbox.has_lost_entries()
 
 
-async def test_an_inbox_that_is_gone_is_a_loss_and_made_anew_it_is_complete(reader: Reader) -> None:
+async def test_a_missing_inbox_is_a_loss_and_a_new_one_is_complete(reader: Reader) -> None:
     await reader.inbox.create()
     await reader.write("one")
     await reader.redis.delete(KEY)
@@ -142,7 +142,7 @@ async def test_an_inbox_that_is_gone_is_a_loss_and_made_anew_it_is_complete(read
     await reader.until("two")
 
 
-async def test_an_inbox_made_anew_while_it_is_read_is_read_from_its_start(reader: Reader) -> None:
+async def test_an_inbox_recreated_while_it_is_read_is_read_from_its_start(reader: Reader) -> None:
     await reader.inbox.create()
     reader.start()
     await reader.write("one", "two")
