@@ -14,7 +14,7 @@ from infra.settings.functions import FunctionSettings
 from infra.store.engine import make_engine
 
 Summary = dict[str, Any]
-"""What a run did: names and numbers for one log event. No texts, no tokens."""
+"""The results of a run: names and numbers for one log event. No texts, no tokens."""
 
 _REDIS_TIMEOUT_S = 3.0
 

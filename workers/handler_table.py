@@ -60,6 +60,6 @@ HANDLERS: Final[dict[str, Entry]] = {
 
 Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
 that it covers only messages that the reader can have seen. Handlers that lock members come before those that
-lock chats, so that batches rarely deadlock. The page of a join may therefore lack a
-message that was sent in the same batch; `message_sent` brings it.
+lock chats, so that batches rarely deadlock. The page of a join may therefore lack a message that was sent in
+the same batch; `message_sent` brings it.
 """

@@ -65,7 +65,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    """What one member has acked of a chat."""
+    """What one member has acked in a chat."""
 
     chat: Chat
     user_id: str

@@ -1,4 +1,4 @@
-"""What becomes of the requests of a batch: answers, and events for other sockets."""
+"""The results of a batch's requests: answers, and events for other sockets."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

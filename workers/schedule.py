@@ -1,4 +1,4 @@
-"""What Celery beat runs when, and functions as Celery tasks."""
+"""The schedule of Celery beat, and functions as Celery tasks."""
 
 from collections.abc import Collection
 from datetime import datetime, tzinfo

@@ -23,7 +23,7 @@ from functions.pacer import Pacer
 
 @dataclass
 class _Totals:
-    """What the run has done so far."""
+    """Counts of what the run has done so far."""
 
     messages: int = 0
     objects: int = 0

@@ -37,7 +37,7 @@ class ArchivedMessage(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What must stay the same from the moment a file is written."""
+    """Facts that must not change once a file is written."""
 
     count: int
     sha256: str
@@ -46,7 +46,7 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What reading a whole file revealed."""
+    """Facts found by reading a whole file."""
 
     checksum: Checksum
     size: int

@@ -76,7 +76,7 @@ class OldestMessage(NamedTuple):
     seq: int | None
     """None if the chat has no messages or belongs to another shard."""
     day: date | None
-    """Its UTC day, or None if it, and thus nothing in the chat, can be archived."""
+    """Its UTC day. None if it cannot be archived, because then nothing in the chat can."""
 
 
 @dataclass(frozen=True)

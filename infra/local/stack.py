@@ -24,7 +24,7 @@ from infra.wire.commands import CHANNELS
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stack consists of. An engine or a sign-in service that the user provides is not started."""
+    """The parts of a stack. An engine or a sign-in service that the user provides is not started."""
 
     folder: Path
     port: int

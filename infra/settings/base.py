@@ -19,7 +19,7 @@ _PLAIN: Final = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number",
 }
-"""What pydantic says in more words, by error type."""
+"""Shorter wording than pydantic's, by error type."""
 
 
 class SettingsError(Exception):

@@ -1,4 +1,4 @@
-"""What edges and workers have in common."""
+"""Settings that edges and workers share."""
 
 from infra.settings.base import Settings
 from infra.settings.values import RedisAddress

@@ -1,4 +1,4 @@
-"""What it takes to reach Postgres."""
+"""Settings for reaching Postgres."""
 
 from pydantic import field_validator
 

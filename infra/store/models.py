@@ -140,7 +140,7 @@ class Device(Base):
     channel: Mapped[str]
     """One of `infra.wire.commands.CHANNELS`."""
     address: Mapped[str]
-    """What the channel sends to: a token, an https URL or an e-mail address."""
+    """Where the channel sends: a token, an https URL or an e-mail address."""
     p256dh: Mapped[str | None]
     """Web Push: the browser's public key, base64url."""
     auth: Mapped[str | None]

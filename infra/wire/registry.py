@@ -191,9 +191,9 @@ _SERVER_EVENTS: Final = (
 
 COMMANDS: Final = {command.name: command for command in _COMMANDS}
 CLIENT_COMMANDS: Final = {command.name: command for command in _COMMANDS if not command.is_internal}
-"""What clients may send."""
+"""Commands that clients may send."""
 INTERNAL_COMMANDS: Final = {command.name: command for command in _COMMANDS if command.is_internal}
-"""What only edges send."""
+"""Commands that only edges send."""
 WORKER_COMMANDS: Final = {command.name: command for command in _COMMANDS if not command.is_answered_by_edge}
-"""What workers handle."""
+"""Commands that workers handle."""
 SERVER_EVENTS: Final = {event.name: event for event in _SERVER_EVENTS}

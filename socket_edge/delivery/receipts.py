@@ -26,7 +26,7 @@ _SPANS = 1_000
 """Intervals to send at a time, per socket and chat. Those behind a hole count once the hole is filled."""
 
 _Socket = tuple[IntervalSet, int]
-"""What a socket has confirmed in a chat, and the lowest seq of it that is new."""
+"""The seqs that a socket has confirmed in a chat, and the lowest of those that are new."""
 
 
 class Receipts:

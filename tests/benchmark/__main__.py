@@ -1,6 +1,6 @@
 """`make bench`: measures all systems and writes `docs/benchmarks/` and `docs/benchmarks.md`.
 
-Exits with 1 and one line if a system lost or doubled a message, or ours broke the order.
+Exits with 1 and one line if a system lost or duplicated a message, or ours broke the order.
 """
 
 import argparse

@@ -18,7 +18,7 @@ _runs = itertools.count(1)
 
 
 class BenchmarkFailed(Exception):
-    """A system lost, doubled or reordered messages. The message says how many."""
+    """A system lost, duplicated or reordered messages. The message says how many."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def connected(spec: Spec) -> Iterator[tuple[_Loader, float]]:
 
 
 def run(field: Field, system: System, users: int, **load: Any) -> Cost:
-    """Put the load on the system. Raises BenchmarkFailed when messages were lost or doubled."""
+    """Put the load on the system. Raises BenchmarkFailed when messages were lost or duplicated."""
     spec = make_spec(system, users, **load)
     stored = system.stored()
     with connected(spec) as (loader, connects_s):

@@ -147,7 +147,7 @@ async def test_after_a_close_packet_polls_are_refused(server: Server, name: Name
         assert (await alice.post_body(b"3")).status_code == 400
 
 
-async def test_several_goodbyes_are_one(alice: Connection, bob: Websocket, name: Name) -> None:
+async def test_several_disconnects_count_as_one(alice: Connection, bob: Websocket, name: Name) -> None:
     await alice.send("41", "1")
     await assert_told(bob, name("alice"))
 

@@ -1,4 +1,4 @@
-"""The upgrade from long polling to a websocket loses, doubles and reorders nothing."""
+"""The upgrade from long polling to a websocket loses, duplicates and reorders nothing."""
 
 import asyncio
 import json

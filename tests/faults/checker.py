@@ -1,4 +1,4 @@
-"""Counts what must never happen: messages lost, doubled, reordered, unanswered or late."""
+"""Counts what must never happen: messages lost, duplicated, reordered, unanswered or late."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

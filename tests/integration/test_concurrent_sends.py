@@ -1,4 +1,4 @@
-"""Sends that wait for one another's chat: no hole, no double, and the first answer for the same message."""
+"""Sends that wait for each other's chat: no hole, no duplicate, and the first answer for the same message."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -85,7 +85,7 @@ async def send(edge: Edge, username: str, burst: Burst) -> int:
         reading = asyncio.create_task(_read(tcp, heard))
         for part in burst.parts:
             await tcp.send(part if burst.kind == "frames" else frame(TEXT, part))
-        if burst.kind == "member":  # part of the burst may have been a goodbye
+        if burst.kind == "member":  # the burst may have signed the member out
             await tcp.send(connect)
         await tcp.send(frame(TEXT, b'42%d["list_chats",{}]' % _LAST))
         # Clients that are not signed in, or whose frames are out of step, get no answer.

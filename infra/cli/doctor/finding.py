@@ -8,7 +8,7 @@ from infra.settings.base import SettingsError
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one part of the system; `advice` is set when something must be done."""
+    """The result of one check; `advice` is set when something must be done."""
 
     subject: str
     state: str

@@ -35,7 +35,7 @@ FORBIDDEN: Final = frozenset({"alembic", "celery", "engineio", "kombu", "socket_
 
 PLATFORMS: Final = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 UNZIPPED_BYTES_MAX: Final = 250 * 1024 * 1024
-"""What Lambda allows."""
+"""Lambda's limit."""
 DATE: Final = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip file can hold."""
 

@@ -1,4 +1,4 @@
-"""Offline delivery: runs may overlap, die, and meet a broken queue, and nothing is lost or doubled."""
+"""Offline delivery: runs may overlap, die, and meet a broken queue, and nothing is lost or sent twice."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""A run that dies at any point loses and doubles nothing: the next one completes it."""
+"""A run that dies at any point loses and duplicates nothing: the next one completes it."""
 
 from typing import Any
 
