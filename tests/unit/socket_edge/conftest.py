@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tests.harness.engines import Engines, Store
 
@@ -21,4 +23,11 @@ async def redis(store: Store) -> AsyncIterator[Redis]:
     """A client of an empty Redis database."""
     async with Redis.from_url(store.redis_url) as redis:
         await redis.flushdb()
+        yield redis
+
+
+@pytest.fixture
+async def redis_that_is_gone() -> AsyncIterator[Redis]:
+    """A client of a Redis that nobody runs."""
+    async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as redis:
         yield redis

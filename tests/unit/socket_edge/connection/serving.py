@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.connection.api import Connection, DisconnectReason, EventData
@@ -100,7 +101,7 @@ class RecordingHandler:
                 await self._changed.wait()
 
 
-class _Uvicorn(uvicorn.Server):
+class Uvicorn(uvicorn.Server):
     """Says when it is listening, and stops at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -119,7 +120,7 @@ class _Uvicorn(uvicorn.Server):
 class Served:
     """A running server."""
 
-    def __init__(self, server: SocketServer, handler: RecordingHandler, http: _Uvicorn, url: str) -> None:
+    def __init__(self, server: SocketServer, handler: RecordingHandler, http: Uvicorn, url: str) -> None:
         self.server = server
         self.handler = handler
         self.address = Server("edge", url)
@@ -174,8 +175,25 @@ async def serve(
         heartbeat_timeout_s=heartbeat_timeout_s,
     )
     server.handler = handler
+    async with listening(server.asgi(), connect_s=connect_s, frame_bytes=frame_bytes) as (http, url):
+        beating = asyncio.create_task(server.beat())
+        try:
+            yield Served(server, handler, http, url)
+        finally:
+            http.must_stop.set()
+            handler.may_admit.set()
+            for connection in list(server.eio.sockets.values()):
+                connection.end(DisconnectReason.SERVER_SHUTDOWN)
+            await stop([beating])
+
+
+@asynccontextmanager
+async def listening(
+    app: ASGIApp, *, connect_s: float = 15, frame_bytes: int = 1_000_000
+) -> AsyncIterator[tuple[Uvicorn, str]]:
+    """Run uvicorn with an application until the end of the block; yield it with its address."""
     config = uvicorn.Config(
-        server.asgi(),
+        app,
         http=BoundedHttp.within(connect_s),
         ws=Handshake,
         ws_max_size=frame_bytes,
@@ -187,17 +205,12 @@ async def serve(
         log_config=None,
         log_level="warning",
     )
-    listening = socket.create_server(("127.0.0.1", 0))
-    http = _Uvicorn(config)
-    running = asyncio.create_task(http.serve([listening]))
-    beating = asyncio.create_task(server.beat())
+    opened = socket.create_server(("127.0.0.1", 0))
+    http = Uvicorn(config)
+    running = asyncio.create_task(http.serve([opened]))
     await http.is_up.wait()
     try:
-        yield Served(server, handler, http, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        yield http, f"http://127.0.0.1:{opened.getsockname()[1]}"
     finally:
         http.must_stop.set()
-        handler.may_admit.set()
-        for connection in list(server.eio.sockets.values()):
-            connection.end(DisconnectReason.SERVER_SHUTDOWN)
         await running
-        await stop([beating])

@@ -90,8 +90,7 @@ async def test_a_lane_in_trouble_adds_nothing_to_a_long_queue(
 
 
 @pytest.mark.parametrize("cautious", [False, True])
-async def test_a_redis_that_is_gone_takes_no_batch(cautious: bool) -> None:
-    async with Redis(host="127.0.0.1", port=1) as nowhere:
-        dispatcher = Dispatcher(nowhere)
-        assert not await dispatcher.send(batch(), cautious)
-        dispatcher.close()
+async def test_a_redis_that_is_gone_takes_no_batch(redis_that_is_gone: Redis, cautious: bool) -> None:
+    dispatcher = Dispatcher(redis_that_is_gone)
+    assert not await dispatcher.send(batch(), cautious)
+    dispatcher.close()
