@@ -215,7 +215,7 @@ async def test_a_request_that_never_ends_is_cut_off(sent: bytes) -> None:
 
 async def test_the_body_of_a_request_must_arrive_in_time_too() -> None:
     async with (
-        serve(connect_s=0.2) as served,
+        serve(connect_s=0.5) as served,
         served.client("polling") as (_, connection),
         connected(served) as (reader, writer),
     ):
@@ -225,9 +225,9 @@ async def test_the_body_of_a_request_must_arrive_in_time_too() -> None:
 
 
 async def test_a_poll_may_wait_longer_than_a_request_may_take_to_arrive() -> None:
-    async with serve(connect_s=0.2) as served, served.client("polling") as (client, connection):
+    async with serve(connect_s=0.5) as served, served.client("polling") as (client, connection):
         waiting = asyncio.create_task(client.receive())
-        await asyncio.sleep(0.4)  # The time itself is under test.
+        await asyncio.sleep(0.8)  # The time itself is under test.
         connection.send_event("ping", b"{}")
         assert await waiting == ['42["ping",{}]']
 

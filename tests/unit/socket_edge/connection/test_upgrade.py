@@ -81,7 +81,7 @@ async def test_a_wrong_probe_leaves_the_client_polling(first: str) -> None:
 
 
 async def test_an_upgrade_that_takes_too_long_leaves_the_client_polling() -> None:
-    async with serve(connect_s=0.2) as served, served.client("polling") as (polling, connection):
+    async with serve(connect_s=0.5) as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
         async with Websocket(served.address, sid=polling.sid) as websocket:
             await websocket.send("2probe")
