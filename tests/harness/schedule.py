@@ -33,7 +33,7 @@ _LONGEST: Final = (
     *_IN_PIECES,
     *(file for files in _STACKS.values() for file in files),
     "tests/integration/local/test_stack.py",
-    "tests/integration/functions/test_archive",
+    "tests/integration/functions/archive/",
     "tests/integration/test_dead_letters.py",
     "tests/e2e/",
     "tests/integration/",

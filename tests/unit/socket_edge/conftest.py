@@ -1,13 +1,22 @@
-"""A Valkey for what the edge keeps in Redis."""
+"""A Valkey for what the edge keeps in Redis, and libraries that are as they were after each test."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from engineio.packet import Packet
+from engineio.payload import Payload
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.harness.engines import Engines, Store
+
+
+@pytest.fixture(autouse=True)
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a SocketServer changes in engineio, for the clients of other tests in this process."""
+    monkeypatch.setattr(Packet, "json", Packet.json)
+    monkeypatch.setattr(Payload, "max_decode_packets", Payload.max_decode_packets)
 
 
 @pytest.fixture(scope="session")
