@@ -97,6 +97,7 @@ class Edge:
         log.info("edge_started", edge=self.id)
         running = [asyncio.create_task(keep_running(part)) for part in self.background]
         yield
+        self.server.end_all()
         self.receipts.flush()
         await self._drain()
         await stop(running)
@@ -178,7 +179,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         presence.keep_lease,
         presence.keep_registry,
         *(lane.run for lane in all_lanes),
-        lanes.run,
+        lanes.expire_requests,
         receipts.run,
         heartbeat.run,
     )
@@ -204,7 +205,7 @@ def serve(settings: EdgeSettings) -> None:
     configure_logs(as_json=settings.log_json)
     edge = build_edge(settings)
     tune_collector()
-    serve_app(edge.asgi(), settings)
+    serve_app(edge.asgi(), settings, edge.server.shut_down_polls)
 
 
 def _make_server(settings: EdgeSettings) -> SocketServer:

@@ -19,9 +19,12 @@ class Outcome:
     answers: list[Answer] = field(default_factory=list)
     emits: list[Emit] = field(default_factory=list)
 
-    def succeed(self, request: Request[Any], ack: msgspec.Struct, *, settled: Position | None = None) -> None:
-        """Answer `request` with `ack`. See `Answer` for `settled`."""
-        self.answers.append(Answer(request.id, msgspec.Raw(msgspec.json.encode(ack)), settled=settled))
+    def succeed(
+        self, request: Request[Any], ack: msgspec.Struct, *, acked_up_to: Position | None = None
+    ) -> None:
+        """Answer `request` with `ack`. See `Answer` for `acked_up_to`."""
+        data = msgspec.Raw(msgspec.json.encode(ack))
+        self.answers.append(Answer(request.id, data, acked_up_to=acked_up_to))
 
     def reject(self, request: Request[Any], rejection: Rejection) -> None:
         """Answer `request` with the reason why it is refused."""

@@ -50,7 +50,8 @@ for _, head in ipairs(heads) do
     if #emits > few then last[head[1]].size = entry_bytes + 1 end
 end
 for number, emit in ipairs(emits) do
-    local line, places = emit[1], emit[2]
+    local line, places, asking = emit[1], emit[2], emit[3]
+    for _, edge in ipairs(asking) do give(edge, line, number) end
     for _, place in ipairs(places) do
         for _, edge in ipairs(edges_of[place]) do
             if live[edge] then give(edge, line, number) end
@@ -85,10 +86,12 @@ class Publisher:
         edges there are, unless the answers are very large. Raises redis.RedisError.
         """
         places: dict[str, int] = {}
+        asking = _edges_by_user(batches)
         emits = [
             (
                 msgspec.json.encode(emit).decode(),
                 [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
+                [edge for target in emit.to for edge in asking.get(target.user_id, ())],
             )
             for emit in outcome.emits
         ]
@@ -108,7 +111,7 @@ class Publisher:
     def _write(
         self,
         heads: Sequence[tuple[str, InboxEntry]],
-        emits: Sequence[tuple[str, list[int]]] = (),
+        emits: Sequence[tuple[str, list[int], list[str]]] = (),
         user_ids: Sequence[str] = (),
     ) -> None:
         if not heads and not emits:
@@ -121,6 +124,18 @@ class Publisher:
             [plan, _EMPTY, _FEW, _ENTRY_BYTES, self._inbox_entries],
         )
         self._clock.note(int(seconds), int(micros))
+
+
+def _edges_by_user(batches: Sequence[Batch]) -> dict[str, set[str]]:
+    """Return the edges on which users asked for something.
+
+    These hold a socket of the user, even if the registry does not say so yet.
+    """
+    edges: dict[str, set[str]] = {}
+    for batch in batches:
+        for event in batch.events:
+            edges.setdefault(event.user_id, set()).add(batch.edge_id)
+    return edges
 
 
 def _heads(

@@ -31,7 +31,7 @@ def dev() -> None:
 @click.option("--ttl", default=3600, show_default=True, help="Seconds until the token expires.")
 def token(username: str, ttl: int) -> None:
     """Print an access token of the local stack for USERNAME, who is created if needed."""
-    from infra.local.token import local_token
+    from infra.local.access_token import local_token
 
     click.echo(local_token(data_dir(), username, ttl))
 

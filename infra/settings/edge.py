@@ -1,6 +1,7 @@
 """Settings of `socket_edge`."""
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -125,7 +126,7 @@ class EdgeSettings(ServiceSettings):
     page_ack_s: Seconds = 1.0
     """How long a page of undelivered messages waits for its acks before the next one is sent."""
 
-    lease_s: Seconds = 15.0
+    lease_s: Annotated[float, Field(ge=0.001, le=600)] = 15.0
     """An edge that has been silent for this long counts as gone."""
     lease_refresh_s: Seconds = 5.0
     """How often an edge renews its lease; less than `LEASE_S`."""

@@ -33,7 +33,9 @@ def _address(*schemes: str) -> AfterValidator:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         try:
             parts = urlsplit(value)
-            is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            # A Redis client takes a database without a host for one on this machine.
+            is_local = scheme == "redis" and len(parts.path) > 1
+            is_address = (bool(parts.hostname) or is_local) and (parts.port is None or parts.port > 0)
         except ValueError:
             is_address = False
         if not is_address:
@@ -47,11 +49,11 @@ def _address(*schemes: str) -> AfterValidator:
 
 def _redis_options(value: str) -> str:
     """Check what follows the `?`, which redis-py would refuse only when it connects."""
-    from redis import ConnectionPool
+    from redis import ConnectionPool, RedisError
 
     try:
         ConnectionPool.from_url(value).make_connection()
-    except (TypeError, ValueError):
+    except (RedisError, TypeError, ValueError):
         raise ValueError("has an option after the `?` that Redis clients do not know") from None
     return value
 

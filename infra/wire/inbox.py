@@ -19,7 +19,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Id of the event."""
     data: msgspec.Raw = msgspec.Raw(b"null")
     failure: Failure | None = None
-    settled: Position | None = None
+    acked_up_to: Position | None = None
     """Messages up to this position, if sent to the asking socket, need no client ack any more."""
 
 
@@ -41,6 +41,8 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     data: msgspec.Raw
     position: Position | None = None
     """Set for messages: the position that identifies it on each socket."""
+    answers: str | None = None
+    """Event that a worker of the previous release answers with this message. Goes with the next release."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):

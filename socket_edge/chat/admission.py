@@ -99,7 +99,7 @@ class Admission:
         )
         test = events.TestMessage(message="Connected to BB-Gram chat.", timestamp=now)
         session.send(events.CONNECTION_SUCCESS, hello)
-        session.send(events.TEST_MESSAGE, test, session.next_ack_id())
+        session.send(events.TEST_MESSAGE, test, session.connection.next_ack_id())
 
     async def _register(self, session: Session, is_first: bool) -> None:
         # Register before reading the backlog: whatever is committed after that read reaches this edge.

@@ -30,13 +30,6 @@ class ClientEvent(NamedTuple):
     """The client's own JSON. Only its syntax was checked."""
 
 
-def size_of(data: EventData) -> int:
-    """Return the size of an event in bytes; 0 for a malformed packet."""
-    if not isinstance(data, str):
-        return 0
-    return len(data) if data.isascii() else len(data.encode(errors="surrogatepass"))
-
-
 def known_name(data: EventData) -> str | None:
     """Return the name of an event without parsing it; None if it is not a command."""
     match = _NAME.match(data) if isinstance(data, str) else None

@@ -12,9 +12,9 @@ from infra.wire.events import RefreshAck, iso_ms
 from infra.wire.inbox import Answer
 from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE, REFRESH_TOKEN
 from socket_edge.auth import Authenticator, Identity
-from socket_edge.chat.client_event import ClientEvent, known_name, read_event, size_of
+from socket_edge.chat.client_event import ClientEvent, known_name, read_event
 from socket_edge.chat.session import Session
-from socket_edge.connection.api import DisconnectReason, EventData
+from socket_edge.connection.api import DisconnectReason, EventData, size_of
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.lanes import Lanes
@@ -50,7 +50,7 @@ class ClientEvents:
         except Rejection as rejection:
             session.fail(ack_id, known_name(data), rejection.failure())
             return None
-        if event.name == REFRESH_TOKEN:
+        if CLIENT_COMMANDS[event.name].is_answered_by_edge:
             return self._refresh_token(session, ack_id, event.payload)
         self._relay(session, ack_id, event)
         return None
@@ -60,7 +60,7 @@ class ClientEvents:
     ) -> None:
         """Refuse an event unparsed; cut off a client that goes on regardless."""
         name = known_name(data)
-        if not self._limiter.allows(session.user_id, size):
+        if not self._limiter.allows(session.user_id, session.connection.id, size):
             session.end(DisconnectReason.FLOOD)
         elif name is None or not CLIENT_COMMANDS[name].is_ephemeral:
             session.fail(ack_id, name, rejection.failure())
@@ -87,8 +87,8 @@ class ClientEvents:
 
     def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
         if answer.failure is None:
-            if answer.settled is not None:
-                self._delivery.settle(session, answer.settled)
+            if answer.acked_up_to is not None:
+                self._delivery.ack_up_to(session, answer.acked_up_to)
             session.send_ack(ack_id, bytes(answer.data))
         elif not (CLIENT_COMMANDS[name].is_ephemeral and answer.failure.code is ErrorCode.BUSY):
             session.fail(ack_id, name, answer.failure)

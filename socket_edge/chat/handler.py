@@ -52,7 +52,8 @@ class ChatHandler:
     def allows(self, connection: Connection, size: int) -> bool:
         """Meter anything that is not an event."""
         session: Session | None = connection.session
-        return self._limiter.allows(connection.id if session is None else session.user_id, size)
+        user_id = None if session is None else session.user_id
+        return self._limiter.allows(user_id, connection.id, size)
 
     def signed_out(self, connection: Connection, session: Session, reason: DisconnectReason) -> None:
         """Clean up after the client."""

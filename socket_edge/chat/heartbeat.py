@@ -45,7 +45,7 @@ class Heartbeat:
     def _ping(self, session: Session) -> None:
         now = time.monotonic()
         if session.next_ping_at and now >= session.next_ping_at:
-            session.ping = (session.next_ack_id(), now)
+            session.ping = (session.connection.next_ack_id(), now)
             ping = events.Ping(timestamp=events.iso_ms(datetime.now(UTC)))
             session.send(events.PING, ping, session.ping[0])
         if now >= session.next_ping_at:

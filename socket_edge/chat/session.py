@@ -88,17 +88,9 @@ class Session:
         since, self.lost_since = self.lost_since, None
         return since
 
-    def next_ack_id(self) -> int:
-        """Return an ack id that no sign-in on this connection has used yet.
-
-        Otherwise a late ack from an earlier sign-in would confirm a message of this one.
-        """
-        self.connection.last_ack_id += 1
-        return self.connection.last_ack_id
-
     def expect_ack(self, position: Position) -> int:
         """Note that the client is asked to ack a message; return the ack id."""
-        ack_id = self.next_ack_id()
+        ack_id = self.connection.next_ack_id()
         self.unacked[ack_id] = position
         if len(self.unacked) > _UNACKED:
             del self.unacked[next(iter(self.unacked))]

@@ -76,12 +76,13 @@ class Connection(Protocol):
     state: State
     session: Any
     """What the handler's `admit` returned; None unless somebody is signed in."""
-    last_ack_id: int
-    """The newest ack id. No id is used twice on a connection, whoever is signed in."""
 
     @property
     def id(self) -> str:
         """Id of the connection, whoever is signed in on it."""
+
+    def next_ack_id(self) -> int:
+        """Return an ack id that was not used on this connection, whoever was signed in."""
 
     def send_event(self, name: str, data: bytes, ack_id: int | None = None) -> None:
         """Send an event with rendered JSON. With an `ack_id` the client is asked for an ack."""
@@ -103,6 +104,13 @@ class Malformed(Enum):
     """Placeholder payload for a malformed packet."""
 
     PACKET = auto()
+
+
+def size_of(data: object) -> int:
+    """Return the size of what a client sent, in bytes; 0 if it is neither text nor bytes."""
+    if isinstance(data, str) and not data.isascii():
+        return len(data.encode(errors="surrogatepass"))
+    return len(data) if isinstance(data, str | bytes) else 0
 
 
 EventData = str | Malformed

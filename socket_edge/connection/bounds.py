@@ -23,6 +23,12 @@ POLL_PACKETS: Final = 10_000
 """Packets in the body of one long-polling request."""
 POLL_ANSWER_PACKETS: Final = 16
 """Packets in the answer to a poll: clients based on python-engineio reject more and lose the connection."""
+UNREAD_BYTES: Final = 65_536
+"""What may wait for a client that sends pings or is being closed. Beyond that it is cut off."""
+CLOSE_S: Final = 10.0
+"""How long a client may take to answer a close frame, in seconds."""
+SHUTDOWN_S: Final = 5
+"""How long all connections may take to close when the server shuts down, in seconds."""
 REFUSED_SIGN_INS: Final = 10
 """Refused sign-ins after which the connection is closed: checking a signature is expensive."""
 ACK_BYTES: Final = 1_024
@@ -50,14 +56,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     request_s: ClassVar[float]
     """Seconds from the first byte of a request, or from connecting, to the request's last byte."""
+    _shutting_down: ClassVar[Any]
     _timer: TimerHandle | None = None
     _head_left: float = HEAD_BYTES
     """Bytes that the head may still take; infinite while a body arrives."""
 
     @classmethod
-    def within(cls, request_s: float) -> type["BoundedHttp"]:
-        """Return the protocol class with this time limit."""
-        return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), {"request_s": request_s}))
+    def within(cls, request_s: float, shutting_down: Callable[[], None]) -> type["BoundedHttp"]:
+        """Return the protocol class with this time limit. `shutting_down` is called on shutdown."""
+        settings = {"request_s": request_s, "_shutting_down": staticmethod(shutting_down)}
+        return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), settings))
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request."""
@@ -94,6 +102,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_left = HEAD_BYTES
         self._stop_timer()
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops. It then waits for open requests, such as polls that wait."""
+        self._shutting_down()
+        super().shutdown()
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the websocket, which has limits of its own."""

@@ -19,7 +19,7 @@ from engineio import packet as frame
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet
 
-from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
+from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State, size_of
 from socket_edge.connection.bounds import ACK_BYTES, SendBounds
 from socket_edge.connection.handshake import Handshake
 from socket_edge.connection.packets import read_packet, well_formed
@@ -66,7 +66,7 @@ class EngineConnection(PollingSocket):
     websocket: WebSocket | None = None
     address: bytes | None = None
     """Key under which the client's address is counted."""
-    last_ack_id = 0
+    _last_ack_id = 0
     refused_sign_ins = 0
     sign_in_by = math.inf
     """Monotonic time in seconds at which the connection ends, unless somebody is signed in."""
@@ -87,6 +87,11 @@ class EngineConnection(PollingSocket):
         """Engine.IO id."""
         sid: str = self.sid
         return sid
+
+    def next_ack_id(self) -> int:
+        """Return an ack id that was not used on this connection, whoever was signed in."""
+        self._last_ack_id += 1
+        return self._last_ack_id
 
     def send_event(self, name: str, data: bytes, ack_id: int | None = None) -> None:
         """Send an event with rendered JSON. With an `ack_id` the client is asked for an ack."""
@@ -128,12 +133,14 @@ class EngineConnection(PollingSocket):
         if session is not None:
             self.state, self._acks_due = State.OPEN, 0
             self.hub.signed_out(self, session, reason)
+            if self._is_shutting_down:
+                self.end(DisconnectReason.SERVER_SHUTDOWN)
 
     def take_event(self, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
         """Hand over an event; return work that the connection must wait for, if any."""
         if self.session is not None:
             return self.hub.handler.event(self, ack_id, data)
-        self.is_allowed(len(data) if isinstance(data, str) else 0)
+        self.is_allowed(size_of(data))
         return None
 
     def take_ack(self, ack_id: int | None, size: int) -> None:
@@ -174,9 +181,9 @@ class EngineConnection(PollingSocket):
         """Meter a control frame or a fragment."""
         return not self.closed and self.is_allowed(size)
 
-    def ended(self) -> None:
+    def ended(self, reason: DisconnectReason) -> None:
         """Called when the websocket has ended."""
-        self._close(DisconnectReason.TRANSPORT_CLOSED)
+        self._close(reason)
 
     def stalled(self) -> None:
         """Called when too much waits for a client that does not read."""
@@ -208,7 +215,7 @@ class EngineConnection(PollingSocket):
         """Take a packet of a poll, or a frame that needs a closer look."""
         if self.closed:
             return
-        if pkt.packet_type == frame.MESSAGE or self.is_allowed(len(pkt.data or "")):
+        if pkt.packet_type == frame.MESSAGE or self.is_allowed(size_of(pkt.data)):
             await super().receive(pkt)
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
@@ -217,13 +224,13 @@ class EngineConnection(PollingSocket):
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         """Answer a poll, or begin a websocket."""
-        if not self.is_allowed(0):
+        if not self._is_request_allowed():
             raise SocketIsClosedError
         return await super().handle_get_request(environ)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """Take the packets of a poll."""
-        if self.is_allowed(0):
+        if self._is_request_allowed():
             await super().handle_post_request(environ)
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
@@ -273,6 +280,13 @@ class EngineConnection(PollingSocket):
             self.upgrading = False
 
     # Private.
+
+    def _is_request_allowed(self) -> bool:
+        """Meter a request, unless the client needs it for what it was sent."""
+        if not self.requests_due:
+            return self.is_allowed(0)
+        self.requests_due -= 1
+        return True
 
     def _post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""
@@ -324,7 +338,7 @@ class EngineConnection(PollingSocket):
                     kind, ack_id, text = common
                     if kind == packet.EVENT:
                         return self.take_event(ack_id, text)
-                    self.take_ack(ack_id, len(text))
+                    self.take_ack(ack_id, size_of(text))
                     return None
             except Exception:
                 log.exception("frame_failed", connection=self.sid)

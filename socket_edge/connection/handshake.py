@@ -11,6 +11,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.bounds import SendBounds
 from socket_edge.connection.outgoing import Outgoing
 from socket_edge.connection.websocket import Reader, WebSocket
@@ -61,7 +62,7 @@ class Handshake(WebSocketsSansIOProtocol):
             if event["type"] == "websocket.receive":
                 reader.take(event.get("text") or event.get("bytes") or "")
             else:
-                reader.ended()
+                reader.ended(DisconnectReason.TRANSPORT_CLOSED)
         self.websocket.resume_reading()
 
     def handle_connect(self, event: Request) -> None:
@@ -121,7 +122,7 @@ class Handshake(WebSocketsSansIOProtocol):
         """Allow everything: at this stage, `STRANGER_BYTES` limits what is read."""
         return True
 
-    def ended(self) -> None:
+    def ended(self, reason: DisconnectReason) -> None:
         """Tell the application that the websocket has ended."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})
 

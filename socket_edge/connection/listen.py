@@ -2,32 +2,34 @@
 
 import errno
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from infra.settings.base import SettingsError
 from infra.settings.edge import EdgeSettings
-from socket_edge.connection.bounds import BoundedHttp
+from socket_edge.connection.bounds import SHUTDOWN_S, BoundedHttp
 from socket_edge.connection.handshake import Handshake
 
 _BACKLOG = 2048
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-_CLOSE_S = 5
-"""How long open connections may take to close on shutdown, in seconds."""
 
 
-def serve(app: ASGIApp, settings: EdgeSettings) -> None:
-    """Serve an application until SIGTERM. Raises SettingsError if it cannot listen on the address."""
+def serve(app: ASGIApp, settings: EdgeSettings, shutting_down: Callable[[], None]) -> None:
+    """Serve an application until SIGTERM, and call `shutting_down` then, once or several times.
+
+    Raises SettingsError if it cannot listen on the address.
+    """
     config = uvicorn.Config(
         app,
-        http=BoundedHttp.within(settings.connect_s),
+        http=BoundedHttp.within(settings.connect_s, shutting_down),
         ws=Handshake,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,
         # Engine.IO has a heartbeat of its own.
         ws_ping_interval=None,
-        timeout_graceful_shutdown=_CLOSE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
         access_log=False,
         log_config=None,
         log_level="warning",

@@ -1,12 +1,15 @@
 """engineio's long polling, with a count of what waits and a limit on the length of answers."""
 
-from typing import Any
+from typing import Any, Final
 
 from engineio import packet as frame
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 
 from socket_edge.connection.bounds import POLL_ANSWER_PACKETS
+
+_REQUESTS_PER_MESSAGE: Final = 2
+"""One that fetches it, and one that acks it."""
 
 
 class PollingSocket(AsyncSocket):  # type: ignore[misc]
@@ -18,6 +21,8 @@ class PollingSocket(AsyncSocket):  # type: ignore[misc]
     upgraded: bool
     waiting_bytes = 0
     """Size of the messages that are queued or being written."""
+    requests_due = 0
+    """Requests that the client may need to fetch and ack the messages it was sent."""
     _leaving_bytes = 0
     _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
 
@@ -30,6 +35,7 @@ class PollingSocket(AsyncSocket):  # type: ignore[misc]
     def put(self, message: bytes) -> None:
         """Queue a Socket.IO packet for the next poll."""
         self.waiting_bytes += len(message)
+        self.requests_due += _REQUESTS_PER_MESSAGE
         self.queue.put_nowait(_Message(message))
 
     def take_waiting(self) -> list[frame.Packet]:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
-from socket_edge.connection.api import DisconnectReason, Handler, State
+from socket_edge.connection.api import DisconnectReason, Handler, State, size_of
 from socket_edge.connection.bounds import POLL_PACKETS, REFUSED_SIGN_INS, BodyGuard, SendBounds
 from socket_edge.connection.engineio import EngineConnection
 from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed
@@ -97,6 +97,17 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             for connection in list(self.eio.sockets.values()):
                 connection.beat(now)
 
+    def shut_down_polls(self) -> None:
+        """Let polling clients go once nothing is owed to them. Called when the server is shutting down."""
+        for connection in list(self.eio.sockets.values()):
+            if connection.websocket is None:
+                connection.shutting_down()
+
+    def end_all(self) -> None:
+        """End the connections that are left at the end of the shutdown."""
+        for connection in list(self.eio.sockets.values()):
+            connection.end(DisconnectReason.SERVER_SHUTDOWN)
+
     def is_signed_in(self, eio_sid: str) -> bool:
         """Tell whether somebody is signed in on the connection with this Engine.IO id."""
         connection = self.eio.sockets.get(eio_sid)
@@ -172,13 +183,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
         connection = self.eio.sockets[eio_sid]
         if namespace not in {None, "/"} or data is ATTACHMENT:
-            connection.is_allowed(len(data) if isinstance(data, str) else 0)
+            connection.is_allowed(size_of(data))
         elif (work := connection.take_event(id, data)) is not None:
             await work
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
         connection = self.eio.sockets[eio_sid]
-        connection.take_ack(id if namespace in {None, "/"} else None, len(data or ""))
+        connection.take_ack(id if namespace in {None, "/"} else None, size_of(data))
 
 
 class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]

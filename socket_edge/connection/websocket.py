@@ -5,18 +5,21 @@ each message goes to a callback, a write never waits, and a client that does not
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from socket_edge.connection.bounds import STRANGER_BYTES, SendBounds
+from socket_edge.connection.api import DisconnectReason
+from socket_edge.connection.bounds import CLOSE_S, STRANGER_BYTES, UNREAD_BYTES, SendBounds
 from socket_edge.connection.outgoing import Outgoing
 
-_UNREAD: Final = 65_536
-"""Bytes that may wait for a client that sends pings or is being closed; beyond that it is cut off."""
-_CLOSE_S: Final = 10.0
-"""How long the client may take to answer a close frame, in seconds."""
+_VIOLATIONS: Final = (
+    *(WSCloseCode.PROTOCOL_ERROR, WSCloseCode.UNSUPPORTED_DATA),
+    *(WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG),
+)
+"""Codes with which picows closes a websocket whose client broke the protocol."""
 
 
 class Reader(Protocol):
@@ -28,7 +31,7 @@ class Reader(Protocol):
     def allows(self, size: int) -> bool:
         """Meter a control frame or a fragment; False if the client must no longer be served."""
 
-    def ended(self) -> None:
+    def ended(self, reason: DisconnectReason) -> None:
         """Called once, when the websocket has ended."""
 
     def stalled(self) -> None:
@@ -84,7 +87,7 @@ class WebSocket(WSListener):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._connections.discard(self)
-        self._end()
+        self._end(self._reason())
 
     def pause_writing(self) -> None:
         """Do nothing: `Outgoing` checks how much waits before each write."""
@@ -100,7 +103,7 @@ class WebSocket(WSListener):
     def read_with(self, frames: WSProtocol) -> None:
         """Have picows read, but only `STRANGER_BYTES` until the client is trusted."""
         self._frames = frames
-        self._out.transport.set_protocol(_StrangerProtocol(frames, self._out.transport))
+        self._out.transport.set_protocol(_StrangerProtocol(frames, self._cut_stranger))
 
     def trust(self) -> None:
         """Lift the limit for strangers."""
@@ -127,7 +130,7 @@ class WebSocket(WSListener):
 
     def close(self) -> None:
         """Send a close frame if the client reads; otherwise cut it off. Does not wait for an answer."""
-        if self._out.transport.get_write_buffer_size() > _UNREAD:
+        if self._out.transport.get_write_buffer_size() > UNREAD_BYTES:
             self.abort()
         elif not self._ws.is_close_frame_sent and not self._out.transport.is_closing():
             self._ws.send_close(WSCloseCode.OK)
@@ -145,10 +148,10 @@ class WebSocket(WSListener):
             # Closing with unread bytes would reset the connection and lose what was just sent.
             self.resume_reading()
             self._abort_later()
-        self._end()
+        self._end(DisconnectReason.SERVER_SHUTDOWN)
 
     def _abort_later(self) -> None:
-        self._close_timer = asyncio.get_running_loop().call_later(_CLOSE_S, self.abort)
+        self._close_timer = asyncio.get_running_loop().call_later(CLOSE_S, self.abort)
 
     def _take_fragment(self, frame: WSFrame) -> None:
         if (frame.msg_type == WSMsgType.CONTINUATION) is (self._fragments is None):
@@ -163,8 +166,8 @@ class WebSocket(WSListener):
             self._reader.take(_text(data) if self._is_text else data)
 
     def _answer_ping(self, ping: WSFrame) -> None:
-        if self._out.transport.get_write_buffer_size() > _UNREAD:
-            self.abort()
+        if self._out.transport.get_write_buffer_size() > UNREAD_BYTES:
+            self._reader.stalled()
         else:
             self._ws.send_pong(ping.get_payload_as_bytes())
 
@@ -172,22 +175,32 @@ class WebSocket(WSListener):
         if not self._ws.is_close_frame_sent:
             self._ws.send_close(frame.get_close_code() or WSCloseCode.OK)
         self._ws.disconnect()
-        self._end()
+        self._end(self._reason())
 
-    def _end(self) -> None:
+    def _reason(self) -> DisconnectReason:
+        """Return why a websocket ended that the reader did not end."""
+        sent = self._ws.close_handshake.sent if self._ws.close_handshake else None
+        is_violation = sent is not None and sent.code in _VIOLATIONS
+        return DisconnectReason.PROTOCOL_ERROR if is_violation else DisconnectReason.TRANSPORT_CLOSED
+
+    def _cut_stranger(self) -> None:
+        self.abort()
+        self._end(DisconnectReason.FLOOD)
+
+    def _end(self, reason: DisconnectReason) -> None:
         if not self._has_ended:
             self._has_ended = True
-            self._reader.ended()
+            self._reader.ended(reason)
 
 
 class _StrangerProtocol(asyncio.BufferedProtocol):
     """Sits in front of picows until sign-in; cuts off a client that sends more than a sign-in needs."""
 
-    __slots__ = ("_frames", "_left", "_transport")
+    __slots__ = ("_cut_off", "_frames", "_left")
 
-    def __init__(self, frames: WSProtocol, transport: asyncio.Transport) -> None:
+    def __init__(self, frames: WSProtocol, cut_off: Callable[[], None]) -> None:
         self._frames = frames
-        self._transport = transport
+        self._cut_off = cut_off
         self._left = STRANGER_BYTES
 
     def get_buffer(self, sizehint: int) -> Any:
@@ -196,7 +209,7 @@ class _StrangerProtocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._left -= nbytes
         if self._left < 0:
-            self._transport.abort()
+            self._cut_off()
         else:
             self._frames.buffer_updated(nbytes)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from infra.wire.events import NEW_MESSAGE
-from infra.wire.inbox import Emit, InboxEntry, Position, Target
+from infra.wire.events import NEW_MESSAGE, send_ack
+from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.delivery.receipts import Receipts
@@ -34,6 +34,8 @@ class Delivery:
         for answer in entry.answers:
             self._requests.answer(answer)
         for emit in entry.emits:
+            if emit.answers is not None:
+                self._requests.answer(Answer(emit.answers, send_ack(emit.data)))
             for target in emit.to:
                 for session in self._users.of_user(target.user_id):
                     if target.skip != session.socket_id:
@@ -64,7 +66,7 @@ class Delivery:
         if not session.unacked:
             session.page_acked.set()
 
-    def settle(self, session: Session, position: Position) -> None:
+    def ack_up_to(self, session: Session, position: Position) -> None:
         """Treat messages that were emitted to the socket, up to `position`, as acked."""
         confirmed = session.confirmed[position.chat_id]
         for seq in list(session.seen[position.chat_id].without(confirmed, position.seq)):

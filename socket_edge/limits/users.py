@@ -53,20 +53,21 @@ class UserLimiter:
             self._log(user_id, now, "events")
             raise _too_fast(wait_s)
 
-    def allows(self, key: str, size: int) -> bool:
-        """Count `size` bytes of anything but an accepted event. False if that is far more than anybody needs.
+    def allows(self, user_id: str | None, connection_id: str, size: int) -> bool:
+        """Count `size` bytes that are not an accepted event. False if that is far more than anybody needs.
 
-        `key` is the user, or the connection while nobody is signed in.
+        While nobody is signed in (`user_id` is None), the connection itself is counted.
         """
         now = self._clock()
+        key = user_id or connection_id
         if not _take_both(self._flood_events, self._flood_size, key, now, size):
             return True
-        self._log(key, now, "flood")
+        self._log(user_id, now, "flood")
         return False
 
-    def _log(self, key: str, now: float, what: str) -> None:
-        if not self._lines.take((key, what), now):
-            log.info("rate_limited", user=key, what=what)
+    def _log(self, user_id: str | None, now: float, what: str) -> None:
+        if not self._lines.take((user_id, what), now):
+            log.info("rate_limited", user=user_id, what=what)
 
 
 def _too_fast(wait_s: float) -> Rejection:

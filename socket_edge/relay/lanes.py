@@ -196,7 +196,7 @@ class Lanes:
         for lane in (*self._lanes, self._receipts):
             lane.finish(entry)
 
-    async def run(self) -> None:
+    async def expire_requests(self) -> None:
         """Answer the requests whose deadline is over, until cancelled."""
         while True:
             await asyncio.sleep(_EXPIRY_S)

@@ -96,7 +96,7 @@ def test_the_edge_reads_answers() -> None:
     good, bad = entry.answers
     assert (entry.batch_id, entry.retry, entry.v) == (BATCH_ID, None, 1)
     assert json.loads(bytes(good.data)) == load("acks")["mark_as_read"]
-    assert (good.settled, bad.settled) == (Position(CHAT, 7), None)
+    assert (good.acked_up_to, bad.acked_up_to) == (Position(CHAT, 7), None)
     assert bad.failure == Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")
 
 

@@ -152,7 +152,7 @@ def entries() -> dict[str, InboxEntry]:
         "done": InboxEntry(
             batch_id=BATCH_ID,
             answers=[
-                Answer(f"{EVENT_ID}2", raw(load("acks")["mark_as_read"]), settled=Position(CHAT, 7)),
+                Answer(f"{EVENT_ID}2", raw(load("acks")["mark_as_read"]), acked_up_to=Position(CHAT, 7)),
                 Answer(f"{EVENT_ID}3", failure=Failure.of(ErrorCode.NOT_A_MEMBER, client_id="c-1")),
             ],
         ),

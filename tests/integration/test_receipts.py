@@ -173,7 +173,7 @@ def test_a_read_mark_is_not_a_receipt(talk: Talk) -> None:
 def test_a_read_settles_what_its_socket_was_sent_up_to_there(talk: Talk) -> None:
     talk.hers(3)
     (answer,) = talk.read(2).answers.values()
-    assert answer.settled == Position(talk.chat_id, 2)
+    assert answer.acked_up_to == Position(talk.chat_id, 2)
 
 
 def test_a_receipt_for_what_is_read_moves_the_watermark_and_tells_nobody(talk: Talk) -> None:

@@ -47,6 +47,8 @@ NOT_A_REDIS = (
     "redis://[::1",
     "redis://h?socket_timeout=abc",
     "redis://h?colour=blue",
+    "redis://h?protocol=4",
+    "rediss://h?ssl_cert_reqs=CERT_REQUIRED",
 )
 NOT_A_POSTGRES = ("nonsense", "mysql://h/chat", "postgresql://h:port/chat", "postgresql:/h/chat", "://h")
 NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:port", "http://[::1")
@@ -136,7 +138,7 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (EdgeSettings, "PORT", ("70000", "-1", "3000.5", "http")),
         (EdgeSettings, "LANES", ("0", "65")),
         (EdgeSettings, "RATE_EVENTS", ("0.0001", "1e-320")),
-        (EdgeSettings, "LEASE_S", ("0", "1e-320")),
+        (EdgeSettings, "LEASE_S", ("0", "1e-320", "601")),
         (WorkerSettings, "PROVISION_PROFILES", ("perhaps", "2", "\u00fc")),
         (WorkerSettings, "DEVICE_CHANNELS", ("fcm,pigeon", "FCM", "fcm;apns")),
         (WorkerSettings, "INBOX_ENTRIES", ("0", "99")),

@@ -68,7 +68,7 @@ def _advance(
         reader = (chat.id, request.user_id)
         up_to = up_tos[reader]
         ack = ReadAck(read_up_to=up_to, unread=unread[reader])
-        outcome.succeed(request, ack, settled=Position(chat.id, up_to))
+        outcome.succeed(request, ack, acked_up_to=Position(chat.id, up_to))
         if (at := moved_at.pop(reader, None)) is not None:
             _tell(outcome, request, chat, up_to, at)
 

@@ -28,7 +28,7 @@ class FakeConnection:
         self.socket_id = "socket-1"
         self.state = State.OPEN
         self.session: Any = None
-        self.last_ack_id = 0
+        self._last_ack_id = 0
         self.sent: list[Sent] = []
         self.acks: list[tuple[int, Any]] = []
         self.reason: DisconnectReason | None = None
@@ -38,6 +38,11 @@ class FakeConnection:
     def sign_in(self, session: Any) -> None:
         """Sign a client in."""
         self.session, self.socket_id, self.state = session, session.socket_id, State.SIGNED_IN
+
+    def next_ack_id(self) -> int:
+        """Return an unused ack id."""
+        self._last_ack_id += 1
+        return self._last_ack_id
 
     def send_event(self, name: str, data: bytes, ack_id: int | None = None) -> None:
         """Record an event."""

@@ -95,7 +95,14 @@ async def test_an_edge_runs_a_lane_for_receipts_beside_those_for_events() -> Non
     parts = [part.__qualname__ for part in build_edge(settings(lanes=3)).background]
     assert parts.count("Lane.run") == 4
     assert set(parts) == {
-        *("Lane.run", "Lanes.run", "Receipts.run", "Heartbeat.run", "SocketServer.beat", "Inbox.run"),
+        *(
+            "Lane.run",
+            "Lanes.expire_requests",
+            "Receipts.run",
+            "Heartbeat.run",
+            "SocketServer.beat",
+            "Inbox.run",
+        ),
         *("EdgePresence.keep_lease", "EdgePresence.keep_registry"),
     }
 

@@ -16,10 +16,10 @@ LIST = Request("2", "alice", "socket-1", ListChats())
 
 def test_a_success_carries_the_ack_and_what_it_settles() -> None:
     outcome = Outcome()
-    outcome.succeed(SEND, Done(), settled=Position("chat", 7))
+    outcome.succeed(SEND, Done(), acked_up_to=Position("chat", 7))
     (answer,) = outcome.answers
     assert (answer.id, msgspec.json.decode(answer.data), answer.failure) == ("1", {"success": True}, None)
-    assert answer.settled == Position("chat", 7)
+    assert answer.acked_up_to == Position("chat", 7)
 
 
 @pytest.mark.parametrize(("request_", "client_id"), [(SEND, "c-1"), (LIST, None)], ids=["send", "list"])

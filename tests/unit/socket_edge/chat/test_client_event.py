@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from infra.wire.errors import ErrorCode, Rejection
-from socket_edge.chat.client_event import DEPTH, known_name, read_event, size_of
-from socket_edge.connection.api import Binary, EventData, Malformed
+from socket_edge.chat.client_event import DEPTH, known_name, read_event
+from socket_edge.connection.api import Binary, EventData, Malformed, size_of
 
 LIMIT = 1_000
 

@@ -28,7 +28,7 @@ class RecordingDelivery:
     def __init__(self) -> None:
         self.settled: list[tuple[Session, Position]] = []
 
-    def settle(self, session: Session, position: Position) -> None:
+    def ack_up_to(self, session: Session, position: Position) -> None:
         self.settled.append((session, position))
 
 
@@ -176,7 +176,7 @@ async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) 
 
 async def test_an_answer_that_settles_messages_settles_them_for_the_socket_that_asked(chat: Chat) -> None:
     chat.take('["mark_as_read",{"chatId":"c"}]', 1)
-    chat.lanes.relayed[0].answer({"success": True}, settled=Position("c", 7))
+    chat.lanes.relayed[0].answer({"success": True}, acked_up_to=Position("c", 7))
     assert chat.delivery.settled == [(chat.session, Position("c", 7))]
 
 

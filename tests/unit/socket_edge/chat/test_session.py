@@ -67,8 +67,12 @@ async def test_an_answer_that_nobody_asked_for_is_not_sent() -> None:
 
 
 async def test_each_ack_id_is_new() -> None:
-    _, session = connect("bob")
-    ack_ids = [session.next_ack_id(), session.expect_ack(Position("chat", 1)), session.next_ack_id()]
+    connection, session = connect("bob")
+    ack_ids = [
+        connection.next_ack_id(),
+        session.expect_ack(Position("chat", 1)),
+        connection.next_ack_id(),
+    ]
     assert len(set(ack_ids)) == 3
     assert session.unacked == {ack_ids[1]: Position("chat", 1)}
 

@@ -175,7 +175,12 @@ async def serve(
         heartbeat_timeout_s=heartbeat_timeout_s,
     )
     server.handler = handler
-    async with listening(server.asgi(), connect_s=connect_s, frame_bytes=frame_bytes) as (http, url):
+    async with listening(
+        server.asgi(),
+        connect_s=connect_s,
+        frame_bytes=frame_bytes,
+        shutting_down=server.shut_down_polls,
+    ) as (http, url):
         beating = asyncio.create_task(server.beat())
         try:
             yield Served(server, handler, http, url)
@@ -189,12 +194,16 @@ async def serve(
 
 @asynccontextmanager
 async def listening(
-    app: ASGIApp, *, connect_s: float = 15, frame_bytes: int = 1_000_000
+    app: ASGIApp,
+    *,
+    connect_s: float = 15,
+    frame_bytes: int = 1_000_000,
+    shutting_down: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Uvicorn, str]]:
     """Run uvicorn with an application until the end of the block; yield it with its address."""
     config = uvicorn.Config(
         app,
-        http=BoundedHttp.within(connect_s),
+        http=BoundedHttp.within(connect_s, shutting_down),
         ws=Handshake,
         ws_max_size=frame_bytes,
         ws_per_message_deflate=False,

@@ -249,14 +249,24 @@ async def test_endless_fragments_end_the_connection() -> None:
         assert served.handler.gone == [(ALICE, DisconnectReason.FLOOD)]
 
 
-async def test_polls_and_posts_are_metered() -> None:
+async def test_posts_are_metered() -> None:
     async with serve() as served, served.client("polling") as (client, connection):
         assert isinstance(client, Polling)
+        connection.requests_due = 0
         served.handler.metered.clear()
         await client.send('42["sync",{}]')
-        connection.send_event("ping", b"{}")
-        await client.poll()
-        assert served.handler.metered == [0, 0]
+        assert served.handler.metered == [0]
+
+
+async def test_requests_for_what_a_client_was_sent_are_free() -> None:
+    async with serve() as served, served.client("polling") as (client, connection):
+        assert isinstance(client, Polling)
+        served.handler.allowance = 0
+        for number in range(1, 51):
+            connection.send_event("new_message", b"{}", number)
+            await client.expect(f"42{number}[")
+            await client.send(f"43{number}[]")
+        assert connection.state is State.SIGNED_IN
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
@@ -264,13 +274,22 @@ async def test_endless_polls_end_the_connection(verb: str) -> None:
     async with serve() as served, served.client("polling") as (client, connection):
         assert isinstance(client, Polling)
         served.handler.allowance = 2
-        for _ in range(2):
+        for _ in range(3):
             connection.send_event("ping", b"{}")
-            await (client.poll() if verb == "GET" else client.post_body(b"42[]"))
-        answer = await (client.poll() if verb == "GET" else client.post_body(b"42[]"))
+            connection.requests_due = 0
+            answer = await (client.poll() if verb == "GET" else client.post_body(b"42[]"))
         assert answer.status_code in {200, 400}
         assert connection.state is State.CLOSED
         assert served.handler.gone == [(ALICE, DisconnectReason.FLOOD)]
+
+
+async def test_bytes_are_metered_not_characters() -> None:
+    async with serve() as served, served.client() as (client, _):
+        served.handler.metered.clear()
+        await client.send('43["\u4f60\u597d"]')
+        await client.send('42["sync",{}]')
+        await served.handler.until(lambda: served.handler.events)
+        assert served.handler.metered == [len('["\u4f60\u597d"]'.encode())]
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"\xff", b"d=", b"4\x1e", b"0", b"b!!!"])
@@ -286,6 +305,7 @@ async def test_a_stranger_may_send_only_so_much_on_a_websocket() -> None:
         assert isinstance(client, Websocket)
         await client.send("42" + "x" * STRANGER_BYTES)
         assert await client.closed() == 1006
+        assert served.connections() == []
 
 
 async def test_a_client_that_has_signed_in_may_send_more_than_a_stranger() -> None:

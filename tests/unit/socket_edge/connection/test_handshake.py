@@ -154,7 +154,7 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_connection(frames: list
         write(client, *frames)
         assert await client.closed() == code
         await served.handler.until(lambda: served.handler.gone)
-        assert served.handler.gone == [(ALICE, DisconnectReason.TRANSPORT_CLOSED)]
+        assert served.handler.gone == [(ALICE, DisconnectReason.PROTOCOL_ERROR)]
         assert served.connections() == []
 
 
@@ -190,7 +190,7 @@ async def test_nothing_is_read_after_a_close_frame() -> None:
 async def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("socket_edge.connection.websocket._CLOSE_S", 0.05)
+    monkeypatch.setattr("socket_edge.connection.websocket.CLOSE_S", 0.05)
     async with serve() as served, connected(served) as (reader, writer):
         writer.write(request())
         await reader.readuntil(b"\r\n\r\n")

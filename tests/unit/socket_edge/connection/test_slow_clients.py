@@ -147,4 +147,4 @@ async def test_a_websocket_that_sends_pings_and_reads_nothing_is_cut_off() -> No
             connection.send_event("new_message", payload_of("x", 100_000))
         await client.ws.ping()
         await served.handler.until(lambda: served.handler.gone)
-        assert served.handler.gone == [(ALICE, DisconnectReason.TRANSPORT_CLOSED)]
+        assert served.handler.gone == [(ALICE, DisconnectReason.SLOW_CLIENT)]

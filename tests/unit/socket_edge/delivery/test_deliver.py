@@ -104,7 +104,7 @@ def test_the_users_own_messages_keep_confirmed_ones_together(socket: Socket) -> 
 def test_reading_settles_the_messages_that_were_emitted(socket: Socket) -> None:
     for seq in (1, 2, 4):
         socket.take(seq)
-    socket.delivery.settle(socket.session, Position(CHAT, 9))
+    socket.delivery.ack_up_to(socket.session, Position(CHAT, 9))
     assert socket.receipts.seqs == [1, 2, 4]
     assert socket.session.confirmed[CHAT].intervals_from(1) == [(1, 2), (4, 4)]
 

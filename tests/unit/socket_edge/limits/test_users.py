@@ -24,7 +24,7 @@ def outcome(limiter: UserLimiter, user_id: str = "alice", size: int = 10) -> str
     try:
         limiter.event(user_id, size)
     except Rejection:
-        return "refused" if limiter.allows(user_id, size) else "flood"
+        return "refused" if limiter.allows(user_id, "connection", size) else "flood"
     return "taken"
 
 
@@ -108,17 +108,17 @@ def test_a_busy_user_stays_within_the_defaults() -> None:
 
 def test_acks_and_pings_may_come_ten_times_as_fast_as_events() -> None:
     limiter = make(Clock(), events=2)
-    allowed = [limiter.allows("alice", 1) for _ in range(3 * FLOOD)]
+    allowed = [limiter.allows("alice", "connection", 1) for _ in range(3 * FLOOD)]
     assert allowed == [True] * 2 * FLOOD + [False] * FLOOD
 
 
 def test_the_bytes_of_acks_and_pings_are_limited_too() -> None:
     limiter = make(Clock(), events=100, size=1_000)
-    assert [limiter.allows("alice", 4_000) for _ in range(3)] == [True, True, False]
+    assert [limiter.allows("alice", "connection", 4_000) for _ in range(3)] == [True, True, False]
 
 
 def test_acks_and_pings_leave_the_events_of_the_user_alone() -> None:
     limiter = make(Clock(), events=2)
-    while limiter.allows("alice", 1):
+    while limiter.allows("alice", "connection", 1):
         pass
     assert outcome(limiter) == "taken"

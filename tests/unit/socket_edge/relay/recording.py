@@ -20,9 +20,9 @@ class Relayed(msgspec.Struct):
     socket_id: str
     expires: bool
 
-    def answer(self, data: Any = None, *, settled: Position | None = None) -> None:
+    def answer(self, data: Any = None, *, acked_up_to: Position | None = None) -> None:
         """Answer as a worker would."""
-        self.settle(Answer("id", msgspec.Raw(msgspec.json.encode(data)), settled=settled))
+        self.settle(Answer("id", msgspec.Raw(msgspec.json.encode(data)), acked_up_to=acked_up_to))
 
     def fail(self, code: ErrorCode) -> None:
         """Refuse as a worker would."""

@@ -280,7 +280,7 @@ async def test_lanes_answer_requests_past_their_deadline() -> None:
     asked = Asked(deadline_s=0.05)
     one = LaneOf(asked, redispatch_s=0.01)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
-    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.run)]
+    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.expire_requests)]
     answers = relay(lanes)
     async with asyncio.timeout(5):
         await asked.open.wait_settled()
