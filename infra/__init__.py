@@ -1,1 +1,1 @@
-"""What the deployables stand on (wire contract, store, settings), and what starts them (command, local stack)."""
+"""What the deployables share (contract, store, settings), and what starts them (command, local stack)."""
