@@ -1,1 +1,1 @@
-"""The ground floor: the wire contract, the store, settings and the local stack."""
+"""What the deployables share (contract, store, settings), and what starts them (command, local stack)."""

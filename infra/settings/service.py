@@ -8,7 +8,7 @@ class ServiceSettings(Settings):
     """The settings that edges, workers and beat share."""
 
     redis_url: RedisAddress
-    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; among the
-    functions, `push`, `archive` and `restore` do without it."""
+    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; of the
+    functions, only `offline_delivery` needs it."""
     log_json: bool = True
     """`true` logs JSON lines, `false` logs text for people."""

@@ -12,12 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 README = (ROOT / "README.md").read_text()
+FUNCTIONS = (ROOT / "docs" / "functions.md").read_text()
 PACKAGES = ("functions", "infra", "socket_edge", "workers")
 IGNORED = [".git", *(line.strip().rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines())]
 
 _ENTRY = re.compile(r"(?P<indent> *)(?P<names>[\w.]+[\w/]*(?:, [\w.]+/?)*)(?:  .*)?")
 _STEP = re.compile(r"^\d+\. \*\*(`[^*]*`)\.\*\*", re.MULTILINE)
 _QUOTED = re.compile(r"`([^`]*)`")
+_PLACE = re.compile(r"(functions|infra|socket_edge|tests|workers)/\S+$")
 
 
 def section(page: str, heading: str) -> str:
@@ -145,3 +147,18 @@ def test_a_step_in_the_life_of_a_message_is_where_it_says(file: str, names: list
     assert names, f"the step of {file} names no class or function"
     lacking = set(names) - defined_in(ROOT / file)
     assert not lacking, f"{file} does not define {sorted(lacking)}"
+
+
+RECIPES = {
+    "architecture": section(ARCHITECTURE, "Where to add something"),
+    "function": section(FUNCTIONS, "Write a function"),
+    "channel": section(FUNCTIONS, "Write a channel"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_places_that_a_recipe_names_exist(recipe: str) -> None:
+    paths = [path for path in _QUOTED.findall(recipe) if _PLACE.match(path) and "NAME" not in path]
+    assert len(paths) > 2
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    assert not missing
