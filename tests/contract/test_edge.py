@@ -132,3 +132,10 @@ def test_the_edge_reads_a_page_of_undelivered_messages() -> None:
 def test_fields_of_a_newer_worker_are_ignored(name: str) -> None:
     golden = load("inbox_entries")[name]
     assert on_the_wire(read(with_unknown_fields(golden))) == on_the_wire(read(golden))
+
+
+def test_the_edge_reads_answers_of_workers_of_the_previous_release() -> None:
+    emits = load("inbox_entries")["emits"]
+    earlier = {**emits, "emits": [{**emits["emits"][0], "answers": "event-1"}]}
+    (emit,) = read(earlier).emits
+    assert emit.answers == "event-1"

@@ -32,6 +32,19 @@ async def test_accepted_requests_are_answered_before_the_edge_stops(
     await stopping
 
 
+async def test_a_polling_client_is_let_go_and_its_peers_hear_that_it_is_offline(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
+) -> None:
+    chat = deploy().start(edges=2)
+    stopping, staying = chat.edges
+    alice = await client(name("alice")).connect(staying)
+    bob = await client(name("bob")).connect(stopping, transports=["polling"])
+    assert (await alice.call("join_chat", {"username": bob.username}))["success"]
+    await asyncio.to_thread(stopping.stop)
+    await alice.expect("user_status", lambda status: status["status"] == "offline")
+    assert '"reason": "server_shutdown"' in stopping.log
+
+
 async def test_a_slow_token_refresh_is_answered_before_the_edge_stops(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:

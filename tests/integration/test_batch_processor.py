@@ -55,6 +55,15 @@ def assert_only_the_poison_failed(bench: RelayBench, events: list[Event], poison
     assert "poison" in payload
 
 
+def test_the_edge_that_asked_receives_the_events_of_its_user_before_the_user_is_registered(
+    bench: RelayBench,
+) -> None:
+    (alice, _), (_, bobs_name) = bench.people("alice", "bob")
+    send = bench.send(alice, bobs_name, "hi")
+    reply = bench.ask(send)
+    assert reply.emitted("message_sent", alice) == [reply.ack(send)["message"]]
+
+
 def test_an_event_that_breaks_its_handler_fails_alone(
     bench: RelayBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

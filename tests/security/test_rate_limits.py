@@ -117,8 +117,11 @@ async def test_acks_that_the_edge_asked_for_are_free(
 ) -> None:
     mallory = name("mallory")
     async with RawClient(few, mallory) as raw:
+        # Once mallory is answered, others can write to her.
+        assert (await raw.ask(LIST))["success"]
         bob = await client(name("bob")).connect(edges["defaults"])
-        await asyncio.gather(*(bob.send(mallory, f"{number}") for number in range(100)))
+        acks = await asyncio.gather(*(bob.send(mallory, f"{number}") for number in range(100)))
+        assert all(ack["success"] for ack in acks)
         await raw.expect("new_message", 100)
         for frame in [frame for frame in raw.frames if '["new_message"' in frame]:
             await raw.send(f"43{frame[2:].partition('[')[0]}[]")
@@ -218,6 +221,23 @@ async def test_a_client_that_polls_noise_without_end_is_cut_off(few: Edge, name:
             if (await polling.post("431[]")).status_code == 400:
                 break
         assert (await polling.post("431[]")).status_code == 400
+
+
+async def test_a_client_that_only_polls_for_its_messages_is_never_cut_off(
+    few: Edge, edges: Mapping[str, Edge], client: ClientFactory, name: Name
+) -> None:
+    mallory = name("mallory")
+    async with RawPolling(few, mallory) as polling:
+        # Once mallory is answered, others can write to her.
+        await polling.post(f"421{LIST}")
+        await polling.expect("431")
+        bob = await client(name("bob")).connect(edges["defaults"])
+        for number in range(1, 51):
+            assert (await bob.send(mallory, f"{number}"))["success"]
+            frames = await polling.expect("42", number + 2)
+            ack_id = frames[-1][2:].partition("[")[0]
+            await polling.post(f"43{ack_id}[]")
+        assert (await polling.post(f"421{LIST}")).status_code == 200
 
 
 async def test_a_large_ack_is_not_free(edges: Mapping[str, Edge], name: Name) -> None:

@@ -319,7 +319,7 @@ async def test_a_frame_beyond_the_limit_closes_the_connection() -> None:
     async with serve(frame_bytes=10_000) as served, served.client() as (client, _):
         await client.send("42" + "x" * 10_001)
         assert await client.closed() == 1009
-        assert served.handler.gone == [(ALICE, DisconnectReason.TRANSPORT_CLOSED)]
+        assert served.handler.gone == [(ALICE, DisconnectReason.PROTOCOL_ERROR)]
 
 
 async def test_fragments_beyond_the_limit_close_the_connection() -> None:

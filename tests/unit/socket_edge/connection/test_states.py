@@ -297,6 +297,29 @@ async def test_a_server_that_shuts_down_lets_each_client_finish_and_asks_it_to_c
         assert served.handler.gone == [(ALICE, DisconnectReason.SERVER_SHUTDOWN)]
 
 
+async def test_a_server_that_shuts_down_lets_polling_clients_go() -> None:
+    async with serve() as served, served.client("polling") as (client, connection):
+        assert isinstance(client, Polling)
+        connection.requests_due = 0
+        served.handler.metered.clear()
+        waiting = asyncio.create_task(client.poll())
+        await served.handler.until(lambda: served.handler.metered)
+        served.shut_down()
+        await served.handler.until(lambda: served.handler.leaving == [connection])
+        connection.end(DisconnectReason.SERVER_SHUTDOWN)
+        assert (await waiting).status_code == 200
+        assert served.handler.gone == [(ALICE, DisconnectReason.SERVER_SHUTDOWN)]
+
+
+async def test_a_client_that_is_signed_out_while_the_server_shuts_down_is_let_go() -> None:
+    async with serve() as served, served.client() as (client, connection):
+        served.shut_down()
+        await served.handler.until(lambda: served.handler.leaving == [connection])
+        connection.end(DisconnectReason.TOKEN_EXPIRED)
+        assert await client.closed() == 1012
+        assert served.handler.gone == [(ALICE, DisconnectReason.TOKEN_EXPIRED)]
+
+
 async def test_a_server_that_shuts_down_first_handles_what_it_has_read() -> None:
     async with serve() as served, served.client() as (client, connection):
         may_go_on = asyncio.Event()

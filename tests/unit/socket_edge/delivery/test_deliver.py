@@ -158,3 +158,19 @@ def test_answers_are_settled_before_the_events_of_their_entry_are_emitted() -> N
     delivery.take(InboxEntry(batch_id="batch", answers=[Answer("one"), Answer("two")], emits=[emit]))
     assert calls == ["finish batch", "answer one", "answer two"]
     assert connection.names() == ["typing"]
+
+
+def test_a_message_of_a_worker_of_the_previous_release_is_its_own_answer() -> None:
+    answers: list[Answer] = []
+
+    class Requests:
+        def answer(self, answer: Answer) -> None:
+            answers.append(answer)
+
+    unused: Any = None
+    delivery = Delivery(ConnectedUsers(), cast(Any, Requests()), unused, unused)
+    emit = Emit([Target("bob", MESSAGE_SENT)], msgspec.Raw(b'{"seq":1}'), answers="one")
+    delivery.take(InboxEntry(emits=[emit]))
+    assert [(answer.id, bytes(answer.data)) for answer in answers] == [
+        ("one", b'{"message":{"seq":1},"success":true}')
+    ]
