@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
-from tests.unit.auth.project import KeyServer, Project
+from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 MESSAGES = 200
 
