@@ -30,6 +30,11 @@ def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
+def edge(two_edges: Deployment) -> Edge:
+    return two_edges.edges[0]
+
+
+@pytest.fixture
 def arrive(client: ClientFactory) -> Arrive:
     """Return a function that connects a user, to whom others can write from then on."""
 
