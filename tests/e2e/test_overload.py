@@ -85,6 +85,7 @@ async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
         leases: Any = await redis.zrange(names.LEASES_KEY, 0, -1)
         key = names.inbox_key(leases[0].decode())
         assert (await redis.xinfo_stream(key))["entries-added"] > 200
+        # Before the default of LEASE_REFRESH_S, 5 s.
         async with asyncio.timeout(4):
             while await redis.xlen(key) > FEW:
                 await asyncio.sleep(0.05)

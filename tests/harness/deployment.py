@@ -22,6 +22,8 @@ from infra.store.profiles import insert_profiles
 from tests.harness.engines import Store, free_port
 
 SECRET = "a shared secret of the tests, long enough"
+ANSWERED_S = 15.0
+"""How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
 SUPABASE_URL = "http://127.0.0.1:1"
 NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
 """Here a few users on one address do what many do in production. Tests of the limits set their own."""
