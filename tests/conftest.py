@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,10 +11,11 @@ import pytest
 
 from tests.harness.alone import Alone
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment, Edge
-from tests.harness.engines import Engines
+from tests.harness.deployment import Deployment, Edge, with_profile
+from tests.harness.engines import Engines, Store
 from tests.harness.plain_text import PlainText
 from tests.harness.progress import Progress
+from tests.harness.raw import RawClient, RawPolling
 from tests.harness.schedule import ByStack, order
 
 DeploymentFactory = Callable[..., Deployment]
@@ -66,6 +68,14 @@ def chat(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     deployment.stop()
 
 
+@pytest.fixture(scope="module")
+def bench_store(engines: Engines) -> Iterator[Store]:
+    """One store for the tests of a module, each of which has people and an edge of its own."""
+    store = engines.new_store()
+    yield store
+    engines.release(store)
+
+
 @pytest.fixture
 def start_edge(chat: Deployment) -> Iterator[EdgeFactory]:
     """Return a factory for edges beside the shared one, with settings of their own; stopped at the end."""
@@ -110,6 +120,38 @@ async def client() -> AsyncIterator[ClientFactory]:
     yield make
     for one in clients:
         await one.close()
+
+
+@pytest.fixture
+def attacked(chat: Deployment) -> Deployment:
+    """The deployment that mallory connects to."""
+    return chat
+
+
+@pytest.fixture
+def mallory(attacked: Deployment, name: Name) -> str:
+    """Return the name of a user who has a profile and nothing else."""
+    return with_profile(attacked, name("mallory"))
+
+
+@pytest.fixture
+async def raw(attacked: Deployment, mallory: str) -> AsyncIterator[RawClient]:
+    """Connect mallory."""
+    async with RawClient(attacked.edges[0], mallory) as client:
+        yield client
+
+
+@pytest.fixture
+async def polling(attacked: Deployment, mallory: str) -> AsyncIterator[RawPolling]:
+    """Connect mallory over long polling."""
+    async with RawPolling(attacked.edges[0], mallory) as client:
+        yield client
+
+
+@pytest.fixture
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("BBGRAM_")]:
+        monkeypatch.delenv(variable)
 
 
 @pytest.fixture

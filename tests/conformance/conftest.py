@@ -7,6 +7,7 @@ import pytest
 
 from tests.conformance.connections import TRANSPORTS, Connection, Polling, Websocket
 from tests.conformance.servers import Server, stock_server
+from tests.conftest import Name
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines
 
@@ -61,6 +62,15 @@ def hasty_server(request: pytest.FixtureRequest) -> Server:
 def transport(request: pytest.FixtureRequest) -> type[Polling] | type[Websocket]:
     """Both transports."""
     return TRANSPORTS[request.param]
+
+
+@pytest.fixture
+async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
+    """A user whom others can write to, on a websocket."""
+    async with Websocket(server) as bob:
+        await bob.sign_in(name("bob"))
+        await bob.assert_alive()
+        yield bob
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conformance.servers import Server
+from tests.harness.deployment import ANSWERED_S
 from tests.harness.raw import RECORD_SEPARATOR
 
 TIMEOUT_S = 30
@@ -86,10 +87,10 @@ class Connection(ABC):
         """Ids of the acks received, in the order they arrived."""
         return [m.ack_id for m in self.messages if m.kind == "3"]
 
-    async def until(self, condition: Callable[[], Any]) -> None:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
         """Receive until the condition holds. Raises Closed."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 while not condition():
                     received = await self.receive()
                     self.packets += received
@@ -131,7 +132,7 @@ class Connection(ABC):
 
     async def answer(self, ack_id: int) -> Any:
         """Wait for the ack of an event; return what it holds."""
-        await self.until(lambda: ack_id in self.acks)
+        await self.until(lambda: ack_id in self.acks, ANSWERED_S)
         data = next(m.data for m in self.messages if m.kind == "3" and m.ack_id == ack_id)
         return data[0] if data else None
 

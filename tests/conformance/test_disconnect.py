@@ -14,14 +14,6 @@ Transport = type[Polling] | type[Websocket]
 
 
 @pytest.fixture
-async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
-    """A user who is told when alice leaves."""
-    async with Websocket(server) as bob:
-        await bob.sign_in(name("bob"))
-        yield bob
-
-
-@pytest.fixture
 async def alice(
     server: Server, transport: Transport, name: Name, bob: Websocket
 ) -> AsyncIterator[Connection]:

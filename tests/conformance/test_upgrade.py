@@ -28,15 +28,6 @@ async def websocket(server: Server, polling: Polling) -> AsyncIterator[Websocket
         yield websocket
 
 
-@pytest.fixture
-async def bob(server: Server, name: Name) -> AsyncIterator[Websocket]:
-    """A user who writes to alice."""
-    async with Websocket(server) as bob:
-        await bob.sign_in(name("bob"))
-        await bob.assert_alive()
-        yield bob
-
-
 async def probe(websocket: Websocket) -> None:
     await websocket.send("2probe")
     await websocket.expect("3probe")

@@ -21,12 +21,19 @@ def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ping_s=1,
         page_ack_s=0.5,
         token_grace_s=2,
+        # The sweep must not make up for a message that was not delivered at once.
+        sweep_after_s=600,
         # Inbox entries are deleted at a refresh; here they stay where tests can look at them.
         lease_s=600,
         lease_refresh_s=300,
     )
     yield deployment.start(edges=2, workers=2)
     deployment.stop()
+
+
+@pytest.fixture
+def edge(two_edges: Deployment) -> Edge:
+    return two_edges.edges[0]
 
 
 @pytest.fixture

@@ -80,7 +80,8 @@ async def test_a_socket_of_an_edge_that_was_given_up_gets_what_its_user_acked_el
     await alice.call("join_chat", {"username": witness.username})
     await edge_id_of(chat, witness)
     with other.paused():
-        await alice.expect("user_status", status_of(witness, "offline"))
+        # Before the default lease, 15 s, would have ended.
+        await alice.expect("user_status", status_of(witness, "offline"), timeout_s=10)
         await send_numbers(alice, near.username, MISSED)
         await alice.expect("message_status", lambda status: status["upTo"] == MISSED)
     await far.expect("new_message", count=MISSED)

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
-from tests.unit.auth.project import KeyServer, Project
+from tests.harness.deployment import ANSWERED_S
+from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 MESSAGES = 200
 
@@ -26,7 +27,7 @@ async def test_accepted_requests_are_answered_before_the_edge_stops(
         stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
         await bob.expect("disconnect")
         assert not alice.of("disconnect")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(ANSWERED_S):
         assert all(ack["success"] for ack in await asyncio.gather(*acks))
     await alice.expect("disconnect")
     await stopping

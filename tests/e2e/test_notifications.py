@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Part
+from tests.harness.waiting import until
 
 
 def logged(part: Part, event: str) -> list[dict[str, Any]]:
@@ -16,15 +16,9 @@ def logged(part: Part, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.05)
-
-
 async def swept(chat: Deployment) -> None:
     """Wait until the sweep has handled all chats."""
-    await until(lambda: not chat.rows("SELECT FROM chats WHERE sweep_at IS NOT NULL"))
+    await until(lambda: not chat.rows("SELECT FROM chats WHERE sweep_at IS NOT NULL"), "all chats are swept")
 
 
 async def offline_delivery(chat: Deployment) -> str:
@@ -60,13 +54,13 @@ async def test_a_user_who_is_away_is_notified_once_and_again_only_for_newer_mess
 
     await alice.send(bob.username, "the first")
     assert "notified: 1," in await offline_delivery(chat)
-    await until(lambda: len(logged(functions, "notification")) == 1)
+    await until(lambda: len(logged(functions, "notification")) == 1, "bob is notified")
     assert "notified: 0," in await offline_delivery(chat)
 
     await alice.send(bob.username, "the second")
     await alice.send(bob.username, "the third")
     assert "notified: 1," in await offline_delivery(chat)
-    await until(lambda: len(logged(functions, "notification")) == 2)
+    await until(lambda: len(logged(functions, "notification")) == 2, "bob is notified again")
     first, second = logged(functions, "notification")
     assert (first["user"], first["count"], first["senders"]) == (bob.user_id, 1, [alice.username])
     assert (second["user"], second["count"]) == (bob.user_id, 2)
@@ -80,7 +74,8 @@ async def test_a_user_who_is_away_is_notified_once_and_again_only_for_newer_mess
     await until(
         lambda: (
             not chat.rows("SELECT FROM chat_members WHERE user_id = :u AND delivered_seq < 4", u=bob.user_id)
-        )
+        ),
+        "everything is confirmed",
     )
     await back.close()
     assert "notified: 0," in await offline_delivery(chat)

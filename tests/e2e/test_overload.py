@@ -67,7 +67,8 @@ async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wai
 
 async def test_a_websocket_that_never_sends_connect_is_closed(deploy: DeploymentFactory) -> None:
     chat = deploy(connect_s=2).start(workers=0, beat=False)
-    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(20):
+    # Before the default of CONNECT_S, 15 s.
+    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(10):
         async for frame in silent:
             assert str(frame).startswith("0"), "nothing but the greeting of Engine.IO"
 
@@ -84,6 +85,7 @@ async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
         leases: Any = await redis.zrange(names.LEASES_KEY, 0, -1)
         key = names.inbox_key(leases[0].decode())
         assert (await redis.xinfo_stream(key))["entries-added"] > 200
-        async with asyncio.timeout(8):
+        # Before the default of LEASE_REFRESH_S, 5 s.
+        async with asyncio.timeout(4):
             while await redis.xlen(key) > FEW:
                 await asyncio.sleep(0.05)

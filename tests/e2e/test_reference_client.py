@@ -10,16 +10,11 @@ from socketio.exceptions import ConnectionError as Refused
 from tests.conftest import ClientFactory, Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment, Edge, make_token
+from tests.harness.deployment import Edge, make_token
 from tests.harness.proxy import Proxy
 
 TRANSPORTS = {"websocket": ["websocket"], "default": ["polling", "websocket"], "polling": ["polling"]}
 pytestmark = pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS.keys())
-
-
-@pytest.fixture
-def edge(two_edges: Deployment) -> Edge:
-    return two_edges.edges[0]
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ GRACE_S = 2
 """The setting of `two_edges`."""
 
 
-@pytest.fixture
-def edge(two_edges: Deployment) -> Edge:
-    return two_edges.edges[0]
-
-
 @pytest.fixture(scope="module")
 def choosy_edge(two_edges: Deployment) -> Iterator[Edge]:
     """An edge that lets browsers connect from two origins only."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import socketio
 
-from tests.harness.deployment import Edge, make_token, user_id_of
+from tests.harness.deployment import ANSWERED_S, Edge, make_token, user_id_of
 
 Payload = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Client:
             await self.call("list_chats", {})
         return self
 
-    async def call(self, event: str, payload: Any = None, timeout_s: float = 30) -> Any:
+    async def call(self, event: str, payload: Any = None, timeout_s: float = ANSWERED_S) -> Any:
         """Emit and return the ack."""
         return await self.sio.call(event, payload, timeout=timeout_s)
 

@@ -18,9 +18,12 @@ from sqlalchemy import Engine, text
 from infra.local.tether import tether
 from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
+from infra.store.profiles import insert_profiles
 from tests.harness.engines import Store, free_port
 
 SECRET = "a shared secret of the tests, long enough"
+ANSWERED_S = 15.0
+"""How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
 SUPABASE_URL = "http://127.0.0.1:1"
 NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
 """Here a few users on one address do what many do in production. Tests of the limits set their own."""
@@ -207,3 +210,12 @@ class Deployment:
 
     def _env(self, settings: dict[str, object]) -> dict[str, str]:
         return {**self.env, **{f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}}
+
+
+def with_profile(chat: Deployment, username: str) -> str:
+    """Create the profile of a user; return the username."""
+    engine = chat.engine
+    with engine.begin() as conn:
+        insert_profiles(conn, {user_id_of(username): username})
+    engine.dispose()
+    return username

@@ -9,7 +9,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.harness.deployment import Edge, make_token
+from tests.harness.deployment import ANSWERED_S, Edge, make_token
 
 RECORD_SEPARATOR = "\x1e"
 
@@ -89,7 +89,7 @@ class RawClient:
 
     async def ack_of(self, ack_id: int) -> Any:
         """Wait for an ack."""
-        await self.wait_for(lambda: ack_id in self.acks)
+        await self.wait_for(lambda: ack_id in self.acks, ANSWERED_S)
         return self.acks[ack_id]
 
     async def expect(self, event: str, count: int = 1) -> Any:
@@ -107,11 +107,11 @@ class RawClient:
         """Return the payloads of an event in the order they arrived."""
         return [payload for name, payload in self.events if name == event]
 
-    async def wait_for(self, condition: Any) -> None:
+    async def wait_for(self, condition: Any, timeout_s: float = 30) -> None:
         """Wait until what was received makes the condition true."""
         async with self._changed:
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(timeout_s):
                     await self._changed.wait_for(condition)
             except TimeoutError:
                 raise AssertionError(f"not received; all: {[f[:200] for f in self.frames]}") from None
@@ -170,7 +170,7 @@ class RawPolling:
 
     async def expect(self, start: str, count: int = 1) -> list[str]:
         """Poll until `count` packets with this start have arrived; return them."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(ANSWERED_S):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
                 self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)
                 if self.packets[-1] == "2":

@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 _IN_PIECES: Final = ("tests/faults/test_short.py",)
 """Files whose tests share nothing and take long: each test is a unit by itself."""
 
-_STACKS: Final = {
+STACKS: Final = {
     "the shared chat": (
         "tests/conformance/",
         "tests/e2e/test_javascript_client.py",
@@ -29,9 +29,9 @@ _STACKS: Final = {
 }
 """Files that use the same processes, which each worker that runs one of them has to start."""
 
-_LONGEST: Final = (
+LONGEST: Final = (
     *_IN_PIECES,
-    *(file for files in _STACKS.values() for file in files),
+    *(file for files in STACKS.values() for file in files),
     "tests/integration/local/test_stack.py",
     "tests/integration/functions/archive/",
     "tests/integration/test_dead_letters.py",
@@ -59,7 +59,7 @@ class ByStack(LoadScopeScheduling):  # type: ignore[misc]
     def _look_up(self, file: str) -> str:
         if _ALONE in (self.config.rootpath / file).read_text():
             return "alone"
-        return next((stack for stack, files in _STACKS.items() if file.startswith(files)), file)
+        return next((stack for stack, files in STACKS.items() if file.startswith(files)), file)
 
 
 def order(items: list[pytest.Item]) -> None:
@@ -73,6 +73,6 @@ def order(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     module = item.getparent(pytest.Module)
     if module and any(mark.name == "alone" for mark in module.own_markers):
-        return len(_LONGEST) + 1
-    ranks = (rank for rank, place in enumerate(_LONGEST) if item.nodeid.startswith(place))
-    return next(ranks, len(_LONGEST))
+        return len(LONGEST) + 1
+    ranks = (rank for rank, place in enumerate(LONGEST) if item.nodeid.startswith(place))
+    return next(ranks, len(LONGEST))

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,16 +11,9 @@ import psutil
 from infra.local.parts import http_ok
 from infra.local.stack_env import read_stack_env
 from infra.local.tether import tether
+from tests.harness.waiting import eventually
 
 _LEFT_OUT = ("BBGRAM_", "COVERAGE_", "PORT")
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
-    """Wait until the condition holds; fail if it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.02)
 
 
 def is_gone(process: psutil.Process) -> bool:

@@ -2,23 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.engines import Engines, Store
+from tests.harness.engines import Store
 from tests.harness.relay import RelayBench
 
 BenchFactory = Callable[..., RelayBench]
-
-
-@pytest.fixture(scope="module")
-def bench_store(engines: Engines) -> Iterator[Store]:
-    """One store for the tests of a module, each of which has people and an edge of its own."""
-    store = engines.new_store()
-    yield store
-    engines.release(store)
 
 
 @pytest.fixture
@@ -42,15 +33,22 @@ def bench(make_bench: BenchFactory) -> RelayBench:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be in an empty AWS account (moto), with no settings but those that the test makes."""
     from moto import mock_aws  # takes a second, which most tests need not spend
 
     for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
         monkeypatch.delenv(name)
-    # Otherwise a local stack in this folder would lend its settings.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield
+
+
+@pytest.fixture
+def s3(account: None) -> Any:
+    """A client of S3, which has no buckets."""
+    from functions.archive.bucket import make_client  # boto3 takes a second as well
+
+    return make_client()

@@ -349,6 +349,25 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     assert len(Reply(entries).answers) == 200
 
 
+def test_a_small_batch_is_answered_and_emitted_in_one_entry(bench: RelayBench) -> None:
+    (alice, _), (bob_id, bob) = bench.people("alice", "bob")
+    bench.connect(bob_id)
+    bench.processor.process([batch := bench.batch([bench.send(alice, bob, "hello") for _ in range(3)])])
+    (entry,) = bench.read().entries
+    assert (entry.batch_id, len(entry.answers)) == (batch.id, 3)
+    assert len(Reply([entry]).emitted("new_message", bob_id)) == 3
+
+
+def test_the_answers_of_a_large_batch_come_before_its_emits(bench: RelayBench) -> None:
+    (alice, _), (bob_id, bob) = bench.people("alice", "bob")
+    bench.connect(bob_id)
+    bench.processor.process([batch := bench.batch([bench.send(alice, bob, "hello") for _ in range(60)])])
+    first, *others = bench.read().entries
+    assert (first.batch_id, len(first.answers), first.emits) == (batch.id, 60, [])
+    assert [entry.batch_id or entry.answers for entry in others] == [[]] * len(others)
+    assert len(Reply(others).emitted("new_message", bob_id)) == 60
+
+
 def test_many_pages_are_published_one_after_another_and_then_the_batch_is_closed(bench: RelayBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from infra.wire.batch import Event
 from tests.harness.relay import RelayBench, Reply
-from tests.harness.stack import eventually
+from tests.harness.waiting import eventually
 from tests.integration.conftest import BenchFactory
 
 _WAITING = """

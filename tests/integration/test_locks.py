@@ -16,7 +16,7 @@ from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
 from tests.harness.relay import RelayBench, Reply, replace_handler
-from tests.harness.stack import eventually
+from tests.harness.waiting import eventually
 from workers import batch_processor
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext

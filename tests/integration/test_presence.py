@@ -199,10 +199,16 @@ def test_an_ended_lease_is_found_with_its_users_until_it_is_forgotten(
     assert edge.id not in leases.find()
 
 
-def test_an_edge_that_came_back_meanwhile_is_not_forgotten(bench: RelayBench, edge: ScriptedEdge) -> None:
+def test_an_edge_that_came_back_meanwhile_is_not_forgotten(
+    bench: RelayBench, edge: ScriptedEdge, bob: str
+) -> None:
+    edge.register(bob)
     edge.renew()
     EndedLeases(bench.redis).forget([edge.id])
     assert edge.renew()
+    assert edge.users == {bob}
+    assert edges_of(bench, bob) == {edge.id}
+    assert bench.redis.exists(names.inbox_key(edge.id))
 
 
 def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_forever(

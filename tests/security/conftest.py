@@ -2,7 +2,7 @@
 
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,8 +10,7 @@ from hypothesis import settings
 
 from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge
-from tests.harness.engines import Engines
-from tests.harness.raw import RawClient
+from tests.harness.engines import Engines, Store
 from tests.harness.relay import RelayBench
 from tests.security.siege import Siege
 
@@ -70,24 +69,13 @@ def besiege(target: Deployment, name: Name, record_property: Callable[[str, obje
 
 
 @pytest.fixture
-def mallory(name: Name) -> str:
-    """Return the username of an attacker."""
-    return name("mallory")
+def attacked(target: Deployment) -> Deployment:
+    return target
 
 
-@pytest.fixture
-async def raw(target: Deployment, mallory: str) -> AsyncIterator[RawClient]:
-    """Connect mallory; the workers know them."""
-    async with RawClient(target.edges[0], mallory) as client:
-        await client.ask('["list_chats",{}]')
-        yield client
-
-
-@pytest.fixture(scope="session")
-def bench(engines: Engines) -> Iterator[RelayBench]:
-    """A relay in this process."""
-    store = engines.new_store()
-    bench = RelayBench(store)
+@pytest.fixture(scope="module")
+def bench(bench_store: Store) -> Iterator[RelayBench]:
+    """A relay in this process, which all examples of a test share."""
+    bench = RelayBench(bench_store)
     yield bench
     bench.close()
-    engines.release(store)

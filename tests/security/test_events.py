@@ -16,9 +16,8 @@ from infra.wire.names import QUEUE
 from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.relay.dispatch import Dispatcher
 from tests.conftest import Name
-from tests.harness.deployment import Deployment, make_token, user_id_of
+from tests.harness.deployment import Deployment, make_token, user_id_of, with_profile
 from tests.harness.raw import RawClient, event
-from tests.integration.bad_input.refusals import with_profile
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -16,13 +15,6 @@ from tests.security.test_sockets import open_polling
 pytestmark = pytest.mark.alone
 
 MB = 1_000_000
-
-
-@pytest.fixture
-async def polling(target: Deployment, mallory: str) -> AsyncIterator[RawPolling]:
-    """Connect mallory over long polling."""
-    async with RawPolling(target.edges[0], mallory) as client:
-        yield client
 
 
 async def test_a_body_of_thousands_of_packets_holds_up_nobody(besiege: Besiege, polling: RawPolling) -> None:

@@ -138,10 +138,12 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (EdgeSettings, "PORT", ("70000", "-1", "3000.5", "http")),
         (EdgeSettings, "LANES", ("0", "65")),
         (EdgeSettings, "RATE_EVENTS", ("0.0001", "1e-320")),
+        (EdgeSettings, "RATE_EVENTS_BURST", ("0",)),
         (EdgeSettings, "LEASE_S", ("0", "1e-320", "601")),
         (WorkerSettings, "PROVISION_PROFILES", ("perhaps", "2", "\u00fc")),
         (WorkerSettings, "DEVICE_CHANNELS", ("fcm,pigeon", "FCM", "fcm;apns")),
         (WorkerSettings, "INBOX_ENTRIES", ("0", "99")),
+        (WorkerSettings, "PAGE", ("0",)),
         (
             FunctionSettings,
             "QUIET_HOURS",

@@ -11,7 +11,10 @@ import psutil
 from tests.faults.clients import FaultClient
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
+from tests.harness.waiting import until
 
+_BESIDE: Final = 1_000
+"""How many messages are acked while a right clock runs beside the wrong one."""
 _SWEPT_S: Final = 16.0
 """The sweep looks for a message when it is 10 s old, every 5 s, and then it is delivered."""
 
@@ -25,8 +28,8 @@ async def worker_ahead(field: Field) -> None:
     right, wrong_one = field.chat.workers
     libraries = psutil.Process(wrong_one.process.pid).memory_maps()
     field.expect(any("libfaketime" in one.path for one in libraries), "the clock was right")
-    # Both workers handle messages for a while.
-    await asyncio.sleep(4)
+    acked = field.acked_of(field.clients)
+    await until(lambda: field.acked_of(field.clients) >= acked + _BESIDE, "both workers handle messages")
     alice, bob = field.add("alone0", "alone1")
     await asyncio.gather(alice.start(), bob.start())
     await asyncio.to_thread(right.stop)

@@ -9,6 +9,7 @@ from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
 from tests.faults.records import Try
 from tests.harness.deployment import Edge
+from tests.harness.waiting import until
 
 
 @fault("edge killed", "clients resume on the other edge", recovery_s=5.0)
@@ -17,8 +18,10 @@ async def killed(field: Field) -> None:
     edge = field.chat.edges[0]
     edge.kill()
     field.healed()
-    # Long enough for all clients to move to the other edge.
-    await asyncio.sleep(2)
+    await until(
+        lambda: all(client.is_connected and client.url != edge.url for client in field.clients),
+        "all clients are on the other edge",
+    )
     await field.restart_edge(edge)
 
 

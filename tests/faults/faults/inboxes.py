@@ -3,9 +3,12 @@
 import asyncio
 from typing import Final
 
+from redis import Redis
+
 from infra.wire import names
 from tests.faults.faults.fault import fault
 from tests.faults.field import Field
+from tests.harness.waiting import until
 
 _PROMISE: Final = "delivered within 15 s"
 
@@ -16,13 +19,20 @@ async def connections_cut(field: Field) -> None:
     killed = 0
     with field.redis as redis:
         for _ in range(5):
-            for client in redis.client_list():
-                if client["cmd"] == "xread":
-                    killed += redis.client_kill_filter(_id=client["id"])
+            cut = _waiting(redis)
+            for client_id in cut:
+                killed += redis.client_kill_filter(_id=client_id)
             field.healed()
-            # Long enough for the edges to wait for their inboxes again.
-            await asyncio.sleep(0.7)
+            await until(
+                lambda cut=cut: len(_waiting(redis) - cut) >= len(field.chat.edges),  # type: ignore[misc]
+                "the edges wait for their inboxes again",
+            )
     field.expect(killed >= 5, f"only {killed} connections were cut")
+
+
+def _waiting(redis: Redis) -> set[str]:
+    """Return the ids of the connections on which edges wait for their inboxes."""
+    return {client["id"] for client in redis.client_list() if client["cmd"] == "xread"}
 
 
 @fault("inbox streams deleted", _PROMISE)
@@ -35,5 +45,5 @@ async def deleted(field: Field) -> None:
                     await asyncio.sleep(0.1)
             redis.delete(*inboxes)
             field.healed()
-            # Clients go on meanwhile, so that each deletion hits a running chat.
+            # Time itself matters here: clients go on meanwhile, so that each deletion hits a running chat.
             await asyncio.sleep(2)

@@ -11,8 +11,10 @@ from tests.faults.clients import FaultClient
 from tests.faults.faults.fault import fault
 from tests.faults.faults.outage import OUTAGE_S, kill_and_start
 from tests.faults.field import Field
+from tests.harness.waiting import until
 
 _PROMISE: Final = "no false ack, the backlog drains"
+_CLIENTS: Final = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 _PACE_S: Final = 5.0
 """How long the pace of chats is measured before one of them is locked."""
 _LOCKED_S: Final = 30.0
@@ -29,13 +31,12 @@ async def connections_cut(field: Field) -> None:
     """Terminate every client's connection, eight times."""
     for _ in range(8):
         with field.admin() as conn:
-            conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            cut = {pid for pid, _ in conn.execute(f"SELECT pid, pg_terminate_backend(pid) {_CLIENTS}")}
+            field.healed()
+            await until(
+                lambda: bool({pid for (pid,) in conn.execute(f"SELECT pid {_CLIENTS}")} - cut),  # noqa: B023
+                "connections are opened again",
             )
-        field.healed()
-        # Long enough for some connections to be opened again.
-        await asyncio.sleep(0.4)
 
 
 @fault("disk of Postgres full", _PROMISE, recovery_s=10.0, needs_disk=True)

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field, supervised
+from tests.harness.waiting import until
 
 _KILLED: Final = "nothing acked is lost or duplicated, nobody waits past the deadline"
 _BEFORE_COMMIT: Final = point("before_commit", BBGRAM_DATABASE_POOLED="true")
@@ -47,10 +48,13 @@ async def killed_at_random(field: Field) -> None:
     chance = random.Random(5)
     async with supervised(field, []):
         for _ in range(6):
+            # Not an event but an arbitrary moment.
             await asyncio.sleep(chance.uniform(0.2, 1.0))
-            chance.choice(field.chat.workers).process.kill()
-        # The supervisor looks every 0.1 s.
-        await asyncio.sleep(0.5)
+            chance.choice(field.chat.workers).kill()
+        await until(
+            lambda: all(worker.process.poll() is None for worker in field.chat.workers),
+            "the killed workers are replaced",
+        )
     field.expect(field.kills >= 5, "fewer than five kills")
     field.notes.append(f"{field.kills} kills")
     field.healed()

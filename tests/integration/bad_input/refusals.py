@@ -2,17 +2,8 @@
 
 from typing import Any
 
-from infra.store.profiles import insert_profiles
 from tests.harness.deployment import Deployment, user_id_of
 from tests.harness.raw import RawClient, event
-
-
-def with_profile(chat: Deployment, username: str) -> str:
-    engine = chat.engine
-    with engine.begin() as conn:
-        insert_profiles(conn, {user_id_of(username): username})
-    engine.dispose()
-    return username
 
 
 def traces(chat: Deployment, username: str) -> list[int]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, with_profile
 from tests.harness.raw import RawClient, event
-from tests.integration.bad_input.refusals import assert_alive, assert_refused, with_profile
+from tests.integration.bad_input.refusals import assert_alive, assert_refused
 
 BAD_IDS = ("", "nope", "5", "' OR 1=1 --", "a\0b", "00000000-0000-0000-0000-00000000000g", "x" * 1_000)
 

@@ -1,18 +1,10 @@
 """Bad input over long polling."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient, RawPolling, event, padded
 from tests.integration.bad_input.refusals import assert_alive, traces
-
-
-@pytest.fixture
-async def polling(chat: Deployment, mallory: str) -> AsyncIterator[RawPolling]:
-    async with RawPolling(chat.edges[0], mallory) as client:
-        yield client
 
 
 async def test_a_hundred_sends_in_one_poll_are_all_answered(

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, with_profile
 from tests.harness.raw import RawClient, event
-from tests.integration.bad_input.refusals import traces, with_profile
+from tests.integration.bad_input.refusals import traces
 
 
 async def test_a_retry_gets_the_same_answer_and_is_stored_once(

@@ -1,6 +1,5 @@
 """Fixtures of the tests that run functions in this process, on real engines."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,9 +17,8 @@ ContextFactory = Callable[..., Context]
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in [name for name in os.environ if name.startswith("BBGRAM_")]:
-        monkeypatch.delenv(variable)
+def _settings(no_settings_from_outside: None) -> None:
+    """Give these tests no settings but their own."""
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,11 @@
 """The doctor finds what is missing in a real deployment, one line each, and says what to do."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moto import mock_aws
 from redis import Redis
 
-from functions.archive.bucket import make_client
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
 from infra.cli.doctor.functions import bucket_finding, channels_finding
@@ -19,7 +16,8 @@ from infra.settings.worker import WorkerSettings
 from tests.conftest import DeploymentFactory
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
-from tests.harness.stack import bbgram, eventually
+from tests.harness.stack import bbgram
+from tests.harness.waiting import eventually
 
 BUCKET = "archive"
 URLS: dict[str, Any] = {"database_url": "postgresql://nowhere/chat", "redis_url": "redis://nowhere"}
@@ -109,22 +107,11 @@ def test_incomplete_channels_are_reported() -> None:
     assert "secret-word" not in broken.line()
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for variable in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(variable)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        yield make_client()
-
-
 def test_the_bucket_must_be_readable(s3: Any) -> None:
     settings = FunctionSettings(**URLS, archive_bucket=BUCKET)
     assert bucket_finding(FunctionSettings(**URLS)).advice is None
     assert (bucket_finding(settings).advice or "").startswith("create the bucket")
-    s3.create_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     assert bucket_finding(settings) == Finding("archive", "bucket archive can be read")
 
 

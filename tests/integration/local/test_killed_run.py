@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from infra.local.tether import tether
-from tests.harness.stack import command_line, eventually, is_gone
+from tests.harness.stack import command_line, is_gone
+from tests.harness.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 

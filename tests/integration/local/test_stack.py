@@ -16,7 +16,8 @@ from infra.local.parts import http_ok
 from infra.local.ports import free_port
 from infra.local.tether import tether
 from tests.harness.engines import Engines
-from tests.harness.stack import LocalStack, bbgram, clean_env, command_line, eventually, is_gone
+from tests.harness.stack import LocalStack, bbgram, clean_env, command_line, is_gone
+from tests.harness.waiting import eventually
 
 StartStack = Callable[..., LocalStack]
 

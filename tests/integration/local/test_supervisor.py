@@ -1,10 +1,8 @@
 """The supervisor restarts parts, shows their output, gives up with one line, and stops them in order."""
 
-import asyncio
 import io
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,16 +13,11 @@ from infra.local.supervisor import Part, Supervisor
 from infra.local.terminal import Terminal
 from infra.local.tether import tether
 from tests.harness.stack import is_gone
+from tests.harness.waiting import until
 
 
 def python(name: str, code: str, **options: object) -> Part:
     return Part(name, lambda: [sys.executable, "-uc", code], **options)  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -54,7 +47,7 @@ async def test_a_part_that_keeps_ending_is_restarted_after_longer_and_longer_pau
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nraise SystemExit(1)"
     await supervisor.start(python("one", code))
     go.touch()
-    await until(lambda: shown.getvalue().count("starting it again") >= 2)
+    await until(lambda: shown.getvalue().count("starting it again") >= 2, "it is restarted twice")
     await supervisor.stop()
     assert "one ended with exit code 1; starting it again in 0.3 s" in shown.getvalue()
     assert "starting it again in 0.6 s" in shown.getvalue()
@@ -86,7 +79,7 @@ async def test_parts_stop_rank_by_rank(supervisor: Supervisor, shown: io.StringI
     )
     for name, rank in (("last", 2), ("first", 0), ("second", 1)):
         await supervisor.start(python(name, blocked, stop_rank=rank))
-    await until(lambda: shown.getvalue().count("up") == 3)
+    await until(lambda: shown.getvalue().count("up") == 3, "all are up")
     await supervisor.stop()
     byes = [line.split()[0] for line in shown.getvalue().splitlines() if line.endswith("bye")]
     assert byes == ["first", "second", "last"]
@@ -101,10 +94,10 @@ async def test_a_part_that_does_not_stop_is_killed_with_what_it_started(
         "print(child.pid); child.wait()"
     )
     await supervisor.start(python("one", code, stop_s=0.2))
-    await until(lambda: shown.getvalue().endswith("\n"))
+    await until(lambda: shown.getvalue().endswith("\n"), "it prints a line")
     child = psutil.Process(int(shown.getvalue().split()[-1]))
     await supervisor.stop()
-    await until(lambda: is_gone(child))
+    await until(lambda: is_gone(child), "the child is gone")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
@@ -115,13 +108,14 @@ async def test_a_tethered_program_ends_with_its_parent(supervisor: Supervisor, s
         f"print(subprocess.Popen(tether({inner!r})).pid); signal.pause()"
     )
     await supervisor.start(python("one", code))
-    await until(lambda: shown.getvalue().endswith("\n"))
+    await until(lambda: shown.getvalue().endswith("\n"), "it prints a line")
     inner_process = psutil.Process(int(shown.getvalue().split()[-1]))
     await until(
-        lambda: "pause" in inner_process.cmdline()[-1] and "tether" not in " ".join(inner_process.cmdline())
+        lambda: "pause" in inner_process.cmdline()[-1] and "tether" not in " ".join(inner_process.cmdline()),
+        "the program runs",
     )
     supervisor.kill()
-    await until(lambda: is_gone(inner_process))
+    await until(lambda: is_gone(inner_process), "the program is gone")
     await supervisor.stop()
 
 

@@ -17,9 +17,7 @@ from workers.schedule import beat_schedule
 URLS: dict[str, Any] = {"database_url": "postgresql://localhost/chat", "redis_url": "redis://localhost"}
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BBGRAM_ARCHIVE_BUCKET", raising=False)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 def entries(beat_functions: bool = True, **functions: Any) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ import pytest
 
 from functions.archive import archiver, message_file
 from functions.archive.archiver import archive
-from functions.archive.bucket import make_client
 from functions.archive.deletion import delete_messages
 from functions.archive.restore import restore
 from functions.context import Context, Summary
@@ -46,10 +45,9 @@ def bench(make_bench: BenchFactory) -> RelayBench:
 
 
 @pytest.fixture
-def s3(account: None) -> Any:
-    client = make_client()
-    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    return client
+def s3(s3: Any) -> Any:
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    return s3
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from infra.settings.base import SettingsError
 from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import create_authenticator
-from tests.unit.auth.project import USER_ID, Project
-from tests.unit.auth.refusals import refusal_code
+from tests.unit.socket_edge.auth.project import USER_ID, Project
+from tests.unit.socket_edge.auth.refusals import refusal_code
 
 SECRET = "a legacy secret of more than 32 bytes"
 

@@ -5,7 +5,7 @@ import pytest
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.auth.jwks import Jwks
 from socket_edge.auth.verifier import JwksVerifier
-from tests.unit.auth.project import Clock, KeyServer, Project
+from tests.unit.socket_edge.auth.project import Clock, KeyServer, Project
 
 COOLDOWN_S = 30.0
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, Identity
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
-from tests.unit.auth.project import USER_ID, Project, public_jwk
-from tests.unit.auth.refusals import refusal, refusal_code
+from tests.unit.socket_edge.auth.project import USER_ID, Project, public_jwk
+from tests.unit.socket_edge.auth.refusals import refusal, refusal_code
 
 
 def encode_part(part: object) -> str:

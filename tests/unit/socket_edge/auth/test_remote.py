@@ -9,8 +9,8 @@ import pytest
 from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, create_authenticator
-from tests.unit.auth.project import USER_ID, Project
-from tests.unit.auth.refusals import refusal_code
+from tests.unit.socket_edge.auth.project import USER_ID, Project
+from tests.unit.socket_edge.auth.refusals import refusal_code
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.auth import jwks
 from socket_edge.auth.verifier import JwksVerifier
-from tests.unit.auth.conftest import COOLDOWN_S
-from tests.unit.auth.project import USER_ID, Clock, KeyServer, Project, public_jwk
-from tests.unit.auth.refusals import refusal, refusal_code
+from tests.unit.socket_edge.auth.conftest import COOLDOWN_S
+from tests.unit.socket_edge.auth.project import USER_ID, Clock, KeyServer, Project, public_jwk
+from tests.unit.socket_edge.auth.refusals import refusal, refusal_code
 
 GARBAGE = [
     b"",

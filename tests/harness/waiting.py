@@ -1,0 +1,26 @@
+"""Waits until something holds, and fails when that takes too long."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+_PAUSE_S: Final = 0.02
+
+
+def eventually(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+    """Wait until the condition holds; fail if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(_PAUSE_S)
+
+
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 20) -> None:
+    """Do the same while the event loop runs on. Raises TimeoutError, as the library does."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(_PAUSE_S)
+    except TimeoutError:
+        raise TimeoutError(f"not within {timeout_s} s: {what}") from None
