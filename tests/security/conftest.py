@@ -38,7 +38,7 @@ def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         connect_s=CONNECT_S,
         origins="https://app.example",
         send_bytes=SEND_BYTES,
-    ).without_coverage()
+    )
     yield deployment.start(edges=1, workers=1, beat=False)
     deployment.stop()
 
