@@ -21,7 +21,7 @@ class Progress:
         """How many tests each file has."""
         self._done: Counter[str] = Counter()
         self._outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-        self._took_s: Counter[str] = Counter()
+        self._took_s: defaultdict[str, float] = defaultdict(float)
         self._running: dict[str, float] = {}
         """When each running test started, in monotonic seconds."""
         self._began_at = self._printed_at = time.monotonic()
