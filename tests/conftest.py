@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how tests are spread over workers."""
 
 import os
 import tempfile
@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Progress(config))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByStack:
     """Keep tests that share processes on one worker."""
     return ByStack(config, log)
@@ -47,13 +48,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByStack:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run slow tests first and lone ones last."""
+    """Run long tests first, and those that run alone last."""
     order(items)
 
 
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    """A Postgres and a Valkey for the whole run."""
+    """A Postgres and a Valkey for all tests of a worker."""
     engines = Engines(tmp_path_factory.mktemp("engines"))
     engines.start()
     yield engines
@@ -62,7 +63,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 
 @pytest.fixture(scope="session")
 def chat(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One edge, two workers and beat, shared by all tests that do no harm to them."""
+    """One edge, two workers and beat, shared by all tests that leave them unharmed."""
     deployment = Deployment(engines.new_store(), tmp_path_factory.mktemp("chat"))
     yield deployment.start(edges=1, workers=2)
     deployment.stop()

@@ -40,11 +40,8 @@ class Field:
         """Name of the key that new tokens are signed with."""
         self.chat = Deployment(
             store, folder, supabase_url=self.project.server.url, provision_profiles=False, **settings
-        )
+        ).without_coverage()
         del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
-        # These runs are about load, and coverage would slow them down.
-        for variable in [name for name in self.chat.env if name.startswith("COVERAGE_")]:
-            del self.chat.env[variable]
         self.chat.env["PYTHONPATH"] = os.pathsep.join((str(_ROOT), str(_INJECT)))
         self.records = Records()
         self.clients: list[FaultClient] = []

@@ -140,6 +140,11 @@ class Deployment:
             **given,
         }
 
+    def without_coverage(self) -> "Deployment":
+        """Do not measure the coverage of processes started from now on: it costs them memory and time."""
+        self.env = {name: value for name, value in self.env.items() if not name.startswith("COVERAGE_")}
+        return self
+
     def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
         """Start one more edge, on a free port unless one is given."""
         edge = Edge(port or free_port(), self._env(settings), self._folder / f"edge-{len(self.edges)}.log")
