@@ -4,7 +4,7 @@ Workers decode client payloads into these structs once and strictly, without coe
 fields are ignored, so that a newer client can talk to an older server. `registry` lists the commands.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -82,13 +82,18 @@ class PushKeys(_Command, frozen=True):
     auth: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
+Channel = Literal["fcm", "apns", "webpush", "email", "webhook", "log"]
+"""A way to notify an offline user; `functions.channels` has a module for each."""
+CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
+
+
 class RegisterDevice(_Command, frozen=True):
     """Notify the user on this device about messages that arrive while they are offline.
 
     Registering a device again refreshes it.
     """
 
-    channel: Literal["fcm", "apns", "webpush", "email", "webhook", "log"]
+    channel: Channel
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     """Device token, https URL or e-mail address."""
     keys: PushKeys | None = None
@@ -149,7 +154,3 @@ def client_id_of(payload: bytes | msgspec.Raw) -> str | None:
         return msgspec.json.decode(payload, type=_WithClientId).client_id
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-
-
-CHANNELS: Final = ("fcm", "apns", "webpush", "email", "webhook", "log")
-"""Ways to notify an offline user; `functions.channels` has a module for each."""

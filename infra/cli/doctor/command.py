@@ -15,7 +15,7 @@ from infra.cli.local import LOCAL_HELP, use_local_stack
 @click.command()
 @click.option("--local", is_flag=True, help=LOCAL_HELP)
 def doctor(local: bool) -> None:
-    """Check everything that the system needs, and say how to fix what is wrong."""
+    """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
     if local:
         use_local_stack()
     is_well = True
@@ -27,7 +27,7 @@ def doctor(local: bool) -> None:
 
 
 def examine(*, local: bool) -> Iterator[Finding]:
-    """Check everything. Problems are findings, not exceptions. `local` includes the local stack."""
+    """Run all checks. Problems are findings, not exceptions. `local` includes the local stack."""
     yield python_finding()
     configuration = Configuration.load()
     yield from configuration.findings

@@ -71,9 +71,6 @@ ENGINEIO: Final = {
     "engineio.exceptions": {
         "EngineIOError": "exception (Exception)",
         "SocketIsClosedError": "exception (EngineIOError)",
-        "UnknownPacketError": "exception (EngineIOError)",
-        "QueueEmpty": "exception (EngineIOError)",
-        "ContentTooLongError": "exception (EngineIOError)",
     },
     "engineio.packet": {
         "OPEN": "0",
@@ -125,6 +122,9 @@ SOCKETIO: Final = {
         "environ": "dict",
         "manager": "AsyncManager",
         "handlers": "dict",
+        "packet_class": "type",
+        "manager_initialized": "bool",
+        "_binary_packet": "dict",
     },
     "socketio.async_manager": {
         "AsyncManager": "()",
@@ -191,6 +191,7 @@ UVICORN: Final = {
         "on_message_complete": "(self)",
         "handle_websocket_upgrade": "(self)",
         "send_400_response": "(self, msg)",
+        "shutdown": "(self)",
     },
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol()": {
         "cycle": "NoneType",
@@ -242,6 +243,7 @@ PICOWS: Final = {
     "picows.WSCloseCode": {
         "OK": "1000",
         "PROTOCOL_ERROR": "1002",
+        "UNSUPPORTED_DATA": "1003",
         "INVALID_TEXT": "1007",
         "MESSAGE_TOO_BIG": "1009",
         "SERVICE_RESTART": "1012",
@@ -279,6 +281,7 @@ PICOWS: Final = {
     },
     "picows.WSTransport": {
         "disconnect": "(self, graceful=True)",
+        "close_handshake": "property",
         "is_close_frame_sent": "property",
         "send": "(self, msg_type, message, fin=True, rsv1=False, rsv2=False, rsv3=False)",
         "send_close": "(self, close_code=<WSCloseCode.NO_INFO: 0>, close_message=None)",
