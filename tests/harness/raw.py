@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -66,7 +67,9 @@ class RawClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.ws.close()
+        # asyncio fails to abort a transport that the server has closed in this moment.
+        with suppress(AttributeError):
+            await self.ws.close()
         await self._reading
 
     def stop_reading(self) -> None:
