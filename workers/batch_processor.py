@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.inbox import Answer
+from infra.wire.inbox import Answer, InboxEntry
 from workers import dead_letters
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_locked, is_timeout, is_unreachable
@@ -82,7 +82,7 @@ class BatchProcessor:
         """
         outcome = self._attempt([event], self._context)
         self._publisher.publish(Outcome(emits=outcome.emits))
-        (answer,) = outcome.answers
+        (answer,) = InboxEntry(answers=outcome.answers, emits=outcome.emits).all_answers()
         return answer
 
     def _process(self, batches: Sequence[Batch]) -> None:

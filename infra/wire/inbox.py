@@ -1,8 +1,11 @@
 """What workers send to an edge: complete instructions, so that the edge needs no business rule."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from infra.wire.errors import ErrorCode, Failure
+from infra.wire.events import send_ack
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -42,7 +45,7 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     position: Position | None = None
     """Set for messages: the position that identifies it on each socket."""
     answers: str | None = None
-    """Event that a worker of the previous release answers with this message. Goes with the next release."""
+    """Event whose ack holds this message, so that a message travels once. See `InboxEntry.all_answers`."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):
@@ -55,6 +58,13 @@ class InboxEntry(msgspec.Struct, frozen=True):
     answers: list[Answer] = []
     emits: list[Emit] = []
     v: int = 1
+
+    def all_answers(self) -> Iterator[Answer]:
+        """Yield all answers: those in `answers`, and those that emits hold."""
+        yield from self.answers
+        for emit in self.emits:
+            if emit.answers is not None:
+                yield Answer(emit.answers, send_ack(emit.data))
 
 
 def decode_entry(data: bytes) -> InboxEntry:

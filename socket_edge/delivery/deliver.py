@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from infra.wire.events import NEW_MESSAGE, send_ack
-from infra.wire.inbox import Answer, Emit, InboxEntry, Position, Target
+from infra.wire.events import NEW_MESSAGE
+from infra.wire.inbox import Emit, InboxEntry, Position, Target
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.delivery.receipts import Receipts
@@ -31,11 +31,9 @@ class Delivery:
         """Settle the answers of an entry and emit its events."""
         if entry.batch_id is not None:
             self._lanes.finish(entry)
-        for answer in entry.answers:
+        for answer in entry.all_answers():
             self._requests.answer(answer)
         for emit in entry.emits:
-            if emit.answers is not None:
-                self._requests.answer(Answer(emit.answers, send_ack(emit.data)))
             for target in emit.to:
                 for session in self._users.of_user(target.user_id):
                     if target.skip != session.socket_id:

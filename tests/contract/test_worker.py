@@ -162,6 +162,7 @@ def entries() -> dict[str, InboxEntry]:
                     [Target(ALICE, "message_sent"), Target(BOB, "new_message", ack=True)],
                     raw(message),
                     Position(CHAT, 7),
+                    answers=f"{EVENT_ID}5",
                 ),
                 Emit([Target(ALICE, "typing", skip="s-1")], raw(typing)),
                 Emit([Target(ALICE, "user_status")], raw(online)),

@@ -45,7 +45,7 @@ class Reply:
     @property
     def answers(self) -> dict[str, Answer]:
         """All answers, by the id of the event."""
-        return {answer.id: answer for entry in self.entries for answer in entry.answers}
+        return {answer.id: answer for entry in self.entries for answer in entry.all_answers()}
 
     @property
     def emits(self) -> list[Emit]:

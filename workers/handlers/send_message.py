@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, send_ack
-from infra.wire.inbox import Answer, Emit, Position, Target
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message
+from infra.wire.inbox import Emit, Position, Target
 from workers.chats import Pair, open_chats, read_people
 from workers.context import HandlerContext
 from workers.messages import deliveries
@@ -90,7 +90,6 @@ def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -
         targets.append(Target(message.recipient_id, NEW_MESSAGE, ack=True))
     # For notes to self, every socket receives both events, each once.
     position = Position(f"{message.chat_id}/sent" if to_self else message.chat_id, message.seq)
-    outcome.answers.append(Answer(request.id, send_ack(rendered)))
-    outcome.emits.append(Emit(targets, rendered, position))
+    outcome.emits.append(Emit(targets, rendered, position, answers=request.id))
     if message.status == "sent" and to_self:
         outcome.emits += deliveries([message])

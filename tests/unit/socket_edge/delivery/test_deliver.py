@@ -160,7 +160,7 @@ def test_answers_are_settled_before_the_events_of_their_entry_are_emitted() -> N
     assert connection.names() == ["typing"]
 
 
-def test_a_message_of_a_worker_of_the_previous_release_is_its_own_answer() -> None:
+def test_a_stored_message_answers_its_send() -> None:
     answers: list[Answer] = []
 
     class Requests:
