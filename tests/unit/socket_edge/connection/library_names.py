@@ -122,7 +122,9 @@ SOCKETIO: Final = {
         "environ": "dict",
         "manager": "AsyncManager",
         "handlers": "dict",
-        "packet_class": "type",
+        "packet_class": (
+            "(packet_type=2, data=None, namespace=None, id=None, binary=None, encoded_packet=None)"
+        ),
         "manager_initialized": "bool",
         "_binary_packet": "dict",
     },
