@@ -114,4 +114,4 @@ class _NoQueue:
     """For the functions that queue nothing, so that they need no Redis."""
 
     def put(self, notification_ids: Collection[UUID]) -> None:
-        raise NotImplementedError
+        raise AssertionError("only offline_delivery queues notifications")
