@@ -7,7 +7,7 @@ from tests.faults.field import Field
 
 @fault(
     "beat and every function twice at once",
-    "absent users are notified once, old rows are removed or archived once, the chat goes on",
+    "offline users notified once, old rows removed or archived once",
     settings={"sweep_s": 0.5, "sweep_after_s": 1.0, "offline_delay_s": 0},
 )
 async def everything_twice(field: Field) -> None:
