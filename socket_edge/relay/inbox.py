@@ -33,6 +33,7 @@ class Inbox:
         self._last_id = _FIRST_ID
         self._entries_read = 0
         self._generation = 0
+        self._exists = asyncio.Event()
         self.reading = False
         """Whether the last attempt to read succeeded."""
 
@@ -47,6 +48,7 @@ class Inbox:
         self._last_id = _FIRST_ID
         self._entries_read = 1
         self._generation += 1
+        self._exists.set()
 
     async def has_lost_entries(self) -> bool:
         """Delete what has been read; tell whether anything else is missing. Raises redis.RedisError."""
@@ -60,10 +62,13 @@ class Inbox:
 
     async def run(self) -> None:
         """Read and hand over entry after entry, until cancelled."""
+        await self._exists.wait()
         while True:
             generation = self._generation
+            # The first read does not block: an edge is ready at once, and again as soon as Redis is back.
+            block_ms = _BLOCK_MS if self.reading else None
             try:
-                answer: Any = await self._redis.xread({self._key: self._last_id}, _COUNT, _BLOCK_MS)
+                answer: Any = await self._redis.xread({self._key: self._last_id}, _COUNT, block_ms)
             except (RedisError, OSError) as error:
                 self.reading = False
                 log.warning("inbox_unreadable", error=type(error).__name__)

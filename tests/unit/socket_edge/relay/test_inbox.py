@@ -14,6 +14,7 @@ from infra.wire.inbox import InboxEntry
 from socket_edge.relay import inbox as module
 from socket_edge.relay.inbox import Inbox
 from socket_edge.tasks import stop
+from tests.harness.waiting import until
 
 EDGE = "edge-1"
 KEY = names.inbox_key(EDGE)
@@ -68,6 +69,17 @@ async def test_a_new_inbox_exists_is_empty_and_expires_by_itself(reader: Reader)
     assert await reader.redis.xlen(KEY) == 0
     assert REGISTRY_TTL_S - 60 < await reader.redis.ttl(KEY) <= REGISTRY_TTL_S
     assert not await reader.inbox.has_lost_entries()
+
+
+async def test_an_empty_inbox_counts_as_read_as_soon_as_it_exists(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK_MS", 60_000)
+    reader.start()
+    await asyncio.sleep(0)
+    assert not reader.inbox.reading
+    await reader.inbox.create()
+    await until(lambda: reader.inbox.reading, "it is being read")
 
 
 async def test_entries_are_handed_over_in_order(reader: Reader) -> None:
