@@ -38,7 +38,10 @@ class Context:
     @classmethod
     def make(cls, settings: FunctionSettings, queue: NotificationQueue) -> "Context":
         """Return a context that connects on first use."""
-        return cls(settings, make_engine(settings.database_url, pooled=settings.database_pooled), queue)
+        engine = make_engine(
+            settings.database_url, schema=settings.database_schema, pooled=settings.database_pooled
+        )
+        return cls(settings, engine, queue)
 
     @cached_property
     def redis(self) -> Redis:

@@ -100,7 +100,12 @@ def make_parts(settings: WorkerSettings) -> Parts:
     )
     clock = RedisClock()
     publisher = Publisher(redis, clock, settings.inbox_entries)
-    engine = make_engine(settings.database_url, pooled=settings.database_pooled, for_batches=True)
+    engine = make_engine(
+        settings.database_url,
+        schema=settings.database_schema,
+        pooled=settings.database_pooled,
+        for_batches=True,
+    )
     context = HandlerContext(
         presence=PresenceReader(redis, clock),
         provision_profiles=settings.provision_profiles,

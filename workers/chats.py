@@ -14,7 +14,8 @@ from workers.arrays import array
 _PROFILES = text(
     """
     SELECT p.id, p.username, p.username_key
-    FROM unnest(CAST(:ids AS uuid[])) AS asked (id) JOIN profiles p ON p.id = asked.id
+    FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    JOIN profiles p ON p.id = asked.id AND p.deleted_at IS NULL
     UNION
     SELECT p.id, p.username, p.username_key
     FROM unnest(CAST(:keys AS text[])) AS asked (key) JOIN profiles p ON p.username_key = asked.key
@@ -76,7 +77,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The profiles of users that a batch mentions."""
+    """The profiles of users that a batch mentions. Deleted users have none."""
 
     by_id: Mapping[str, str]
     by_key: Mapping[str, str]

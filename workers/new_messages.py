@@ -34,7 +34,7 @@ _SEND = """
             CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
             CAST(:client_ids AS text[]), CAST(:sames AS int[])
         ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, same, place)
-        JOIN profiles s ON s.id = tried.sender_id
+        JOIN profiles s ON s.id = tried.sender_id AND s.deleted_at IS NULL
         JOIN profiles r ON r.username_key = tried.key
         JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
         ORDER BY c.id

@@ -155,7 +155,9 @@ def _store() -> Iterator["Engine"]:
     with _errors_in_one_line():
         from infra.store.engine import make_engine
 
-        engine = make_engine(settings.database_url, pooled=settings.database_pooled)
+        engine = make_engine(
+            settings.database_url, schema=settings.database_schema, pooled=settings.database_pooled
+        )
         try:
             yield engine
         finally:

@@ -49,13 +49,17 @@ def beat() -> None:
 @local_option
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    database_url = StoreSettings.load().database_url
+    settings = StoreSettings.load()
     from sqlalchemy.exc import SQLAlchemyError
 
-    from infra.store.migrate import upgrade
+    from infra.store.migrate import MigrationError, upgrade
 
     try:
-        upgrade(database_url)
+        notes = upgrade(settings.database_url, settings.database_schema)
+    except MigrationError as error:
+        raise CommandError(str(error)) from error
     except SQLAlchemyError as error:
         raise CommandError(f"the migration failed: {getattr(error, 'orig', None) or error}") from error
+    for note in notes:
+        click.echo(note)
     click.echo("the database is up to date")

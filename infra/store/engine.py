@@ -1,9 +1,13 @@
 """The one place where SQLAlchemy engines are made."""
 
+import os
+import re
 from typing import Any, Final
 
 from psycopg.types.string import TextLoader
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+
+from infra.settings.store import SCHEMA
 
 CONNECT_TIMEOUT_S = 3
 TIMEOUTS_MS: Final = {
@@ -13,12 +17,14 @@ TIMEOUTS_MS: Final = {
 }
 """Statements wait only briefly for locks. A process that stalls in a transaction loses it and its locks."""
 
-_SET_LOCAL = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in TIMEOUTS_MS))
+_WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
+"""A server setting in libpq's `options`."""
 
 
 def make_engine(
     database_url: str,
     *,
+    schema: str = SCHEMA,
     pooled: bool = False,
     pool_size: int = 2,
     timeouts: bool = True,
@@ -26,37 +32,59 @@ def make_engine(
 ) -> Engine:
     """Return an engine for a `postgresql+psycopg://` address. It connects on first use.
 
+    Statements find their tables in `schema`. Server settings in the `options` of the address win over ours;
+    a `search_path` there follows `schema`.
+
     `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options, and
-    time-outs are set in each transaction. Without `timeouts`, statements may take any time.
+    schema and timeouts are set in each transaction. Without `timeouts`, statements may take any time.
     `for_batches` is for running the same few statements over and over: each is planned once for any number
     of rows, and a uuid is read as text, as it is on the wire.
     """
+    url = make_url(database_url)
+    options = _options(url)
+    written = {name.replace("-", "_").lower(): value for name, value in _WRITTEN.findall(options)}
+    settings: dict[str, Any] = TIMEOUTS_MS if timeouts else {}
+    settings = {name: value for name, value in settings.items() if name not in written}
+    settings["search_path"] = ",".join(filter(None, (schema, written.get("search_path"))))
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
-    limits = TIMEOUTS_MS if timeouts else {}
     if pooled:
         connect["prepare_threshold"] = None
     else:
-        settings = {**limits, "timezone": "UTC"}
-        if for_batches:
-            settings["plan_cache_mode"] = "force_generic_plan"
-        connect["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        defaults = {"timezone": "UTC", **({"plan_cache_mode": "force_generic_plan"} if for_batches else {})}
+        connect["options"] = " ".join((_render(defaults), options, _render(settings))).strip()
     engine = create_engine(
-        database_url,
+        url,
         pool_size=pool_size,
         max_overflow=0,
         connect_args=connect,
         hide_parameters=True,
     )
-    if pooled and timeouts:
-        event.listen(engine, "begin", _set_timeouts)
+    if pooled:
+        _set_in_each_transaction(engine, settings)
     if for_batches:
         event.listen(engine, "connect", _read_uuids_as_text)
     return engine
 
 
-def _set_timeouts(conn: Connection) -> None:
-    """Set the time-outs of a transaction that begins."""
-    conn.execute(_SET_LOCAL, {name: str(value) for name, value in TIMEOUTS_MS.items()})
+def _options(url: URL) -> str:
+    """Return the `options` that libpq would use: those of the address, or else of the environment."""
+    written = url.query.get("options", os.environ.get("PGOPTIONS", ""))
+    return written if isinstance(written, str) else " ".join(written)
+
+
+def _render(settings: dict[str, Any]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def _set_in_each_transaction(engine: Engine, settings: dict[str, Any]) -> None:
+    statement = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in settings))
+    # Options may escape characters, which libpq would undo.
+    values = {name: re.sub(r"\\(.)", r"\1", str(value)) for name, value in settings.items()}
+
+    def set_all(conn: Connection) -> None:
+        conn.execute(statement, values)
+
+    event.listen(engine, "begin", set_all)
 
 
 def _read_uuids_as_text(connection: Any, _: object) -> None:

@@ -34,9 +34,27 @@ class Profile(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     username: Mapped[str]
     username_key: Mapped[str] = mapped_column(unique=True)
-    """`infra.store.profiles.username_key(username)`, which must be unique."""
+    """`username_key(username)`, which a trigger sets and which must be unique."""
     last_seen_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    named_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When the user chose the name, by the clock of whoever says so."""
+    deleted_at: Mapped[datetime | None]
+    """When the user was deleted. The row stays for the chats of their peers; `put_profile` revives it."""
+
+
+class RefusedName(Base):
+    """A name that `put_profile` could not give to a user; the view `names_not_taken` shows them."""
+
+    __tablename__ = "refused_names"
+    __table_args__ = (Index("refused_names_key", "username_key", "refused_at"),)
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    username: Mapped[str]
+    username_key: Mapped[str]
+    reason: Mapped[str]
+    """`taken`, `not_allowed`, `no_such_user`, or the error."""
+    refused_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Chat(Base):

@@ -11,13 +11,18 @@ from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.requests import Request
 
-_SEEN = text("UPDATE profiles SET last_seen_at = now() WHERE id = ANY(CAST(:users AS uuid[]))")
+_SEEN = text(
+    """
+    UPDATE profiles SET last_seen_at = now()
+    WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
+    """
+)
 _PEERS = text(
     """
     SELECT me.user_id, p.username, p.last_seen_at, peer.user_id AS peer_id
     FROM chat_members me
     JOIN chat_members peer ON peer.chat_id = me.chat_id AND peer.user_id <> me.user_id
-    JOIN profiles p ON p.id = me.user_id
+    JOIN profiles p ON p.id = me.user_id AND p.deleted_at IS NULL
     WHERE me.user_id = ANY(CAST(:users AS uuid[])) AND peer.joined_at IS NOT NULL
     """
 )

@@ -1,10 +1,14 @@
-"""Alembic's entry point. The connection comes from `infra.store.migrate`."""
+"""Alembic's entry point. The connection and the schema come from `infra.store.migrate`."""
 
 from alembic import context
 
 from infra.store.models import Base
 
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=Base.metadata)
+attributes = context.config.attributes
+context.configure(
+    connection=attributes["connection"],
+    version_table_schema=attributes["schema"],
+    target_metadata=Base.metadata,
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,7 +1,7 @@
 """The newest message to each chat member: once it is delivered, there are no undelivered ones to look for.
 
 Workers of the previous release do not know the columns. A trigger sets them to NULL (unknown) for what those
-workers store, so that they can run beside new ones. A later release drops it.
+workers store, so that they can run beside new ones. Migration 0005 drops it.
 """
 
 from alembic import op
@@ -9,10 +9,12 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-_UP = """
+_COLUMNS = """
 ALTER TABLE chats ADD COLUMN last_to_lo bigint, ADD COLUMN last_to_hi bigint;
 ALTER TABLE chats ALTER COLUMN last_to_lo SET DEFAULT 0, ALTER COLUMN last_to_hi SET DEFAULT 0;
+"""
 
+TRIGGER = """
 CREATE FUNCTION chats_forget_last_to() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.last_to_lo := NULL;
@@ -32,7 +34,8 @@ EXECUTE FUNCTION chats_forget_last_to();
 
 def upgrade() -> None:
     """Add the columns, NULL for existing chats, and the trigger."""
-    op.execute(_UP)
+    op.execute(_COLUMNS)
+    op.execute(TRIGGER)
 
 
 def downgrade() -> None:

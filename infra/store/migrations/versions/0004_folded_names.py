@@ -2,7 +2,7 @@
 
 If the new key of a profile is taken, the profile keeps its old key and a line on stderr says so: nobody can
 find it by name until an operator renames it. Workers of the previous release still write old keys. A trigger
-folds them, so that these workers can run beside new ones. A later release drops it.
+folds them, so that these workers can run beside new ones. Migration 0005 drops it.
 """
 
 import sys
@@ -22,7 +22,7 @@ _INVISIBLE = (
 _OLD = rf"{_INVISIBLE}|  |[\u0009-\u000d\u001c-\u001f\u0085\u1680\u2028\u2029]"
 """What no key contains any more: invisible characters, two spaces in a row, and spaces other than U+0020."""
 
-_TRIGGER = rf"""
+TRIGGER = rf"""
 CREATE FUNCTION profiles_fold_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.username_key := btrim(regexp_replace(
@@ -50,7 +50,7 @@ _REFOLD = text(
 
 def upgrade() -> None:
     """Add the trigger, which blocks other writers until the end, and fold existing keys, oldest first."""
-    op.execute(_TRIGGER)
+    op.execute(TRIGGER)
     conn = op.get_bind()
     for user_id, username in conn.execute(_OLD_KEYS, {"old": _OLD}):
         key = username_key(username)

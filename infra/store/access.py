@@ -1,0 +1,48 @@
+"""Closes tables and functions to everybody but their owner, from the moment in which they are made."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, text
+
+_OBJECTS = text(
+    """
+    SELECT c.oid FROM pg_class c
+    WHERE c.relnamespace = to_regnamespace(quote_ident(:schema)) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL
+    SELECT p.oid FROM pg_proc p WHERE p.pronamespace = to_regnamespace(quote_ident(:schema))
+    """
+)
+_CLOSE = text(
+    """
+    SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
+    FROM pg_class c WHERE c.oid = ANY(CAST(:oids AS oid[])) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+    UNION ALL
+    SELECT DISTINCT format(
+        'REVOKE ALL ON %s FROM %s', c.oid::regclass,
+        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END
+    )
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
+    WHERE c.oid = ANY(CAST(:oids AS oid[])) AND g.grantee <> c.relowner
+    UNION ALL
+    SELECT DISTINCT format(
+        'REVOKE ALL ON FUNCTION %s FROM %s', p.oid::regprocedure,
+        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END
+    )
+    FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+    WHERE p.oid = ANY(CAST(:oids AS oid[])) AND g.grantee <> p.proowner
+    """
+)
+
+
+def objects(conn: Connection, schema: str) -> set[int]:
+    """Return the ids of the tables, views, sequences and functions in the schema."""
+    return set(conn.execute(_OBJECTS, {"schema": schema}).scalars())
+
+
+def close(conn: Connection, made: Collection[int]) -> None:
+    """Enable row-level security on what has just been made, and revoke what others may do with it.
+
+    Default privileges of the database may have granted it to anybody: to Supabase's API roles, for example.
+    """
+    for statement in conn.execute(_CLOSE, {"oids": list(made)}).scalars().all():
+        conn.exec_driver_sql(statement)

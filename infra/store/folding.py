@@ -1,0 +1,137 @@
+"""The rules for user names as SQL functions, made from the tables of this Python's Unicode.
+
+`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do, on any server: what Postgres
+knows of newer characters is left out. Characters that are newer than the server's own Unicode are not folded.
+"""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from infra.store.profiles import (
+    BLANK,
+    DELETED_USERNAME,
+    INVISIBLE,
+    MARKS_MAX,
+    MAX_USERNAME,
+    username_key,
+)
+
+_VERSION: Final = f"Unicode {unicodedata.unidata_version}, rules 1"
+"""What the comment on the functions says. Raise the number when the rules change."""
+
+_FUNCTIONS = """
+CREATE OR REPLACE FUNCTION username_key(name text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $_$
+DECLARE
+    unknown constant text := '<unknown>';
+    many constant text[] := ARRAY[<many>];
+    folded text := '';
+    run text;
+    place int;
+BEGIN
+    -- Unknown characters stay as they are, and nothing combines across them.
+    FOR run IN
+        SELECT part[1] FROM regexp_matches(name, '[' || unknown || ']+|[^' || unknown || ']+', 'g') AS matched (part)
+    LOOP
+        IF run !~ ('^[' || unknown || ']') THEN
+            run := translate(normalize(run, NFKC), '<upper>', '<lower>');
+            IF run ~ '[<expanding>]' THEN
+                FOR place IN 1 .. array_length(many, 1) BY 2 LOOP
+                    run := replace(run, many[place], many[place + 1]);
+                END LOOP;
+            END IF;
+            run := normalize(regexp_replace(run, '[<invisible>]', '', 'g'), NFKC);
+        END IF;
+        folded := folded || run;
+    END LOOP;
+    RETURN btrim(regexp_replace(folded, '[<space>]+', ' ', 'g'));
+END
+$_$;
+
+CREATE OR REPLACE FUNCTION is_username(name text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $_$
+DECLARE
+    bare text;
+BEGIN
+    IF char_length(name) > <max> OR name ~ '[<unprintable>]' OR name ~ '[<blank>]' THEN
+        RETURN false;
+    END IF;
+    bare := normalize(regexp_replace(name, '[<invisible>]', '', 'g'), NFD);
+    RETURN <schema>.username_key(name) NOT IN ('', '<reserved>')
+        AND bare !~ '(?:^| )[<mark>]|[<mark>]{<marks>}|([<mark>])[<mark>]*\\1';
+END
+$_$;
+
+COMMENT ON FUNCTION username_key(text) IS '<version>';
+"""
+
+_CURRENT = text("SELECT obj_description(to_regprocedure('username_key(text)'), 'pg_proc')")
+
+
+def refresh_functions(conn: Connection, schema: str) -> None:
+    """Create the functions in the schema, or replace those of another Unicode or release."""
+    if conn.execute(_CURRENT).scalar() != _VERSION:
+        conn.exec_driver_sql(_render(schema), execution_options={"no_parameters": True})
+
+
+def _render(schema: str) -> str:
+    invisible = re.compile(f"[{INVISIBLE}]")
+    known = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
+    folds = {
+        char: char.casefold()
+        for char in known
+        if char.casefold() != char and unicodedata.normalize("NFKC", char) == char
+    }
+    single = {char: folded for char, folded in folds.items() if len(folded) == 1}
+    several = {char: folded for char, folded in folds.items() if len(folded) > 1}
+    parts = {
+        "schema": f'"{schema}"',
+        "version": _VERSION,
+        "reserved": username_key(DELETED_USERNAME),
+        "max": str(MAX_USERNAME),
+        "marks": str(MARKS_MAX + 1),
+        "invisible": _escape(INVISIBLE),
+        "blank": _escape(BLANK),
+        "space": _ranges(str.isspace),
+        "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not invisible.match(char)),
+        "unprintable": _ranges(lambda char: not char.isprintable()),
+        "mark": _ranges(lambda char: unicodedata.category(char) in {"Mn", "Me"}),
+        "upper": "".join(single),
+        "lower": "".join(single.values()),
+        "expanding": "".join(map(_escape, several)),
+        "many": ", ".join(f"'{text}'" for pair in several.items() for text in pair),
+    }
+    return re.sub(r"<(\w+)>", lambda match: parts[match[1]], _FUNCTIONS)
+
+
+def _ranges(belongs: Callable[[str], bool]) -> str:
+    """Return the characters with a property, as the inside of a bracket expression."""
+    return "".join(
+        _code(first) if first == last else f"{_code(first)}-{_code(last)}"
+        for first, last in _spans(belongs)
+    )
+
+
+def _spans(belongs: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    first = None
+    for code in range(1, sys.maxunicode + 2):
+        inside = code <= sys.maxunicode and not 0xD800 <= code <= 0xDFFF and belongs(chr(code))
+        if inside and first is None:
+            first = code
+        elif not inside and first is not None:
+            yield first, code - 1
+            first = None
+
+
+def _escape(characters: str) -> str:
+    """Return a text with its characters as escapes, except the hyphens of ranges."""
+    return "".join(char if char == "-" else _code(ord(char)) for char in characters)
+
+
+def _code(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
