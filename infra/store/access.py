@@ -15,7 +15,8 @@ _OBJECTS = text(
 _CLOSE = text(
     """
     SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
-    FROM pg_class c WHERE c.oid = ANY(CAST(:oids AS oid[])) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+    FROM pg_class c
+    WHERE c.oid = ANY(CAST(:oids AS oid[])) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
     UNION ALL
     SELECT DISTINCT format(
         'REVOKE ALL ON %s FROM %s', c.oid::regclass,

@@ -1,7 +1,7 @@
 """The rules for user names as SQL functions, made from the tables of this Python's Unicode.
 
-`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do, on any server: what Postgres
-knows of newer characters is left out. Characters that are newer than the server's own Unicode are not folded.
+`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do: what a newer Postgres knows
+of characters that this Python does not know is left out. An older Postgres does not fold the newest characters.
 """
 
 import re
@@ -36,7 +36,8 @@ DECLARE
 BEGIN
     -- Unknown characters stay as they are, and nothing combines across them.
     FOR run IN
-        SELECT part[1] FROM regexp_matches(name, '[' || unknown || ']+|[^' || unknown || ']+', 'g') AS matched (part)
+        SELECT part[1]
+        FROM regexp_matches(name, '[' || unknown || ']+|[^' || unknown || ']+', 'g') AS matched (part)
     LOOP
         IF run !~ ('^[' || unknown || ']') THEN
             run := translate(normalize(run, NFKC), '<upper>', '<lower>');
@@ -112,8 +113,7 @@ def _render(schema: str) -> str:
 def _ranges(belongs: Callable[[str], bool]) -> str:
     """Return the characters with a property, as the inside of a bracket expression."""
     return "".join(
-        _code(first) if first == last else f"{_code(first)}-{_code(last)}"
-        for first, last in _spans(belongs)
+        _code(first) if first == last else f"{_code(first)}-{_code(last)}" for first, last in _spans(belongs)
     )
 
 

@@ -15,7 +15,9 @@ _FUNCTIONS: Final = {"0003": "chats_forget_last_to", "0004": "profiles_fold_key"
 _OURS: Final = {"profiles": "username_key", "chats": "user_hi", "chat_members": "delivered_seq"}
 """Columns by which tables are told from those of an app."""
 
-_SESSION_PATH = text("SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'")
+_SESSION_PATH = text(
+    "SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'"
+)
 _PLACE = text(
     """
     SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -24,7 +26,8 @@ _PLACE = text(
 )
 _COLUMNS = text(
     """
-    SELECT count(*) FROM unnest(CAST(:tables AS text[]), CAST(:columns AS text[])) AS wanted (name, column_name)
+    SELECT count(*)
+    FROM unnest(CAST(:tables AS text[]), CAST(:columns AS text[])) AS wanted (name, column_name)
     JOIN pg_class c ON c.relname = wanted.name AND c.relnamespace = to_regnamespace(quote_ident(:schema))
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.column_name
     """
@@ -62,7 +65,9 @@ def move(conn: Connection, older: Older, schema: str) -> None:
     """Move its tables, rows and all. The version table is left to the app if others use it too."""
     tables = [name for made, names in _TABLES.items() if made <= older.revision for name in names]
     conn.exec_driver_sql(
-        "LOCK TABLE " + ", ".join(f'"{older.schema}".{table}' for table in tables) + " IN ACCESS EXCLUSIVE MODE"
+        "LOCK TABLE "
+        + ", ".join(f'"{older.schema}".{table}' for table in tables)
+        + " IN ACCESS EXCLUSIVE MODE"
     )
     for table in tables:
         conn.exec_driver_sql(f'ALTER TABLE "{older.schema}".{table} SET SCHEMA "{schema}"')

@@ -12,8 +12,9 @@ _STATE = text(
         (SELECT c.oid FROM pg_class c WHERE c.relname = 'users' AND c.relnamespace = to_regnamespace('auth'))
             AS users,
         to_regrole('authenticated') IS NOT NULL AS has_api,
-        EXISTS (SELECT FROM pg_policy WHERE polrelid = to_regclass('profiles') AND polname = 'users_read_peers')
-            AS is_linked
+        EXISTS (
+            SELECT FROM pg_policy WHERE polrelid = to_regclass('profiles') AND polname = 'users_read_peers'
+        ) AS is_linked
     """
 )
 _MAY = text(
@@ -40,4 +41,6 @@ def link(conn: Connection, schema: str) -> list[str]:
             "then `bbgram migrate` again"
         ]
     conn.exec_driver_sql(_SQL.replace("<schema>", schema), execution_options={"no_parameters": True})
-    return ["linked the users of the Supabase project; signed-in users can read their own chats through its API"]
+    return [
+        "linked the users of the Supabase project; signed-in users can read their own chats through its API"
+    ]

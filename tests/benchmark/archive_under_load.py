@@ -43,8 +43,8 @@ SHORTEST_S = 5.0
 BUCKET = "old-messages"
 
 _PEOPLE = """
-    INSERT INTO profiles (id, username, username_key)
-    SELECT md5('old' || n)::uuid, 'old' || n, 'old' || n FROM generate_series(1, 2 * :chats) n
+    INSERT INTO profiles (id, username)
+    SELECT md5('old' || n)::uuid, 'old' || n FROM generate_series(1, 2 * :chats) n
 """
 _CHATS = """
     INSERT INTO chats (id, user_lo, user_hi, last_seq, activity_at)

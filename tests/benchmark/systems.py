@@ -21,7 +21,7 @@ from redis import Redis
 from infra.local.signin.keys import ALGORITHM, SigningKey, load_key
 from infra.local.tether import tether
 from infra.store.engine import make_engine
-from infra.store.profiles import insert_profiles
+from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.deployment import Deployment, Part, user_id_of
 from tests.harness.engines import Engines, Store, free_port
 
@@ -152,7 +152,7 @@ class Ours:
         """Create the profiles of the users; the peers need none."""
         engine = self._deployment.engine
         with engine.begin() as conn:
-            insert_profiles(conn, {user_id_of(name): name for name in user_names(_USERS)})
+            insert_profiles(conn, [NamedUser(user_id_of(name), name) for name in user_names(_USERS)])
         engine.dispose()
 
     def stop(self) -> None:

@@ -134,7 +134,7 @@ def test_the_keys_of_the_previous_release_are_folded_again(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
-        command.upgrade(_config(conn), "0003")
+        _upgrade_to(conn, "0003")
     plain = {"plain": "Zoe", "one space": "al bert", "accent": "\u00c9mil"}
     odd_spaces = {"tab": "t\tt", "line separator": "l\u2028l", "next line": "n\x85n"}
     usernames = {**plain, **DISGUISED, **odd_spaces}
@@ -153,7 +153,7 @@ def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_repo
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.begin() as conn:
-        command.upgrade(_config(conn), "0003")
+        _upgrade_to(conn, "0003")
     usernames = {
         "impostor": "bob\ufe0f",
         "bob": "Bob",

@@ -13,7 +13,8 @@ import psycopg
 import socketio
 from redis import Redis
 
-from infra.store.profiles import insert_profiles
+from infra.settings.store import SCHEMA
+from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from tests.faults.checker import wrong_watermarks
 from tests.faults.clients import FaultClient
@@ -67,7 +68,7 @@ class Field:
     def admin(self) -> Iterator[psycopg.Connection[Any]]:
         """Open a database connection for the fault to use; each statement commits."""
         url = self.chat.store.database_url.replace("+psycopg", "")
-        with psycopg.connect(url, autocommit=True) as conn:
+        with psycopg.connect(url, autocommit=True, options=f"-c search_path={SCHEMA}") as conn:
             yield conn
 
     def healed(self) -> None:
@@ -156,7 +157,7 @@ class Field:
         """Create the profiles of these users."""
         engine = self.chat.engine
         with engine.begin() as conn:
-            insert_profiles(conn, {user_id_of(name): name for name in usernames})
+            insert_profiles(conn, [NamedUser(user_id_of(name), name) for name in usernames])
         engine.dispose()
 
     def peer_of(self, client: FaultClient) -> FaultClient:

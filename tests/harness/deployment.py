@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from infra.local.tether import tether
 from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
-from infra.store.profiles import insert_profiles
+from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Store, free_port
 
 SECRET = "a shared secret of the tests, long enough"
@@ -221,6 +221,6 @@ def with_profile(chat: Deployment, username: str) -> str:
     """Create the profile of a user; return the username."""
     engine = chat.engine
     with engine.begin() as conn:
-        insert_profiles(conn, {user_id_of(username): username})
+        insert_profiles(conn, [NamedUser(user_id_of(username), username)])
     engine.dispose()
     return username

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from infra.presence import PresenceReader
 from infra.store.engine import make_engine
-from infra.store.profiles import insert_profiles
+from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
@@ -119,7 +119,7 @@ class RelayBench:
         """Create unique profiles with one statement; return their ids and names."""
         made = [(uuid.uuid4(), f"{base}_{self.edge_id}_{next(self._numbers)}") for base in bases]
         with self.engine.begin() as conn:
-            insert_profiles(conn, {str(user_id): username for user_id, username in made})
+            insert_profiles(conn, [NamedUser(str(user_id), username) for user_id, username in made])
         return made
 
     def open_edge(self, edge_id: str, *, lease_ms: int = LEASE_MS) -> None:

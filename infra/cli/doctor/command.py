@@ -52,7 +52,7 @@ def _servers(configuration: Configuration) -> Iterator[Finding]:
         answers = len(found) > 1
         yield from found
     if worker:
-        yield postgres_finding(worker.database_url)
+        yield postgres_finding(worker)
     if edge:
         yield signin_finding(edge)
     if worker and answers:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
 from infra.settings.edge import AuthMode, EdgeSettings
+from infra.settings.store import StoreSettings
 
 _OLDEST_REDIS: Final = (7, 0)
 
@@ -50,22 +51,23 @@ def _eviction(facts: dict[str, Any]) -> Finding:
     return Finding("eviction", f"the policy is {policy}", None if policy == "noeviction" else advice)
 
 
-def postgres_finding(database_url: str) -> Finding:
+def postgres_finding(settings: StoreSettings) -> Finding:
     """Check that Postgres answers and has the newest schema."""
-    return finding(
-        "postgres", "start Postgres, or correct BBGRAM_DATABASE_URL", lambda: _postgres(database_url)
-    )
+    advice = "start Postgres, or correct BBGRAM_DATABASE_URL"
+    return finding("postgres", advice, lambda: _postgres(settings))
 
 
-def _postgres(database_url: str) -> Finding:
+def _postgres(settings: StoreSettings) -> Finding:
     from infra.store.engine import make_engine
-    from infra.store.migrate import pending
+    from infra.store.migrate import MigrationError, pending
 
-    engine = make_engine(database_url, pooled=True)
+    engine = make_engine(settings.database_url, schema=settings.database_schema, pooled=True)
     try:
         with engine.connect() as conn:
             version = conn.exec_driver_sql("SHOW server_version").scalar_one()
-            behind = pending(conn)
+            behind = pending(conn, settings.database_schema)
+    except MigrationError as error:
+        return Finding("postgres", "made by another release", str(error))
     finally:
         engine.dispose()
     if behind:

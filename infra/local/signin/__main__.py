@@ -26,7 +26,7 @@ def main(port: int, data_dir: Path, issuer: str | None) -> None:
     with socket.create_server((HOST, port)) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         issuer = issuer or f"{(settings.supabase_url or address).rstrip('/')}/auth/v1"
-        service = SigninService(data_dir, issuer, profile_maker(settings.database_url))
+        service = SigninService(data_dir, issuer, profile_maker(settings))
         click.echo(f"sign-in on {address}/auth/v1")
         config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
         with suppress(KeyboardInterrupt):

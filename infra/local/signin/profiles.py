@@ -6,21 +6,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from infra.local.signin.accounts import User
 from infra.local.signin.errors import SigninError
+from infra.local.signin.settings import SigninSettings
 from infra.store.profiles import ensure_profile
 
 MakeProfile = Callable[[User], None]
 """Ensures that a user has a profile. Raises SigninError."""
 
 
-def profile_maker(database_url: str | None) -> MakeProfile:
-    """Return a function that creates profiles in this database, or does nothing without one."""
-    if database_url is None:
+def profile_maker(settings: SigninSettings) -> MakeProfile:
+    """Return a function that creates profiles in the configured database, or does nothing without one."""
+    if settings.database_url is None:
         return lambda _user: None
-    address = "postgresql+psycopg://" + database_url.partition("://")[2]
+    address = "postgresql+psycopg://" + settings.database_url.partition("://")[2]
 
     def make_profile(user: User) -> None:
         try:
-            ensure_profile(address, user.id, user.username)
+            ensure_profile(address, user.id, user.username, schema=settings.database_schema)
         except SQLAlchemyError as error:
             raise SigninError(500, "unexpected_failure", "Database error saving new user") from error
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.settings.base import PREFIX
+from infra.settings.store import SCHEMA
 
 
 class SigninSettings(BaseSettings):
@@ -17,6 +18,7 @@ class SigninSettings(BaseSettings):
     """Address under which edges reach this service."""
     database_url: str | None = None
     """Database in which sign-up creates chat profiles; none are created without it."""
+    database_schema: str = SCHEMA
 
     @classmethod
     def load(cls, data_dir: Path) -> Self:

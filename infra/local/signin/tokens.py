@@ -35,7 +35,7 @@ def issue(data_dir: Path, issuer: str, username: str, ttl_s: int) -> IssuedToken
     if ttl_s < 1:
         raise ValueError(f"a token must live for at least 1 second, not {ttl_s}")
     username = checked_username(username)
-    make_profile = profile_maker(SigninSettings.load(data_dir).database_url)
+    make_profile = profile_maker(SigninSettings.load(data_dir))
     folder = signin_folder(data_dir)
     with Accounts(folder / "users.sqlite3").open() as accounts:
         user = accounts.user_by_username(username) or accounts.add_user(

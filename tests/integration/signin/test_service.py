@@ -13,6 +13,7 @@ from infra.local.signin.accounts import User
 from infra.local.signin.errors import SigninError
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
+from infra.local.signin.settings import SigninSettings
 from infra.local.signin.tokens import issue
 from infra.local.tether import tether
 from infra.wire.errors import Rejection
@@ -121,10 +122,10 @@ def test_sign_up_creates_a_profile(tmp_path: Path) -> None:
 
 
 def test_nobody_signs_up_while_profiles_cannot_be_created(tmp_path: Path) -> None:
-    unreachable = profile_maker("postgresql://127.0.0.1:1/none")
+    unreachable = profile_maker(SigninSettings(database_url="postgresql://127.0.0.1:1/none"))
     with pytest.raises(SigninError, match="Database error saving new user"):
         SigninService(tmp_path, ISSUER, unreachable).sign_up("alice@example.com", "correct horse", None)
-    working = SigninService(tmp_path, ISSUER, profile_maker(None))
+    working = SigninService(tmp_path, ISSUER, profile_maker(SigninSettings()))
     assert working.sign_up("alice@example.com", "correct horse", None)
 
 
@@ -158,7 +159,7 @@ def test_usernames_ignore_case(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_environment")
 def test_a_token_is_issued_for_the_user_who_signed_up(tmp_path: Path) -> None:
-    session = SigninService(tmp_path, ISSUER, profile_maker(None)).sign_up(**ALICE, data=None)
+    session = SigninService(tmp_path, ISSUER, profile_maker(SigninSettings())).sign_up(**ALICE, data=None)
     assert issue(tmp_path, ISSUER, "alice", 1).user_id == session["user"]["id"]
 
 

@@ -1,8 +1,8 @@
 """Users come from the app: names by SQL, a mirror of the app's own table, and deleted users.
 
-The key of a name follows from the name. A deleted profile stays as a tombstone, so that peers keep their copies
-of chats and a token that is still valid brings nobody back. The triggers for workers of the releases before
-0003 and 0004 go: those workers cannot run on tables in a schema of their own.
+The key of a name follows from the name. A deleted profile stays as a tombstone, so that peers keep their
+copies of chats and a token that is still valid brings nobody back. The triggers for workers of the releases
+before 0003 and 0004 go: those workers cannot run on tables in a schema of their own.
 """
 
 from pathlib import Path
@@ -52,6 +52,9 @@ CREATE FUNCTION profiles_fold_name() RETURNS trigger LANGUAGE plpgsql <path> AS 
 BEGIN
     IF NEW.deleted_at IS NULL THEN
         NEW.username_key := username_key(NEW.username);
+        IF NEW.username_key = '' THEN
+            RAISE 'the user name has nothing visible' USING ERRCODE = 'check_violation';
+        END IF;
     END IF;
     IF TG_OP = 'UPDATE' AND NEW.named_at = OLD.named_at THEN
         NEW.named_at := now();
@@ -100,7 +103,9 @@ BEGIN
             INSERT INTO profiles AS p (id, username) VALUES (put_profile.user_id, name)
             ON CONFLICT (id) DO UPDATE SET username = excluded.username, deleted_at = NULL
             WHERE p.username <> excluded.username;
-            IF NOT EXISTS (SELECT FROM profiles p WHERE p.id = put_profile.user_id AND p.deleted_at IS NULL) THEN
+            IF NOT EXISTS (
+                SELECT FROM profiles p WHERE p.id = put_profile.user_id AND p.deleted_at IS NULL
+            ) THEN
                 outcome := 'no_such_user';
             END IF;
         EXCEPTION WHEN unique_violation THEN
