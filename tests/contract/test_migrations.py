@@ -12,7 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
+from infra.settings.store import SCHEMA
 from infra.store.engine import make_engine
 from infra.store.migrate import _config, pending, upgrade
 from infra.store.models import Base
@@ -31,12 +33,24 @@ def database(engines: Engines) -> Iterator[Engine]:
     engines.release(store)
 
 
-def migrate(database: Engine) -> None:
-    upgrade(database.url.render_as_string(hide_password=False))
+def migrate(database: Engine) -> list[str]:
+    return upgrade(address(database))
 
 
-def tables(database: Engine) -> set[str]:
-    return set(inspect(database).get_table_names()) - {"alembic_version"}
+def address(database: Engine) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+def install_older(database: Engine, revision: str, schema: str = "public") -> None:
+    """Make what an earlier release made: its tables, in the schema that the address leads to."""
+    older = make_engine(address(database), schema=schema)
+    with older.begin() as conn:
+        command.upgrade(_config(conn, schema), revision)
+    older.dispose()
+
+
+def tables(database: Engine, schema: str = SCHEMA) -> set[str]:
+    return set(inspect(database).get_table_names(schema)) - {"alembic_version"}
 
 
 def test_migrations_make_exactly_the_tables_of_the_models(database: Engine) -> None:
@@ -79,7 +93,7 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
 def test_downgrading_removes_everything_and_upgrading_brings_it_back(database: Engine) -> None:
     migrate(database)
     with database.begin() as conn:
-        command.downgrade(_config(conn), "base")
+        command.downgrade(_config(conn, SCHEMA), "base")
     assert tables(database) == set()
     migrate(database)
     assert tables(database) == set(Base.metadata.tables)
@@ -99,13 +113,13 @@ def old_key(username: str) -> str:
 
 
 def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUID]:
-    """Store profiles as a worker of the previous release does, the oldest first. Return their ids."""
+    """Store profiles as a worker of an earlier release does, the oldest first. Return their ids."""
     ids = {label: uuid.uuid4() for label in usernames}
     for label, username in usernames.items():
         with database.begin() as conn:
             conn.execute(
                 text(
-                    "INSERT INTO profiles (id, username, username_key) VALUES (:id, :name, :key)"
+                    "INSERT INTO public.profiles (id, username, username_key) VALUES (:id, :name, :key)"
                     " ON CONFLICT DO NOTHING"
                 ),
                 {"id": ids[label], "name": username, "key": old_key(username)},
@@ -113,9 +127,9 @@ def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUI
     return ids
 
 
-def keys(database: Engine) -> dict[uuid.UUID, str]:
+def keys(database: Engine, schema: str = SCHEMA) -> dict[uuid.UUID, str]:
     with database.connect() as conn:
-        return {row.id: row.username_key for row in conn.execute(text("SELECT * FROM profiles"))}
+        return {row.id: row.username_key for row in conn.execute(text(f"SELECT * FROM {schema}.profiles"))}
 
 
 DISGUISED = {
@@ -133,13 +147,12 @@ DISGUISED = {
 def test_the_keys_of_the_previous_release_are_folded_again(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with database.begin() as conn:
-        _upgrade_to(conn, "0003")
+    install_older(database, "0003")
     plain = {"plain": "Zoe", "one space": "al bert", "accent": "\u00c9mil"}
     odd_spaces = {"tab": "t\tt", "line separator": "l\u2028l", "next line": "n\x85n"}
     usernames = {**plain, **DISGUISED, **odd_spaces}
     ids = insert(database, usernames)
-    before = keys(database)
+    before = keys(database, "public")
     assert {label for label in usernames if before[ids[label]] != username_key(usernames[label])} == {
         *DISGUISED,
         *odd_spaces,
@@ -152,8 +165,7 @@ def test_the_keys_of_the_previous_release_are_folded_again(
 def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_reported(
     database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with database.begin() as conn:
-        _upgrade_to(conn, "0003")
+    install_older(database, "0003")
     usernames = {
         "impostor": "bob\ufe0f",
         "bob": "Bob",
@@ -174,12 +186,25 @@ def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_repo
     assert all(line.isascii() for line in lines)
 
 
-def test_what_a_worker_of_the_previous_release_writes_is_folded(database: Engine) -> None:
+def test_the_key_follows_the_name_whoever_writes_it(database: Engine) -> None:
     migrate(database)
-    taken = {"bob": "Bob", "impostor": "bob\ufe0f", "nobody": "\u3164"}
-    ids = insert(database, {**taken, **DISGUISED, "selector": "x\ufe0f"})
-    expected = {**DISGUISED, "selector": "x\ufe0f", "bob": "Bob"}
-    assert keys(database) == {ids[label]: username_key(name) for label, name in expected.items()}
+    ids = {label: uuid.uuid4() for label in DISGUISED}
+    with database.begin() as conn:
+        for label, username in DISGUISED.items():
+            params = {"id": ids[label], "name": username}
+            conn.execute(
+                text("INSERT INTO profiles (id, username, username_key) VALUES (:id, :name, 'x')"), params
+            )
+    assert keys(database) == {ids[label]: username_key(name) for label, name in DISGUISED.items()}
+    with database.begin() as conn:
+        conn.execute(text("UPDATE profiles SET username = 'Zo\u00cb' WHERE id = :id"), {"id": ids["tag"]})
+    assert keys(database)[ids["tag"]] == "zo\u00eb"
+
+
+def test_a_name_with_nothing_visible_is_no_name(database: Engine) -> None:
+    migrate(database)
+    with database.begin() as conn, pytest.raises(IntegrityError, match="nothing visible"):
+        conn.execute(text("INSERT INTO profiles (id, username) VALUES (gen_random_uuid(), '\u3164')"))
 
 
 def test_migration_0004_selects_every_key_that_folds_differently_now(database: Engine) -> None:
