@@ -14,6 +14,13 @@ ATTACHMENT: Final = object()
 """Placeholder payload for a binary frame, whose event was refused when it was announced."""
 
 
+def size_of(data: str | bytes) -> int:
+    """Return the size of what a client sent, in bytes."""
+    if isinstance(data, str) and not data.isascii():
+        return len(data.encode(errors="surrogatepass"))
+    return len(data)
+
+
 class Unparsed:
     """Takes the place of the `json` module in packets: incoming JSON stays text."""
 

@@ -5,8 +5,10 @@ from typing import Any, Final
 from engineio import packet as frame
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
+from engineio.payload import Payload
 
 from socket_edge.connection.bounds import POLL_ANSWER_PACKETS
+from socket_edge.connection.packets import size_of
 
 _REQUESTS_PER_MESSAGE: Final = 2
 """One that fetches it, and one that acks it."""
@@ -54,12 +56,11 @@ class PollingSocket(AsyncSocket):  # type: ignore[misc]
         self._leaving_bytes = sum(pkt.size for pkt in portion if isinstance(pkt, _Message))
         return portion
 
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll. A malformed body is the client's mistake, not an error of ours."""
+    async def take_all(self, packets: list[frame.Packet]) -> None:
+        """Take the packets of a poll."""
         try:
-            await super().handle_post_request(environ)
-        except (ValueError, LookupError):
-            return
+            for pkt in packets:
+                await self.receive(pkt)
         except EngineIOError:
             # engineio answers for a connection that it still knows, and fails on one that it does not.
             if not self.closed:
@@ -73,6 +74,27 @@ class _Message(frame.Packet):  # type: ignore[misc]
         super().__init__(frame.MESSAGE, data.decode())
         self.size = len(data)
         """Bytes."""
+
+
+def body_bytes(environ: dict[str, Any]) -> int:
+    """Return the size that a request announces for its body; `BodyGuard` refuses bodies without one."""
+    length: str = environ.get("CONTENT_LENGTH", "")
+    return int(length) if length.isdecimal() else 0
+
+
+async def read_packets(environ: dict[str, Any]) -> list[frame.Packet]:
+    """Return the packets in the body of a poll. A malformed body is the client's mistake, and has none."""
+    body: bytes = await environ["wsgi.input"].read(body_bytes(environ))
+    try:
+        packets: list[frame.Packet] = Payload(encoded_payload=body.decode()).packets
+    except (ValueError, LookupError):
+        return []
+    return packets
+
+
+def packet_bytes(pkt: frame.Packet) -> int:
+    """Return the size of a packet of a poll, as it was sent; without the Base64 of a binary one."""
+    return len(pkt.data) if pkt.binary else 1 + size_of(pkt.data)
 
 
 def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:

@@ -119,7 +119,7 @@ async def test_a_connection_that_has_a_websocket_takes_no_second_one() -> None:
 
 
 async def test_packets_sent_before_an_upgrade_no_longer_count() -> None:
-    bounds = SendBounds(packets=30, size=1_000_000)
+    bounds = SendBounds(max_packets=30, max_bytes=1_000_000)
     async with serve(send_bounds=bounds) as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
         for _ in range(30):
