@@ -235,7 +235,7 @@ def serve(settings: EdgeSettings) -> None:
     configure_logs(as_json=settings.log_json)
     edge = build_edge(settings)
     tune_collector()
-    serve_app(edge.asgi(), settings, edge.server)
+    serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)
 
 
 def _make_server(settings: EdgeSettings) -> SocketServer:

@@ -225,10 +225,9 @@ class BodyGuard:
 class AddressGuard:
     """ASGI middleware around engineio: refuses surplus connections with HTTP 429, before they cost more.
 
-    Requests for connections that do not exist count as well: nothing else meters them.
-
     Socket.IO clients treat that as a network failure and try again, with growing pauses. After a
-    Socket.IO refusal they would not.
+    Socket.IO refusal they would not. Requests for connections that do not exist count like new
+    connections, because nothing else meters them.
     """
 
     def __init__(self, app: ASGIApp, addresses: Addresses, is_polling: Callable[[str], bool]) -> None:

@@ -22,8 +22,15 @@ from socketio import packet
 from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
 from socket_edge.connection.bounds import ACK_BYTES, SendBounds
 from socket_edge.connection.handshake import Handshake
-from socket_edge.connection.packets import read_packet, size_of, well_formed
-from socket_edge.connection.polling import PollingSocket, body_bytes, packet_bytes, read_packets
+from socket_edge.connection.packets import (
+    body_bytes,
+    packet_bytes,
+    read_packet,
+    read_packets,
+    size_of,
+    well_formed,
+)
+from socket_edge.connection.polling import PollingSocket
 from socket_edge.connection.websocket import WebSocket
 from socket_edge.tasks import Tasks
 

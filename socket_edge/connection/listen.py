@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -10,19 +11,26 @@ from infra.settings.base import SettingsError
 from infra.settings.edge import EdgeSettings
 from socket_edge.connection.bounds import BACKLOG, SHUTDOWN_S, BoundedHttp, bound_unread
 from socket_edge.connection.handshake import Handshake
-from socket_edge.connection.socketio import SocketServer
 
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-def serve(app: ASGIApp, settings: EdgeSettings, server: SocketServer) -> None:
-    """Serve an application, which contains `server`, until SIGTERM.
+def serve(
+    app: ASGIApp,
+    settings: EdgeSettings,
+    shutting_down: Callable[[], None],
+    request_timed_out: Callable[[], None],
+) -> None:
+    """Serve an application until SIGTERM.
+
+    `shutting_down` is called then, once or several times; `request_timed_out` for each client that is cut
+    off because its request takes too long.
 
     Raises SettingsError if it cannot listen on the address.
     """
     config = uvicorn.Config(
         app,
-        http=BoundedHttp.within(settings.connect_s, server.shut_down_polls, server.request_timed_out),
+        http=BoundedHttp.within(settings.connect_s, shutting_down, request_timed_out),
         ws=Handshake,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,

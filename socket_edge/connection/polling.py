@@ -1,14 +1,12 @@
 """engineio's long polling, with a count of what waits and a limit on the length of answers."""
 
-from typing import Any, Final
+from typing import Final
 
 from engineio import packet as frame
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
-from engineio.payload import Payload
 
 from socket_edge.connection.bounds import POLL_ANSWER_PACKETS
-from socket_edge.connection.packets import size_of
 
 _REQUESTS_PER_MESSAGE: Final = 2
 """One that fetches it, and one that acks it."""
@@ -74,27 +72,6 @@ class _Message(frame.Packet):  # type: ignore[misc]
         super().__init__(frame.MESSAGE, data.decode())
         self.size = len(data)
         """Bytes."""
-
-
-def body_bytes(environ: dict[str, Any]) -> int:
-    """Return the size that a request announces for its body; `BodyGuard` refuses bodies without one."""
-    length: str = environ.get("CONTENT_LENGTH", "")
-    return int(length) if length.isdecimal() else 0
-
-
-async def read_packets(environ: dict[str, Any]) -> list[frame.Packet]:
-    """Return the packets in the body of a poll. A malformed body is the client's mistake, and has none."""
-    body: bytes = await environ["wsgi.input"].read(body_bytes(environ))
-    try:
-        packets: list[frame.Packet] = Payload(encoded_payload=body.decode()).packets
-    except (ValueError, LookupError):
-        return []
-    return packets
-
-
-def packet_bytes(pkt: frame.Packet) -> int:
-    """Return the size of a packet of a poll, as it was sent; without the Base64 of a binary one."""
-    return len(pkt.data) if pkt.binary else 1 + size_of(pkt.data)
 
 
 def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
