@@ -11,7 +11,7 @@ import pytest
 from infra.settings.base import AtMost, Settings
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
-from infra.settings.table import with_table
+from infra.settings.table import USERS, table, with_table
 from infra.settings.worker import WorkerSettings
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
@@ -116,12 +116,23 @@ def test_every_setting_is_described(settings: type[Settings], name: str) -> None
     assert settings.model_fields[name].description
 
 
-def test_a_setting_of_several_classes_is_the_same_in_each() -> None:
+def test_a_setting_of_several_classes_means_the_same_in_each() -> None:
     for settings in SETTINGS:
         for other in SETTINGS:
-            for name in (settings.model_fields.keys() & other.model_fields.keys()) - {"redis_url"}:
-                mine, theirs = settings.model_fields[name], other.model_fields[name]
-                assert (mine.default, mine.description) == (theirs.default, theirs.description)
+            for name in settings.model_fields.keys() & other.model_fields.keys():
+                assert settings.model_fields[name].description == other.model_fields[name].description
+
+
+@pytest.mark.parametrize(("letter", "settings"), USERS.items())
+def test_the_table_of_settings_says_what_each_class_requires(letter: str, settings: type[Settings]) -> None:
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \| ([EWF ]+) \|", table(), re.MULTILINE)
+    required = set()
+    for name, default, users in rows:
+        usual, *others = default.split("; ")
+        own = dict(other.split(": ", 1) for other in others)
+        if letter in users.split() and own.get(letter, usual) == "required":
+            required.add(name.lower())
+    assert required == {name for name, field in settings.model_fields.items() if field.is_required()}
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from tests.harness.engines import Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
-BenchFactory = Callable[..., RelayBench]
+BenchFactory = Callable[..., WorkerBench]
 
 
 @pytest.fixture
 def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
     """Return a factory for relays in this process."""
-    benches: list[RelayBench] = []
+    benches: list[WorkerBench] = []
 
-    def make(**options: Any) -> RelayBench:
-        benches.append(RelayBench(bench_store, **options))
+    def make(**options: Any) -> WorkerBench:
+        benches.append(WorkerBench(bench_store, **options))
         return benches[-1]
 
     yield make
@@ -27,7 +27,7 @@ def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
 
 
 @pytest.fixture
-def bench(make_bench: BenchFactory) -> RelayBench:
+def bench(make_bench: BenchFactory) -> WorkerBench:
     """Make one relay in this process."""
     return make_bench()
 

@@ -17,10 +17,11 @@ from sqlalchemy import text
 from infra.store.engine import make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
+from infra.wire.registry import COMMANDS
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.engines import Store, free_port
-from tests.harness.relay import RelayBench
 from tests.harness.stack import bbgram
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
 from workers import dead_letters
 from workers.batch_processor import BatchProcessor, Unreachable
@@ -34,7 +35,7 @@ NOBODY = str(uuid.UUID(int=0))
 
 
 @pytest.fixture
-def bench(make_bench: BenchFactory) -> Iterator[RelayBench]:
+def bench(make_bench: BenchFactory) -> Iterator[WorkerBench]:
     """A bench whose database refuses to store one text, with no dead letters yet."""
     bench = make_bench()
     bench.rows("TRUNCATE dead_letters")
@@ -42,34 +43,34 @@ def bench(make_bench: BenchFactory) -> Iterator[RelayBench]:
         yield bench
 
 
-def bury(bench: RelayBench, *events: Event) -> list[Letter]:
+def bury(bench: WorkerBench, *events: Event) -> list[Letter]:
     """Have events fail that the database refuses; return their letters."""
     reply = bench.ask(*events)
     assert {reply.failure(event).code for event in events} == {ErrorCode.INTERNAL}
     return [letter(bench, event) for event in events]
 
 
-def keep(bench: RelayBench, event: Event) -> Letter:
+def keep(bench: WorkerBench, event: Event) -> Letter:
     """Make a letter of an event that nothing is wrong with."""
     dead_letters.keep(bench.engine, event, RuntimeError("a bug"))
     return letter(bench, event)
 
 
-def letter(bench: RelayBench, event: Event) -> Letter:
+def letter(bench: WorkerBench, event: Event) -> Letter:
     found = find(bench.engine, event.id)
     assert found is not None
     return found
 
 
-def again(bench: RelayBench, one: Letter) -> Replay:
+def again(bench: WorkerBench, one: Letter) -> Replay:
     return replay(bench.worker_engine, bench.processor, one)
 
 
-def stored(bench: RelayBench, sender: uuid.UUID) -> list[Any]:
+def stored(bench: WorkerBench, sender: uuid.UUID) -> list[Any]:
     return bench.rows("SELECT id, text FROM messages WHERE sender_id = :sender ORDER BY seq", sender=sender)
 
 
-def test_letters_are_listed_newest_first_without_what_their_senders_wrote(bench: RelayBench) -> None:
+def test_letters_are_listed_newest_first_without_what_their_senders_wrote(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = [bench.send(alice, bob, SECRET) for _ in range(3)]
     for event in events:
@@ -82,7 +83,7 @@ def test_letters_are_listed_newest_first_without_what_their_senders_wrote(bench:
     assert "secret" not in repr(listed)
 
 
-def test_a_letter_is_found_with_its_payload_and_its_whole_error(bench: RelayBench) -> None:
+def test_a_letter_is_found_with_its_payload_and_its_whole_error(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     event = bench.send(alice, bob, SECRET)
     (found,) = bury(bench, event)
@@ -92,7 +93,7 @@ def test_a_letter_is_found_with_its_payload_and_its_whole_error(bench: RelayBenc
     assert find(bench.engine, NOBODY) is None
 
 
-def test_a_letter_whose_cause_is_fixed_is_stored_once_delivered_and_removed(bench: RelayBench) -> None:
+def test_a_letter_whose_cause_is_fixed_is_stored_once_delivered_and_removed(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.open_edge(f"{bench.edge_id}-bobs")
     bench.connect(bob, f"{bench.edge_id}-bobs")
@@ -107,7 +108,7 @@ def test_a_letter_whose_cause_is_fixed_is_stored_once_delivered_and_removed(benc
     assert all_ids(bench.engine) == []
 
 
-def test_a_letter_that_fails_again_stays_with_its_newest_error(bench: RelayBench) -> None:
+def test_a_letter_that_fails_again_stays_with_its_newest_error(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
     bench.rows("ALTER TABLE messages RENAME CONSTRAINT no_poison TO still_no_poison")
@@ -124,7 +125,7 @@ def test_a_letter_that_fails_again_stays_with_its_newest_error(bench: RelayBench
 
 
 def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twice(
-    bench: RelayBench, make_bench: BenchFactory
+    bench: WorkerBench, make_bench: BenchFactory
 ) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
@@ -142,7 +143,7 @@ def test_a_replay_that_could_not_be_published_is_repeated_and_stores_nothing_twi
     assert all_ids(bench.engine) == []
 
 
-def test_a_message_sent_again_in_the_meantime_is_not_stored_twice(bench: RelayBench) -> None:
+def test_a_message_sent_again_in_the_meantime_is_not_stored_twice(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET, clientId="hers"))
     bench.accept()
@@ -152,7 +153,7 @@ def test_a_message_sent_again_in_the_meantime_is_not_stored_twice(bench: RelayBe
     assert stored(bench, alice) == [(uuid.UUID(retry.id), SECRET)]
 
 
-def test_letters_are_replayed_in_the_order_of_their_events(bench: RelayBench) -> None:
+def test_letters_are_replayed_in_the_order_of_their_events(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = [bench.send(alice, bob, SECRET) for _ in range(10)]
     for event in reversed(events):
@@ -160,7 +161,7 @@ def test_letters_are_replayed_in_the_order_of_their_events(bench: RelayBench) ->
     assert all_ids(bench.engine) == [event.id for event in events]
 
 
-def test_an_event_that_is_refused_now_stays(bench: RelayBench) -> None:
+def test_an_event_that_is_refused_now_stays(bench: WorkerBench) -> None:
     alice, _ = bench.person("alice")
     dead = keep(bench, bench.send(alice, "nobody_has_this_name", "hello"))
     result = again(bench, dead)
@@ -169,7 +170,7 @@ def test_an_event_that_is_refused_now_stays(bench: RelayBench) -> None:
     assert all_ids(bench.engine) == [dead.id]
 
 
-def test_a_letter_that_needs_a_locked_row_stays(bench: RelayBench) -> None:
+def test_a_letter_that_needs_a_locked_row_stays(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     dead = keep(bench, bench.send(alice, bob, "waits"))
@@ -181,7 +182,7 @@ def test_a_letter_that_needs_a_locked_row_stays(bench: RelayBench) -> None:
     assert again(bench, dead).done
 
 
-def test_a_read_mark_tells_every_socket_of_both(bench: RelayBench) -> None:
+def test_a_read_mark_tells_every_socket_of_both(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob)
@@ -192,16 +193,23 @@ def test_a_read_mark_tells_every_socket_of_both(bench: RelayBench) -> None:
     assert [reply.emitted("message_status", user)[0]["upTo"] for user in (alice, bob)] == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("name", "payload"),
-    [
-        ("typing", {"username": "bob", "isTyping": True}),
-        ("register_device", {"channel": "fcm", "address": "token"}),
-        ("mark_as_read", {"chatId": NOBODY}),
-    ],
-)
+STALE = {
+    "typing": {"username": "bob", "isTyping": True},
+    "register_device": {"channel": "fcm", "address": "token"},
+    "mark_as_read": {"chatId": NOBODY},
+}
+"""A payload of each command that must not be replayed later."""
+
+
+def test_every_command_that_goes_stale_has_a_payload_here() -> None:
+    assert STALE.keys() == {
+        command.name for command in COMMANDS.values() if command.is_ephemeral or command.stale_because
+    }
+
+
+@pytest.mark.parametrize(("name", "payload"), STALE.items())
 def test_an_event_whose_meaning_has_changed_is_left_to_an_operator(
-    bench: RelayBench, name: str, payload: dict[str, Any]
+    bench: WorkerBench, name: str, payload: dict[str, Any]
 ) -> None:
     alice, _ = bench.person("alice")
     dead = keep(bench, bench.event(alice, name, payload))
@@ -213,7 +221,7 @@ def test_an_event_whose_meaning_has_changed_is_left_to_an_operator(
 
 @pytest.mark.parametrize("lossy", [b"\xff", b"\xed\xa0\x80"])
 def test_bytes_that_a_payload_has_lost_were_in_fields_that_nobody_reads(
-    bench: RelayBench, lossy: bytes
+    bench: WorkerBench, lossy: bytes
 ) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     sent = msgspec.json.encode({"username": bob, "text": SECRET, "unread": "?", "te?xt": "?"})
@@ -225,7 +233,7 @@ def test_bytes_that_a_payload_has_lost_were_in_fields_that_nobody_reads(
     assert stored(bench, alice) == [(uuid.UUID(event.id), SECRET)]
 
 
-def test_without_postgres_a_replay_says_so(bench: RelayBench) -> None:
+def test_without_postgres_a_replay_says_so(bench: WorkerBench) -> None:
     alice, _ = bench.person("alice")
     nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
     with pytest.raises(Unreachable):
@@ -256,7 +264,7 @@ def the_one_line(result: subprocess.CompletedProcess[str], code: int) -> str:
     return line
 
 
-def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Command) -> None:
+def test_an_operator_sees_shows_replays_and_drops(bench: WorkerBench, letters: Command) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = [bench.send(alice, bob, SECRET), bench.send(alice, bob, SECRET)]
     first, second = bury(bench, *events)
@@ -290,7 +298,7 @@ def test_an_operator_sees_shows_replays_and_drops(bench: RelayBench, letters: Co
     assert letters().stdout == letters("replay", "--all").stdout == "there are no dead letters\n"
 
 
-def test_an_unknown_letter_is_reported_and_nothing_is_done(bench: RelayBench, letters: Command) -> None:
+def test_an_unknown_letter_is_reported_and_nothing_is_done(bench: WorkerBench, letters: Command) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
     bench.accept()
@@ -329,7 +337,9 @@ def test_an_unreachable_database_is_one_line(letters: Command, words: tuple[str,
     assert "secret-word" not in line
 
 
-def test_without_redis_a_replay_is_one_line_and_the_letter_stays(bench: RelayBench, letters: Command) -> None:
+def test_without_redis_a_replay_is_one_line_and_the_letter_stays(
+    bench: WorkerBench, letters: Command
+) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     (dead,) = bury(bench, bench.send(alice, bob, SECRET))
     bench.accept()
@@ -340,7 +350,7 @@ def test_without_redis_a_replay_is_one_line_and_the_letter_stays(bench: RelayBen
     assert all_ids(bench.engine) == [dead.id]
 
 
-def test_nothing_that_a_terminal_would_obey_is_printed(bench: RelayBench, letters: Command) -> None:
+def test_nothing_that_a_terminal_would_obey_is_printed(bench: WorkerBench, letters: Command) -> None:
     alice, _ = bench.person("alice")
     dead = keep(bench, bench.send(alice, "bob", "red \N{CONTROL SEQUENCE INTRODUCER}31m"))
     bench.rows("UPDATE dead_letters SET error = :error", error="Oops: \x1b[2J and \x9b2J")

@@ -8,11 +8,11 @@ import pytest
 from functions.context import Context
 from infra.settings.functions import FunctionSettings
 from tests.harness.engines import Engines, Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
 from tests.integration.functions.queues import NoQueue
 
-BenchFactory = Callable[..., RelayBench]
+BenchFactory = Callable[..., WorkerBench]
 ContextFactory = Callable[..., Context]
 
 
@@ -33,7 +33,7 @@ def bench_store(engines: Engines) -> Iterator[Store]:
 def make_bench(make_bench: BenchFactory) -> BenchFactory:
     """Return a factory for relays on a store that is empty but for the edge of the relay."""
 
-    def make(**options: Any) -> RelayBench:
+    def make(**options: Any) -> WorkerBench:
         bench = make_bench(**options)
         bench.rows("TRUNCATE profiles, dead_letters, archive_holds CASCADE")
         bench.redis.flushdb()
@@ -44,7 +44,7 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
 
 @pytest.fixture
-def make_context(bench: RelayBench, bench_store: Store) -> ContextFactory:
+def make_context(bench: WorkerBench, bench_store: Store) -> ContextFactory:
     """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
 
     def make(**options: Any) -> Context:

@@ -15,7 +15,7 @@ from functions.archive.restore import restore
 from functions.context import Context, Summary
 from functions.pacer import Pacer
 from infra.wire.batch import Event
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     TEXTS,
@@ -40,7 +40,7 @@ def _one_day_for_the_whole_test() -> None:
 
 
 @pytest.fixture
-def bench(make_bench: BenchFactory) -> RelayBench:
+def bench(make_bench: BenchFactory) -> WorkerBench:
     return make_bench(sweep_after_s=100_000.0)
 
 
@@ -76,7 +76,7 @@ def bring_back(make_context: ContextFactory) -> Restore:
 
 
 @pytest.fixture
-def make_chat(bench: RelayBench) -> Callable[..., tuple[str, Any, Any]]:
+def make_chat(bench: WorkerBench) -> Callable[..., tuple[str, Any, Any]]:
     """Return a factory for chats with that many messages of that many days ago, oldest first."""
 
     def make(ages: dict[int, int], *, delivered: bool = True) -> tuple[str, Any, Any]:
@@ -99,7 +99,7 @@ def make_chat(bench: RelayBench) -> Callable[..., tuple[str, Any, Any]]:
     return make
 
 
-def speak(bench: RelayBench, sender: Any, recipient: Any, number: int) -> Event:
+def speak(bench: WorkerBench, sender: Any, recipient: Any, number: int) -> Event:
     more: dict[str, Any] = {} if number % 2 else {"clientId": uuid.uuid4().hex}
     return bench.send(sender[0], recipient[1], f"{TEXTS[number % len(TEXTS)]} {number}", **more)
 

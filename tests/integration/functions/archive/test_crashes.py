@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.archive.bucket import ArchiveBucket
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     NOTHING,
@@ -19,7 +19,7 @@ from tests.integration.functions.archive.state import (
 
 @pytest.mark.parametrize(("at", "gone"), [(1, 0), (3, 20)], ids=["before deleting", "half-way"])
 def test_the_run_after_a_crash_loses_and_duplicates_nothing(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any, at: int, gone: int
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any, at: int, gone: int
 ) -> None:
     make_chat({100: 45, 5: 3})
     before = stored(bench)
@@ -35,7 +35,7 @@ def test_the_run_after_a_crash_loses_and_duplicates_nothing(
 
 
 def test_a_crash_is_recovered_from_after_the_number_of_shards_has_changed(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any
 ) -> None:
     make_chat({100: 25})
     make_chat({100: 25})
@@ -49,7 +49,7 @@ def test_a_crash_is_recovered_from_after_the_number_of_shards_has_changed(
 
 
 def test_a_crash_before_the_manifest_leaves_it_to_the_next_run(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 5})
 
@@ -68,7 +68,7 @@ def test_a_crash_before_the_manifest_leaves_it_to_the_next_run(
 
 
 def test_a_row_that_is_not_in_the_object_is_not_deleted(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any
 ) -> None:
     chat_id, *_ = make_chat({100: 5})
     crash(1)

@@ -8,7 +8,7 @@ import pytest
 
 from functions.archive.bucket import ArchiveBucket
 from functions.errors import ArchiveError
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     Archive,
@@ -22,7 +22,7 @@ from tests.integration.functions.archive.state import (
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "exchanged", "unmarked"])
 def test_a_damaged_object_is_found_and_nothing_is_deleted(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any, bring_back: Restore, damage: str
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any, bring_back: Restore, damage: str
 ) -> None:
     make_chat({100: 40})
     before = stored(bench)
@@ -46,7 +46,7 @@ def test_a_damaged_object_is_found_and_nothing_is_deleted(
 
 
 def test_an_object_that_its_manifest_does_not_know_is_found(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any
 ) -> None:
     make_chat({100: 40})
     crash(2)
@@ -63,7 +63,7 @@ def test_an_object_that_its_manifest_does_not_know_is_found(
 
 
 def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 3})
     before = stored(bench)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import Archive, Restore
 from tests.integration.test_statements import counted
 
 
-def ask(bench: RelayBench, who: Any, name: str, payload: dict[str, Any]) -> Any:
+def ask(bench: WorkerBench, who: Any, name: str, payload: dict[str, Any]) -> Any:
     event = bench.event(who[0], name, payload)
     return bench.ask(event).ack(event)
 
@@ -18,7 +18,7 @@ def brief(page: Any) -> tuple[list[int], bool, int | None]:
 
 
 def test_pages_end_where_the_archive_begins(
-    bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     chat_id, alice, bob = make_chat({110: 3, 100: 3, 95: 4, 10: 5})
     run()
@@ -51,7 +51,7 @@ def test_pages_end_where_the_archive_begins(
 
 
 def test_pages_of_a_chat_that_is_in_the_archive_as_a_whole(
-    bench: RelayBench, make_chat: Any, run: Archive
+    bench: WorkerBench, make_chat: Any, run: Archive
 ) -> None:
     chat_id, alice, bob = make_chat({100: 6})
     run()
@@ -67,7 +67,7 @@ def test_pages_of_a_chat_that_is_in_the_archive_as_a_whole(
     assert brief(ask(bench, alice, "get_messages", {"chatId": chat_id})) == ([7], False, 7)
 
 
-def test_deleted_history_is_not_reported_as_archived(bench: RelayBench, make_chat: Any) -> None:
+def test_deleted_history_is_not_reported_as_archived(bench: WorkerBench, make_chat: Any) -> None:
     chat_id, alice, bob = make_chat({10: 9})
     bench.rows("DELETE FROM messages WHERE chat_id = :chat AND seq <= 4", chat=chat_id)
     for asked, expected in (
@@ -82,7 +82,7 @@ def test_deleted_history_is_not_reported_as_archived(bench: RelayBench, make_cha
 
 
 def test_sync_continues_after_the_archived_messages(
-    bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     chat_id, alice, _ = make_chat({110: 3, 100: 3, 95: 4, 10: 205})
     run()
@@ -99,7 +99,7 @@ def test_sync_continues_after_the_archived_messages(
     assert ask(bench, alice, "sync", {"cursors": {chat_id: cursor}})["chats"] == []
 
 
-def test_archived_messages_take_no_room_in_a_sync(bench: RelayBench, run: Archive) -> None:
+def test_archived_messages_take_no_room_in_a_sync(bench: WorkerBench, run: Archive) -> None:
     alice, *others = bench.people("alice", *(f"peer{n}" for n in range(8)))
     for peer in others:
         bench.ask(*(bench.send(peer[0], alice[1], "old") for _ in range(100)))
@@ -113,7 +113,7 @@ def test_archived_messages_take_no_room_in_a_sync(bench: RelayBench, run: Archiv
 
 
 def test_holes_cost_one_more_statement_however_many_there_are(
-    bench: RelayBench, make_chat: Any, run: Archive
+    bench: WorkerBench, make_chat: Any, run: Archive
 ) -> None:
     chats = [make_chat({100: 2, 10: 3}) for _ in range(8)]
     costs = []

@@ -14,7 +14,7 @@ from functions.archive import message_file, selection
 from functions.archive.archiver import archive
 from functions.archive.bucket import ArchiveBucket
 from functions.pacer import Pacer
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     TEXTS,
@@ -28,7 +28,7 @@ from tests.integration.functions.archive.state import (
 
 
 def test_a_line_holds_the_message_in_the_documented_format(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
 ) -> None:
     make_chat({100: len(TEXTS)})
     before = stored(bench)
@@ -53,7 +53,7 @@ def test_a_line_holds_the_message_in_the_documented_format(
 
 
 def test_the_same_rows_make_the_same_bytes(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({100: 60})
     run()
@@ -66,7 +66,7 @@ def test_the_same_rows_make_the_same_bytes(
     assert objects(s3) == first
 
 
-def test_each_shard_has_an_object(bench: RelayBench, make_chat: Any, s3: Any, run: Archive) -> None:
+def test_each_shard_has_an_object(bench: WorkerBench, make_chat: Any, s3: Any, run: Archive) -> None:
     for _ in range(12):
         make_chat({100: 1})
     before = stored(bench)
@@ -78,7 +78,7 @@ def test_each_shard_has_an_object(bench: RelayBench, make_chat: Any, s3: Any, ru
 
 
 def test_chats_are_walked_in_slices(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
         make_chat({100: 50})
@@ -92,7 +92,7 @@ def test_chats_are_walked_in_slices(
 
 
 def test_an_object_is_never_overwritten(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 5})
     before = stored(bench)
@@ -117,7 +117,7 @@ def test_an_object_is_never_overwritten(
 
 
 def test_two_runs_at_once_make_each_object_once(
-    bench: RelayBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(4):
         make_chat({110: 3, 100: 60})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.archive.bucket import ArchiveBucket
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     NOTHING,
     Archive,
@@ -18,7 +18,7 @@ from tests.integration.functions.archive.state import (
 
 
 def test_what_was_archived_comes_back_identical(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({200: 7, 100: 150, 10: 5})
     make_chat({200: 30, 91: 1})
@@ -38,7 +38,7 @@ def test_what_was_archived_comes_back_identical(
 
 
 def test_a_restored_day_stays_until_its_hold_is_over(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     chat_id, *_ = make_chat({110: 3, 100: 4, 95: 2})
     before = stored(bench)
@@ -53,7 +53,7 @@ def test_a_restored_day_stays_until_its_hold_is_over(
 
 
 def test_a_hold_that_begins_while_a_day_is_archived_is_respected(
-    bench: RelayBench, make_chat: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 5})
     before = stored(bench)
@@ -68,7 +68,7 @@ def test_a_hold_that_begins_while_a_day_is_archived_is_respected(
     assert stored(bench) == before
 
 
-def test_a_chat_whose_oldest_message_is_held_waits(bench: RelayBench, make_chat: Any, run: Archive) -> None:
+def test_a_chat_whose_oldest_message_is_held_waits(bench: WorkerBench, make_chat: Any, run: Archive) -> None:
     held, *_ = make_chat({110: 3, 100: 4})
     free, *_ = make_chat({100: 4})
     bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(110))
@@ -77,7 +77,7 @@ def test_a_chat_whose_oldest_message_is_held_waits(bench: RelayBench, make_chat:
 
 
 def test_messages_of_a_deleted_chat_are_skipped(
-    bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     gone, *_ = make_chat({100: 3})
     kept, *_ = make_chat({100: 4})

@@ -10,7 +10,7 @@ from functions.archive.deletion import delete_messages
 from functions.archive.restore import restore
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     NOTHING,
     Archive,
@@ -24,7 +24,7 @@ from tests.integration.functions.archive.state import (
 
 
 def test_undelivered_messages_stay_and_later_get_their_own_object(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
 ) -> None:
     chat_id, alice, bob = make_chat({100: 9, 95: 2}, delivered=False)
     make_chat({100: 2})
@@ -40,7 +40,7 @@ def test_undelivered_messages_stay_and_later_get_their_own_object(
 
 
 def test_a_dry_run_counts_what_would_be_moved_and_changes_nothing(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({110: 3, 100: 30, 5: 1})
     make_chat({100: 2})
@@ -55,7 +55,7 @@ def test_a_dry_run_counts_what_would_be_moved_and_changes_nothing(
 
 
 def test_a_run_begins_nothing_when_its_time_is_over(
-    bench: RelayBench, make_chat: Any, s3: Any, make_context: Any
+    bench: WorkerBench, make_chat: Any, s3: Any, make_context: Any
 ) -> None:
     make_chat({100: 3})
     assert archive(make_context(), Pacer(0), False) == NOTHING
@@ -63,7 +63,7 @@ def test_a_run_begins_nothing_when_its_time_is_over(
 
 
 def test_a_run_that_stops_half_way_is_finished_by_the_next(
-    bench: RelayBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 35})
     before = stored(bench)
