@@ -11,10 +11,13 @@ from tests.harness.worker_bench import WorkerBench
 
 BenchFactory = Callable[..., WorkerBench]
 
+NEVER_S = 100_000.0
+"""A delay after which no sweep of any test looks at a chat."""
+
 
 @pytest.fixture
 def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
-    """Return a factory for relays in this process."""
+    """Return a factory for workers in this process."""
     benches: list[WorkerBench] = []
 
     def make(**options: Any) -> WorkerBench:
@@ -28,8 +31,14 @@ def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
 
 @pytest.fixture
 def bench(make_bench: BenchFactory) -> WorkerBench:
-    """Make one relay in this process."""
+    """Make one worker in this process."""
     return make_bench()
+
+
+@pytest.fixture
+def unswept_bench(make_bench: BenchFactory) -> WorkerBench:
+    """Make one whose chats stay out of all sweeps."""
+    return make_bench(sweep_after_s=NEVER_S)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_change_to_a_locked_member_fails_alone_and_soon(
 
 
 @pytest.fixture(params=["direct", "pooled"])
-def database(bench: WorkerBench, request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
+def new_engine(bench: WorkerBench, request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
     """Return what makes an engine, of either kind."""
     engines: list[Engine] = []
 
@@ -195,8 +195,8 @@ def database(bench: WorkerBench, request: pytest.FixtureRequest) -> Iterator[Cal
         engine.dispose()
 
 
-def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> None:
-    engine = database()
+def test_every_transaction_has_the_timeouts(new_engine: Callable[[], Engine]) -> None:
+    engine = new_engine()
     for _ in range(2):
         with engine.begin() as conn:
             found = {name: conn.execute(_SETTING, {"name": name}).scalar_one() for name in TIMEOUTS_MS}
@@ -214,12 +214,12 @@ def wait_ended(bench: WorkerBench, conn: Connection) -> None:
 
 
 def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
-    bench: WorkerBench, database: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, new_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 300)
     (talk,) = talks(bench, 1)
     send = bench.send(talk.alice, talk.bobs_name, "again")
-    with database().connect() as conn:
+    with new_engine().connect() as conn:
         conn.execute(text(LOCK_CHAT), {"chat": talk.chat_id})
         wait_until_ended(bench, conn)
         assert bench.ask(send).ack(send)["message"]["seq"] == 2

@@ -19,21 +19,12 @@ import workers
 from infra.wire.batch import Event
 from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
-from tests.integration.conftest import BenchFactory
+from tests.integration.conftest import NEVER_S, BenchFactory
 
 SIZES = (1, 10, 200)
 
 Person = tuple[uuid.UUID, str]
 Scenario = Callable[[WorkerBench, int], list[Event]]
-
-
-_NEVER_S = 100_000.0
-"""Keeps the many chats of this module out of the sweeps of other tests."""
-
-
-@pytest.fixture
-def bench(make_bench: BenchFactory) -> WorkerBench:
-    return make_bench(sweep_after_s=_NEVER_S)
 
 
 @dataclass
@@ -213,33 +204,35 @@ SCENARIOS = (
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_statements_do_not_grow_with_the_batch(bench: WorkerBench, scenario: Scenario) -> None:
+def test_statements_do_not_grow_with_the_batch(unswept_bench: WorkerBench, scenario: Scenario) -> None:
     costs = {}
     for size in SIZES:
-        batch = bench.batch(scenario(bench, size))
-        bench.read()
-        with counted(bench) as cost:
-            bench.processor.process([batch])
-        assert len(bench.read().answers) == len(batch.events)
+        batch = unswept_bench.batch(scenario(unswept_bench, size))
+        unswept_bench.read()
+        with counted(unswept_bench) as cost:
+            unswept_bench.processor.process([batch])
+        assert len(unswept_bench.read().answers) == len(batch.events)
         assert not cost.executemany
         costs[size] = (cost.sent, cost.calls)
     assert len(set(costs.values())) == 1, f"statements sent and run, by size of the batch: {costs}"
 
 
-def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(bench: WorkerBench) -> None:
-    batch = bench.batch(reads(bench, 10))
-    with counted(bench) as cost:
-        bench.processor.process([batch])
+def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
+    unswept_bench: WorkerBench,
+) -> None:
+    batch = unswept_bench.batch(reads(unswept_bench, 10))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
     assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
 
 
 @pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
 def test_the_commonest_batches_are_one_statement_without_a_transaction(
-    bench: WorkerBench, scenario: Scenario
+    unswept_bench: WorkerBench, scenario: Scenario
 ) -> None:
-    batch = bench.batch(scenario(bench, 200))
-    with counted(bench) as cost:
-        bench.processor.process([batch])
+    batch = unswept_bench.batch(scenario(unswept_bench, 200))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
 
 
@@ -270,13 +263,15 @@ _WORKERS = str(Path(workers.__file__).parent)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_the_work_of_a_batch_grows_no_faster_than_the_batch(bench: WorkerBench, scenario: Scenario) -> None:
+def test_the_work_of_a_batch_grows_no_faster_than_the_batch(
+    unswept_bench: WorkerBench, scenario: Scenario
+) -> None:
     small, large = 20, 160
     steps = {}
     for size in (small, large):
-        batch = bench.batch(scenario(bench, size))
+        batch = unswept_bench.batch(scenario(unswept_bench, size))
         with counted_steps() as taken:
-            bench.processor.process([batch])
+            unswept_bench.processor.process([batch])
         steps[size] = taken[0]
     assert steps[small] > small
     assert steps[large] < 1.5 * large / small * steps[small]
@@ -298,7 +293,7 @@ def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[Wor
         connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
     )
     redis.ping()
-    yield make_bench(redis=redis, sweep_after_s=_NEVER_S)
+    yield make_bench(redis=redis, sweep_after_s=NEVER_S)
     redis.close()
 
 

@@ -74,8 +74,8 @@ def attacked(target: Deployment) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def bench(bench_store: Store) -> Iterator[WorkerBench]:
-    """A relay in this process, which all examples of a test share."""
+def shared_bench(bench_store: Store) -> Iterator[WorkerBench]:
+    """A worker in this process, which all examples of a test share."""
     bench = WorkerBench(bench_store)
     yield bench
     bench.close()

@@ -7,6 +7,7 @@ import pytest
 
 from functions.context import Context
 from infra.settings.functions import FunctionSettings
+from infra.store.engine import make_engine
 from tests.harness.engines import Engines, Store
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
@@ -31,7 +32,7 @@ def bench_store(engines: Engines) -> Iterator[Store]:
 
 @pytest.fixture
 def make_bench(make_bench: BenchFactory) -> BenchFactory:
-    """Return a factory for relays on a store that is empty but for the edge of the relay."""
+    """Return a factory for workers on a store that is empty but for the edge of the worker."""
 
     def make(**options: Any) -> WorkerBench:
         bench = make_bench(**options)
@@ -44,14 +45,16 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
 
 @pytest.fixture
-def make_context(bench: WorkerBench, bench_store: Store) -> ContextFactory:
+def make_context(bench_store: Store) -> Iterator[ContextFactory]:
     """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
+    engine = make_engine(bench_store.database_url)
 
     def make(**options: Any) -> Context:
         given = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url, **options}
-        return Context(FunctionSettings(**given), bench.engine, NoQueue())
+        return Context(FunctionSettings(**given), engine, NoQueue())
 
-    return make
+    yield make
+    engine.dispose()
 
 
 @pytest.fixture
