@@ -140,7 +140,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
 class _Unacked(CeleryRequest):  # type: ignore[misc]
     """A task from a queue without acknowledgements.
 
-    With them, the task of a worker that died would go to another one after a visibility time-out. Lanes
+    With them, the task of a worker that died would go to another one after a visibility timeout. Lanes
     and beat send their tasks again much sooner, and acknowledging batches takes a fifth of a worker's time.
     """
 

@@ -32,10 +32,10 @@ _TRIES = 3
 """How often to try a batch that collides with another one."""
 
 _BREATH_S = 0.05
-"""Pause after a lock time-out: if two batches waited for each other, it lets the other one finish."""
+"""Pause after a lock timeout: if two batches waited for each other, it lets the other one finish."""
 
 _HURRY_S = 2.0
-"""For this long after a lock time-out, batches wait less: what is locked is likely to stay locked."""
+"""For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""
@@ -54,7 +54,7 @@ class BatchProcessor:
         self._engine = engine
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._pooled = pooled
-        """Behind a transaction-mode pooler, time-outs last only for a transaction."""
+        """Behind a transaction-mode pooler, timeouts last only for a transaction."""
         self._publisher = publisher
         self._context = context
         self._hurry_until = 0.0

@@ -110,9 +110,7 @@ async def edge_id_of(chat: Deployment, client: Client) -> str:
     """Wait until Redis knows the one edge that the user is on."""
     async with Redis.from_url(chat.store.redis_url) as redis:
         key = names.user_edges_key(client.user_id)
-        (edge_id,) = await until(
-            lambda: redis.smembers(key), "Redis knows the user's edge", timeout_s=30
-        )
+        (edge_id,) = await until(lambda: redis.smembers(key), "Redis knows the user's edge", timeout_s=30)
         return str(edge_id.decode())
 
 

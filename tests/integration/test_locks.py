@@ -69,7 +69,7 @@ def wait_until_ended(bench: WorkerBench, conn: Connection) -> None:
 
 @contextmanager
 def held(bench: WorkerBench, sql: str, **params: Any) -> Iterator[None]:
-    """Keep what a statement locks, as somebody without time-outs does."""
+    """Keep what a statement locks, as somebody without timeouts does."""
     engine = make_engine(url(bench), timeouts=False)
     with engine.connect() as conn, conn.begin() as transaction:
         conn.execute(text(sql), params)
