@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from functions.context import Context
 from infra.settings.functions import FunctionSettings
@@ -45,16 +46,22 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
 
 @pytest.fixture
-def make_context(bench_store: Store) -> Iterator[ContextFactory]:
-    """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
+def engine(bench_store: Store) -> Iterator[Engine]:
+    """The engine of the functions under test."""
     engine = make_engine(bench_store.database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_context(engine: Engine, bench_store: Store) -> ContextFactory:
+    """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
 
     def make(**options: Any) -> Context:
         given = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url, **options}
         return Context(FunctionSettings(**given), engine, NoQueue())
 
-    yield make
-    engine.dispose()
+    return make
 
 
 @pytest.fixture

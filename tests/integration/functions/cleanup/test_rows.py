@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy import event as sql
 
 from tests.harness.worker_bench import WorkerBench
@@ -53,7 +54,7 @@ def test_messages_older_than_the_retention_are_removed_from_every_chat(
     assert [bench.seqs(chat_id) for chat_id in (old, mixed, young, empty)] == [[], [3], [1, 2], []]
 
 
-def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, clean: Clean) -> None:
+def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, engine: Engine, clean: Clean) -> None:
     for _ in range(3):
         add_chat(bench, *[1] * 50)
     plans: list[str] = []
@@ -64,7 +65,7 @@ def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, clean: Cle
             rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING off) {statement}", parameters)
             plans.extend(row[0] for row in rows)
 
-    sql.listen(bench.engine, "before_cursor_execute", explain)
+    sql.listen(engine, "before_cursor_execute", explain)
     assert clean(**RETENTION) == {}
     (read,) = (line for line in plans if "Scan using messages_pkey" in line)
     assert "(actual rows=1.00 loops=3)" in read, "\n".join(plans)

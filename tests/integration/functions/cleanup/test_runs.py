@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy import event as sql
 
 from functions.cleanup import cleanup
@@ -24,7 +25,7 @@ from tests.integration.functions.conftest import ContextFactory
 
 
 @pytest.mark.usefixtures("small_slices")
-def test_everything_goes_in_small_slices_too(bench: WorkerBench, clean: Clean) -> None:
+def test_everything_goes_in_small_slices_too(bench: WorkerBench, engine: Engine, clean: Clean) -> None:
     expected = fill(bench)
     sizes: list[int] = []
 
@@ -32,7 +33,7 @@ def test_everything_goes_in_small_slices_too(bench: WorkerBench, clean: Clean) -
         if "DELETE" in statement:
             sizes.append(cursor.rowcount)
 
-    sql.listen(bench.engine, "after_cursor_execute", note)
+    sql.listen(engine, "after_cursor_execute", note)
     assert clean(**RETENTION) == expected
     assert max(sizes) == 3
     assert sum(sizes) == sum(expected[kind] for kind in (*AGED, "messages"))
@@ -86,7 +87,7 @@ def test_runs_at_once_remove_everything_once(bench: WorkerBench, make_context: C
 @pytest.mark.usefixtures("small_slices")
 @pytest.mark.parametrize(("slices", "rows"), [(0, 0), (1, 3), (4, 3 + 3 + 1 + 3), (8, 7 + 7 + 6)])
 def test_a_killed_run_is_completed_by_the_next(
-    bench: WorkerBench, clean: Clean, slices: int, rows: int
+    bench: WorkerBench, engine: Engine, clean: Clean, slices: int, rows: int
 ) -> None:
     expected = fill(bench)
     removed = 0
@@ -98,10 +99,10 @@ def test_a_killed_run_is_completed_by_the_next(
             if removed > slices:
                 raise KeyboardInterrupt
 
-    sql.listen(bench.engine, "after_cursor_execute", die)
+    sql.listen(engine, "after_cursor_execute", die)
     with pytest.raises(KeyboardInterrupt):
         clean(**RETENTION)
-    sql.remove(bench.engine, "after_cursor_execute", die)
+    sql.remove(engine, "after_cursor_execute", die)
     rest = clean(**RETENTION)
     assert sum(expected[kind] - rest.get(kind, 0) for kind in (*AGED, "messages")) == rows
     assert clean(**RETENTION) == {}
