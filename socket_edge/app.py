@@ -54,6 +54,8 @@ _SOCKET_IO: Final = "/socket.io/"
 _REDIS_TIMEOUT_S: Final = 5.0
 _QUEUE_TIMEOUT_S: Final = 2.0
 """A batch that Redis does not accept within this time is tried again."""
+_LANE_BYTES: Final = 32_000_000
+"""Bytes of events that may wait in a lane before clients get `busy`."""
 _BATCH_EVENTS: Final = 500
 _BATCH_BYTES: Final = 1_000_000
 _RECEIPT_LINGER_S: Final = 0.1
@@ -256,7 +258,7 @@ def _make_lanes(
     """Return the lane for receipts, then those for client events."""
     limits = LaneLimits(
         settings.lane_queue,
-        settings.lane_bytes,
+        _LANE_BYTES,
         _BATCH_EVENTS,
         _BATCH_BYTES,
         settings.redispatch_s,
