@@ -13,8 +13,12 @@ from infra.store.profiles import BLANK, INVISIBLE, is_username, username_key
 from tests.harness.engines import Store
 
 EVERYTHING = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
-ASSIGNED_PLANES = [char for char in EVERYTHING if char < "\U00034000" or "\U000e0000" <= char < "\U000e1000"]
-"""Planes with more than private and unassigned characters."""
+TELLING = [
+    char
+    for place, char in enumerate(EVERYTHING)
+    if char < "\U00034000" or "\U000e0000" <= char < "\U000e1000" or place % 100 == 0
+]
+"""Every character of the planes with more than private and unassigned ones, and a hundredth of the others."""
 _KEYS = text("SELECT name, username_key(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
 _ALLOWED = text("SELECT name, is_username(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
 
@@ -33,17 +37,15 @@ def differing(conn: Connection, names: list[str]) -> list[str]:
     return [ascii(name) for name, key in rows if key != username_key.__wrapped__(name)]
 
 
-@pytest.mark.parametrize(
-    "context", ["a{}b ", "e{}\u0301x", "{}\u0301\u0323 "], ids=["inside", "accent", "marks"]
-)
+@pytest.mark.parametrize("context", ["a{}b e{}\u0301x", "{}\u0301\u0323 "], ids=["inside", "before marks"])
 def test_every_character_is_folded_as_in_python(conn: Connection, context: str) -> None:
     """Many a name, so that each character meets the ones before and after it as well."""
-    names = [context.format(char) for char in EVERYTHING]
+    names = [context.replace("{}", char) for char in TELLING]
     assert differing(conn, ["".join(names[at : at + 100]) for at in range(0, len(names), 100)]) == []
 
 
 def test_every_character_is_allowed_where_python_allows_it(conn: Connection) -> None:
-    rows = conn.execute(_ALLOWED, {"names": [f"a{char}" for char in ASSIGNED_PLANES]})
+    rows = conn.execute(_ALLOWED, {"names": [f"a{char}" for char in TELLING]})
     assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
 
 

@@ -7,25 +7,25 @@ import pytest
 
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import WORKER_COMMANDS
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
 
 ENSURING = [name for name, command in WORKER_COMMANDS.items() if command.ensures_profile]
 
 
-def username_of(bench: RelayBench, user_id: uuid.UUID) -> str | None:
+def username_of(bench: WorkerBench, user_id: uuid.UUID) -> str | None:
     rows = bench.rows("SELECT username FROM profiles WHERE id = :id", id=user_id)
     return rows[0].username if rows else None
 
 
 @pytest.fixture
-def newcomer(bench: RelayBench) -> tuple[uuid.UUID, str]:
+def newcomer(bench: WorkerBench) -> tuple[uuid.UUID, str]:
     return uuid.uuid4(), f"new_{bench.edge_id}"
 
 
 @pytest.mark.parametrize("name", ENSURING)
 def test_a_newcomer_gets_the_profile_of_their_token(
-    bench: RelayBench, newcomer: tuple[uuid.UUID, str], name: str
+    bench: WorkerBench, newcomer: tuple[uuid.UUID, str], name: str
 ) -> None:
     user_id, username = newcomer
     event = bench.event(user_id, name, {"username": username})
@@ -36,7 +36,7 @@ def test_a_newcomer_gets_the_profile_of_their_token(
 @pytest.mark.parametrize("name", ENSURING)
 @pytest.mark.parametrize("payload", [{}, {"username": ""}, {"username": "\u202e"}])
 def test_without_a_proper_name_there_is_no_profile(
-    bench: RelayBench, name: str, payload: dict[str, Any]
+    bench: WorkerBench, name: str, payload: dict[str, Any]
 ) -> None:
     user_id = uuid.uuid4()
     event = bench.event(user_id, name, payload)
@@ -45,7 +45,7 @@ def test_without_a_proper_name_there_is_no_profile(
 
 
 @pytest.mark.parametrize("name", ENSURING)
-def test_a_name_that_is_taken_is_left_to_its_owner(bench: RelayBench, name: str) -> None:
+def test_a_name_that_is_taken_is_left_to_its_owner(bench: WorkerBench, name: str) -> None:
     _, taken = bench.person("bob")
     user_id = uuid.uuid4()
     event = bench.event(user_id, name, {"username": taken.upper()})
@@ -64,7 +64,7 @@ def test_where_profiles_come_from_elsewhere_none_is_created(make_bench: BenchFac
 
 
 def test_a_profile_is_there_for_a_send_of_the_same_batch(
-    bench: RelayBench, newcomer: tuple[uuid.UUID, str]
+    bench: WorkerBench, newcomer: tuple[uuid.UUID, str]
 ) -> None:
     user_id, username = newcomer
     _, bob = bench.person("bob")
@@ -73,7 +73,7 @@ def test_a_profile_is_there_for_a_send_of_the_same_batch(
     assert reply.ack(send)["message"]["senderUsername"] == username
 
 
-def test_a_user_without_a_profile_costs_the_others_nothing(bench: RelayBench) -> None:
+def test_a_user_without_a_profile_costs_the_others_nothing(bench: WorkerBench) -> None:
     bob, bobs_name = bench.person("bob")
     good = bench.event(bob, "catch_up", {"username": bobs_name})
     bad = bench.event(uuid.uuid4(), "catch_up", {})

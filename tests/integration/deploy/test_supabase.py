@@ -35,7 +35,7 @@ Read = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def database(engines: Engines) -> Iterator[Engine]:
+def supabase(engines: Engines) -> Iterator[Engine]:
     """Make a Supabase-like database where alice and bob, and carol and dave, have a chat each."""
     store = engines.new_store()
     engine = make_engine(store.database_url)
@@ -68,11 +68,11 @@ def database(engines: Engines) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def rows_seen(database: Engine) -> Read:
+def rows_seen(supabase: Engine) -> Read:
     """Return a function that counts the rows of a table that a user sees through the API."""
 
     def count(table: str, person: uuid.UUID | None, role: str = "authenticated") -> int:
-        with database.connect() as conn:
+        with supabase.connect() as conn:
             conn.execute(
                 text("SELECT set_config('request.jwt.claim.sub', :sub, true)"), {"sub": str(person or "")}
             )
@@ -110,15 +110,15 @@ def test_internal_tables_are_closed_to_everybody(rows_seen: Read, table: str) ->
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM messages", "UPDATE chats SET last_seq = 9"])
-def test_nobody_writes_through_the_api(database: Engine, statement: str) -> None:
-    with database.connect() as conn:
+def test_nobody_writes_through_the_api(supabase: Engine, statement: str) -> None:
+    with supabase.connect() as conn:
         conn.exec_driver_sql("SET LOCAL ROLE authenticated")
         with pytest.raises(ProgrammingError, match="permission denied"):
             conn.exec_driver_sql(statement)
 
 
-def test_deleting_a_user_deletes_everything_of_theirs(database: Engine) -> None:
-    with database.connect() as conn:
+def test_deleting_a_user_deletes_everything_of_theirs(supabase: Engine) -> None:
+    with supabase.connect() as conn:
         conn.execute(text("DELETE FROM auth.users WHERE id = :id"), {"id": DAVE})
         left = conn.exec_driver_sql("SELECT count(*) FROM messages").scalar_one()
         conn.rollback()
