@@ -67,7 +67,7 @@ def test_migrations_make_exactly_the_constraints_of_the_models(empty_database: E
     made = {
         (table, check["name"])
         for table in tables(empty_database)
-        for check in inspect(database).get_check_constraints(table)
+        for check in inspect(empty_database).get_check_constraints(table, SCHEMA)
     }
     assert made == {("chats", "chats_pair_ordered")}
 
@@ -77,7 +77,7 @@ def test_migrations_make_exactly_the_indexes_of_the_models(empty_database: Engin
     made = {
         index["name"]
         for table in tables(empty_database)
-        for index in inspect(database).get_indexes(table)
+        for index in inspect(empty_database).get_indexes(table, SCHEMA)
         if "duplicates_constraint" not in index
     }
     assert made == {index.name for table in Base.metadata.tables.values() for index in table.indexes}
