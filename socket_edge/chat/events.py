@@ -81,7 +81,7 @@ class ClientEvents:
             if session.is_leaving and not session.unanswered:
                 session.end(DisconnectReason.SERVER_SHUTDOWN)
 
-        if not session.has_profile:
+        if not session.has_profile:  # no catch-up has created it yet
             self._ensure_profile(session)
         session.unanswered += 1
         self._lanes.relay(
@@ -89,9 +89,10 @@ class ClientEvents:
         )
 
     def _ensure_profile(self, session: Session) -> None:
-        """Have the profile created ahead of the event, in the same lane, unless a catch-up has done so."""
+        """Have the profile created ahead of the next event, in the same lane, under the name in the token."""
         session.has_profile = True
-        payload = msgspec.json.encode(EnsureProfile(username=session.identity.username))
+        identity = session.identity
+        payload = msgspec.json.encode(EnsureProfile(identity.username, identity.issued_at))
         self._lanes.relay(session.lane, ENSURE_PROFILE, session.user_id, payload, expires=False)
 
     def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
@@ -109,7 +110,11 @@ class ClientEvents:
             session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
         else:
             session.identity, session.is_warned = identity, False
-            ack = RefreshAck(expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)))
+            self._ensure_profile(session)
+            ack = RefreshAck(
+                expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)),
+                username=identity.username or msgspec.UNSET,
+            )
             session.send_ack(ack_id, msgspec.json.encode(ack))
 
     async def _read_identity(self, session: Session, payload: bytes) -> Identity:

@@ -189,7 +189,11 @@ async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) 
     chat.take(SEND)
     assert chat.lanes.names() == [ENSURE_PROFILE, "send_message", "send_message"]
     ensured = chat.lanes.relayed[0]
-    assert (ensured.lane, ensured.payload, ensured.expires) == (3, {"username": "bob"}, False)
+    assert (ensured.lane, ensured.payload, ensured.expires) == (
+        3,
+        {"username": "bob", "issuedAt": None},
+        False,
+    )
 
 
 async def test_an_answer_that_settles_messages_settles_them_for_the_socket_that_asked(chat: Chat) -> None:
@@ -217,7 +221,12 @@ async def test_a_refreshed_token_replaces_the_identity(chat: Chat) -> None:
     ((_, ack),) = chat.connection.acks
     assert ack["success"]
     assert ack["expiresAt"].startswith("2096-")
-    assert chat.lanes.relayed == []
+
+
+async def test_the_name_in_a_refreshed_token_reaches_a_worker_at_once(chat: Chat) -> None:
+    chat.take(SEND, 1)
+    await chat.refresh({"token": f"bob:{FAR_FUTURE - 1}"})
+    assert chat.lanes.names() == ["send_message", ENSURE_PROFILE]
 
 
 @pytest.mark.parametrize(
