@@ -5,6 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic.fields import FieldInfo
+
 from infra.settings.base import Settings
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
@@ -42,12 +44,18 @@ def _lines() -> Iterator[str]:
     for name in dict.fromkeys(name for settings in USERS.values() for name in settings.model_fields):
         users = [letter for letter, settings in USERS.items() if name in settings.model_fields]
         field = USERS[users[0]].model_fields[name]
-        default = "required" if field.is_required() else _default(field.default)
+        default = _default(field)
         meaning = " ".join((field.description or "").split())
         yield f"| `{name.upper()}` | {default} | {' '.join(users)} | {meaning} |"
 
 
-def _default(value: Any) -> str:
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "derived" if field.default_factory else _in_markdown(field.default)
+
+
+def _in_markdown(value: Any) -> str:
     match value:
         case None | ():
             return "none"

@@ -6,6 +6,15 @@ from urllib.parse import urlsplit
 from infra.wire.errors import ErrorCode, Rejection
 
 
+class ForbiddenOrigin(Rejection):
+    """A browser page of this origin may not connect. `expected` and `got` are for the operator."""
+
+    def __init__(self, allowed: str, origin: str) -> None:
+        super().__init__(ErrorCode.FORBIDDEN_ORIGIN)
+        self.expected = allowed
+        self.got = origin
+
+
 class Origins:
     """Allows the configured origins, the edge's own, and clients that send none: they are not browsers."""
 
@@ -19,8 +28,9 @@ class Origins:
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if not origin or self._any or origin in self._allowed:
             return
-        if _host(origin) != headers.get(b"host", b"").decode("latin-1").lower():
-            raise Rejection(ErrorCode.FORBIDDEN_ORIGIN)
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if _host(origin) != host:
+            raise ForbiddenOrigin(" or ".join((*sorted(self._allowed), f"a page of {host}")), origin)
 
 
 def _host(origin: str) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import ANSWERED_S
-from tests.unit.socket_edge.auth.project import KeyServer, Project
+from tests.harness.key_server import KeyServer, Project
 
 MESSAGES = 200
 

@@ -9,7 +9,8 @@ from redis import Redis
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
 from infra.cli.doctor.functions import bucket_finding, channels_finding
-from infra.cli.doctor.services import redis_findings, signin_finding
+from infra.cli.doctor.services import redis_findings
+from infra.cli.doctor.signin import signin_finding
 from infra.settings.edge import AuthMode, EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings

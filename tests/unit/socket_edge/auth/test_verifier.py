@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, Identity
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
-from tests.unit.socket_edge.auth.project import USER_ID, Project, public_jwk
+from tests.harness.key_server import USER_ID, Project, public_jwk
 from tests.unit.socket_edge.auth.refusals import refusal, refusal_code
 
 
