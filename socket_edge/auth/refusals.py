@@ -78,4 +78,9 @@ def explain(rejection: Rejection) -> tuple[Reason, str | None, str | None]:
 
 
 def _cut(value: object) -> str | None:
-    return None if value is None else str(value)[:_MAX_CHARS]
+    if value is None:
+        return None
+    try:
+        return str(value)[:_MAX_CHARS]
+    except RecursionError:  # a claim may be nested as deeply as JSON can be read
+        return type(value).__name__

@@ -1,5 +1,6 @@
 """The command: runs all checks and prints a line for each."""
 
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -39,7 +40,7 @@ def doctor(local: bool, token: str | None) -> None:
     if local:
         use_local_stack()
     if token is not None:
-        token = click.get_binary_stream("stdin").read(_TOKEN_BYTES).decode(errors="replace").strip()
+        token = sys.stdin.buffer.read(_TOKEN_BYTES).decode(errors="replace").strip()
     is_well = True
     for found in examine(local=local, token=token):
         click.echo(found.line())
