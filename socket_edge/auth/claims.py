@@ -10,6 +10,7 @@ from uuid import UUID
 import jwt
 from jwt.types import Options
 
+from infra.logs import shown
 from infra.settings.edge import MISSING, AssuranceLevel, EdgeSettings
 from socket_edge.auth.identity import Identity
 from socket_edge.auth.rejections import Reason, TokenRejection, expired, unauthorized
@@ -90,7 +91,7 @@ def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
         raise _malformed("a JSON Web Token") from error
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
-        raise unauthorized(Reason.ALGORITHM, _ALGORITHM, expected=_any_of(algorithms), got=algorithm)
+        raise unauthorized(Reason.ALGORITHM, _ALGORITHM, expected=_any_of(algorithms), got=shown(algorithm))
     return header
 
 
@@ -110,7 +111,7 @@ def _decode(token: str, *, verify_signature: bool = True, **key: Any) -> dict[st
     except (jwt.PyJWTError, ValueError) as error:
         reason, message = _REFUSALS.get(type(error), (Reason.MALFORMED, _MALFORMED))
         header = jwt.get_unverified_header(token.partition(".")[0] + "..")
-        got = f"{header.get('alg')}, kid {header.get('kid')}"
+        got = f"{shown(header.get('alg'))}, kid {shown(header.get('kid'))}"
         raise unauthorized(reason, message, expected=_algorithms(key), got=got) from error
 
 
@@ -169,7 +170,7 @@ def _check_origin(claims: dict[str, Any], rules: ClaimRules) -> None:
             Reason.ISSUER,
             "The access token comes from another issuer.",
             expected=_any_of(rules.issuers) or "no iss",
-            got=issuer,
+            got=shown(issuer),
         )
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if not any(isinstance(one, str) and one in rules.audiences for one in audience):
@@ -177,20 +178,20 @@ def _check_origin(claims: dict[str, Any], rules: ClaimRules) -> None:
             Reason.AUDIENCE,
             "The access token is meant for another audience.",
             expected=_any_of(rules.audiences),
-            got=claims["aud"],
+            got=shown(claims["aud"]),
         )
 
 
 def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
     if claims.get("role") != ROLE:
         message = "The access token is not one of a signed-in user."
-        raise unauthorized(Reason.ROLE, message, expected=ROLE, got=claims.get("role"))
+        raise unauthorized(Reason.ROLE, message, expected=ROLE, got=shown(claims.get("role")))
     if not rules.allows_anonymous and claims.get("is_anonymous", False) is not False:
         raise unauthorized(
             Reason.ANONYMOUS,
             "Anonymous users may not chat: sign in with an account.",
             expected="is_anonymous false",
-            got=claims["is_anonymous"],
+            got=shown(claims["is_anonymous"]),
         )
     # Supabase Auth knows aal3 as well, but issues no token with it yet (internal/models/factor.go).
     if rules.requires_second_factor and claims.get("aal") not in ("aal2", "aal3"):
@@ -198,7 +199,7 @@ def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
             Reason.ONE_FACTOR,
             "A second factor is required: verify one and sign in again.",
             expected="aal2",
-            got=claims.get("aal"),
+            got=shown(claims.get("aal")),
         )
 
 
@@ -207,13 +208,13 @@ def _seconds(claims: dict[str, Any], name: str) -> int:
     try:
         seconds = int(claims[name])
     except (ValueError, TypeError, OverflowError) as error:
-        raise _malformed(f"{name} in seconds since the epoch", claims[name]) from error
+        raise _malformed(f"{name} in seconds since the epoch", shown(claims[name])) from error
     if seconds > _LAST_SECOND:
-        raise _malformed(f"{name} in seconds since the epoch", claims[name])
+        raise _malformed(f"{name} in seconds since the epoch", shown(claims[name]))
     return seconds
 
 
-def _malformed(expected: str, got: object = None) -> TokenRejection:
+def _malformed(expected: str, got: str | None = None) -> TokenRejection:
     return unauthorized(Reason.MALFORMED, _MALFORMED, expected=expected, got=got)
 
 
@@ -236,7 +237,7 @@ def _canonical_uuid(subject: object) -> str:
         if canonical == subject.lower():
             return canonical
     message = "The access token names no user."
-    raise unauthorized(Reason.SUBJECT, message, expected="sub with a UUID", got=subject)
+    raise unauthorized(Reason.SUBJECT, message, expected="sub with a UUID", got=shown(subject))
 
 
 def _any_of(names: Iterable[str]) -> str:

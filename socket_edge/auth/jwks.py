@@ -16,6 +16,7 @@ import httpx
 import structlog
 from jwt import PyJWK, PyJWTError
 
+from infra.logs import shown
 from socket_edge.auth.rejections import Reason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
@@ -64,10 +65,10 @@ class Jwks:
             raise unavailable(Reason.KEYS_UNAVAILABLE, got=self._url, retry_after_ms=self._pause_ms())
         if not was_asked:
             raise unavailable(
-                Reason.UNKNOWN_KEY, expected=self._names(), got=kid, retry_after_ms=self._pause_ms()
+                Reason.UNKNOWN_KEY, expected=self._names(), got=shown(kid), retry_after_ms=self._pause_ms()
             )
         message = "The access token is signed with an unknown key."
-        raise unauthorized(Reason.UNKNOWN_KEY, message, expected=self._names(), got=kid)
+        raise unauthorized(Reason.UNKNOWN_KEY, message, expected=self._names(), got=shown(kid))
 
     async def aclose(self) -> None:
         """Stop a running fetch and close the connections."""

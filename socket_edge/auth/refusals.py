@@ -19,7 +19,7 @@ CONNECT: Final = "connect"
 _QUIET_S: Final = 10.0
 """Time between two log lines with the same reason."""
 _MAX_CHARS: Final = 200
-"""Most of `expected` and `got` that is logged: clients choose the claims of tokens that nobody signed."""
+"""Most of `expected` and `got` that is logged."""
 
 _REASONS: Final = {
     ErrorCode.UNAUTHORIZED: Reason.MALFORMED,
@@ -77,10 +77,5 @@ def explain(rejection: Rejection) -> tuple[Reason, str | None, str | None]:
     return _REASONS.get(rejection.code, Reason.OTHER), None, None
 
 
-def _cut(value: object) -> str | None:
-    if value is None:
-        return None
-    try:
-        return str(value)[:_MAX_CHARS]
-    except RecursionError:  # a claim may be nested as deeply as JSON can be read
-        return type(value).__name__
+def _cut(text: str | None) -> str | None:
+    return text if text is None else text[:_MAX_CHARS]

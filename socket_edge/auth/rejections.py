@@ -1,6 +1,7 @@
 """Why a token is refused: what the client is told, and what only the operator is.
 
-No message contains the token or a part of it; `expected` and `got` hold single claims.
+No message contains the token or a part of it; `expected` and `got` hold single claims, as `infra.logs.shown`
+lets them appear in a log.
 """
 
 from enum import StrEnum
@@ -47,7 +48,7 @@ class TokenRejection(Rejection):
         message: str | None = None,
         *,
         expected: str | None = None,
-        got: object = None,
+        got: str | None = None,
         retry_after_ms: int | None = None,
     ) -> None:
         super().__init__(code, message, retry_after_ms=retry_after_ms)
@@ -60,7 +61,7 @@ _CANNOT_CHECK: Final = "Tokens cannot be checked right now, try again."
 
 
 def unauthorized(
-    reason: Reason, message: str | None = None, *, expected: str | None = None, got: object = None
+    reason: Reason, message: str | None = None, *, expected: str | None = None, got: str | None = None
 ) -> TokenRejection:
     """Return the rejection of a token that will never be accepted."""
     return TokenRejection(ErrorCode.UNAUTHORIZED, reason, message, expected=expected, got=got)
@@ -75,7 +76,7 @@ def unavailable(
     reason: Reason = Reason.UNAVAILABLE,
     *,
     expected: str | None = None,
-    got: object = None,
+    got: str | None = None,
     retry_after_ms: int | None = None,
 ) -> TokenRejection:
     """Return the rejection for when the keys or the Auth server cannot be reached."""

@@ -8,6 +8,7 @@ import structlog
 import supabase
 from supabase.lib.client_options import AsyncClientOptions
 
+from infra.logs import shown
 from infra.wire.errors import Rejection
 from socket_edge.auth.claims import ClaimRules, read_header, read_unverified
 from socket_edge.auth.identity import Identity
@@ -67,12 +68,12 @@ def error_code(answer: httpx.Response) -> str | None:
     except ValueError:
         return None
     code = body.get("error_code") or body.get("code") if isinstance(body, dict) else None
-    return str(code) if code else None
+    return shown(code) if code else None
 
 
 def _refusal(error: supabase.AuthApiError) -> Rejection:
     if error.status >= httpx.codes.INTERNAL_SERVER_ERROR or error.status in _TRANSIENT:
-        return unavailable(got=f"status {error.status}, {error.code}")
+        return unavailable(got=f"status {error.status}")
     # The library keeps the answer itself only as the cause of its error.
     cause = error.__cause__
     code = error_code(cause.response) if isinstance(cause, httpx.HTTPStatusError) else error.code

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra.logs import shown
 from infra.wire.errors import ErrorCode, Rejection
 
 
@@ -30,7 +31,9 @@ class Origins:
             return
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if _host(origin) != host:
-            raise ForbiddenOrigin(" or ".join((*sorted(self._allowed), f"a page of {host}")), origin)
+            raise ForbiddenOrigin(
+                " or ".join((*sorted(self._allowed), f"a page of {shown(host)}")), shown(origin)
+            )
 
 
 def _host(origin: str) -> str | None:
