@@ -116,7 +116,8 @@ class EdgeSettings(ServiceSettings):
     jwt_audience: Annotated[Words, AfterValidator(_audiences)] = ("authenticated",)
     """Accepted `aud` of tokens, separated by commas; every token must have one of them."""
     jwks_cooldown_s: Seconds = 30.0
-    """Unknown key ids make the edge fetch the published keys, at most once in this time."""
+    """Unknown key ids make the edge fetch the published keys, at most once in this time; more than 600
+    counts as 600."""
     clock_skew_s: Annotated[float, Field(ge=0, le=300)] = 10.0
     """How far the `nbf` of a token may lie ahead of the edge's clock. `exp` counts to the second, and `iat`
     is not checked."""

@@ -41,7 +41,8 @@ class Jwks:
 
     def __init__(self, url: str, cooldown_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._cooldown_s = cooldown_s
+        # A longer one would keep keys in use past their age.
+        self._cooldown_s = min(cooldown_s, MAX_AGE_S)
         self._clock = clock
         self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT_S)
         self._keys: dict[str, PyJWK] = {}

@@ -302,6 +302,8 @@ def _handler(server: SupabaseAuth) -> type[BaseHTTPRequestHandler]:
             # internal/api/api.go has the routes. A gateway guards all but the public ones with the API key.
             if self.path == "/auth/v1/.well-known/jwks.json":
                 return 200, server.jwks()
+            if self.path == "/auth/v1/.well-known/openid-configuration":
+                return 200, {"issuer": server.issuer or ""}  # internal/api/jwks.go: WellKnownOpenID
             if (key := self.headers.get("apikey")) != server.publishable_key:
                 return 401, {"message": "Invalid API key" if key else "No API key found in request"}
             if self.path == "/auth/v1/user":

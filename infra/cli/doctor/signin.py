@@ -78,6 +78,36 @@ async def _authenticate(settings: EdgeSettings, token: str) -> "Identity":
 
 
 def _services(settings: EdgeSettings) -> Finding:
+    found = _verifies_with(settings)
+    issuer = _other_issuer(settings) if found.advice is None else None
+    if issuer is None:
+        return found
+    state = f"the project's tokens have the `iss` {issuer}, but {settings.jwt_issuer[0]} is expected"
+    return Finding(_SUBJECT, state, f"set BBGRAM_JWT_ISSUER={issuer}")
+
+
+def _other_issuer(settings: EdgeSettings) -> str | None:
+    """Return the project's issuer if it is not the default one. It counts only where nobody has set another.
+
+    Supabase Auth tells it since October 2025 (internal/api/jwks.go: WellKnownOpenID).
+    """
+    import httpx
+
+    from infra.logs import shown
+
+    if "jwt_issuer" in settings.model_fields_set:
+        return None
+    try:
+        url = f"{settings.auth_url}/.well-known/openid-configuration"
+        headers = {"apikey": settings.supabase_key or ""}
+        issuer = httpx.get(url, headers=headers, timeout=_TIMEOUT_S).raise_for_status().json()["issuer"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+    is_other = isinstance(issuer, str) and issuer and issuer not in settings.jwt_issuer
+    return shown(issuer) if is_other else None
+
+
+def _verifies_with(settings: EdgeSettings) -> Finding:
     if settings.auth_mode is AuthMode.REMOTE:
         return _auth_server(settings)
     if settings.supabase_jwt_secret is None:

@@ -79,6 +79,21 @@ def test_a_remote_project_that_works_is_well_whatever_its_issuer(
     assert found == Finding("sign-in", f"the Auth server answers at {supabase.url}/auth/v1")
 
 
+@pytest.mark.parametrize("settings", [{}, WITH_SECRET, REMOTE], ids=str)
+def test_an_issuer_that_nobody_has_set_is_found_without_a_token(
+    supabase: SupabaseAuth, settings: dict[str, str]
+) -> None:
+    """Where it is set, only a token can tell: a custom hook may write another `iss` than the project says."""
+    supabase.issuer = "https://auth.example.com/auth/v1"
+    assert find(supabase, **settings) == Finding(
+        "sign-in",
+        f"the project's tokens have the `iss` {supabase.issuer}, but {supabase.url}/auth/v1 is expected",
+        f"set BBGRAM_JWT_ISSUER={supabase.issuer}",
+    )
+    for issuer in (supabase.issuer, "missing", "https://hook.example.com"):
+        assert find(supabase, jwt_issuer=issuer, **settings).advice is None
+
+
 @pytest.mark.parametrize("key", ["sb_publishable_of_another_project", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"])
 def test_a_key_that_the_gateway_refuses_is_found(supabase: SupabaseAuth, key: str) -> None:
     found = find(supabase, supabase_key=key, **REMOTE)

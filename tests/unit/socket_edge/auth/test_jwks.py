@@ -7,6 +7,7 @@ import pytest
 
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import jwks
+from socket_edge.auth.claims import ClaimRules
 from socket_edge.auth.verifier import TokenVerifier
 from tests.harness.key_server import USER_ID, Clock, KeyServer, Project, public_jwk
 from tests.unit.socket_edge.auth.conftest import COOLDOWN_S
@@ -233,6 +234,16 @@ async def test_a_revoked_key_is_not_used_once_more_after_its_age(
     assert await refusal_code(verifier, leaked) is ErrorCode.UNAUTHORIZED
     assert project.server.hits == 2
     assert (await verifier.authenticate(project.token())).user_id == USER_ID
+
+
+async def test_no_cool_down_keeps_a_revoked_key_in_use_past_its_age(project: Project, clock: Clock) -> None:
+    rules = ClaimRules(issuers=frozenset({project.issuer}))
+    verifier = TokenVerifier(jwks.Jwks(f"{project.server.url}/jwks", 86_400, clock), rules)
+    await verifier.authenticate(project.token())
+    project.remove_key("first")
+    clock.now += jwks.MAX_AGE_S + 1
+    assert await refusal_code(verifier, project.token()) is ErrorCode.UNAUTHORIZED
+    await verifier.aclose()
 
 
 async def test_keys_past_their_age_wait_for_the_new_ones(
