@@ -1,5 +1,6 @@
 """The command: runs all checks and prints a line for each."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -13,6 +14,7 @@ from infra.cli.doctor.processes import process_findings
 from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
 from infra.cli.doctor.signin import signin_finding
 from infra.cli.local import LOCAL_HELP, use_local_stack
+from infra.logs import configure_logs
 
 _TOKEN_BYTES: Final = 1_000_000
 """More than any token has, so that a token that is too long is found to be so."""
@@ -37,6 +39,8 @@ def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str
 )
 def doctor(local: bool, token: str | None) -> None:
     """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
+    # What the parts of an edge would log is in the findings.
+    configure_logs(as_json=False, level=logging.CRITICAL)
     if local:
         use_local_stack()
     if token is not None:

@@ -6,6 +6,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from infra.cli.doctor.finding import Finding, finding
+from infra.logs import printable, shown
 from infra.settings.edge import AuthMode, EdgeSettings
 from infra.wire.errors import Rejection
 
@@ -93,8 +94,6 @@ def _other_issuer(settings: EdgeSettings) -> str | None:
     """
     import httpx
 
-    from infra.logs import shown
-
     if "jwt_issuer" in settings.model_fields_set:
         return None
     try:
@@ -155,4 +154,4 @@ def _said(answer: "httpx.Response") -> str:
         message = answer.json()["message"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return f": {str(message)[:200]}"
+    return f": {printable(str(message)[:200])}"

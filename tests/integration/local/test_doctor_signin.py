@@ -191,6 +191,7 @@ def doctor(supabase: SupabaseAuth, stdin: str, *words: str) -> tuple[int, list[s
     """Run the command with the settings of an edge; return its lines about the sign-in."""
     env = {"BBGRAM_REDIS_URL": "redis://127.0.0.1:1", "BBGRAM_SUPABASE_URL": supabase.url}
     done = bbgram("doctor", *words, env=env, stdin=stdin)
+    assert all(line.startswith(("ok ", "WRONG ")) for line in done.stdout.splitlines())
     lines = [line for line in done.stdout.splitlines() if " sign-in " in line]
     return done.returncode, lines, done.stdout + done.stderr
 
