@@ -1,6 +1,7 @@
 """The user a token belongs to, and the port that verifies tokens."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -14,6 +15,8 @@ class Identity:
     """When the token expires, in seconds since the epoch."""
     username: str | None = None
     """`user_metadata.username`, if the token has one. Users choose it themselves: it proves nothing."""
+    presented_at: float = field(default_factory=lambda: time.time(), compare=False)
+    """When the token was presented, in seconds since the epoch."""
 
 
 class Authenticator(Protocol):

@@ -21,8 +21,8 @@ from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, Stored
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
+from tests.harness.key_server import KeyServer, Project
 from tests.harness.waiting import until
-from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 _INJECT: Final = Path(__file__).parent / "inject"
 _ROOT: Final = Path(__file__).parents[2]

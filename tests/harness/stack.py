@@ -32,12 +32,15 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def bbgram(*words: str, env: dict[str, str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def bbgram(
+    *words: str, env: dict[str, str], folder: Path | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with no BBGRAM setting but those given; in another folder if told so."""
     return subprocess.run(
         tether([sys.executable, "-m", "infra.cli", *words]),
         env=clean_env(env),
         cwd=folder,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,

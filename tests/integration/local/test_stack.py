@@ -64,6 +64,12 @@ def test_the_doctor_finds_nothing_wrong_with_a_running_stack(stack: LocalStack) 
     assert f"{stack.port} is in use by an edge" in result.stdout
 
 
+def test_the_doctor_accepts_a_token_of_the_stack(stack: LocalStack) -> None:
+    token = bbgram("token", "alice", env=stack.env).stdout
+    result = bbgram("doctor", "--local", "--token", "-", env=stack.env, stdin=token)
+    assert "ok    sign-in   the token is that of user " in result.stdout
+
+
 def test_another_edge_joins_the_stack_when_it_is_told_to(stack: LocalStack) -> None:
     port = free_port()
     edge = subprocess.Popen(
