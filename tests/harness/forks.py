@@ -101,10 +101,15 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def _returned(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+        if self.returncode is None and self._has_ended(timeout):
             self.returncode = os.waitstatus_to_exitcode(self._read_number())
             os.close(self._status)
         return self.returncode
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        status = select.poll()
+        status.register(self._status, select.POLLIN)
+        return bool(status.poll(None if timeout is None else 1000 * timeout))
 
     def _read_number(self) -> int:
         data = os.read(self._status, _NUMBER.size)
