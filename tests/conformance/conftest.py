@@ -39,9 +39,7 @@ def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="session")
 def hasty_stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Stock python-socketio with the same interval and time-out."""
-    with stock_server(
-        tmp_path_factory.mktemp("hasty"), forked=True, heartbeat_s=1, heartbeat_timeout_s=1
-    ) as stock:
+    with stock_server(tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1) as stock:
         yield stock
 
 
