@@ -32,7 +32,7 @@ class Field:
     """One run's processes and clients."""
 
     def __init__(
-        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: object
+        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: Any
     ) -> None:
         self.engines = engines
         self._disk = disk
