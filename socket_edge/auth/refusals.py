@@ -58,14 +58,13 @@ class Refusals:
         if now - logged_at < _QUIET_S:
             return
         self._logged[reason] = now, self.counts[reason]
-        log.info(
-            "sign_in_refused",
-            reason=reason,
-            during=during,
-            expected=expected,
-            got=got,
-            count=self.counts[reason] - counted,
-        )
+        count = self.counts[reason] - counted
+        if rejection.code is ErrorCode.UNAVAILABLE:
+            log.warning(
+                "sign_in_unavailable", reason=reason, during=during, expected=expected, got=got, count=count
+            )
+        else:
+            log.info("sign_in_refused", reason=reason, during=during, expected=expected, got=got, count=count)
 
 
 def explain(rejection: Rejection) -> tuple[Reason, str | None, str | None]:

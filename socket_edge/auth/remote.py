@@ -4,7 +4,6 @@ import asyncio
 from typing import Final
 
 import httpx
-import structlog
 import supabase
 from supabase.lib.client_options import AsyncClientOptions
 
@@ -18,8 +17,6 @@ ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
 TIMEOUT_S: Final = 5.0
 
 _TRANSIENT: Final = frozenset({408, 425, 429})
-
-_log = structlog.get_logger(__name__)
 
 
 class RemoteAuthenticator:
@@ -51,7 +48,6 @@ class RemoteAuthenticator:
         except supabase.AuthApiError as error:
             raise _refusal(error) from error
         except (supabase.AuthError, httpx.HTTPError, TimeoutError, ValueError) as error:
-            _log.warning("auth_server_unreachable", error=type(error).__name__)
             raise unavailable(got=type(error).__name__) from error
         return answer.user.id.lower() if answer else None
 

@@ -27,7 +27,7 @@ CLAIMS = {
 
 
 def lines(logs: list[Any]) -> list[dict[str, Any]]:
-    return [line for line in logs if line["event"] == "sign_in_refused"]
+    return [line for line in logs if line["event"] in ("sign_in_refused", "sign_in_unavailable")]
 
 
 @pytest.fixture
@@ -213,3 +213,11 @@ async def test_keys_that_cannot_be_fetched_are_named(supabase: SupabaseAuth, ref
         "keys_unavailable",
         f"{supabase.url}/auth/v1/.well-known/jwks.json",
     )
+
+
+def test_an_operator_is_warned_when_tokens_cannot_be_checked(refusals: Refusals) -> None:
+    with capture_logs() as logs:
+        refusals.record(unavailable(got="ConnectError"), CONNECT)
+    assert [(line["event"], line["log_level"], line["got"]) for line in logs] == [
+        ("sign_in_unavailable", "warning", "ConnectError")
+    ]
