@@ -24,7 +24,7 @@ def is_timeout(error: Exception) -> bool:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell whether Postgres cannot be reached, is going away or has no tables, so that no event is at fault."""
+    """Tell whether Postgres is unreachable, going away or not migrated, so that no event is at fault."""
     if not isinstance(error, DBAPIError):
         return False
     # No SQLSTATE: the connection was never made, or it broke; or psycopg itself did not accept a value.

@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -81,6 +82,13 @@ def refresh_functions(conn: Connection, schema: str) -> None:
 
 
 def _render(schema: str) -> str:
+    parts = {**_parts(), "schema": f'"{schema}"'}
+    return re.sub(r"<(\w+)>", lambda match: parts[match[1]], _FUNCTIONS)
+
+
+@cache
+def _parts() -> dict[str, str]:
+    """Return what the functions are made of; it takes a second to look at every character."""
     invisible = re.compile(f"[{INVISIBLE}]")
     known = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
     folds = {
@@ -90,8 +98,7 @@ def _render(schema: str) -> str:
     }
     single = {char: folded for char, folded in folds.items() if len(folded) == 1}
     several = {char: folded for char, folded in folds.items() if len(folded) > 1}
-    parts = {
-        "schema": f'"{schema}"',
+    return {
         "version": _VERSION,
         "reserved": username_key(DELETED_USERNAME),
         "max": str(MAX_USERNAME),
@@ -107,7 +114,6 @@ def _render(schema: str) -> str:
         "expanding": "".join(map(_escape, several)),
         "many": ", ".join(f"'{text}'" for pair in several.items() for text in pair),
     }
-    return re.sub(r"<(\w+)>", lambda match: parts[match[1]], _FUNCTIONS)
 
 
 def _ranges(belongs: Callable[[str], bool]) -> str:

@@ -67,7 +67,7 @@ def test_each_event_of_a_batch_is_answered_once_and_none_becomes_a_dead_letter(
         for name, shape in batch
     ]
     reply = shared_bench.ask(*asked)
-    answers = [answer for entry in reply.entries for answer in entry.answers]
+    answers = [answer for entry in reply.entries for answer in entry.all_answers()]
     answered = Counter(answer.id for answer in answers)
     assert answered == Counter(event.id for event in asked)
     assert not [answer for answer in answers if answer.failure and answer.failure.code is ErrorCode.INTERNAL]
