@@ -1,4 +1,4 @@
-"""Closes a schema, its tables and functions to everybody but their owner, from the moment in which they are made."""
+"""Closes a schema, its tables and its functions to everybody but their owner, as soon as they are made."""
 
 from collections.abc import Collection
 

@@ -1,14 +1,15 @@
-"""A database as Supabase makes it: roles, default privileges, `auth` schema. The source of each rule is in the SQL files.
+"""A database as Supabase makes it: roles, default privileges, `auth` schema.
 
-Tests connect as `postgres`, which is what a project's owner gets: it is no superuser, and does not own `auth`.
+The SQL files beside this one name the source of each rule. Tests connect as `postgres`, which is what a
+project's owner gets: it is no superuser, and does not own `auth`.
 """
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import namedtuple_row
@@ -49,13 +50,10 @@ class SupabaseProject:
             self.superuser(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
         self.superuser(_script("database").replace(":database", str(self._superuser_url.database)))
         for role in ("postgres", "supabase_admin"):
-            for kind in (
-                "TABLES",
-                "FUNCTIONS",
-                "SEQUENCES",
-                *(["SCHEMAS"] if privileges == "everywhere" else []),
-            ):
+            for kind in ("TABLES", "FUNCTIONS", "SEQUENCES"):
                 self.superuser(PRIVILEGES[privileges].format(role=role, kind=kind))
+            if privileges == "everywhere":
+                self.superuser(PRIVILEGES[privileges].format(role=role, kind="SCHEMAS"))
         self.store = Store(self.url_of("postgres"), empty.redis_url)
 
     @property
@@ -76,15 +74,15 @@ class SupabaseProject:
         """Make tables whose names the chat uses as well."""
         self.rows(_script("clashing"))
 
-    def sign_up(self, username: str | None = None, **meta: str) -> uuid.UUID:
-        """Add a user as Supabase Auth does. With a name, choose it in the quick-start's table as the app does."""
+    def sign_up(self, username: str | None = None, *, meta: Mapping[str, str] | None = None) -> uuid.UUID:
+        """Add a user as Supabase Auth does; choose a name in the quick-start's table as its app does."""
         user_id = uuid.uuid4()
         self.as_auth(
             "INSERT INTO auth.users (id, aud, role, email, raw_user_meta_data, created_at)"
             " VALUES (%(id)s, 'authenticated', 'authenticated', %(email)s, %(meta)s, now())",
             id=user_id,
             email=f"{user_id}@example.com",
-            meta=json.dumps(meta),
+            meta=json.dumps(meta or {}),
         )
         if username is not None:
             self.api("UPDATE public.profiles SET username = %(n)s WHERE id = auth.uid()", user_id, n=username)
@@ -144,7 +142,7 @@ def _connect(url: str) -> psycopg.Connection[Any]:
 
 
 def _execute(conn: psycopg.Connection[Any], sql: str, params: dict[str, object]) -> list[Any]:
-    cursor = conn.execute(cast(LiteralString, sql), params or None)
+    cursor = conn.execute(sql, params or None)
     while cursor.nextset():
         pass
     return cursor.fetchall() if cursor.description else []

@@ -30,6 +30,6 @@ def make_project(engines: Engines) -> Iterator[ProjectFactory]:
 
 @pytest.fixture
 def pooler(tmp_path: Path) -> Iterator[Pooler]:
-    """Return a function that puts a transaction-mode pooler before a project; it returns the address for `postgres`."""
+    """Return a function that puts a pooler in front of a project; it returns the address for `postgres`."""
     with ExitStack() as stack:
         yield lambda project: stack.enter_context(pgbouncer(project.database_url, tmp_path / "pooler"))
