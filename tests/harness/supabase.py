@@ -74,9 +74,15 @@ class SupabaseProject:
         """Make tables whose names the chat uses as well."""
         self.rows(_script("clashing"))
 
-    def sign_up(self, username: str | None = None, *, meta: Mapping[str, str] | None = None) -> uuid.UUID:
+    def sign_up(
+        self,
+        username: str | None = None,
+        *,
+        user_id: uuid.UUID | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> uuid.UUID:
         """Add a user as Supabase Auth does; choose a name in the quick-start's table as its app does."""
-        user_id = uuid.uuid4()
+        user_id = user_id or uuid.uuid4()
         self.as_auth(
             "INSERT INTO auth.users (id, aud, role, email, raw_user_meta_data, created_at)"
             " VALUES (%(id)s, 'authenticated', 'authenticated', %(email)s, %(meta)s, now())",
