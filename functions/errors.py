@@ -1,4 +1,4 @@
-"""Every error of our own that functions raise.
+"""Exceptions that functions raise.
 
 The messages end up in logs, so they never quote a message text, an address or a token.
 """

@@ -1,6 +1,8 @@
 """Wires an edge together: settings in, an ASGI application out."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,12 +54,42 @@ _SOCKET_IO: Final = "/socket.io/"
 _REDIS_TIMEOUT_S: Final = 5.0
 _QUEUE_TIMEOUT_S: Final = 2.0
 """A batch that Redis does not accept within this time is tried again."""
+_LANE_BYTES: Final = 32_000_000
+"""Bytes of events that may wait in a lane before clients get `busy`."""
 _BATCH_EVENTS: Final = 500
 _BATCH_BYTES: Final = 1_000_000
 _RECEIPT_LINGER_S: Final = 0.1
 """Minimum time for which delivery receipts are collected, in seconds."""
+_CHECK_S: Final = 1.0
+"""How long an answer to whether Redis is reachable is good for, in seconds."""
 _DRAIN_S: Final = 2.0
 """How long shutdown waits for the requests of closed connections, in seconds."""
+
+
+class RedisCheck:
+    """Tells whether Redis answers. Asks it at most once a second, however many want to know."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._is_reachable = False
+        self._valid_until = -math.inf
+
+    async def is_reachable(self) -> bool:
+        """Tell whether Redis has just answered."""
+        async with self._asking:
+            if self._clock() >= self._valid_until:
+                self._is_reachable = await self._ping()
+                self._valid_until = self._clock() + _CHECK_S
+            return self._is_reachable
+
+    async def _ping(self) -> bool:
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError):
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +107,7 @@ class Edge:
     dispatcher: Dispatcher
     authenticator: Authenticator
     redis: Redis
+    redis_check: RedisCheck
     queue: Redis
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     """Coroutines that run until the edge shuts down."""
@@ -121,9 +154,7 @@ class Edge:
         return JSONResponse({"status": "ok"})
 
     async def _readyz(self, _: Request) -> JSONResponse:
-        try:
-            await self.redis.ping()
-        except (RedisError, OSError):
+        if not await self.redis_check.is_reachable():
             return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
         if not self.inbox.reading:
             return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
@@ -195,6 +226,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         dispatcher=dispatcher,
         authenticator=authenticator,
         redis=redis,
+        redis_check=RedisCheck(redis),
         queue=queue,
         background=background,
     )
@@ -205,7 +237,7 @@ def serve(settings: EdgeSettings) -> None:
     configure_logs(as_json=settings.log_json)
     edge = build_edge(settings)
     tune_collector()
-    serve_app(edge.asgi(), settings, edge.server.shut_down_polls)
+    serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)
 
 
 def _make_server(settings: EdgeSettings) -> SocketServer:
@@ -226,7 +258,7 @@ def _make_lanes(
     """Return the lane for receipts, then those for client events."""
     limits = LaneLimits(
         settings.lane_queue,
-        settings.lane_bytes,
+        _LANE_BYTES,
         _BATCH_EVENTS,
         _BATCH_BYTES,
         settings.redispatch_s,

@@ -22,7 +22,7 @@ class IntervalSet:
         return [(max(first, seq), last) for first, last in self._intervals[start:] if last >= seq]
 
     def without(self, other: "IntervalSet", up_to: int) -> Iterator[int]:
-        """Yield, ascending, the members up to `up_to` that `other` lacks."""
+        """Yield in ascending order the members missing from `other`, up to `up_to`."""
         for first, last in self._intervals:
             start = first
             for other_first, other_last in other.intervals_from(first):

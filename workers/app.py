@@ -10,7 +10,7 @@ import structlog
 from celery import Celery
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
-from celery.worker.request import Request
+from celery.worker.request import Request as CeleryRequest
 from kombu.entity import Queue
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
@@ -99,7 +99,7 @@ def make_parts(settings: WorkerSettings) -> Parts:
         retry=Retry(NoBackoff(), 1),
     )
     clock = RedisClock()
-    publisher = Publisher(redis, clock, settings.inbox_entries)
+    publisher = Publisher(redis, clock)
     engine = make_engine(
         settings.database_url,
         schema=settings.database_schema,
@@ -142,10 +142,10 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
             log.warning("sweep_failed", error=type(error).__name__)
 
 
-class _Unacked(Request):  # type: ignore[misc]
+class _Unacked(CeleryRequest):  # type: ignore[misc]
     """A task from a queue without acknowledgements.
 
-    With them, the task of a worker that died would go to another one after a visibility time-out. Lanes
+    With them, the task of a worker that died would go to another one after a visibility timeout. Lanes
     and beat send their tasks again much sooner, and acknowledging batches takes a fifth of a worker's time.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic, sleep
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis import RedisError
@@ -22,7 +22,7 @@ from workers.outcome import Outcome
 from workers.portions import portions
 from workers.profiles import ensure_profiles
 from workers.publish import Publisher
-from workers.requests import Requests, decode_batch, reject
+from workers.requests import Request, Requests, decode
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +32,10 @@ _TRIES = 3
 """How often to try a batch that collides with another one."""
 
 _BREATH_S = 0.05
-"""Pause after a lock time-out: if two batches waited for each other, it lets the other one finish."""
+"""Pause after a lock timeout: if two batches waited for each other, it lets the other one finish."""
 
 _HURRY_S = 2.0
-"""For this long after a lock time-out, batches wait less: what is locked is likely to stay locked."""
+"""For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""
@@ -54,7 +54,7 @@ class BatchProcessor:
         self._engine = engine
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._pooled = pooled
-        """Behind a transaction-mode pooler, time-outs last only for a transaction."""
+        """Behind a transaction-mode pooler, timeouts last only for a transaction."""
         self._publisher = publisher
         self._context = context
         self._hurry_until = 0.0
@@ -125,7 +125,8 @@ class BatchProcessor:
         return outcome
 
     def _handle(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
-        requests, rejected = decode_batch(events)
+        rejected = Outcome()
+        requests = decode_batch(events, rejected)
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._connect(requests, context) as conn:
@@ -134,7 +135,7 @@ class BatchProcessor:
                 if not tries_left or not is_collision(error):
                     raise
             else:
-                outcome.answers += rejected
+                outcome.extend(rejected)
                 return outcome
         raise AssertionError("unreachable")
 
@@ -157,13 +158,29 @@ class BatchProcessor:
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         """Answer an event that cannot be handled, and keep it as a dead letter if it is at fault."""
         if is_timeout(error):
-            return Outcome(answers=[reject(event, Rejection(ErrorCode.UNAVAILABLE))])
+            return _rejected(event, ErrorCode.UNAVAILABLE)
         log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
         try:
             dead_letters.keep(self._engine, event, error)
         except SQLAlchemyError as failure:
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
-        return Outcome(answers=[reject(event, Rejection(ErrorCode.INTERNAL))])
+        return _rejected(event, ErrorCode.INTERNAL)
+
+
+def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
+    """Decode the payloads of all events; `rejected` answers those that do not decode."""
+    requests: dict[str, list[Request[Any]]] = {}
+    for event in events:
+        with rejected.rejections(event):
+            request = decode(event)
+            requests.setdefault(event.name, []).append(request)
+    return requests
+
+
+def _rejected(event: Event, code: ErrorCode) -> Outcome:
+    outcome = Outcome()
+    outcome.reject(event, Rejection(code))
+    return outcome
 
 
 def _call_handlers(conn: Connection, requests: Requests, context: HandlerContext) -> Outcome:

@@ -37,7 +37,7 @@ _DROP = text("DELETE FROM dead_letters WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class LetterHead:
     """A letter as it is listed: without anything that its sender wrote."""
 
     id: str
@@ -50,7 +50,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter(Summary):
+class Letter(LetterHead):
     """A whole letter, with its private content."""
 
     payload: str
@@ -81,10 +81,10 @@ def keep(engine: Engine, event: Event, error: BaseException) -> None:
         conn.execute(_KEEP, row)
 
 
-def newest(engine: Engine, limit: int) -> list[Summary]:
+def newest(engine: Engine, limit: int) -> list[LetterHead]:
     """Return the newest letters, newest first. Raises sqlalchemy.exc.SQLAlchemyError."""
     with engine.connect() as conn:
-        return [Summary(**row) for row in conn.execute(_NEWEST, {"limit": limit}).mappings()]
+        return [LetterHead(**row) for row in conn.execute(_NEWEST, {"limit": limit}).mappings()]
 
 
 def find(engine: Engine, letter_id: str) -> Letter | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-from celery.worker.request import Request
+from celery.worker.request import Request as CeleryRequest
 from redis import Redis, RedisError
 
 from infra.wire.batch import Batch, Event
@@ -29,7 +29,7 @@ def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
     return msgspec.structs.replace(batch, events=events)
 
 
-def punctual(base: type[Request], redis: Callable[[], Redis]) -> type[Request]:
+def punctual(base: type[CeleryRequest], redis: Callable[[], Redis]) -> type[CeleryRequest]:
     """Return a class of Celery requests that expire by the clock of Redis, not by this worker's own."""
 
     class Punctual(base):  # type: ignore[misc]

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from infra.wire.batch import Event
+from infra.wire.commands import client_id_of
 from infra.wire.errors import Rejection
 from infra.wire.inbox import Answer, Emit, Position, Target
 from workers.requests import Request
@@ -26,14 +28,13 @@ class Outcome:
         data = msgspec.Raw(msgspec.json.encode(ack))
         self.answers.append(Answer(request.id, data, acked_up_to=acked_up_to))
 
-    def reject(self, request: Request[Any], rejection: Rejection) -> None:
-        """Answer `request` with the reason why it is refused."""
-        client_id = getattr(request.command, "client_id", None)
-        self.answers.append(Answer(request.id, failure=rejection.failure(client_id)))
+    def reject(self, asked: Request[Any] | Event, rejection: Rejection) -> None:
+        """Answer a request, or an event that was not decoded, with the reason why it is refused."""
+        self.answers.append(Answer(asked.id, failure=rejection.failure(client_id_of(asked.payload))))
 
-    def rejections(self, request: Request[Any]) -> AbstractContextManager[None]:
-        """Return a context that answers `request` with any Rejection raised in it."""
-        return _Rejections(self, request)
+    def rejections(self, asked: Request[Any] | Event) -> AbstractContextManager[None]:
+        """Return a context that answers a request or an event with any Rejection raised in it."""
+        return _Rejections(self, asked)
 
     def emit(self, user_id: str, event: str, payload: msgspec.Struct, *, skip: str | None = None) -> None:
         """Emit `payload` to all sockets of `user_id`, but not to the socket `skip`."""
@@ -49,11 +50,11 @@ class Outcome:
 class _Rejections(AbstractContextManager[None]):
     """Every event passes here, and `@contextmanager` would take four times as long."""
 
-    __slots__ = ("_outcome", "_request")
+    __slots__ = ("_asked", "_outcome")
 
-    def __init__(self, outcome: Outcome, request: Request[Any]) -> None:
+    def __init__(self, outcome: Outcome, asked: Request[Any] | Event) -> None:
         self._outcome = outcome
-        self._request = request
+        self._asked = asked
 
     def __enter__(self) -> None:
         pass
@@ -63,5 +64,5 @@ class _Rejections(AbstractContextManager[None]):
     ) -> bool:
         if not isinstance(error, Rejection):
             return False
-        self._outcome.reject(self._request, error)
+        self._outcome.reject(self._asked, error)
         return True

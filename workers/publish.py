@@ -23,6 +23,9 @@ _ENTRIES: Final = 100
 _FEW: Final = 50
 """Most emits that share the entry that closes a batch; more would delay the next batch of the edge."""
 
+_INBOX_ENTRIES: Final = 10_000
+"""About how many entries a stream keeps. If an edge falls further behind, its sockets catch up."""
+
 _EMPTY: Final = msgspec.json.encode(InboxEntry())
 
 _PUBLISH: Final = f"""{LIVE_EDGES}
@@ -74,10 +77,9 @@ An entry is an `InboxEntry` with its emits as lines. The first entries of an edg
 class Publisher:
     """Writes the stream entries of outcomes."""
 
-    def __init__(self, redis: Redis, clock: RedisClock, inbox_entries: int) -> None:
+    def __init__(self, redis: Redis, clock: RedisClock) -> None:
         self._publish = redis.register_script(_PUBLISH)
         self._clock = clock
-        self._inbox_entries = inbox_entries
 
     def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True) -> None:
         """Send emits to the edges of their users, and answers to the edges of the batches.
@@ -121,7 +123,7 @@ class Publisher:
         )
         seconds, micros = self._publish(
             [names.LEASES_KEY, *map(names.user_edges_key, user_ids)],
-            [plan, _EMPTY, _FEW, _ENTRY_BYTES, self._inbox_entries],
+            [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES],
         )
         self._clock.note(int(seconds), int(micros))
 

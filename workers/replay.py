@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import Engine, text
 
 from infra.wire.batch import Event
-from infra.wire.commands import MarkAsRead, RegisterDevice, Typing
 from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.registry import COMMANDS
 from workers import dead_letters
 from workers.batch_processor import BatchProcessor
 from workers.dead_letters import Letter
@@ -71,17 +71,15 @@ def replay(engine: Engine, processor: BatchProcessor, letter: Letter) -> Replay:
 def _too_late(event: Event) -> str | None:
     """Return why it is too late to process the event, or None."""
     try:
-        command = decode(event).command
+        payload = decode(event).command
     except Rejection:
         return None  # It is rejected when it is processed.
-    match command:
-        case Typing():
-            return "whoever typed has stopped since"
-        case MarkAsRead(up_to=None):
-            return "without `upTo` it would mark as read what came since"
-        case RegisterDevice():
-            return "the device may be somebody else's by now; the app registers it again"
-    return None
+    command = COMMANDS[event.name]
+    if command.is_ephemeral:
+        return f"`{event.name}` is out of date"
+    if command.stale_unless is not None and getattr(payload, command.stale_unless) is not None:
+        return None
+    return command.stale_because
 
 
 def _reopen(engine: Engine, letter: Letter) -> Replay:

@@ -7,9 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from infra.wire.batch import Event
-from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.inbox import Answer
 from infra.wire.registry import WORKER_COMMANDS
 
 _DECODERS = {
@@ -28,6 +26,8 @@ class Request(Generic[CommandT]):
     user_id: str
     socket_id: str
     command: CommandT
+    payload: msgspec.Raw
+    """What `command` was decoded from."""
 
 
 Requests = Mapping[str, Sequence[Request[Any]]]
@@ -43,26 +43,7 @@ def decode(event: Event) -> Request[Any]:
         command = decoder.decode(event.payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, _explain(error)) from error
-    return Request(event.id, event.user_id, event.socket_id, command)
-
-
-def decode_batch(events: Sequence[Event]) -> tuple[Requests, list[Answer]]:
-    """Decode the payloads of all events; return the requests, and answers to the events that are rejected."""
-    requests: dict[str, list[Request[Any]]] = {}
-    rejected: list[Answer] = []
-    for event in events:
-        try:
-            request = decode(event)
-        except Rejection as rejection:
-            rejected.append(reject(event, rejection))
-        else:
-            requests.setdefault(event.name, []).append(request)
-    return requests, rejected
-
-
-def reject(event: Event, rejection: Rejection) -> Answer:
-    """Answer an event that was not decoded."""
-    return Answer(event.id, failure=rejection.failure(client_id_of(event.payload)))
+    return Request(event.id, event.user_id, event.socket_id, command, event.payload)
 
 
 def _explain(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:

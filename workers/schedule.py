@@ -11,7 +11,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery
 from celery.schedules import crontab
-from celery.worker.request import Request
+from celery.worker.request import Request as CeleryRequest
 from kombu.exceptions import KombuError
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -65,7 +65,7 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
     def push() -> Push:
         return Push(context())
 
-    @app.task(name=names.FUNCTION_TASK, Request=punctual(Request, lambda: context().redis))  # type: ignore[untyped-decorator]
+    @app.task(name=names.FUNCTION_TASK, Request=punctual(CeleryRequest, lambda: context().redis))  # type: ignore[untyped-decorator]
     def run_function(name: str) -> None:
         try:
             run(name, context())

@@ -68,7 +68,7 @@ def day_path(day: date) -> str:
 
 
 def parse_key(key: str) -> ObjectName | None:
-    """Return the object that a key in S3 names, or None if it names none of ours."""
+    """Return the object that a key in S3 names, or None if the key is not ours."""
     match = _OBJECT.search(f"/{key}")
     if match is None:
         return None

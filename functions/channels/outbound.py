@@ -55,7 +55,7 @@ def retry_after_s(response: requests.Response) -> float | None:
 
 
 class _Connection(HTTPSConnection):
-    """Hangs up when the whole exchange takes too long. Time-outs cannot do that: each byte resets them."""
+    """Hangs up when the whole exchange takes too long. Timeouts cannot do that: each byte resets them."""
 
     _duplicate: socket.socket | None = None
     _timer: Timer | None = None

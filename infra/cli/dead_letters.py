@@ -8,8 +8,8 @@ from uuid import UUID
 import click
 import msgspec
 
-from infra.cli.errors import CommandError
 from infra.cli.local import local_option
+from infra.errors import CommandError
 from infra.settings.store import StoreSettings
 from infra.settings.worker import WorkerSettings
 from infra.wire.events import iso_ms
@@ -17,7 +17,7 @@ from infra.wire.events import iso_ms
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from workers.dead_letters import Letter, Summary
+    from workers.dead_letters import Letter, LetterHead
 
 _ERROR_CHARS: Final = 140
 _LIMIT_MAX: Final = 100_000
@@ -179,7 +179,7 @@ def _errors_in_one_line() -> Iterator[None]:
         raise CommandError(f"dead-letters failed: {error}") from error
 
 
-def _table(letters: Sequence["Summary"]) -> Iterator[str]:
+def _table(letters: Sequence["LetterHead"]) -> Iterator[str]:
     rows = [("ID", "WHEN", "EVENT", "USER ID", "ERROR")]
     for letter in letters:
         error = _plain(letter.error)

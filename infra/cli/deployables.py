@@ -2,8 +2,8 @@
 
 import click
 
-from infra.cli.errors import CommandError
 from infra.cli.local import local_option
+from infra.errors import CommandError
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.store import StoreSettings

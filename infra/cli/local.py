@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from infra.errors import CommandError
 from infra.settings.base import SettingsError, data_dir
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -48,17 +49,16 @@ def local_option(command: _Command) -> _Command:
 
 
 def use_local_stack() -> None:
-    """Put the settings of the local stack into the environment. Raises StackError if there are none."""
-    from infra.local.errors import StackError
+    """Put the settings of the local stack into the environment. Raises CommandError if there are none."""
     from infra.local.stack_env import NAME, read_stack_env
 
     folder = data_dir()
     try:
         found = read_stack_env(folder)
     except (OSError, UnicodeError) as error:
-        raise StackError(f"{folder / NAME} cannot be read: {error}") from error
+        raise CommandError(f"{folder / NAME} cannot be read: {error}") from error
     if not found:
-        raise StackError(f"no local stack was ever started in {folder}: start it with `make run` first")
+        raise CommandError(f"no local stack was ever started in {folder}: start it with `make run` first")
     os.environ.update({name: value for name, value in found.items() if not os.environ.get(name)})
 
 

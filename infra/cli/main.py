@@ -1,23 +1,26 @@
 """The `bbgram` command and how it reports errors. A command imports what it needs when it runs."""
 
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from infra.cli.dead_letters import dead_letters
 from infra.cli.deployables import beat, edge, migrate, worker
 from infra.cli.doctor.command import doctor
-from infra.cli.errors import CommandError
 from infra.cli.local import dev, local_hint, token
 from infra.cli.run import run
-from infra.local.errors import StackError
-from infra.settings.base import MissingSetting, SettingsError
+from infra.errors import CommandError
+from infra.settings.base import SettingsError
 
 
 class _Failure(click.ClickException):
-    def __init__(self, error: object, hint: str = "") -> None:
-        super().__init__(" ".join(f"{error} {hint}".split()))
+    def __init__(self, *lines: object) -> None:
+        super().__init__("\n".join(" ".join(str(line).split()) for line in lines))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in self.message.splitlines():
+            click.echo(f"Error: {line}", file=file or sys.stderr)
 
 
 class _Misconfigured(_Failure):
@@ -25,7 +28,7 @@ class _Misconfigured(_Failure):
 
 
 class _Group(click.Group):
-    """Turns errors that a user can fix into one line and an exit code."""
+    """Turns errors that a user can fix into a line each and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -44,11 +47,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except MissingSetting as error:
-            raise _Misconfigured(error, local_hint()) from error
         except SettingsError as error:
-            raise _Misconfigured(error) from error
-        except (CommandError, StackError) as error:
+            raise _Misconfigured(*error.lines(local_hint())) from error
+        except CommandError as error:
             raise _Failure(error) from error
         except ModuleNotFoundError as error:
             raise _Failure(

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import click
 
-from infra.cli.errors import CommandError
 from infra.cli.local import local_option
+from infra.errors import CommandError
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 

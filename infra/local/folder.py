@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.local.errors import StackError
+from infra.errors import CommandError
 
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Create the folder and lock it for this process. Raises StackError if another stack holds it."""
+    """Create the folder and lock it for this process. Raises CommandError if another stack holds it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as error:
-        raise StackError(
+        raise CommandError(
             f"the data folder {folder} cannot be written ({error.strerror}); "
             "make it writable, or set BBGRAM_DATA_DIR to another folder"
         ) from error
@@ -23,7 +23,7 @@ def owned(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StackError(
+            raise CommandError(
                 f"a local stack already runs in {folder}; stop it, "
                 "or set BBGRAM_DATA_DIR (and PORT) to start another one"
             ) from error

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
-from infra.local.errors import StackError
 from infra.local.folder import owned
 from infra.local.parts import edge_part, engine_part, migration, signin_part, worker_parts
 from infra.local.ports import HOST, Ports, is_free
@@ -38,10 +38,10 @@ class Plan:
 def run_stack(folder: Path, port: int, terminal: Terminal) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP, then stop all of it.
 
-    Raises StackError and SettingsError.
+    Raises CommandError and SettingsError.
     """
     if not is_free(port):
-        raise StackError(
+        raise CommandError(
             f"port {port} is in use; stop what listens there, or choose another: PORT={port + 100}"
         )
     with owned(folder):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from infra.local.errors import StackError
+from infra.errors import CommandError
 from infra.local.process import end_group, how_it_ended, wait_forwarding
 from infra.local.terminal import Terminal
 
@@ -32,7 +32,7 @@ class Part:
     argv: Callable[[], list[str]]
     env: Mapping[str, str] | None = None
     prepare: Callable[[], None] = lambda: None
-    """Called before every start, in a thread. May raise StackError."""
+    """Called before every start, in a thread. May raise CommandError."""
     is_ready: Callable[[], bool] = lambda: True
     """Called in a thread until it returns True."""
     stop_rank: int = 0
@@ -61,7 +61,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def start(self, part: Part) -> None:
-        """Start a part, return when it is ready, and keep it running. Raises StackError."""
+        """Start a part, return when it is ready, and keep it running. Raises CommandError."""
         kept = self._keep(part)
         deadline = time.monotonic() + START_S
         while not kept.task.done():
@@ -70,12 +70,12 @@ class Supervisor:
             if kept.ready:
                 return
             if time.monotonic() > deadline:
-                raise StackError(f"{part.name} was not ready after {START_S:.0f} s")
+                raise CommandError(f"{part.name} was not ready after {START_S:.0f} s")
             await asyncio.sleep(_POLL_S)
         await kept.task
 
     async def run(self, part: Part) -> None:
-        """Run a part that ends by itself. Raises StackError if it fails."""
+        """Run a part that ends by itself. Raises CommandError if it fails."""
         await asyncio.shield(self._keep(part, once=True).task)
 
     async def watch(self) -> None:
@@ -110,7 +110,7 @@ class Supervisor:
             started = time.monotonic()
             try:
                 code = await self._run_once(kept)
-            except (StackError, OSError) as error:
+            except (CommandError, OSError) as error:
                 if not kept.ready:
                     raise
                 code, reason = -1, f"{kept.part.name} cannot be started: {error}"
@@ -119,7 +119,7 @@ class Supervisor:
             if self._stopping.is_set() or (kept.once and code == 0):
                 return
             if not kept.ready:
-                raise StackError(reason)
+                raise CommandError(reason)
             if time.monotonic() - started > _STEADY_S:
                 delay_s = _FIRST_DELAY_S
             self._terminal.line("stack", f"{reason}; starting it again in {delay_s:.1f} s")

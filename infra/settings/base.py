@@ -1,6 +1,7 @@
 """How settings are read: from the environment, prefix `BBGRAM_`. docs/deployment.md lists all settings."""
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -23,11 +24,16 @@ _PLAIN: Final = {
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong. The message is one line that names it and says what to do."""
+    """Settings are missing or wrong. The message has a line for each that names it and says what to do."""
 
+    def __init__(self, *lines: str, not_set: Sequence[str] = ()) -> None:
+        self._not_set = [f"{name} is not set." for name in not_set]
+        self._lines = lines
+        super().__init__("\n".join(self.lines()))
 
-class MissingSetting(SettingsError):
-    """A required setting is not set."""
+    def lines(self, hint: str = "") -> list[str]:
+        """Return the lines. The hint says how to set a required setting that is not set."""
+        return [*(f"{line} {hint}".rstrip() for line in self._not_set), *self._lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +46,17 @@ class AtMost:
     """What would go wrong otherwise; completes "..., so"."""
     less: bool = False
 
-    def check(self, values: Any) -> None:
-        """Raise ValueError with a line that names both settings."""
+    def contradiction(self, values: Any) -> str | None:
+        """Return a line that names both settings if the relation does not hold."""
         low, high = getattr(values, self.low), getattr(values, self.high)
-        if low > high or (self.less and low == high):
-            relation = "not less" if self.less else "more"
-            name, other = variable(self.low), variable(self.high)
-            raise ValueError(
-                f"{name} is wrong: {low:.10g} is {relation} than {other} ({high:.10g}), so {self.because}. "
-                f"Lower it, or raise {other}."
-            )
+        if low < high or (low == high and not self.less):
+            return None
+        relation = "not less" if self.less else "more"
+        name, other = variable(self.low), variable(self.high)
+        return (
+            f"{name} is wrong: {low:.10g} is {relation} than {other} ({high:.10g}), so {self.because}. "
+            f"Lower it, or raise {other}."
+        )
 
 
 class Settings(BaseSettings):
@@ -75,20 +82,26 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_relations(self) -> Self:
-        for relation in self.relations:
-            relation.check(self)
+        if lines := list(self.contradictions()):
+            raise ValueError("\n".join(lines))
         return self
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a line for each setting that does not fit the others."""
+        for relation in self.relations:
+            if line := relation.contradiction(self):
+                yield line
 
     @classmethod
     def load(cls, env_file: Path | None = None, /, **overrides: Any) -> Self:
         """Read the environment. `env_file`, if given, supplies what is missing there.
 
-        Raises SettingsError for the first setting that is missing or wrong.
+        Raises SettingsError. Settings are compared with one another only if each is right by itself.
         """
         try:
             return cls(**{"_env_file": env_file, **overrides})
         except ValidationError as error:
-            raise _first_of(error) from None
+            raise _readable(error) from None
 
 
 def variable(name: str) -> str:
@@ -101,13 +114,16 @@ def data_dir() -> Path:
     return Path(os.environ.get(f"{PREFIX}DATA_DIR") or ".bbgram").expanduser().resolve()
 
 
-def _first_of(error: ValidationError) -> SettingsError:
-    """Turn the first error into a line. It never quotes a value that may be a secret."""
-    first = error.errors()[0]
-    if not first["loc"]:
-        return SettingsError(first["msg"].removeprefix("Value error, "))
-    name = variable(str(first["loc"][0]))
-    if first["type"] == "missing":
-        return MissingSetting(f"{name} is not set.")
-    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    return SettingsError(f"{name} is wrong: {message.replace('Input should be', 'must be', 1)}.")
+def _readable(invalid: ValidationError) -> SettingsError:
+    """Turn each error into a line. None quotes a value that may be a secret."""
+    not_set, lines = [], []
+    for error in invalid.errors():
+        message = _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+        if not error["loc"]:
+            lines += message.splitlines()
+        elif error["type"] == "missing":
+            not_set.append(variable(str(error["loc"][0])))
+        else:
+            name = variable(str(error["loc"][0]))
+            lines.append(f"{name} is wrong: {message.replace('Input should be', 'must be', 1)}.")
+    return SettingsError(*lines, not_set=not_set)

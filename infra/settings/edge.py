@@ -56,8 +56,8 @@ class EdgeSettings(ServiceSettings):
     port: int = Field(3000, ge=0, le=65_535)
     """Port to listen on; `0` takes any free one."""
     origins: Words = ()
-    """Browser origins that may connect, separated by commas; `*` for any. Clients that send no origin always
-    may."""
+    """Browser origins that may connect, separated by commas; `*` for any. Clients without an Origin header
+    are always allowed."""
 
     supabase_url: HttpAddress
     """Base address of the Supabase project; the issuer and the published keys follow from it."""
@@ -76,8 +76,6 @@ class EdgeSettings(ServiceSettings):
     """Lanes for client events; see [scaling](#scaling)."""
     lane_queue: Count = 10_000
     """Events that may wait in a lane before clients get `busy`."""
-    lane_bytes: Count = 32_000_000
-    """Bytes of events that may wait in a lane before clients get `busy`."""
     redispatch_s: Seconds = 2.0
     """A batch without a result is sent again after this time; less than `DEADLINE_S`."""
     deadline_s: Seconds = 10.0

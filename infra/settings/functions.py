@@ -1,9 +1,10 @@
 """Settings of `functions`, wherever they run: on Celery, on AWS Lambda, or from the command line."""
 
 import re
-from typing import Annotated, Final, Self
+from collections.abc import Iterator
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from infra.settings.base import variable
 from infra.settings.store import StoreSettings
@@ -33,7 +34,8 @@ class FunctionSettings(StoreSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
-    """`redis://` or `rediss://` address of the Redis of edges and workers."""
+    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; of the
+    functions, only `offline_delivery` needs it."""
     log_json: bool = True
     """`true` logs JSON lines, `false` logs text for people."""
     run_s: Seconds = 600.0
@@ -91,33 +93,25 @@ class FunctionSettings(StoreSettings):
     archive_hold_days: int = Field(30, ge=0, le=36_500)
     """How long restored messages stay before they are archived again."""
 
-    @model_validator(mode="after")
-    def _check_vapid(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a line for each setting that does not fit the others."""
+        yield from super().contradictions()
         if (self.vapid_private_key is None) != (self.vapid_subject is None):
             given, lacking = variable("vapid_private_key"), variable("vapid_subject")
             if self.vapid_private_key is None:
                 given, lacking = lacking, given
-            raise ValueError(f"{lacking} is not set, but {given} is. Web Push needs both: set it too.")
-        return self
-
-    @model_validator(mode="after")
-    def _check_interval(self) -> Self:
+            yield f"{lacking} is not set, but {given} is. Web Push needs both: set it too."
         if self.offline_interval_s > self.notification_days * _DAY_S:
-            raise ValueError(
+            yield (
                 f"{variable('offline_interval_s')} is wrong: {self.offline_interval_s:g} s is longer than "
                 f"notifications are kept. Lower it, or raise {variable('notification_days')} "
                 f"({self.notification_days})."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_retention(self) -> Self:
-        """Keep `cleanup` from deleting what `archive` has not had its chance to move."""
+        # `cleanup` must not delete what `archive` has not had its chance to move.
         needed = self.archive_days + _ARCHIVE_NEEDS_DAYS
         if self.archive_bucket and self.retention_days is not None and self.retention_days < needed:
-            raise ValueError(
+            yield (
                 f"{variable('retention_days')} is wrong: after {self.retention_days} days messages would be "
                 f"deleted before they are archived. Set it to {needed} or more, "
                 f"or lower {variable('archive_days')} ({self.archive_days})."
             )
-        return self

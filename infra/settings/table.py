@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic.fields import FieldInfo
 
 from infra.settings.base import Settings
 from infra.settings.edge import EdgeSettings
@@ -23,7 +25,7 @@ def table() -> str:
 
 
 def with_table(page: str) -> str:
-    """Return the page with the table of today between its markers. Raises ValueError without markers."""
+    """Return the page with its table regenerated. Raises ValueError without markers."""
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
@@ -41,23 +43,32 @@ def _lines() -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name in dict.fromkeys(name for settings in USERS.values() for name in settings.model_fields):
         users = [letter for letter, settings in USERS.items() if name in settings.model_fields]
-        field = USERS[users[0]].model_fields[name]
-        default = "required" if field.is_required() else _default(field.default)
-        meaning = " ".join((field.description or "").split())
-        yield f"| `{name.upper()}` | {default} | {' '.join(users)} | {meaning} |"
+        fields = {letter: USERS[letter].model_fields[name] for letter in users}
+        meaning = " ".join((fields[users[0]].description or "").split())
+        yield f"| `{name.upper()}` | {_defaults(fields)} | {' '.join(users)} | {meaning} |"
 
 
-def _default(value: Any) -> str:
-    match value:
+def _defaults(fields: dict[str, FieldInfo]) -> str:
+    """Return the default of the first user, then those that differ: `required; F: none`."""
+    defaults = {letter: _default(field) for letter, field in fields.items()}
+    usual = next(iter(defaults.values()))
+    others = [f"{letter}: {default}" for letter, default in defaults.items() if default != usual]
+    return "; ".join([usual, *others])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    match field.default:
         case None | ():
             return "none"
-        case bool():
+        case bool() as value:
             return f"`{str(value).lower()}`"
-        case Enum():
+        case Enum() as value:
             return f"`{value.value}`"
-        case float():
+        case float() as value:
             return f"`{value:.10g}`"
-        case tuple():
+        case tuple() as value:
             return f"`{','.join(value)}`"
-        case _:
+        case value:
             return f"`{value}`"

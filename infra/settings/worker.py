@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from infra.settings.base import AtMost
 from infra.settings.service import ServiceSettings
@@ -34,9 +34,6 @@ class WorkerSettings(ServiceSettings, StoreSettings):
     """How often the sweep runs."""
     sweep_after_s: Seconds = 10.0
     """The sweep checks a delivery once it has been unconfirmed for this long."""
-    inbox_entries: int = Field(10_000, ge=100, le=1_000_000)
-    """Entries that the inbox stream of an edge keeps, approximately; an edge that falls further behind has
-    its sockets catch up from Postgres."""
     device_channels: Annotated[Words, AfterValidator(_channels)] = ("fcm", "apns", "webpush")
     """Channels that clients may register devices for, separated by commas; nothing verifies that an `email`
     or `webhook` address belongs to the user."""

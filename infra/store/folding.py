@@ -1,8 +1,7 @@
 """The rules for user names as SQL functions, made from the tables of this Python's Unicode.
 
-`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do: what a newer Postgres
-knows of characters that this Python does not know is left out. An older Postgres does not fold the newest
-characters.
+`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do. What a newer Postgres
+knows of characters that this Python does not know is left out; an older one leaves the newest as they are.
 """
 
 import re

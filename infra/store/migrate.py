@@ -1,7 +1,7 @@
 """Upgrades a database to the newest schema with Alembic."""
 
-import time
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 from alembic import command
@@ -51,7 +51,7 @@ def upgrade(database_url: str, schema: str = SCHEMA) -> list[str]:
                     raise MigrationError(
                         "the tables are in use: stop the workers, then run `bbgram migrate` again"
                     ) from error
-                time.sleep(_PAUSE_S)
+                sleep(_PAUSE_S)
         raise AssertionError("unreachable")
     finally:
         engine.dispose()

@@ -200,9 +200,10 @@ class SyncAck(_Payload, frozen=True):
 
 
 class RefreshAck(_Payload, frozen=True):
-    """Ack of `refresh_token`."""
+    """Ack of `refresh_token`. `username` is the name in the new token, as in `connection_success`."""
 
     expires_at: str
+    username: str | msgspec.UnsetType = msgspec.UNSET
     success: bool = True
 
 

@@ -31,14 +31,19 @@ class Command:
     is_answered_by_edge: bool = False
     """Whether the edge answers it without a worker."""
     is_ephemeral: bool = False
-    """Whether it is worthless a moment later: it is dropped under load, without an error."""
+    """Whether it goes stale at once: it is dropped under load, without an error, and its dead letters are
+    never replayed."""
+    stale_because: str | None = None
+    """Why a dead letter of it must not be replayed, although it is not ephemeral; None if it may be."""
+    stale_unless: str | None = None
+    """Field of the payload that, if the client gave it, allows a replay all the same."""
     ensures_profile: bool = False
     """Whether its `username` creates a profile for a user who has none, where that is enabled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerEvent:
-    """Something that clients are told without asking."""
+    """Something the server sends unprompted."""
 
     name: str
     payload: type[msgspec.Struct]
@@ -64,6 +69,8 @@ _COMMANDS: Final = (
         payload=commands.MarkAsRead,
         ack=events.ReadAck,
         summary="Marks the messages of a chat as read, up to a seq.",
+        stale_because="without `upTo` it would also mark newer messages",
+        stale_unless="up_to",
     ),
     Command(
         name="get_messages",
@@ -95,6 +102,7 @@ _COMMANDS: Final = (
         payload=commands.RegisterDevice,
         ack=events.DeviceAck,
         summary="Registers a device for notifications while the user is away.",
+        stale_because="the device may be somebody else's by now; the app registers it again",
     ),
     Command(
         name="unregister_device",

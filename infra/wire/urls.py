@@ -22,7 +22,7 @@ def check_url(url: str, *, any_port: bool = False) -> None:
     `2130706433` (WHATWG URL, "ends in a number").
     """
     if not _PRINTABLE.fullmatch(url):
-        raise ValueError("A URL holds printable ASCII characters only, and no backslash.")
+        raise ValueError("The URL may contain only printable ASCII characters, and no backslash.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -31,10 +31,10 @@ def check_url(url: str, *, any_port: bool = False) -> None:
     if parts.scheme != "https":
         raise ValueError("The URL must start with https://.")
     if "@" in parts.netloc:
-        raise ValueError("The URL must hold no user name and no password.")
+        raise ValueError("The URL must not contain credentials.")
     if len(host) > _HOST_CHARS or not _HOST.fullmatch(host):
-        raise ValueError("The URL must name a host, and not by its address.")
+        raise ValueError("The URL must use a host name, not an IP address.")
     if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
-        raise ValueError("The URL must name a host, and not by its address.")
+        raise ValueError("The URL must use a host name, not an IP address.")
     if port not in {None, HTTPS_PORT} and not any_port:
         raise ValueError(f"The URL must use port {HTTPS_PORT}.")

@@ -97,9 +97,11 @@ def _identity(claims: dict[str, Any]) -> Identity:
         raise unauthorized(_MALFORMED)
     metadata = claims.get("user_metadata")
     username = metadata.get("username") if isinstance(metadata, dict) else None
+    issued_at = claims.get("iat")
     return Identity(
         user_id=_canonical_uuid(claims["sub"]),
         expires_at=expires_at,
+        issued_at=issued_at if isinstance(issued_at, int | float) and 0 < issued_at < _LAST_SECOND else None,
         username=username if isinstance(username, str) and _is_unicode(username) else None,
     )
 

@@ -14,6 +14,8 @@ class Identity:
     """When the token expires, in seconds since the epoch."""
     username: str | None = None
     """`user_metadata.username`, if the token has one. Users choose it themselves: it proves nothing."""
+    issued_at: float | None = None
+    """When the token was issued, in seconds since the epoch; None if it does not say."""
 
 
 class Authenticator(Protocol):

@@ -1,7 +1,6 @@
 """Signs clients in: checks them, greets them, and cleans up when they leave."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import structlog
@@ -52,9 +51,9 @@ class Admission:
         self._tasks = tasks
         self._sockets_per_user = sockets_per_user
 
-    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> Session:
+    async def admit(self, connection: Connection, auth: str | None) -> Session:
         """Return the session of a client with a valid token and an allowed origin. Raises Rejection."""
-        self._origins.check(scope)
+        self._origins.check(connection.origin, connection.host)
         identity = await self._authenticator.authenticate(_read_token(auth))
         self._limiter.sign_in(identity.user_id)
         return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
@@ -82,7 +81,7 @@ class Admission:
         sessions = list(self._users.of_user(user_id))
         surplus = len(sessions) - self._sockets_per_user if self._sockets_per_user else 0
         for session in sessions[: max(0, surplus)]:
-            message = "You have too many connections: the oldest is closed."
+            message = "Too many connections: this one, your oldest, was closed."
             failure = Failure.of(ErrorCode.RATE_LIMITED, message)
             session.send(events.ERROR, events.error_event(failure))
             session.end(DisconnectReason.TOO_MANY_SOCKETS)

@@ -1,6 +1,6 @@
 """A client's events: limited, checked, relayed to a worker, and answered."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +14,13 @@ from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE, REFRESH_TOKEN
 from socket_edge.auth import Authenticator, Identity
 from socket_edge.chat.client_event import ClientEvent, known_name, read_event
 from socket_edge.chat.session import Session
-from socket_edge.connection.api import DisconnectReason, EventData, size_of
+from socket_edge.connection.api import DisconnectReason, EventData
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.lanes import Lanes
+
+EdgeHandler = Callable[[Session, int | None, bytes], Coroutine[Any, Any, None]]
+"""Answers the event of a session, from its ack id and its payload, without a worker."""
 
 
 class ClientEvents:
@@ -36,10 +39,16 @@ class ClientEvents:
         self._lanes = lanes
         self._delivery = delivery
         self._payload_bytes = payload_bytes
+        self.edge_handlers: dict[str, EdgeHandler] = {REFRESH_TOKEN: self._refresh_token}
+        """By name, what answers the commands that `is_answered_by_edge`."""
 
-    def take(self, session: Session, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
-        """Refuse or relay an event. Returns work that must finish before the next event, if any."""
-        size = size_of(data)
+    def take(
+        self, session: Session, ack_id: int | None, data: EventData, size: int
+    ) -> Coroutine[Any, Any, None] | None:
+        """Refuse, answer or relay an event of `size` bytes.
+
+        Returns work that must finish before the next event, if any.
+        """
         try:
             self._limiter.event(session.user_id, size)
         except Rejection as rejection:
@@ -51,7 +60,7 @@ class ClientEvents:
             session.fail(ack_id, known_name(data), rejection.failure())
             return None
         if CLIENT_COMMANDS[event.name].is_answered_by_edge:
-            return self._refresh_token(session, ack_id, event.payload)
+            return self.edge_handlers[event.name](session, ack_id, event.payload)
         self._relay(session, ack_id, event)
         return None
 
@@ -72,7 +81,7 @@ class ClientEvents:
             if session.is_leaving and not session.unanswered:
                 session.end(DisconnectReason.SERVER_SHUTDOWN)
 
-        if not session.has_profile:
+        if not session.has_profile:  # no catch-up has created it yet
             self._ensure_profile(session)
         session.unanswered += 1
         self._lanes.relay(
@@ -80,9 +89,10 @@ class ClientEvents:
         )
 
     def _ensure_profile(self, session: Session) -> None:
-        """Have the profile created ahead of the event, in the same lane, unless a catch-up has done so."""
+        """Have the profile created ahead of the next event, in the same lane, under the name in the token."""
         session.has_profile = True
-        payload = msgspec.json.encode(EnsureProfile(username=session.identity.username))
+        identity = session.identity
+        payload = msgspec.json.encode(EnsureProfile(identity.username, identity.issued_at))
         self._lanes.relay(session.lane, ENSURE_PROFILE, session.user_id, payload, expires=False)
 
     def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
@@ -100,7 +110,11 @@ class ClientEvents:
             session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
         else:
             session.identity, session.is_warned = identity, False
-            ack = RefreshAck(expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)))
+            self._ensure_profile(session)
+            ack = RefreshAck(
+                expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)),
+                username=identity.username or msgspec.UNSET,
+            )
             session.send_ack(ack_id, msgspec.json.encode(ack))
 
     async def _read_identity(self, session: Session, payload: bytes) -> Identity:

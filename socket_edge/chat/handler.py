@@ -27,19 +27,19 @@ class ChatHandler:
         self._delivery = delivery
         self._limiter = limiter
 
-    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> Session:
+    async def admit(self, connection: Connection, auth: str | None) -> Session:
         """Return the session of a client that may sign in. Raises Rejection."""
-        return await self._admission.admit(connection, auth, scope)
+        return await self._admission.admit(connection, auth)
 
     def signed_in(self, connection: Connection) -> None:
         """Welcome the client."""
         self._admission.welcome(connection.session)
 
     def event(
-        self, connection: Connection, ack_id: int | None, data: EventData
+        self, connection: Connection, ack_id: int | None, data: EventData, size: int
     ) -> Coroutine[Any, Any, None] | None:
         """Take an event."""
-        return self._events.take(connection.session, ack_id, data)
+        return self._events.take(connection.session, ack_id, data, size)
 
     def acked(self, connection: Connection, ack_id: int) -> None:
         """Take the ack of a ping or of a message."""
@@ -49,11 +49,11 @@ class ChatHandler:
             session.ping = None
         self._delivery.acked(session, ack_id)
 
-    def allows(self, connection: Connection, size: int) -> bool:
+    def allows(self, connection: Connection, size: int, count: int = 1) -> bool:
         """Meter anything that is not an event."""
         session: Session | None = connection.session
         user_id = None if session is None else session.user_id
-        return self._limiter.allows(user_id, connection.id, size)
+        return self._limiter.allows(user_id, connection.id, size, count)
 
     def signed_out(self, connection: Connection, session: Session, reason: DisconnectReason) -> None:
         """Clean up after the client."""

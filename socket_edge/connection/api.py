@@ -41,6 +41,8 @@ class DisconnectReason(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     """The client sent something that is not a frame."""
     PING_TIMEOUT = "ping_timeout"
+    REQUEST_TIMEOUT = "request_timeout"
+    """An HTTP request, or a websocket's handshake, did not arrive in time."""
     SIGN_IN_TIMEOUT = "sign_in_timeout"
     SIGN_IN_REFUSED = "sign_in_refused"
     """Too many sign-ins were refused on the connection."""
@@ -62,6 +64,7 @@ class DisconnectReason(StrEnum):
 _FAREWELLS: Final = {
     DisconnectReason.TOKEN_EXPIRED: Farewell.SIGN_OUT,
     DisconnectReason.TOO_MANY_SOCKETS: Farewell.SIGN_OUT,
+    DisconnectReason.REQUEST_TIMEOUT: Farewell.CUT,
     DisconnectReason.SLOW_CLIENT: Farewell.CUT,
     DisconnectReason.FLOOD: Farewell.CUT,
     DisconnectReason.SERVER_SHUTDOWN: Farewell.COME_BACK,
@@ -76,6 +79,10 @@ class Connection(Protocol):
     state: State
     session: Any
     """What the handler's `admit` returned; None unless somebody is signed in."""
+    origin: str
+    """The header `Origin` of the request that opened the connection; empty if there was none."""
+    host: str
+    """The header `Host` of that request."""
 
     @property
     def id(self) -> str:
@@ -106,13 +113,6 @@ class Malformed(Enum):
     PACKET = auto()
 
 
-def size_of(data: object) -> int:
-    """Return the size of what a client sent, in bytes; 0 if it is neither text nor bytes."""
-    if isinstance(data, str) and not data.isascii():
-        return len(data.encode(errors="surrogatepass"))
-    return len(data) if isinstance(data, str | bytes) else 0
-
-
 EventData = str | Malformed
 """An event as it arrives: its JSON text, `["name",payload]` (`Binary` if it has attachments)."""
 
@@ -120,16 +120,16 @@ EventData = str | Malformed
 class Handler(Protocol):
     """What connections call. Nothing in it may block; only `admit` may raise, and only Rejection."""
 
-    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> object:
+    async def admit(self, connection: Connection, auth: str | None) -> object:
         """Return the session of a client that may sign in. Raises Rejection."""
 
     def signed_in(self, connection: Connection) -> None:
         """Called when the client has been told that it is connected."""
 
     def event(
-        self, connection: Connection, ack_id: int | None, data: EventData
+        self, connection: Connection, ack_id: int | None, data: EventData, size: int
     ) -> Coroutine[Any, Any, None] | None:
-        """Take an event of a signed-in client.
+        """Take an event of a signed-in client, who sent `size` bytes for it.
 
         Returns work that must finish before the connection's next event is read, if any.
         """
@@ -137,8 +137,8 @@ class Handler(Protocol):
     def acked(self, connection: Connection, ack_id: int) -> None:
         """Take the client's ack of the event that was sent with `ack_id`."""
 
-    def allows(self, connection: Connection, size: int) -> bool:
-        """Meter `size` bytes that are not an event; False if the client has sent far too much."""
+    def allows(self, connection: Connection, size: int, count: int = 1) -> bool:
+        """Meter `count` packets of `size` bytes that are no events; False if that is far too much."""
 
     def signed_out(self, connection: Connection, session: Any, reason: DisconnectReason) -> None:
         """Called when a signed-in client is gone; `connection.session` is None by then."""

@@ -5,16 +5,24 @@ connection forever, or make the edge buffer whatever it sends.
 """
 
 import math
+import socket
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import parse_qs
 
-from starlette.responses import PlainTextResponse
+import msgspec
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from infra.wire.errors import ErrorCode, Failure
+from infra.wire.events import error_event
+from socket_edge.limits.addresses import Addresses
+
+BACKLOG: Final = 2_048
+"""TCP connections that may wait to be accepted."""
 HEAD_BYTES: Final = 65_536
 """Request line and headers; the limit of uvicorn's other parser."""
 STRANGER_BYTES: Final = 131_072
@@ -32,7 +40,7 @@ SHUTDOWN_S: Final = 5
 REFUSED_SIGN_INS: Final = 10
 """Refused sign-ins after which the connection is closed: checking a signature is expensive."""
 ACK_BYTES: Final = 1_024
-"""A requested ack up to this size is free; any other is metered."""
+"""A requested ack whose frame is up to this size is free; any other is metered."""
 
 _KEEP_ALIVE: Final = (200, 413)
 """Statuses after which a poll keeps its connection. A client cut off while sending never reads its 413."""
@@ -42,13 +50,19 @@ _KEEP_ALIVE: Final = (200, 413)
 class SendBounds:
     """How much may wait for a client that does not read."""
 
-    packets: int
-    size: int
-    """Bytes."""
+    max_packets: int
+    max_bytes: int
 
     def allow(self, packets: int, size: int) -> bool:
-        """Tell whether one more packet may wait."""
-        return packets < self.packets and size < self.size
+        """Tell whether one more packet may wait, behind that many of `size` bytes."""
+        return packets < self.max_packets and size < self.max_bytes
+
+
+def bound_unread(listening: socket.socket, unread_s: float) -> None:
+    """Have the kernel (Linux) cut off clients that leave data unread that long, even while being closed."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Accepted connections inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -57,14 +71,24 @@ class BoundedHttp(HttpToolsProtocol):
     request_s: ClassVar[float]
     """Seconds from the first byte of a request, or from connecting, to the request's last byte."""
     _shutting_down: ClassVar[Any]
+    _timed_out: ClassVar[Any]
     _timer: TimerHandle | None = None
     _head_left: float = HEAD_BYTES
     """Bytes that the head may still take; infinite while a body arrives."""
 
     @classmethod
-    def within(cls, request_s: float, shutting_down: Callable[[], None]) -> type["BoundedHttp"]:
-        """Return the protocol class with this time limit. `shutting_down` is called on shutdown."""
-        settings = {"request_s": request_s, "_shutting_down": staticmethod(shutting_down)}
+    def within(
+        cls, request_s: float, shutting_down: Callable[[], None], timed_out: Callable[[], None]
+    ) -> type["BoundedHttp"]:
+        """Return the protocol class with this time limit.
+
+        `shutting_down` is called on shutdown, `timed_out` when a client is cut off by the limit.
+        """
+        settings = {
+            "request_s": request_s,
+            "_shutting_down": staticmethod(shutting_down),
+            "_timed_out": staticmethod(timed_out),
+        }
         return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), settings))
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -115,7 +139,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(self.request_s, self.transport.abort)
+            self._timer = self.loop.call_later(self.request_s, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._timed_out()
+        self.transport.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -155,16 +183,27 @@ class KeepAlive:
 class BodyGuard:
     """ASGI middleware around engineio: refuses what engineio would wait for, misread or fail on.
 
-    engineio does not read a body over its limit and then waits for a poll that may never come; it fails
-    on a client that is already gone; it answers a websocket handshake sent as an HTTP request.
+    engineio does not read a body over its limit and then waits for a poll that may never come; it reads and
+    ignores a body of unknown length; it fails on a client that is already gone; it answers a websocket
+    handshake sent as an HTTP request.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, is_signed_in: Callable[[str], bool]) -> None:
-        """`limit` bounds a body, in bytes; strangers are bounded by `STRANGER_BYTES`."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        limit: int,
+        is_signed_in: Callable[[str], bool],
+        refused: Callable[[str, int], None],
+    ) -> None:
+        """`limit` bounds a body, in bytes; strangers are bounded by `STRANGER_BYTES`.
+
+        `refused` is called with the Engine.IO id and the size of a body that is too large.
+        """
         self._app = app
         self._limit = limit
         self._is_signed_in = is_signed_in
         """Whether somebody is signed in on the connection with this Engine.IO id."""
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what engineio can handle."""
@@ -173,11 +212,49 @@ class BodyGuard:
         elif (size := _content_length(scope)) > self._limit or (
             size > STRANGER_BYTES and not self._is_signed_in(_connection_id(scope))
         ):
+            self._refused(_connection_id(scope), size)
             await PlainTextResponse("The body is too large.", 413)(scope, receive, send)
+        elif _header(scope, b"transfer-encoding"):
+            await PlainTextResponse("Send the length of the body.", 411)(scope, receive, send)
         elif _header(scope, b"upgrade").lower() == b"websocket":
             await PlainTextResponse("This is no websocket handshake.", 400)(scope, receive, send)
         elif (first := await receive())["type"] == "http.request":
             await self._app(scope, _replay(first, receive), send)
+
+
+class AddressGuard:
+    """ASGI middleware around engineio: refuses surplus connections with HTTP 429, before they cost more.
+
+    Socket.IO clients treat that as a network failure and try again, with growing pauses. After a
+    Socket.IO refusal they would not. Requests for connections that do not exist count like new
+    connections, because nothing else meters them.
+    """
+
+    def __init__(self, app: ASGIApp, addresses: Addresses, is_polling: Callable[[str], bool]) -> None:
+        self._app = app
+        self._addresses = addresses
+        self._is_polling = is_polling
+        """Whether there is a polling connection with this Engine.IO id."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is allowed, and everything that belongs to a polling connection."""
+        wait_s = 0.0 if self._is_free(scope) else self._addresses.admit(peer(scope))
+        if wait_s:
+            await _too_many_requests(wait_s)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_free(self, scope: Scope) -> bool:
+        """Tell whether a request is metered by its connection, or asks for CORS headers only."""
+        query: bytes = scope["query_string"]
+        sid = _connection_id(scope) if b"sid" in query or b"%" in query else ""
+        return self._is_polling(sid) if sid else scope.get("method") == "OPTIONS"
+
+
+def peer(scope: Scope) -> str:
+    """Return the client's address in an ASGI scope; empty if it has none."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _replay(first: Any, receive: Receive) -> Receive:
@@ -191,6 +268,7 @@ def _replay(first: Any, receive: Receive) -> Receive:
 
 
 def _connection_id(scope: Scope) -> str:
+    """Return the Engine.IO id in a request, parsed as engineio does; empty if it has none."""
     query: bytes = scope["query_string"]
     return parse_qs(query.decode(errors="replace")).get("sid", [""])[0]
 
@@ -202,3 +280,9 @@ def _content_length(scope: Scope) -> int:
 
 def _header(scope: Scope, wanted: bytes) -> bytes:
     return next((value for name, value in scope.get("headers", ()) if name == wanted), b"")
+
+
+def _too_many_requests(wait_s: float) -> Response:
+    failure = Failure.of(ErrorCode.RATE_LIMITED, retry_after_ms=math.ceil(wait_s * 1000))
+    headers = {"Retry-After": str(math.ceil(wait_s)), "Access-Control-Allow-Origin": "*"}
+    return Response(msgspec.json.encode(error_event(failure)), 429, headers, "application/json")

@@ -19,10 +19,17 @@ from engineio import packet as frame
 from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet
 
-from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State, size_of
+from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
 from socket_edge.connection.bounds import ACK_BYTES, SendBounds
 from socket_edge.connection.handshake import Handshake
-from socket_edge.connection.packets import read_packet, well_formed
+from socket_edge.connection.packets import (
+    body_bytes,
+    packet_bytes,
+    read_packet,
+    read_packets,
+    size_of,
+    well_formed,
+)
 from socket_edge.connection.polling import PollingSocket
 from socket_edge.connection.websocket import WebSocket
 from socket_edge.tasks import Tasks
@@ -50,8 +57,8 @@ class Hub(Protocol):
     def signed_out(self, connection: Any, session: object, reason: DisconnectReason) -> None:
         """Called when the client that was signed in has left."""
 
-    def closed(self, connection: Any) -> None:
-        """Called once, when a connection has ended."""
+    def closed(self, connection: Any, reason: DisconnectReason, *, was_signed_in: bool) -> None:
+        """Called once, when a connection has ended, and after `signed_out` if somebody was signed in."""
 
 
 class EngineConnection(PollingSocket):
@@ -64,8 +71,11 @@ class EngineConnection(PollingSocket):
     admitted: Any = None
     """The session of a client that was admitted, and is about to be told so."""
     websocket: WebSocket | None = None
+    origin = host = ""
     address: bytes | None = None
     """Key under which the client's address is counted."""
+    packet_bytes = 0
+    """Size of the packet that python-socketio is being given, as the client sent it."""
     _last_ack_id = 0
     refused_sign_ins = 0
     sign_in_by = math.inf
@@ -136,15 +146,15 @@ class EngineConnection(PollingSocket):
             if self._is_shutting_down:
                 self.end(DisconnectReason.SERVER_SHUTDOWN)
 
-    def take_event(self, ack_id: int | None, data: EventData) -> Coroutine[Any, Any, None] | None:
-        """Hand over an event; return work that the connection must wait for, if any."""
+    def take_event(self, ack_id: int | None, data: EventData, size: int) -> Coroutine[Any, Any, None] | None:
+        """Hand over an event of `size` bytes; return work that the connection must wait for, if any."""
         if self.session is not None:
-            return self.hub.handler.event(self, ack_id, data)
-        self.is_allowed(size_of(data))
+            return self.hub.handler.event(self, ack_id, data, size)
+        self.is_allowed(size)
         return None
 
     def take_ack(self, ack_id: int | None, size: int) -> None:
-        """Hand over an ack. One that the client was asked for is free."""
+        """Hand over an ack of `size` bytes. A small one that the client was asked for is free."""
         if self._acks_due and size <= ACK_BYTES:
             self._acks_due -= 1
         elif not self.is_allowed(size):
@@ -152,9 +162,9 @@ class EngineConnection(PollingSocket):
         if self.session is not None and ack_id is not None:
             self.hub.handler.acked(self, ack_id)
 
-    def is_allowed(self, size: int) -> bool:
+    def is_allowed(self, size: int, count: int = 1) -> bool:
         """Meter anything that is not an event. If it is far too much, end the connection and return False."""
-        if self.hub.handler.allows(self, size):
+        if self.hub.handler.allows(self, size, count):
             return True
         self.end(DisconnectReason.FLOOD)
         return False
@@ -212,11 +222,8 @@ class EngineConnection(PollingSocket):
         self._send(pkt)
 
     async def receive(self, pkt: frame.Packet) -> None:
-        """Take a packet of a poll, or a frame that needs a closer look."""
-        if self.closed:
-            return
-        if pkt.packet_type == frame.MESSAGE or self.is_allowed(size_of(pkt.data)):
-            await super().receive(pkt)
+        """Take a packet of a poll."""
+        await self._take_packet(pkt, packet_bytes(pkt))
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Called when engineio closes the connection."""
@@ -224,14 +231,16 @@ class EngineConnection(PollingSocket):
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         """Answer a poll, or begin a websocket."""
-        if not self._is_request_allowed():
+        if not self._is_request_allowed(body_bytes(environ)):
             raise SocketIsClosedError
         return await super().handle_get_request(environ)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll."""
-        if self._is_request_allowed():
-            await super().handle_post_request(environ)
+        """Take the packets of a poll. Each is metered by itself, and whatever else is in the body here."""
+        packets = await read_packets(environ)
+        rest = body_bytes(environ) - sum(map(packet_bytes, packets))
+        if self._is_request_allowed(max(0, rest)):
+            await self.take_all(packets)
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         # python-socketio keeps the environment, with every header in it, as long as the connection lasts.
@@ -269,11 +278,11 @@ class EngineConnection(PollingSocket):
         self.upgrading = True
         try:
             async with asyncio.timeout(self.hub.connect_s):
-                if await ws.wait() != "2probe":
+                if not self._is_expected(await ws.wait(), "2probe"):
                     return False
                 await ws.send("3probe")
                 self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
-                return bool(await ws.wait() == "5")
+                return self._is_expected(await ws.wait(), "5")
         except OSError:
             return False
         finally:
@@ -281,12 +290,26 @@ class EngineConnection(PollingSocket):
 
     # Private.
 
-    def _is_request_allowed(self) -> bool:
-        """Meter a request, unless the client needs it for what it was sent."""
-        if not self.requests_due:
-            return self.is_allowed(0)
-        self.requests_due -= 1
-        return True
+    def _is_request_allowed(self, size: int) -> bool:
+        """Meter a request, of which `size` bytes are in no packet.
+
+        Requests that the client needs for what it was sent are not counted, but these bytes are.
+        """
+        count = 0 if self.requests_due else 1
+        self.requests_due -= 1 - count
+        return not (count or size) or self.is_allowed(size, count)
+
+    def _is_expected(self, data: str | bytes, expected: str) -> bool:
+        """Meter a frame of an upgrade, and compare it."""
+        return self.is_allowed(size_of(data)) and data == expected
+
+    async def _take_packet(self, pkt: frame.Packet, size: int) -> None:
+        """Take a packet for which the client sent `size` bytes."""
+        if self.closed:
+            return
+        self.packet_bytes = size
+        if pkt.packet_type == frame.MESSAGE or self.is_allowed(size):
+            await super().receive(pkt)
 
     def _post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""
@@ -309,11 +332,12 @@ class EngineConnection(PollingSocket):
         if not self.closing:
             self.closing = True
             reason = self._end_reason or reason
+            was_signed_in = self.session is not None
             self.sign_out(reason)
             if reason is DisconnectReason.SIGN_IN_REFUSED:
                 self._send(frame.Packet(frame.CLOSE))
             self.closed, self.state = True, State.CLOSED
-            self.hub.closed(self)
+            self.hub.closed(self, reason, was_signed_in=was_signed_in)
         if self.websocket is not None:
             self.websocket.close()
         else:
@@ -331,28 +355,30 @@ class EngineConnection(PollingSocket):
         """Handle a frame; return work that must finish before the next one, if any."""
         if self.closed:
             return None
+        size = size_of(data)
         if isinstance(data, str):
             try:
                 common = read_packet(data)
                 if common is not None:
                     kind, ack_id, text = common
                     if kind == packet.EVENT:
-                        return self.take_event(ack_id, text)
-                    self.take_ack(ack_id, size_of(text))
+                        return self.take_event(ack_id, text, size)
+                    self.take_ack(ack_id, size)
                     return None
             except Exception:
                 log.exception("frame_failed", connection=self.sid)
                 return None
             known = well_formed(data)
             if known is None:
-                self.end(DisconnectReason.PROTOCOL_ERROR)
+                if self.is_allowed(size):
+                    self.end(DisconnectReason.PROTOCOL_ERROR)
                 return None
             data = known
-        return self._receive(data)
+        return self._receive(data, size)
 
-    async def _receive(self, data: str | bytes) -> None:
+    async def _receive(self, data: str | bytes, size: int) -> None:
         with suppress(EngineIOError):
-            await self.receive(frame.Packet(encoded_packet=data))
+            await self._take_packet(frame.Packet(encoded_packet=data), size)
 
     async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
         """Finish the work, then handle the frames that arrived meanwhile."""

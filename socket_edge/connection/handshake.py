@@ -37,6 +37,8 @@ class Handshake(WebSocketsSansIOProtocol):
 
     websocket: WebSocket | None = None
     """Set once the application has accepted it."""
+    _end_reason = DisconnectReason.TRANSPORT_CLOSED
+    """Why the websocket has ended, if it has."""
     _early = b""
     _is_served = False
 
@@ -62,7 +64,7 @@ class Handshake(WebSocketsSansIOProtocol):
             if event["type"] == "websocket.receive":
                 reader.take(event.get("text") or event.get("bytes") or "")
             else:
-                reader.ended(DisconnectReason.TRANSPORT_CLOSED)
+                reader.ended(self._end_reason)
         self.websocket.resume_reading()
 
     def handle_connect(self, event: Request) -> None:
@@ -124,11 +126,13 @@ class Handshake(WebSocketsSansIOProtocol):
 
     def ended(self, reason: DisconnectReason) -> None:
         """Tell the application that the websocket has ended."""
+        self._end_reason = reason
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})
 
     def stalled(self) -> None:
         """Cut the client off."""
-        self.transport.abort()
+        if self.websocket is not None:
+            self.websocket.cut_off(DisconnectReason.SLOW_CLIENT)
 
     def shutting_down(self) -> None:
         """Send the client away: it has not been served yet."""

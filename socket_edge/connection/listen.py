@@ -9,21 +9,28 @@ from starlette.types import ASGIApp
 
 from infra.settings.base import SettingsError
 from infra.settings.edge import EdgeSettings
-from socket_edge.connection.bounds import SHUTDOWN_S, BoundedHttp
+from socket_edge.connection.bounds import BACKLOG, SHUTDOWN_S, BoundedHttp, bound_unread
 from socket_edge.connection.handshake import Handshake
 
-_BACKLOG = 2048
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-def serve(app: ASGIApp, settings: EdgeSettings, shutting_down: Callable[[], None]) -> None:
-    """Serve an application until SIGTERM, and call `shutting_down` then, once or several times.
+def serve(
+    app: ASGIApp,
+    settings: EdgeSettings,
+    shutting_down: Callable[[], None],
+    request_timed_out: Callable[[], None],
+) -> None:
+    """Serve an application until SIGTERM.
+
+    `shutting_down` is called then, once or several times; `request_timed_out` for each client that is cut
+    off because its request takes too long.
 
     Raises SettingsError if it cannot listen on the address.
     """
     config = uvicorn.Config(
         app,
-        http=BoundedHttp.within(settings.connect_s, shutting_down),
+        http=BoundedHttp.within(settings.connect_s, shutting_down, request_timed_out),
         ws=Handshake,
         ws_max_size=settings.transport_bytes,
         ws_per_message_deflate=False,
@@ -41,8 +48,7 @@ def serve(app: ASGIApp, settings: EdgeSettings, shutting_down: Callable[[], None
 def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
     """Listen on every address of `host`: `localhost` is 127.0.0.1 and, where there is IPv6, ::1.
 
-    The kernel (Linux) cuts off a client that leaves data unread for `unread_s` seconds, even while the
-    connection is being closed.
+    A client that leaves data unread for `unread_s` seconds is cut off.
 
     Raises SettingsError when the port is taken or `host` is not an address of this machine.
     """
@@ -71,11 +77,9 @@ def _open(family: int, address: tuple[object, ...], unread_s: float) -> socket.s
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Accepted connections inherit it.
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
+        bound_unread(opened, unread_s)
         opened.bind(address)
-        opened.listen(_BACKLOG)
+        opened.listen(BACKLOG)
     except OSError:
         opened.close()
         raise

@@ -1,8 +1,10 @@
 """Packets as the edge reads them: a client's JSON stays the text that it sent."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from engineio import packet as frame
+from engineio.payload import Payload
 from socketio import packet
 
 from socket_edge.connection.api import Binary, Malformed
@@ -12,6 +14,13 @@ _ACK_ID_DIGITS: Final = 16
 
 ATTACHMENT: Final = object()
 """Placeholder payload for a binary frame, whose event was refused when it was announced."""
+
+
+def size_of(data: str | bytes) -> int:
+    """Return the size of what a client sent, in bytes."""
+    if isinstance(data, str) and not data.isascii():
+        return len(data.encode(errors="surrogatepass"))
+    return len(data)
 
 
 class Unparsed:
@@ -82,3 +91,24 @@ def well_formed(frame: str) -> str | None:
     if kind and kind in "0123456":
         return frame if frame == "2probe" else kind
     return None
+
+
+def body_bytes(environ: dict[str, Any]) -> int:
+    """Return the size that a request announces for its body; `BodyGuard` refuses bodies without one."""
+    length: str = environ.get("CONTENT_LENGTH", "")
+    return int(length) if length.isdecimal() else 0
+
+
+async def read_packets(environ: dict[str, Any]) -> list[frame.Packet]:
+    """Return the packets in the body of a poll. A malformed body is the client's mistake, and has none."""
+    body: bytes = await environ["wsgi.input"].read(body_bytes(environ))
+    try:
+        packets: list[frame.Packet] = Payload(encoded_payload=body.decode()).packets
+    except (ValueError, LookupError):
+        return []
+    return packets
+
+
+def packet_bytes(pkt: frame.Packet) -> int:
+    """Return the size of a packet of a poll, as it was sent; without the Base64 of a binary one."""
+    return len(pkt.data) if pkt.binary else 1 + size_of(pkt.data)

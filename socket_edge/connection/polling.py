@@ -1,6 +1,6 @@
 """engineio's long polling, with a count of what waits and a limit on the length of answers."""
 
-from typing import Any, Final
+from typing import Final
 
 from engineio import packet as frame
 from engineio.async_socket import AsyncSocket
@@ -54,12 +54,11 @@ class PollingSocket(AsyncSocket):  # type: ignore[misc]
         self._leaving_bytes = sum(pkt.size for pkt in portion if isinstance(pkt, _Message))
         return portion
 
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll. A malformed body is the client's mistake, not an error of ours."""
+    async def take_all(self, packets: list[frame.Packet]) -> None:
+        """Take the packets of a poll."""
         try:
-            await super().handle_post_request(environ)
-        except (ValueError, LookupError):
-            return
+            for pkt in packets:
+                await self.receive(pkt)
         except EngineIOError:
             # engineio answers for a connection that it still knows, and fails on one that it does not.
             if not self.closed:

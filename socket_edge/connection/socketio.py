@@ -19,11 +19,19 @@ from starlette.types import ASGIApp
 
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
-from socket_edge.connection.api import DisconnectReason, Handler, State, size_of
-from socket_edge.connection.bounds import POLL_PACKETS, REFUSED_SIGN_INS, BodyGuard, SendBounds
+from socket_edge.connection.api import DisconnectReason, Handler, State
+from socket_edge.connection.bounds import (
+    POLL_PACKETS,
+    REFUSED_SIGN_INS,
+    AddressGuard,
+    BodyGuard,
+    SendBounds,
+    peer,
+)
+from socket_edge.connection.end_log import EndLog
 from socket_edge.connection.engineio import EngineConnection
 from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed
-from socket_edge.limits.addresses import Addresses, AddressGuard, peer
+from socket_edge.limits.addresses import Addresses
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -80,14 +88,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.connect_s = connect_s
         self.tasks = Tasks()
         self._addresses = addresses
+        self._end_log = EndLog()
         self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
         self.on("connect", self._admit)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
         engine = socketio.ASGIApp(self, socketio_path=None)
-        bounded = BodyGuard(engine, self.eio.max_http_buffer_size, self.is_signed_in)
-        return AddressGuard(bounded, self._addresses)
+        bounded = BodyGuard(engine, self.eio.max_http_buffer_size, self.is_signed_in, self.body_refused)
+        return AddressGuard(bounded, self._addresses, self.is_polling)
 
     async def beat(self) -> None:
         """Ping each connection regularly, and end those that do not answer; until cancelled."""
@@ -113,14 +122,31 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         connection = self.eio.sockets.get(eio_sid)
         return connection is not None and connection.state is State.SIGNED_IN
 
+    def is_polling(self, eio_sid: str) -> bool:
+        """Tell whether there is a connection with this Engine.IO id that has no websocket."""
+        connection = self.eio.sockets.get(eio_sid)
+        return connection is not None and connection.websocket is None
+
+    def body_refused(self, eio_sid: str, size: int) -> None:
+        """Meter the body of a request that is refused, if it belongs to a connection."""
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.is_allowed(size)
+
+    def request_timed_out(self) -> None:
+        """Note that a client was cut off before its request was complete."""
+        self._end_log.add(DisconnectReason.REQUEST_TIMEOUT)
+
     def signed_out(self, connection: EngineConnection, session: object, reason: DisconnectReason) -> None:
         """Tell the handler, and expect another sign-in."""
         self.handler.signed_out(connection, session, reason)
         if not connection.closing:
             self._expect_sign_in(connection)
 
-    def closed(self, connection: EngineConnection) -> None:
+    def closed(self, connection: EngineConnection, reason: DisconnectReason, *, was_signed_in: bool) -> None:
         """Forget a connection."""
+        if not was_signed_in:
+            self._end_log.add(reason, connection.id)
         self._addresses.leave(connection.address)
         self.environ.pop(connection.sid, None)
         self.eio.sockets.pop(connection.sid, None)
@@ -145,13 +171,18 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         connection.hub = self
         connection.session = None  # engineio keeps a dict there
         await super()._handle_eio_connect(eio_sid, environ)
-        connection.address = self._addresses.enter(peer(environ["asgi.scope"]))
+        scope = environ["asgi.scope"]
+        headers = dict(scope["headers"])
+        connection.origin = headers.get(b"origin", b"").decode("latin-1")
+        connection.host = headers.get(b"host", b"").decode("latin-1")
+        connection.address = self._addresses.enter(peer(scope))
         self._expect_sign_in(connection)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         connection = self.eio.sockets[eio_sid]
+        if not connection.is_allowed(connection.packet_bytes):
+            return
         if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
-            connection.is_allowed(0)
             return
         await super()._handle_connect(eio_sid, namespace, data)
         if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
@@ -166,7 +197,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
         connection = self._admitting[sid]
         try:
-            connection.admitted = await self.handler.admit(connection, auth, environ["asgi.scope"])
+            connection.admitted = await self.handler.admit(connection, auth)
         except Rejection as rejection:
             raise _refusal(rejection) from rejection
         except Exception as error:
@@ -177,19 +208,19 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self, eio_sid: str, namespace: str | None, reason: str | None = None
     ) -> None:
         connection = self.eio.sockets[eio_sid]
-        if connection.is_allowed(0) and namespace in {None, "/"}:
+        if connection.is_allowed(connection.packet_bytes) and namespace in {None, "/"}:
             connection.sign_out(DisconnectReason.CLIENT_DISCONNECT)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
         connection = self.eio.sockets[eio_sid]
         if namespace not in {None, "/"} or data is ATTACHMENT:
-            connection.is_allowed(size_of(data))
-        elif (work := connection.take_event(id, data)) is not None:
+            connection.is_allowed(connection.packet_bytes)
+        elif (work := connection.take_event(id, data, connection.packet_bytes)) is not None:
             await work
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
         connection = self.eio.sockets[eio_sid]
-        connection.take_ack(id if namespace in {None, "/"} else None, size_of(data))
+        connection.take_ack(id if namespace in {None, "/"} else None, connection.packet_bytes)
 
 
 class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]

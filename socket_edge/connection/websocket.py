@@ -75,11 +75,14 @@ class WebSocket(WSListener):
                 self._reader.take(_text(frame.get_payload_as_bytes()))
         elif kind == WSMsgType.CLOSE:
             self._answer_close(frame)
-        elif transport.is_close_frame_sent or not self._reader.allows(frame.payload_size):
+        elif transport.is_close_frame_sent:
             return
-        elif kind == WSMsgType.PING:
-            self._answer_ping(frame)
-        elif kind != WSMsgType.PONG:
+        elif kind == WSMsgType.BINARY and frame.fin and self._fragments is None:
+            self._reader.take(frame.get_payload_as_bytes())
+        elif kind in (WSMsgType.PING, WSMsgType.PONG):
+            if self._reader.allows(frame.payload_size) and kind == WSMsgType.PING:
+                self._answer_ping(frame)
+        elif self._reader.allows(0):  # the bytes of a fragment are metered with its message
             self._take_fragment(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -128,6 +131,11 @@ class WebSocket(WSListener):
         """Cut the connection off. Whatever waits in it is lost."""
         self._out.transport.abort()
 
+    def cut_off(self, reason: DisconnectReason) -> None:
+        """Cut the connection off, and tell the reader why."""
+        self.abort()
+        self._end(reason)
+
     def close(self) -> None:
         """Send a close frame if the client reads; otherwise cut it off. Does not wait for an answer."""
         if self._out.transport.get_write_buffer_size() > UNREAD_BYTES:
@@ -155,7 +163,7 @@ class WebSocket(WSListener):
 
     def _take_fragment(self, frame: WSFrame) -> None:
         if (frame.msg_type == WSMsgType.CONTINUATION) is (self._fragments is None):
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a fragment of no message")
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "unexpected continuation frame")
         if self._fragments is None:
             self._fragments, self._is_text = bytearray(), frame.msg_type == WSMsgType.TEXT
         self._fragments += frame.get_payload_as_bytes()
@@ -184,8 +192,7 @@ class WebSocket(WSListener):
         return DisconnectReason.PROTOCOL_ERROR if is_violation else DisconnectReason.TRANSPORT_CLOSED
 
     def _cut_stranger(self) -> None:
-        self.abort()
-        self._end(DisconnectReason.FLOOD)
+        self.cut_off(DisconnectReason.FLOOD)
 
     def _end(self, reason: DisconnectReason) -> None:
         if not self._has_ended:

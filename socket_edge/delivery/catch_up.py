@@ -94,7 +94,8 @@ class CatchUps:
                 answered.set_result(answer)
 
         lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
-        payload = msgspec.json.encode(CatchUp(username=session.identity.username, after=after, lost_s=lost_s))
+        identity = session.identity
+        payload = msgspec.json.encode(CatchUp(identity.username, identity.issued_at, after, lost_s))
         self._lanes.relay(
             session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
         )

@@ -1,6 +1,5 @@
 """Which browser origins may connect."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from infra.wire.errors import ErrorCode, Rejection
@@ -13,13 +12,12 @@ class Origins:
         self._any = "*" in allowed
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
 
-    def check(self, scope: dict[str, Any]) -> None:
-        """Check the ASGI scope of a connection. Raises Rejection(forbidden_origin)."""
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+    def check(self, origin: str, host: str) -> None:
+        """Check the `Origin` and `Host` that a client sent. Raises Rejection(forbidden_origin)."""
+        origin = origin.lower()
         if not origin or self._any or origin in self._allowed:
             return
-        if _host(origin) != headers.get(b"host", b"").decode("latin-1").lower():
+        if _host(origin) != host.lower():
             raise Rejection(ErrorCode.FORBIDDEN_ORIGIN)
 
 

@@ -53,14 +53,16 @@ class UserLimiter:
             self._log(user_id, now, "events")
             raise _too_fast(wait_s)
 
-    def allows(self, user_id: str | None, connection_id: str, size: int) -> bool:
-        """Count `size` bytes that are not an accepted event. False if that is far more than anybody needs.
+    def allows(self, user_id: str | None, connection_id: str, size: int, count: int = 1) -> bool:
+        """Count `count` packets of `size` bytes that are no accepted events.
+
+        False if that is far more than anybody needs.
 
         While nobody is signed in (`user_id` is None), the connection itself is counted.
         """
         now = self._clock()
         key = user_id or connection_id
-        if not _take_both(self._flood_events, self._flood_size, key, now, size):
+        if not _take_both(self._flood_events, self._flood_size, key, now, size, count):
             return True
         self._log(user_id, now, "flood")
         return False
@@ -74,10 +76,12 @@ def _too_fast(wait_s: float) -> Rejection:
     return Rejection(ErrorCode.RATE_LIMITED, retry_after_ms=math.ceil(wait_s * 1000))
 
 
-def _take_both(events: TokenBucket, size: TokenBucket, key: str, now: float, amount: int) -> float:
-    """Take an event and its bytes, or neither; return the seconds until both are available."""
-    wait_s = max(events.wait_s(key, now), size.wait_s(key, now, amount))
+def _take_both(
+    events: TokenBucket, size: TokenBucket, key: str, now: float, amount: int, count: int = 1
+) -> float:
+    """Take `count` events of `amount` bytes, or nothing; return the seconds until all is available."""
+    wait_s = max(events.wait_s(key, now, count), size.wait_s(key, now, amount))
     if not wait_s:
-        events.spend(key, now)
+        events.spend(key, now, count)
         size.spend(key, now, amount)
     return wait_s

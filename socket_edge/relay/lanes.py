@@ -35,10 +35,10 @@ Dispatch = Callable[[Batch, bool], Awaitable[bool]]
 class LaneLimits:
     """Bounds of a lane's queue and of a batch, and the pace of re-dispatch."""
 
-    queue: int
-    queue_bytes: int
-    batch_events: int
-    batch_bytes: int
+    max_events: int
+    max_bytes: int
+    max_batch_events: int
+    max_batch_bytes: int
     redispatch_s: float
 
 
@@ -62,11 +62,11 @@ class Lane:
     @property
     def has_room_to_spare(self) -> bool:
         """Whether the lane is far from full."""
-        return len(self._waiting) * 10 < self._limits.queue
+        return len(self._waiting) * 10 < self._limits.max_events
 
     def submit(self, request: PendingRequest) -> bool:
         """Queue a request; return False if the lane is full."""
-        if len(self._waiting) >= self._limits.queue or self._waiting_bytes >= self._limits.queue_bytes:
+        if len(self._waiting) >= self._limits.max_events or self._waiting_bytes >= self._limits.max_bytes:
             return False
         request.trouble = lambda: self._trouble or ErrorCode.TIMEOUT
         self._waiting.append(request)
@@ -92,9 +92,9 @@ class Lane:
     def _take(self) -> list[PendingRequest]:
         batch: list[PendingRequest] = []
         size = 0
-        while self._waiting and len(batch) < self._limits.batch_events:
+        while self._waiting and len(batch) < self._limits.max_batch_events:
             size += len(self._waiting[0].payload)
-            if batch and size > self._limits.batch_bytes:
+            if batch and size > self._limits.max_batch_bytes:
                 break
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.payload)

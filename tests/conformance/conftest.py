@@ -36,7 +36,7 @@ def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def hasty_stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Stock python-socketio with the same interval and time-out."""
+    """Stock python-socketio with the same interval and timeout."""
     with stock_server(tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1) as stock:
         yield stock
 
@@ -53,7 +53,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture(params=SERVERS)
 def hasty_server(request: pytest.FixtureRequest) -> Server:
-    """Both kinds of server, with a ping interval and a time-out of one second."""
+    """Both kinds of server, with a ping interval and a timeout of one second."""
     hasty: Server = request.getfixturevalue(f"hasty_{request.param}")
     return hasty
 

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import httpx
 from infra.local.tether import tether
 from tests.harness.deployment import make_token
 from tests.harness.engines import free_port
+from tests.harness.waiting import eventually
 
 Expected = TypeVar("Expected")
 
@@ -57,13 +57,12 @@ def stock_server(folder: Path, **settings: float) -> Iterator[Server]:
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
         try:
             httpx.get(url)
         except httpx.TransportError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        else:
-            return
+            return False
+        return True
+
+    eventually(answers, f"the stock server answers; see {log}")

@@ -13,7 +13,7 @@ from tests.conftest import Name
 
 
 @pytest.fixture
-async def polling(server: Server, name: Name) -> AsyncIterator[Polling]:
+async def alice_polling(server: Server, name: Name) -> AsyncIterator[Polling]:
     """Alice on long polling."""
     async with Polling(server) as polling:
         await polling.sign_in(name("alice"))
@@ -22,9 +22,9 @@ async def polling(server: Server, name: Name) -> AsyncIterator[Polling]:
 
 
 @pytest.fixture
-async def websocket(server: Server, polling: Polling) -> AsyncIterator[Websocket]:
+async def websocket(server: Server, alice_polling: Polling) -> AsyncIterator[Websocket]:
     """A websocket to alice's connection, before the probe."""
-    async with Websocket(server, sid=polling.sid) as websocket:
+    async with Websocket(server, sid=alice_polling.sid) as websocket:
         yield websocket
 
 
@@ -53,33 +53,33 @@ async def test_a_probe_is_echoed_before_anything_else(websocket: Websocket) -> N
     assert websocket.packets == ["3probe"]
 
 
-async def test_the_open_poll_ends_when_the_upgrade_begins(server: Server, polling: Polling) -> None:
-    open_poll = asyncio.create_task(polling.receive())
-    async with Websocket(server, sid=polling.sid) as websocket:
+async def test_the_open_poll_ends_when_the_upgrade_begins(server: Server, alice_polling: Polling) -> None:
+    open_poll = asyncio.create_task(alice_polling.receive())
+    async with Websocket(server, sid=alice_polling.sid) as websocket:
         await upgrade(websocket)
         assert await open_poll == [NOOP]
         await websocket.assert_alive()
 
 
 async def test_the_open_poll_ends_when_the_client_does_not_wait_for_the_answer_to_its_probe(
-    server: Server, polling: Polling
+    server: Server, alice_polling: Polling
 ) -> None:
-    open_poll = asyncio.create_task(polling.receive())
-    async with Websocket(server, sid=polling.sid) as websocket:
+    open_poll = asyncio.create_task(alice_polling.receive())
+    async with Websocket(server, sid=alice_polling.sid) as websocket:
         await websocket.send("2probe", "5")
         assert await open_poll in ([], [NOOP])
         await websocket.assert_alive()
 
 
 async def test_a_poll_during_the_upgrade_brings_nothing(
-    polling: Polling, websocket: Websocket, bob: Websocket, name: Name
+    alice_polling: Polling, websocket: Websocket, bob: Websocket, name: Name
 ) -> None:
     await probe(websocket)
     await write(bob, name("alice"), range(1))
-    assert await polling.receive() == [NOOP]
+    assert await alice_polling.receive() == [NOOP]
     await websocket.send("5")
     await websocket.expect_event("new_message")
-    assert texts(polling, websocket) == ["0"]
+    assert texts(alice_polling, websocket) == ["0"]
 
 
 async def test_both_directions_work_after_the_upgrade(
@@ -94,28 +94,28 @@ async def test_both_directions_work_after_the_upgrade(
 
 
 async def test_what_comes_before_during_and_after_the_upgrade_comes_once_and_in_order(
-    server: Server, polling: Polling, bob: Websocket, name: Name
+    server: Server, alice_polling: Polling, bob: Websocket, name: Name
 ) -> None:
     await write(bob, name("alice"), range(10))
-    await polling.expect_event("new_message", 10)
+    await alice_polling.expect_event("new_message", 10)
     await write(bob, name("alice"), range(10, 20))
-    async with Websocket(server, sid=polling.sid) as websocket:
+    async with Websocket(server, sid=alice_polling.sid) as websocket:
         await probe(websocket)
         await write(bob, name("alice"), range(20, 40))
         await websocket.send("5")
         await write(bob, name("alice"), range(40, 60))
         await websocket.until(lambda: texts(websocket)[-1:] == ["59"])
         await websocket.assert_alive()
-        assert texts(polling) == [str(number) for number in range(10)]
+        assert texts(alice_polling) == [str(number) for number in range(10)]
         assert texts(websocket) == [str(number) for number in range(10, 60)]
 
 
 async def test_what_was_posted_before_the_upgrade_is_answered_after_it(
-    polling: Polling, websocket: Websocket
+    alice_polling: Polling, websocket: Websocket
 ) -> None:
-    await polling.send('421["list_chats",{}]')
+    await alice_polling.send('421["list_chats",{}]')
     await probe(websocket)
-    await polling.send('422["list_chats",{}]')
+    await alice_polling.send('422["list_chats",{}]')
     await websocket.send("5", '423["list_chats",{}]')
     await websocket.until(lambda: len(websocket.acks) == 3)
     assert websocket.acks == [1, 2, 3]
@@ -128,7 +128,7 @@ async def test_an_upgrade_before_the_sign_in(server: Server, name: Name) -> None
         await websocket.assert_alive()
 
 
-async def test_the_connection_stays_the_same(polling: Polling, websocket: Websocket) -> None:
+async def test_the_connection_stays_the_same(alice_polling: Polling, websocket: Websocket) -> None:
     await upgrade(websocket)
     await websocket.assert_alive()
     assert not websocket.starting("0")
@@ -136,20 +136,22 @@ async def test_the_connection_stays_the_same(polling: Polling, websocket: Websoc
     assert not websocket.events("connection_success")
 
 
-async def test_after_the_upgrade_polls_are_refused(polling: Polling, websocket: Websocket) -> None:
+async def test_after_the_upgrade_polls_are_refused(alice_polling: Polling, websocket: Websocket) -> None:
     await upgrade(websocket)
     await websocket.assert_alive()
-    assert (await polling.poll()).status_code == 400
-    assert (await polling.post_body(b'421["list_chats",{}]')).status_code == 400
+    assert (await alice_polling.poll()).status_code == 400
+    assert (await alice_polling.post_body(b'421["list_chats",{}]')).status_code == 400
     await websocket.assert_alive()
     assert 1 not in websocket.acks
 
 
-async def test_a_second_websocket_is_refused(server: Server, polling: Polling, websocket: Websocket) -> None:
+async def test_a_second_websocket_is_refused(
+    server: Server, alice_polling: Polling, websocket: Websocket
+) -> None:
     await upgrade(websocket)
     await websocket.assert_alive()
     with pytest.raises(Closed):
-        await open_websocket(server, f"EIO=4&transport=websocket&sid={polling.sid}")
+        await open_websocket(server, f"EIO=4&transport=websocket&sid={alice_polling.sid}")
     await websocket.assert_alive()
 
 
@@ -166,14 +168,14 @@ async def test_a_connection_that_began_as_a_websocket_has_no_polling(server: Ser
 
 
 async def test_the_websocket_closes_with_the_connection(
-    polling: Polling, websocket: Websocket, bob: Websocket, name: Name
+    alice_polling: Polling, websocket: Websocket, bob: Websocket, name: Name
 ) -> None:
     await upgrade(websocket)
     await websocket.assert_alive()
     assert (await bob.ask("join_chat", {"username": name("alice")}))["success"]
     await websocket.ws.close()
     await bob.until(lambda: any(status["status"] == "offline" for status in bob.events("user_status")))
-    assert (await polling.poll()).status_code == 400
+    assert (await alice_polling.poll()).status_code == 400
 
 
 FAILED_PROBES: dict[str, list[str | bytes]] = {
@@ -187,29 +189,29 @@ FAILED_PROBES: dict[str, list[str | bytes]] = {
 
 @pytest.mark.parametrize("frames", FAILED_PROBES.values(), ids=FAILED_PROBES)
 async def test_a_failed_probe_closes_the_websocket_and_leaves_polling_as_it_was(
-    polling: Polling, websocket: Websocket, frames: list[str]
+    alice_polling: Polling, websocket: Websocket, frames: list[str]
 ) -> None:
     await websocket.send(*frames)
     await websocket.closed()
-    await polling.assert_alive()
-    assert 1 not in polling.acks
+    await alice_polling.assert_alive()
+    assert 1 not in alice_polling.acks
 
 
 async def test_a_websocket_that_goes_away_after_the_probe_leaves_polling_as_it_was(
-    polling: Polling, websocket: Websocket
+    alice_polling: Polling, websocket: Websocket
 ) -> None:
     await probe(websocket)
     await websocket.ws.close()
-    await polling.until(lambda: polling.packets[-1] != NOOP)
-    await polling.assert_alive()
+    await alice_polling.until(lambda: alice_polling.packets[-1] != NOOP)
+    await alice_polling.assert_alive()
 
 
 async def test_another_websocket_may_follow_a_failed_probe(
-    server: Server, polling: Polling, websocket: Websocket
+    server: Server, alice_polling: Polling, websocket: Websocket
 ) -> None:
     await websocket.send("2other")
     await websocket.closed()
-    async with Websocket(server, sid=polling.sid) as second:
+    async with Websocket(server, sid=alice_polling.sid) as second:
         await upgrade(second)
         await second.assert_alive()
 
@@ -220,27 +222,27 @@ STUCK_POLLS = 20
 
 @pytest.mark.parametrize("frames", CUT_SHORT.values(), ids=CUT_SHORT)
 async def test_a_websocket_that_ends_before_the_probe(
-    server: Server, polling: Polling, websocket: Websocket, frames: list[str]
+    server: Server, alice_polling: Polling, websocket: Websocket, frames: list[str]
 ) -> None:
     await websocket.send(*frames)
     await (websocket.closed() if frames else websocket.ws.close())
-    ack_id = await polling.post("list_chats", {})
+    ack_id = await alice_polling.post("list_chats", {})
     polls = 0
-    while ack_id not in polling.acks and polls < STUCK_POLLS:
-        polling.packets += await polling.receive()
+    while ack_id not in alice_polling.acks and polls < STUCK_POLLS:
+        alice_polling.packets += await alice_polling.receive()
         polls += 1
     # A bug in stock: the upgrade never ends, and polls return nothing from then on.
-    assert (ack_id in polling.acks) is server.expected(edge=True, stock=False)
+    assert (ack_id in alice_polling.acks) is server.expected(edge=True, stock=False)
 
 
 async def test_a_note_while_upgrading_is_stored_once(
-    polling: Polling, websocket: Websocket, name: Name
+    alice_polling: Polling, websocket: Websocket, name: Name
 ) -> None:
     await probe(websocket)
     note = json.dumps(["send_message", {"username": name("alice"), "text": "note"}])
-    await polling.send(f"421{note}")
+    await alice_polling.send(f"421{note}")
     await websocket.send("5")
     await websocket.answer(1)
     await websocket.expect_event("new_message")
     await websocket.assert_alive()
-    assert texts(polling, websocket) == ["note"]
+    assert texts(alice_polling, websocket) == ["note"]

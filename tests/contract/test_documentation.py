@@ -11,7 +11,7 @@ import pytest
 from infra.settings.base import AtMost, Settings
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
-from infra.settings.table import with_table
+from infra.settings.table import USERS, table, with_table
 from infra.settings.worker import WorkerSettings
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "events.md"
 DEPLOYMENT = ROOT / "docs" / "deployment.md"
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+SECURITY = ROOT / "SECURITY.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _HEADING = re.compile(r"^### `(\w+)`$")
 
@@ -92,7 +93,7 @@ def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
 
 
 def test_what_the_page_on_security_names_exists() -> None:
-    page = (ROOT / "SECURITY.md").read_text()
+    page = SECURITY.read_text()
     named: list[Path] = []
     for path in re.findall(r"`((?:(?:tests|socket_edge|workers|functions|infra)/[\w/.]+)|\w+\.py)`", page):
         # A bare file is in the folder of the path before.
@@ -116,12 +117,23 @@ def test_every_setting_is_described(settings: type[Settings], name: str) -> None
     assert settings.model_fields[name].description
 
 
-def test_a_setting_of_several_classes_is_the_same_in_each() -> None:
+def test_a_setting_of_several_classes_means_the_same_in_each() -> None:
     for settings in SETTINGS:
         for other in SETTINGS:
-            for name in (settings.model_fields.keys() & other.model_fields.keys()) - {"redis_url"}:
-                mine, theirs = settings.model_fields[name], other.model_fields[name]
-                assert (mine.default, mine.description) == (theirs.default, theirs.description)
+            for name in settings.model_fields.keys() & other.model_fields.keys():
+                assert settings.model_fields[name].description == other.model_fields[name].description
+
+
+@pytest.mark.parametrize(("letter", "settings"), USERS.items())
+def test_the_table_of_settings_says_what_each_class_requires(letter: str, settings: type[Settings]) -> None:
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) \| ([EWF ]+) \|", table(), re.MULTILINE)
+    required = set()
+    for name, default, users in rows:
+        usual, *others = default.split("; ")
+        own = dict(other.split(": ", 1) for other in others)
+        if letter in users.split() and own.get(letter, usual) == "required":
+            required.add(name.lower())
+    assert required == {name for name, field in settings.model_fields.items() if field.is_required()}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +154,7 @@ def test_the_settings_that_the_pages_name_exist() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_line_is_too_long_to_read(page: Path) -> None:
-    may_be_long = "|" if page != GUARANTEES else "no line"
+    may_be_long = "no line" if page in {GUARANTEES, SECURITY} else "|"
     assert not [
         line for line in page.read_text().splitlines() if len(line) > 200 and not line.startswith(may_be_long)
     ]

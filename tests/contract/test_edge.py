@@ -77,8 +77,11 @@ def test_a_client_cannot_send_what_only_edges_send(name: str) -> None:
 
 def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     own: dict[str, list[msgspec.Struct]] = {
-        "introduce": [EnsureProfile(username="alice"), EnsureProfile()],
-        "catch_up": [CatchUp(username="alice", after={CHAT: 6}), CatchUp(lost_s=12.5)],
+        "introduce": [EnsureProfile(username="alice", issued_at=1764000000.0), EnsureProfile()],
+        "catch_up": [
+            CatchUp(username="alice", issued_at=1764000000.0, after={CHAT: 6}),
+            CatchUp(lost_s=12.5),
+        ],
         "announce": [BroadcastPresence()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
     }

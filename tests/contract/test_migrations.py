@@ -12,7 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
+from infra.settings.store import SCHEMA
 from infra.store.engine import make_engine
 from infra.store.migrate import _config, pending, upgrade
 from infra.store.models import Base
@@ -21,7 +23,7 @@ from tests.harness.engines import Engines
 
 
 @pytest.fixture
-def database(engines: Engines) -> Iterator[Engine]:
+def empty_database(engines: Engines) -> Iterator[Engine]:
     """Make an empty database."""
     store = engines.new_store(migrated=False)
     # One test compares every character there is, which takes longer than a worker's statement may.
@@ -31,65 +33,77 @@ def database(engines: Engines) -> Iterator[Engine]:
     engines.release(store)
 
 
-def migrate(database: Engine) -> None:
-    upgrade(database.url.render_as_string(hide_password=False))
+def migrate(database: Engine) -> list[str]:
+    return upgrade(address(database))
 
 
-def tables(database: Engine) -> set[str]:
-    return set(inspect(database).get_table_names()) - {"alembic_version"}
+def address(database: Engine) -> str:
+    return database.url.render_as_string(hide_password=False)
 
 
-def test_migrations_make_exactly_the_tables_of_the_models(database: Engine) -> None:
-    migrate(database)
-    with database.connect() as conn:
+def install_older(database: Engine, revision: str, schema: str = "public") -> None:
+    """Make what an earlier release made: its tables, in the schema that the address leads to."""
+    older = make_engine(address(database), schema=schema)
+    with older.begin() as conn:
+        command.upgrade(_config(conn, schema), revision)
+    older.dispose()
+
+
+def tables(database: Engine, schema: str = SCHEMA) -> set[str]:
+    return set(inspect(database).get_table_names(schema)) - {"alembic_version"}
+
+
+def test_migrations_make_exactly_the_tables_of_the_models(empty_database: Engine) -> None:
+    migrate(empty_database)
+    with empty_database.connect() as conn:
         context = MigrationContext.configure(
             conn, opts={"compare_type": True, "compare_server_default": True}
         )
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_migrations_make_exactly_the_constraints_of_the_models(database: Engine) -> None:
-    migrate(database)
+def test_migrations_make_exactly_the_constraints_of_the_models(empty_database: Engine) -> None:
+    migrate(empty_database)
     made = {
         (table, check["name"])
-        for table in tables(database)
-        for check in inspect(database).get_check_constraints(table)
+        for table in tables(empty_database)
+        for check in inspect(empty_database).get_check_constraints(table, SCHEMA)
     }
     assert made == {("chats", "chats_pair_ordered")}
 
 
-def test_migrations_make_exactly_the_indexes_of_the_models(database: Engine) -> None:
-    migrate(database)
+def test_migrations_make_exactly_the_indexes_of_the_models(empty_database: Engine) -> None:
+    migrate(empty_database)
     made = {
         index["name"]
-        for table in tables(database)
-        for index in inspect(database).get_indexes(table)
+        for table in tables(empty_database)
+        for index in inspect(empty_database).get_indexes(table, SCHEMA)
         if "duplicates_constraint" not in index
     }
     assert made == {index.name for table in Base.metadata.tables.values() for index in table.indexes}
 
 
-def test_upgrading_twice_changes_nothing(database: Engine) -> None:
-    migrate(database)
-    before = tables(database)
-    migrate(database)
-    assert tables(database) == before == set(Base.metadata.tables)
+def test_upgrading_twice_changes_nothing(empty_database: Engine) -> None:
+    migrate(empty_database)
+    before = tables(empty_database)
+    migrate(empty_database)
+    assert tables(empty_database) == before == set(Base.metadata.tables)
 
 
-def test_downgrading_removes_everything_and_upgrading_brings_it_back(database: Engine) -> None:
-    migrate(database)
-    with database.begin() as conn:
-        command.downgrade(_config(conn), "base")
-    assert tables(database) == set()
-    migrate(database)
-    assert tables(database) == set(Base.metadata.tables)
+def test_downgrading_removes_everything_and_upgrading_brings_it_back(empty_database: Engine) -> None:
+    migrate(empty_database)
+    with empty_database.begin() as conn:
+        command.downgrade(_config(conn, SCHEMA), "base")
+    assert tables(empty_database) == set()
+    migrate(empty_database)
+    assert tables(empty_database) == set(Base.metadata.tables)
 
 
-def test_a_database_without_the_newest_migration_is_noticed(database: Engine) -> None:
-    with database.connect() as conn:
+def test_a_database_without_the_newest_migration_is_noticed(empty_database: Engine) -> None:
+    with empty_database.connect() as conn:
         assert pending(conn)
-    migrate(database)
-    with database.connect() as conn:
+    migrate(empty_database)
+    with empty_database.connect() as conn:
         assert not pending(conn)
 
 
@@ -99,13 +113,13 @@ def old_key(username: str) -> str:
 
 
 def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUID]:
-    """Store profiles as a worker of the previous release does, the oldest first. Return their ids."""
+    """Store profiles as a worker of an earlier release does, the oldest first. Return their ids."""
     ids = {label: uuid.uuid4() for label in usernames}
     for label, username in usernames.items():
         with database.begin() as conn:
             conn.execute(
                 text(
-                    "INSERT INTO profiles (id, username, username_key) VALUES (:id, :name, :key)"
+                    "INSERT INTO public.profiles (id, username, username_key) VALUES (:id, :name, :key)"
                     " ON CONFLICT DO NOTHING"
                 ),
                 {"id": ids[label], "name": username, "key": old_key(username)},
@@ -113,9 +127,9 @@ def insert(database: Engine, usernames: Mapping[str, str]) -> dict[str, uuid.UUI
     return ids
 
 
-def keys(database: Engine) -> dict[uuid.UUID, str]:
+def keys(database: Engine, schema: str = SCHEMA) -> dict[uuid.UUID, str]:
     with database.connect() as conn:
-        return {row.id: row.username_key for row in conn.execute(text("SELECT * FROM profiles"))}
+        return {row.id: row.username_key for row in conn.execute(text(f"SELECT * FROM {schema}.profiles"))}
 
 
 DISGUISED = {
@@ -131,29 +145,27 @@ DISGUISED = {
 
 
 def test_the_keys_of_the_previous_release_are_folded_again(
-    database: Engine, capsys: pytest.CaptureFixture[str]
+    empty_database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with database.begin() as conn:
-        _upgrade_to(conn, "0003")
+    install_older(empty_database, "0003")
     plain = {"plain": "Zoe", "one space": "al bert", "accent": "\u00c9mil"}
     odd_spaces = {"tab": "t\tt", "line separator": "l\u2028l", "next line": "n\x85n"}
     usernames = {**plain, **DISGUISED, **odd_spaces}
-    ids = insert(database, usernames)
-    before = keys(database)
+    ids = insert(empty_database, usernames)
+    before = keys(empty_database, "public")
     assert {label for label in usernames if before[ids[label]] != username_key(usernames[label])} == {
         *DISGUISED,
         *odd_spaces,
     }
-    migrate(database)
-    assert keys(database) == {ids[label]: username_key(name) for label, name in usernames.items()}
+    migrate(empty_database)
+    assert keys(empty_database) == {ids[label]: username_key(name) for label, name in usernames.items()}
     assert capsys.readouterr().err == ""
 
 
 def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_reported(
-    database: Engine, capsys: pytest.CaptureFixture[str]
+    empty_database: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with database.begin() as conn:
-        _upgrade_to(conn, "0003")
+    install_older(empty_database, "0003")
     usernames = {
         "impostor": "bob\ufe0f",
         "bob": "Bob",
@@ -161,10 +173,10 @@ def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_repo
         "younger": "alice\ufe0f",
         "nobody": "\u3164",
     }
-    ids = insert(database, usernames)
-    migrate(database)
+    ids = insert(empty_database, usernames)
+    migrate(empty_database)
     refused = ("impostor", "younger", "nobody")
-    assert keys(database) == {
+    assert keys(empty_database) == {
         ids["bob"]: "bob",
         ids["older"]: "alice",
         **{ids[label]: old_key(usernames[label]) for label in refused},
@@ -174,15 +186,28 @@ def test_of_names_that_now_fold_alike_the_first_keeps_it_and_the_others_are_repo
     assert all(line.isascii() for line in lines)
 
 
-def test_what_a_worker_of_the_previous_release_writes_is_folded(database: Engine) -> None:
-    migrate(database)
-    taken = {"bob": "Bob", "impostor": "bob\ufe0f", "nobody": "\u3164"}
-    ids = insert(database, {**taken, **DISGUISED, "selector": "x\ufe0f"})
-    expected = {**DISGUISED, "selector": "x\ufe0f", "bob": "Bob"}
-    assert keys(database) == {ids[label]: username_key(name) for label, name in expected.items()}
+def test_the_key_follows_the_name_whoever_writes_it(empty_database: Engine) -> None:
+    migrate(empty_database)
+    ids = {label: uuid.uuid4() for label in DISGUISED}
+    with empty_database.begin() as conn:
+        for label, username in DISGUISED.items():
+            params = {"id": ids[label], "name": username}
+            conn.execute(
+                text("INSERT INTO profiles (id, username, username_key) VALUES (:id, :name, 'x')"), params
+            )
+    assert keys(empty_database) == {ids[label]: username_key(name) for label, name in DISGUISED.items()}
+    with empty_database.begin() as conn:
+        conn.execute(text("UPDATE profiles SET username = 'Zo\u00cb' WHERE id = :id"), {"id": ids["tag"]})
+    assert keys(empty_database)[ids["tag"]] == "zo\u00eb"
 
 
-def test_migration_0004_selects_every_key_that_folds_differently_now(database: Engine) -> None:
+def test_a_name_with_nothing_visible_is_no_name(empty_database: Engine) -> None:
+    migrate(empty_database)
+    with empty_database.begin() as conn, pytest.raises(IntegrityError, match="nothing visible"):
+        conn.execute(text("INSERT INTO profiles (id, username) VALUES (gen_random_uuid(), '\u3164')"))
+
+
+def test_migration_0004_selects_every_key_that_folds_differently_now(empty_database: Engine) -> None:
     pattern = ScriptDirectory.from_config(_config()).get_revision("0004").module._OLD
     everything = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     for char in everything:
@@ -190,7 +215,7 @@ def test_migration_0004_selects_every_key_that_folds_differently_now(database: E
         old = old_key(name)
         if old != username_key.__wrapped__(name):
             assert re.search(pattern, old), hex(ord(char))
-    with database.connect() as conn:
+    with empty_database.connect() as conn:
         found = conn.execute(
             text("SELECT c FROM unnest(CAST(:all AS text[])) AS every (c) WHERE c ~ :old"),
             {"all": everything, "old": pattern},

@@ -72,9 +72,9 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         RegisterDevice(channel="fcm", address="token-1"),
     ],
     "unregister_device": [UnregisterDevice(device_id=UUID("0190d3a0-0000-7000-8000-0000000000dd"))],
-    "introduce": [EnsureProfile(username="alice"), EnsureProfile()],
+    "introduce": [EnsureProfile(username="alice", issued_at=1764000000.0), EnsureProfile()],
     "catch_up": [
-        CatchUp(username="alice", after={CHAT: 6}),
+        CatchUp(username="alice", issued_at=1764000000.0, after={CHAT: 6}),
         CatchUp(lost_s=12.5),
     ],
     "announce": [BroadcastPresence()],
@@ -120,6 +120,14 @@ def test_payloads_reach_the_worker_unparsed() -> None:
 def test_the_worker_reads_the_commands_of_the_golden_file(name: str) -> None:
     payloads = load("commands")[name]
     assert [decode(as_event(name, payload)).command for payload in payloads] == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", ["introduce", "catch_up"])
+def test_an_edge_of_the_previous_release_does_not_say_when_a_token_was_issued(name: str) -> None:
+    older = [{**payload} for payload in load("commands")[name]]
+    for payload in older:
+        del payload["issuedAt"]
+    assert [decode(as_event(name, payload)).command.issued_at for payload in older] == [None, None]
 
 
 @pytest.mark.parametrize("name", WORKER_COMMANDS)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,6 +11,7 @@ from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client, Payload
 from tests.harness.deployment import Deployment
+from tests.harness.waiting import until
 
 BACKLOG = 300
 MISSED = 20
@@ -108,13 +108,10 @@ async def test_a_socket_of_an_edge_that_lost_its_stream_gets_what_its_user_acked
 
 async def edge_id_of(chat: Deployment, client: Client) -> str:
     """Wait until Redis knows the one edge that the user is on."""
-    async with Redis.from_url(chat.store.redis_url) as redis, asyncio.timeout(30):
-        while True:
-            edges: Any = await redis.smembers(names.user_edges_key(client.user_id))
-            if edges:
-                (edge_id,) = edges
-                return str(edge_id.decode())
-            await asyncio.sleep(0.01)
+    async with Redis.from_url(chat.store.redis_url) as redis:
+        key = names.user_edges_key(client.user_id)
+        (edge_id,) = await until(lambda: redis.smembers(key), "Redis knows the user's edge", timeout_s=30)
+        return str(edge_id.decode())
 
 
 async def lose_stream_of(chat: Deployment, edge_id: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import ANSWERED_S
+from tests.harness.waiting import until
 from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 MESSAGES = 200
@@ -60,9 +61,7 @@ async def test_a_slow_token_refresh_is_answered_before_the_edge_stops(
         server.delay_s = 2.0
         hits = server.hits
         asking = asyncio.create_task(alice.call("refresh_token", {"token": project.token("new")}))
-        async with asyncio.timeout(30):
-            while server.hits == hits:
-                await asyncio.sleep(0.02)
+        await until(lambda: server.hits > hits, "the edge asks for the keys", timeout_s=30)
         stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
         assert (await asking)["success"]
         await alice.expect("disconnect")

@@ -26,7 +26,7 @@ def other(two_edges: Deployment) -> Edge:
 
 
 @pytest.fixture
-async def redis(two_edges: Deployment) -> AsyncIterator[Redis]:
+async def redis_of_both_edges(two_edges: Deployment) -> AsyncIterator[Redis]:
     redis = Redis.from_url(two_edges.store.redis_url, socket_timeout=30)
     yield redis
     await redis.aclose()
@@ -123,40 +123,43 @@ async def test_messages_in_both_directions_over_both_edges_have_one_order(
 
 
 async def test_an_edge_that_holds_nobody_concerned_gets_no_entry(
-    one: Edge, other: Edge, arrive: Arrive, name: Name, redis: Redis
+    one: Edge, other: Edge, arrive: Arrive, name: Name, redis_of_both_edges: Redis
 ) -> None:
     alice, carol = await arrive(name("alice"), one), await arrive(name("carol"), one)
     bob = await arrive(name("bob"), other)
     await carol.send(alice.username, "Between us")
     await carol.expect("message_status")
-    (there,) = await edges_of(redis, bob)
-    assert [await emits_to(redis, there, user) for user in (alice, carol)] == [[], []]
+    (there,) = await edges_of(redis_of_both_edges, bob)
+    assert [await emits_to(redis_of_both_edges, there, user) for user in (alice, carol)] == [[], []]
 
 
 async def test_each_edge_gets_what_its_users_are_sent_and_passes_over_the_others(
-    one: Edge, other: Edge, arrive: Arrive, name: Name, redis: Redis
+    one: Edge, other: Edge, arrive: Arrive, name: Name, redis_of_both_edges: Redis
 ) -> None:
     alice = await arrive(name("alice"), one)
     bob = await arrive(name("bob"), other)
     await alice.send(bob.username, "Hello")
     await alice.expect("message_status")
-    (here,), (there,) = await edges_of(redis, alice), await edges_of(redis, bob)
+    (here,), (there,) = await edges_of(redis_of_both_edges, alice), await edges_of(redis_of_both_edges, bob)
     assert here != there
-    assert await emits_to(redis, here, alice) == ["message_sent", "message_status"]
-    assert await emits_to(redis, there, bob) == ["new_message"]
+    assert await emits_to(redis_of_both_edges, here, alice) == ["message_sent", "message_status"]
+    assert await emits_to(redis_of_both_edges, there, bob) == ["new_message"]
     assert len(alice.of("message_sent")) == len(bob.of("new_message")) == 1
     assert not alice.of("new_message")
     assert not bob.of("message_sent")
 
 
 async def test_each_edge_reads_its_own_stream_and_no_other(
-    one: Edge, other: Edge, arrive: Arrive, name: Name, redis: Redis
+    one: Edge, other: Edge, arrive: Arrive, name: Name, redis_of_both_edges: Redis
 ) -> None:
     alice = await arrive(name("alice"), one)
     bob = await arrive(name("bob"), other)
-    expected = {names.inbox_key(edge) for edge in await edges_of(redis, alice) | await edges_of(redis, bob)}
+    expected = {
+        names.inbox_key(edge)
+        for edge in await edges_of(redis_of_both_edges, alice) | await edges_of(redis_of_both_edges, bob)
+    }
     readers: dict[str, set[str]] = {}
-    async with redis.monitor() as monitor, asyncio.timeout(20):
+    async with redis_of_both_edges.monitor() as monitor, asyncio.timeout(20):
         await alice.send(bob.username, "Hello")
         while not (expected <= readers.keys() and alice.of("message_status")):
             command = await monitor.next_command()

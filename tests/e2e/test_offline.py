@@ -10,6 +10,7 @@ from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge
+from tests.harness.waiting import until
 
 PAGE = 50
 
@@ -42,13 +43,12 @@ def seqs_by_chat(client: Client) -> dict[str, list[int]]:
 
 async def delivered(chat: Deployment, client: Client, up_to: int) -> None:
     """Wait for the receipt in the database: no event reports messages that are already read as delivered."""
-    async with asyncio.timeout(30):
-        while chat.rows(
-            "SELECT FROM chat_members WHERE user_id = :user_id AND delivered_seq < :up_to",
-            user_id=client.user_id,
-            up_to=up_to,
-        ):
-            await asyncio.sleep(0.02)
+    missing = "SELECT FROM chat_members WHERE user_id = :user_id AND delivered_seq < :up_to"
+    await until(
+        lambda: not chat.rows(missing, user_id=client.user_id, up_to=up_to),
+        f"the messages up to {up_to} are delivered",
+        timeout_s=30,
+    )
 
 
 async def test_500_messages_arrive_on_connect_in_order_and_each_once(

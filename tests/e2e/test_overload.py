@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.raw import RawClient, open_websocket
+from tests.harness.waiting import until
 
 FEW = 10
 
@@ -85,7 +86,9 @@ async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
         leases: Any = await redis.zrange(names.LEASES_KEY, 0, -1)
         key = names.inbox_key(leases[0].decode())
         assert (await redis.xinfo_stream(key))["entries-added"] > 200
+
+        async def is_trimmed() -> bool:
+            return await redis.xlen(key) <= FEW
+
         # Before the default of LEASE_REFRESH_S, 5 s.
-        async with asyncio.timeout(4):
-            while await redis.xlen(key) > FEW:
-                await asyncio.sleep(0.05)
+        await until(is_trimmed, "the stream is trimmed", timeout_s=4)

@@ -21,6 +21,7 @@ from infra.wire import names
 from tests.faults.clients import FaultClient
 from tests.faults.field import Field
 from tests.harness.deployment import user_id_of
+from tests.harness.waiting import until
 
 _ROWS: Final = 10
 """How many expired rows of each kind there are, and messages in the old chat."""
@@ -52,9 +53,12 @@ async def _run_twice(field: Field, function: str) -> Counter[str]:
     with Celery(broker=field.chat.store.redis_url) as app:
         for _ in range(2):
             app.send_task(names.FUNCTION_TASK, args=[function], queue=names.FUNCTIONS_QUEUE)
-    async with asyncio.timeout(20):
-        while len(done := _logged(field, "function_finished", function=function)[before:]) < 2:
-            await asyncio.sleep(0.05)
+
+    def both() -> list[dict[str, Any]]:
+        done = _logged(field, "function_finished", function=function)[before:]
+        return done if len(done) >= 2 else []
+
+    done = await until(both, f"both runs of {function} are finished")
     return Counter(
         {kind: sum(one[kind] for one in done) for kind, count in done[0].items() if type(count) is int}
     )
@@ -99,14 +103,12 @@ async def notify_twice(field: Field) -> None:
             for number in range(3)
         )
     )
-    async with asyncio.timeout(20):
-        while _count(field, _SWEPT, names=[one.username for one in away]) < len(away):
-            await asyncio.sleep(0.1)
+    usernames = [one.username for one in away]
+    await until(lambda: _count(field, _SWEPT, names=usernames) >= len(away), "the sweep has found them all")
     await _run_twice(field, "offline_delivery")
     await _run_twice(field, "push")
-    async with asyncio.timeout(20):
-        while _count(field, "SELECT FROM notifications WHERE finished_at IS NULL"):
-            await asyncio.sleep(0.1)
+    unfinished = "SELECT FROM notifications WHERE finished_at IS NULL"
+    await until(lambda: not _count(field, unfinished), "every notification is finished")
     _look_at_notifications(field, away)
     await asyncio.gather(*(client.start() for client in away))
 

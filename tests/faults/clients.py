@@ -13,6 +13,7 @@ from socketio.exceptions import ConnectionError as NotConnected
 
 from tests.faults.records import Asked, Delivered, Records, Sent, Try
 from tests.harness.deployment import user_id_of
+from tests.harness.waiting import until
 
 _GIVE_UP_S: Final = 20.0
 """How long a client waits for an answer; longer than the deadline of a request."""
@@ -80,8 +81,9 @@ class FaultClient:
         connection = self._connection
         assert self._sio is not None
         await self._sio.disconnect()
-        while self._connection == connection or not self._connected.is_set():
-            await asyncio.sleep(0.02)
+        await until(
+            lambda: self._connection != connection and self._connected.is_set(), "the client is back", 60
+        )
 
     async def send(self, peer: "FaultClient", text: str, *, is_poison: bool = False) -> Sent:
         """Send until it is acked or refused as not retryable."""

@@ -22,6 +22,7 @@ from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, Stored
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
+from tests.harness.waiting import until
 from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 _INJECT: Final = Path(__file__).parent / "inject"
@@ -104,14 +105,14 @@ class Field:
     async def wait_idle(self, worker: Part) -> None:
         """Wait until a worker waits for work."""
         process = psutil.Process(worker.process.pid)
+
+        def is_idle() -> bool:
+            ports = {str(one.laddr.port) for one in process.net_connections("tcp")}
+            waiting = [one for one in redis.client_list() if one["cmd"] == "brpop"]
+            return any(one["addr"].rpartition(":")[2] in ports for one in waiting)
+
         with self.redis as redis:
-            async with asyncio.timeout(20):
-                while True:
-                    ports = {str(one.laddr.port) for one in process.net_connections("tcp")}
-                    waiting = [one for one in redis.client_list() if one["cmd"] == "brpop"]
-                    if any(one["addr"].rpartition(":")[2] in ports for one in waiting):
-                        return
-                    await asyncio.sleep(0.05)
+            await until(is_idle, "the worker waits for work")
 
     async def restart_edge(self, edge: Edge) -> None:
         """Start an edge on the port of one that has stopped."""
@@ -209,11 +210,14 @@ class Field:
 
     async def wait_confirmed(self, timeout_s: float) -> None:
         """Wait until the watermarks agree, at most `timeout_s`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while wrong_watermarks(self.records):
-                    await asyncio.sleep(0.2)
-                    await asyncio.to_thread(self.read_watermarks)
+
+        async def agree() -> bool:
+            await asyncio.to_thread(self.read_watermarks)
+            return not wrong_watermarks(self.records)
+
+        if wrong_watermarks(self.records):
+            with suppress(TimeoutError):
+                await until(agree, "the watermarks agree", timeout_s)
 
     async def stop(self) -> None:
         """Stop clients and processes."""

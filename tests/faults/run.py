@@ -17,6 +17,7 @@ from tests.faults.disk import SmallDisk
 from tests.faults.faults.fault import Fault
 from tests.faults.field import Field
 from tests.harness.engines import Engines
+from tests.harness.waiting import until
 
 PAIRS: Final = 20
 IN_FLIGHT: Final = 3
@@ -104,8 +105,9 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     askers = [asyncio.create_task(_ask(field, client, others, over)) for client in field.clients]
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            while not fault.at_once and field.acked_of(field.clients) < messages * _STRIKES_AFTER:
-                await asyncio.sleep(0.05)
+            if not fault.at_once:
+                enough = messages * _STRIKES_AFTER
+                await until(lambda: field.acked_of(field.clients) >= enough, "enough is acked", _PATIENCE_S)
             await fault.strike(field)
             stop.set()
             await asyncio.gather(*writers)

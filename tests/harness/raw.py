@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from tests.harness.deployment import ANSWERED_S, Edge, make_token
+from tests.harness.waiting import until
 
 RECORD_SEPARATOR = "\x1e"
 
@@ -34,9 +35,11 @@ async def sockets_of(edge: Edge) -> int:
 
 async def until_sockets(edge: Edge, count: int) -> None:
     """Wait until an edge holds at most `count` connections."""
-    async with asyncio.timeout(20):
-        while await sockets_of(edge) > count:
-            await asyncio.sleep(0.05)
+
+    async def are_few() -> bool:
+        return await sockets_of(edge) <= count
+
+    await until(are_few, f"the edge holds at most {count} connections")
 
 
 def open_websocket(edge: Edge) -> connect:

@@ -22,6 +22,7 @@ STACKS: Final = {
     "two edges": (
         "tests/e2e/test_devices.py",
         "tests/e2e/test_many_edges.py",
+        "tests/e2e/test_names.py",
         "tests/e2e/test_offline.py",
         "tests/e2e/test_sync.py",
         "tests/e2e/test_token_life.py",

@@ -1,9 +1,10 @@
 """Waits until something holds, and fails when that takes too long."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 _PAUSE_S: Final = 0.02
 
@@ -16,11 +17,20 @@ def eventually(condition: Callable[[], object], what: str, timeout_s: float = 60
         time.sleep(_PAUSE_S)
 
 
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 20) -> None:
-    """Do the same while the event loop runs on. Raises TimeoutError, as the library does."""
+async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
+    """Wait while the event loop runs on until the condition, plain or async, holds; return its result.
+
+    Raises TimeoutError, as the library does.
+    """
     try:
         async with asyncio.timeout(timeout_s):
-            while not condition():
+            while not (result := await _result(condition)):
                 await asyncio.sleep(_PAUSE_S)
     except TimeoutError:
         raise TimeoutError(f"not within {timeout_s} s: {what}") from None
+    return result
+
+
+async def _result(condition: Callable[[], Any]) -> Any:
+    result = condition()
+    return await result if inspect.isawaitable(result) else result

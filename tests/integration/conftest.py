@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 
 from tests.harness.engines import Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
-BenchFactory = Callable[..., RelayBench]
+BenchFactory = Callable[..., WorkerBench]
+
+NEVER_S = 100_000.0
+"""A delay after which no sweep of any test looks at a chat."""
 
 
 @pytest.fixture
 def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
-    """Return a factory for relays in this process."""
-    benches: list[RelayBench] = []
+    """Return a factory for workers in this process."""
+    benches: list[WorkerBench] = []
 
-    def make(**options: Any) -> RelayBench:
-        benches.append(RelayBench(bench_store, **options))
+    def make(**options: Any) -> WorkerBench:
+        benches.append(WorkerBench(bench_store, **options))
         return benches[-1]
 
     yield make
@@ -27,9 +30,15 @@ def make_bench(bench_store: Store) -> Iterator[BenchFactory]:
 
 
 @pytest.fixture
-def bench(make_bench: BenchFactory) -> RelayBench:
-    """Make one relay in this process."""
+def bench(make_bench: BenchFactory) -> WorkerBench:
+    """Make one worker in this process."""
     return make_bench()
+
+
+@pytest.fixture
+def unswept_bench(make_bench: BenchFactory) -> WorkerBench:
+    """Make one whose chats stay out of all sweeps."""
+    return make_bench(sweep_after_s=NEVER_S)
 
 
 @pytest.fixture

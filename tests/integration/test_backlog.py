@@ -14,12 +14,12 @@ from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
 from socket_edge.relay.dispatch import Dispatcher
 from tests.harness.engines import Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from workers.backlog import Backlog
 
 
 @pytest.fixture
-def backlog(bench: RelayBench) -> Iterator[Backlog]:
+def backlog(bench: WorkerBench) -> Iterator[Backlog]:
     """Make the backlog of a worker."""
     yield Backlog(bench.redis)
     bench.redis.delete(names.QUEUE)
@@ -34,18 +34,18 @@ async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
         dispatcher.close()
 
 
-def give(bench: RelayBench, backlog: Backlog, batch: Batch) -> None:
+def give(bench: WorkerBench, backlog: Backlog, batch: Batch) -> None:
     """Have the worker handle a batch that Celery has taken from the queue."""
     for together in backlog.join(batch):
         bench.processor.process(together)
 
 
-def closed(bench: RelayBench, edge_id: str | None = None) -> list[str]:
+def closed(bench: WorkerBench, edge_id: str | None = None) -> list[str]:
     return [entry.batch_id for entry in bench.read(edge_id).entries if entry.batch_id is not None]
 
 
 async def test_batches_that_wait_are_answered_with_the_one_in_hand(
-    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+    bench: WorkerBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, _), (bob_id, bob) = bench.people("alice", "bob")
     other = f"{bench.edge_id}-other"
@@ -67,7 +67,7 @@ async def test_batches_that_wait_are_answered_with_the_one_in_hand(
 
 
 async def test_a_batch_that_its_lane_has_sent_again_is_handled_once(
-    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+    bench: WorkerBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, _), (bob_id, bob) = bench.people("alice", "bob")
     bench.connect(bob_id)
@@ -81,7 +81,7 @@ async def test_a_batch_that_its_lane_has_sent_again_is_handled_once(
 
 
 async def test_a_large_batch_is_handled_alone(
-    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+    bench: WorkerBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     await dispatcher.send(bench.batch([bench.send(alice, bob, "waits")]), False)
@@ -91,7 +91,7 @@ async def test_a_large_batch_is_handled_alone(
 
 
 def test_tasks_that_are_not_batches_are_left_to_celery(
-    bench: RelayBench, bench_store: Store, backlog: Backlog
+    bench: WorkerBench, bench_store: Store, backlog: Backlog
 ) -> None:
     with Celery(broker=bench_store.redis_url, set_as_current=False) as beat:
         beat.send_task(names.SWEEP_TASK, queue=names.QUEUE)
@@ -107,7 +107,7 @@ def test_tasks_that_are_not_batches_are_left_to_celery(
 
 
 async def test_no_more_is_taken_than_can_soon_be_handled(
-    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+    bench: WorkerBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     for _ in range(4):
@@ -118,7 +118,7 @@ async def test_no_more_is_taken_than_can_soon_be_handled(
 
 
 async def test_a_failure_beside_receipts_costs_nobody_a_status(
-    bench: RelayBench, backlog: Backlog, dispatcher: Dispatcher
+    bench: WorkerBench, backlog: Backlog, dispatcher: Dispatcher
 ) -> None:
     (alice, alices), (bob_id, bob) = bench.people("alice", "bob")
     bench.connect(alice)
@@ -133,7 +133,7 @@ async def test_a_failure_beside_receipts_costs_nobody_a_status(
     assert [status["upTo"] for status in reply.emitted("message_status", alice)] == [1]
 
 
-def test_a_task_that_cannot_be_put_back_does_not_fail_the_batch(bench: RelayBench, backlog: Backlog) -> None:
+def test_a_task_that_cannot_be_put_back_does_not_fail_the_batch(bench: WorkerBench, backlog: Backlog) -> None:
     bench.redis.lpush(names.QUEUE, "no batch")
     alice, _ = bench.person("alice")
     batch = bench.batch([bench.event(alice, "list_chats", {})])

@@ -15,7 +15,7 @@ from infra.wire.batch import Batch, Event
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode
 from tests.harness.engines import free_port
-from tests.harness.relay import RelayBench, Reply, replace_handler
+from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from tests.integration.conftest import BenchFactory
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
@@ -26,7 +26,7 @@ from workers.requests import Request
 ROUNDS = 20
 
 
-def send_many(bench: RelayBench, sender: uuid.UUID, to: str, count: int, at: int, words: str) -> list[Event]:
+def send_many(bench: WorkerBench, sender: uuid.UUID, to: str, count: int, at: int, words: str) -> list[Event]:
     """`count` sends, of which the one at index `at` has other words."""
     return [bench.send(sender, to, words if n == at else f"harmless {n}") for n in range(count)]
 
@@ -42,7 +42,7 @@ def poison_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_handler(monkeypatch, "send_message", send_unless_poison)
 
 
-def assert_only_the_poison_failed(bench: RelayBench, events: list[Event], poison: Event, why: str) -> None:
+def assert_only_the_poison_failed(bench: WorkerBench, events: list[Event], poison: Event, why: str) -> None:
     reply = bench.ask(*events)
     assert reply.failure(poison).code is ErrorCode.INTERNAL
     acks = [reply.ack(event) for event in events if event is not poison]
@@ -56,7 +56,7 @@ def assert_only_the_poison_failed(bench: RelayBench, events: list[Event], poison
 
 
 def test_the_edge_that_asked_receives_the_events_of_its_user_before_the_user_is_registered(
-    bench: RelayBench,
+    bench: WorkerBench,
 ) -> None:
     (alice, _), (_, bobs_name) = bench.people("alice", "bob")
     send = bench.send(alice, bobs_name, "hi")
@@ -65,7 +65,7 @@ def test_the_edge_that_asked_receives_the_events_of_its_user_before_the_user_is_
 
 
 def test_an_event_that_breaks_its_handler_fails_alone(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison_the_handler(monkeypatch)
     (alice, _), (_, bob) = bench.people("alice", "bob")
@@ -73,7 +73,7 @@ def test_an_event_that_breaks_its_handler_fails_alone(
     assert_only_the_poison_failed(bench, events, events[41], "RuntimeError: a bug that only this text wakes")
 
 
-def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
+def test_a_row_that_the_database_refuses_fails_alone(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     events = send_many(bench, alice, bob, 100, 99, "poison")
     with bench.refusing("poison"):
@@ -81,7 +81,7 @@ def test_a_row_that_the_database_refuses_fails_alone(bench: RelayBench) -> None:
 
 
 def test_a_value_that_the_driver_refuses_is_the_fault_of_its_event_and_not_of_postgres(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send_nul(
         conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
@@ -97,7 +97,7 @@ def test_a_value_that_the_driver_refuses_is_the_fault_of_its_event_and_not_of_po
 
 
 def test_the_sender_of_poison_learns_nothing_of_the_error(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison_the_handler(monkeypatch)
     (alice, _), (_, bob) = bench.people("alice", "bob")
@@ -106,7 +106,7 @@ def test_the_sender_of_poison_learns_nothing_of_the_error(
 
 
 def test_poison_is_kept_once_however_often_it_comes(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison_the_handler(monkeypatch)
     (alice, _), (_, bob) = bench.people("alice", "bob")
@@ -117,7 +117,7 @@ def test_poison_is_kept_once_however_often_it_comes(
     assert len(rows) == 1
 
 
-def test_a_batch_handled_twice_changes_nothing_and_answers_the_same(bench: RelayBench) -> None:
+def test_a_batch_handled_twice_changes_nothing_and_answers_the_same(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     opened = bench.event(alice, "join_chat", {"username": bobs_name})
     chat_id = bench.ask(opened).ack(opened)["chatId"]
@@ -152,7 +152,7 @@ def _without_status(reply: Reply, event: Event) -> Any:
     return data
 
 
-def test_a_client_id_twice_in_one_batch_is_stored_once(bench: RelayBench) -> None:
+def test_a_client_id_twice_in_one_batch_is_stored_once(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     tries = [bench.send(alice, bob, "once", clientId="same") for _ in range(2)]
     reply = bench.ask(*tries)
@@ -160,7 +160,7 @@ def test_a_client_id_twice_in_one_batch_is_stored_once(bench: RelayBench) -> Non
     assert bench.seqs(reply.ack(tries[0])["message"]["chatId"]) == [1]
 
 
-def test_the_same_client_id_of_two_senders_is_two_messages(bench: RelayBench) -> None:
+def test_the_same_client_id_of_two_senders_is_two_messages(bench: WorkerBench) -> None:
     (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
     one = bench.send(alice, bobs_name, "hers", clientId="same")
     other = bench.send(bob, alices_name, "his", clientId="same")
@@ -169,7 +169,7 @@ def test_the_same_client_id_of_two_senders_is_two_messages(bench: RelayBench) ->
 
 
 def test_two_workers_with_the_same_batch_at_once_store_it_once(
-    bench: RelayBench, make_bench: BenchFactory
+    bench: WorkerBench, make_bench: BenchFactory
 ) -> None:
     others = [make_bench(), make_bench()]
     for _ in range(ROUNDS):
@@ -181,7 +181,7 @@ def test_two_workers_with_the_same_batch_at_once_store_it_once(
 
 
 def test_overlapping_batches_at_once_are_stored_once_and_in_step(
-    bench: RelayBench, make_bench: BenchFactory
+    bench: WorkerBench, make_bench: BenchFactory
 ) -> None:
     others = [make_bench(), make_bench()]
     for _ in range(ROUNDS):
@@ -198,7 +198,9 @@ def test_overlapping_batches_at_once_are_stored_once_and_in_step(
         assert_hole_free(bench, chats, 10)
 
 
-def test_batches_of_opposite_pairs_at_once_leave_no_hole(bench: RelayBench, make_bench: BenchFactory) -> None:
+def test_batches_of_opposite_pairs_at_once_leave_no_hole(
+    bench: WorkerBench, make_bench: BenchFactory
+) -> None:
     others = [make_bench(), make_bench()]
     for _ in range(ROUNDS):
         people = bench.people("alice", "bob", "carol")
@@ -211,7 +213,7 @@ def test_batches_of_opposite_pairs_at_once_leave_no_hole(bench: RelayBench, make
 
 
 def test_sends_reads_and_receipts_of_the_same_chats_at_once_all_succeed(
-    bench: RelayBench, make_bench: BenchFactory
+    bench: WorkerBench, make_bench: BenchFactory
 ) -> None:
     others = [make_bench(), make_bench(), make_bench()]
     people = bench.people("alice", "bob", "carol", "dave")
@@ -242,19 +244,19 @@ def test_sends_reads_and_receipts_of_the_same_chats_at_once_all_succeed(
     assert_hole_free(bench, chats.values(), 4 * ROUNDS)
 
 
-def assert_hole_free(bench: RelayBench, chats: Iterable[str], messages: int) -> None:
+def assert_hole_free(bench: WorkerBench, chats: Iterable[str], messages: int) -> None:
     for chat_id in chats:
         assert bench.seqs(chat_id) == [*range(1, messages + 1)]
 
 
-def _handle_at_once(bench: RelayBench, work: list[tuple[BatchProcessor, Batch]]) -> Reply:
+def _handle_at_once(bench: WorkerBench, work: list[tuple[BatchProcessor, Batch]]) -> Reply:
     with ThreadPoolExecutor(len(work)) as threads:
         for done in [threads.submit(processor.process, [batch]) for processor, batch in work]:
             done.result(30)
     return bench.read()
 
 
-def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: RelayBench) -> None:
+def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: WorkerBench) -> None:
     alice, _ = bench.person("alice")
     nowhere = make_engine(f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/nothing")
     batch = bench.batch([bench.send(alice, "bob", "hello")])
@@ -263,7 +265,7 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Relay
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
 
 
-def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: RelayBench) -> None:
+def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     blocked = bench.send(alice, bob, "waits")
@@ -275,7 +277,7 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
 
 
-def test_an_unknown_event_in_a_batch_fails_alone(bench: RelayBench) -> None:
+def test_an_unknown_event_in_a_batch_fails_alone(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     strange, plain = bench.event(alice, "dance", {}), bench.send(alice, bob, "hello")
     reply = bench.ask(strange, plain)
@@ -283,7 +285,7 @@ def test_an_unknown_event_in_a_batch_fails_alone(bench: RelayBench) -> None:
     assert reply.ack(plain)["success"]
 
 
-def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: RelayBench) -> None:
+def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     deep = replace_payload(bench.send(alice, bob, "x"), b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}")
     plain = bench.send(alice, bob, "hello")
@@ -293,7 +295,7 @@ def test_a_payload_nested_too_deep_to_decode_fails_alone(bench: RelayBench) -> N
 
 
 @pytest.mark.parametrize("field", ["username", "text", "clientId"])
-def test_bytes_that_are_not_unicode_fail_alone(bench: RelayBench, field: str) -> None:
+def test_bytes_that_are_not_unicode_fail_alone(bench: WorkerBench, field: str) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     sent = msgspec.json.encode({"username": bob, "text": "x", "clientId": "y", field: "?"})
     broken = bench.event(alice, "send_message", sent.replace(b"?", b"\xff"))
@@ -308,13 +310,13 @@ def replace_payload(event: Event, payload: bytes) -> Event:
     return msgspec.structs.replace(event, payload=msgspec.Raw(payload))
 
 
-def test_a_user_without_a_profile_is_told_so(bench: RelayBench) -> None:
+def test_a_user_without_a_profile_is_told_so(bench: WorkerBench) -> None:
     _, bob = bench.person("bob")
     event = bench.send(uuid.uuid4(), bob, "hello")
     assert bench.ask(event).failure(event).code is ErrorCode.PROFILE_MISSING
 
 
-def test_emits_go_to_every_live_edge_of_the_user_and_to_no_other(bench: RelayBench) -> None:
+def test_emits_go_to_every_live_edge_of_the_user_and_to_no_other(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     for edge_id in ("near", "far", "empty"):
         bench.open_edge(f"{bench.edge_id}-{edge_id}")
@@ -328,7 +330,7 @@ def test_emits_go_to_every_live_edge_of_the_user_and_to_no_other(bench: RelayBen
     assert got == {"near": 1, "far": 1, "empty": 0}
 
 
-def test_an_edge_without_a_lease_is_ignored(bench: RelayBench) -> None:
+def test_an_edge_without_a_lease_is_ignored(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.open_edge(f"{bench.edge_id}-dead", lease_ms=-1)
     bench.connect(bob, f"{bench.edge_id}-dead")
@@ -337,7 +339,7 @@ def test_an_edge_without_a_lease_is_ignored(bench: RelayBench) -> None:
     assert bench.context.presence.online({str(bob)}) == frozenset()
 
 
-def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench: RelayBench) -> None:
+def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     bench.connect(alice)
     events = [bench.send(alice, bob, "x" * 4_000) for _ in range(200)]
@@ -349,7 +351,7 @@ def test_a_big_outcome_is_cut_into_entries_and_the_first_closes_the_batch(bench:
     assert len(Reply(entries).answers) == 200
 
 
-def test_a_small_batch_is_answered_and_emitted_in_one_entry(bench: RelayBench) -> None:
+def test_a_small_batch_is_answered_and_emitted_in_one_entry(bench: WorkerBench) -> None:
     (alice, _), (bob_id, bob) = bench.people("alice", "bob")
     bench.connect(bob_id)
     bench.processor.process([batch := bench.batch([bench.send(alice, bob, "hello") for _ in range(3)])])
@@ -358,7 +360,7 @@ def test_a_small_batch_is_answered_and_emitted_in_one_entry(bench: RelayBench) -
     assert len(Reply([entry]).emitted("new_message", bob_id)) == 3
 
 
-def test_a_large_batch_is_closed_before_its_emits_and_their_answers_come(bench: RelayBench) -> None:
+def test_a_large_batch_is_closed_before_its_emits_and_their_answers_come(bench: WorkerBench) -> None:
     (alice, _), (bob_id, bob) = bench.people("alice", "bob")
     bench.connect(bob_id)
     bench.processor.process([batch := bench.batch([bench.send(alice, bob, "hello") for _ in range(60)])])
@@ -368,7 +370,7 @@ def test_a_large_batch_is_closed_before_its_emits_and_their_answers_come(bench: 
     assert len(Reply(others).emitted("new_message", bob_id)) == 60
 
 
-def test_many_pages_are_published_one_after_another_and_then_the_batch_is_closed(bench: RelayBench) -> None:
+def test_many_pages_are_published_one_after_another_and_then_the_batch_is_closed(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     reads = [bench.event(alice, "get_messages", {"chatId": chat_id}) for _ in range(250)]
@@ -382,7 +384,7 @@ def test_many_pages_are_published_one_after_another_and_then_the_batch_is_closed
     assert (set(earlier), last) == ({None}, batch.id)
 
 
-def test_a_batch_without_events_is_closed(bench: RelayBench) -> None:
+def test_a_batch_without_events_is_closed(bench: WorkerBench) -> None:
     batch = bench.batch([])
     bench.processor.process([batch])
     assert [entry.batch_id for entry in bench.read().entries] == [batch.id]

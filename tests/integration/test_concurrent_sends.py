@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from infra.wire.batch import Event
-from tests.harness.relay import RelayBench, Reply
 from tests.harness.waiting import eventually
+from tests.harness.worker_bench import Reply, WorkerBench
 from tests.integration.conftest import BenchFactory
 
 _WAITING = """
@@ -29,7 +29,7 @@ _MEANWHILE = (
 
 
 @contextmanager
-def waiting(bench: RelayBench, chat_id: str, ask: Callable[[], Reply]) -> Iterator[Future[Reply]]:
+def waiting(bench: WorkerBench, chat_id: str, ask: Callable[[], Reply]) -> Iterator[Future[Reply]]:
     """Have `ask` wait for the chat for as long as the block takes."""
     with ThreadPoolExecutor(1) as thread:
         with bench.engine.begin() as holder:
@@ -41,20 +41,20 @@ def waiting(bench: RelayBench, chat_id: str, ask: Callable[[], Reply]) -> Iterat
         yield reply
 
 
-def texts(bench: RelayBench, chat_id: str) -> list[str]:
+def texts(bench: WorkerBench, chat_id: str) -> list[str]:
     return [
         row.text
         for row in bench.rows("SELECT text FROM messages WHERE chat_id = :id ORDER BY seq", id=chat_id)
     ]
 
 
-def start(bench: RelayBench) -> tuple[str, Callable[..., Event]]:
+def start(bench: WorkerBench) -> tuple[str, Callable[..., Event]]:
     (alice, _), (_, bobs_name) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bobs_name)
     return chat_id, lambda words, **more: bench.send(alice, bobs_name, words, **more)
 
 
-def test_a_send_goes_behind_what_was_stored_while_it_waited(bench: RelayBench) -> None:
+def test_a_send_goes_behind_what_was_stored_while_it_waited(bench: WorkerBench) -> None:
     chat_id, send = start(bench)
     sends = [send("third"), send("fourth")]
     with waiting(bench, chat_id, lambda: bench.ask(*sends)) as reply:
@@ -64,7 +64,7 @@ def test_a_send_goes_behind_what_was_stored_while_it_waited(bench: RelayBench) -
     assert texts(bench, chat_id) == ["hello", "meanwhile", "third", "fourth"]
 
 
-def test_a_send_that_another_worker_stored_while_it_waited_gets_that_answer(bench: RelayBench) -> None:
+def test_a_send_that_another_worker_stored_while_it_waited_gets_that_answer(bench: WorkerBench) -> None:
     chat_id, send = start(bench)
     again, other = send("meanwhile", clientId="meanwhile"), send("third")
     with waiting(bench, chat_id, lambda: bench.ask(again, other)) as reply:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
 KEYS = {
     "p256dh": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u",
@@ -15,31 +15,31 @@ KEYS = {
 URL = "https://push.example.com/send/abc"
 
 
-def register(bench: RelayBench, user_id: UUID, channel: str, address: str, **more: Any) -> dict[str, Any]:
+def register(bench: WorkerBench, user_id: UUID, channel: str, address: str, **more: Any) -> dict[str, Any]:
     event = bench.event(user_id, "register_device", {"channel": channel, "address": address, **more})
     ack: dict[str, Any] = bench.ask(event).ack(event)
     return ack
 
 
-def refused(bench: RelayBench, user_id: UUID, payload: dict[str, Any]) -> str:
+def refused(bench: WorkerBench, user_id: UUID, payload: dict[str, Any]) -> str:
     event = bench.event(user_id, "register_device", payload)
     failure = bench.ask(event).answers[event.id].failure
     assert failure is not None
     return failure.code
 
 
-def owners(bench: RelayBench, address: str) -> set[UUID]:
+def owners(bench: WorkerBench, address: str) -> set[UUID]:
     return {row.user_id for row in bench.rows("SELECT user_id FROM devices WHERE address = :a", a=address)}
 
 
-def test_a_device_keeps_its_id_however_often_it_is_registered(bench: RelayBench) -> None:
+def test_a_device_keeps_its_id_however_often_it_is_registered(bench: WorkerBench) -> None:
     bob, name = bench.person("bob")
     first, again = (register(bench, bob, "fcm", f"token-{name}") for _ in range(2))
     assert first == again
     assert owners(bench, f"token-{name}") == {bob}
 
 
-def test_the_same_device_twice_in_a_batch_is_one(bench: RelayBench) -> None:
+def test_the_same_device_twice_in_a_batch_is_one(bench: WorkerBench) -> None:
     bob, name = bench.person("bob")
     events = [
         bench.event(bob, "register_device", {"channel": "fcm", "address": f"token-{name}", "timeZone": zone})
@@ -51,14 +51,14 @@ def test_the_same_device_twice_in_a_batch_is_one(bench: RelayBench) -> None:
     assert rows == [("Asia/Tokyo",)]
 
 
-def test_a_device_that_changes_hands_belongs_to_the_user_who_registered_it_last(bench: RelayBench) -> None:
+def test_a_device_that_changes_hands_belongs_to_the_user_who_registered_it_last(bench: WorkerBench) -> None:
     (alice, _), (bob, name) = bench.people("alice", "bob")
     register(bench, alice, "apns", f"token-{name}")
     register(bench, bob, "apns", f"token-{name}")
     assert owners(bench, f"token-{name}") == {bob}
 
 
-def test_two_users_with_one_installation_in_a_batch_leave_it_to_the_later(bench: RelayBench) -> None:
+def test_two_users_with_one_installation_in_a_batch_leave_it_to_the_later(bench: WorkerBench) -> None:
     (alice, _), (bob, name) = bench.people("alice", "bob")
     device = {"channel": "fcm", "address": f"token-{name}"}
     first, later = (bench.event(user_id, "register_device", device) for user_id in (alice, bob))
@@ -84,7 +84,7 @@ def test_two_users_with_one_installation_at_once_leave_it_to_one(make_bench: Any
 @pytest.mark.parametrize(
     ("channel", "address"), [("email", "bob.{}@example.com"), ("webhook", "https://example.com/{}")]
 )
-def test_nobody_takes_an_address_away_by_naming_it(bench: RelayBench, channel: str, address: str) -> None:
+def test_nobody_takes_an_address_away_by_naming_it(bench: WorkerBench, channel: str, address: str) -> None:
     (alice, _), (bob, name) = bench.people("alice", "bob")
     address = address.format(name)
     register(bench, bob, channel, address)
@@ -101,7 +101,7 @@ def test_one_device_too_many_takes_the_place_of_the_oldest(make_bench: Any) -> N
     assert [row.address for row in rows] == [f"{name}-1", f"{name}-2"]
 
 
-def test_an_unregistered_device_is_gone_and_asking_again_is_not_an_error(bench: RelayBench) -> None:
+def test_an_unregistered_device_is_gone_and_asking_again_is_not_an_error(bench: WorkerBench) -> None:
     bob, name = bench.person("bob")
     device = register(bench, bob, "webpush", f"{URL}/{name}", keys=KEYS)["deviceId"]
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_an_unregistered_device_is_gone_and_asking_again_is_not_an_error(bench: 
     assert owners(bench, f"{URL}/{name}") == set()
 
 
-def test_a_device_of_somebody_else_stays(bench: RelayBench) -> None:
+def test_a_device_of_somebody_else_stays(bench: WorkerBench) -> None:
     (alice, _), (bob, name) = bench.people("alice", "bob")
     device = register(bench, bob, "fcm", f"token-{name}")["deviceId"]
     bench.ask(bench.event(alice, "unregister_device", {"deviceId": device}))
@@ -138,7 +138,7 @@ def test_a_device_of_somebody_else_stays(bench: RelayBench) -> None:
         {"channel": "email", "address": "bob@example.com,eve@example.com"},
     ],
 )
-def test_a_device_that_cannot_work_is_refused(bench: RelayBench, payload: dict[str, Any]) -> None:
+def test_a_device_that_cannot_work_is_refused(bench: WorkerBench, payload: dict[str, Any]) -> None:
     bob, _ = bench.person("bob")
     assert refused(bench, bob, payload) == "invalid_payload"
     assert bench.rows("SELECT id FROM devices WHERE user_id = :u", u=bob) == []
@@ -150,11 +150,11 @@ def test_a_channel_that_is_not_enabled_is_refused(make_bench: Any) -> None:
     assert refused(bench, bob, {"channel": "email", "address": "bob@example.com"}) == "invalid_payload"
 
 
-def test_a_user_without_a_profile_has_no_device(bench: RelayBench) -> None:
+def test_a_user_without_a_profile_has_no_device(bench: WorkerBench) -> None:
     assert refused(bench, uuid4(), {"channel": "fcm", "address": "token"}) == "profile_missing"
 
 
-def test_many_registrations_of_a_batch_share_their_statements(bench: RelayBench) -> None:
+def test_many_registrations_of_a_batch_share_their_statements(bench: WorkerBench) -> None:
     people = bench.people(*(f"user{number}" for number in range(50)))
     events = [
         bench.event(user_id, "register_device", {"channel": "fcm", "address": f"token-{name}"})

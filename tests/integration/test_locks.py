@@ -15,8 +15,8 @@ from infra.store import engine as engine_module
 from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
-from tests.harness.relay import RelayBench, Reply, replace_handler
 from tests.harness.waiting import eventually
+from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from workers import batch_processor
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
@@ -45,7 +45,7 @@ class Talk:
     bobs_name: str
 
 
-def talks(bench: RelayBench, count: int) -> list[Talk]:
+def talks(bench: WorkerBench, count: int) -> list[Talk]:
     people = bench.people(*(f"p{n}" for n in range(2 * count)))
     pairs = list(zip(people[::2], people[1::2], strict=True))
     sends = [bench.send(alice, bobs_name, "hello") for (alice, _), (_, bobs_name) in pairs]
@@ -56,11 +56,11 @@ def talks(bench: RelayBench, count: int) -> list[Talk]:
     ]
 
 
-def url(bench: RelayBench) -> str:
+def url(bench: WorkerBench) -> str:
     return bench.engine.url.render_as_string(hide_password=False)
 
 
-def wait_until_ended(bench: RelayBench, conn: Connection) -> None:
+def wait_until_ended(bench: WorkerBench, conn: Connection) -> None:
     """Do nothing in a transaction until Postgres has ended the session."""
     pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
     sessions = "SELECT 1 FROM pg_stat_activity WHERE pid = :pid"
@@ -68,8 +68,8 @@ def wait_until_ended(bench: RelayBench, conn: Connection) -> None:
 
 
 @contextmanager
-def held(bench: RelayBench, sql: str, **params: Any) -> Iterator[None]:
-    """Keep what a statement locks, as somebody without time-outs does."""
+def held(bench: WorkerBench, sql: str, **params: Any) -> Iterator[None]:
+    """Keep what a statement locks, as somebody without timeouts does."""
     engine = make_engine(url(bench), timeouts=False)
     with engine.connect() as conn, conn.begin() as transaction:
         conn.execute(text(sql), params)
@@ -78,7 +78,7 @@ def held(bench: RelayBench, sql: str, **params: Any) -> Iterator[None]:
     engine.dispose()
 
 
-def ask_soon(bench: RelayBench, *events: Event) -> Reply:
+def ask_soon(bench: WorkerBench, *events: Event) -> Reply:
     started = monotonic()
     reply = bench.ask(*events)
     assert monotonic() - started < SOON_S
@@ -86,7 +86,7 @@ def ask_soon(bench: RelayBench, *events: Event) -> Reply:
 
 
 @pytest.mark.parametrize("sql", [LOCK_CHAT, CHANGE_CHAT])
-def test_a_send_to_a_locked_chat_fails_alone_and_soon(bench: RelayBench, sql: str) -> None:
+def test_a_send_to_a_locked_chat_fails_alone_and_soon(bench: WorkerBench, sql: str) -> None:
     locked, free = talks(bench, 2)
     stranger, _ = bench.person("stranger")
     blocked = bench.send(locked.alice, locked.bobs_name, "blocked", clientId="hers")
@@ -102,7 +102,7 @@ def test_a_send_to_a_locked_chat_fails_alone_and_soon(bench: RelayBench, sql: st
     assert bench.ask(blocked).ack(blocked)["message"]["seq"] == 2
 
 
-def test_a_send_to_a_chat_that_somebody_is_creating_fails_alone_and_soon(bench: RelayBench) -> None:
+def test_a_send_to_a_chat_that_somebody_is_creating_fails_alone_and_soon(bench: WorkerBench) -> None:
     (free,) = talks(bench, 1)
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     blocked = bench.send(alice, bobs_name, "blocked")
@@ -114,7 +114,7 @@ def test_a_send_to_a_chat_that_somebody_is_creating_fails_alone_and_soon(bench: 
     assert bench.ask(blocked).ack(blocked)["message"]["seq"] == 1
 
 
-def test_many_locked_chats_cost_a_batch_one_wait(bench: RelayBench) -> None:
+def test_many_locked_chats_cost_a_batch_one_wait(bench: WorkerBench) -> None:
     made = talks(bench, 100)
     sends = [bench.send(talk.alice, talk.bobs_name, "again") for talk in made]
     locked = [talk.chat_id for talk in made[::2]]
@@ -125,7 +125,7 @@ def test_many_locked_chats_cost_a_batch_one_wait(bench: RelayBench) -> None:
 
 
 def test_a_batch_after_one_that_timed_out_on_a_lock_waits_less(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = []
 
@@ -153,22 +153,22 @@ def test_a_batch_after_one_that_timed_out_on_a_lock_waits_less(
     assert waits == ["500", "50", "500"]
 
 
-def marks(bench: RelayBench, talk: Talk) -> Event:
+def marks(bench: WorkerBench, talk: Talk) -> Event:
     return bench.event(talk.bob, "mark_as_read", {"chatId": talk.chat_id})
 
 
-def confirms(bench: RelayBench, talk: Talk) -> Event:
+def confirms(bench: WorkerBench, talk: Talk) -> Event:
     return bench.event(talk.bob, "confirm_delivery", {"chatId": talk.chat_id, "spans": [[1, 1]]})
 
 
-def joins(bench: RelayBench, talk: Talk) -> Event:
+def joins(bench: WorkerBench, talk: Talk) -> Event:
     return bench.event(talk.bob, "join_chat", {"username": talk.alices_name})
 
 
 @pytest.mark.parametrize("sql", [LOCK_MEMBER, CHANGE_MEMBER])
 @pytest.mark.parametrize("made", [marks, confirms, joins])
 def test_a_change_to_a_locked_member_fails_alone_and_soon(
-    bench: RelayBench, made: Callable[[RelayBench, Talk], Event], sql: str
+    bench: WorkerBench, made: Callable[[WorkerBench, Talk], Event], sql: str
 ) -> None:
     locked, free = talks(bench, 2)
     blocked, other = made(bench, locked), made(bench, free)
@@ -182,7 +182,7 @@ def test_a_change_to_a_locked_member_fails_alone_and_soon(
 
 
 @pytest.fixture(params=["direct", "pooled"])
-def database(bench: RelayBench, request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
+def new_engine(bench: WorkerBench, request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
     """Return what makes an engine, of either kind."""
     engines: list[Engine] = []
 
@@ -195,8 +195,8 @@ def database(bench: RelayBench, request: pytest.FixtureRequest) -> Iterator[Call
         engine.dispose()
 
 
-def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> None:
-    engine = database()
+def test_every_transaction_has_the_timeouts(new_engine: Callable[[], Engine]) -> None:
+    engine = new_engine()
     for _ in range(2):
         with engine.begin() as conn:
             found = {name: conn.execute(_SETTING, {"name": name}).scalar_one() for name in TIMEOUTS_MS}
@@ -206,7 +206,7 @@ def test_every_transaction_has_the_time_outs(database: Callable[[], Engine]) -> 
 _SETTING = text("SELECT setting FROM pg_settings WHERE name = :name")
 
 
-def wait_ended(bench: RelayBench, conn: Connection) -> None:
+def wait_ended(bench: WorkerBench, conn: Connection) -> None:
     """Stay idle in the transaction until Postgres has ended the session."""
     pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
     alive = "SELECT FROM pg_stat_activity WHERE pid = :pid"
@@ -214,12 +214,12 @@ def wait_ended(bench: RelayBench, conn: Connection) -> None:
 
 
 def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
-    bench: RelayBench, database: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, new_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(engine_module.TIMEOUTS_MS, "idle_in_transaction_session_timeout", 300)
     (talk,) = talks(bench, 1)
     send = bench.send(talk.alice, talk.bobs_name, "again")
-    with database().connect() as conn:
+    with new_engine().connect() as conn:
         conn.execute(text(LOCK_CHAT), {"chat": talk.chat_id})
         wait_until_ended(bench, conn)
         assert bench.ask(send).ack(send)["message"]["seq"] == 2
@@ -228,7 +228,7 @@ def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
 
 
 def test_a_batch_whose_transaction_was_ended_is_requested_again(
-    bench: RelayBench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(conn: Connection, requests: Sequence[Request[Any]], context: HandlerContext) -> Outcome:
         wait_until_ended(bench, conn)

@@ -18,7 +18,7 @@ from infra.presence import (
 )
 from infra.wire import names
 from infra.wire.clock import RedisClock
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
 LEASE_MS = 600_000
 
@@ -54,35 +54,35 @@ class ScriptedEdge:
         return {user.decode() for user in found}
 
 
-def scripted(bench: RelayBench, name: str) -> ScriptedEdge:
+def scripted(bench: WorkerBench, name: str) -> ScriptedEdge:
     bench.open_edge(f"{bench.edge_id}-{name}", lease_ms=-1)
     return ScriptedEdge(bench.redis, f"{bench.edge_id}-{name}")
 
 
 @pytest.fixture
-def edge(bench: RelayBench) -> ScriptedEdge:
+def edge(bench: WorkerBench) -> ScriptedEdge:
     """Make an edge whose lease has ended."""
     return scripted(bench, "near")
 
 
 @pytest.fixture
-def other(bench: RelayBench) -> ScriptedEdge:
+def other(bench: WorkerBench) -> ScriptedEdge:
     return scripted(bench, "far")
 
 
 @pytest.fixture
-def bob(bench: RelayBench) -> str:
+def bob(bench: WorkerBench) -> str:
     user_id, _ = bench.person("bob")
     return str(user_id)
 
 
-def edges_of(bench: RelayBench, user_id: str) -> set[str]:
+def edges_of(bench: WorkerBench, user_id: str) -> set[str]:
     """Return what the registry holds, dead edges included."""
     found: Any = bench.redis.smembers(names.user_edges_key(user_id))
     return {edge.decode() for edge in found}
 
 
-def expires_in_time(bench: RelayBench, key: str) -> bool:
+def expires_in_time(bench: WorkerBench, key: str) -> bool:
     seconds: Any = bench.redis.ttl(key)
     return bool(REGISTRY_TTL_S - 60 < seconds <= REGISTRY_TTL_S)
 
@@ -97,7 +97,7 @@ def test_a_lost_reply_cannot_hide_that_the_lease_ended(edge: ScriptedEdge) -> No
 
 
 def test_a_renewal_tells_the_time_of_redis_and_the_end_of_the_lease(
-    bench: RelayBench, edge: ScriptedEdge
+    bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     before: Any = bench.redis.time()
     seconds, micros, _, ends_ms = edge.call_renewal(5_000)
@@ -106,7 +106,7 @@ def test_a_renewal_tells_the_time_of_redis_and_the_end_of_the_lease(
 
 
 def test_a_renewal_keeps_inbox_and_users_from_expiring(
-    bench: RelayBench, edge: ScriptedEdge, bob: str
+    bench: WorkerBench, edge: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     keys = (names.inbox_key(edge.id), names.edge_users_key(edge.id))
@@ -117,7 +117,7 @@ def test_a_renewal_keeps_inbox_and_users_from_expiring(
 
 
 def test_an_edge_is_read_only_while_its_lease_is_alive(
-    bench: RelayBench, edge: ScriptedEdge, bob: str
+    bench: WorkerBench, edge: ScriptedEdge, bob: str
 ) -> None:
     reader = PresenceReader(bench.redis)
     edge.register(bob)
@@ -130,13 +130,13 @@ def test_a_reader_without_users_asks_nobody() -> None:
     assert PresenceReader(Redis(port=1)).online(()) == frozenset()
 
 
-def test_a_look_up_tells_the_time_of_redis(bench: RelayBench, bob: str) -> None:
+def test_a_look_up_tells_the_time_of_redis(bench: WorkerBench, bob: str) -> None:
     clock = RedisClock()
     PresenceReader(bench.redis, clock).online({bob})
     assert clock.now_ms() is not None
 
 
-def test_users_who_come_and_go_are_registered_both_ways(bench: RelayBench, edge: ScriptedEdge) -> None:
+def test_users_who_come_and_go_are_registered_both_ways(bench: WorkerBench, edge: ScriptedEdge) -> None:
     alice, bob, carol = (str(user_id) for user_id, _ in bench.people("alice", "bob", "carol"))
     edge.renew()
     edge.register(alice, bob)
@@ -145,27 +145,27 @@ def test_users_who_come_and_go_are_registered_both_ways(bench: RelayBench, edge:
     assert [edges_of(bench, user_id) for user_id in (alice, bob, carol)] == [set(), {edge.id}, {edge.id}]
 
 
-def test_what_is_registered_expires(bench: RelayBench, edge: ScriptedEdge, bob: str) -> None:
+def test_what_is_registered_expires(bench: WorkerBench, edge: ScriptedEdge, bob: str) -> None:
     edge.register(bob)
     assert expires_in_time(bench, names.user_edges_key(bob))
     assert expires_in_time(bench, names.edge_users_key(edge.id))
 
 
-def test_a_refresh_keeps_users_from_expiring(bench: RelayBench, edge: ScriptedEdge, bob: str) -> None:
+def test_a_refresh_keeps_users_from_expiring(bench: WorkerBench, edge: ScriptedEdge, bob: str) -> None:
     edge.register(bob)
     bench.redis.expire(names.user_edges_key(bob), 1)
     edge.refresh(bob)
     assert expires_in_time(bench, names.user_edges_key(bob))
 
 
-def test_a_refresh_does_not_bring_users_back(bench: RelayBench, edge: ScriptedEdge, bob: str) -> None:
+def test_a_refresh_does_not_bring_users_back(bench: WorkerBench, edge: ScriptedEdge, bob: str) -> None:
     edge.refresh(bob)
     assert edges_of(bench, bob) == set()
 
 
 @pytest.mark.parametrize("comes", [True, False])
 def test_a_user_who_comes_or_goes_is_taken_off_dead_edges(
-    bench: RelayBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str, comes: bool
+    bench: WorkerBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str, comes: bool
 ) -> None:
     edge.renew()
     edge.register(bob)
@@ -176,7 +176,7 @@ def test_a_user_who_comes_or_goes_is_taken_off_dead_edges(
 
 
 def test_a_user_stays_on_other_edges_that_are_alive(
-    bench: RelayBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
+    bench: WorkerBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
 ) -> None:
     for one in (edge, other):
         one.renew()
@@ -187,7 +187,7 @@ def test_a_user_stays_on_other_edges_that_are_alive(
 
 
 def test_an_ended_lease_is_found_with_its_users_until_it_is_forgotten(
-    bench: RelayBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
+    bench: WorkerBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     other.renew()
@@ -200,7 +200,7 @@ def test_an_ended_lease_is_found_with_its_users_until_it_is_forgotten(
 
 
 def test_an_edge_that_came_back_meanwhile_is_not_forgotten(
-    bench: RelayBench, edge: ScriptedEdge, bob: str
+    bench: WorkerBench, edge: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     edge.renew()
@@ -212,7 +212,7 @@ def test_an_edge_that_came_back_meanwhile_is_not_forgotten(
 
 
 def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_forever(
-    bench: RelayBench, edge: ScriptedEdge
+    bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     assert bench.redis.ttl(names.inbox_key(edge.id)) == -1
     EndedLeases(bench.redis).forget([edge.id])

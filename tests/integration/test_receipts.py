@@ -6,14 +6,14 @@ from uuid import UUID
 import pytest
 
 from infra.wire.inbox import Position
-from tests.harness.relay import RelayBench, Reply
+from tests.harness.worker_bench import Reply, WorkerBench
 
 
 @dataclass
 class Talk:
     """A chat from alice to bob, who is online."""
 
-    bench: RelayBench
+    bench: WorkerBench
     alice: UUID
     alices_name: str
     bob: UUID
@@ -65,7 +65,7 @@ class Talk:
 
 
 @pytest.fixture
-def talk(bench: RelayBench) -> Talk:
+def talk(bench: WorkerBench) -> Talk:
     (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob)
@@ -151,7 +151,7 @@ def test_a_receipt_for_other_peoples_chat_changes_nothing(talk: Talk) -> None:
     assert (talk.delivered, reply.emits) == (0, [])
 
 
-def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: RelayBench) -> None:
+def test_a_note_to_self_is_delivered_by_the_users_own_receipt(bench: WorkerBench) -> None:
     me, my_name = bench.person("me")
     talk = Talk(bench, me, my_name, me, my_name)
     talk.hers(2)

@@ -18,22 +18,13 @@ from sqlalchemy import text
 import workers
 from infra.wire.batch import Event
 from tests.harness.engines import Store
-from tests.harness.relay import RelayBench, Reply
-from tests.integration.conftest import BenchFactory
+from tests.harness.worker_bench import Reply, WorkerBench
+from tests.integration.conftest import NEVER_S, BenchFactory
 
 SIZES = (1, 10, 200)
 
 Person = tuple[uuid.UUID, str]
-Scenario = Callable[[RelayBench, int], list[Event]]
-
-
-_NEVER_S = 100_000.0
-"""Keeps the many chats of this module out of the sweeps of other tests."""
-
-
-@pytest.fixture
-def bench(make_bench: BenchFactory) -> RelayBench:
-    return make_bench(sweep_after_s=_NEVER_S)
+Scenario = Callable[[WorkerBench, int], list[Event]]
 
 
 @dataclass
@@ -56,7 +47,7 @@ _CALLS = text(
 
 
 @contextmanager
-def counted(bench: RelayBench) -> Iterator[Cost]:
+def counted(bench: WorkerBench) -> Iterator[Cost]:
     cost = Cost()
 
     def note(_: Any, __: Any, statement: str, ___: Any, ____: Any, executemany: bool) -> None:
@@ -74,7 +65,7 @@ def counted(bench: RelayBench) -> Iterator[Cost]:
         cost.calls = onlooker.execute(_CALLS).scalar_one() - before
 
 
-def pairs(bench: RelayBench, count: int) -> list[tuple[Person, Person]]:
+def pairs(bench: WorkerBench, count: int) -> list[tuple[Person, Person]]:
     """Pairs of people that have exchanged a message each way."""
     people = bench.people(*(f"p{n}" for n in range(2 * count)))
     made = list(zip(people[::2], people[1::2], strict=True))
@@ -83,32 +74,32 @@ def pairs(bench: RelayBench, count: int) -> list[tuple[Person, Person]]:
     return made
 
 
-def chats(bench: RelayBench, made: list[tuple[Person, Person]]) -> list[str]:
+def chats(bench: WorkerBench, made: list[tuple[Person, Person]]) -> list[str]:
     opened = [bench.event(a[0], "join_chat", {"username": b[1]}) for a, b in made]
     reply: Reply = bench.ask(*opened)
     return [reply.ack(event)["chatId"] for event in opened]
 
 
-def sends_in_known_chats(bench: RelayBench, size: int) -> list[Event]:
+def sends_in_known_chats(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.send(a[0], b[1], "again") for a, b in pairs(bench, size)]
 
 
-def sends_in_new_chats(bench: RelayBench, size: int) -> list[Event]:
+def sends_in_new_chats(bench: WorkerBench, size: int) -> list[Event]:
     people = bench.people(*(f"p{n}" for n in range(2 * size)))
     return [bench.send(a[0], b[1], "first") for a, b in zip(people[::2], people[1::2], strict=True)]
 
 
-def sends_of_one_person(bench: RelayBench, size: int) -> list[Event]:
+def sends_of_one_person(bench: WorkerBench, size: int) -> list[Event]:
     ((alice, bob),) = pairs(bench, 1)
     return [bench.send(alice[0], bob[1], f"{n}") for n in range(size)]
 
 
-def sends_with_some_bad(bench: RelayBench, size: int) -> list[Event]:
+def sends_with_some_bad(bench: WorkerBench, size: int) -> list[Event]:
     good = sends_in_known_chats(bench, size)
     return [*good, *(bench.send(uuid.UUID(event.user_id), "nobody", "x") for event in good)]
 
 
-def receipts(bench: RelayBench, size: int) -> list[Event]:
+def receipts(bench: WorkerBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     return [
         bench.event(b[0], "confirm_delivery", {"chatId": chat_id, "spans": [[1, 1]]})
@@ -116,7 +107,7 @@ def receipts(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def receipts_behind_a_hole(bench: RelayBench, size: int) -> list[Event]:
+def receipts_behind_a_hole(bench: WorkerBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     bench.ask(*(bench.send(a[0], b[1], "third") for a, b in made))
     return [
@@ -125,7 +116,7 @@ def receipts_behind_a_hole(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def reads(bench: RelayBench, size: int) -> list[Event]:
+def reads(bench: WorkerBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     return [
         bench.event(b[0], "mark_as_read", {"chatId": chat_id})
@@ -133,11 +124,11 @@ def reads(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def joins_of_known_chats(bench: RelayBench, size: int) -> list[Event]:
+def joins_of_known_chats(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "join_chat", {"username": b[1]}) for a, b in pairs(bench, size)]
 
 
-def joins_of_new_chats(bench: RelayBench, size: int) -> list[Event]:
+def joins_of_new_chats(bench: WorkerBench, size: int) -> list[Event]:
     people = bench.people(*(f"p{n}" for n in range(2 * size)))
     return [
         bench.event(a[0], "join_chat", {"username": b[1]})
@@ -145,7 +136,7 @@ def joins_of_new_chats(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def pages_of_history(bench: RelayBench, size: int) -> list[Event]:
+def pages_of_history(bench: WorkerBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     return [
         bench.event(b[0], "get_messages", {"chatId": chat_id})
@@ -153,11 +144,11 @@ def pages_of_history(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def lists_of_chats(bench: RelayBench, size: int) -> list[Event]:
+def lists_of_chats(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "list_chats", {}) for a, _ in pairs(bench, size)]
 
 
-def syncs(bench: RelayBench, size: int) -> list[Event]:
+def syncs(bench: WorkerBench, size: int) -> list[Event]:
     made = pairs(bench, size)
     return [
         bench.event(a[0], "sync", {"cursors": {chat_id: 1}})
@@ -165,29 +156,29 @@ def syncs(bench: RelayBench, size: int) -> list[Event]:
     ]
 
 
-def catch_ups(bench: RelayBench, size: int) -> list[Event]:
+def catch_ups(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "catch_up", {"username": a[1]}) for a, _ in pairs(bench, size)]
 
 
-def catch_ups_of_newcomers(bench: RelayBench, size: int) -> list[Event]:
+def catch_ups_of_newcomers(bench: WorkerBench, size: int) -> list[Event]:
     return [
         bench.event(uuid.uuid4(), "catch_up", {"username": f"new_{bench.edge_id}_{size}_{n}"})
         for n in range(size)
     ]
 
 
-def introductions(bench: RelayBench, size: int) -> list[Event]:
+def introductions(bench: WorkerBench, size: int) -> list[Event]:
     return [
         bench.event(uuid.uuid4(), "introduce", {"username": f"hello_{bench.edge_id}_{size}_{n}"})
         for n in range(size)
     ]
 
 
-def announcements(bench: RelayBench, size: int) -> list[Event]:
+def announcements(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "announce", {}) for a, _ in pairs(bench, size)]
 
 
-def typings(bench: RelayBench, size: int) -> list[Event]:
+def typings(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "typing", {"username": b[1], "isTyping": True}) for a, b in pairs(bench, size)]
 
 
@@ -213,33 +204,35 @@ SCENARIOS = (
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_statements_do_not_grow_with_the_batch(bench: RelayBench, scenario: Scenario) -> None:
+def test_statements_do_not_grow_with_the_batch(unswept_bench: WorkerBench, scenario: Scenario) -> None:
     costs = {}
     for size in SIZES:
-        batch = bench.batch(scenario(bench, size))
-        bench.read()
-        with counted(bench) as cost:
-            bench.processor.process([batch])
-        assert len(bench.read().answers) == len(batch.events)
+        batch = unswept_bench.batch(scenario(unswept_bench, size))
+        unswept_bench.read()
+        with counted(unswept_bench) as cost:
+            unswept_bench.processor.process([batch])
+        assert len(unswept_bench.read().answers) == len(batch.events)
         assert not cost.executemany
         costs[size] = (cost.sent, cost.calls)
     assert len(set(costs.values())) == 1, f"statements sent and run, by size of the batch: {costs}"
 
 
-def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(bench: RelayBench) -> None:
-    batch = bench.batch(reads(bench, 10))
-    with counted(bench) as cost:
-        bench.processor.process([batch])
+def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
+    unswept_bench: WorkerBench,
+) -> None:
+    batch = unswept_bench.batch(reads(unswept_bench, 10))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
     assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
 
 
 @pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
 def test_the_commonest_batches_are_one_statement_without_a_transaction(
-    bench: RelayBench, scenario: Scenario
+    unswept_bench: WorkerBench, scenario: Scenario
 ) -> None:
-    batch = bench.batch(scenario(bench, 200))
-    with counted(bench) as cost:
-        bench.processor.process([batch])
+    batch = unswept_bench.batch(scenario(unswept_bench, 200))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
 
 
@@ -270,13 +263,15 @@ _WORKERS = str(Path(workers.__file__).parent)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_the_work_of_a_batch_grows_no_faster_than_the_batch(bench: RelayBench, scenario: Scenario) -> None:
+def test_the_work_of_a_batch_grows_no_faster_than_the_batch(
+    unswept_bench: WorkerBench, scenario: Scenario
+) -> None:
     small, large = 20, 160
     steps = {}
     for size in (small, large):
-        batch = bench.batch(scenario(bench, size))
+        batch = unswept_bench.batch(scenario(unswept_bench, size))
         with counted_steps() as taken:
-            bench.processor.process([batch])
+            unswept_bench.processor.process([batch])
         steps[size] = taken[0]
     assert steps[small] > small
     assert steps[large] < 1.5 * large / small * steps[small]
@@ -293,16 +288,16 @@ class CountingConnection(Connection):
 
 
 @pytest.fixture
-def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[RelayBench]:
+def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[WorkerBench]:
     redis = Redis(
         connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
     )
     redis.ping()
-    yield make_bench(redis=redis, sweep_after_s=_NEVER_S)
+    yield make_bench(redis=redis, sweep_after_s=NEVER_S)
     redis.close()
 
 
-def _round_trips(bench: RelayBench, events: list[Event]) -> int:
+def _round_trips(bench: WorkerBench, events: list[Event]) -> int:
     for user_id in {event.user_id for event in events}:
         bench.connect(uuid.UUID(user_id))
     CountingConnection.writes = 0
@@ -312,21 +307,21 @@ def _round_trips(bench: RelayBench, events: list[Event]) -> int:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_batch_of_sends_costs_one_round_trip_to_look_up_presence_and_publish(
-    counting_bench: RelayBench, size: int
+    counting_bench: WorkerBench, size: int
 ) -> None:
     assert _round_trips(counting_bench, sends_in_known_chats(counting_bench, size)) == 1
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_round_trips_to_redis_do_not_grow_with_the_batch(
-    counting_bench: RelayBench, scenario: Scenario
+    counting_bench: WorkerBench, scenario: Scenario
 ) -> None:
     trips = {size: _round_trips(counting_bench, scenario(counting_bench, size)) for size in SIZES}
     assert len(set(trips.values())) == 1, f"round trips by size of the batch: {trips}"
     assert max(trips.values()) <= 2
 
 
-def test_publication_costs_one_round_trip_however_many_edges_there_are(counting_bench: RelayBench) -> None:
+def test_publication_costs_one_round_trip_however_many_edges_there_are(counting_bench: WorkerBench) -> None:
     bench = counting_bench
     made = pairs(bench, 40)
     for number, (_, bob) in enumerate(made):

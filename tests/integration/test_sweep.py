@@ -9,19 +9,19 @@ from sqlalchemy import event as sql
 
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from workers.publish import Publisher
 
 Sent = dict[str, Any]
 
 
-def send(bench: RelayBench, sender: uuid.UUID, to: str) -> Sent:
+def send(bench: WorkerBench, sender: uuid.UUID, to: str) -> Sent:
     event = bench.send(sender, to, "hello")
     message: Sent = bench.ask(event).ack(event)["message"]
     return message
 
 
-def watch(bench: RelayBench, message: Sent) -> float | None:
+def watch(bench: WorkerBench, message: Sent) -> float | None:
     """Return in how many seconds the chat is swept next, or None."""
     ((due,),) = bench.rows(
         "SELECT extract(epoch FROM sweep_at - now())::float FROM chats WHERE id = :c", c=message["chatId"]
@@ -30,13 +30,13 @@ def watch(bench: RelayBench, message: Sent) -> float | None:
     return seconds
 
 
-def swept(bench: RelayBench, user_id: uuid.UUID) -> list[Any]:
+def swept(bench: WorkerBench, user_id: uuid.UUID) -> list[Any]:
     bench.read()
     bench.sweep.run()
     return bench.read().emitted("new_message", user_id)
 
 
-def test_an_unconfirmed_delivery_is_published_again_to_a_user_who_is_online(bench: RelayBench) -> None:
+def test_an_unconfirmed_delivery_is_published_again_to_a_user_who_is_online(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
@@ -44,7 +44,7 @@ def test_an_unconfirmed_delivery_is_published_again_to_a_user_who_is_online(benc
     assert swept(bench, bob) == [message]
 
 
-def test_a_young_delivery_is_left_alone(bench: RelayBench) -> None:
+def test_a_young_delivery_is_left_alone(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
@@ -54,7 +54,7 @@ def test_a_young_delivery_is_left_alone(bench: RelayBench) -> None:
     assert 0 < due <= bench.context.sweep_after_s
 
 
-def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench: RelayBench) -> None:
+def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
@@ -65,7 +65,7 @@ def test_a_confirmed_delivery_is_not_published_again_and_no_longer_watched(bench
     assert watch(bench, message) is None
 
 
-def test_a_user_who_is_offline_is_not_watched(bench: RelayBench) -> None:
+def test_a_user_who_is_offline_is_not_watched(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     message = send(bench, alice, bobs_name)
     bench.make_due(message["chatId"])
@@ -73,7 +73,7 @@ def test_a_user_who_is_offline_is_not_watched(bench: RelayBench) -> None:
     assert watch(bench, message) is None
 
 
-def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: RelayBench) -> None:
+def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.make_due(send(bench, alice, bobs_name)["chatId"])
     bench.sweep.run()
@@ -83,7 +83,7 @@ def test_a_message_to_a_user_who_was_offline_is_watched_from_then_on(bench: Rela
     assert [swept_message["seq"] for swept_message in swept(bench, bob)] == [2]
 
 
-def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_usual(bench: RelayBench) -> None:
+def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_usual(bench: WorkerBench) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     first = send(bench, alice, bobs_name)
@@ -98,7 +98,7 @@ def test_a_message_is_swept_once_and_a_newer_one_as_soon_as_usual(bench: RelayBe
     assert swept(bench, bob) == [second]
 
 
-def test_an_unpublished_message_is_swept_again(bench: RelayBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unpublished_message_is_swept_again(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
     message = send(bench, alice, bobs_name)
@@ -125,7 +125,7 @@ def test_a_sweep_publishes_no_more_than_a_page_of_a_chat(make_bench: Any) -> Non
     assert [again["seq"] for again in swept(bench, bob)] == [6, 7]
 
 
-def test_a_sweep_with_nothing_due_asks_one_question_and_reads_no_message(bench: RelayBench) -> None:
+def test_a_sweep_with_nothing_due_asks_one_question_and_reads_no_message(bench: WorkerBench) -> None:
     bench.rows("UPDATE chats SET sweep_at = NULL")
     asked: list[str] = []
     engine = bench.worker_engine
@@ -136,13 +136,13 @@ def test_a_sweep_with_nothing_due_asks_one_question_and_reads_no_message(bench: 
 
 
 @pytest.fixture
-def dead_edge(bench: RelayBench) -> str:
+def dead_edge(bench: WorkerBench) -> str:
     edge_id = f"{bench.edge_id}-dead"
     bench.open_edge(edge_id, lease_ms=-1)
     return edge_id
 
 
-def test_a_dead_edge_is_forgotten(bench: RelayBench, dead_edge: str) -> None:
+def test_a_dead_edge_is_forgotten(bench: WorkerBench, dead_edge: str) -> None:
     bob, _ = bench.person("bob")
     bench.connect(bob, dead_edge)
     bench.sweep.run()
@@ -151,12 +151,12 @@ def test_a_dead_edge_is_forgotten(bench: RelayBench, dead_edge: str) -> None:
         assert 0 < expiry_s(bench, key) <= REGISTRY_TTL_S
 
 
-def expiry_s(bench: RelayBench, key: str) -> int:
+def expiry_s(bench: WorkerBench, key: str) -> int:
     seconds: Any = bench.redis.ttl(key)
     return int(seconds)
 
 
-def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
+def test_an_edge_with_a_lease_is_kept(bench: WorkerBench) -> None:
     bob, _ = bench.person("bob")
     bench.connect(bob)
     bench.sweep.run()
@@ -164,7 +164,7 @@ def test_an_edge_with_a_lease_is_kept(bench: RelayBench) -> None:
 
 
 @pytest.fixture
-def peers(bench: RelayBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
+def peers(bench: WorkerBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
     """Connect alice, who has joined a chat with bob, whose edge is dead; return their ids."""
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
@@ -174,7 +174,7 @@ def peers(bench: RelayBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
 
 
 def test_peers_are_told_that_the_users_of_a_dead_edge_are_offline(
-    bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]
+    bench: WorkerBench, peers: tuple[uuid.UUID, uuid.UUID]
 ) -> None:
     alice, bob = peers
     bench.sweep.run()
@@ -182,7 +182,7 @@ def test_peers_are_told_that_the_users_of_a_dead_edge_are_offline(
     assert (status["userId"], status["status"]) == (str(bob), "offline")
 
 
-def test_peers_are_told_so_only_once(bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID]) -> None:
+def test_peers_are_told_so_only_once(bench: WorkerBench, peers: tuple[uuid.UUID, uuid.UUID]) -> None:
     alice, _ = peers
     bench.sweep.run()
     bench.sweep.run()
@@ -190,7 +190,7 @@ def test_peers_are_told_so_only_once(bench: RelayBench, peers: tuple[uuid.UUID, 
 
 
 def test_peers_are_told_so_even_if_the_first_sweep_fails(
-    bench: RelayBench, peers: tuple[uuid.UUID, uuid.UUID], monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, peers: tuple[uuid.UUID, uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _ = peers
     with monkeypatch.context() as patch:
@@ -201,7 +201,7 @@ def test_peers_are_told_so_even_if_the_first_sweep_fails(
     assert len(bench.read().emitted("user_status", alice)) == 1
 
 
-def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBench, dead_edge: str) -> None:
+def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: WorkerBench, dead_edge: str) -> None:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob)
@@ -211,7 +211,7 @@ def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: RelayBe
     assert [status["status"] for status in bench.read().emitted("user_status", alice)] == ["online"]
 
 
-def test_undelivered_messages_of_an_earlier_release_are_still_delivered(bench: RelayBench) -> None:
+def test_undelivered_messages_of_an_earlier_release_are_still_delivered(bench: WorkerBench) -> None:
     """Its chats do not know the newest seq to each member."""
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(bob)
@@ -237,7 +237,7 @@ def test_undelivered_messages_of_an_earlier_release_are_still_delivered(bench: R
     assert [message["seq"] for message in swept(bench, bob)] == [2, third["seq"]]
 
 
-def test_a_user_who_only_writes_has_nothing_to_catch_up_with(bench: RelayBench) -> None:
+def test_a_user_who_only_writes_has_nothing_to_catch_up_with(bench: WorkerBench) -> None:
     (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
     message = send(bench, alice, bobs_name)
     for user_id, username, pages in ((alice, alices_name, []), (bob, bobs_name, [[message["chatId"], 1]])):

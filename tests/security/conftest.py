@@ -11,7 +11,7 @@ from hypothesis import settings
 from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines, Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.security.siege import Siege
 
 CONNECT_S = 2
@@ -74,8 +74,8 @@ def attacked(target: Deployment) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def bench(bench_store: Store) -> Iterator[RelayBench]:
-    """A relay in this process, which all examples of a test share."""
-    bench = RelayBench(bench_store)
+def shared_bench(bench_store: Store) -> Iterator[WorkerBench]:
+    """A worker in this process, which all examples of a test share."""
+    bench = WorkerBench(bench_store)
     yield bench
     bench.close()

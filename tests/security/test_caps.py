@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Edge, make_token
 from tests.harness.raw import RawClient, RawPolling, open_websocket, sockets_of
+from tests.harness.waiting import until
 from tests.security.limits import ONE_IN_100_S, assert_rate_limited
 
 LIST = '["list_chats",{}]'
@@ -53,15 +54,17 @@ async def refusal(opening: connect) -> Any:
 
 async def open_when_there_is_room(edge: Edge, *, abort: bool = False) -> None:
     """Open and close a websocket as soon as the edge has noticed that another one is gone."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                async with open_websocket(edge) as opened:
-                    if abort:
-                        opened.transport.abort()
-                return
-            except InvalidStatus:
-                await asyncio.sleep(0.05)
+
+    async def is_open() -> bool:
+        try:
+            async with open_websocket(edge) as opened:
+                if abort:
+                    opened.transport.abort()
+        except InvalidStatus:
+            return False
+        return True
+
+    await until(is_open, "there is room for a websocket")
 
 
 async def test_the_oldest_socket_of_a_user_makes_room_for_the_newest(
@@ -90,9 +93,7 @@ async def test_however_many_connect_at_once_no_more_than_that_stay(
         clients = [RawClient(edge, name("alice")) for _ in range(20)]
         await asyncio.gather(*(stack.enter_async_context(client) for client in clients))
         assert await sockets_of(edge) == 2
-        async with asyncio.timeout(10):
-            while sum("41" in client.frames for client in clients) < 18:
-                await asyncio.sleep(0.02)
+        await until(lambda: sum("41" in client.frames for client in clients) >= 18, "18 sockets are closed")
         assert await sockets_of(edge) == 2
 
 
@@ -118,9 +119,12 @@ async def test_a_connection_that_comes_and_goes_leaves_nothing_behind(
     for _ in range(10):
         await open_when_there_is_room(edge)
     await open_when_there_is_room(edge, abort=True)
-    async with asyncio.timeout(20):
-        while (response := await poll(edge)).status_code == 429:
-            await asyncio.sleep(0.05)
+
+    async def accepted() -> httpx.Response | None:
+        response = await poll(edge)
+        return None if response.status_code == 429 else response
+
+    response = await until(accepted, "there is room for a polling client")
     sid = json.loads(response.text[1:])["sid"]
     async with httpx.AsyncClient() as http:
         await http.post(f"{edge.url}/socket.io/?EIO=4&transport=polling&sid={sid}", content=b"1")

@@ -1,6 +1,5 @@
 """Attacks by a signed-in user: events, acks, tokens, and the chats of others."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from socket_edge.relay.dispatch import Dispatcher
 from tests.conftest import Name
 from tests.harness.deployment import Deployment, make_token, user_id_of, with_profile
 from tests.harness.raw import RawClient, event
+from tests.harness.waiting import until
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege
@@ -224,21 +224,32 @@ async def test_another_users_ack_does_not_make_a_message_delivered(
         ),
         RawClient(edge, name("carol")) as carol,
         RawClient(edge, name("dave")) as dave,
+        RawClient(edge, name("erin")) as erin,
     ):
-        await dave.ask('["list_chats",{}]')
+        for recipient in (dave, erin):
+            await recipient.ask('["list_chats",{}]')
         sent = (await carol.ask(event("send_message", {"username": name("dave"), "text": "hi"})))["message"]
         await dave.expect("new_message")
-        for ack_id in range(1_000):
-            for stranger in (raw, carol):
+        for stranger in (raw, carol):
+            for ack_id in range(1_000):
                 await stranger.send(f'43{ack_id}[{{"received":true,"messageId":"{sent["id"]}"}}]')
-        # No event shows that a receipt is absent: a wrong one would have arrived by now.
-        await asyncio.sleep(0.5)
+            await stranger.ask('["list_chats",{}]')  # The edge has read the acks before this.
+        # A wrong receipt would be handled before that of a later message.
+        later = (await carol.ask(event("send_message", {"username": name("erin"), "text": "hi"})))["message"]
+        await ack_message(erin)
+        assert (await carol.expect("message_status"))["chatId"] == later["chatId"]
         assert await status_of(carol, sent["chatId"]) == "sent"
-        assert carol.of("message_status") == []
-        frame = next(frame for frame in dave.frames if '["new_message"' in frame)
-        await dave.send(f"43{frame[2:].partition('[')[0]}[]")
-        assert (await carol.expect("message_status"))["status"] == "delivered"
+        await ack_message(dave)
+        status = await carol.expect("message_status", 2)
+        assert (status["chatId"], status["status"]) == (sent["chatId"], "delivered")
         assert await status_of(carol, sent["chatId"]) == "delivered"
+
+
+async def ack_message(raw: RawClient) -> None:
+    """Ack the first message that a client gets."""
+    await raw.expect("new_message")
+    frame = next(frame for frame in raw.frames if '["new_message"' in frame)
+    await raw.send(f"43{frame[2:].partition('[')[0]}[]")
 
 
 async def test_receipts_for_other_peoples_chats_change_nothing(
@@ -271,9 +282,11 @@ async def test_receipts_for_other_peoples_chats_change_nothing(
             ]
             assert await dispatcher.send(Batch(uuid_utils.uuid7().hex, "nowhere", forged), cautious=False)
         dispatcher.close()
-        async with asyncio.timeout(20):
-            while await redis.llen(QUEUE):
-                await asyncio.sleep(0.05)
+
+        async def is_empty() -> bool:
+            return not await redis.llen(QUEUE)
+
+        await until(is_empty, "the queue is empty")
         await raw.ask('["list_chats",{}]')
         assert await status_of(carol, sent["chatId"]) == "sent"
         assert carol.of("message_status") == []

@@ -1,14 +1,18 @@
-"""Floods against an edge with the default limits."""
+"""Floods: handshakes and events at the default limits, and bytes of any kind at low ones."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
+from tests.conftest import Name
 from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge
-from tests.harness.raw import RawClient
+from tests.harness.raw import RECORD_SEPARATOR, RawClient, RawPolling
 from tests.security.conftest import Besiege
+from tests.security.limits import ONE_IN_100_S
 from tests.security.tcp import Tcp
 
 pytestmark = pytest.mark.alone
@@ -79,3 +83,59 @@ async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) 
     codes = Counter(answer.get("code", "ok") for answer in answers)
     assert codes.keys() == {"ok", "rate_limited"}
     assert DEFAULT_RATES["rate_events_burst"] <= codes["ok"] < EVENTS / 2
+
+
+@pytest.fixture(scope="module")
+def narrow(target: Deployment) -> Iterator[Edge]:
+    """Another edge, which takes 10 kB of events and ten times as much of anything else."""
+    edge = target.start_edge(rate_bytes=ONE_IN_100_S, rate_bytes_burst=10_000)
+    yield edge
+    edge.stop()
+    target.edges.remove(edge)
+
+
+MANY = "x" * 60_000
+"""Two of these frames are more than a user may send."""
+LARGE: dict[str, str | bytes] = {
+    "pongs": f"3{MANY}",
+    "upgrades": f"5{MANY}",
+    "noops": f"6{MANY}",
+    "bytes": MANY.encode(),
+    "events": f'42["list_chats","{MANY}"]',
+    "events in other namespaces": f'42/admin,["{MANY}"]',
+    "events with a query": f'42/?{MANY},["list_chats",{{}}]',
+    "events with attachments": f'451-["list_chats","{MANY}"]',
+    "connects": f'40{{"token":"{MANY}"}}',
+    "disconnects": f"41/{MANY},",
+    "acks": f'431["{MANY}"]',
+    "acks with a query": f"43/?{MANY},1[]",
+    "refusals": f'44"{MANY}"',
+    "unknown packets": f"49{MANY}",
+    "no packets": f"4[{MANY}",
+}
+
+
+@pytest.mark.parametrize("frame", LARGE.values(), ids=LARGE)
+async def test_a_flood_of_bytes_of_any_kind_is_cut_off(narrow: Edge, name: Name, frame: str | bytes) -> None:
+    async with RawClient(narrow, name("mallory")) as raw:
+        with suppress(ConnectionClosed):
+            for _ in range(5):
+                await raw.send(frame)
+        assert await raw.closed() == 1006
+
+
+BODIES = {
+    **{kind: frame.encode() for kind, frame in LARGE.items() if isinstance(frame, str)},
+    "no frames": MANY.encode(),
+    "wrong Base64": f"b!{MANY}".encode(),
+    "Base64": f"b{MANY}".encode(),
+    "forms": f"d=43[]&a={MANY}".encode(),
+    "separators": RECORD_SEPARATOR.encode() * len(MANY),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_flood_of_bytes_in_polls_is_cut_off(narrow: Edge, name: Name, body: bytes) -> None:
+    async with RawPolling(narrow, name("mallory")) as polling:
+        statuses = [(await polling.post_body(body)).status_code for _ in range(5)]
+        assert statuses[-1] == 400

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.security.shapes import NASTY, encode, payloads, texts, values
 
 SOMEBODY = "somebody"
@@ -56,17 +56,17 @@ events = st.tuples(st.sampled_from(sorted(CLIENT_COMMANDS)), payloads) | shapes
 @settings(max_examples=80)
 @given(st.lists(events, min_size=1, max_size=12))
 def test_each_event_of_a_batch_is_answered_once_and_none_becomes_a_dead_letter(
-    bench: RelayBench, batch: list[tuple[str, Any]]
+    shared_bench: WorkerBench, batch: list[tuple[str, Any]]
 ) -> None:
-    (alice, _), (_, bobs_name) = bench.people("alice", "bob")
-    hello = bench.send(alice, bobs_name, "hello")
-    chat_id = bench.ask(hello).ack(hello)["message"]["chatId"]
+    (alice, _), (_, bobs_name) = shared_bench.people("alice", "bob")
+    hello = shared_bench.send(alice, bobs_name, "hello")
+    chat_id = shared_bench.ask(hello).ack(hello)["message"]["chatId"]
     known = {SOMEBODY: bobs_name, SOME_CHAT: chat_id}
     asked = [
-        bench.event(alice, name, shape if isinstance(shape, bytes) else encode(filled(shape, known)))
+        shared_bench.event(alice, name, shape if isinstance(shape, bytes) else encode(filled(shape, known)))
         for name, shape in batch
     ]
-    reply = bench.ask(*asked)
+    reply = shared_bench.ask(*asked)
     answers = [answer for entry in reply.entries for answer in entry.answers]
     answered = Counter(answer.id for answer in answers)
     assert answered == Counter(event.id for event in asked)

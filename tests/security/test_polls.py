@@ -62,7 +62,7 @@ async def test_bodies_over_the_limit_are_not_read(
     async with besiege(
         attack="polls of 10 MB",
         sent="20 bodies with a length, and 5 endless chunked ones",
-        outcome="HTTP 413; those without a length are not kept, and closed after `CONNECT_S`",
+        outcome="HTTP 413; those without a length get HTTP 411 and are closed",
         bound_mb=40,
     ):
         for _ in range(20):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import httpx
@@ -37,10 +38,19 @@ async def test_thousands_of_sockets_that_never_sign_in_are_closed(
         ),
         AsyncExitStack() as stack,
     ):
-        silent = [await stack.enter_async_context(Tcp(target.edges[0])) for _ in range(SOCKETS)]
+        edge = target.edges[0]
+        written = len(edge.log)
+        silent = [await stack.enter_async_context(Tcp(edge)) for _ in range(SOCKETS)]
         for start in range(0, SOCKETS, AT_ONCE):
             await asyncio.gather(*(tcp.open_websocket() for tcp in silent[start : start + AT_ONCE]))
         await asyncio.gather(*(tcp.closed(SOON_S) for tcp in silent))
+        assert 1 <= ends_in(edge.log[written:])["sign_in_timeout"] <= SOCKETS / 50
+
+
+def ends_in(log: str) -> Counter[str]:
+    """Return how many lines of a log say that a stranger's connection has ended, by reason."""
+    lines = [json.loads(line) for line in log.splitlines()]
+    return Counter(line["reason"] for line in lines if line["event"] == "connection_closed")
 
 
 async def test_polling_connections_that_never_sign_in_are_closed(
@@ -116,10 +126,13 @@ async def test_requests_that_never_end_are_closed(target: Deployment, besiege: B
         outcome="each is closed after `CONNECT_S`",
         bound_mb=40,
     ):
+        edge = target.edges[0]
+        written = len(edge.log)
         await asyncio.gather(
-            *(leave_open(target.edges[0], data) for data in UNFINISHED.values() for _ in range(50)),
-            *(trickle(target.edges[0]) for _ in range(20)),
+            *(leave_open(edge, data) for data in UNFINISHED.values() for _ in range(50)),
+            *(trickle(edge) for _ in range(20)),
         )
+        assert 1 <= ends_in(edge.log[written:])["request_timeout"] <= 20
 
 
 async def leave_open(edge: Edge, data: bytes) -> None:

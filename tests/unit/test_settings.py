@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.settings.base import MissingSetting, Settings, SettingsError
+from infra.settings.base import Settings, SettingsError
 from infra.settings.edge import AuthMode, EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.store import StoreSettings
@@ -142,7 +142,6 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (EdgeSettings, "LEASE_S", ("0", "1e-320", "601")),
         (WorkerSettings, "PROVISION_PROFILES", ("perhaps", "2", "\u00fc")),
         (WorkerSettings, "DEVICE_CHANNELS", ("fcm,pigeon", "FCM", "fcm;apns")),
-        (WorkerSettings, "INBOX_ENTRIES", ("0", "99")),
         (WorkerSettings, "PAGE", ("0",)),
         (
             FunctionSettings,
@@ -160,6 +159,49 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     for value in values:
         monkeypatch.setenv(f"BBGRAM_{name}", value)
         refuses(settings, f"BBGRAM_{name} is wrong: ")
+
+
+def test_every_wrong_setting_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BBGRAM_SUPABASE_URL")
+    monkeypatch.setenv("BBGRAM_REDIS_URL", "nonsense")
+    monkeypatch.setenv("BBGRAM_PORT", "many")
+    with pytest.raises(SettingsError) as error:
+        EdgeSettings.load()
+    missing, *wrong = error.value.lines("Set it.")
+    assert missing == "BBGRAM_SUPABASE_URL is not set. Set it."
+    assert [line.partition(" is wrong: ")[0] for line in wrong] == ["BBGRAM_REDIS_URL", "BBGRAM_PORT"]
+    assert str(error.value).splitlines() == error.value.lines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "told"),
+    [
+        (
+            EdgeSettings,
+            {"LEASE_REFRESH_S": 15, "REDISPATCH_S": 10, "PAYLOAD_BYTES": 1_000_000},
+            ["BBGRAM_REDISPATCH_S", "BBGRAM_LEASE_REFRESH_S", "BBGRAM_PAYLOAD_BYTES"],
+        ),
+        (
+            FunctionSettings,
+            {
+                "VAPID_SUBJECT": "mailto:a@b.c",
+                "OFFLINE_INTERVAL_S": 172_801,
+                "NOTIFICATION_DAYS": 2,
+                "ARCHIVE_BUCKET": "bucket",
+                "RETENTION_DAYS": 91,
+            },
+            ["BBGRAM_VAPID_PRIVATE_KEY", "BBGRAM_OFFLINE_INTERVAL_S", "BBGRAM_RETENTION_DAYS"],
+        ),
+    ],
+)
+def test_every_contradiction_has_a_line(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], values: dict[str, Any], told: list[str]
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"BBGRAM_{name}", str(value))
+    with pytest.raises(SettingsError) as error:
+        settings.load()
+    assert [line.split()[0] for line in error.value.lines()] == told
 
 
 RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
@@ -303,7 +345,7 @@ def test_a_file_is_read_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "stack.env"
     file.write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\nBBGRAM_PORT=3100\n")
-    with pytest.raises(MissingSetting):
+    with pytest.raises(SettingsError, match="BBGRAM_REDIS_URL is not set"):
         EdgeSettings.load()
     settings = EdgeSettings.load(file)
     assert (settings.redis_url, settings.port) == ("redis://127.0.0.1:1/0", 3200)

@@ -1,1 +1,1 @@
-"""One module per command. A handler answers all requests for its command in a batch at once."""
+"""What workers do for each command. A handler answers all requests for its command in a batch at once."""

@@ -1,4 +1,4 @@
-"""`introduce`: what an edge sends ahead of a user's first event, so that the user has a profile by then."""
+"""`introduce`: sent by an edge before a user's first event, to make sure the user has a profile."""
 
 from collections.abc import Sequence
 

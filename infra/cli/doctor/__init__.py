@@ -1,1 +1,1 @@
-"""`bbgram doctor`: checks everything that the system needs, one line each."""
+"""`bbgram doctor`: checks settings, Redis, Postgres, sign-in, processes, channels and the archive."""

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from infra.cli.doctor.finding import Finding
 from infra.cli.local import local_hint
-from infra.settings.base import MissingSetting, Settings, SettingsError, variable
+from infra.settings.base import Settings, SettingsError, variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
@@ -48,8 +48,10 @@ class Configuration:
         try:
             loaded = settings.load()
         except SettingsError as error:
-            hint = f" {local_hint()}" if isinstance(error, MissingSetting) else ""
-            self.findings.append(Finding("settings", f"those of {whose} cannot be used", f"{error}{hint}"))
+            self.findings += [
+                Finding("settings", f"those of {whose} cannot be used", line)
+                for line in error.lines(local_hint())
+            ]
             return None
         self.findings.append(Finding("settings", f"those of {whose} are complete"))
         return loaded

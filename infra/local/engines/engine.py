@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final
 
-from infra.local.errors import StackError
+from infra.errors import CommandError
 
 LOG: Final = "log"
 """File in the engine's folder with the output since its latest start."""
@@ -32,7 +32,7 @@ class Engine(ABC):
     def prepare(self) -> None:
         """Prepare the folder for a start, whatever state the last run left it in. Idempotent.
 
-        Stops an engine that still runs there. Raises StackError.
+        Stops an engine that still runs there. Raises CommandError.
         """
 
     @abstractmethod
@@ -63,13 +63,13 @@ class Engine(ABC):
         return self._process
 
     def wait_ready(self, timeout_s: float = 30.0) -> None:
-        """Return as soon as the engine answers. Raises StackError if it ends or is too slow."""
+        """Return as soon as the engine answers. Raises CommandError if it ends or is too slow."""
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             if self._process and self._process.poll() is not None:
-                raise StackError(self.why_it_ended())
+                raise CommandError(self.why_it_ended())
             if time.monotonic() > deadline:
-                raise StackError(
+                raise CommandError(
                     f"{self.name} did not answer within {timeout_s:.0f} s; see {self.folder / LOG}"
                 )
             time.sleep(_POLL_S)
@@ -112,7 +112,7 @@ class Engine(ABC):
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise StackError(
+            raise CommandError(
                 f"{self.folder} cannot be written ({error.strerror}); "
                 "make it writable or set BBGRAM_DATA_DIR to another folder"
             ) from error

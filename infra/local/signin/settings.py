@@ -22,6 +22,6 @@ class SigninSettings(BaseSettings):
 
     @classmethod
     def load(cls, data_dir: Path) -> Self:
-        """Read the environment, and what it lacks from `stack.env` in `data_dir`."""
+        """Read the environment, then `stack.env` in `data_dir` for missing values."""
         source: dict[str, Any] = {"_env_file": data_dir / "stack.env"}
         return cls(**source)

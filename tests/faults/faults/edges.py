@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
@@ -55,9 +55,7 @@ async def rolling_restart(field: Field) -> None:
 async def _stop_worker_in_a_batch(field: Field) -> None:
     """Ask one more worker to stop while it holds a batch that is committed and not published."""
     worker = field.start_worker(point("stopping"))
-    async with asyncio.timeout(30):
-        while "a batch is held" not in worker.log:
-            await asyncio.sleep(0.05)
+    await until(lambda: "a batch is held" in worker.log, "the worker holds a batch", timeout_s=30)
     await asyncio.to_thread(worker.stop)
     field.chat.workers.remove(worker)
     field.expect(worker.process.returncode == 0, f"the worker ended with {worker.process.returncode}")
@@ -72,15 +70,16 @@ async def _stop_edge_with_requests(field: Field, edge: Edge) -> list[Try]:
         async with asyncio.timeout(5):
             taken = await asyncio.gather(*(client.taken() for client in clients))
             edge.process.send_signal(signal.SIGTERM)
-            await _refused(edge)
+            await until(lambda: _refuses(edge), "the edge accepts no more connections")
     await asyncio.to_thread(edge.stop)
     return [one for some in taken for one in some]
 
 
-async def _refused(edge: Edge) -> None:
-    """Wait until an edge accepts no more connections."""
-    with suppress(ConnectionRefusedError):
-        while True:
-            _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-            writer.close()
-            await asyncio.sleep(0.02)
+async def _refuses(edge: Edge) -> bool:
+    """Tell whether an edge accepts no more connections."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False

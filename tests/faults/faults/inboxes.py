@@ -40,10 +40,12 @@ async def deleted(field: Field) -> None:
     """Delete the inboxes of all edges, three times."""
     with field.redis as redis:
         for _ in range(3):
-            async with asyncio.timeout(15):
-                while len(inboxes := redis.keys(names.inbox_key("*"))) < len(field.chat.edges):
-                    await asyncio.sleep(0.1)
-            redis.delete(*inboxes)
+            await until(
+                lambda: len(redis.keys(names.inbox_key("*"))) >= len(field.chat.edges),
+                "every edge has an inbox",
+                timeout_s=15,
+            )
+            redis.delete(*redis.keys(names.inbox_key("*")))
             field.healed()
             # Time itself matters here: clients go on meanwhile, so that each deletion hits a running chat.
             await asyncio.sleep(2)

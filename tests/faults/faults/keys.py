@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.faults.faults.fault import fault
 from tests.faults.field import Field
+from tests.harness.waiting import until
 
 _COOLDOWN_S: Final = 2.0
 
@@ -45,9 +46,7 @@ async def _try_known_and_unknown_keys(field: Field) -> None:
     await asyncio.sleep(_COOLDOWN_S + 0.5)
     hits = server.hits
     strangers = [asyncio.create_task(field.sign_in_with("unpublished", edge)) for edge in field.chat.edges]
-    async with asyncio.timeout(5):
-        while server.hits < hits + len(strangers):
-            await asyncio.sleep(0.02)
+    await until(lambda: server.hits >= hits + len(strangers), "every edge asks for the key", timeout_s=5)
     await asyncio.gather(*(client.reconnect() for client in field.clients[:8]))
     hang = not any(one.done() for one in strangers)
     field.expect(hang or not server.delay_s, "known keys were not used until the endpoint had answered")

@@ -36,8 +36,7 @@ async def _let_points_strike(field: Field, struck: dict[str, str]) -> None:
     """Replace workers that have killed themselves with more of the kind, six times, then with sound ones."""
     again = [{**struck, "FAULT_AFTER": str(after)} for after in (15, 40, 25, 60)]
     async with supervised(field, again):
-        while field.kills < 6:
-            await asyncio.sleep(0.1)
+        await until(lambda: field.kills >= 6, "six workers have killed themselves", timeout_s=120)
     field.notes.append(f"{field.kills} kills")
     field.healed()
 

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from functions.context import Context
 from infra.settings.functions import FunctionSettings
+from infra.store.engine import make_engine
 from tests.harness.engines import Engines, Store
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
 from tests.integration.functions.queues import NoQueue
 
-BenchFactory = Callable[..., RelayBench]
+BenchFactory = Callable[..., WorkerBench]
 ContextFactory = Callable[..., Context]
 
 
@@ -31,9 +33,9 @@ def bench_store(engines: Engines) -> Iterator[Store]:
 
 @pytest.fixture
 def make_bench(make_bench: BenchFactory) -> BenchFactory:
-    """Return a factory for relays on a store that is empty but for the edge of the relay."""
+    """Return a factory for workers on a store that is empty but for the edge of the worker."""
 
-    def make(**options: Any) -> RelayBench:
+    def make(**options: Any) -> WorkerBench:
         bench = make_bench(**options)
         bench.rows("TRUNCATE profiles, dead_letters, archive_holds CASCADE")
         bench.redis.flushdb()
@@ -44,12 +46,20 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
 
 @pytest.fixture
-def make_context(bench: RelayBench, bench_store: Store) -> ContextFactory:
+def engine(bench_store: Store) -> Iterator[Engine]:
+    """The engine of the functions under test."""
+    engine = make_engine(bench_store.database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_context(engine: Engine, bench_store: Store) -> ContextFactory:
     """Return a factory for the contexts of functions that need no Redis and must not notify anybody."""
 
     def make(**options: Any) -> Context:
         given = {"database_url": bench_store.database_url, "redis_url": bench_store.redis_url, **options}
-        return Context(FunctionSettings(**given), bench.engine, NoQueue())
+        return Context(FunctionSettings(**given), engine, NoQueue())
 
     return make
 

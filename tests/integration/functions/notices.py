@@ -11,7 +11,7 @@ from functions.offline_delivery import offline_delivery
 from functions.pacer import Pacer
 from functions.push import Push
 from infra.settings.functions import FunctionSettings
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.queues import ListQueue
 
 
@@ -33,7 +33,7 @@ class ListChannel:
 class Notices:
     """The bench, as somebody who schedules functions sees it."""
 
-    def __init__(self, bench: RelayBench, database_url: str, redis_url: str) -> None:
+    def __init__(self, bench: WorkerBench, database_url: str, redis_url: str) -> None:
         self.bench = bench
         self.queue = ListQueue()
         self._urls = {"database_url": database_url, "redis_url": redis_url}

@@ -25,20 +25,33 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("command", "setting"),
+    ("command", "settings"),
     [
-        ("edge", "REDIS_URL"),
-        ("worker", "DATABASE_URL"),
-        ("beat", "DATABASE_URL"),
-        ("migrate", "DATABASE_URL"),
-        ("dead-letters", "DATABASE_URL"),
-        ("run push", "DATABASE_URL"),
+        ("edge", {"REDIS_URL", "SUPABASE_URL"}),
+        ("worker", {"DATABASE_URL", "REDIS_URL"}),
+        ("beat", {"DATABASE_URL", "REDIS_URL"}),
+        ("migrate", {"DATABASE_URL"}),
+        ("dead-letters", {"DATABASE_URL"}),
+        ("run push", {"DATABASE_URL"}),
     ],
 )
-def test_a_missing_setting_is_named(tmp_path: Path, command: str, setting: str) -> None:
+def test_every_missing_setting_is_named(tmp_path: Path, command: str, settings: set[str]) -> None:
     result = bbgram(*command.split(), env={"BBGRAM_DATA_DIR": str(tmp_path)})
-    assert result.returncode == 2
-    assert the_one_line(result) == f"Error: BBGRAM_{setting} is not set. Set it: see docs/deployment.md."
+    assert (result.returncode, result.stdout) == (2, "")
+    assert set(result.stderr.splitlines()) == {
+        f"Error: BBGRAM_{name} is not set. Set it: see docs/deployment.md." for name in settings
+    }
+
+
+def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
+    wrong = {**NOWHERE, "DATA_DIR": str(tmp_path), "PORT": "many", "LANES": "0"}
+    result = bbgram("edge", env={f"BBGRAM_{name}": value for name, value in wrong.items()})
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert [line.partition(" is wrong: ")[0] for line in lines] == [
+        "Error: BBGRAM_PORT",
+        "Error: BBGRAM_LANES",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,8 +64,8 @@ def test_no_command_reads_the_local_stack_unless_it_is_told_to(tmp_path: Path, c
     env = {"BBGRAM_DATA_DIR": str(tmp_path)}
     refused = bbgram(*command.split(), env=env)
     assert refused.returncode == 2
-    line = the_one_line(refused)
-    assert line.endswith(f"_URL is not set. Set it, or add --local to use the local stack in {tmp_path}.")
+    hint = f"_URL is not set. Set it, or add --local to use the local stack in {tmp_path}."
+    assert all(line.endswith(hint) for line in refused.stderr.splitlines())
     told = bbgram(
         *command.split(), "--local", env={**env, "BBGRAM_LANES": "0", "BBGRAM_PAGE": "0", "BBGRAM_RUN_S": "0"}
     )
@@ -189,10 +202,11 @@ def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
     (tmp_path / "stack.env").write_text("BBGRAM_REDIS_URL=redis://127.0.0.1:1/0\n")
     result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 1
-    assert (
-        f"BBGRAM_REDIS_URL is not set. Set it, or add --local to use the local stack in {tmp_path}."
-        in result.stdout
-    )
+    for name in ("REDIS_URL", "SUPABASE_URL", "DATABASE_URL"):
+        assert (
+            f"BBGRAM_{name} is not set. Set it, or add --local to use the local stack in {tmp_path}."
+            in result.stdout
+        )
 
 
 def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from redis import Redis
 
+from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
-from infra.local.errors import StackError
 from infra.local.ports import free_port
 
 MakeEngine = Callable[[type[Engine]], Engine]
@@ -133,14 +133,14 @@ def test_a_damaged_cluster_is_reported_in_one_line(make_engine: MakeEngine) -> N
     (engine.folder / "cluster" / "global" / "pg_control").unlink()
     engine.prepare()
     engine.start()
-    with pytest.raises(StackError, match=r"^postgres ended: .*pg_control.*\(see .*/log\)$"):
+    with pytest.raises(CommandError, match=r"^postgres ended: .*pg_control.*\(see .*/log\)$"):
         engine.wait_ready()
 
 
 def test_a_folder_without_a_version_is_reported_in_one_line(make_engine: MakeEngine) -> None:
     engine = make_engine(Postgres)
     (engine.folder / "cluster").mkdir(parents=True)
-    with pytest.raises(StackError, match=r"is damaged \(no PG_VERSION\); restore it, or remove "):
+    with pytest.raises(CommandError, match=r"is damaged \(no PG_VERSION\); restore it, or remove "):
         engine.prepare()
 
 
@@ -148,7 +148,7 @@ def test_a_cluster_of_another_version_is_reported_in_one_line(make_engine: MakeE
     engine = make_engine(Postgres)
     engine.prepare()
     (engine.folder / "cluster" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(StackError, match="was made by Postgres 16, this is 18; set BBGRAM_DATA_DIR"):
+    with pytest.raises(CommandError, match="was made by Postgres 16, this is 18; set BBGRAM_DATA_DIR"):
         engine.prepare()
 
 
@@ -156,7 +156,7 @@ def test_a_cluster_of_another_version_is_reported_in_one_line(make_engine: MakeE
 def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path, kind: type[Engine]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        StackError, match=r"cannot be written \(Not a directory\); make it writable or set BB"
+        CommandError, match=r"cannot be written \(Not a directory\); make it writable or set BB"
     ):
         kind(tmp_path / "file", free_port()).prepare()
 
@@ -170,5 +170,5 @@ def test_a_port_in_use_is_reported_in_one_line(
     second.prepare()
     second.start()
     second._process.wait(10)  # type: ignore[union-attr]
-    with pytest.raises(StackError, match=r"(?i)^\w+ ended: .*(could not create|failed listening)"):
+    with pytest.raises(CommandError, match=r"(?i)^\w+ ended: .*(could not create|failed listening)"):
         second.wait_ready()

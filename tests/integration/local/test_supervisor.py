@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.errors import StackError
+from infra.errors import CommandError
 from infra.local.supervisor import Part, Supervisor
 from infra.local.terminal import Terminal
 from infra.local.tether import tether
@@ -54,14 +54,14 @@ async def test_a_part_that_keeps_ending_is_restarted_after_longer_and_longer_pau
 
 
 async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: Supervisor) -> None:
-    with pytest.raises(StackError, match=r"^one ended with exit code 3$"):
+    with pytest.raises(CommandError, match=r"^one ended with exit code 3$"):
         await supervisor.start(python("one", "raise SystemExit(3)", is_ready=lambda: False))
     await supervisor.stop()
 
 
 async def test_the_signal_that_killed_a_part_is_reported(supervisor: Supervisor) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    with pytest.raises(StackError, match=r"^one was ended by SIGKILL$"):
+    with pytest.raises(CommandError, match=r"^one was ended by SIGKILL$"):
         await supervisor.run(python("one", code))
 
 

@@ -28,6 +28,8 @@ class FakeConnection:
         self.socket_id = "socket-1"
         self.state = State.OPEN
         self.session: Any = None
+        self.origin = ""
+        self.host = "chat.example"
         self._last_ack_id = 0
         self.sent: list[Sent] = []
         self.acks: list[tuple[int, Any]] = []

@@ -18,7 +18,7 @@ from infra.settings.edge import EdgeSettings
 from infra.wire import names
 from infra.wire.inbox import Answer
 from socket_edge import app as module
-from socket_edge.app import Edge, build_edge
+from socket_edge.app import Edge, RedisCheck, build_edge
 from socket_edge.connection.api import Handler
 from tests.harness.engines import Store
 from tests.unit.socket_edge.connections import connect
@@ -118,7 +118,7 @@ async def test_the_settings_reach_the_connections() -> None:
             heartbeat_timeout_s=8,
         )
     ).server
-    assert (server.send_bounds.packets, server.send_bounds.size, server.connect_s) == (12, 345, 6)
+    assert (server.send_bounds.max_packets, server.send_bounds.max_bytes, server.connect_s) == (12, 345, 6)
     assert (server.eio.max_http_buffer_size, server.eio.ping_interval, server.eio.ping_timeout) == (
         *(1_234_567, 7),
         8,
@@ -153,6 +153,64 @@ async def test_an_edge_that_does_not_read_its_inbox_is_not_ready(edge: Edge) -> 
     status, body, _ = await get(edge, "/readyz")
     assert (status, body["status"]) == (503, "unavailable")
     assert "inbox" in body["reason"]
+
+
+class CountingRedis:
+    """Answers pings, or not, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.is_up = True
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.may_answer.wait()
+        if not self.is_up:
+            raise RedisError("gone")
+
+
+async def test_redis_is_asked_at_most_once_a_second_however_many_want_to_know() -> None:
+    redis, now = CountingRedis(), [100.0]
+    check = RedisCheck(cast(Any, redis), lambda: now[0])
+    redis.may_answer.clear()
+    asking = [asyncio.create_task(check.is_reachable()) for _ in range(100)]
+    await asyncio.sleep(0)
+    redis.may_answer.set()
+    assert await asyncio.gather(*asking) == [True] * 100
+    assert redis.pings == 1
+    redis.is_up = False
+    now[0] += 0.9
+    assert await check.is_reachable()
+    now[0] += 0.2
+    assert [await check.is_reachable() for _ in range(3)] == [False] * 3
+    assert redis.pings == 2
+    redis.is_up = True
+    now[0] += 1
+    assert await check.is_reachable()
+
+
+async def test_a_request_that_is_cancelled_leaves_the_check_to_the_next() -> None:
+    redis = CountingRedis()
+    check = RedisCheck(cast(Any, redis))
+    redis.may_answer.clear()
+    asking = asyncio.create_task(check.is_reachable())
+    await asyncio.sleep(0)
+    asking.cancel()
+    redis.may_answer.set()
+    assert await check.is_reachable()
+
+
+async def test_an_edge_notices_that_redis_is_gone_and_back(edge: Edge) -> None:
+    redis, now = CountingRedis(), [100.0]
+    checked = replace(edge, redis_check=RedisCheck(cast(Any, redis), lambda: now[0]))
+    async with running(checked):
+        await until_ready(checked)
+        for is_up, status in ((False, 503), (True, 200)):
+            redis.is_up = is_up
+            now[0] += 1
+            assert (await get(checked, "/readyz"))[0] == status
 
 
 async def test_a_running_edge_is_ready_and_counts_its_sockets(edge: Edge) -> None:

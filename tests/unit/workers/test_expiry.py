@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from celery.worker.request import Request
+from celery.worker.request import Request as CeleryRequest
 
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
@@ -28,7 +28,7 @@ class FakeRedis:
 
 
 @pytest.fixture
-def redis() -> FakeRedis:
+def fake_redis() -> FakeRedis:
     return FakeRedis()
 
 
@@ -41,34 +41,36 @@ def kept(redis: FakeRedis, clock: RedisClock, *expiries_ms: int) -> list[int]:
     return [int(event.id) for event in batch.events]
 
 
-def test_only_what_is_past_its_deadline_is_dropped(redis: FakeRedis) -> None:
-    assert kept(redis, RedisClock(), NOW_MS - 1, NOW_MS + 5_000, 0) == [1, 2]
+def test_only_what_is_past_its_deadline_is_dropped(fake_redis: FakeRedis) -> None:
+    assert kept(fake_redis, RedisClock(), NOW_MS - 1, NOW_MS + 5_000, 0) == [1, 2]
 
 
-def test_a_known_time_is_not_asked_for_again(redis: FakeRedis) -> None:
+def test_a_known_time_is_not_asked_for_again(fake_redis: FakeRedis) -> None:
     clock = RedisClock()
-    kept(redis, clock, NOW_MS + 5_000)
-    kept(redis, clock, NOW_MS + 5_000)
-    assert redis.asked == 1
+    kept(fake_redis, clock, NOW_MS + 5_000)
+    kept(fake_redis, clock, NOW_MS + 5_000)
+    assert fake_redis.asked == 1
 
 
-def test_a_clock_that_was_set_back_drops_nothing_that_is_fresh(redis: FakeRedis) -> None:
+def test_a_clock_that_was_set_back_drops_nothing_that_is_fresh(fake_redis: FakeRedis) -> None:
     clock = RedisClock()
-    kept(redis, clock, NOW_MS + 5_000)
-    redis.now_ms -= 60_000
-    assert kept(redis, clock, redis.now_ms + 10_000) == [0]
+    kept(fake_redis, clock, NOW_MS + 5_000)
+    fake_redis.now_ms -= 60_000
+    assert kept(fake_redis, clock, fake_redis.now_ms + 10_000) == [0]
 
 
-def test_the_clock_of_the_machine_does_not_matter(redis: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_the_machine_does_not_matter(
+    fake_redis: FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW_MS / 1000 + 7_200)
-    assert kept(redis, RedisClock(), NOW_MS + 5_000) == [0]
+    assert kept(fake_redis, RedisClock(), NOW_MS + 5_000) == [0]
 
 
 @pytest.mark.parametrize("late_s", [-1, 1])
 @pytest.mark.parametrize("own_clock_s", [-7200, 0, 7200])
-def test_a_task_is_late_by_the_time_of_redis(redis: FakeRedis, late_s: int, own_clock_s: int) -> None:
+def test_a_task_is_late_by_the_time_of_redis(fake_redis: FakeRedis, late_s: int, own_clock_s: int) -> None:
     due = datetime.now(UTC) + timedelta(seconds=own_clock_s)
-    redis.now_ms = int((due.timestamp() + late_s) * 1000)
-    request = object.__new__(punctual(Request, lambda: cast(Any, redis)))
+    fake_redis.now_ms = int((due.timestamp() + late_s) * 1000)
+    request = object.__new__(punctual(CeleryRequest, lambda: cast(Any, fake_redis)))
     request.expires = due
     assert request.maybe_expire() is (late_s > 0)

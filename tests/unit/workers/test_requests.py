@@ -6,7 +6,9 @@ import pytest
 from infra.wire.batch import Event
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Failure, Rejection
-from workers.requests import decode, decode_batch
+from workers.batch_processor import decode_batch
+from workers.outcome import Outcome
+from workers.requests import decode
 
 
 def event(event_id: str, name: str, payload: bytes) -> Event:
@@ -42,16 +44,18 @@ def test_a_payload_that_cannot_be_decoded_is_rejected_with_a_sentence(payload: b
 
 
 def test_a_batch_is_sorted_by_command_and_its_bad_events_are_answered() -> None:
-    requests, rejected = decode_batch(
+    rejected = Outcome()
+    requests = decode_batch(
         [
             event("1", "list_chats", b"{}"),
             event("2", "dance", b'{"clientId":"c-2"}'),
             event("3", "sync", b'{"cursors":{}}'),
             event("4", "list_chats", b"{}"),
-        ]
+        ],
+        rejected,
     )
     ids = {name: [request.id for request in some] for name, some in requests.items()}
     assert ids == {"list_chats": ["1", "4"], "sync": ["3"]}
-    assert [(answer.id, answer.failure) for answer in rejected] == [
+    assert [(answer.id, answer.failure) for answer in rejected.answers] == [
         ("2", Failure.of(ErrorCode.UNKNOWN_EVENT, client_id="c-2"))
     ]

@@ -15,7 +15,7 @@ from functions.archive.restore import restore
 from functions.context import Context, Summary
 from functions.pacer import Pacer
 from infra.wire.batch import Event
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     TEXTS,
@@ -25,7 +25,7 @@ from tests.integration.functions.archive.state import (
     day,
     deliver,
 )
-from tests.integration.functions.conftest import BenchFactory, ContextFactory
+from tests.integration.functions.conftest import ContextFactory
 
 LONGEST_TEST_S = 20
 
@@ -37,11 +37,6 @@ def _one_day_for_the_whole_test() -> None:
     midnight = datetime.combine(now.date() + timedelta(days=1), time(tzinfo=UTC))
     if (left_s := (midnight - now).total_seconds()) < LONGEST_TEST_S:
         sleep(left_s)
-
-
-@pytest.fixture
-def bench(make_bench: BenchFactory) -> RelayBench:
-    return make_bench(sweep_after_s=100_000.0)
 
 
 @pytest.fixture
@@ -76,16 +71,18 @@ def bring_back(make_context: ContextFactory) -> Restore:
 
 
 @pytest.fixture
-def make_chat(bench: RelayBench) -> Callable[..., tuple[str, Any, Any]]:
+def make_chat(unswept_bench: WorkerBench) -> Callable[..., tuple[str, Any, Any]]:
     """Return a factory for chats with that many messages of that many days ago, oldest first."""
 
     def make(ages: dict[int, int], *, delivered: bool = True) -> tuple[str, Any, Any]:
-        alice, bob = bench.people("alice", "bob")
+        alice, bob = unswept_bench.people("alice", "bob")
         chat_id = ""
         for days_ago, count in ages.items():
-            events = [speak(bench, *((alice, bob) if n % 3 else (bob, alice)), n) for n in range(count)]
-            chat_id = bench.ask(*events).ack(events[0])["message"]["chatId"]
-            bench.rows(
+            events = [
+                speak(unswept_bench, *((alice, bob) if n % 3 else (bob, alice)), n) for n in range(count)
+            ]
+            chat_id = unswept_bench.ask(*events).ack(events[0])["message"]["chatId"]
+            unswept_bench.rows(
                 "UPDATE messages SET created_at = CAST(:at AS timestamptz) + seq * interval '1.000001 s' "
                 "WHERE chat_id = :chat AND seq > (SELECT last_seq FROM chats WHERE id = :chat) - :count",
                 at=f"{day(days_ago)} 12:00:00.000001+00",
@@ -93,13 +90,13 @@ def make_chat(bench: RelayBench) -> Callable[..., tuple[str, Any, Any]]:
                 count=count,
             )
         if delivered:
-            deliver(bench, chat_id)
+            deliver(unswept_bench, chat_id)
         return chat_id, alice, bob
 
     return make
 
 
-def speak(bench: RelayBench, sender: Any, recipient: Any, number: int) -> Event:
+def speak(bench: WorkerBench, sender: Any, recipient: Any, number: int) -> Event:
     more: dict[str, Any] = {} if number % 2 else {"clientId": uuid.uuid4().hex}
     return bench.send(sender[0], recipient[1], f"{TEXTS[number % len(TEXTS)]} {number}", **more)
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.context import Summary
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
 BUCKET = "old-messages"
 TEXTS = ("Hello", "two\nlines\r\n", "🎉 Grüße 你好", "\"quotes\" 'and' \\backslash", "\u2028 \x01 \x7f", "{}")
@@ -26,7 +26,7 @@ def day(days_ago: int) -> date:
     return datetime.now(UTC).date() - timedelta(days=days_ago)
 
 
-def deliver(bench: RelayBench, chat_id: str, up_to: int = 2**40) -> None:
+def deliver(bench: WorkerBench, chat_id: str, up_to: int = 2**40) -> None:
     bench.rows(
         "UPDATE chat_members w SET delivered_seq = least(c.last_seq, :up_to) "
         "FROM chats c WHERE c.id = w.chat_id AND c.id = :chat",
@@ -35,7 +35,7 @@ def deliver(bench: RelayBench, chat_id: str, up_to: int = 2**40) -> None:
     )
 
 
-def stored(bench: RelayBench) -> list[Row]:
+def stored(bench: WorkerBench) -> list[Row]:
     return [tuple(row) for row in bench.rows("SELECT * FROM messages ORDER BY chat_id, seq")]
 
 
@@ -54,7 +54,7 @@ def archived(s3: Any) -> list[tuple[str, int]]:
     return [(line["chat_id"], line["seq"]) for line in lines]
 
 
-def noted(bench: RelayBench) -> list[tuple[str, int]]:
+def noted(bench: WorkerBench) -> list[tuple[str, int]]:
     """Return chat and seq of all messages in `archived_chats`."""
     rows = bench.rows(
         "SELECT chat_id, generate_series(lower(span), upper(span) - 1) AS seq "
@@ -63,7 +63,7 @@ def noted(bench: RelayBench) -> list[tuple[str, int]]:
     return [(str(row.chat_id), row.seq) for row in rows]
 
 
-def is_whole(bench: RelayBench, s3: Any, before: list[Row]) -> bool:
+def is_whole(bench: WorkerBench, s3: Any, before: list[Row]) -> bool:
     """Return whether each message is in exactly one place, and `archived_chats` says so."""
     here = [(str(row[0]), row[1]) for row in stored(bench)]
     there = sorted(archived(s3))

@@ -8,7 +8,7 @@ import pytest
 
 from functions.archive.bucket import ArchiveBucket
 from functions.errors import ArchiveError
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     Archive,
@@ -22,10 +22,16 @@ from tests.integration.functions.archive.state import (
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "exchanged", "unmarked"])
 def test_a_damaged_object_is_found_and_nothing_is_deleted(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any, bring_back: Restore, damage: str
+    unswept_bench: WorkerBench,
+    make_chat: Any,
+    s3: Any,
+    run: Archive,
+    crash: Any,
+    bring_back: Restore,
+    damage: str,
 ) -> None:
     make_chat({100: 40})
-    before = stored(bench)
+    before = stored(unswept_bench)
     crash(1)
     with pytest.raises(Crash):
         run()
@@ -41,32 +47,32 @@ def test_a_damaged_object_is_found_and_nothing_is_deleted(
         run()
     with pytest.raises(ArchiveError, match=key):
         bring_back(100)
-    assert stored(bench) == before
-    assert noted(bench) == []
+    assert stored(unswept_bench) == before
+    assert noted(unswept_bench) == []
 
 
 def test_an_object_that_its_manifest_does_not_know_is_found(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, crash: Any
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, crash: Any
 ) -> None:
     make_chat({100: 40})
     crash(2)
     with pytest.raises(Crash):
         run()
-    left = stored(bench)
+    left = stored(unswept_bench)
     ((key, body),) = objects(s3).items()
     other = gzip.compress(gzip.decompress(body).replace(b"Hello", b"Hullo"))
     metadata = {"count": "40", "sha256": hashlib.sha256(other).hexdigest()}
     s3.put_object(Bucket=BUCKET, Key=key, Body=other, Metadata=metadata)
     with pytest.raises(ArchiveError, match=key):
         run()
-    assert stored(bench) == left
+    assert stored(unswept_bench) == left
 
 
 def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 3})
-    before = stored(bench)
+    before = stored(unswept_bench)
     put = ArchiveBucket.put
 
     def spoil(bucket: ArchiveBucket, name: Any, *rest: Any) -> bool:
@@ -79,4 +85,4 @@ def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
     monkeypatch.setattr(ArchiveBucket, "put", spoil)
     with pytest.raises(ArchiveError):
         run()
-    assert stored(bench) == before
+    assert stored(unswept_bench) == before

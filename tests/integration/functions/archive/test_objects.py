@@ -14,7 +14,7 @@ from functions.archive import message_file, selection
 from functions.archive.archiver import archive
 from functions.archive.bucket import ArchiveBucket
 from functions.pacer import Pacer
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,
     TEXTS,
@@ -28,10 +28,10 @@ from tests.integration.functions.archive.state import (
 
 
 def test_a_line_holds_the_message_in_the_documented_format(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
 ) -> None:
     make_chat({100: len(TEXTS)})
-    before = stored(bench)
+    before = stored(unswept_bench)
     run()
     ((key, body),) = objects(s3).items()
     for line, row in zip(gzip.decompress(body).split(b"\n"), before, strict=False):
@@ -53,7 +53,7 @@ def test_a_line_holds_the_message_in_the_documented_format(
 
 
 def test_the_same_rows_make_the_same_bytes(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({100: 60})
     run()
@@ -66,40 +66,40 @@ def test_the_same_rows_make_the_same_bytes(
     assert objects(s3) == first
 
 
-def test_each_shard_has_an_object(bench: RelayBench, make_chat: Any, s3: Any, run: Archive) -> None:
+def test_each_shard_has_an_object(unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive) -> None:
     for _ in range(12):
         make_chat({100: 1})
-    before = stored(bench)
+    before = stored(unswept_bench)
     tails = {row[0].bytes[-1] % 3 for row in before}
     assert run(archive_shards=3)["objects"] == len(tails)
     keys = [f"archive/day={day(100)}/shard={tail}-of-3/1.jsonl.gz" for tail in sorted(tails)]
     assert list(objects(s3)) == keys
-    assert is_whole(bench, s3, before)
+    assert is_whole(unswept_bench, s3, before)
 
 
 def test_chats_are_walked_in_slices(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
         make_chat({100: 50})
-    before = stored(bench)
+    before = stored(unswept_bench)
     oldest = str(selection._OLDEST).replace("LIMIT 1000", "LIMIT 2")
     monkeypatch.setattr(selection, "_CHATS", 2)
     monkeypatch.setattr(selection, "_OLDEST", text(oldest))
     monkeypatch.setattr(selection, "BATCH_SIZE", 7)
     assert run()["messages"] == 250
-    assert is_whole(bench, s3, before)
+    assert is_whole(unswept_bench, s3, before)
 
 
 def test_an_object_is_never_overwritten(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 5})
-    before = stored(bench)
+    before = stored(unswept_bench)
     run()
     first = objects(s3)
     make_chat({100: 6})
-    before = sorted(before + stored(bench))
+    before = sorted(before + stored(unswept_bench))
     listed, put = ArchiveBucket.objects, ArchiveBucket.put
     unseen = iter([True])
     outcomes = []
@@ -113,15 +113,15 @@ def test_an_object_is_never_overwritten(
     assert run()["messages"] == 6
     assert outcomes == [False, True]
     assert objects(s3).items() > first.items()
-    assert is_whole(bench, s3, before)
+    assert is_whole(unswept_bench, s3, before)
 
 
 def test_two_runs_at_once_make_each_object_once(
-    bench: RelayBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(4):
         make_chat({110: 3, 100: 60})
-    before = stored(bench)
+    before = stored(unswept_bench)
     monkeypatch.setattr(message_file, "BATCH_SIZE", 10)
     meet = threading.Barrier(2)
     outcomes: list[bool] = []
@@ -139,6 +139,6 @@ def test_two_runs_at_once_make_each_object_once(
         summaries = list(pool.map(lambda context: archive(context, Pacer(600), False), contexts))
     assert sorted(outcomes[:2]) == [False, True]
     assert sum(summary["messages"] + summary["recovered"] for summary in summaries) == len(before)
-    assert stored(bench) == []
+    assert stored(unswept_bench) == []
     assert len(objects(s3)) == 2
-    assert is_whole(bench, s3, before)
+    assert is_whole(unswept_bench, s3, before)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.archive.bucket import ArchiveBucket
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     NOTHING,
     Archive,
@@ -18,70 +18,72 @@ from tests.integration.functions.archive.state import (
 
 
 def test_what_was_archived_comes_back_identical(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     make_chat({200: 7, 100: 150, 10: 5})
     make_chat({200: 30, 91: 1})
     make_chat({90: 4})
-    before = stored(bench)
+    before = stored(unswept_bench)
     summary = run()
     assert (summary["messages"], summary["objects"], summary["days"]) == (188, 3, 3)
     assert summary["bytes"] == sum(map(len, objects(s3).values()))
     assert list(objects(s3)) == [f"archive/day={day(ago)}/shard=0-of-1/1.jsonl.gz" for ago in (200, 100, 91)]
-    assert len(stored(bench)) == 9
-    assert is_whole(bench, s3, before)
+    assert len(stored(unswept_bench)) == 9
+    assert is_whole(unswept_bench, s3, before)
     assert bring_back(200, 91) == {"messages": 188, "skipped": 0, "objects": 3}
-    assert stored(bench) == before
-    assert bench.rows("SELECT * FROM archived_chats") == []
+    assert stored(unswept_bench) == before
+    assert unswept_bench.rows("SELECT * FROM archived_chats") == []
     assert bring_back(200, 91) == {"messages": 0, "skipped": 0, "objects": 3}
-    assert stored(bench) == before
+    assert stored(unswept_bench) == before
 
 
 def test_a_restored_day_stays_until_its_hold_is_over(
-    bench: RelayBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive, bring_back: Restore
 ) -> None:
     chat_id, *_ = make_chat({110: 3, 100: 4, 95: 2})
-    before = stored(bench)
+    before = stored(unswept_bench)
     run()
     assert bring_back(100)["messages"] == 4
     assert run() == NOTHING
-    assert bench.seqs(chat_id) == [4, 5, 6, 7]
-    bench.rows("UPDATE archive_holds SET until = now()")
+    assert unswept_bench.seqs(chat_id) == [4, 5, 6, 7]
+    unswept_bench.rows("UPDATE archive_holds SET until = now()")
     assert run() == {**NOTHING, "recovered": 4}
     assert len(objects(s3)) == 3
-    assert is_whole(bench, s3, before)
+    assert is_whole(unswept_bench, s3, before)
 
 
 def test_a_hold_that_begins_while_a_day_is_archived_is_respected(
-    bench: RelayBench, make_chat: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat({100: 5})
-    before = stored(bench)
+    before = stored(unswept_bench)
     put_manifest = ArchiveBucket.put_manifest
 
     def hold_first(*arguments: Any) -> None:
-        bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(100))
+        unswept_bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(100))
         put_manifest(*arguments)
 
     monkeypatch.setattr(ArchiveBucket, "put_manifest", hold_first)
     assert run()["messages"] == 0
-    assert stored(bench) == before
+    assert stored(unswept_bench) == before
 
 
-def test_a_chat_whose_oldest_message_is_held_waits(bench: RelayBench, make_chat: Any, run: Archive) -> None:
+def test_a_chat_whose_oldest_message_is_held_waits(
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive
+) -> None:
     held, *_ = make_chat({110: 3, 100: 4})
     free, *_ = make_chat({100: 4})
-    bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(110))
+    unswept_bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(110))
     assert run()["messages"] == 4
-    assert (bench.seqs(held), bench.seqs(free)) == ([1, 2, 3, 4, 5, 6, 7], [])
+    assert (unswept_bench.seqs(held), unswept_bench.seqs(free)) == ([1, 2, 3, 4, 5, 6, 7], [])
 
 
 def test_messages_of_a_deleted_chat_are_skipped(
-    bench: RelayBench, make_chat: Any, run: Archive, bring_back: Restore
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
 ) -> None:
     gone, *_ = make_chat({100: 3})
     kept, *_ = make_chat({100: 4})
     run()
-    bench.rows("DELETE FROM chats WHERE id = :chat", chat=gone)
+    unswept_bench.rows("DELETE FROM chats WHERE id = :chat", chat=gone)
     assert bring_back(100) == {"messages": 4, "skipped": 3, "objects": 1}
-    assert bench.seqs(kept) == [1, 2, 3, 4]
+    assert unswept_bench.seqs(kept) == [1, 2, 3, 4]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.context import Summary
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 
 AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind are removed."""
@@ -15,7 +15,7 @@ RETENTION = {"retention_days": 2}
 Clean = Callable[..., Summary]
 
 
-def add_aged(bench: RelayBench, kind: str, *ages_days: float) -> None:
+def add_aged(bench: WorkerBench, kind: str, *ages_days: float) -> None:
     """Insert a row of a kind for each age."""
     person, _ = bench.person("alice")
     for number, days in enumerate(ages_days):
@@ -36,7 +36,7 @@ def add_aged(bench: RelayBench, kind: str, *ages_days: float) -> None:
         )
 
 
-def ages(bench: RelayBench, kind: str) -> list[int]:
+def ages(bench: WorkerBench, kind: str) -> list[int]:
     """Return the ages of the rows of a kind in days, ascending."""
     table, at = {"devices": (kind, "registered_at"), "holds": ("archive_holds", "until")}.get(
         kind, (kind, "created_at")
@@ -45,7 +45,7 @@ def ages(bench: RelayBench, kind: str) -> list[int]:
     return [row[0] for row in found]
 
 
-def add_chat(bench: RelayBench, *ages_days: float) -> str:
+def add_chat(bench: WorkerBench, *ages_days: float) -> str:
     """Make a chat with a message for each age, the oldest first. Return its id."""
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     sent = [bench.send(alice, bobs_name, "hello") for _ in ages_days] or [
@@ -65,7 +65,7 @@ def add_chat(bench: RelayBench, *ages_days: float) -> str:
     return str(chat_id)
 
 
-def fill(bench: RelayBench) -> Summary:
+def fill(bench: WorkerBench) -> Summary:
     """Leave old and recent rows of every kind. Return what a run with `RETENTION` has to remove."""
     for kind, days in AGED.items():
         add_aged(bench, kind, *(days + number for number in (1, 2, 3, 4, 5, 6, 7)), days - 0.5)
@@ -74,7 +74,7 @@ def fill(bench: RelayBench) -> Summary:
     return {**dict.fromkeys(AGED, 7), "messages": 8 + 1 + 5 + 1 + 3}
 
 
-def dump(bench: RelayBench) -> dict[str, Any]:
+def dump(bench: WorkerBench) -> dict[str, Any]:
     """Return every row of the tables that cleanup could touch."""
     tables = ("dead_letters", "devices", "notifications", "messages", "archive_holds", "chats", "undelivered")
     return {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}

@@ -2,11 +2,11 @@
 
 from sqlalchemy import text
 
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import RETENTION, Clean, add_aged, add_chat, ages, fill
 
 
-def test_a_row_that_somebody_has_locked_is_left_for_the_next_run(bench: RelayBench, clean: Clean) -> None:
+def test_a_row_that_somebody_has_locked_is_left_for_the_next_run(bench: WorkerBench, clean: Clean) -> None:
     add_aged(bench, "devices", 190, 200)
     with bench.engine.begin() as conn:
         conn.execute(text("SELECT 1 FROM devices ORDER BY registered_at LIMIT 1 FOR UPDATE"))
@@ -15,7 +15,9 @@ def test_a_row_that_somebody_has_locked_is_left_for_the_next_run(bench: RelayBen
     assert clean() == {"devices": 1}
 
 
-def test_a_message_that_somebody_has_locked_is_left_for_the_next_run(bench: RelayBench, clean: Clean) -> None:
+def test_a_message_that_somebody_has_locked_is_left_for_the_next_run(
+    bench: WorkerBench, clean: Clean
+) -> None:
     chat_id = add_chat(bench, 9, 8, 7, 1)
     with bench.engine.begin() as conn:
         conn.execute(text("SELECT 1 FROM messages WHERE seq = 2 FOR UPDATE"))
@@ -24,7 +26,7 @@ def test_a_message_that_somebody_has_locked_is_left_for_the_next_run(bench: Rela
     assert clean(**RETENTION) == {"messages": 1}
 
 
-def test_a_table_that_somebody_has_locked_is_left_for_the_next_run(bench: RelayBench, clean: Clean) -> None:
+def test_a_table_that_somebody_has_locked_is_left_for_the_next_run(bench: WorkerBench, clean: Clean) -> None:
     expected = fill(bench)
     with bench.engine.begin() as conn:
         conn.execute(text("LOCK TABLE dead_letters, messages IN SHARE MODE"))

@@ -3,19 +3,20 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy import event as sql
 
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import AGED, RETENTION, Clean, add_aged, add_chat, ages
 
 
-def test_there_is_nothing_to_clean_up_in_an_empty_store(bench: RelayBench, clean: Clean) -> None:
+def test_there_is_nothing_to_clean_up_in_an_empty_store(bench: WorkerBench, clean: Clean) -> None:
     assert clean() == {}
 
 
 @pytest.mark.parametrize(("kind", "days"), AGED.items())
 def test_rows_are_removed_when_they_are_too_old(
-    bench: RelayBench, clean: Clean, kind: str, days: int
+    bench: WorkerBench, clean: Clean, kind: str, days: int
 ) -> None:
     add_aged(bench, kind, days - 1, days + 1, days + 2, days - 1)
     assert clean() == {kind: 2}
@@ -32,28 +33,28 @@ def test_rows_are_removed_when_they_are_too_old(
     ],
 )
 def test_how_long_rows_stay_is_a_setting(
-    bench: RelayBench, clean: Clean, kind: str, setting: str, days: int
+    bench: WorkerBench, clean: Clean, kind: str, setting: str, days: int
 ) -> None:
     add_aged(bench, kind, days - 0.9, days + 0.1, days + 1)
     assert clean(**{setting: days}) == {kind: 2}
     assert ages(bench, kind) == [days - 1]
 
 
-def test_messages_are_kept_forever_unless_told_otherwise(bench: RelayBench, clean: Clean) -> None:
+def test_messages_are_kept_forever_unless_told_otherwise(bench: WorkerBench, clean: Clean) -> None:
     chat_id = add_chat(bench, 10_000, 5_000, 1)
     assert clean() == {}
     assert bench.seqs(chat_id) == [1, 2, 3]
 
 
 def test_messages_older_than_the_retention_are_removed_from_every_chat(
-    bench: RelayBench, clean: Clean
+    bench: WorkerBench, clean: Clean
 ) -> None:
     old, mixed, young, empty = (add_chat(bench, *days) for days in ([9, 8, 7], [4, 3, 1], [1, 1], []))
     assert clean(**RETENTION) == {"messages": 5}
     assert [bench.seqs(chat_id) for chat_id in (old, mixed, young, empty)] == [[], [3], [1, 2], []]
 
 
-def test_a_long_chat_with_nothing_old_is_not_read(bench: RelayBench, clean: Clean) -> None:
+def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, engine: Engine, clean: Clean) -> None:
     for _ in range(3):
         add_chat(bench, *[1] * 50)
     plans: list[str] = []
@@ -64,7 +65,7 @@ def test_a_long_chat_with_nothing_old_is_not_read(bench: RelayBench, clean: Clea
             rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING off) {statement}", parameters)
             plans.extend(row[0] for row in rows)
 
-    sql.listen(bench.engine, "before_cursor_execute", explain)
+    sql.listen(engine, "before_cursor_execute", explain)
     assert clean(**RETENTION) == {}
     (read,) = (line for line in plans if "Scan using messages_pkey" in line)
     assert "(actual rows=1.00 loops=3)" in read, "\n".join(plans)

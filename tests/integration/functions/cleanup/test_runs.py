@@ -4,12 +4,13 @@ import threading
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy import event as sql
 
 from functions.cleanup import cleanup
 from functions.context import Context, Summary
 from functions.pacer import Pacer
-from tests.harness.relay import RelayBench
+from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import (
     AGED,
     NOTHING,
@@ -24,7 +25,7 @@ from tests.integration.functions.conftest import ContextFactory
 
 
 @pytest.mark.usefixtures("small_slices")
-def test_everything_goes_in_small_slices_too(bench: RelayBench, clean: Clean) -> None:
+def test_everything_goes_in_small_slices_too(bench: WorkerBench, engine: Engine, clean: Clean) -> None:
     expected = fill(bench)
     sizes: list[int] = []
 
@@ -32,7 +33,7 @@ def test_everything_goes_in_small_slices_too(bench: RelayBench, clean: Clean) ->
         if "DELETE" in statement:
             sizes.append(cursor.rowcount)
 
-    sql.listen(bench.engine, "after_cursor_execute", note)
+    sql.listen(engine, "after_cursor_execute", note)
     assert clean(**RETENTION) == expected
     assert max(sizes) == 3
     assert sum(sizes) == sum(expected[kind] for kind in (*AGED, "messages"))
@@ -41,7 +42,7 @@ def test_everything_goes_in_small_slices_too(bench: RelayBench, clean: Clean) ->
 
 @pytest.mark.parametrize("is_small", [True, False])
 def test_a_dry_run_counts_what_a_run_removes_and_removes_nothing(
-    bench: RelayBench, clean: Clean, is_small: bool, request: pytest.FixtureRequest
+    bench: WorkerBench, clean: Clean, is_small: bool, request: pytest.FixtureRequest
 ) -> None:
     if is_small:
         request.getfixturevalue("small_slices")
@@ -54,14 +55,14 @@ def test_a_dry_run_counts_what_a_run_removes_and_removes_nothing(
 
 
 @pytest.mark.usefixtures("small_slices")
-def test_a_dry_run_counts_rows_of_the_same_age_once(bench: RelayBench, clean: Clean) -> None:
+def test_a_dry_run_counts_rows_of_the_same_age_once(bench: WorkerBench, clean: Clean) -> None:
     add_aged(bench, "dead_letters", *[40] * 8)
     bench.rows("UPDATE dead_letters SET created_at = now() - interval '40 days'")
     assert clean(dry_run=True) == clean() == {"dead_letters": 8}
 
 
 @pytest.mark.usefixtures("small_slices")
-def test_runs_at_once_remove_everything_once(bench: RelayBench, make_context: ContextFactory) -> None:
+def test_runs_at_once_remove_everything_once(bench: WorkerBench, make_context: ContextFactory) -> None:
     expected = fill(bench)
     contexts = [make_context(**RETENTION) for _ in range(3)]
     together = threading.Barrier(len(contexts))
@@ -86,7 +87,7 @@ def test_runs_at_once_remove_everything_once(bench: RelayBench, make_context: Co
 @pytest.mark.usefixtures("small_slices")
 @pytest.mark.parametrize(("slices", "rows"), [(0, 0), (1, 3), (4, 3 + 3 + 1 + 3), (8, 7 + 7 + 6)])
 def test_a_killed_run_is_completed_by_the_next(
-    bench: RelayBench, clean: Clean, slices: int, rows: int
+    bench: WorkerBench, engine: Engine, clean: Clean, slices: int, rows: int
 ) -> None:
     expected = fill(bench)
     removed = 0
@@ -98,16 +99,16 @@ def test_a_killed_run_is_completed_by_the_next(
             if removed > slices:
                 raise KeyboardInterrupt
 
-    sql.listen(bench.engine, "after_cursor_execute", die)
+    sql.listen(engine, "after_cursor_execute", die)
     with pytest.raises(KeyboardInterrupt):
         clean(**RETENTION)
-    sql.remove(bench.engine, "after_cursor_execute", die)
+    sql.remove(engine, "after_cursor_execute", die)
     rest = clean(**RETENTION)
     assert sum(expected[kind] - rest.get(kind, 0) for kind in (*AGED, "messages")) == rows
     assert clean(**RETENTION) == {}
 
 
-def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, clean: Clean) -> None:
+def test_a_run_whose_time_is_over_begins_nothing(bench: WorkerBench, clean: Clean) -> None:
     expected = fill(bench)
     before = dump(bench)
     assert clean(run_s=0, **RETENTION) == {}
@@ -115,7 +116,7 @@ def test_a_run_whose_time_is_over_begins_nothing(bench: RelayBench, clean: Clean
     assert clean(**RETENTION) == expected
 
 
-def test_cleanup_needs_no_redis(bench: RelayBench, clean: Clean) -> None:
+def test_cleanup_needs_no_redis(bench: WorkerBench, clean: Clean) -> None:
     add_aged(bench, "dead_letters", 40)
     assert clean(redis_url=None) == {"dead_letters": 1}
     assert ages(bench, "dead_letters") == []

@@ -21,8 +21,7 @@ from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
 from tests.unit.socket_edge.connections import FakeConnection
 from tests.unit.socket_edge.relay.recording import RecordingLanes
 
-SCOPE: dict[str, Any] = {"headers": [(b"host", b"chat.example")]}
-FOREIGN: dict[str, Any] = {"headers": [*SCOPE["headers"], (b"origin", b"https://evil.example")]}
+FOREIGN = "https://evil.example"
 
 
 class RecordingPresence:
@@ -73,7 +72,7 @@ class Door:
         """Admit a client."""
         connection = FakeConnection()
         connection.socket_id, connection.signed_out = socket_id, self.admission.leave
-        session = await self.admission.admit(connection, json.dumps({"token": token}), SCOPE)
+        session = await self.admission.admit(connection, json.dumps({"token": token}))
         connection.sign_in(session)
         return connection, session
 
@@ -92,9 +91,11 @@ async def door() -> AsyncIterator[Door]:
     await door.tasks.wait()
 
 
-async def refusal(door: Door, auth: str | None, scope: dict[str, Any] = SCOPE) -> ErrorCode:
+async def refusal(door: Door, auth: str | None, origin: str = "") -> ErrorCode:
+    connection = FakeConnection()
+    connection.origin = origin
     with pytest.raises(Rejection) as rejection:
-        await door.admission.admit(FakeConnection(), auth, scope)
+        await door.admission.admit(connection, auth)
     return rejection.value.code
 
 

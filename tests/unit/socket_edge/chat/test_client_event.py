@@ -6,7 +6,7 @@ import pytest
 
 from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.chat.client_event import DEPTH, known_name, read_event
-from socket_edge.connection.api import Binary, EventData, Malformed, size_of
+from socket_edge.connection.api import Binary, EventData, Malformed
 
 LIMIT = 1_000
 
@@ -90,23 +90,6 @@ def test_a_text_without_an_end_is_read_once() -> None:
 
 def test_many_brackets_side_by_side_are_not_nesting() -> None:
     assert read_event(json.dumps(["sync", [[]] * 100]), LIMIT).name == "sync"
-
-
-@pytest.mark.parametrize(
-    ("data", "size"),
-    [
-        ("", 0),
-        ('["sync"]', 8),
-        ('["ä"]', 6),
-        ('["чат"]', 10),
-        ('["🙂"]', 8),
-        ('["\ud800"]', 7),
-        (Malformed.PACKET, 0),
-    ],
-    ids=["empty", "ascii", "umlaut", "cyrillic", "emoji", "surrogate", "malformed"],
-)
-def test_the_size_of_an_event_is_counted_in_bytes(data: EventData, size: int) -> None:
-    assert size_of(data) == size
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A client's events: refused, relayed, answered, each to the sign-in that asked."""
 
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from infra.wire.errors import ErrorCode
 from infra.wire.events import ERROR
 from infra.wire.inbox import Position
-from infra.wire.registry import ENSURE_PROFILE
+from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE
 from socket_edge.auth import Identity
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.session import Session
@@ -35,23 +36,24 @@ class RecordingDelivery:
 class Chat:
     """Client events, with one user who is signed in."""
 
-    def __init__(self, burst: int = 100) -> None:
+    def __init__(self, burst: int = 100, burst_bytes: int = 0) -> None:
         self.authenticator = FakeAuthenticator()
         self.lanes, self.delivery = RecordingLanes(), RecordingDelivery()
         unlimited = TokenBucket(0, 1)
-        limiter = UserLimiter(TokenBucket(0.001, burst), unlimited, unlimited)
+        size = TokenBucket(0.001, burst_bytes) if burst_bytes else unlimited
+        limiter = UserLimiter(TokenBucket(0.001, burst), size, unlimited)
         self.events = ClientEvents(
             self.authenticator, limiter, cast(Any, self.lanes), cast(Any, self.delivery), PAYLOAD_BYTES
         )
         self.connection, self.session = connect("bob", lane=3)
         self.session.has_profile = True
 
-    def take(self, data: EventData, ack_id: int | None = None) -> None:
+    def take(self, data: EventData, ack_id: int | None = None, size: int = 100) -> None:
         """Take an event that needs no waiting."""
-        assert self.events.take(self.session, ack_id, data) is None
+        assert self.events.take(self.session, ack_id, data, size) is None
 
     async def refresh(self, payload: object, ack_id: int | None = 1) -> None:
-        work = self.events.take(self.session, ack_id, json.dumps(["refresh_token", payload]))
+        work = self.events.take(self.session, ack_id, json.dumps(["refresh_token", payload]), 100)
         assert work is not None
         await work
 
@@ -152,6 +154,22 @@ async def test_a_client_that_keeps_sending_far_above_the_limit_is_cut_off(data: 
     assert chat.connection.reason is DisconnectReason.FLOOD
 
 
+@pytest.mark.parametrize("data", [SEND, Binary(SEND), Malformed.PACKET], ids=["send", "binary", "malformed"])
+async def test_the_bytes_that_were_sent_for_an_event_are_limited_whatever_is_left_of_it(
+    data: EventData,
+) -> None:
+    chat = Chat(burst_bytes=1_000_000)
+    chat.take(data, size=900_000)
+    refused_before = len(chat.connection.sent)
+    chat.take(data, size=900_000)
+    assert [code for code, _ in chat.errors()][refused_before:] == ["rate_limited"]
+    for _ in range(10):
+        chat.take(data, size=900_000)
+    assert chat.connection.reason is None
+    chat.take(data, size=900_000)
+    assert chat.connection.reason is DisconnectReason.FLOOD
+
+
 async def test_an_ephemeral_event_that_a_busy_lane_drops_fails_silently(chat: Chat) -> None:
     chat.take(TYPING, 9)
     chat.lanes.relayed[0].fail(ErrorCode.BUSY)
@@ -171,7 +189,11 @@ async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) 
     chat.take(SEND)
     assert chat.lanes.names() == [ENSURE_PROFILE, "send_message", "send_message"]
     ensured = chat.lanes.relayed[0]
-    assert (ensured.lane, ensured.payload, ensured.expires) == (3, {"username": "bob"}, False)
+    assert (ensured.lane, ensured.payload, ensured.expires) == (
+        3,
+        {"username": "bob", "issuedAt": None},
+        False,
+    )
 
 
 async def test_an_answer_that_settles_messages_settles_them_for_the_socket_that_asked(chat: Chat) -> None:
@@ -199,7 +221,12 @@ async def test_a_refreshed_token_replaces_the_identity(chat: Chat) -> None:
     ((_, ack),) = chat.connection.acks
     assert ack["success"]
     assert ack["expiresAt"].startswith("2096-")
-    assert chat.lanes.relayed == []
+
+
+async def test_the_name_in_a_refreshed_token_reaches_a_worker_at_once(chat: Chat) -> None:
+    chat.take(SEND, 1)
+    await chat.refresh({"token": f"bob:{FAR_FUTURE - 1}"})
+    assert chat.lanes.names() == ["send_message", ENSURE_PROFILE]
 
 
 @pytest.mark.parametrize(
@@ -221,9 +248,31 @@ async def test_a_token_that_is_refused_leaves_the_identity_as_it_was(
     assert chat.errors() == [(code, "refresh_token")]
 
 
+async def test_the_edge_has_a_handler_for_each_command_that_it_answers_itself(chat: Chat) -> None:
+    answered = {name for name, command in CLIENT_COMMANDS.items() if command.is_answered_by_edge}
+    assert chat.events.edge_handlers.keys() == answered
+
+
+async def test_another_command_that_the_edge_answers_goes_to_its_own_handler(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[Session, int | None, bytes]] = []
+
+    async def handle(session: Session, ack_id: int | None, payload: bytes) -> None:
+        taken.append((session, ack_id, payload))
+
+    monkeypatch.setitem(CLIENT_COMMANDS, "sync", replace(CLIENT_COMMANDS["sync"], is_answered_by_edge=True))
+    chat.events.edge_handlers["sync"] = handle
+    work = chat.events.take(chat.session, 5, '["sync",{"token":"bob"}]', 100)
+    assert work is not None
+    await work
+    assert taken == [(chat.session, 5, b'{"token":"bob"}')]
+    assert (chat.connection.acks, chat.lanes.relayed) == ([], [])
+
+
 async def test_a_late_answer_to_a_refresh_reaches_nobody_else(chat: Chat) -> None:
     chat.authenticator.is_up.clear()
-    work = chat.events.take(chat.session, 1, '["refresh_token",{"token":"bob"}]')
+    work = chat.events.take(chat.session, 1, '["refresh_token",{"token":"bob"}]', 100)
     assert work is not None
     sign_in(chat.connection, "carol", socket_id="socket-2")
     chat.authenticator.is_up.set()

@@ -44,15 +44,15 @@ def make(allowed: int = 1_000) -> tuple[Handler, Recorder]:
 async def test_each_report_goes_to_the_part_that_takes_it() -> None:
     handler, recorder = make()
     connection, session = connect("bob")
-    assert await handler.admit(connection, "auth", {}) == "the session"
+    assert await handler.admit(connection, "auth") == "the session"
     handler.signed_in(connection)
-    assert handler.event(connection, 7, "[]") is None
+    assert handler.event(connection, 7, "[]", 4) is None
     handler.acked(connection, 3)
     handler.signed_out(connection, session, DisconnectReason.FLOOD)
     assert recorder.calls == [
-        ("admit", connection, "auth", {}),
+        ("admit", connection, "auth"),
         ("welcome", session),
-        ("take", session, 7, "[]"),
+        ("take", session, 7, "[]", 4),
         ("acked", session, 3),
         ("leave", session, DisconnectReason.FLOOD),
     ]

@@ -89,9 +89,16 @@ ENGINEIO: Final = {
     "engineio.packet.Packet()": {
         "packet_type": "int",
         "data": "str",
+        "binary": "bool",
+    },
+    "engineio.payload": {
+        "Payload": "(packets=None, encoded_payload=None)",
     },
     "engineio.payload.Payload": {
         "max_decode_packets": "set by us",
+    },
+    "engineio.payload.Payload()": {
+        "packets": "list",
     },
 }
 SOCKETIO: Final = {

@@ -24,6 +24,7 @@ from tests.conformance.connections import TRANSPORTS, Polling, Websocket
 from tests.conformance.servers import Server
 
 TIMEOUT_S = 10
+UNLIMITED = TokenBucket(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,11 @@ class RecordingHandler:
         self.signed_in_as: list[Person] = []
         self.events: list[tuple[Person, int | None, EventData]] = []
         self.acks: list[tuple[Person, int]] = []
+        self.event_sizes: list[int] = []
         self.metered: list[int] = []
+        """Sizes of what is no event."""
+        self.counts: list[int] = []
+        """How many packets each of these counts as."""
         self.gone: list[tuple[Person, DisconnectReason]] = []
         self.leaving: list[Connection] = []
         self.may_admit = asyncio.Event()
@@ -52,7 +57,7 @@ class RecordingHandler:
         """What `event` returns."""
         self._changed = asyncio.Event()
 
-    async def admit(self, connection: Connection, auth: str | None, scope: dict[str, Any]) -> object:
+    async def admit(self, connection: Connection, auth: str | None) -> object:
         self.admitting.append(connection)
         self._changed.set()
         await self.may_admit.wait()
@@ -68,9 +73,10 @@ class RecordingHandler:
         self._changed.set()
 
     def event(
-        self, connection: Connection, ack_id: int | None, data: EventData
+        self, connection: Connection, ack_id: int | None, data: EventData, size: int
     ) -> Coroutine[Any, Any, None] | None:
         self.events.append((connection.session, ack_id, data))
+        self.event_sizes.append(size)
         self._changed.set()
         return self.work(data)
 
@@ -78,8 +84,9 @@ class RecordingHandler:
         self.acks.append((connection.session, ack_id))
         self._changed.set()
 
-    def allows(self, connection: Connection, size: int) -> bool:
+    def allows(self, connection: Connection, size: int, count: int = 1) -> bool:
         self.metered.append(size)
+        self.counts.append(count)
         self._changed.set()
         self.allowance -= 1
         return self.allowance != -1
@@ -92,6 +99,11 @@ class RecordingHandler:
     def shutting_down(self, connection: Connection) -> None:
         self.leaving.append(connection)
         self._changed.set()
+
+    def forget_costs(self) -> None:
+        """Forget what has been metered so far."""
+        for costs in (self.event_sizes, self.metered, self.counts):
+            costs.clear()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that the handler was called with makes the condition true."""
@@ -163,11 +175,12 @@ async def serve(
     connect_s: float = 15,
     heartbeat_s: float = 25,
     heartbeat_timeout_s: float = 20,
+    connects: TokenBucket = UNLIMITED,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     handler = RecordingHandler()
     server = SocketServer(
-        addresses=Addresses(TokenBucket(0, 1), sockets_per_address),
+        addresses=Addresses(connects, sockets_per_address),
         send_bounds=send_bounds or SendBounds(5_000, 8_000_000),
         frame_bytes=frame_bytes,
         connect_s=connect_s,
@@ -180,6 +193,7 @@ async def serve(
         connect_s=connect_s,
         frame_bytes=frame_bytes,
         shutting_down=server.shut_down_polls,
+        timed_out=server.request_timed_out,
     ) as (http, url):
         beating = asyncio.create_task(server.beat())
         try:
@@ -199,11 +213,12 @@ async def listening(
     connect_s: float = 15,
     frame_bytes: int = 1_000_000,
     shutting_down: Callable[[], None] = lambda: None,
+    timed_out: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Uvicorn, str]]:
     """Run uvicorn with an application until the end of the block; yield it with its address."""
     config = uvicorn.Config(
         app,
-        http=BoundedHttp.within(connect_s, shutting_down),
+        http=BoundedHttp.within(connect_s, shutting_down, timed_out),
         ws=Handshake,
         ws_max_size=frame_bytes,
         ws_per_message_deflate=False,

@@ -1,7 +1,20 @@
+from typing import Any
+
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from socket_edge.connection.bounds import STRANGER_BYTES, BodyGuard, KeepAlive, SendBounds
+from socket_edge.connection.bounds import (
+    STRANGER_BYTES,
+    AddressGuard,
+    BodyGuard,
+    KeepAlive,
+    SendBounds,
+    peer,
+)
+from socket_edge.limits.addresses import Addresses
+from socket_edge.limits.token_bucket import TokenBucket
+
+HANDSHAKE = b"EIO=4&transport=websocket"
 
 PASSED = 200
 """What the application behind the guard answers here."""
@@ -25,7 +38,12 @@ async def answers(
             answered.append(message["status"])
 
     scope = {"type": "http", "method": "POST", "headers": headers, "query_string": query}
-    await BodyGuard(application, limit, lambda sid: sid == "known")(scope, receive, send)
+    refused: list[tuple[str, int]] = []
+    guard = BodyGuard(
+        application, limit, lambda sid: sid == "known", lambda sid, size: refused.append((sid, size))
+    )
+    await guard(scope, receive, send)
+    assert bool(refused) is (answered == [413])
     return answered
 
 
@@ -51,6 +69,10 @@ async def test_an_upgrade_to_a_websocket_that_comes_as_a_request_is_refused(
     assert await answers((b"connection", b"upgrade"), (b"upgrade", value)) == [status]
 
 
+async def test_a_body_of_unknown_length_is_refused() -> None:
+    assert await answers((b"transfer-encoding", b"chunked")) == [411]
+
+
 async def test_a_client_that_is_gone_is_not_answered() -> None:
     assert await answers(first="http.disconnect") == []
 
@@ -59,7 +81,7 @@ async def test_a_client_that_is_gone_is_not_answered() -> None:
     ("packets", "size", "allowed"), [(0, 0, True), (4, 99, True), (5, 0, False), (0, 100, False)]
 )
 def test_one_more_packet_may_wait_within_both_bounds(packets: int, size: int, allowed: bool) -> None:
-    assert SendBounds(packets=5, size=100).allow(packets, size) is allowed
+    assert SendBounds(max_packets=5, max_bytes=100).allow(packets, size) is allowed
 
 
 @pytest.mark.parametrize(
@@ -94,3 +116,68 @@ async def test_only_a_successful_poll_keeps_its_connection(
     start, body = answered
     assert start["headers"] == [(b"x", b"y")] + [(b"connection", b"close")] * closes
     assert body == {"type": "http.response.body", "body": b""}
+
+
+@pytest.mark.parametrize(("scope", "host"), [({}, ""), ({"client": None}, ""), ({"client": ("h", 1)}, "h")])
+def test_the_peer_is_the_address_in_the_scope(scope: dict[str, Any], host: str) -> None:
+    assert peer(scope) == host
+
+
+async def ask(guard: AddressGuard, query: bytes, method: str | None = "GET") -> int:
+    """Return the status of a request, 0 if it got past the guard; a websocket has no method."""
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
+
+    kind = {"type": "http", "method": method} if method else {"type": "websocket", "extensions": {}}
+    scope: dict[str, Any] = {**kind, "client": ("192.0.2.1", 1), "query_string": query, "headers": []}
+    await guard(scope, receive, send)
+    return max(statuses, default=0)
+
+
+async def passes(scope: Scope, receive: Receive, send: Send) -> None:
+    return
+
+
+def guarded() -> AddressGuard:
+    """Return a guard that lets one request of an address pass, and all of the connection `known`."""
+    addresses = Addresses(TokenBucket(1, 1), 0, clock=lambda: 0.0)
+    return AddressGuard(passes, addresses, lambda sid: sid == "known")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", None], ids=["poll", "post", "websocket"])
+@pytest.mark.parametrize(
+    "query", [HANDSHAKE, b"", b"sid=", b"xsid=1", b"SID=1", b"x=%26sid=1", b"sid%3d1", b"\xff"], ids=str
+)
+async def test_a_request_that_opens_a_connection_counts(query: bytes, method: str | None) -> None:
+    guard = guarded()
+    assert [await ask(guard, query, method) for _ in range(2)] == [0, 429]
+
+
+@pytest.mark.parametrize(
+    ("query", "method"),
+    [
+        (b"sid=known", "GET"),
+        (b"sid=known", "POST"),
+        (b"sid=known", "OPTIONS"),
+        (b"EIO=4&%73id=known", "GET"),
+        (b"sid=known", None),
+        (HANDSHAKE, "OPTIONS"),
+    ],
+)
+async def test_a_request_of_an_open_connection_does_not_count(query: bytes, method: str | None) -> None:
+    guard = guarded()
+    assert {await ask(guard, query, method) for _ in range(5)} == {0}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", None], ids=str)
+@pytest.mark.parametrize("query", [b"sid=gone", b"sid=gone&sid=known", b"%73id=gone"], ids=str)
+async def test_a_request_for_a_connection_that_does_not_exist_counts(
+    query: bytes, method: str | None
+) -> None:
+    guard = guarded()
+    assert [await ask(guard, query, method) for _ in range(2)] == [0, 429]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.bounds import HEAD_BYTES
@@ -198,6 +199,23 @@ async def test_a_client_that_does_not_answer_the_close_frame_is_cut_off(
         await served.handler.until(lambda: served.handler.signed_in_as)
         served.connections()[0].end(DisconnectReason.PING_TIMEOUT)
         assert (await rest_of(reader)).endswith(struct.pack("!BBH", 0x88, 2, 1000))
+
+
+async def test_a_client_that_is_cut_off_before_it_is_served_has_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accept = Handshake._accept
+
+    def accept_and_stall(self: Handshake) -> None:
+        accept(self)
+        self.stalled()
+
+    monkeypatch.setattr(Handshake, "_accept", accept_and_stall)
+    with capture_logs() as logs:
+        async with serve() as served, connected(served) as (reader, writer):
+            writer.write(request())
+            await rest_of(reader)
+    assert [line["reason"] for line in logs if line["event"] == "connection_closed"] == ["slow_client"]
 
 
 async def test_a_request_with_an_endless_head_is_refused() -> None:

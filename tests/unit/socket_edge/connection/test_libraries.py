@@ -136,6 +136,7 @@ INSTANCES: dict[str, Callable[[], Any]] = {
     "engineio.async_server.AsyncServer": lambda: engineio.AsyncServer(async_mode="asgi"),
     "engineio.async_socket.AsyncSocket": lambda: AsyncSocket(engineio.AsyncServer(async_mode="asgi"), "sid"),
     "engineio.packet.Packet": lambda: engineio.packet.Packet(engineio.packet.MESSAGE, "text"),
+    "engineio.payload.Payload": engineio.payload.Payload,
     "picows.picows.WSProtocol": frames_protocol,
     "socketio.async_manager.AsyncManager": socketio.AsyncManager,
     "socketio.async_server.AsyncServer": lambda: socketio.AsyncServer(async_mode="asgi"),

@@ -8,7 +8,26 @@ import pytest
 from socketio import packet
 
 from socket_edge.connection.api import Binary, Malformed
-from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed, read_packet, well_formed
+from socket_edge.connection.packets import (
+    ATTACHMENT,
+    Packet,
+    Unparsed,
+    read_packet,
+    size_of,
+    well_formed,
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        *(("", 0), ('["sync"]', 8), ('["ä"]', 6), ('["чат"]', 10), ('["🙂"]', 8), ('["\ud800"]', 7)),
+        *((b"", 0), (b"\xff\x00", 2)),
+    ],
+    ids=["empty", "ascii", "umlaut", "cyrillic", "emoji", "surrogate", "no bytes", "bytes"],
+)
+def test_sizes_are_counted_in_bytes(data: str | bytes, size: int) -> None:
+    assert size_of(data) == size
 
 
 @pytest.mark.parametrize("text", ['42["sync",{}]', "40", "41", '451-["sync",{}]', "2probe", "3", "5"])

@@ -46,7 +46,7 @@ async def test_a_client_may_read_any_script_far_beyond_the_bound_of_bytes(
 @pytest.mark.parametrize("script", TEXTS)
 async def test_packets_that_a_polling_client_has_read_no_longer_count(script: str) -> None:
     payload = payload_of(TEXTS[script], 10_000)
-    bounds = SendBounds(packets=1_000, size=10 * len(payload))
+    bounds = SendBounds(max_packets=1_000, max_bytes=10 * len(payload))
     async with serve(send_bounds=bounds) as served, served.client("polling") as (client, connection):
         for turn in range(1, 11):
             for _ in range(9):
@@ -109,7 +109,7 @@ async def test_a_poll_is_answered_with_a_portion_in_order() -> None:
 
 async def test_a_websocket_that_lags_near_the_bound_of_frames_is_not_cut_off() -> None:
     payload = payload_of("x", 50_000)
-    bounds = SendBounds(packets=200, size=100_000_000)
+    bounds = SendBounds(max_packets=200, max_bytes=100_000_000)
     async with serve(send_bounds=bounds) as served, served.client() as (client, connection):
         assert isinstance(client, Websocket)
         sent = 0
@@ -127,7 +127,7 @@ async def test_a_websocket_that_lags_near_the_bound_of_frames_is_not_cut_off() -
 
 async def test_a_websocket_that_stops_reading_is_cut_off() -> None:
     payload = payload_of("x", 100_000)
-    bounds = SendBounds(packets=1_000_000, size=1_000_000)
+    bounds = SendBounds(max_packets=1_000_000, max_bytes=1_000_000)
     async with serve(send_bounds=bounds) as served, served.client() as (client, connection):
         assert isinstance(client, Websocket)
         client.ws.transport.pause_reading()
@@ -139,7 +139,7 @@ async def test_a_websocket_that_stops_reading_is_cut_off() -> None:
 
 
 async def test_a_websocket_that_sends_pings_and_reads_nothing_is_cut_off() -> None:
-    unbounded = SendBounds(packets=1_000_000, size=1_000_000_000)
+    unbounded = SendBounds(max_packets=1_000_000, max_bytes=1_000_000_000)
     async with serve(send_bounds=unbounded) as served, served.client() as (client, connection):
         assert isinstance(client, Websocket)
         client.ws.transport.pause_reading()

@@ -3,9 +3,11 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 
 from socket_edge.connection.api import DisconnectReason, Farewell, State
+from socket_edge.limits.token_bucket import TokenBucket
 from tests.conformance.connections import TRANSPORTS, Closed, Polling, Websocket
 from tests.unit.socket_edge.connection.serving import Person, serve, sign_in
 
@@ -15,6 +17,7 @@ ALICE = Person("alice")
 FAREWELLS = {
     DisconnectReason.TOKEN_EXPIRED: Farewell.SIGN_OUT,
     DisconnectReason.TOO_MANY_SOCKETS: Farewell.SIGN_OUT,
+    DisconnectReason.REQUEST_TIMEOUT: Farewell.CUT,
     DisconnectReason.SLOW_CLIENT: Farewell.CUT,
     DisconnectReason.FLOOD: Farewell.CUT,
     DisconnectReason.SERVER_SHUTDOWN: Farewell.COME_BACK,
@@ -338,6 +341,28 @@ async def test_a_server_that_shuts_down_first_handles_what_it_has_read() -> None
         assert served.handler.events[0][2] == '["first"]'
 
 
+async def test_requests_for_connections_that_do_not_exist_count_for_their_address() -> None:
+    async with (
+        serve(connects=TokenBucket(0.001, 6)) as served,
+        served.client("polling") as (client, _),
+        served.client(name=None) as (other, _),
+    ):
+        assert isinstance(client, Polling)
+        url = f"{served.address.url}/socket.io/?EIO=4&transport=polling"
+        upgraded = f"{url}&sid={other.handshake['sid']}"
+        requests = [
+            ("GET", f"{url}&sid=gone"),
+            ("POST", f"{url}&sid=gone"),
+            ("POST", upgraded),
+            ("POST", url),
+        ]
+        for expected in (400, 429):
+            for method, address in requests:
+                assert (await client.http.request(method, address)).status_code == expected
+        await client.send('42["sync",{}]')
+        assert served.handler.events == [(ALICE, None, '["sync",{}]')]
+
+
 async def test_a_connection_counts_for_its_address_until_it_ends() -> None:
     async with serve(sockets_per_address=1) as served:
         async with served.client() as (client, _):
@@ -349,3 +374,15 @@ async def test_a_connection_counts_for_its_address_until_it_ends() -> None:
             await served.handler.until(lambda: served.handler.gone)
         async with served.client("polling", "bob"):
             assert len(served.connections()) == 1
+
+
+async def test_a_connection_knows_the_origin_and_the_host_of_its_first_request() -> None:
+    async with serve() as served, httpx.AsyncClient() as http:
+        url = f"{served.address.url}/socket.io/?EIO=4&transport=polling"
+        headers = {"Origin": "https://App.example", "Host": "Chat.example:3000"}
+        assert (await http.get(url, headers=headers)).status_code == 200
+        assert (await http.get(url, headers={"Host": "chat"})).status_code == 200
+        assert [(one.origin, one.host) for one in served.connections()] == [
+            ("https://App.example", "Chat.example:3000"),
+            ("", "chat"),
+        ]

@@ -80,6 +80,27 @@ async def test_a_wrong_probe_leaves_the_client_polling(first: str) -> None:
         assert connection.session == ALICE
 
 
+async def test_the_frames_of_an_upgrade_are_metered() -> None:
+    async with serve() as served, served.client("polling") as (polling, _):
+        assert isinstance(polling, Polling)
+        served.handler.forget_costs()
+        async with Websocket(served.address, sid=polling.sid) as websocket:
+            await upgrade(polling, websocket)
+            await websocket.send('42["sync",{}]')
+            await served.handler.until(lambda: served.handler.events)
+        assert [size for size in served.handler.metered if size] == [len("2probe"), len("5")]
+
+
+async def test_the_bytes_of_a_wrong_probe_are_metered() -> None:
+    async with serve() as served, served.client("polling") as (polling, _):
+        assert isinstance(polling, Polling)
+        served.handler.forget_costs()
+        async with Websocket(served.address, sid=polling.sid) as websocket:
+            await websocket.send("2" + "x" * 100_000)
+            await websocket.closed()
+        assert [size for size in served.handler.metered if size] == [100_001]
+
+
 async def test_an_upgrade_that_takes_too_long_leaves_the_client_polling() -> None:
     async with serve(connect_s=0.5) as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
@@ -119,7 +140,7 @@ async def test_a_connection_that_has_a_websocket_takes_no_second_one() -> None:
 
 
 async def test_packets_sent_before_an_upgrade_no_longer_count() -> None:
-    bounds = SendBounds(packets=30, size=1_000_000)
+    bounds = SendBounds(max_packets=30, max_bytes=1_000_000)
     async with serve(send_bounds=bounds) as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
         for _ in range(30):

@@ -122,3 +122,13 @@ def test_acks_and_pings_leave_the_events_of_the_user_alone() -> None:
     while limiter.allows("alice", "connection", 1):
         pass
     assert outcome(limiter) == "taken"
+
+
+def test_bytes_may_be_counted_without_a_packet() -> None:
+    limiter = make(Clock(), events=1, size=1_000)
+    assert all(limiter.allows("alice", "connection", 1, count=0) for _ in range(100))
+    assert [limiter.allows("alice", "connection", 9_900, count=0) for _ in range(2)] == [True, False]
+    limiter = make(Clock(), events=1, size=1_000)
+    assert all(limiter.allows("alice", "connection", 0) for _ in range(FLOOD))
+    assert not limiter.allows("alice", "connection", 0)
+    assert limiter.allows("alice", "connection", 1, count=0)

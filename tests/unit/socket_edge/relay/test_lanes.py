@@ -19,7 +19,7 @@ from tests.unit.socket_edge.relay.pending import Asked
 
 FAR = 60.0
 LIMITS = LaneLimits(
-    queue=1_000, queue_bytes=1_000_000, batch_events=100, batch_bytes=10_000, redispatch_s=FAR
+    max_events=1_000, max_bytes=1_000_000, max_batch_events=100, max_batch_bytes=10_000, redispatch_s=FAR
 )
 
 
@@ -120,7 +120,7 @@ async def test_requests_that_arrive_meanwhile_leave_as_one_batch_in_order() -> N
 
 
 async def test_a_batch_has_a_bounded_number_of_events() -> None:
-    one = LaneOf(Asked(), batch_events=4)
+    one = LaneOf(Asked(), max_batch_events=4)
     async with one.running():
         requests = one.submit(10)
         for number in (1, 2, 3):
@@ -130,7 +130,7 @@ async def test_a_batch_has_a_bounded_number_of_events() -> None:
 
 
 async def test_a_batch_has_a_bounded_size() -> None:
-    one = LaneOf(Asked(), batch_bytes=1_000)
+    one = LaneOf(Asked(), max_batch_bytes=1_000)
     async with one.running():
         one.submit(5, b'"%s"' % (b"x" * 398))
         for number in (1, 2, 3):
@@ -139,7 +139,7 @@ async def test_a_batch_has_a_bounded_size() -> None:
 
 
 async def test_an_event_larger_than_a_batch_goes_alone() -> None:
-    one = LaneOf(Asked(), batch_bytes=10)
+    one = LaneOf(Asked(), max_batch_bytes=10)
     async with one.running():
         one.submit(2, b'"far more than ten bytes"')
         assert len((await one.queue.sent(1)).events) == 1
@@ -234,7 +234,7 @@ async def test_a_request_answered_while_it_waits_is_not_sent() -> None:
 
 async def test_a_lane_with_too_many_bytes_is_full() -> None:
     asked = Asked()
-    one = LaneOf(asked, queue_bytes=10)
+    one = LaneOf(asked, max_bytes=10)
     first = asked.request(payload=b"x" * 10)
     assert one.lane.submit(first)
     assert not one.lane.submit(asked.request())
@@ -242,7 +242,7 @@ async def test_a_lane_with_too_many_bytes_is_full() -> None:
 
 async def test_a_full_lane_answers_busy() -> None:
     asked = Asked()
-    one = LaneOf(asked, queue=3)
+    one = LaneOf(asked, max_events=3)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     answers = [relay(lanes) for _ in range(5)]
     assert [codes(one) for one in answers] == [[], [], [], [ErrorCode.BUSY], [ErrorCode.BUSY]]
@@ -250,7 +250,7 @@ async def test_a_full_lane_answers_busy() -> None:
 
 async def test_typing_is_dropped_long_before_a_send_is() -> None:
     asked = Asked()
-    one = LaneOf(asked, queue=100)
+    one = LaneOf(asked, max_events=100)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     one.submit(10)
     typing, send = relay(lanes, "typing"), relay(lanes)
@@ -290,7 +290,7 @@ async def test_lanes_answer_requests_past_their_deadline() -> None:
 
 async def test_a_full_receipt_lane_answers_busy() -> None:
     asked = Asked()
-    lanes = Lanes([LaneOf(asked).lane], LaneOf(asked, queue=1).lane, asked.open)
+    lanes = Lanes([LaneOf(asked).lane], LaneOf(asked, max_events=1).lane, asked.open)
     answers: list[Answer] = []
     for _ in range(2):
         lanes.relay_receipt("user", b"{}", answers.append)

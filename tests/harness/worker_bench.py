@@ -74,7 +74,7 @@ class Reply:
         ]
 
 
-class RelayBench:
+class WorkerBench:
     """A batch processor and a sweep, people, and batches made by hand."""
 
     def __init__(self, store: Store, *, redis: Redis | None = None, **limits: Any) -> None:
@@ -83,7 +83,7 @@ class RelayBench:
         self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
-        self.publisher = Publisher(own, RedisClock(), inbox_entries=100_000)
+        self.publisher = Publisher(own, RedisClock())
         self.context = HandlerContext(
             presence=PresenceReader(own),
             **{

@@ -1,0 +1,37 @@
+"""Logs why connections end on which nobody is signed in; the handler logs the others.
+
+A flood of strangers must not flood the log: each reason gets one line a second, and what has no line of
+its own is counted in the next one.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from socket_edge.connection.api import DisconnectReason
+from socket_edge.limits.token_bucket import TokenBucket
+
+log = structlog.get_logger(__name__)
+
+_LINES_PER_S: Final = 1
+"""Log lines per reason."""
+
+
+class EndLog:
+    """Takes the ends of connections that nobody is signed in on."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = TokenBucket(_LINES_PER_S, 1)
+        self._unlogged: Counter[DisconnectReason] = Counter()
+        self._clock = clock
+
+    def add(self, reason: DisconnectReason, connection_id: str | None = None) -> None:
+        """Log an end, or count it. Without an id, the client never got as far as a connection."""
+        if self._lines.take(reason, self._clock()):
+            self._unlogged[reason] += 1
+        else:
+            others = self._unlogged.pop(reason, 0)
+            log.info("connection_closed", connection=connection_id, reason=reason, others=others)
