@@ -10,8 +10,8 @@ import pytest
 from infra.store.migrate import upgrade
 from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Engines
-from tests.harness.relay import RelayBench
 from tests.harness.supabase import SupabaseProject
+from tests.harness.worker_bench import WorkerBench
 
 READABLE = {"profiles", "chats", "chat_members", "messages"}
 """What signed-in users may read, as far as it is theirs."""
@@ -24,7 +24,7 @@ class Conversations:
         self.project = project
         upgrade(project.database_url)
         self.people = {name: project.sign_up() for name in ("alice", "bob", "carol", "dave")}
-        self.bench = RelayBench(project.store)
+        self.bench = WorkerBench(project.store)
         with self.bench.engine.begin() as conn:
             insert_profiles(conn, [NamedUser(str(id), name) for name, id in self.people.items()])
         self.bench.open_chat(self.people["alice"], "bob")

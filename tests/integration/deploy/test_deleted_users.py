@@ -12,8 +12,8 @@ from infra.wire.registry import WORKER_COMMANDS
 from tests.conftest import ClientFactory, Name
 from tests.harness.deployment import Deployment, user_id_of
 from tests.harness.engines import Engines
-from tests.harness.relay import RelayBench
 from tests.harness.supabase import SupabaseProject
+from tests.harness.worker_bench import WorkerBench
 
 ENSURING = [name for name, command in WORKER_COMMANDS.items() if command.ensures_profile]
 PersonFactory = Callable[[str], uuid.UUID]
@@ -27,7 +27,7 @@ class World:
         if self.project:
             upgrade(self.project.database_url)
         self.store = self.project.store if self.project else engines.new_store()
-        self.bench = RelayBench(self.store)
+        self.bench = WorkerBench(self.store)
 
     def add(self, username: str) -> uuid.UUID:
         """Let somebody sign up, and connect for the first time."""
