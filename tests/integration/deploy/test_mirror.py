@@ -198,10 +198,11 @@ def test_a_name_can_come_with_the_sign_up(make_project: ProjectFactory) -> None:
     assert refused(project, third) == ("\u2800" * 3, "not_allowed", None)
 
 
-def test_other_tables_and_columns_do_as_well(make_project: ProjectFactory) -> None:
+@pytest.mark.parametrize("kind", ["uuid", "text", "varchar(36)"])
+def test_other_tables_and_columns_do_as_well(make_project: ProjectFactory, kind: str) -> None:
     project = make_project()
     upgrade(project.database_url)
-    project.rows('CREATE TABLE public."People" ("userId" uuid PRIMARY KEY, "Handle" text)')
+    project.rows(f'CREATE TABLE public."People" ("userId" {kind} PRIMARY KEY, "Handle" varchar(99))')
     early, late = project.sign_up(), project.sign_up()
     project.rows('INSERT INTO public."People" VALUES (%(id)s, %(name)s)', id=early, name="early")
     script = SCRIPT.replace("public.profiles", 'public."People"').replace(
@@ -302,3 +303,15 @@ def test_nobody_but_the_owner_puts_profiles(app: SupabaseProject) -> None:
     for call in ("put_profile(auth.uid(), 'me')", "mirror_profiles('public.profiles', 'id', 'username')"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.api(f"SELECT bbgram.{call}", app.sign_up())
+
+
+def test_a_profile_of_somebody_who_is_no_user_is_not_renamed_in_silence(make_project: ProjectFactory) -> None:
+    project = make_project()
+    upgrade(project.database_url)
+    user = project.sign_up()
+    put = "SELECT bbgram.put_profile(%(id)s, %(name)s)"
+    assert project.rows(put, id=user, name="zoe") == [("ok",)]
+    # As in a chat that is older than its link to the project.
+    project.superuser(f"SET session_replication_role = replica; DELETE FROM auth.users WHERE id = '{user}'")
+    assert project.rows(put, id=user, name="new") == [("no_such_user",)]
+    assert name_of(project, user) == "zoe"
