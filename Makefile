@@ -19,9 +19,11 @@ run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (set POR
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
-# Tests also wait, so one worker more than there are processors is quickest. JOBS=0 runs them in one process, for a debugger.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Tests also wait, so two workers more than there are processors are quickest. JOBS=0 runs them in one process, for a debugger.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
+# Hundreds of processes would compile our modules again and again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \

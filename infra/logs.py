@@ -4,12 +4,17 @@ Nobody can forge a line: JSON escapes what is not ASCII, and the text format esc
 """
 
 import logging
+import re
 import sys
 from io import StringIO
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
 from structlog.types import EventDict, ExcInfo, Processor, WrappedLogger
+
+_WORD: Final = re.compile(r"[!-~]+")
+_WORD_CHARS: Final = 200
+_WORDS: Final = 5
 
 
 def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
@@ -62,3 +67,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: object) -> str:
+    """Return a value that a client chose, if it is a word, a number or a few words, cut to 200 characters.
+
+    Of anything else it returns the kind: whole sentences of clients have no place in a log.
+    """
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(shown(one) for one in value[:_WORDS])[:_WORD_CHARS] or "[]"
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)[:_WORD_CHARS]
+    if isinstance(value, str):
+        return value[:_WORD_CHARS] if _WORD.fullmatch(value) else f"text of {len(value)} characters"
+    return type(value).__name__

@@ -26,6 +26,7 @@ from infra.logs import configure_logs
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
 from socket_edge.auth import Authenticator, create_authenticator
+from socket_edge.auth.refusals import Refusals
 from socket_edge.chat.admission import Admission
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.handler import ChatHandler
@@ -170,6 +171,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     tasks = Tasks()
     users = ConnectedUsers()
     authenticator = create_authenticator(settings)
+    refusals = Refusals()
     limiter = UserLimiter(
         events=TokenBucket(settings.rate_events, settings.rate_events_burst),
         size=TokenBucket(settings.rate_bytes, settings.rate_bytes_burst),
@@ -199,8 +201,9 @@ def build_edge(settings: EdgeSettings) -> Edge:
         catch_ups,
         tasks,
         settings.sockets_per_user,
+        refusals,
     )
-    events = ClientEvents(authenticator, limiter, lanes, delivery, settings.payload_bytes)
+    events = ClientEvents(authenticator, limiter, lanes, delivery, settings.payload_bytes, refusals)
     server.handler = ChatHandler(admission, events, delivery, limiter)
     heartbeat = Heartbeat(users, settings.ping_s, settings.token_grace_s)
 

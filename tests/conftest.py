@@ -64,7 +64,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 @pytest.fixture(scope="session")
 def chat(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One edge, two workers and beat, shared by all tests that leave them unharmed."""
-    deployment = Deployment(engines.new_store(), tmp_path_factory.mktemp("chat"))
+    deployment = Deployment(engines.new_store(), tmp_path_factory.mktemp("chat"), forked=True)
     yield deployment.start(edges=1, workers=2)
     deployment.stop()
 
@@ -100,7 +100,7 @@ def deploy(engines: Engines, tmp_path: Path) -> Iterator[DeploymentFactory]:
     def make(**settings: object) -> Deployment:
         folder = tmp_path / f"deployment-{len(deployments)}"
         folder.mkdir()
-        deployments.append(Deployment(engines.new_store(), folder, **settings))
+        deployments.append(Deployment(engines.new_store(), folder, forked=True, **settings))
         return deployments[-1]
 
     yield make

@@ -24,12 +24,13 @@ def is_timeout(error: Exception) -> bool:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell whether Postgres cannot be reached or is going away, so that no event is at fault."""
+    """Tell whether Postgres cannot be reached, is going away or has no tables, so that no event is at fault."""
     if not isinstance(error, DBAPIError):
         return False
     # No SQLSTATE: the connection was never made, or it broke; or psycopg itself did not accept a value.
     # 53, 57P: out of resources, shutting down. 25P03: the transaction was idle for too long.
+    # 42P01: there is no such table, because the database is not migrated yet.
     sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate is None:
         return error.connection_invalidated or not isinstance(error.orig, psycopg.DataError)
-    return error.connection_invalidated or sqlstate.startswith(("08", "25P03", "53", "57P"))
+    return error.connection_invalidated or sqlstate.startswith(("08", "25P03", "42P01", "53", "57P"))

@@ -118,6 +118,8 @@ def _readable(invalid: ValidationError) -> SettingsError:
     """Turn each error into a line. None quotes a value that may be a secret."""
     not_set, lines = [], []
     for error in invalid.errors():
+        if error["type"] == "default_factory_not_called":
+            continue  # a default that follows from a wrong setting
         message = _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         if not error["loc"]:
             lines += message.splitlines()

@@ -1,17 +1,18 @@
 """Settings of `socket_edge`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from infra.settings.base import AtMost
+from infra.settings.base import AtMost, variable
 from infra.settings.service import ServiceSettings
 from infra.settings.values import (
     Count,
     CountOrNoLimit,
     Host,
     HttpAddress,
+    HttpUrl,
     NonNegativeSeconds,
     Rate,
     Seconds,
@@ -24,6 +25,43 @@ class AuthMode(StrEnum):
 
     LOCAL = "local"
     REMOTE = "remote"
+
+
+class AssuranceLevel(StrEnum):
+    """How well a user must have proved who they are: with one factor, or with a second one."""
+
+    ONE_FACTOR = "aal1"
+    TWO_FACTORS = "aal2"
+
+
+MISSING: Final = "missing"
+"""The word in `JWT_ISSUER` that accepts tokens without `iss`."""
+_MIN_SECRET_BYTES: Final = 32
+"""RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
+
+
+def _issuers(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError(f"must name an `iss`, or be `{MISSING}`")
+    return value
+
+
+def _audiences(value: tuple[str, ...]) -> tuple[str, ...]:
+    # Supabase Auth writes `aud` into every token, and a custom access token hook cannot remove it.
+    if not value or MISSING in value:
+        raise ValueError("must name an `aud`; it cannot be left out, because every token has one")
+    return value
+
+
+def _secret(value: str) -> str:
+    if len(value.encode()) < _MIN_SECRET_BYTES:
+        raise ValueError(f"must have at least {_MIN_SECRET_BYTES} bytes")
+    return value
+
+
+def _auth_url(values: dict[str, Any]) -> str:
+    """Return where the project's Auth server is; nobody uses it if `supabase_url` is wrong."""
+    return f"{values.get('supabase_url', '')}/auth/v1"
 
 
 class EdgeSettings(ServiceSettings):
@@ -60,17 +98,36 @@ class EdgeSettings(ServiceSettings):
     are always allowed."""
 
     supabase_url: HttpAddress
-    """Base address of the Supabase project; the issuer and the published keys follow from it."""
+    """Base address at which the edge reaches the Supabase project."""
     auth_mode: AuthMode = AuthMode.LOCAL
     """`local`: the edge verifies tokens; `remote`: the edge asks the Auth server."""
     supabase_key: str | None = None
     """Publishable (anon) key; required in `remote` mode."""
-    supabase_jwt_secret: str | None = None
-    """Legacy shared secret (HS256), at least 32 bytes; the published keys are used when not set."""
+    supabase_jwt_secret: Annotated[str, AfterValidator(_secret)] | None = None
+    """Legacy shared secret (HS256), at least 32 bytes. HS256 tokens are refused when it is not set; tokens
+    signed with a published key are accepted either way."""
+    jwt_issuer: Annotated[Words, AfterValidator(_issuers)] = Field(
+        default_factory=lambda values: (_auth_url(values),)
+    )
+    """Accepted `iss` of tokens, exactly as they are written, separated by commas; with the word `missing` in
+    the list, tokens without `iss` too. Default: `SUPABASE_URL` + `/auth/v1`."""
+    jwks_url: HttpUrl = Field(default_factory=lambda values: f"{_auth_url(values)}/.well-known/jwks.json")
+    """Address of the published keys. Default: `SUPABASE_URL` + `/auth/v1/.well-known/jwks.json`."""
+    jwt_audience: Annotated[Words, AfterValidator(_audiences)] = ("authenticated",)
+    """Accepted `aud` of tokens, separated by commas; every token must have one of them."""
     jwks_cooldown_s: Seconds = 30.0
-    """Unknown key ids make the edge fetch the published keys, at most once in this time."""
+    """Unknown key ids make the edge fetch the published keys, at most once in this time; more than 600
+    counts as 600."""
+    clock_skew_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    """How far the `nbf` of a token may lie ahead of the edge's clock. `exp` counts to the second, and `iat`
+    is not checked."""
+    allow_anonymous: bool = True
+    """Whether users who signed in anonymously (`is_anonymous`) may chat."""
+    require_aal: AssuranceLevel = AssuranceLevel.ONE_FACTOR
+    """`aal2` refuses sessions that were started with one factor (`aal1`)."""
     token_grace_s: NonNegativeSeconds = 30.0
-    """A client is told to refresh its token this long before it expires."""
+    """A client is told to refresh its token this long before it expires, or after two thirds of the life
+    that the token has left when it is presented, if that is later."""
 
     lanes: int = Field(2, ge=1, le=64)
     """Lanes for client events; see [scaling](#scaling)."""
@@ -130,11 +187,13 @@ class EdgeSettings(ServiceSettings):
     """How often an edge renews its lease; less than `LEASE_S`."""
 
     @property
-    def issuer(self) -> str:
-        """The `iss` of this project's tokens."""
+    def auth_url(self) -> str:
+        """Where the edge reaches the project's Auth server."""
         return f"{self.supabase_url}/auth/v1"
 
-    @property
-    def jwks_url(self) -> str:
-        """Where this project publishes its signing keys."""
-        return f"{self.issuer}/.well-known/jwks.json"
+    @model_validator(mode="after")
+    def _check_remote(self) -> Self:
+        if self.auth_mode is AuthMode.REMOTE and not self.supabase_key:
+            mode, key = variable("auth_mode"), variable("supabase_key")
+            raise ValueError(f"{key} is not set. {mode}={AuthMode.REMOTE} needs it.")
+        return self

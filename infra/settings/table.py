@@ -59,6 +59,8 @@ def _defaults(fields: dict[str, FieldInfo]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory:
+        return "derived"
     match field.default:
         case None | ():
             return "none"

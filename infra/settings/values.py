@@ -79,6 +79,9 @@ Rate = Annotated[float, Field(ge=0, le=_MAX), AfterValidator(_rate)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
 
-HttpAddress = Annotated[str, _address("http", "https"), AfterValidator(lambda value: value.rstrip("/"))]
+HttpUrl = Annotated[str, _address("http", "https")]
+"""The address of one document."""
+HttpAddress = Annotated[HttpUrl, AfterValidator(lambda value: value.rstrip("/"))]
+"""The address under which there are several."""
 RedisAddress = Annotated[str, _address("redis", "rediss"), AfterValidator(_redis_options)]
 Host = Annotated[str, AfterValidator(_host)]

@@ -1,6 +1,7 @@
 """The user a token belongs to, and the port that verifies tokens."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -16,6 +17,8 @@ class Identity:
     """`user_metadata.username`, if the token has one. Users choose it themselves: it proves nothing."""
     issued_at: float | None = None
     """When the token was issued, in seconds since the epoch; None if it does not say."""
+    presented_at: float = field(default_factory=lambda: time.time(), compare=False)
+    """When the token was presented, in seconds since the epoch."""
 
 
 class Authenticator(Protocol):

@@ -7,22 +7,25 @@ keys also need. Hence this small cache over httpx.
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Final
 
 import httpx
 import structlog
-from jwt import PyJWK, PyJWKSet
+from jwt import PyJWK, PyJWTError
 
-from socket_edge.auth.rejections import unauthorized, unavailable
+from infra.logs import shown
+from socket_edge.auth.rejections import Reason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
 """Algorithms of published keys. Never HS256: its secret would be the published key."""
 
 FETCH_TIMEOUT_S: Final = 5.0
 MAX_AGE_S: Final = 600.0
-"""Older keys are fetched again in the background, so that a revoked key stops working."""
+"""Older keys are fetched again before they are used once more, so that a revoked key stops working.
+Supabase Auth lets caches keep them for as long (`max-age=600`, internal/api/jwks.go)."""
 
 _MAX_BYTES: Final = 262_144
 
@@ -30,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class JwksError(Exception):
-    """The endpoint answered, but without usable keys."""
+    """The endpoint answered, but not with a JWKS."""
 
 
 class Jwks:
@@ -38,7 +41,8 @@ class Jwks:
 
     def __init__(self, url: str, cooldown_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._cooldown_s = cooldown_s
+        # A longer one would keep keys in use past their age.
+        self._cooldown_s = min(cooldown_s, MAX_AGE_S)
         self._clock = clock
         self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT_S)
         self._keys: dict[str, PyJWK] = {}
@@ -47,23 +51,25 @@ class Jwks:
         self._fetch: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> PyJWK:
-        """Return the key named `kid`. A known key is returned at once, whether or not the endpoint answers.
+        """Return the key named `kid`: at once, unless it is unknown or older than `MAX_AGE_S`.
 
-        Raises Rejection: `unauthorized` if the endpoint does not publish it, `unavailable` if it does not
-        answer or serves no keys.
+        Raises Rejection: `unauthorized` if the endpoint was asked for this key and does not publish it,
+        `unavailable` if it does not answer, or was asked too recently to be asked again.
         """
-        if kid not in self._keys:
-            self._start_fetch()
-            if self._fetch is not None:
-                # Shielded: a client that leaves must not cancel a fetch that others wait for.
-                await asyncio.shield(self._fetch)
-        elif self._clock() - self._fetched_at > MAX_AGE_S:
-            self._start_fetch()
+        if (key := self._keys.get(kid)) and self._clock() - self._fetched_at <= MAX_AGE_S:
+            return key
+        was_asked = await self._ask()
+        # While the endpoint is down, keys past their age are all there is.
         if key := self._keys.get(kid):
             return key
         if self._fetched_at < self._tried_at:
-            raise unavailable()
-        raise unauthorized("The access token is signed with an unknown key.")
+            raise unavailable(Reason.KEYS_UNAVAILABLE, got=self._url, retry_after_ms=self._pause_ms())
+        if not was_asked:
+            raise unavailable(
+                Reason.UNKNOWN_KEY, expected=self._names(), got=shown(kid), retry_after_ms=self._pause_ms()
+            )
+        message = "The access token is signed with an unknown key."
+        raise unauthorized(Reason.UNKNOWN_KEY, message, expected=self._names(), got=shown(kid))
 
     async def aclose(self) -> None:
         """Stop a running fetch and close the connections."""
@@ -72,20 +78,34 @@ class Jwks:
             await asyncio.wait([self._fetch])
         await self._client.aclose()
 
-    def _start_fetch(self) -> None:
+    async def _ask(self) -> bool:
+        """Wait for a fetch, a new one if none is running; False within the cool-down."""
         now = self._clock()
         if self._fetch is None and now - self._tried_at >= self._cooldown_s:
             self._tried_at = now
             self._fetch = asyncio.create_task(self._refresh(), name="jwks")
+        if self._fetch is None:
+            return False
+        # Shielded: a client that leaves must not cancel a fetch that others wait for.
+        await asyncio.shield(self._fetch)
+        return True
+
+    def _pause_ms(self) -> int:
+        """Return how long the cool-down still lasts, in milliseconds."""
+        left_s = self._tried_at + self._cooldown_s - self._clock()
+        return max(1, math.ceil(left_s * 1000))
+
+    def _names(self) -> str:
+        return " or ".join(sorted(self._keys)) or f"a key, but {self._url} publishes none"
 
     async def _refresh(self) -> None:
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 body = await self._download()
-            self._keys = _usable_keys(body)
+            self._keys = usable_keys(body)
             self._fetched_at = self._clock()
             _log.info("jwks_fetched", keys=len(self._keys))
-        except Exception as error:  # whatever the endpoint serves, known keys stay in use
+        except Exception as error:  # whatever is wrong with the endpoint, known keys stay in use
             _log.warning("jwks_fetch_failed", url=self._url, error=type(error).__name__, reason=str(error))
         finally:
             self._fetch = None
@@ -102,17 +122,29 @@ class Jwks:
         return bytes(body)
 
 
-def _usable_keys(body: bytes) -> dict[str, PyJWK]:
+def usable_keys(body: bytes) -> dict[str, PyJWK]:
+    """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is no JWKS.
+
+    There may be none: a project that uses its legacy secret publishes an empty set.
+    """
     document = json.loads(body)
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise JwksError("the answer is not a JWKS")
-    keys = {
+    return {
         key.key_id: key
-        for key in PyJWKSet.from_dict(document)
-        if isinstance(key.key_id, str)
+        for key in map(_read_key, document["keys"])
+        if key is not None
+        and isinstance(key.key_id, str)
         and key.public_key_use in (None, "sig")
         and key.algorithm_name in ALGORITHMS
     }
-    if not keys:
-        raise JwksError("no key for " + " or ".join(sorted(ALGORITHMS)))
-    return keys
+
+
+def _read_key(jwk: object) -> PyJWK | None:
+    """Return a key, or None if it is of a kind that nobody here knows: it must not spoil the others."""
+    if not isinstance(jwk, dict):
+        return None
+    try:
+        return PyJWK(jwk)
+    except (PyJWTError, TypeError, ValueError):
+        return None

@@ -10,6 +10,7 @@ from infra.wire.commands import BroadcastPresence
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.registry import BROADCAST_PRESENCE
 from socket_edge.auth import Authenticator
+from socket_edge.auth.refusals import CONNECT, Refusals
 from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import Connection, DisconnectReason
@@ -40,6 +41,7 @@ class Admission:
         catch_ups: CatchUps,
         tasks: Tasks,
         sockets_per_user: int,
+        refusals: Refusals,
     ) -> None:
         self._authenticator = authenticator
         self._origins = origins
@@ -50,11 +52,13 @@ class Admission:
         self._catch_ups = catch_ups
         self._tasks = tasks
         self._sockets_per_user = sockets_per_user
+        self._refusals = refusals
 
     async def admit(self, connection: Connection, auth: str | None) -> Session:
         """Return the session of a client with a valid token and an allowed origin. Raises Rejection."""
-        self._origins.check(connection.origin, connection.host)
-        identity = await self._authenticator.authenticate(_read_token(auth))
+        with self._refusals.recorded(CONNECT):
+            self._origins.check(connection.origin, connection.host)
+            identity = await self._authenticator.authenticate(_read_token(auth))
         self._limiter.sign_in(identity.user_id)
         return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
 

@@ -12,6 +12,8 @@ from infra.wire.events import RefreshAck, iso_ms
 from infra.wire.inbox import Answer
 from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE, REFRESH_TOKEN
 from socket_edge.auth import Authenticator, Identity
+from socket_edge.auth.refusals import Refusals
+from socket_edge.auth.rejections import Reason, unauthorized
 from socket_edge.chat.client_event import ClientEvent, known_name, read_event
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import DisconnectReason, EventData
@@ -33,12 +35,14 @@ class ClientEvents:
         lanes: Lanes,
         delivery: Delivery,
         payload_bytes: int,
+        refusals: Refusals,
     ) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
         self._lanes = lanes
         self._delivery = delivery
         self._payload_bytes = payload_bytes
+        self._refusals = refusals
         self.edge_handlers: dict[str, EdgeHandler] = {REFRESH_TOKEN: self._refresh_token}
         """By name, what answers the commands that `is_answered_by_edge`."""
 
@@ -107,9 +111,13 @@ class ClientEvents:
         try:
             identity = await self._read_identity(session, payload)
         except Rejection as rejection:
+            self._refusals.record(rejection, REFRESH_TOKEN)
             session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
         else:
-            session.identity, session.is_warned = identity, False
+            # A client that cannot get a longer life must not be asked for one again and again.
+            is_longer = identity.expires_at > session.identity.expires_at
+            session.is_warned = session.is_warned and not is_longer
+            session.identity = identity
             self._ensure_profile(session)
             ack = RefreshAck(
                 expires_at=iso_ms(datetime.fromtimestamp(identity.expires_at, UTC)),
@@ -125,5 +133,5 @@ class ClientEvents:
             raise Rejection(ErrorCode.INVALID_PAYLOAD, message) from error
         identity = await self._authenticator.authenticate(token)
         if identity.user_id != session.user_id:
-            raise Rejection(ErrorCode.UNAUTHORIZED, "The token belongs to another user.")
+            raise unauthorized(Reason.OTHER_USER, "The token belongs to another user.")
         return identity

@@ -6,17 +6,22 @@ from datetime import UTC, datetime
 
 from infra.wire import events
 from infra.wire.errors import ErrorCode, Failure
+from socket_edge.auth import Identity
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
 
 _PERIOD_S = 1.0
+_SHARE = 1 / 3
+"""A token that lives for a short time only is warned about when this share of its life is left."""
+_LEAST_S = 2 * _PERIOD_S
+"""Less would often leave no time between the warning and the end."""
 
 
 class Heartbeat:
     """Checks all sessions once a second. Times in seconds."""
 
     def __init__(self, users: ConnectedUsers, ping_s: float, token_grace_s: float) -> None:
-        """A client is told to refresh its token `token_grace_s` before the token expires."""
+        """A client is told to refresh its token `token_grace_s` before the token expires, at the earliest."""
         self._users = users
         self._ping_s = ping_s
         self._token_grace_s = token_grace_s
@@ -35,12 +40,17 @@ class Heartbeat:
 
     def _check_token(self, session: Session) -> None:
         left_s = session.identity.expires_at - time.time()
-        if left_s <= self._token_grace_s and not session.is_warned:
+        if left_s <= self._grace_s(session.identity) and not session.is_warned:
             session.is_warned = True
             failure = Failure.of(ErrorCode.TOKEN_EXPIRED, "The access token is about to expire: refresh it.")
             session.send(events.ERROR, events.error_event(failure))
         if left_s <= 0:
             session.end(DisconnectReason.TOKEN_EXPIRED)
+
+    def _grace_s(self, identity: Identity) -> float:
+        """Return how long before its end a client is told to refresh a token."""
+        life_s = identity.expires_at - identity.presented_at
+        return min(self._token_grace_s, max(life_s * _SHARE, _LEAST_S))
 
     def _ping(self, session: Session) -> None:
         now = time.monotonic()

@@ -2,7 +2,17 @@
 
 from urllib.parse import urlsplit
 
+from infra.logs import shown
 from infra.wire.errors import ErrorCode, Rejection
+
+
+class ForbiddenOrigin(Rejection):
+    """A browser page of this origin may not connect. `expected` and `got` are for the operator."""
+
+    def __init__(self, allowed: str, origin: str) -> None:
+        super().__init__(ErrorCode.FORBIDDEN_ORIGIN)
+        self.expected = allowed
+        self.got = origin
 
 
 class Origins:
@@ -18,7 +28,9 @@ class Origins:
         if not origin or self._any or origin in self._allowed:
             return
         if _host(origin) != host.lower():
-            raise Rejection(ErrorCode.FORBIDDEN_ORIGIN)
+            raise ForbiddenOrigin(
+                " or ".join((*sorted(self._allowed), f"a page of {shown(host.lower())}")), shown(origin)
+            )
 
 
 def _host(origin: str) -> str | None:

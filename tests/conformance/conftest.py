@@ -26,7 +26,9 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An edge that pings every second and waits one second for the answer. It has no workers."""
     store = engines.new_store()
-    deployment = Deployment(store, tmp_path_factory.mktemp("hasty"), heartbeat_s=1, heartbeat_timeout_s=1)
+    deployment = Deployment(
+        store, tmp_path_factory.mktemp("hasty"), forked=True, heartbeat_s=1, heartbeat_timeout_s=1
+    )
     try:
         yield Server("edge", deployment.start_edge().url)
     finally:

@@ -18,6 +18,7 @@ def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Ite
     deployment = Deployment(
         engines.new_store(),
         tmp_path_factory.mktemp("two_edges"),
+        forked=True,
         ping_s=1,
         page_ack_s=0.5,
         token_grace_s=2,

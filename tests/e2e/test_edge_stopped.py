@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import ANSWERED_S
+from tests.harness.key_server import KeyServer, Project
 from tests.harness.waiting import until
-from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 MESSAGES = 200
 

@@ -22,8 +22,8 @@ from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, Stored
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
+from tests.harness.key_server import KeyServer, Project
 from tests.harness.waiting import until
-from tests.unit.socket_edge.auth.project import KeyServer, Project
 
 _INJECT: Final = Path(__file__).parent / "inject"
 _ROOT: Final = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ class Field:
     """One run's processes and clients."""
 
     def __init__(
-        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: object
+        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: Any
     ) -> None:
         self.engines = engines
         self._disk = disk

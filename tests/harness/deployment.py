@@ -20,6 +20,7 @@ from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Store, free_port
+from tests.harness.forks import ForkedProcess, run
 
 SECRET = "a shared secret of the tests, long enough"
 ANSWERED_S = 15.0
@@ -54,15 +55,16 @@ def make_token(username: str, *, ttl_s: float = 3600, **claims: Any) -> str:
 class Part:
     """One of our processes. It never outlives the process that runs the tests."""
 
-    def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
+    process: subprocess.Popen[bytes] | ForkedProcess
+
+    def __init__(self, arguments: list[str], env: dict[str, str], log: Path, *, forked: bool = False) -> None:
         self._log = log
         with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                tether([sys.executable, "-m", "infra.cli", *arguments]),
-                env=env,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+            if forked:
+                self.process = ForkedProcess(arguments, env, out.fileno(), out.fileno())
+            else:
+                command = tether([sys.executable, "-m", "infra.cli", *arguments])
+                self.process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
 
     @property
     def log(self) -> str:
@@ -97,8 +99,8 @@ class Part:
 class Edge(Part):
     """An edge and its address."""
 
-    def __init__(self, port: int, env: dict[str, str], log: Path) -> None:
-        super().__init__(["edge", "--port", str(port)], env, log)
+    def __init__(self, port: int, env: dict[str, str], log: Path, *, forked: bool = False) -> None:
+        super().__init__(["edge", "--port", str(port)], env, log, forked=forked)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -117,10 +119,14 @@ class Edge(Part):
 
 
 class Deployment:
-    """Edges, workers and beat on one store. Started on demand, stopped together."""
+    """Edges, workers and beat on one store. Started on demand, stopped together.
 
-    def __init__(self, store: Store, folder: Path, **settings: object) -> None:
+    Forked ones start sooner. They share memory with each other, so do not measure it.
+    """
+
+    def __init__(self, store: Store, folder: Path, *, forked: bool = False, **settings: object) -> None:
         self.store = store
+        self._forked = forked
         self.edges: list[Edge] = []
         self.workers: list[Part] = []
         self.beats: list[Part] = []
@@ -147,7 +153,8 @@ class Deployment:
 
     def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
         """Start one more edge, on a free port unless one is given."""
-        edge = Edge(port or free_port(), self._env(settings), self._folder / f"edge-{len(self.edges)}.log")
+        log = self._folder / f"edge-{len(self.edges)}.log"
+        edge = Edge(port or free_port(), self._env(settings), log, forked=self._forked)
         self.edges.append(edge)
         if wait:
             edge.wait_ready()
@@ -156,25 +163,25 @@ class Deployment:
     def start_worker(self, **settings: object) -> Part:
         """Start one more worker. Events sent before it is up wait on the queue."""
         log = self._folder / f"worker-{len(self.workers)}.log"
-        self.workers.append(Part(["worker"], self._env(settings), log))
+        self.workers.append(Part(["worker"], self._env(settings), log, forked=self._forked))
         return self.workers[-1]
 
     def start_functions(self) -> Part:
         """Start a worker that runs functions and sends notifications."""
         log = self._folder / f"functions-{len(self.functions)}.log"
-        self.functions.append(Part(["worker", "--functions"], self.env, log))
+        self.functions.append(Part(["worker", "--functions"], self.env, log, forked=self._forked))
         return self.functions[-1]
 
     def run(self, *arguments: str) -> str:
         """Run a `bbgram` command to its end; return what it printed."""
-        command = [sys.executable, "-m", "infra.cli", *arguments]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
+        done = run(arguments, self.env, timeout_s=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def start_beat(self) -> Part:
         """Start beat."""
-        self.beats.append(Part(["beat"], self.env, self._folder / f"beat-{len(self.beats)}.log"))
+        log = self._folder / f"beat-{len(self.beats)}.log"
+        self.beats.append(Part(["beat"], self.env, log, forked=self._forked))
         return self.beats[-1]
 
     def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":

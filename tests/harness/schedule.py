@@ -10,8 +10,8 @@ _IN_PIECES: Final = ("tests/faults/test_short.py",)
 """Files whose tests share nothing and take long: each test is a unit by itself."""
 
 STACKS: Final = {
-    "the shared chat": (
-        "tests/conformance/",
+    "the shared chat": ("tests/conformance/",),
+    "the shared chat, again": (
         "tests/e2e/test_javascript_client.py",
         "tests/e2e/test_reference_client.py",
         "tests/integration/bad_input/",
@@ -27,18 +27,22 @@ STACKS: Final = {
         "tests/e2e/test_sync.py",
         "tests/e2e/test_token_life.py",
     ),
+    "the package for AWS": ("tests/integration/aws/",),
 }
-"""Files that use the same processes, which each worker that runs one of them has to start."""
+"""Files that use the same processes, which each worker that runs one of them has to start; or that wait for
+the same package. None takes so long that the others would have to wait for it."""
 
 LONGEST: Final = (
     *_IN_PIECES,
     *(file for files in STACKS.values() for file in files),
-    "tests/integration/local/test_stack.py",
+    "tests/integration/local/",
     "tests/integration/functions/archive/",
-    "tests/integration/test_dead_letters.py",
     "tests/e2e/",
+    "tests/integration/test_dead_letters.py",
     "tests/integration/",
     "tests/contract/",
+    "tests/security/",
+    "tests/unit/socket_edge/connection/",
 )
 """What is handed out first, in this order; everything else follows."""
 

@@ -11,6 +11,7 @@ import psutil
 from infra.local.parts import http_ok
 from infra.local.stack_env import read_stack_env
 from infra.local.tether import tether
+from tests.harness.forks import run
 from tests.harness.waiting import eventually
 
 _LEFT_OUT = ("BBGRAM_", "COVERAGE_", "PORT")
@@ -32,12 +33,17 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def bbgram(*words: str, env: dict[str, str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def bbgram(
+    *words: str, env: dict[str, str], folder: Path | None = None, stdin: str = "", forked: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with no BBGRAM setting but those given; in another folder if told so."""
+    if forked and not stdin:
+        return run(words, clean_env(env), folder=folder)
     return subprocess.run(
         tether([sys.executable, "-m", "infra.cli", *words]),
         env=clean_env(env),
         cwd=folder,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,

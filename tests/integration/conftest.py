@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -44,8 +45,12 @@ def unswept_bench(make_bench: BenchFactory) -> WorkerBench:
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be in an empty AWS account (moto), with no settings but those that the test makes."""
+    from botocore.loaders import JSONFileLoader
     from moto import mock_aws  # takes a second, which most tests need not spend
 
+    # Each of botocore's sessions would parse the same megabytes of JSON again.
+    models = _models()
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: models(path))
     for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -53,6 +58,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield
+
+
+@cache
+def _models() -> Callable[[str], Any]:
+    """Return a function that reads the descriptions of AWS services, each file once."""
+    from botocore.loaders import JSONFileLoader
+
+    return cache(JSONFileLoader().load_file)
 
 
 @pytest.fixture

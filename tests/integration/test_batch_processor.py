@@ -265,6 +265,17 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Worke
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
 
 
+def test_before_the_database_is_migrated_clients_are_asked_to_try_again(bench: WorkerBench) -> None:
+    alice, _ = bench.person("alice")
+    batch = bench.batch([bench.send(alice, "bob", "hello"), bench.event(alice, "list_chats", {})])
+    empty = make_engine(bench.engine.url.render_as_string(hide_password=False), schema="not_there")
+    BatchProcessor(empty, bench.publisher, bench.context).process([batch])
+    empty.dispose()
+    (entry,) = bench.read().entries
+    assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
+    assert bench.rows("SELECT FROM dead_letters WHERE user_id = :id", id=alice) == []
+
+
 def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: WorkerBench) -> None:
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)

@@ -178,7 +178,7 @@ def test_the_token_of_a_deleted_user_brings_nobody_back(
         ("send_message", {"username": "bob", "text": "two"}),
         ("join_chat", {"username": "bob"}),
         ("typing", {"username": "bob", "isTyping": True}),
-        ("register_device", {"channel": "fcm", "token": "x" * 40}),
+        ("register_device", {"channel": "fcm", "address": "x" * 40}),
     ],
 )
 def test_whatever_a_deleted_user_does_is_refused_and_leaves_no_dead_letter(

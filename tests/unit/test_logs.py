@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 import structlog
 
-from infra.logs import configure_logs, printable
+from infra.logs import configure_logs, printable, shown
 
 FORGED = "2026-01-01T00:00:00Z [error    ] forged"
 NASTY = (
@@ -88,3 +88,29 @@ def test_printable_text_is_unchanged(text: str) -> None:
 
 def test_unprintable_characters_are_escaped() -> None:
     assert printable("a\nb\x1b[2J\u202e") == "a\\nb\\x1b[2J\\u202e"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("https://a.example/auth/v1", "https://a.example/auth/v1"),
+        ("x" * 300, "x" * 200),
+        (["a", "b"], "a, b"),
+        (["a b", "c"], "text of 3 characters, c"),
+        ([], "[]"),
+        (["a"] * 9, "a, a, a, a, a"),
+        ([["a"]], "list"),
+        ({"a": "b"}, "dict"),
+        (None, "None"),
+        (True, "True"),
+        (7, "7"),
+        (1.5, "1.5"),
+        ("", "text of 0 characters"),
+        ("two words", "text of 9 characters"),
+        ("a\nline", "text of 6 characters"),
+        ("\x1b[2J", "text of 4 characters"),
+        ("\u202e", "text of 1 characters"),
+    ],
+)
+def test_what_a_client_chose_is_shown_only_if_it_is_a_word(value: object, text: str) -> None:
+    assert shown(value) == text

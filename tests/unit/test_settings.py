@@ -135,6 +135,13 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (EdgeSettings, "AUTH_MODE", ("none", "LOCAL", "l\u00f6cal")),
         (EdgeSettings, "HOST", ("\udcff", "h" * 64, ".h", "h..h")),
         (EdgeSettings, "SUPABASE_KEY", ("\udcff",)),
+        (EdgeSettings, "SUPABASE_JWT_SECRET", ("short", "x" * 31, "\u00fc" * 15)),
+        (EdgeSettings, "JWT_ISSUER", (",", " , ")),
+        (EdgeSettings, "JWT_AUDIENCE", (",", "missing", "authenticated,missing")),
+        (EdgeSettings, "JWKS_URL", NOT_AN_HTTP),
+        (EdgeSettings, "CLOCK_SKEW_S", ("-1", "301")),
+        (EdgeSettings, "ALLOW_ANONYMOUS", ("perhaps",)),
+        (EdgeSettings, "REQUIRE_AAL", ("aal3", "2", "AAL2")),
         (EdgeSettings, "PORT", ("70000", "-1", "3000.5", "http")),
         (EdgeSettings, "LANES", ("0", "65")),
         (EdgeSettings, "RATE_EVENTS", ("0.0001", "1e-320")),
@@ -224,6 +231,11 @@ RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
     ),
     (EdgeSettings, {"PAYLOAD_BYTES": 1_000_000}, "BBGRAM_PAYLOAD_BYTES is wrong: "),
     (EdgeSettings, {"TRANSPORT_BYTES": 1_000}, "BBGRAM_PAYLOAD_BYTES is wrong: "),
+    (
+        EdgeSettings,
+        {"AUTH_MODE": "remote"},
+        "BBGRAM_SUPABASE_KEY is not set. BBGRAM_AUTH_MODE=remote needs it.",
+    ),
     (WorkerSettings, {"PAGE": 101}, "BBGRAM_PAGE is wrong: 101 is more than BBGRAM_PAGE_MAX (100)"),
     (WorkerSettings, {"PAGE_MAX": 49}, "BBGRAM_PAGE is wrong: 50 is more than BBGRAM_PAGE_MAX (49)"),
     (
@@ -328,10 +340,23 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_issuer_and_keys_follow_from_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BBGRAM_AUTH_MODE", "remote")
+    monkeypatch.setenv("BBGRAM_SUPABASE_KEY", "sb_publishable_key")
     settings = EdgeSettings.load()
-    assert settings.issuer == "https://project.supabase.example/auth/v1"
+    assert settings.auth_url == "https://project.supabase.example/auth/v1"
+    assert settings.jwt_issuer == ("https://project.supabase.example/auth/v1",)
     assert settings.jwks_url == "https://project.supabase.example/auth/v1/.well-known/jwks.json"
     assert settings.auth_mode is AuthMode.REMOTE
+
+
+def test_issuer_and_keys_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issuer is compared as it is written: a slash at its end counts."""
+    monkeypatch.setenv("BBGRAM_JWT_ISSUER", "https://a.example/, http://b.example/auth/v1 ,missing")
+    monkeypatch.setenv("BBGRAM_JWKS_URL", "http://kong:8000/auth/v1/keys/")
+    monkeypatch.setenv("BBGRAM_JWT_AUDIENCE", "authenticated,mobile")
+    settings = EdgeSettings.load()
+    assert settings.jwt_issuer == ("https://a.example/", "http://b.example/auth/v1", "missing")
+    assert settings.jwks_url == "http://kong:8000/auth/v1/keys/"
+    assert settings.jwt_audience == ("authenticated", "mobile")
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """The command: runs all checks and prints a line for each."""
 
+import logging
+import sys
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
@@ -8,30 +11,54 @@ from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
 from infra.cli.doctor.functions import bucket_finding, channels_finding
 from infra.cli.doctor.processes import process_findings
-from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings, signin_finding
+from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
+from infra.cli.doctor.signin import signin_finding
 from infra.cli.local import LOCAL_HELP, use_local_stack
+from infra.logs import configure_logs
+
+_TOKEN_BYTES: Final = 1_000_000
+"""More than any token has, so that a token that is too long is found to be so."""
+
+
+def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    # The value is not quoted: it may be the token itself.
+    if value not in (None, "-"):
+        raise click.BadParameter(
+            "must be `-`: the token is read from standard input, where nobody else sees it"
+        )
+    return value
 
 
 @click.command()
 @click.option("--local", is_flag=True, help=LOCAL_HELP)
-def doctor(local: bool) -> None:
+@click.option(
+    "--token",
+    metavar="-",
+    callback=_only_stdin,
+    help="Check an access token, read from standard input, as an edge with these settings would.",
+)
+def doctor(local: bool, token: str | None) -> None:
     """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
+    # What the parts of an edge would log is in the findings.
+    configure_logs(as_json=False, level=logging.CRITICAL)
     if local:
         use_local_stack()
+    if token is not None:
+        token = sys.stdin.buffer.read(_TOKEN_BYTES).decode(errors="replace").strip()
     is_well = True
-    for found in examine(local=local):
+    for found in examine(local=local, token=token):
         click.echo(found.line())
         is_well = is_well and found.advice is None
     if not is_well:
         raise click.exceptions.Exit(1)
 
 
-def examine(*, local: bool) -> Iterator[Finding]:
+def examine(*, local: bool, token: str | None) -> Iterator[Finding]:
     """Run all checks. Problems are findings, not exceptions. `local` includes the local stack."""
     yield python_finding()
     configuration = Configuration.load()
     yield from configuration.findings
-    yield from _servers(configuration)
+    yield from _servers(configuration, token)
     if configuration.worker and configuration.functions:
         yield channels_finding(configuration.worker, configuration.functions)
     if configuration.functions:
@@ -43,7 +70,7 @@ def examine(*, local: bool) -> Iterator[Finding]:
         yield port_finding()
 
 
-def _servers(configuration: Configuration) -> Iterator[Finding]:
+def _servers(configuration: Configuration, token: str | None) -> Iterator[Finding]:
     """Check the services, and the processes that can only be asked through a Redis that answers."""
     edge, worker = configuration.edge, configuration.worker
     answers = False
@@ -54,6 +81,6 @@ def _servers(configuration: Configuration) -> Iterator[Finding]:
     if worker:
         yield postgres_finding(worker)
     if edge:
-        yield signin_finding(edge)
+        yield signin_finding(edge, token)
     if worker and answers:
         yield from process_findings(worker)

@@ -1,11 +1,10 @@
-"""Checks the services that others run: Redis, Postgres and the sign-in."""
+"""Checks the engines that others run: Redis and Postgres."""
 
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
-from infra.settings.edge import AuthMode, EdgeSettings
 from infra.settings.store import StoreSettings
 
 _OLDEST_REDIS: Final = (7, 0)
@@ -73,29 +72,3 @@ def _postgres(settings: StoreSettings) -> Finding:
     if behind:
         return Finding("postgres", f"PostgreSQL {version}, not migrated", "run `bbgram migrate`")
     return Finding("postgres", f"PostgreSQL {version}, migrated")
-
-
-def signin_finding(settings: EdgeSettings) -> Finding:
-    """Check that the edge can verify tokens."""
-    return finding(
-        "sign-in", "start the sign-in service, or correct BBGRAM_SUPABASE_URL", lambda: _signin(settings)
-    )
-
-
-def _signin(settings: EdgeSettings) -> Finding:
-    import httpx
-
-    from socket_edge.auth import create_authenticator
-
-    create_authenticator(settings)
-    if settings.auth_mode is AuthMode.REMOTE:
-        key = {"apikey": settings.supabase_key or ""}
-        httpx.get(f"{settings.issuer}/health", headers=key, timeout=5).raise_for_status()
-        return Finding("sign-in", f"the Auth server answers at {settings.issuer}")
-    if settings.supabase_jwt_secret:
-        return Finding("sign-in", "the legacy shared secret is used")
-    response = httpx.get(settings.jwks_url, timeout=5)
-    response.raise_for_status()
-    keys = len(response.json()["keys"])
-    advice = None if keys else "create a signing key in the project, or set BBGRAM_SUPABASE_JWT_SECRET"
-    return Finding("sign-in", f"{keys} key(s) at {settings.jwks_url}", advice)

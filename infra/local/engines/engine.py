@@ -9,7 +9,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final
 
+import psutil
+
 from infra.errors import CommandError
+from infra.local.engines.leftovers import kill_all
 
 LOG: Final = "log"
 """File in the engine's folder with the output since its latest start."""
@@ -85,10 +88,12 @@ class Engine(ABC):
             self.kill()
 
     def kill(self) -> None:
-        """Kill the engine, like a crash."""
+        """Kill the engine, like a crash of the machine: the processes that it started end with it."""
         if self._process is not None and self._process.poll() is None:
+            started = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
             self._process.wait()
+            kill_all(started)
 
     def open_log(self) -> BinaryIO:
         """Truncate the log file and open it for writing."""

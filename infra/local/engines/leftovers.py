@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +11,7 @@ import psutil
 
 _POLITE_S: Final = 5.0
 _KILL_S: Final = 2.0
+_POLL_S: Final = 0.01
 
 
 def stop_leftovers(program: str, folder: Path, polite: signal.Signals) -> None:
@@ -18,10 +21,25 @@ def stop_leftovers(program: str, folder: Path, polite: signal.Signals) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(polite)
     _, stubborn = psutil.wait_procs(leftovers, timeout=_POLITE_S)
-    for process in stubborn:
+    kill_all(stubborn)
+
+
+def kill_all(processes: Sequence[psutil.Process]) -> None:
+    """Kill processes, and wait until all have ended. Those of Postgres would go on for a moment."""
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=_KILL_S)
+    deadline = time.monotonic() + _KILL_S
+    while not all(map(_has_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Return whether it has ended, reaped or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _works_in(process: psutil.Process, program: str, folder: Path) -> bool:

@@ -211,7 +211,7 @@ def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
 
 def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError(name='psycopg')")
-    result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path)})
+    result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}, forked=False)
     assert result.returncode == 1
     assert the_one_line(result) == "Error: psycopg is not installed here; dev needs it"
 

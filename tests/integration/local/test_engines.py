@@ -12,6 +12,7 @@ from redis import Redis
 from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
 from infra.local.ports import free_port
+from tests.harness.stack import is_gone
 
 MakeEngine = Callable[[type[Engine]], Engine]
 
@@ -75,6 +76,15 @@ def test_an_engine_left_running_is_stopped_before_the_next_one_starts(
     remember(left)
     assert recall(started(make_engine(kind))) == "kept"
     assert left.pid is None
+
+
+def test_a_killed_postgres_commits_nothing_any_more(make_engine: MakeEngine) -> None:
+    engine = started(make_engine(Postgres))
+    with psycopg.connect(engine.url, autocommit=True) as conn:
+        backend = psutil.Process(conn.info.backend_pid)
+        backend.suspend()  # as a busy machine does
+        engine.kill()
+        assert is_gone(backend)
 
 
 def test_the_pid_of_a_crashed_postgres_may_belong_to_another_process_by_now(make_engine: MakeEngine) -> None:

@@ -18,8 +18,11 @@ ENDLESS_TEST = """
 import signal
 from pathlib import Path
 
+from tests.harness.deployment import Part
 
-def test_that_never_ends(chat):
+
+def test_that_never_ends(chat, tmp_path):
+    ordinary = Part(["beat"], chat.env, tmp_path / "beat.log")
     Path(__file__).with_name("began").touch()
     signal.pause()
 """
@@ -45,7 +48,9 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path, number: signal.Signals) -
         eventually(lambda: began.exists() or run.poll() is not None, "the test begins", 60)
         assert began.exists(), (tmp_path / "log").read_text()
         family = psutil.Process(run.pid).children(recursive=True)
-        assert len([one for one in family if "infra.cli" in command_line(one)]) == 4
+        lines = [command_line(one) for one in family]
+        assert sum("infra.cli" in line for line in lines) == 1
+        assert sum("tests.harness.forks" in line for line in lines) == 1 + 2 * 4
     finally:
         run.send_signal(number)
         run.wait(10)

@@ -4,11 +4,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import jwt
 import pytest
 import socketio
 
@@ -18,22 +16,7 @@ from infra.local.tether import tether
 from tests.harness.engines import Engines
 from tests.harness.stack import LocalStack, bbgram, clean_env, command_line, is_gone
 from tests.harness.waiting import eventually
-
-StartStack = Callable[..., LocalStack]
-
-
-@pytest.fixture
-def start_stack(tmp_path: Path) -> Iterator[StartStack]:
-    started: list[LocalStack] = []
-
-    def start(**env: str) -> LocalStack:
-        port = started[0].port if started else free_port()
-        started.append(LocalStack(tmp_path / "data", port, **env))
-        return started[-1].wait_started()
-
-    yield start
-    for stack in started:
-        stack.stop()
+from tests.integration.local.conftest import StartStack
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +45,12 @@ def test_the_doctor_finds_nothing_wrong_with_a_running_stack(stack: LocalStack) 
     assert result.returncode == 0, result.stdout
     assert "postgres  PostgreSQL 18" in result.stdout
     assert f"{stack.port} is in use by an edge" in result.stdout
+
+
+def test_the_doctor_accepts_a_token_of_the_stack(stack: LocalStack) -> None:
+    token = bbgram("token", "alice", env=stack.env).stdout
+    result = bbgram("doctor", "--local", "--token", "-", env=stack.env, stdin=token)
+    assert "ok    sign-in   the token is that of user " in result.stdout
 
 
 def test_another_edge_joins_the_stack_when_it_is_told_to(stack: LocalStack) -> None:
@@ -133,20 +122,6 @@ def test_a_part_that_dies_is_restarted(stack: LocalStack, words: tuple[str, ...]
         lambda: bbgram("doctor", "--local", env=stack.env).returncode == 0, "the doctor finds nothing wrong"
     )
     assert "starting it again in" in stack.log
-
-
-@pytest.mark.alone
-def test_a_second_start_keeps_ports_tokens_and_is_quick(start_stack: StartStack) -> None:
-    stack = start_stack()
-    token = bbgram("token", "alice", env=stack.env).stdout.strip()
-    addresses = stack.addresses
-    stack.stop()
-    began = time.monotonic()
-    again = start_stack()
-    assert time.monotonic() - began < 15
-    assert again.addresses == addresses
-    jwks = httpx.get(f"{addresses['BBGRAM_SUPABASE_URL']}/auth/v1/.well-known/jwks.json").json()
-    assert jwt.get_unverified_header(token)["kid"] in {key["kid"] for key in jwks["keys"]}
 
 
 def test_engines_that_the_user_provides_are_used_instead(start_stack: StartStack, engines: Engines) -> None:

@@ -10,6 +10,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from infra.cli.doctor.signin import signin_finding
 from infra.local.signin.keys import load_key
 from infra.local.signin.tokens import issue, signin_folder
 from infra.settings.edge import AuthMode
@@ -98,6 +99,11 @@ async def test_an_expired_token_has_its_own_code(
 ) -> None:
     expired = forge(signin, token, own_key=True, exp=int(time.time()) - 1)
     assert await refusal_code(authenticator, expired) is ErrorCode.TOKEN_EXPIRED
+
+
+def test_the_doctor_finds_the_service_well(signin: RunningService) -> None:
+    settings = signin.edge_settings(auth_mode=AuthMode.REMOTE, supabase_key=API_KEY)
+    assert signin_finding(settings).advice is None
 
 
 async def test_tokens_cannot_be_checked_while_the_auth_server_is_down(signin: RunningService) -> None:

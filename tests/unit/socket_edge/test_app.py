@@ -34,7 +34,7 @@ def settings(redis_url: str = NOWHERE, **changes: Any) -> EdgeSettings:
         "supabase_jwt_secret": SECRET,
         **changes,
     }
-    return EdgeSettings(**given)
+    return EdgeSettings.load(None, **given)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ def wrapped(error: BaseException, *, invalidated: bool = False) -> DBAPIError:
         (wrapped(psycopg.DataError("NUL")), set()),
         (wrapped(psycopg.OperationalError("connection refused")), {is_unreachable}),
         (wrapped(pg.AdminShutdown()), {is_unreachable}),
+        (wrapped(pg.UndefinedTable()), {is_unreachable}),
+        (wrapped(pg.UndefinedColumn()), set()),
         (wrapped(pg.TooManyConnections()), {is_unreachable}),
         (wrapped(pg.IdleInTransactionSessionTimeout()), {is_unreachable}),
         (wrapped(pg.CheckViolation(), invalidated=True), {is_unreachable}),

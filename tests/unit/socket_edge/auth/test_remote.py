@@ -9,7 +9,7 @@ import pytest
 from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, create_authenticator
-from tests.unit.socket_edge.auth.project import USER_ID, Project
+from tests.harness.key_server import USER_ID, Project
 from tests.unit.socket_edge.auth.refusals import refusal_code
 
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from infra.wire.errors import ErrorCode
-from socket_edge.auth import Authenticator, Identity
+from socket_edge.auth import Authenticator, Identity, create_authenticator
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
-from tests.unit.socket_edge.auth.project import USER_ID, Project, public_jwk
+from tests.harness.key_server import USER_ID, Project, public_jwk
 from tests.unit.socket_edge.auth.refusals import refusal, refusal_code
 
 
@@ -24,9 +24,16 @@ def encode_part(part: object) -> str:
 async def test_a_good_es256_token_tells_who_the_user_is(
     authenticator: Authenticator, project: Project
 ) -> None:
-    expires_at = int(time.time()) + 60
-    identity = await authenticator.authenticate(project.token(exp=expires_at))
-    assert identity == Identity(user_id=USER_ID, expires_at=expires_at, username="alice")
+    now = int(time.time())
+    identity = await authenticator.authenticate(project.token(exp=now + 60, iat=now - 5))
+    assert identity == Identity(user_id=USER_ID, expires_at=now + 60, username="alice", issued_at=now - 5)
+
+
+@pytest.mark.parametrize("issued_at", ["yesterday", [], {}, True, -1, 1e300, 0, None])
+async def test_a_token_that_does_not_say_when_it_was_issued_is_accepted(
+    authenticator: Authenticator, project: Project, issued_at: object
+) -> None:
+    assert (await authenticator.authenticate(project.token(iat=issued_at))).issued_at is None
 
 
 async def test_a_good_rs256_token_is_accepted(authenticator: Authenticator, project: Project) -> None:
@@ -51,6 +58,31 @@ async def test_a_token_of_a_clock_that_is_ahead_is_accepted(
     authenticator: Authenticator, project: Project
 ) -> None:
     assert await authenticator.authenticate(project.token(iat=int(time.time()) + 30))
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "ahead_s", "is_accepted"),
+    [(None, 8, True), (None, 12, False), (60, 58, True), (60, 62, False), (0, -1, True), (0, 2, False)],
+)
+async def test_nbf_may_be_ahead_by_the_clock_skew(
+    project: Project, skew_s: float | None, ahead_s: int, is_accepted: bool
+) -> None:
+    authenticator = create_authenticator(
+        project.settings(**({} if skew_s is None else {"clock_skew_s": skew_s}))
+    )
+    token = project.token(nbf=int(time.time()) + ahead_s)
+    if is_accepted:
+        assert await authenticator.authenticate(token)
+    else:
+        assert (await refusal(authenticator, token)).message == "The access token is not valid yet."
+    await authenticator.aclose()
+
+
+async def test_the_clock_skew_lengthens_no_life(project: Project) -> None:
+    authenticator = create_authenticator(project.settings(clock_skew_s=300))
+    expired = project.token(exp=int(time.time()) - 1)
+    assert await refusal_code(authenticator, expired) is ErrorCode.TOKEN_EXPIRED
+    await authenticator.aclose()
 
 
 @pytest.mark.parametrize("token", ["", None, 7, {"token": "x"}])

@@ -10,6 +10,8 @@ import pytest
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import CONNECTION_SUCCESS, ERROR, TEST_MESSAGE
 from infra.wire.registry import BROADCAST_PRESENCE
+from socket_edge.auth.refusals import Refusals
+from socket_edge.auth.rejections import Reason
 from socket_edge.chat.admission import Admission
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
@@ -56,6 +58,7 @@ class Door:
         self.users, self.tasks = ConnectedUsers(), Tasks()
         self.lanes, self.presence = RecordingLanes(), RecordingPresence()
         self.catch_ups = RecordingCatchUps(self.lanes)
+        self.refusals = Refusals()
         self.admission = Admission(
             FakeAuthenticator(),
             Origins(()),
@@ -66,6 +69,7 @@ class Door:
             cast(Any, self.catch_ups),
             self.tasks,
             sockets_per_user,
+            self.refusals,
         )
 
     async def admit(self, token: str, socket_id: str = "socket-1") -> tuple[FakeConnection, Session]:
@@ -106,10 +110,12 @@ async def refusal(door: Door, auth: str | None, origin: str = "") -> ErrorCode:
 )
 async def test_a_client_without_a_valid_token_is_refused(door: Door, auth: str | None) -> None:
     assert await refusal(door, auth) is ErrorCode.UNAUTHORIZED
+    assert door.refusals.counts == {Reason.MALFORMED: 1}
 
 
 async def test_a_foreign_origin_is_refused_before_its_token_is_checked(door: Door) -> None:
     assert await refusal(door, '{"token":"bad"}', FOREIGN) is ErrorCode.FORBIDDEN_ORIGIN
+    assert door.refusals.counts == {Reason.ORIGIN: 1}
 
 
 async def test_too_many_sign_ins_of_a_user_are_refused() -> None:

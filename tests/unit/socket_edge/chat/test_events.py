@@ -11,6 +11,7 @@ from infra.wire.events import ERROR
 from infra.wire.inbox import Position
 from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE
 from socket_edge.auth import Identity
+from socket_edge.auth.refusals import Refusals
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed
@@ -42,8 +43,14 @@ class Chat:
         unlimited = TokenBucket(0, 1)
         size = TokenBucket(0.001, burst_bytes) if burst_bytes else unlimited
         limiter = UserLimiter(TokenBucket(0.001, burst), size, unlimited)
+        self.refusals = Refusals()
         self.events = ClientEvents(
-            self.authenticator, limiter, cast(Any, self.lanes), cast(Any, self.delivery), PAYLOAD_BYTES
+            self.authenticator,
+            limiter,
+            cast(Any, self.lanes),
+            cast(Any, self.delivery),
+            PAYLOAD_BYTES,
+            self.refusals,
         )
         self.connection, self.session = connect("bob", lane=3)
         self.session.has_profile = True
@@ -215,7 +222,7 @@ async def test_a_leaving_session_ends_with_its_last_answer(chat: Chat) -> None:
 
 
 async def test_a_refreshed_token_replaces_the_identity(chat: Chat) -> None:
-    chat.session.is_warned = True
+    chat.session.identity, chat.session.is_warned = Identity("bob", FAR_FUTURE - 2), True
     await chat.refresh({"token": f"bob:{FAR_FUTURE - 1}"})
     assert (chat.session.identity.expires_at, chat.session.is_warned) == (FAR_FUTURE - 1, False)
     ((_, ack),) = chat.connection.acks
@@ -246,6 +253,17 @@ async def test_a_token_that_is_refused_leaves_the_identity_as_it_was(
     await chat.refresh(payload)
     assert chat.session.identity == before
     assert chat.errors() == [(code, "refresh_token")]
+    assert chat.refusals.counts.total() == 1
+
+
+@pytest.mark.parametrize("later_s", [0, -5])
+async def test_a_token_that_lives_no_longer_does_not_start_the_warning_again(
+    chat: Chat, later_s: int
+) -> None:
+    chat.session.is_warned = True
+    expires_at = chat.session.identity.expires_at + later_s
+    await chat.refresh({"token": f"bob:{expires_at}"})
+    assert (chat.session.identity.expires_at, chat.session.is_warned) == (expires_at, True)
 
 
 async def test_the_edge_has_a_handler_for_each_command_that_it_answers_itself(chat: Chat) -> None:

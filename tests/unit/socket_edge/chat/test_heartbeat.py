@@ -25,7 +25,11 @@ def watch(*sessions: Session, ping_s: float = 60) -> Heartbeat:
 
 
 def connected(left_s: int) -> tuple[FakeConnection, Session]:
-    return connect("bob", expires_at=int(time.time()) + left_s)
+    """Connect with a token that was presented an hour ago."""
+    connection, session = connect("bob")
+    now = time.time()
+    session.identity = Identity("bob", int(now) + left_s, presented_at=now - 3_600)
+    return connection, session
 
 
 async def test_a_fresh_token_is_left_alone() -> None:
@@ -51,9 +55,78 @@ async def test_a_client_that_has_refreshed_its_token_is_warned_about_the_new_one
     session.identity, session.is_warned = Identity("bob", FAR_FUTURE), False
     heartbeat.check()
     assert len(connection.payloads(ERROR)) == 1
-    session.identity = Identity("bob", int(time.time()) + 5)
+    session.identity = Identity("bob", int(time.time()) + 5, presented_at=time.time() - 3_600)
     heartbeat.check()
     assert len(connection.payloads(ERROR)) == 2
+
+
+class FakeTime:
+    """The time of day, in a test that lets it pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+
+class ShortLives:
+    """One client with short-lived tokens, checked once a second."""
+
+    def __init__(self, clock: FakeTime, life_s: float, grace_s: float = GRACE_S) -> None:
+        self.clock, self.life_s = clock, life_s
+        self.connection, self.session = connect("bob")
+        self.refresh()
+        users = ConnectedUsers()
+        users.add(self.session)
+        self.heartbeat = Heartbeat(users, 1_000_000, grace_s)
+
+    def refresh(self) -> None:
+        """Present a new token."""
+        self.session.identity = Identity("bob", int(self.clock.now + self.life_s))
+        self.session.is_warned = False
+
+    def run(self, seconds: int, *, refreshes: bool = False) -> list[float]:
+        """Let time pass; return how much life was left at each warning."""
+        warned_at = []
+        for _ in range(seconds):
+            self.clock.now += 1
+            before = len(self.connection.payloads(ERROR))
+            self.heartbeat.check()
+            if len(self.connection.payloads(ERROR)) > before:
+                warned_at.append(self.session.identity.expires_at - self.clock.now)
+                if refreshes:
+                    self.refresh()
+        return warned_at
+
+
+@pytest.mark.parametrize(
+    ("life_s", "left_s"), [(10, 3), (20, 6), (30, 10), (40, 13), (60, 20), (90, 30), (3_600, 30)]
+)
+def test_a_short_lived_token_is_warned_about_once_when_a_third_of_its_life_is_left(
+    monkeypatch: pytest.MonkeyPatch, life_s: int, left_s: int
+) -> None:
+    tokens = ShortLives(FakeTime(monkeypatch), life_s)
+    assert tokens.run(life_s - 1) == [left_s]
+    assert tokens.connection.reason is None
+    assert tokens.run(1) == []
+    assert tokens.connection.reason is DisconnectReason.TOKEN_EXPIRED
+
+
+@pytest.mark.parametrize("life_s", [10, 20, 30, 40])
+def test_short_lived_tokens_are_refreshed_once_each(monkeypatch: pytest.MonkeyPatch, life_s: int) -> None:
+    tokens = ShortLives(FakeTime(monkeypatch), life_s)
+    warnings = tokens.run(600, refreshes=True)
+    assert tokens.connection.reason is None
+    assert len(warnings) <= 600 / (life_s * 2 / 3)
+
+
+@pytest.mark.parametrize("life_s", [2, 3, 4, 5])
+def test_the_shortest_lives_leave_time_for_a_refresh(monkeypatch: pytest.MonkeyPatch, life_s: int) -> None:
+    (left_s,) = ShortLives(FakeTime(monkeypatch), life_s).run(life_s)
+    assert left_s >= 1
+
+
+def test_the_warning_never_comes_earlier_than_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ShortLives(FakeTime(monkeypatch), 40, grace_s=5).run(39) == [5]
 
 
 async def test_an_expired_token_ends_the_session_after_the_warning() -> None:

@@ -100,7 +100,7 @@ async def test_the_request_goes_through_the_lane_of_the_session() -> None:
         *(3, CATCH_UP, "bob"),
         "socket-1",
     )
-    assert request.payload == {"username": None, "after": None, "lostS": None}
+    assert request.payload == {"username": None, "issuedAt": None, "after": None, "lostS": None}
     request.answer(page())
 
 

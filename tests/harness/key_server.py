@@ -1,4 +1,7 @@
-"""A Supabase project as an edge sees it: an endpoint that serves keys, and tokens signed with them."""
+"""An endpoint that serves whatever a test makes it serve: keys, garbage, nothing, late; and tokens for it.
+
+`supabase_auth.py` behaves as Supabase Auth does.
+"""
 
 import asyncio
 import json
@@ -96,7 +99,7 @@ class Project:
             "supabase_jwt_secret": None,
             **changes,
         }
-        return EdgeSettings(**values)
+        return EdgeSettings.load(None, **values)
 
     def add_key(self, kid: str, key: PrivateKey | None = None) -> None:
         """Publish one more key, an ES256 one unless given."""

@@ -1,0 +1,80 @@
+"""Tells operators why sign-ins are refused: a log line now and then, and a count by reason."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from infra.wire.errors import ErrorCode, Rejection
+from socket_edge.auth.rejections import Reason, TokenRejection
+from socket_edge.limits.origins import ForbiddenOrigin
+
+log = structlog.get_logger(__name__)
+
+CONNECT: Final = "connect"
+
+_QUIET_S: Final = 10.0
+"""Time between two log lines with the same reason."""
+_MAX_CHARS: Final = 200
+"""Most of `expected` and `got` that is logged."""
+
+_REASONS: Final = {
+    ErrorCode.UNAUTHORIZED: Reason.MALFORMED,
+    ErrorCode.INVALID_PAYLOAD: Reason.MALFORMED,
+    ErrorCode.TOKEN_EXPIRED: Reason.EXPIRED,
+    ErrorCode.UNAVAILABLE: Reason.UNAVAILABLE,
+}
+"""The reasons of rejections that do not say more than their code."""
+
+
+class Refusals:
+    """Logs and counts refused sign-ins and refused `refresh_token` events."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.counts: Counter[Reason] = Counter()
+        """How many there were since the start, by reason."""
+        self._clock = clock
+        self._logged: dict[Reason, tuple[float, int]] = {}
+        """By reason: when it was last logged, and the count at that time."""
+
+    @contextmanager
+    def recorded(self, during: str) -> Iterator[None]:
+        """Record a Rejection that the block raises, and let it pass."""
+        try:
+            yield
+        except Rejection as rejection:
+            self.record(rejection, during)
+            raise
+
+    def record(self, rejection: Rejection, during: str) -> None:
+        """Count a refusal; log it unless its reason was logged just now. `during` names what was refused."""
+        reason, expected, got = explain(rejection)
+        self.counts[reason] += 1
+        now = self._clock()
+        logged_at, counted = self._logged.get(reason, (float("-inf"), 0))
+        if now - logged_at < _QUIET_S:
+            return
+        self._logged[reason] = now, self.counts[reason]
+        count = self.counts[reason] - counted
+        if rejection.code is ErrorCode.UNAVAILABLE:
+            log.warning(
+                "sign_in_unavailable", reason=reason, during=during, expected=expected, got=got, count=count
+            )
+        else:
+            log.info("sign_in_refused", reason=reason, during=during, expected=expected, got=got, count=count)
+
+
+def explain(rejection: Rejection) -> tuple[Reason, str | None, str | None]:
+    """Return why something was refused, what was expected, and what there was instead."""
+    if isinstance(rejection, TokenRejection):
+        return rejection.reason, _cut(rejection.expected), _cut(rejection.got)
+    if isinstance(rejection, ForbiddenOrigin):
+        return Reason.ORIGIN, _cut(rejection.expected), _cut(rejection.got)
+    return _REASONS.get(rejection.code, Reason.OTHER), None, None
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None else text[:_MAX_CHARS]

@@ -1,0 +1,232 @@
+"""Starts `bbgram` processes as forks of one that has already imported our code.
+
+Each of them would otherwise spend a second of CPU on imports, and half as much again where coverage is
+measured. A fork is a process like any other: it has its own environment, folder, output and exit code, runs
+`python -m infra.cli` from its first line, and can be killed. What Python reads before that line (PYTHONPATH,
+LD_PRELOAD) it takes from the tests; start a process that needs other values in the ordinary way.
+
+The server and its forks never outlive the process that runs the tests.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from infra.local.tether import PR_SET_PDEATHSIG, tether
+
+_ROOT: Final = Path(__file__).parents[2]
+_IMPORTED: Final = (
+    "alembic.command",
+    "celery.apps.beat",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.solo",
+    "celery.worker.consumer",
+    "coverage",
+    "functions.run",
+    "infra.cli.doctor.command",
+    "infra.cli.main",
+    "infra.local.stack",
+    "infra.store.migrate",
+    "kombu.transport.redis",
+    "picows",
+    "socket_edge.app",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "uvloop",
+    "workers.app",
+    "workers.replay",
+)
+"""What the server imports for its forks, beside what these modules import themselves."""
+
+_NUMBER: Final = struct.Struct("i")
+_READ_AT_START: Final = ("PYTHON", "LD_")
+
+
+class ForkedProcess:
+    """A fork that runs `bbgram`, with the methods of subprocess.Popen that the tests use."""
+
+    def __init__(
+        self, words: Sequence[str], env: Mapping[str, str], out: int, err: int, folder: Path | None = None
+    ) -> None:
+        assert can_fork(env), "a fork cannot have that environment"
+        self.args = ["bbgram", *words]
+        self.returncode: int | None = None
+        given = json.dumps({"words": list(words), "env": dict(env), "folder": str(folder or _ROOT)})
+        request, ours = os.pipe()
+        self._status, theirs = os.pipe()
+        socket.send_fds(_server().connection, [b"."], [request, theirs, out, err])
+        os.close(request)
+        os.close(theirs)
+        with os.fdopen(ours, "w") as pipe:
+            pipe.write(given)
+        self.pid = self._read_number()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self._returned(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code. Raises subprocess.TimeoutExpired."""
+        returned = self._returned(timeout)
+        if returned is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return returned
+
+    def send_signal(self, number: int) -> None:
+        """Signal it, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send it SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def _returned(self, timeout: float | None) -> int | None:
+        if self.returncode is None and self._has_ended(timeout):
+            self.returncode = os.waitstatus_to_exitcode(self._read_number())
+            os.close(self._status)
+        return self.returncode
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        status = select.poll()
+        status.register(self._status, select.POLLIN)
+        return bool(status.poll(None if timeout is None else 1000 * timeout))
+
+    def _read_number(self) -> int:
+        data = os.read(self._status, _NUMBER.size)
+        assert data, "the fork server has died"
+        number: int = _NUMBER.unpack(data)[0]
+        return number
+
+
+def run(
+    words: Sequence[str], env: Mapping[str, str], *, folder: Path | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run `bbgram` to its end in a fork, and return what it printed."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = ForkedProcess(words, env, out.fileno(), err.fileno(), folder)
+        try:
+            code = process.wait(timeout_s)
+        finally:
+            process.kill()
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(process.args, code, out.read(), err.read())
+
+
+def can_fork(env: Mapping[str, str]) -> bool:
+    """Return whether a fork can have that environment: what Python reads at its start is as it is here."""
+    return all(
+        env.get(name) == os.environ.get(name)
+        for name in env.keys() | os.environ.keys()
+        if name.startswith(_READ_AT_START)
+    )
+
+
+@dataclass(frozen=True)
+class _Server:
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    """The server ends when this is closed."""
+
+
+@cache
+def _server() -> _Server:
+    """Start the server of this process."""
+    ours, theirs = socket.socketpair()
+    # Forks decide for themselves whether coverage is measured.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("BBGRAM_", "COVERAGE_"))}
+    with theirs:
+        process = subprocess.Popen(
+            tether([sys.executable, "-m", __name__, str(theirs.fileno())]),
+            env=env,
+            cwd=_ROOT,
+            pass_fds=[theirs.fileno()],
+        )
+    return _Server(process, ours)
+
+
+def _serve(connection: socket.socket) -> dict[str, Any]:
+    """Fork for each byte that arrives; return only in a fork, with what it was asked to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    server = os.getpid()
+    while True:
+        byte, fds, _, _ = socket.recv_fds(connection, 1, 4)
+        if not byte:
+            sys.exit()
+        if os.fork() == 0:
+            connection.close()
+            return _supervise(server, *fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def _supervise(server: int, request: int, status: int, out: int, err: int) -> dict[str, Any]:
+    """Fork once more; report the new process and how it ends. Return only in the new process."""
+    _tie(server)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    supervisor = os.getpid()
+    pid = os.fork()
+    if pid:
+        for fd in (request, out, err):
+            os.close(fd)
+        os.write(status, _NUMBER.pack(pid))
+        os.write(status, _NUMBER.pack(os.waitpid(pid, 0)[1]))
+        os._exit(0)
+    _tie(supervisor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with os.fdopen(request) as pipe:
+        asked: dict[str, Any] = json.load(pipe)
+    os.close(status)
+    for fd, target in ((out, 1), (err, 2)):
+        os.dup2(fd, target)
+        os.close(fd)
+    return asked
+
+
+def _tie(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _main() -> None:
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    time.tzset()
+    os.chdir(asked["folder"])
+    sys.argv[1:] = asked["words"]
+    from coverage import process_startup
+
+    process_startup()
+    runpy.run_module("infra.cli", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()
