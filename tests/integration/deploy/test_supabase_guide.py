@@ -1,25 +1,19 @@
 """docs/supabase.md, followed step by step: its commands and SQL run on databases as Supabase makes them."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 import tomllib
 import uuid
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 
 from infra.settings.edge import EdgeSettings
 from infra.store.migrate import upgrade
@@ -31,6 +25,7 @@ from tests.harness.client import Client
 from tests.harness.deployment import Edge, Part
 from tests.harness.engines import free_port
 from tests.harness.supabase import PASSWORD, SupabaseProject
+from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
 from tests.harness.waiting import eventually
 from tests.integration.deploy.conftest import ProjectFactory
 from tests.integration.deploy.test_supabase import READS, grants, is_linked
@@ -56,7 +51,6 @@ FOLLOWED: Final = {
     "Upgrade",
     "Another role than postgres",
 }
-SECRET: Final = "the legacy secret of the project, long enough"
 
 
 def blocks(section: str) -> list[tuple[str, str]]:
@@ -77,59 +71,18 @@ def test_every_step_is_run() -> None:
     assert PAGE.count("```") == 2 * sum(len(blocks(section)) for section in SECTIONS)
 
 
-class Keys:
-    """The published keys of a project, where Supabase Auth has them, and tokens that are signed with them."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        document = {
-            "keys": [{**ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True), "kid": "1", "alg": "ES256"}]
-        }
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/auth/v1/.well-known/jwks.json" else 404)
-                self.end_headers()
-                self.wfile.write(json.dumps(document).encode())
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def token(
-        self, user_id: uuid.UUID | None = None, *, secret: str | None = None, issuer: str | None = None
-    ) -> str:
-        """Return a token of a user: signed with the key, or with the legacy secret."""
-        claims = {
-            "sub": str(user_id or uuid.uuid4()),
-            "aud": "authenticated",
-            "role": "authenticated",
-            "iss": issuer or f"{self.url}/auth/v1",
-            "exp": int(time.time()) + 3600,
-        }
-        if secret:
-            return jwt.encode(claims, secret, algorithm="HS256")
-        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": "1"})
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
-def keys() -> Iterator[Keys]:
-    keys = Keys()
-    yield keys
-    keys.close()
+def auth() -> Iterator[SupabaseAuth]:
+    """The Auth server of a project with one signing key."""
+    auth = SupabaseAuth()
+    yield auth
+    auth.close()
 
 
 class Reader:
     """Somebody who follows the page with a project of their own."""
 
-    def __init__(self, project: SupabaseProject, folder: Path, **words: str) -> None:
+    def __init__(self, project: SupabaseProject, folder: Path, auth: SupabaseAuth | None = None) -> None:
         self.project = project
         self.parts: list[Part] = []
         self._folder = folder
@@ -143,7 +96,7 @@ class Reader:
             "redis://REDIS:6379/0": project.store.redis_url,
             "'PASSWORD'": f"'{PASSWORD}'",
             "'JWT_SECRET'": f"'{SECRET}'",
-            **words,
+            **({"https://PROJECT.supabase.co": auth.url} if auth else {}),
         }
         programs = folder / "bin"
         programs.mkdir()
@@ -175,7 +128,7 @@ class Reader:
             for line in text.splitlines():
                 self._start(line.split()[1:])
             return ""
-        if text.startswith("bbgram doctor"):
+        if text == "bbgram doctor\n":
             # What was started has to come up first.
             eventually(lambda: self._run(text).returncode == 0, "the doctor finds nothing")
         done = self._run(text)
@@ -219,25 +172,28 @@ class Reader:
 
 
 async def test_from_a_project_with_users_to_the_first_message(
-    make_project: ProjectFactory, keys: Keys, tmp_path: Path, client: ClientFactory
+    make_project: ProjectFactory, auth: SupabaseAuth, tmp_path: Path, client: ClientFactory
 ) -> None:
     project = make_project()
     project.start_app()
-    alice, bob = project.sign_up("alice"), project.sign_up("bob")
-    twin, newcomer = project.sign_up("Alice"), project.sign_up()
-    reader = Reader(project, tmp_path, **{"https://PROJECT.supabase.co": keys.url})
+    users = {name: auth.sign_up() for name in ("alice", "bob", "Alice", "zoe")}
+    alice, bob, twin, newcomer = (uuid.UUID(user.id) for user in users.values())
+    for name, user in users.items():
+        # zoe has not chosen her name yet.
+        project.sign_up(name if name != "zoe" else None, user_id=uuid.UUID(user.id))
+    reader = Reader(project, tmp_path, auth)
+    reader.env["ACCESS_TOKEN"] = auth.sign_in(users["alice"])
     try:
-        *_, mirrored, _, doctor = reader.follow(FIRST_MESSAGE)
+        *_, mirrored, _, doctor, checked = reader.follow(FIRST_MESSAGE)
         assert re.search(r"ok +\| +2\n", mirrored)
         assert re.search(r"taken +\| +1\n", mirrored)
         assert str(twin) in mirrored
-        assert "WRONG" not in doctor
-        users = {"alice": alice, "bob": bob, "zoe": newcomer}
+        assert "WRONG" not in doctor + checked
+        assert f"user {alice}" in checked
 
         async def connect(username: str) -> Client:
-            return await client(username).connect(
-                reader.edge, token=keys.token(users[username]), wait_for_workers=False
-            )
+            token = auth.sign_in(users[username])
+            return await client(username).connect(reader.edge, token=token, wait_for_workers=False)
 
         hers, his = await connect("alice"), await connect("bob")
         assert (await hers.send("bob", "Hello"))["success"]
@@ -334,33 +290,31 @@ def test_another_role_than_postgres(make_project: ProjectFactory, tmp_path: Path
     assert owners == [("chat_owner",)]
 
 
-# --- Sign-in: the settings of a section, and the tokens that an edge takes with them ---
-
-needs_issuers = pytest.mark.skipif(
-    "jwt_issuer" not in EdgeSettings.model_fields, reason="the edge has no setting JWT_ISSUER yet"
-)
+# --- Sign-in: the settings of a section, and the tokens that an edge accepts with them ---
 
 
-def exports(section: str) -> dict[str, str]:
-    """Return the settings that the commands of a section leave behind."""
-    settings: dict[str, str] = {}
-    for line in "".join(code(section, "sh")).splitlines():
-        if match := re.fullmatch(r"export (BBGRAM_\w+)='(.*)'", line):
-            settings[match[1]] = match[2].replace("JWT_SECRET", SECRET)
-        elif match := re.fullmatch(r"unset (BBGRAM_\w+)", line):
-            del settings[match[1]]
-    return settings
+def exports(commands: str) -> dict[str, str]:
+    """Return the settings that commands make."""
+    found = re.findall(r"^export (BBGRAM_\w+)='(.*)'$", commands, re.MULTILINE)
+    return {name: value.replace("JWT_SECRET", SECRET) for name, value in found}
 
 
-def authenticator(keys: Keys, settings: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Authenticator:
-    """Return what an edge with these settings checks tokens with; the keys are at hand instead of online."""
+@asynccontextmanager
+async def edge_with(
+    settings: Mapping[str, str], auth: SupabaseAuth, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Authenticator]:
+    """Give what an edge with these settings checks tokens with. Only the keys are at another address."""
     for name, value in {
         "BBGRAM_REDIS_URL": "redis://127.0.0.1:1/0",
         **settings,
-        "BBGRAM_JWKS_URL": f"{keys.url}/auth/v1/.well-known/jwks.json",
+        "BBGRAM_JWKS_URL": f"{auth.url}/auth/v1/.well-known/jwks.json",
     }.items():
         monkeypatch.setenv(name, value)
-    return create_authenticator(EdgeSettings.load())
+    authenticator = create_authenticator(EdgeSettings.load())
+    try:
+        yield authenticator
+    finally:
+        await authenticator.aclose()
 
 
 async def accepts(edge: Authenticator, token: str) -> bool:
@@ -371,44 +325,48 @@ async def accepts(edge: Authenticator, token: str) -> bool:
     return True
 
 
+HOSTED: Final = "https://PROJECT.supabase.co/auth/v1"
 ISSUERS = {
-    FIRST_MESSAGE: ["https://PROJECT.supabase.co/auth/v1"],
+    FIRST_MESSAGE: [HOSTED],
     "Local Supabase CLI": ["http://127.0.0.1:54321/auth/v1"],
     "Self-hosted": ["https://supabase.example.com/auth/v1"],
-    "Custom domain": ["https://PROJECT.supabase.co/auth/v1", "https://auth.example.com/auth/v1"],
-    "From HS256 to ES256": ["https://PROJECT.supabase.co/auth/v1"],
+    "Custom domain": [HOSTED, "https://auth.example.com/auth/v1"],
+    "From HS256 to ES256": [HOSTED],
 }
 
 
-@needs_issuers
 @pytest.mark.parametrize("section", ISSUERS)
 @pytest.mark.usefixtures("no_settings_from_outside")
 async def test_the_settings_of_a_section_accept_the_tokens_of_its_project(
-    keys: Keys, monkeypatch: pytest.MonkeyPatch, section: str
+    auth: SupabaseAuth, monkeypatch: pytest.MonkeyPatch, section: str
 ) -> None:
-    edge = authenticator(keys, exports(section), monkeypatch)
-    try:
+    user = auth.sign_up()
+    async with edge_with(exports("".join(code(section, "sh"))), auth, monkeypatch) as edge:
         for issuer in ISSUERS[section]:
-            assert await accepts(edge, keys.token(issuer=issuer))
-        assert not await accepts(edge, keys.token(issuer="https://other.supabase.co/auth/v1"))
-        may_be_old = "BBGRAM_SUPABASE_JWT_SECRET" in exports(section)
-        assert await accepts(edge, keys.token(issuer=ISSUERS[section][0], secret=SECRET)) == may_be_old
-    finally:
-        await edge.aclose()
+            assert await accepts(edge, auth.sign_in(user, iss=issuer))
+        assert not await accepts(edge, auth.sign_in(user, iss="https://other.supabase.co/auth/v1"))
 
 
-@needs_issuers
 @pytest.mark.usefixtures("no_settings_from_outside")
-async def test_both_kinds_of_tokens_count_until_the_secret_is_removed(
-    keys: Keys, monkeypatch: pytest.MonkeyPatch
+async def test_nobody_is_signed_out_on_the_way_from_the_secret_to_signing_keys(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, last = code("From HS256 to ES256", "sh")
-    assert last == "unset BBGRAM_SUPABASE_JWT_SECRET\n"
-    settings = dict(re.findall(r"export (BBGRAM_\w+)='(.*)'", first.replace("'JWT_SECRET'", f"'{SECRET}'")))
-    edge = authenticator(keys, settings, monkeypatch)
-    issuer = "https://PROJECT.supabase.co/auth/v1"
+    auth = SupabaseAuth(new=KeyState.STANDBY)
     try:
-        assert await accepts(edge, keys.token(issuer=issuer, secret=SECRET))
-        assert await accepts(edge, keys.token(issuer=issuer))
+        auth.add_secret()
+        auth.issuer = HOSTED
+        user = auth.sign_up()
+        old = auth.sign_in(user)
+        async with edge_with(exports(first), auth, monkeypatch) as edge:
+            assert await accepts(edge, old)
+            auth.rotate("new")
+            new = auth.sign_in(user)
+            assert [await accepts(edge, token) for token in (old, new)] == [True, True]
+        auth.revoke("legacy")
+        for name in last.removeprefix("unset ").split():
+            monkeypatch.delenv(name)
+        async with edge_with({}, auth, monkeypatch) as edge:
+            assert [await accepts(edge, token) for token in (old, new)] == [False, True]
     finally:
-        await edge.aclose()
+        auth.close()
