@@ -1,7 +1,7 @@
 """A user of the project who is deleted: what is left of them, and that their token brings nothing back."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from tests.harness.supabase import SupabaseProject
 from tests.harness.worker_bench import WorkerBench
 
 ENSURING = [name for name, command in WORKER_COMMANDS.items() if command.ensures_profile]
-PersonFactory = Callable[[str], uuid.UUID]
 
 
 class World:

@@ -141,6 +141,24 @@ def test_who_leaves_the_app_is_deleted_in_the_chat_and_may_come_back(
     assert name_of(app, user) == name("Zoe")
 
 
+def test_a_user_is_deleted_everywhere_or_nowhere(app: SupabaseProject, name: Name) -> None:
+    user = app.sign_up(name("zoe"))
+    with app.session() as conn:
+        conn.execute("SELECT FROM bbgram.profiles WHERE id = %s FOR UPDATE", (user,))
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            app.delete_user(user)
+    assert app.rows("SELECT username FROM public.profiles WHERE id = %(id)s", id=user) == [(name("zoe"),)]
+    assert name_of(app, user) == name("zoe")
+    app.delete_user(user)
+    assert name_of(app, user) is None
+
+
+def test_a_user_who_is_deleted_softly_keeps_the_name(app: SupabaseProject, name: Name) -> None:
+    user = app.sign_up(name("zoe"))
+    app.as_auth("UPDATE auth.users SET deleted_at = now(), email = NULL WHERE id = %(id)s", id=user)
+    assert name_of(app, user) == name("zoe")
+
+
 def test_a_row_that_gets_another_id_is_another_user(app: SupabaseProject, name: Name) -> None:
     user, other = app.sign_up(name("zoe")), app.sign_up()
     app.rows("DELETE FROM public.profiles WHERE id = %(id)s", id=other)
