@@ -1,4 +1,4 @@
-"""Closes tables and functions to everybody but their owner, from the moment in which they are made."""
+"""Closes a schema, its tables and its functions to everybody but their owner, as soon as they are made."""
 
 from collections.abc import Collection
 
@@ -10,6 +10,8 @@ _OBJECTS = text(
     WHERE c.relnamespace = to_regnamespace(quote_ident(:schema)) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
     UNION ALL
     SELECT p.oid FROM pg_proc p WHERE p.pronamespace = to_regnamespace(quote_ident(:schema))
+    UNION ALL
+    SELECT n.oid FROM pg_namespace n WHERE n.nspname = :schema
     """
 )
 _CLOSE = text(
@@ -31,12 +33,19 @@ _CLOSE = text(
     )
     FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
     WHERE p.oid = ANY(CAST(:oids AS oid[])) AND g.grantee <> p.proowner
+    UNION ALL
+    SELECT DISTINCT format(
+        'REVOKE ALL ON SCHEMA %I FROM %s', n.nspname,
+        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END
+    )
+    FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) g
+    WHERE n.oid = ANY(CAST(:oids AS oid[])) AND g.grantee <> n.nspowner
     """
 )
 
 
 def objects(conn: Connection, schema: str) -> set[int]:
-    """Return the ids of the tables, views, sequences and functions in the schema."""
+    """Return the ids of the schema, its tables, views, sequences and functions."""
     return set(conn.execute(_OBJECTS, {"schema": schema}).scalars())
 
 

@@ -65,18 +65,20 @@ def pending(conn: Connection, schema: str = SCHEMA) -> bool:
 def _upgrade(conn: Connection, schema: str) -> list[str]:
     conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_ID})")
     conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-    if not conn.exec_driver_sql(f"SELECT to_regnamespace('\"{schema}\"')").scalar():
-        conn.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
     notes = []
     before = objects(conn, schema)
+    if not before:
+        conn.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
     if _revision(conn, schema) is None and (older := find_older(conn, schema, _revisions())):
         move(conn, older, schema)
         _context(conn, schema).stamp(_script(), older.revision)
         notes.append(f"moved all tables from schema {older.schema} to schema {schema}")
     command.upgrade(_config(conn, schema), "head")
     refresh_functions(conn, schema)
-    close(conn, objects(conn, schema) - before)
-    return notes + link(conn, schema)
+    close(conn, closed := objects(conn, schema) - before)
+    notes += link(conn, schema)
+    close(conn, objects(conn, schema) - before - closed)
+    return notes
 
 
 def _revision(conn: Connection, schema: str) -> str | None:

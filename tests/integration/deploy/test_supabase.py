@@ -1,125 +1,228 @@
-"""The Supabase script, on a database with Supabase's users, API roles and `auth.uid()`."""
+"""`bbgram migrate` in a Supabase project: beside the app's tables, closed, and linked to its users."""
 
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Connection
 
-from infra.store.engine import make_engine
-from infra.store.profiles import ensure_profile
-from tests.harness.engines import Engines
+from infra.local.engines import Postgres
+from infra.store import migrate
+from infra.store.migrate import upgrade
+from tests.harness.engines import free_port
+from tests.harness.supabase import PASSWORD, PRIVILEGES, SupabaseProject
+from tests.integration.deploy.conftest import Pooler, ProjectFactory
 
-SCRIPT = Path("infra/deploy/supabase/policies.sql").read_text()
-TABLES = ["profiles", "chats", "chat_members", "messages"]
-SUPABASE = """
-CREATE SCHEMA auth;
-CREATE TABLE auth.users (id uuid PRIMARY KEY);
-CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE
-    AS $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN CREATE ROLE anon; END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated') THEN
-        CREATE ROLE authenticated;
-    END IF;
-END
-$$;
-GRANT USAGE ON SCHEMA auth, public TO anon, authenticated;
-GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated;
+READABLE = {"profiles", "chats", "chat_members", "messages"}
+"""What signed-in users may read, as far as it is theirs."""
+
+_GRANTS = """
+    SELECT c.relname AS name, {grantee} AS grantee, g.privilege_type AS privilege
+    FROM pg_class c
+    CROSS JOIN LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) g
+    WHERE c.relnamespace = 'bbgram'::regnamespace AND c.relkind NOT IN ('i', 'I', 'c')
+        AND g.grantee <> c.relowner
+    UNION ALL
+    SELECT c.relname || '.' || a.attname, {grantee}, g.privilege_type
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) g
+    WHERE c.relnamespace = 'bbgram'::regnamespace
+    UNION ALL
+    SELECT p.proname || '()', {grantee}, g.privilege_type
+    FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+    WHERE p.pronamespace = 'bbgram'::regnamespace AND g.grantee <> p.proowner
+    UNION ALL
+    SELECT n.nspname, {grantee}, g.privilege_type
+    FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) g
+    WHERE n.nspname = 'bbgram' AND g.grantee <> n.nspowner
+""".replace("{grantee}", "CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END")
+"""Everything in the schema that anybody but its owner may do, whatever there is."""
+
+_WITHOUT_ROW_SECURITY = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'bbgram'::regnamespace AND relkind IN ('r', 'p') AND NOT relrowsecurity
 """
-ALICE, BOB, CAROL, DAVE = (uuid.UUID(int=number) for number in range(1, 5))
-Read = Callable[..., int]
+Run = Callable[[str], list[Any]]
 
 
-@pytest.fixture(scope="module")
-def supabase(engines: Engines) -> Iterator[Engine]:
-    """Make a Supabase-like database where alice and bob, and carol and dave, have a chat each."""
-    store = engines.new_store()
-    engine = make_engine(store.database_url)
-    with engine.begin() as conn:
-        conn.exec_driver_sql(SUPABASE)
-        for person in (ALICE, BOB, CAROL, DAVE):
-            conn.execute(text("INSERT INTO auth.users VALUES (:id)"), {"id": person})
-    for number, person in enumerate((ALICE, BOB, CAROL, DAVE)):
-        ensure_profile(store.database_url, str(person), f"person{number}")
-    for _ in range(2):
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql(SCRIPT)
-    with engine.begin() as conn:
-        for lo, hi in ((ALICE, BOB), (CAROL, DAVE)):
-            params = {"chat": uuid.uuid4(), "lo": lo, "hi": hi}
-            conn.execute(text("INSERT INTO chats (id, user_lo, user_hi) VALUES (:chat, :lo, :hi)"), params)
-            conn.execute(
-                text("INSERT INTO chat_members (chat_id, user_id) VALUES (:chat, :lo), (:chat, :hi)"), params
-            )
-            conn.execute(
-                text(
-                    "INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at) "
-                    "VALUES (:chat, 1, gen_random_uuid(), :lo, :hi, 'hello', now())"
-                ),
-                params,
-            )
-    yield engine
-    engine.dispose()
-    engines.release(store)
+def grants(rows: Run) -> set[tuple[str, str, str]]:
+    return {(row[0], row[1], row[2]) for row in rows(_GRANTS)}
+
+
+READS = {("bbgram", "authenticated", "USAGE"), *((table, "authenticated", "SELECT") for table in READABLE)}
+
+
+def contents(project: SupabaseProject) -> dict[str, list[str]]:
+    """Return all rows, columns, policies and grants of the app's tables."""
+    tables = project.rows(
+        "SELECT c.oid::regclass::text AS name, c.relacl::text AS acl, c.relrowsecurity AS security,"
+        " (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid) AS policies"
+        " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')"
+    )
+    return {
+        table.name: [str(table), *(str(row) for row in project.rows(f"SELECT * FROM {table.name}"))]
+        for table in tables
+    }
+
+
+@pytest.mark.parametrize("privileges", PRIVILEGES)
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
+def test_it_runs_beside_the_tables_of_an_app_and_touches_none(
+    make_project: ProjectFactory, pooler: Pooler, privileges: str, pooled: bool
+) -> None:
+    project = make_project(privileges)
+    project.start_app()
+    project.sign_up("zoe")
+    project.add_clashing_tables()
+    before = contents(project)
+    assert before.keys() >= {"profiles", "messages", "devices", "notifications", "chats", "alembic_version"}
+    address = pooler(project) if pooled else project.database_url
+    assert [note.split()[0] for note in upgrade(address)] == ["linked"]
+    assert upgrade(address) == []
+    assert contents(project) == before
+    assert project.rows("SELECT version_num FROM bbgram.alembic_version") == [("0005",)]
+
+
+@pytest.mark.parametrize("privileges", PRIVILEGES)
+def test_nothing_is_open_but_reads_of_four_tables(make_project: ProjectFactory, privileges: str) -> None:
+    project = make_project(privileges)
+    upgrade(project.database_url)
+    assert grants(project.rows) == READS
+    assert project.rows(_WITHOUT_ROW_SECURITY) == []
+
+
+def test_nobody_sees_anything_while_it_works(
+    make_project: ProjectFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project("everywhere")
+    seen: list[object] = []
+    for step in ("refresh_functions", "close", "link"):
+        original = getattr(migrate, step)
+
+        def look(conn: Connection, *rest: Any, original: Callable[..., Any] = original) -> Any:
+            seen.append(project.rows("SELECT to_regnamespace('bbgram')")[0][0])
+            return original(conn, *rest)
+
+        monkeypatch.setattr(migrate, step, look)
+    upgrade(project.database_url)
+    assert len(seen) == 4
+    assert set(seen) == {None}
+
+
+def test_it_is_closed_where_the_roles_of_supabase_do_not_exist(tmp_path: Path) -> None:
+    server = Postgres(tmp_path, free_port())
+    server.prepare()
+    server.start()
+    server.wait_ready()
+    try:
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            conn.execute("CREATE ROLE somebody")
+            for kind in ("TABLES", "FUNCTIONS", "SEQUENCES", "SCHEMAS"):
+                conn.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO somebody, PUBLIC")
+            assert upgrade(server.url.replace("postgresql:", "postgresql+psycopg:")) == []
+            assert grants(lambda sql: conn.execute(sql).fetchall()) == set()
+            assert conn.execute(_WITHOUT_ROW_SECURITY).fetchall() == []
+    finally:
+        server.stop()
+
+
+LATER = """
+from alembic import op
+
+revision = "9999"
+down_revision = "{head}"
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE reactions (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
+    op.execute("CREATE VIEW popular AS SELECT * FROM reactions")
+    op.execute("CREATE FUNCTION react() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+"""
+
+
+@pytest.mark.parametrize("privileges", PRIVILEGES)
+def test_what_a_later_release_adds_is_closed_as_well(
+    make_project: ProjectFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, privileges: str
+) -> None:
+    project = make_project(privileges)
+    upgrade(project.database_url)
+    later = tmp_path / "migrations"
+    shutil.copytree(migrate._SCRIPTS, later)
+    head = migrate._script().get_current_head()
+    (later / "versions" / "9999_later.py").write_text(LATER.format(head=head))
+    monkeypatch.setattr(migrate, "_SCRIPTS", later)
+    upgrade(project.database_url)
+    assert project.rows("SELECT to_regclass('bbgram.popular') IS NOT NULL") == [(True,)]
+    assert grants(project.rows) == READS
+    assert project.rows(_WITHOUT_ROW_SECURITY) == []
+
+
+def test_what_an_operator_grants_stays_granted(make_project: ProjectFactory) -> None:
+    project = make_project()
+    upgrade(project.database_url)
+    project.rows("GRANT SELECT ON bbgram.messages TO service_role")
+    upgrade(project.database_url)
+    assert grants(project.rows) == {*READS, ("messages", "service_role", "SELECT")}
 
 
 @pytest.fixture
-def rows_seen(supabase: Engine) -> Read:
-    """Return a function that counts the rows of a table that a user sees through the API."""
-
-    def count(table: str, person: uuid.UUID | None, role: str = "authenticated") -> int:
-        with supabase.connect() as conn:
-            conn.execute(
-                text("SELECT set_config('request.jwt.claim.sub', :sub, true)"), {"sub": str(person or "")}
-            )
-            conn.exec_driver_sql(f"SET LOCAL ROLE {role}")
-            return int(conn.exec_driver_sql(f"SELECT count(*) FROM public.{table}").scalar_one())
-
-    return count
+def owned_by_another(make_project: ProjectFactory) -> tuple[SupabaseProject, str]:
+    """A project where the chat has a role of its own; and the address for that role."""
+    project = make_project()
+    role = f"chat_owner_{uuid.uuid4().hex[:8]}"
+    project.rows(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA bbgram")
+    project.rows(
+        f"GRANT {role} TO postgres; ALTER SCHEMA bbgram OWNER TO {role}; REVOKE {role} FROM postgres"
+    )
+    return project, project.url_of(role)
 
 
-@pytest.mark.parametrize(
-    ("table", "seen"), [("profiles", 2), ("chats", 1), ("chat_members", 2), ("messages", 1)]
-)
-@pytest.mark.parametrize("person", [ALICE, BOB, CAROL, DAVE])
-def test_members_read_their_own_chats_and_nothing_else(
-    rows_seen: Read, table: str, seen: int, person: uuid.UUID
+def is_linked(project: SupabaseProject) -> bool:
+    rows = project.rows("SELECT tgname FROM pg_trigger WHERE tgrelid = 'auth.users'::regclass")
+    return "bbgram_delete_profile" in {row.tgname for row in rows}
+
+
+def command_in(note: str) -> str:
+    return note.split("`")[1]
+
+
+def test_an_owner_that_may_not_see_the_users_is_told_what_to_grant(
+    owned_by_another: tuple[SupabaseProject, str],
 ) -> None:
-    assert rows_seen(table, person) == seen
+    project, address = owned_by_another
+    (note,) = upgrade(address)
+    assert "\n" not in note
+    assert not is_linked(project)
+    assert grants(project.rows) == set()
+    project.rows(command_in(note))
+    assert [note.split()[0] for note in upgrade(project.database_url)] == ["linked"]
+    assert is_linked(project)
+    assert grants(project.rows) == READS
+    assert upgrade(address) == upgrade(project.database_url) == []
+    works_for(project, address)
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_stranger_reads_nothing(rows_seen: Read, table: str) -> None:
-    assert rows_seen(table, uuid.uuid4()) == 0
+def test_an_owner_can_be_given_what_it_needs_by_a_superuser(
+    owned_by_another: tuple[SupabaseProject, str],
+) -> None:
+    project, address = owned_by_another
+    project.superuser("REVOKE TRIGGER ON auth.users FROM postgres")
+    (note,) = upgrade(address)
+    project.superuser(command_in(note))
+    assert [note.split()[0] for note in upgrade(address)] == ["linked"]
+    works_for(project, address)
 
 
-@pytest.mark.parametrize("table", [*TABLES, "dead_letters", "alembic_version"])
-def test_anonymous_users_may_not_even_ask(rows_seen: Read, table: str) -> None:
-    with pytest.raises(ProgrammingError, match="permission denied"):
-        rows_seen(table, None, role="anon")
-
-
-@pytest.mark.parametrize("table", ["dead_letters", "alembic_version"])
-def test_internal_tables_are_closed_to_everybody(rows_seen: Read, table: str) -> None:
-    with pytest.raises(ProgrammingError, match="permission denied"):
-        rows_seen(table, ALICE)
-
-
-@pytest.mark.parametrize("statement", ["DELETE FROM messages", "UPDATE chats SET last_seq = 9"])
-def test_nobody_writes_through_the_api(supabase: Engine, statement: str) -> None:
-    with supabase.connect() as conn:
-        conn.exec_driver_sql("SET LOCAL ROLE authenticated")
-        with pytest.raises(ProgrammingError, match="permission denied"):
-            conn.exec_driver_sql(statement)
-
-
-def test_deleting_a_user_deletes_everything_of_theirs(supabase: Engine) -> None:
-    with supabase.connect() as conn:
-        conn.execute(text("DELETE FROM auth.users WHERE id = :id"), {"id": DAVE})
-        left = conn.exec_driver_sql("SELECT count(*) FROM messages").scalar_one()
-        conn.rollback()
-    assert left == 1
+def works_for(project: SupabaseProject, address: str) -> None:
+    """Check that users of the project, and nobody else, get profiles, which go with the user."""
+    user, stranger = project.sign_up(), uuid.uuid4()
+    with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as conn:
+        for person in (user, stranger):
+            conn.execute("SELECT bbgram.put_profile(%s, %s)", (person, f"p{person}"))
+        profiles = "SELECT id, deleted_at IS NOT NULL FROM bbgram.profiles"
+        assert conn.execute(profiles).fetchall() == [(user, False)]
+        project.delete_user(user)
+        assert conn.execute(profiles).fetchall() == [(user, True)]

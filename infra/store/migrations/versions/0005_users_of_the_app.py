@@ -104,7 +104,8 @@ BEGIN
             ON CONFLICT (id) DO UPDATE SET username = excluded.username, deleted_at = NULL
             WHERE p.username <> excluded.username;
             IF NOT EXISTS (
-                SELECT FROM profiles p WHERE p.id = put_profile.user_id AND p.deleted_at IS NULL
+                SELECT FROM profiles p
+                WHERE p.id = put_profile.user_id AND p.username = name AND p.deleted_at IS NULL
             ) THEN
                 outcome := 'no_such_user';
             END IF;
@@ -175,17 +176,22 @@ $$;
 CREATE FUNCTION mirror_profiles(source regclass, id_column name, name_column name)
 RETURNS TABLE (outcome text, profiles bigint) LANGUAGE plpgsql <path> AS $$
 DECLARE
-    id uuid;
+    -- Ids may be texts in an app's table.
+    id text;
+    id_type constant text := format_type(atttypid, NULL) FROM pg_attribute
+        WHERE attrelid = source AND attname = id_column;
     name text;
     counts jsonb := '{}';
 BEGIN
     FOR id IN EXECUTE format('SELECT %1$I FROM %3$s WHERE %2$I IS NOT NULL', id_column, name_column, source)
     LOOP
         -- The row is locked, so that a change meanwhile waits and is mirrored after this.
-        EXECUTE format('SELECT %2$I FROM %3$s WHERE %1$I = $1 FOR SHARE', id_column, name_column, source)
-        INTO name USING id;
+        EXECUTE format(
+            'SELECT %2$I FROM %3$s WHERE %1$I = CAST($1 AS %4$s) FOR SHARE',
+            id_column, name_column, source, id_type
+        ) INTO name USING id;
         CONTINUE WHEN name IS NULL;
-        outcome := put_profile(id, name);
+        outcome := put_profile(CAST(id AS uuid), name);
         counts := jsonb_set(counts, ARRAY[outcome], to_jsonb(coalesce((counts ->> outcome)::bigint, 0) + 1));
     END LOOP;
     RETURN QUERY SELECT key, value::bigint FROM jsonb_each_text(counts) ORDER BY key;

@@ -1,3 +1,4 @@
+-- infra/deploy/supabase/policies.sql of the release before the chat had a schema of its own (commit 82df6ed).
 -- For Supabase databases only: ties profiles to Supabase's users and restricts what its API may read.
 -- Run it as the owner of the tables after `bbgram migrate`, and again after each upgrade:
 --   psql "$BBGRAM_DATABASE_URL" -v ON_ERROR_STOP=1 -f infra/deploy/supabase/policies.sql

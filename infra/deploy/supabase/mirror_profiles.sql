@@ -1,0 +1,18 @@
+-- Takes the users of the chat from a table of your app: names, renames and deletions.
+-- Run it once, after `bbgram migrate` and as the same user, with psql or in Supabase's SQL editor. Running it again
+-- does no harm.
+--
+-- Change what differs in your project, everywhere below:
+--   public.profiles   the app's table; `id` is the Supabase user id (uuid)
+--   username          its column with the name that peers see and write to; NULL: not chosen yet
+--   bbgram            the schema of the chat (BBGRAM_DATABASE_SCHEMA)
+
+CREATE OR REPLACE TRIGGER bbgram_mirror_profile
+    AFTER INSERT OR DELETE OR UPDATE OF id, username ON public.profiles
+    FOR EACH ROW EXECUTE FUNCTION bbgram.mirror_profile('id', 'username');
+
+-- Users who are there already.
+SELECT * FROM bbgram.mirror_profiles('public.profiles', 'id', 'username');
+
+-- Names that could not be taken, and why. The app's own writes succeed in any case.
+SELECT * FROM bbgram.names_not_taken;
