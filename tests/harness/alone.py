@@ -1,38 +1,38 @@
 """Tests marked `alone` run while no other worker of pytest-xdist runs a test.
 
-They measure memory or time, and a busy machine would distort that. Every test enters a room, and `alone` ones
-have it to themselves. A test that waits for the room to empty holds the gate, so that no other overtakes it.
+They measure memory or time, and a busy machine would distort that. Every worker holds a shared lock while it
+runs tests, and an exclusive one for those marked `alone`. It lets go of the shared one only when no ordinary
+test is next, so that `alone` ones wait until all others are done instead of taking turns with them.
 """
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 
 class Alone:
-    """Lets the tests of one worker into the room. All workers of a run share `folder`."""
+    """Lets the tests of one worker run. All workers of a run share `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._gate = (folder / "gate").open("w")
-        self._room = (folder / "room").open("w")
+        self._lock = (folder / "lock").open("w")
+        self._is_shared = False
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Run a test, with its fixtures, in the room."""
-        with self._entered(alone=item.get_closest_marker("alone") is not None):
-            return (yield)
-
-    @contextmanager
-    def _entered(self, *, alone: bool) -> Iterator[None]:
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        """Run a test, with its fixtures, while the lock is held."""
+        alone = _is_alone(item)
+        if alone or not self._is_shared:
+            fcntl.flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            self._is_shared = not alone
         try:
-            fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            if not alone:
-                fcntl.flock(self._gate, fcntl.LOCK_UN)
-            yield
+            return (yield)
         finally:
-            fcntl.flock(self._room, fcntl.LOCK_UN)
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            if alone or nextitem is None or _is_alone(nextitem):
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                self._is_shared = False
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
