@@ -208,7 +208,7 @@ class Peer:
             process.wait(15)
 
     def _rows(self, sql: str) -> list[Any]:
-        engine = make_engine(self._store.database_url)
+        engine = make_engine(self._store.database_url, schema="public")
         try:
             with engine.begin() as conn:
                 result = conn.exec_driver_sql(sql)
