@@ -37,9 +37,9 @@ _OPTIONS: Final[Options] = {
 }
 
 _ALWAYS: Final = ("exp", "aud", "sub")
-"""Claims that no token lacks."""
+"""Claims that every token must have."""
 _NOTHING: Final[tuple[object, ...]] = (None, "", [])
-"""A claim with one of these says as little as one that is missing."""
+"""A claim with one of these values counts as missing."""
 
 _MALFORMED: Final = "The access token is malformed."
 _ALGORITHM: Final = "The access token is signed with an algorithm that is not allowed."
@@ -120,7 +120,7 @@ def _algorithms(key: dict[str, Any]) -> str:
 
 
 def _identity(claims: dict[str, Any], rules: ClaimRules) -> Identity:
-    # In this order: it decides what a token is told that is wrong in several ways.
+    # The order matters: a token that fails several checks is refused for the first.
     _check_presence(claims, rules)
     _check_times(claims, rules)
     _check_origin(claims, rules)
@@ -205,7 +205,7 @@ def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
 
 
 def _seconds(claims: dict[str, Any], name: str) -> int:
-    """Return a claim that is a time. Raises Rejection if it is none, or one that `datetime` cannot hold."""
+    """Return a claim that is a time. Raises Rejection if it is not a time that `datetime` can hold."""
     try:
         seconds = int(claims[name])
     except (ValueError, TypeError, OverflowError) as error:

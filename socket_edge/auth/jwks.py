@@ -123,7 +123,7 @@ class Jwks:
 
 
 def usable_keys(body: bytes) -> dict[str, PyJWK]:
-    """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is no JWKS.
+    """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is not a JWKS.
 
     There may be none: a project that uses its legacy secret publishes an empty set.
     """

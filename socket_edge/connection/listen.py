@@ -67,7 +67,7 @@ def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
                     "Stop what listens there, or choose another port (--port, BBGRAM_PORT)."
                 ) from error
     if not sockets:
-        raise SettingsError(f"BBGRAM_HOST is wrong: {host} is no address of this machine.")
+        raise SettingsError(f"BBGRAM_HOST is wrong: {host} is not an address of this machine.")
     return sockets
 
 

@@ -54,7 +54,7 @@ class UserLimiter:
             raise _too_fast(wait_s)
 
     def allows(self, user_id: str | None, connection_id: str, size: int, count: int = 1) -> bool:
-        """Count `count` packets of `size` bytes that are no accepted events.
+        """Count `count` packets of `size` bytes that are not accepted events.
 
         False if that is far more than anybody needs.
 

@@ -88,9 +88,10 @@ def _services(settings: EdgeSettings) -> Finding:
 
 
 def _other_issuer(settings: EdgeSettings) -> str | None:
-    """Return the project's issuer if it is not the default one. It counts only where nobody has set another.
+    """Return the project's issuer if it is not the default one.
 
-    Supabase Auth tells it since October 2025 (internal/api/jwks.go: WellKnownOpenID).
+    Checked only if JWT_ISSUER is not set. Supabase Auth has published its issuer since October 2025
+    (internal/api/jwks.go: WellKnownOpenID).
     """
     import httpx
 
@@ -131,7 +132,10 @@ def _published(settings: EdgeSettings) -> int:
 
 
 def _auth_server(settings: EdgeSettings) -> Finding:
-    """Show Supabase Auth a token that it cannot know. Only it refuses that with a code of its own."""
+    """Send Supabase Auth a token that cannot be valid.
+
+    Only Supabase Auth refuses it with its own error code; a gateway does not.
+    """
     import httpx
     import jwt
 
