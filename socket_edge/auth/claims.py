@@ -23,7 +23,7 @@ ROLE: Final = "authenticated"
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, the last that `datetime` knows."""
 
-# PyJWT checks the signature only: it has one leeway for all times, and does not say what a claim held.
+# PyJWT checks the signature only: it has one leeway for all times, and does not report the value of a claim.
 _OPTIONS: Final[Options] = {
     "require": [],
     "verify_exp": False,
@@ -64,7 +64,7 @@ class ClaimRules:
 
     @classmethod
     def of(cls, settings: EdgeSettings) -> Self:
-        """Return what the settings ask for."""
+        """Return the rules in the settings."""
         return cls(
             issuers=frozenset(settings.jwt_issuer) - {MISSING},
             audiences=frozenset(settings.jwt_audience),

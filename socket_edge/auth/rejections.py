@@ -1,4 +1,4 @@
-"""Why a token is refused: what the client is told, and what only the operator is.
+"""Why a token is refused: what the client is told, and what only the operator learns.
 
 No message contains the token or a part of it; `expected` and `got` hold single claims, as `infra.logs.shown`
 lets them appear in a log.

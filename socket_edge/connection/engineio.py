@@ -42,7 +42,7 @@ _REASONS: Final = {
     AsyncServer.reason.CLIENT_DISCONNECT: DisconnectReason.CLIENT_DISCONNECT,
     AsyncServer.reason.TRANSPORT_CLOSE: DisconnectReason.TRANSPORT_CLOSED,
 }
-"""What engineio calls the reasons for which it closes a connection by itself."""
+"""Our reasons for the connections that engineio closes by itself, by engineio's names."""
 
 
 class Hub(Protocol):

@@ -58,7 +58,7 @@ class UserLimiter:
 
         False if that is far more than anybody needs.
 
-        While nobody is signed in (`user_id` is None), the connection itself is counted.
+        Until somebody signs in (`user_id` is None), the limits apply to the connection instead of a user.
         """
         now = self._clock()
         key = user_id or connection_id
