@@ -14,7 +14,7 @@ PEER := tests/benchmark/peers/node
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (set PORT and BBGRAM_DATA_DIR to move it)
+run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (or on PORT, with the data in BBGRAM_DATA_DIR)
 	@exec $(BIN)/bbgram dev
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need

@@ -62,13 +62,13 @@ _BATCH_BYTES: Final = 1_000_000
 _RECEIPT_LINGER_S: Final = 0.1
 """Minimum time for which delivery receipts are collected, in seconds."""
 _CHECK_S: Final = 1.0
-"""How long an answer to whether Redis is reachable is good for, in seconds."""
+"""How long health checks reuse the last answer of Redis, in seconds."""
 _DRAIN_S: Final = 2.0
 """How long shutdown waits for the requests of closed connections, in seconds."""
 
 
 class RedisCheck:
-    """Tells whether Redis answers. Asks it at most once a second, however many want to know."""
+    """Tells whether Redis answers. Asks it at most once a second, however often this is called."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis

@@ -40,7 +40,7 @@ def ensure_profiles(
 
 
 def _ensure(conn: Connection, asking: Sequence[Request[Any]], context: HandlerContext) -> set[str]:
-    """Return the users who have a profile now, under the names that their tokens give them if these count."""
+    """Return the users who have a profile now. If tokens give names, create and rename profiles first."""
     known = read_people(conn, (request.user_id for request in asking)).by_id
     if not context.provision_profiles:
         return set(known)

@@ -20,7 +20,10 @@ _PORT_DIGITS: Final = 5
 
 @click.command()
 def dev() -> None:
-    """Run everything on this machine. PORT (3000) and BBGRAM_DATA_DIR (.bbgram) move it."""
+    """Run everything on this machine.
+
+    PORT (default 3000) and BBGRAM_DATA_DIR (default .bbgram) set its port and data folder.
+    """
     from infra.local.stack import run_stack
     from infra.local.terminal import Terminal
 

@@ -109,25 +109,25 @@ class EdgeSettings(ServiceSettings):
     jwt_issuer: Annotated[Words, AfterValidator(_issuers)] = Field(
         default_factory=lambda values: (_auth_url(values),)
     )
-    """Accepted `iss` of tokens, exactly as they are written, separated by commas; with the word `missing` in
-    the list, tokens without `iss` too. Default: `SUPABASE_URL` + `/auth/v1`."""
+    """Accepted `iss` of tokens, separated by commas and compared exactly; the word `missing` in the list also
+    accepts tokens without `iss`. Default: `SUPABASE_URL` + `/auth/v1`."""
     jwks_url: HttpUrl = Field(default_factory=lambda values: f"{_auth_url(values)}/.well-known/jwks.json")
     """Address of the published keys. Default: `SUPABASE_URL` + `/auth/v1/.well-known/jwks.json`."""
     jwt_audience: Annotated[Words, AfterValidator(_audiences)] = ("authenticated",)
     """Accepted `aud` of tokens, separated by commas; every token must have one of them."""
     jwks_cooldown_s: Seconds = 30.0
-    """Unknown key ids make the edge fetch the published keys, at most once in this time; more than 600
+    """An unknown key id makes the edge fetch the published keys, at most once in this time; more than 600
     counts as 600."""
     clock_skew_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """How far the `nbf` of a token may lie ahead of the edge's clock. `exp` counts to the second, and `iat`
-    is not checked."""
+    """How far the `nbf` of a token may lie ahead of the edge's clock. `exp` has no leeway, and `iat` is not
+    checked."""
     allow_anonymous: bool = True
     """Whether users who signed in anonymously (`is_anonymous`) may chat."""
     require_aal: AssuranceLevel = AssuranceLevel.ONE_FACTOR
     """`aal2` refuses sessions that were started with one factor (`aal1`)."""
     token_grace_s: NonNegativeSeconds = 30.0
-    """A client is told to refresh its token this long before it expires, or after two thirds of the life
-    that the token has left when it is presented, if that is later."""
+    """A client is told to refresh its token this long before it expires, or when a third of the time that
+    the token had left when it was presented remains, whichever is later."""
 
     lanes: int = Field(2, ge=1, le=64)
     """Lanes for client events; see [scaling](#scaling)."""

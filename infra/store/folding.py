@@ -1,7 +1,8 @@
 """The rules for user names as SQL functions, made from the tables of this Python's Unicode.
 
-`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do. What a newer Postgres
-knows of characters that this Python does not know is left out; an older one leaves the newest as they are.
+`username_key` and `is_username` in SQL answer as those of `infra.store.profiles` do. Characters that this
+Python does not know stay unchanged, even if Postgres knows them. An older Postgres leaves characters it does
+not know unchanged.
 """
 
 import re

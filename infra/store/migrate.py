@@ -24,7 +24,7 @@ _LOCK_ID = 0x6262_6772
 _LOCK_TIMEOUT = "2s"
 _TRIES: Final = 20
 _PAUSE_S: Final = 1.0
-"""Between tries, in which others get the locks that they wait for."""
+"""Pause between tries, so that others can get the locks they wait for."""
 
 
 class MigrationError(Exception):

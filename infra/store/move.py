@@ -13,7 +13,7 @@ _TABLES: Final = {
 """Tables of releases that shared a schema, by the migration that made them."""
 _FUNCTIONS: Final = {"0003": "chats_forget_last_to", "0004": "profiles_fold_key"}
 _OURS: Final = {"profiles": "username_key", "chats": "user_hi", "chat_members": "delivered_seq"}
-"""Columns by which tables are told from those of an app."""
+"""Columns that distinguish our tables from an app's."""
 
 _SESSION_PATH = text(
     "SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'"

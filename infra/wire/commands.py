@@ -120,7 +120,7 @@ class CatchUp(_Command, frozen=True):
     username: str | None = None
     """The name in the user's token, for a user who may have no profile yet."""
     issued_at: float | None = None
-    """When the token was issued, in seconds since the epoch. The name of the newest token counts."""
+    """When the token was issued, in seconds since the epoch. The name in the newest token wins."""
     after: dict[str, Seq] | None = None
     """`next` of the previous page: how far it got in each chat, whatever other sockets ack meanwhile."""
     lost_s: float | None = None
@@ -133,7 +133,7 @@ class EnsureProfile(_Command, frozen=True):
     username: str | None = None
     """The name in the user's token."""
     issued_at: float | None = None
-    """When the token was issued, in seconds since the epoch. The name of the newest token counts."""
+    """When the token was issued, in seconds since the epoch. The name in the newest token wins."""
 
 
 class BroadcastPresence(_Command, frozen=True):

@@ -23,7 +23,7 @@ ROLE: Final = "authenticated"
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, the last that `datetime` knows."""
 
-# PyJWT checks the signature only: it has one leeway for all times, and does not say what a claim held.
+# PyJWT checks the signature only: it has one leeway for all times, and does not report the value of a claim.
 _OPTIONS: Final[Options] = {
     "require": [],
     "verify_exp": False,
@@ -37,9 +37,9 @@ _OPTIONS: Final[Options] = {
 }
 
 _ALWAYS: Final = ("exp", "aud", "sub")
-"""Claims that no token lacks."""
+"""Claims that every token must have."""
 _NOTHING: Final[tuple[object, ...]] = (None, "", [])
-"""A claim with one of these says as little as one that is missing."""
+"""A claim with one of these values counts as missing."""
 
 _MALFORMED: Final = "The access token is malformed."
 _ALGORITHM: Final = "The access token is signed with an algorithm that is not allowed."
@@ -64,7 +64,7 @@ class ClaimRules:
 
     @classmethod
     def of(cls, settings: EdgeSettings) -> Self:
-        """Return what the settings ask for."""
+        """Return the rules in the settings."""
         return cls(
             issuers=frozenset(settings.jwt_issuer) - {MISSING},
             audiences=frozenset(settings.jwt_audience),
@@ -120,7 +120,7 @@ def _algorithms(key: dict[str, Any]) -> str:
 
 
 def _identity(claims: dict[str, Any], rules: ClaimRules) -> Identity:
-    # In this order: it decides what a token is told that is wrong in several ways.
+    # The order matters: a token that fails several checks is refused for the first.
     _check_presence(claims, rules)
     _check_times(claims, rules)
     _check_origin(claims, rules)
@@ -205,7 +205,7 @@ def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
 
 
 def _seconds(claims: dict[str, Any], name: str) -> int:
-    """Return a claim that is a time. Raises Rejection if it is none, or one that `datetime` cannot hold."""
+    """Return a claim that is a time. Raises Rejection if it is not a time that `datetime` can hold."""
     try:
         seconds = int(claims[name])
     except (ValueError, TypeError, OverflowError) as error:

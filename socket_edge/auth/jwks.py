@@ -24,7 +24,7 @@ ALGORITHMS: Final = frozenset({"ES256", "RS256"})
 
 FETCH_TIMEOUT_S: Final = 5.0
 MAX_AGE_S: Final = 600.0
-"""Older keys are fetched again before they are used once more, so that a revoked key stops working.
+"""Older keys are fetched again before use, so that a revoked key stops working.
 Supabase Auth lets caches keep them for as long (`max-age=600`, internal/api/jwks.go)."""
 
 _MAX_BYTES: Final = 262_144
@@ -59,7 +59,7 @@ class Jwks:
         if (key := self._keys.get(kid)) and self._clock() - self._fetched_at <= MAX_AGE_S:
             return key
         was_asked = await self._ask()
-        # While the endpoint is down, keys past their age are all there is.
+        # While the endpoint is down, older keys stay in use.
         if key := self._keys.get(kid):
             return key
         if self._fetched_at < self._tried_at:
@@ -123,7 +123,7 @@ class Jwks:
 
 
 def usable_keys(body: bytes) -> dict[str, PyJWK]:
-    """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is no JWKS.
+    """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is not a JWKS.
 
     There may be none: a project that uses its legacy secret publishes an empty set.
     """
@@ -141,7 +141,7 @@ def usable_keys(body: bytes) -> dict[str, PyJWK]:
 
 
 def _read_key(jwk: object) -> PyJWK | None:
-    """Return a key, or None if it is of a kind that nobody here knows: it must not spoil the others."""
+    """Return a key, or None if its kind is unknown: such a key must not make the others useless."""
     if not isinstance(jwk, dict):
         return None
     try:

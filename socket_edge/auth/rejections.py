@@ -1,4 +1,4 @@
-"""Why a token is refused: what the client is told, and what only the operator is.
+"""Why a token is refused: what the client is told, and what only the operator learns.
 
 No message contains the token or a part of it; `expected` and `got` hold single claims, as `infra.logs.shown`
 lets them appear in a log.
@@ -63,12 +63,12 @@ _CANNOT_CHECK: Final = "Tokens cannot be checked right now, try again."
 def unauthorized(
     reason: Reason, message: str | None = None, *, expected: str | None = None, got: str | None = None
 ) -> TokenRejection:
-    """Return the rejection of a token that will never be accepted."""
+    """Return the rejection of a token that is not accepted."""
     return TokenRejection(ErrorCode.UNAUTHORIZED, reason, message, expected=expected, got=got)
 
 
 def expired(*, expected: str, got: str) -> TokenRejection:
-    """Return the rejection of a token that was accepted until it expired."""
+    """Return the rejection of an expired token."""
     return TokenRejection(ErrorCode.TOKEN_EXPIRED, Reason.EXPIRED, expected=expected, got=got)
 
 

@@ -53,7 +53,7 @@ class RemoteAuthenticator:
 
 
 def error_code(answer: httpx.Response) -> str | None:
-    """Return Supabase Auth's own code of a refusal; None if something in front of it has answered.
+    """Return Supabase Auth's own code for a refusal; None if something in front of it answered.
 
     With API version 2024-01-01 it answers `{code, message}`, otherwise `{code: <status>, error_code, msg}`;
     older releases know no codes and leave `error_code` out (internal/api/errors.go, apierrors.go).

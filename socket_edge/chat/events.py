@@ -114,7 +114,7 @@ class ClientEvents:
             self._refusals.record(rejection, REFRESH_TOKEN)
             session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
         else:
-            # A client that cannot get a longer life must not be asked for one again and again.
+            # A client that cannot get a token that lasts longer must not be warned again and again.
             is_longer = identity.expires_at > session.identity.expires_at
             session.is_warned = session.is_warned and not is_longer
             session.identity = identity

@@ -12,7 +12,7 @@ from socket_edge.connection.api import DisconnectReason
 
 _PERIOD_S = 1.0
 _SHARE = 1 / 3
-"""A token that lives for a short time only is warned about when this share of its life is left."""
+"""For a short-lived token, the client is warned when this share of its life is left."""
 _LEAST_S = 2 * _PERIOD_S
 """Less would often leave no time between the warning and the end."""
 

@@ -138,7 +138,7 @@ class Handler(Protocol):
         """Take the client's ack of the event that was sent with `ack_id`."""
 
     def allows(self, connection: Connection, size: int, count: int = 1) -> bool:
-        """Meter `count` packets of `size` bytes that are no events; False if that is far too much."""
+        """Meter `count` packets of `size` bytes that are not events; False if that is far too much."""
 
     def signed_out(self, connection: Connection, session: Any, reason: DisconnectReason) -> None:
         """Called when a signed-in client is gone; `connection.session` is None by then."""

@@ -32,7 +32,7 @@ POLL_PACKETS: Final = 10_000
 POLL_ANSWER_PACKETS: Final = 16
 """Packets in the answer to a poll: clients based on python-engineio reject more and lose the connection."""
 UNREAD_BYTES: Final = 65_536
-"""What may wait for a client that sends pings or is being closed. Beyond that it is cut off."""
+"""Bytes that may wait for a client when it sends a ping or is closed; with more, it is cut off."""
 CLOSE_S: Final = 10.0
 """How long a client may take to answer a close frame, in seconds."""
 SHUTDOWN_S: Final = 5
@@ -54,7 +54,7 @@ class SendBounds:
     max_bytes: int
 
     def allow(self, packets: int, size: int) -> bool:
-        """Tell whether one more packet may wait, behind that many of `size` bytes."""
+        """Tell whether another packet may wait behind `packets` packets of `size` bytes in total."""
         return packets < self.max_packets and size < self.max_bytes
 
 
@@ -152,7 +152,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class KeepAlive:
-    """ASGI middleware: only successful polls keep their TCP connection for the next request.
+    """ASGI middleware: closes the TCP connection after every answer, except to polls that succeed or get 413.
 
     Polls belong to a Socket.IO connection, which is counted and ends if nobody signs in. Any other
     client could hold a TCP connection forever with one small request after another.
@@ -164,7 +164,7 @@ class KeepAlive:
         self._polls = polls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the application answer; close the connection after the answer unless it is a poll."""
+        """Have the application answer; close the connection unless the answer is to such a poll."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -217,7 +217,7 @@ class BodyGuard:
         elif _header(scope, b"transfer-encoding"):
             await PlainTextResponse("Send the length of the body.", 411)(scope, receive, send)
         elif _header(scope, b"upgrade").lower() == b"websocket":
-            await PlainTextResponse("This is no websocket handshake.", 400)(scope, receive, send)
+            await PlainTextResponse("This is not a websocket handshake.", 400)(scope, receive, send)
         elif (first := await receive())["type"] == "http.request":
             await self._app(scope, _replay(first, receive), send)
 

@@ -1,7 +1,7 @@
-"""Logs why connections end on which nobody is signed in; the handler logs the others.
+"""Logs why connections without a signed-in user end; the handler logs all others.
 
-A flood of strangers must not flood the log: each reason gets one line a second, and what has no line of
-its own is counted in the next one.
+A flood of strangers must not flood the log: each reason gets one line a second, and ends that get no
+line are counted in the next one.
 """
 
 import time
@@ -21,7 +21,7 @@ _LINES_PER_S: Final = 1
 
 
 class EndLog:
-    """Takes the ends of connections that nobody is signed in on."""
+    """Logs the ends of connections without a signed-in user, or counts them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lines = TokenBucket(_LINES_PER_S, 1)

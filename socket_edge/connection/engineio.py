@@ -42,7 +42,7 @@ _REASONS: Final = {
     AsyncServer.reason.CLIENT_DISCONNECT: DisconnectReason.CLIENT_DISCONNECT,
     AsyncServer.reason.TRANSPORT_CLOSE: DisconnectReason.TRANSPORT_CLOSED,
 }
-"""What engineio calls the reasons for which it closes a connection by itself."""
+"""Our reasons for the connections that engineio closes by itself, by engineio's names."""
 
 
 class Hub(Protocol):
@@ -236,7 +236,7 @@ class EngineConnection(PollingSocket):
         return await super().handle_get_request(environ)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll. Each is metered by itself, and whatever else is in the body here."""
+        """Take the packets of a poll. Each is metered separately; the rest of the body is metered here."""
         packets = await read_packets(environ)
         rest = body_bytes(environ) - sum(map(packet_bytes, packets))
         if self._is_request_allowed(max(0, rest)):

@@ -55,7 +55,7 @@ def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise SettingsError(f"BBGRAM_HOST is wrong: {host} is not known here ({error.strerror}).") from error
+        raise SettingsError(f"BBGRAM_HOST is wrong: {host} cannot be resolved ({error.strerror}).") from error
     sockets = []
     for family, _, _, _, address in dict.fromkeys(found):
         try:
@@ -67,7 +67,7 @@ def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:
                     "Stop what listens there, or choose another port (--port, BBGRAM_PORT)."
                 ) from error
     if not sockets:
-        raise SettingsError(f"BBGRAM_HOST is wrong: {host} is no address of this machine.")
+        raise SettingsError(f"BBGRAM_HOST is wrong: {host} is not an address of this machine.")
     return sockets
 
 

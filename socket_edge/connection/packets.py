@@ -81,7 +81,7 @@ def read_packet(text: str) -> tuple[int, int | None, str] | None:
 
 
 def well_formed(frame: str) -> str | None:
-    """Return an Engine.IO frame without data that its type cannot have; None if it is not a frame.
+    """Strip data that an Engine.IO frame of this type cannot carry; return None if it is not a frame.
 
     engineio would parse such data as JSON, however deeply it is nested.
     """

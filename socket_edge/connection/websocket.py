@@ -186,7 +186,7 @@ class WebSocket(WSListener):
         self._end(self._reason())
 
     def _reason(self) -> DisconnectReason:
-        """Return why a websocket ended that the reader did not end."""
+        """Return why the websocket ended, if the reader did not end it."""
         sent = self._ws.close_handshake.sent if self._ws.close_handshake else None
         is_violation = sent is not None and sent.code in _VIOLATIONS
         return DisconnectReason.PROTOCOL_ERROR if is_violation else DisconnectReason.TRANSPORT_CLOSED

@@ -23,7 +23,7 @@ _PORTIONS = 4
 _CHATS = 50_000
 """Most chats whose receipts wait while workers are away. Messages of further chats are delivered again."""
 _SPANS = 1_000
-"""Intervals to send at a time, per socket and chat. Those behind a hole count once the hole is filled."""
+"""Intervals to send at a time, per socket and chat. Those behind a hole take effect once it is filled."""
 
 _Socket = tuple[IntervalSet, int]
 """The seqs that a socket has confirmed in a chat, and the lowest of those that are new."""

@@ -54,11 +54,11 @@ class UserLimiter:
             raise _too_fast(wait_s)
 
     def allows(self, user_id: str | None, connection_id: str, size: int, count: int = 1) -> bool:
-        """Count `count` packets of `size` bytes that are no accepted events.
+        """Count `count` packets of `size` bytes that are not accepted events.
 
         False if that is far more than anybody needs.
 
-        While nobody is signed in (`user_id` is None), the connection itself is counted.
+        Until somebody signs in (`user_id` is None), the limits apply to the connection instead of a user.
         """
         now = self._clock()
         key = user_id or connection_id

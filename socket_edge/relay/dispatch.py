@@ -17,7 +17,7 @@ from infra.wire.serializer import SERIALIZER, register_serializer
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 200
-"""With this many batches on the queue, a lane in trouble adds no more."""
+"""Once this many batches are queued, lanes without a result stop re-sending."""
 
 
 class Dispatcher:

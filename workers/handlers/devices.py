@@ -155,7 +155,7 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
     if command.channel not in context.device_channels:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, f"Devices for {command.channel} are not accepted.")
     if not command.address.isascii() or not command.address.isprintable() or " " in command.address:
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address holds characters that no address has.")
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address contains characters that are not allowed.")
     if (command.channel == "webpush") != (command.keys is not None):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `keys` for webpush, and for nothing else.")
     if command.keys is not None and not _KEY.fullmatch(command.keys.p256dh + command.keys.auth):

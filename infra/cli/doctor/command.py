@@ -17,7 +17,7 @@ from infra.cli.local import LOCAL_HELP, use_local_stack
 from infra.logs import configure_logs
 
 _TOKEN_BYTES: Final = 1_000_000
-"""More than any token has, so that a token that is too long is found to be so."""
+"""Longer than any real token, so that an oversized one is read far enough to be reported as too long."""
 
 
 def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -9,11 +9,11 @@ from infra.settings.worker import WorkerSettings
 from infra.wire.names import FUNCTIONS_QUEUE, QUEUE, SWEPT_KEY
 
 _ANSWER_S: Final = 2.0
-"""How long workers have to answer. One in the middle of a batch answers after it."""
+"""How long to wait for workers to answer. A busy worker answers only after its batch."""
 
 
 def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
-    """Ask all workers which queues they consume, and Redis whether sweeps are run. Redis must be there."""
+    """Ask all workers which queues they consume, and Redis whether sweeps run. Redis must be reachable."""
     consumers: Counter[str] = Counter()
 
     def ask() -> Finding:
@@ -22,7 +22,7 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
 
     yield finding("workers", "correct BBGRAM_REDIS_URL", ask)
     if settings.beat_functions:
-        advice = "start `bbgram worker --functions`; one in the middle of a run answers after it"
+        advice = "start `bbgram worker --functions`; a functions worker that is busy answers after its run"
         yield _workers(consumers[FUNCTIONS_QUEUE], "functions", advice)
     else:
         yield Finding("functions", "run elsewhere: BBGRAM_BEAT_FUNCTIONS is false")

@@ -1,4 +1,4 @@
-"""Checks that the edge can verify tokens, and what it makes of a real one. No token is ever printed."""
+"""Checks that the edge can verify tokens, and whether it accepts a real one. No token is ever printed."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 5.0
 _SUBJECT: Final = "sign-in"
-_ASK_WITH_A_TOKEN: Final = "only a token can tell whether it is right: `bbgram doctor --token -`"
+_ASK_WITH_A_TOKEN: Final = "only a real token shows whether it is correct: `bbgram doctor --token -`"
 _WRONG_KEY: Final = (
     "set BBGRAM_SUPABASE_KEY to the publishable (anon) key of this project, or correct BBGRAM_SUPABASE_URL"
 )
@@ -25,20 +25,20 @@ _WRONG_KEY: Final = (
 _ADVICE: Final = {
     "malformed": "pass one access token (`access_token` of the session), nothing else",
     "too_long": "keep large data out of the user's metadata and the custom access token hook",
-    "algorithm": "for HS256 set BBGRAM_SUPABASE_JWT_SECRET; of the others only ES256 and RS256 are accepted",
+    "algorithm": "for HS256 set BBGRAM_SUPABASE_JWT_SECRET; otherwise use ES256 or RS256",
     "signature": "for HS256 correct BBGRAM_SUPABASE_JWT_SECRET; otherwise correct BBGRAM_JWKS_URL",
-    "unknown_key": "correct BBGRAM_JWKS_URL, unless the token is of another project or its key is revoked",
+    "unknown_key": "correct BBGRAM_JWKS_URL, unless the token is another project's or its key is revoked",
     "weak_key": "use an RSA key of at least 2048 bits",
     "missing_claim": "if Supabase Auth leaves out `iss`, add `missing` to BBGRAM_JWT_ISSUER",
-    "not_yet_valid": "set the clocks right, or raise BBGRAM_CLOCK_SKEW_S",
-    "expired": "take a fresh token; if it is fresh, set the clock of this machine right",
-    "issuer": "add the `iss` of the token to BBGRAM_JWT_ISSUER, if it is that of this project",
+    "not_yet_valid": "synchronise the clocks, or raise BBGRAM_CLOCK_SKEW_S",
+    "expired": "pass a fresh token; if it is fresh, correct this machine's clock",
+    "issuer": "add the `iss` of the token to BBGRAM_JWT_ISSUER, if it is this project's",
     "audience": "add the `aud` of the token to BBGRAM_JWT_AUDIENCE, if it is meant for the chat",
-    "subject": "take the token of a user: this one names none",
-    "role": "take the token of a signed-in user, not an API key",
+    "subject": "pass the token of a user: this one names no user",
+    "role": "pass the token of a signed-in user, not an API key",
     "anonymous": "set BBGRAM_ALLOW_ANONYMOUS=true, if anonymous users may chat",
     "one_factor": "sign in with a second factor, or set BBGRAM_REQUIRE_AAL=aal1",
-    "refused_by_auth_server": "take the token of a user who exists, is signed in and is not banned",
+    "refused_by_auth_server": "pass the token of a user who exists, is signed in and is not banned",
     "api_key": _WRONG_KEY,
     "keys_unavailable": "start the sign-in service, or correct BBGRAM_SUPABASE_URL or BBGRAM_JWKS_URL",
     "unavailable": "start the sign-in service, or correct BBGRAM_SUPABASE_URL",
@@ -88,9 +88,10 @@ def _services(settings: EdgeSettings) -> Finding:
 
 
 def _other_issuer(settings: EdgeSettings) -> str | None:
-    """Return the project's issuer if it is not the default one. It counts only where nobody has set another.
+    """Return the project's issuer if it is not the default one.
 
-    Supabase Auth tells it since October 2025 (internal/api/jwks.go: WellKnownOpenID).
+    Checked only if JWT_ISSUER is not set. Supabase Auth has published its issuer since October 2025
+    (internal/api/jwks.go: WellKnownOpenID).
     """
     import httpx
 
@@ -116,7 +117,7 @@ def _verifies_with(settings: EdgeSettings) -> Finding:
     secret = f"a shared secret is set, {_ASK_WITH_A_TOKEN}"
     try:
         return Finding(_SUBJECT, f"{secret}; {_published(settings)} key(s) at {settings.jwks_url}")
-    except Exception as error:  # projects that know the secret only may have no such endpoint
+    except Exception as error:  # projects that use only the secret may have no such endpoint
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(_SUBJECT, f"{secret}; no keys at {settings.jwks_url} ({reason})")
 
@@ -131,7 +132,10 @@ def _published(settings: EdgeSettings) -> int:
 
 
 def _auth_server(settings: EdgeSettings) -> Finding:
-    """Show Supabase Auth a token that it cannot know. Only it refuses that with a code of its own."""
+    """Send Supabase Auth a token that cannot be valid.
+
+    Only Supabase Auth refuses it with its own error code; a gateway does not.
+    """
     import httpx
     import jwt
 
@@ -144,7 +148,7 @@ def _auth_server(settings: EdgeSettings) -> Finding:
         return Finding(_SUBJECT, f"the Auth server answers at {settings.auth_url}")
     if answer.is_server_error:
         answer.raise_for_status()
-    state = f"{settings.auth_url} answers {answer.status_code}, which Supabase Auth does not{_said(answer)}"
+    state = f"{settings.auth_url} answers {answer.status_code}, but not as Supabase Auth does{_said(answer)}"
     return Finding(_SUBJECT, state, _WRONG_KEY)
 
 

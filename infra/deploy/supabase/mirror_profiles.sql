@@ -11,8 +11,8 @@ CREATE OR REPLACE TRIGGER bbgram_mirror_profile
     AFTER INSERT OR DELETE OR UPDATE OF id, username ON public.profiles
     FOR EACH ROW EXECUTE FUNCTION bbgram.mirror_profile('id', 'username');
 
--- Users who are there already.
+-- Copy existing users.
 SELECT * FROM bbgram.mirror_profiles('public.profiles', 'id', 'username');
 
--- Names that could not be taken, and why. The app's own writes succeed in any case.
+-- Names that were refused, and why. The app's own writes succeed in any case.
 SELECT * FROM bbgram.names_not_taken;

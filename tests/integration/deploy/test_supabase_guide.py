@@ -41,7 +41,7 @@ FIRST_MESSAGE = "From a project with users to the first message"
 FOLLOWED: Final = {
     FIRST_MESSAGE,
     "Where names come from",
-    "Names that could not be taken",
+    "Refused names",
     "Deleted users",
     "Read chats through the project's API",
     "Local Supabase CLI",
@@ -204,7 +204,7 @@ async def test_from_a_project_with_users_to_the_first_message(
         assert (await third.send("alice", "Hi"))["success"]
         (chat,) = (await his.call("list_chats", {}))["chats"]
 
-        ((refused,),) = reader.sql("Names that could not be taken")
+        ((refused,),) = reader.sql("Refused names")
         assert (refused.user_id, refused.reason, refused.taken_by) == (twin, "taken", alice)
         (messages,) = reader.sql("Read chats through the project's API", USER_ID=str(bob))
         assert messages == []  # of ROLLBACK, the last statement
@@ -246,7 +246,7 @@ def test_a_backend_names_users_itself(make_project: ProjectFactory, tmp_path: Pa
 
 
 def test_the_table_names_the_reasons_that_there_are() -> None:
-    reasons = re.findall(r"^\| `(\w+)` \|", SECTIONS["Names that could not be taken"], re.MULTILINE)
+    reasons = re.findall(r"^\| `(\w+)` \|", SECTIONS["Refused names"], re.MULTILINE)
     assert reasons == ["taken", "not_allowed", "no_such_user"]
 
 

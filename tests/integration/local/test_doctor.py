@@ -52,7 +52,9 @@ def test_the_doctor_asks_for_the_processes_that_do_not_run(deploy: DeploymentFac
     chat = deploy(sweep_s=0.2)
     assert wrong(report(chat)) == {
         "workers": "start `bbgram worker`",
-        "functions": "start `bbgram worker --functions`; one in the middle of a run answers after it",
+        "functions": (
+            "start `bbgram worker --functions`; a functions worker that is busy answers after its run"
+        ),
         "beat": "start `bbgram worker` and `bbgram beat`",
     }
     chat.start_worker()

@@ -55,7 +55,7 @@ def test_a_secret_is_not_said_to_be_right(supabase: SupabaseAuth) -> None:
     for settings in (WITH_SECRET, OTHER_SECRET):
         found = find(supabase, **settings)
         assert found.advice is None
-        assert "only a token can tell whether it is right: `bbgram doctor --token -`" in found.state
+        assert "only a real token shows whether it is correct: `bbgram doctor --token -`" in found.state
         assert "1 key(s) at " in found.state
     supabase.close()
     found = find(supabase, **WITH_SECRET)

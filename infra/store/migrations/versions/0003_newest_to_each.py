@@ -1,4 +1,4 @@
-"""The newest message to each chat member: once it is delivered, there are no undelivered ones to look for.
+"""Stores the newest seq sent to each member. Once that message is delivered, nothing is undelivered.
 
 Workers of the previous release do not know the columns. A trigger sets them to NULL (unknown) for what those
 workers store, so that they can run beside new ones. Migration 0005 drops it.

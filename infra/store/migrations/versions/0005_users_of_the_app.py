@@ -1,8 +1,8 @@
 """Users come from the app: names by SQL, a mirror of the app's own table, and deleted users.
 
 The key of a name follows from the name. A deleted profile stays as a tombstone, so that peers keep their
-copies of chats and a token that is still valid brings nobody back. The triggers for workers of the releases
-before 0003 and 0004 go: those workers cannot run on tables in a schema of their own.
+copies of chats and a token that is still valid does not restore it. The triggers for workers from before 0003
+and 0004 are dropped: those workers cannot run on tables in a schema of their own.
 """
 
 from pathlib import Path
