@@ -16,10 +16,12 @@ class Job:
     """IANA name of the time zone of `cron`."""
     late_s: int
     """A run that could not start within this time is skipped."""
+    requires: str | None = None
+    """The setting of the functions without which beat leaves it out."""
 
 
 JOBS: Final = (
     Job("offline_delivery", "* * * * *", "UTC", late_s=60),
     Job("cleanup", "17 3 * * *", "Europe/Berlin", late_s=3_600),
-    Job("archive", "47 3 * * *", "Europe/Berlin", late_s=3_600),
+    Job("archive", "47 3 * * *", "Europe/Berlin", late_s=3_600, requires="archive_bucket"),
 )

@@ -26,7 +26,7 @@ from infra.logs import configure_logs
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
 from socket_edge.auth import Authenticator, create_authenticator
-from socket_edge.auth.refusals import Refusals
+from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.admission import Admission
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.handler import ChatHandler
@@ -171,7 +171,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     tasks = Tasks()
     users = ConnectedUsers()
     authenticator = create_authenticator(settings)
-    refusals = Refusals()
+    refusals = RefusalLog()
     limiter = UserLimiter(
         events=TokenBucket(settings.rate_events, settings.rate_events_burst),
         size=TokenBucket(settings.rate_bytes, settings.rate_bytes_burst),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from infra.presence import PresenceReader
-from infra.wire.commands import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,9 @@ class HandlerContext:
     """Most messages or chats per page."""
     sweep_after_s: float
     """How many seconds after a send the sweep checks that the message was delivered."""
-    device_channels: tuple[str, ...] = CHANNELS
+    device_channels: tuple[str, ...]
     """Channels for which devices can be registered."""
-    devices_max: int = 20
+    devices_max: int
     """Most devices per user."""
     patient: bool = True
     """Whether to wait for rows that others have locked. If not, requests that need them are rejected."""

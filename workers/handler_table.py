@@ -42,7 +42,7 @@ class Entry:
 
 
 HANDLERS: Final[dict[str, Entry]] = {
-    registry.ENSURE_PROFILE: Entry(ensure_profile),
+    registry.INTRODUCE: Entry(ensure_profile),
     registry.CATCH_UP: Entry(catch_up, answers_with_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
@@ -54,7 +54,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     "typing": Entry(broadcast_typing),
     "register_device": Entry(register_devices, needs_transaction=True),
     "unregister_device": Entry(unregister_devices),
-    registry.BROADCAST_PRESENCE: Entry(broadcast_presence),
+    registry.ANNOUNCE: Entry(broadcast_presence),
 }
 """By command, in the order in which the commands of a batch are handled.
 

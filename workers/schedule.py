@@ -50,7 +50,7 @@ def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict
         "schedule": settings.sweep_s,
         "options": {"expires": _SWEEPS * settings.sweep_s},
     }
-    jobs = [job for job in JOBS if job.name != "archive" or functions.archive_bucket]
+    jobs = [job for job in JOBS if job.requires is None or getattr(functions, job.requires)]
     return {"sweep": sweep, **{job.name: _entry(job) for job in jobs if settings.beat_functions}}
 
 

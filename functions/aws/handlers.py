@@ -44,7 +44,7 @@ batch_processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=Fa
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
 def cleanup(event: Event, context: LambdaContext) -> Summary:
-    """Remove old data. With `{"dryRun": true}`, this and the next two only count."""
+    """Remove old data. Like every scheduled function, it only counts if it is given `{"dryRun": true}`."""
     return _run("cleanup", event)
 
 

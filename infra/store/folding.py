@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache
+from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -18,13 +19,11 @@ from infra.store.profiles import (
     BLANK,
     DELETED_USERNAME,
     INVISIBLE,
+    MARKS,
     MARKS_MAX,
     MAX_USERNAME,
     username_key,
 )
-
-_VERSION: Final = f"Unicode {unicodedata.unidata_version}, rules 1"
-"""What the comment on the functions says. Raise the number when the rules change."""
 
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION username_key(name text) RETURNS text
@@ -73,17 +72,35 @@ $_$;
 COMMENT ON FUNCTION username_key(text) IS '<version>';
 """
 
-_CURRENT = text("SELECT obj_description(to_regprocedure('username_key(text)'), 'pg_proc')")
+_RULES: Final = (_FUNCTIONS, INVISIBLE, BLANK, MARKS, MARKS_MAX, MAX_USERNAME, DELETED_USERNAME)
+"""What the functions are made of, besides Unicode."""
+
+_INSTALLED = text(
+    """
+    SELECT obj_description(to_regprocedure(quote_ident(:schema) || '.username_key(text)'), 'pg_proc')
+    """
+)
+
+
+def version() -> str:
+    """Return what the comment on the functions says: it changes whenever the rules do."""
+    rules = sha256(repr(_RULES).encode()).hexdigest()[:12]
+    return f"Unicode {unicodedata.unidata_version}, rules {rules}"
+
+
+def are_current(conn: Connection, schema: str) -> bool:
+    """Return whether the functions in the schema are those of this release and this Python's Unicode."""
+    return conn.execute(_INSTALLED, {"schema": schema}).scalar() == version()
 
 
 def refresh_functions(conn: Connection, schema: str) -> None:
     """Create the functions in the schema, or replace those of another Unicode or release."""
-    if conn.execute(_CURRENT).scalar() != _VERSION:
+    if not are_current(conn, schema):
         conn.exec_driver_sql(_render(schema), execution_options={"no_parameters": True})
 
 
 def _render(schema: str) -> str:
-    parts = {**_parts(), "schema": f'"{schema}"'}
+    parts = {**_parts(), "version": version(), "schema": f'"{schema}"'}
     return re.sub(r"<(\w+)>", lambda match: parts[match[1]], _FUNCTIONS)
 
 
@@ -100,7 +117,6 @@ def _parts() -> dict[str, str]:
     single = {char: folded for char, folded in folds.items() if len(folded) == 1}
     several = {char: folded for char, folded in folds.items() if len(folded) > 1}
     return {
-        "version": _VERSION,
         "reserved": username_key(DELETED_USERNAME),
         "max": str(MAX_USERNAME),
         "marks": str(MARKS_MAX + 1),
@@ -109,7 +125,7 @@ def _parts() -> dict[str, str]:
         "space": _ranges(str.isspace),
         "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not invisible.match(char)),
         "unprintable": _ranges(lambda char: not char.isprintable()),
-        "mark": _ranges(lambda char: unicodedata.category(char) in {"Mn", "Me"}),
+        "mark": _ranges(lambda char: unicodedata.category(char) in MARKS),
         "upper": "".join(single),
         "lower": "".join(single.values()),
         "expanding": "".join(map(_escape, several)),

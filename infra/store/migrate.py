@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from infra.settings.store import SCHEMA
 from infra.store.access import close, objects
 from infra.store.engine import make_engine
-from infra.store.folding import refresh_functions
+from infra.store.folding import are_current, refresh_functions
 from infra.store.move import find_older, move
 from infra.store.supabase import link
 
@@ -58,8 +58,11 @@ def upgrade(database_url: str, schema: str = SCHEMA) -> list[str]:
 
 
 def pending(conn: Connection, schema: str = SCHEMA) -> bool:
-    """Return whether the schema lacks a migration of this release. Raises MigrationError."""
-    return _revision(conn, schema) != _script().get_current_head()
+    """Return whether the schema lacks a migration of this release, or has functions of another one.
+
+    Raises MigrationError.
+    """
+    return _revision(conn, schema) != _script().get_current_head() or not are_current(conn, schema)
 
 
 def _upgrade(conn: Connection, schema: str) -> list[str]:
@@ -69,12 +72,13 @@ def _upgrade(conn: Connection, schema: str) -> list[str]:
     before = objects(conn, schema)
     if not before:
         conn.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
+    # They need no table, and a migration may have to fold names by the rules of its release.
+    refresh_functions(conn, schema)
     if _revision(conn, schema) is None and (older := find_older(conn, schema, _revisions())):
         move(conn, older, schema)
         _context(conn, schema).stamp(_script(), older.revision)
         notes.append(f"moved all tables from schema {older.schema} to schema {schema}")
     command.upgrade(_config(conn, schema), "head")
-    refresh_functions(conn, schema)
     close(conn, closed := objects(conn, schema) - before)
     notes += link(conn, schema)
     close(conn, objects(conn, schema) - before - closed)

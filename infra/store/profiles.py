@@ -24,6 +24,8 @@ BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
 """Blank characters that count as printable: Hangul fillers and a Braille pattern."""
 MARKS_MAX: Final = 4
 """The most combining marks on one letter (UTS 39, 5.4). Vietnamese needs two, Hebrew three."""
+MARKS: Final = ("Mn", "Me")
+"""The categories of characters that count as combining marks."""
 
 DELETED_USERNAME: Final = "Deleted user"
 """What peers see as the name of a deleted user. Nobody can have it."""
@@ -96,7 +98,7 @@ def _has_misused_marks(name: str) -> bool:
     """Return whether combining marks have no base, form a stack, or repeat."""
     stack: str | None = None
     for char in unicodedata.normalize("NFD", _INVISIBLE.sub("", name)):
-        if unicodedata.category(char) not in {"Mn", "Me"}:
+        if unicodedata.category(char) not in MARKS:
             stack = None if char == " " else ""
         elif stack is None or len(stack) == MARKS_MAX or char in stack:
             return True

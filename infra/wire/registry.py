@@ -9,9 +9,9 @@ from infra.wire import commands, events
 from infra.wire.inbox import CatchUpPage
 
 REFRESH_TOKEN: Final = "refresh_token"
-ENSURE_PROFILE: Final = "introduce"
+INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
-BROADCAST_PRESENCE: Final = "announce"
+ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
 
 
@@ -118,7 +118,7 @@ _COMMANDS: Final = (
         is_answered_by_edge=True,
     ),
     Command(
-        name=ENSURE_PROFILE,
+        name=INTRODUCE,
         payload=commands.EnsureProfile,
         ack=events.Done,
         summary="Ensures that the user has a profile.",
@@ -134,7 +134,7 @@ _COMMANDS: Final = (
         ensures_profile=True,
     ),
     Command(
-        name=BROADCAST_PRESENCE,
+        name=ANNOUNCE,
         payload=commands.BroadcastPresence,
         ack=events.Done,
         summary="Tells the user's peers whether the user is online.",

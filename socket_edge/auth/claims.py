@@ -13,7 +13,7 @@ from jwt.types import Options
 from infra.logs import shown
 from infra.settings.edge import MISSING, AssuranceLevel, EdgeSettings
 from socket_edge.auth.identity import Identity
-from socket_edge.auth.rejections import Reason, TokenRejection, expired, unauthorized
+from socket_edge.auth.rejections import RefusalReason, TokenRejection, expired, unauthorized
 
 MAX_TOKEN_CHARS: Final = 16_384
 """Longer tokens are refused before any part of them is parsed."""
@@ -44,10 +44,10 @@ _NOTHING: Final[tuple[object, ...]] = (None, "", [])
 _MALFORMED: Final = "The access token is malformed."
 _ALGORITHM: Final = "The access token is signed with an algorithm that is not allowed."
 
-_REFUSALS: Final[dict[type[Exception], tuple[Reason, str]]] = {
-    jwt.InvalidSignatureError: (Reason.SIGNATURE, "The signature of the access token is not valid."),
-    jwt.InvalidAlgorithmError: (Reason.ALGORITHM, _ALGORITHM),
-    jwt.InvalidKeyError: (Reason.WEAK_KEY, "The access token is signed with a key that is too weak."),
+_REFUSALS: Final[dict[type[Exception], tuple[RefusalReason, str]]] = {
+    jwt.InvalidSignatureError: (RefusalReason.SIGNATURE, "The signature of the access token is not valid."),
+    jwt.InvalidAlgorithmError: (RefusalReason.ALGORITHM, _ALGORITHM),
+    jwt.InvalidKeyError: (RefusalReason.WEAK_KEY, "The access token is signed with a key that is too weak."),
 }
 
 
@@ -78,11 +78,16 @@ class ClaimRules:
 def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
     """Return the unverified header of a token signed with one of `algorithms`. Raises Rejection."""
     if not isinstance(token, str) or not token:
-        raise unauthorized(Reason.MALFORMED, "An access token is required.", expected="a token", got="none")
+        raise unauthorized(
+            RefusalReason.MALFORMED, "An access token is required.", expected="a token", got="none"
+        )
     if len(token) > MAX_TOKEN_CHARS:
         limit = f"at most {MAX_TOKEN_CHARS} characters"
         raise unauthorized(
-            Reason.TOO_LONG, "The access token is too long.", expected=limit, got=f"{len(token)} characters"
+            RefusalReason.TOO_LONG,
+            "The access token is too long.",
+            expected=limit,
+            got=f"{len(token)} characters",
         )
     try:
         # Pass the header alone: PyJWT would decode the rest only to drop it.
@@ -91,7 +96,9 @@ def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
         raise _malformed("a JSON Web Token") from error
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
-        raise unauthorized(Reason.ALGORITHM, _ALGORITHM, expected=_any_of(algorithms), got=shown(algorithm))
+        raise unauthorized(
+            RefusalReason.ALGORITHM, _ALGORITHM, expected=_any_of(algorithms), got=shown(algorithm)
+        )
     return header
 
 
@@ -109,7 +116,7 @@ def _decode(token: str, *, verify_signature: bool = True, **key: Any) -> dict[st
     try:
         return jwt.decode(token, options={**_OPTIONS, "verify_signature": verify_signature}, **key)
     except (jwt.PyJWTError, ValueError) as error:
-        reason, message = _REFUSALS.get(type(error), (Reason.MALFORMED, _MALFORMED))
+        reason, message = _REFUSALS.get(type(error), (RefusalReason.MALFORMED, _MALFORMED))
         header = jwt.get_unverified_header(token.partition(".")[0] + "..")
         got = f"{shown(header.get('alg'))}, kid {shown(header.get('kid'))}"
         raise unauthorized(reason, message, expected=_algorithms(key), got=got) from error
@@ -141,7 +148,7 @@ def _check_presence(claims: dict[str, Any], rules: ClaimRules) -> None:
     missing = [name for name in required if claims.get(name) in _NOTHING]
     if missing:
         raise unauthorized(
-            Reason.MISSING_CLAIM,
+            RefusalReason.MISSING_CLAIM,
             "The access token lacks a claim: exp, aud, iss and sub are required.",
             expected=", ".join(required),
             got=f"no {', '.join(missing)}",
@@ -154,7 +161,7 @@ def _check_times(claims: dict[str, Any], rules: ClaimRules) -> None:
         not_before = _seconds(claims, "nbf")
         if not_before > now + rules.clock_skew_s:
             raise unauthorized(
-                Reason.NOT_YET_VALID,
+                RefusalReason.NOT_YET_VALID,
                 "The access token is not valid yet.",
                 expected=f"nbf at most {rules.clock_skew_s:g} s after {_iso(now)}",
                 got=_iso(not_before),
@@ -168,7 +175,7 @@ def _check_origin(claims: dict[str, Any], rules: ClaimRules) -> None:
     issuer = claims.get("iss")
     if issuer not in _NOTHING and not (isinstance(issuer, str) and issuer in rules.issuers):
         raise unauthorized(
-            Reason.ISSUER,
+            RefusalReason.ISSUER,
             "The access token comes from another issuer.",
             expected=_any_of(rules.issuers) or "no iss",
             got=shown(issuer),
@@ -176,7 +183,7 @@ def _check_origin(claims: dict[str, Any], rules: ClaimRules) -> None:
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if not any(isinstance(one, str) and one in rules.audiences for one in audience):
         raise unauthorized(
-            Reason.AUDIENCE,
+            RefusalReason.AUDIENCE,
             "The access token is meant for another audience.",
             expected=_any_of(rules.audiences),
             got=shown(claims["aud"]),
@@ -186,10 +193,10 @@ def _check_origin(claims: dict[str, Any], rules: ClaimRules) -> None:
 def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
     if claims.get("role") != ROLE:
         message = "The access token is not one of a signed-in user."
-        raise unauthorized(Reason.ROLE, message, expected=ROLE, got=shown(claims.get("role")))
+        raise unauthorized(RefusalReason.ROLE, message, expected=ROLE, got=shown(claims.get("role")))
     if not rules.allows_anonymous and claims.get("is_anonymous", False) is not False:
         raise unauthorized(
-            Reason.ANONYMOUS,
+            RefusalReason.ANONYMOUS,
             "Anonymous users may not chat: sign in with an account.",
             expected="is_anonymous false",
             got=shown(claims["is_anonymous"]),
@@ -197,7 +204,7 @@ def _check_user(claims: dict[str, Any], rules: ClaimRules) -> None:
     # Supabase Auth knows aal3 as well, but issues no token with it yet (internal/models/factor.go).
     if rules.requires_second_factor and claims.get("aal") not in ("aal2", "aal3"):
         raise unauthorized(
-            Reason.ONE_FACTOR,
+            RefusalReason.ONE_FACTOR,
             "A second factor is required: verify one and sign in again.",
             expected="aal2",
             got=shown(claims.get("aal")),
@@ -216,7 +223,7 @@ def _seconds(claims: dict[str, Any], name: str) -> int:
 
 
 def _malformed(expected: str, got: str | None = None) -> TokenRejection:
-    return unauthorized(Reason.MALFORMED, _MALFORMED, expected=expected, got=got)
+    return unauthorized(RefusalReason.MALFORMED, _MALFORMED, expected=expected, got=got)
 
 
 def _issued_at(claims: dict[str, Any]) -> float | None:
@@ -245,7 +252,7 @@ def _canonical_uuid(subject: object) -> str:
         if canonical == subject.lower():
             return canonical
     message = "The access token names no user."
-    raise unauthorized(Reason.SUBJECT, message, expected="sub with a UUID", got=shown(subject))
+    raise unauthorized(RefusalReason.SUBJECT, message, expected="sub with a UUID", got=shown(subject))
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ import structlog
 from jwt import PyJWK, PyJWTError
 
 from infra.logs import shown
-from socket_edge.auth.rejections import Reason, unauthorized, unavailable
+from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
 """Algorithms of published keys. Never HS256: its secret would be the published key."""
@@ -63,13 +63,16 @@ class Jwks:
         if key := self._keys.get(kid):
             return key
         if self._fetched_at < self._tried_at:
-            raise unavailable(Reason.KEYS_UNAVAILABLE, got=self._url, retry_after_ms=self._pause_ms())
+            raise unavailable(RefusalReason.KEYS_UNAVAILABLE, got=self._url, retry_after_ms=self._pause_ms())
         if not was_asked:
             raise unavailable(
-                Reason.UNKNOWN_KEY, expected=self._names(), got=shown(kid), retry_after_ms=self._pause_ms()
+                RefusalReason.UNKNOWN_KEY,
+                expected=self._names(),
+                got=shown(kid),
+                retry_after_ms=self._pause_ms(),
             )
         message = "The access token is signed with an unknown key."
-        raise unauthorized(Reason.UNKNOWN_KEY, message, expected=self._names(), got=shown(kid))
+        raise unauthorized(RefusalReason.UNKNOWN_KEY, message, expected=self._names(), got=shown(kid))
 
     async def aclose(self) -> None:
         """Stop a running fetch and close the connections."""

@@ -10,7 +10,7 @@ from typing import Final
 from infra.wire.errors import ErrorCode, Rejection
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why a sign-in or a `refresh_token` is refused. docs/operations.md says what to do about each."""
 
     MALFORMED = "malformed"
@@ -44,7 +44,7 @@ class TokenRejection(Rejection):
     def __init__(
         self,
         code: ErrorCode,
-        reason: Reason,
+        reason: RefusalReason,
         message: str | None = None,
         *,
         expected: str | None = None,
@@ -61,7 +61,7 @@ _CANNOT_CHECK: Final = "Tokens cannot be checked right now, try again."
 
 
 def unauthorized(
-    reason: Reason, message: str | None = None, *, expected: str | None = None, got: str | None = None
+    reason: RefusalReason, message: str | None = None, *, expected: str | None = None, got: str | None = None
 ) -> TokenRejection:
     """Return the rejection of a token that is not accepted."""
     return TokenRejection(ErrorCode.UNAUTHORIZED, reason, message, expected=expected, got=got)
@@ -69,11 +69,11 @@ def unauthorized(
 
 def expired(*, expected: str, got: str) -> TokenRejection:
     """Return the rejection of an expired token."""
-    return TokenRejection(ErrorCode.TOKEN_EXPIRED, Reason.EXPIRED, expected=expected, got=got)
+    return TokenRejection(ErrorCode.TOKEN_EXPIRED, RefusalReason.EXPIRED, expected=expected, got=got)
 
 
 def unavailable(
-    reason: Reason = Reason.UNAVAILABLE,
+    reason: RefusalReason = RefusalReason.UNAVAILABLE,
     *,
     expected: str | None = None,
     got: str | None = None,

@@ -11,7 +11,7 @@ from infra.logs import shown
 from infra.wire.errors import Rejection
 from socket_edge.auth.claims import ClaimRules, read_header, read_unverified
 from socket_edge.auth.identity import Identity
-from socket_edge.auth.rejections import Reason, unauthorized, unavailable
+from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
 TIMEOUT_S: Final = 5.0
@@ -34,7 +34,9 @@ class RemoteAuthenticator:
         read_header(token, ALGORITHMS)
         identity = read_unverified(token, self._rules)
         if await self._user_id(token) != identity.user_id:
-            raise unauthorized(Reason.SUBJECT, expected="the user that the Auth server names", got="another")
+            raise unauthorized(
+                RefusalReason.SUBJECT, expected="the user that the Auth server names", got="another"
+            )
         return identity
 
     async def aclose(self) -> None:
@@ -76,6 +78,6 @@ def _refusal(error: supabase.AuthApiError) -> Rejection:
     if code is None:
         # A gateway that refuses our key says nothing about the token: nobody may be signed out for that.
         got = f"status {error.status} from a gateway"
-        return unavailable(Reason.API_KEY, expected="an answer of Supabase Auth", got=got)
+        return unavailable(RefusalReason.API_KEY, expected="an answer of Supabase Auth", got=got)
     message = "The Auth server does not accept this access token."
-    return unauthorized(Reason.REFUSED_BY_AUTH_SERVER, message, got=f"{error.status} {code}")
+    return unauthorized(RefusalReason.REFUSED_BY_AUTH_SERVER, message, got=f"{error.status} {code}")

@@ -5,7 +5,7 @@ from typing import Final
 from socket_edge.auth.claims import ClaimRules, read_header, verify
 from socket_edge.auth.identity import Identity
 from socket_edge.auth.jwks import ALGORITHMS, Jwks
-from socket_edge.auth.rejections import Reason, unauthorized
+from socket_edge.auth.rejections import RefusalReason, unauthorized
 
 HS256: Final = "HS256"
 
@@ -31,7 +31,7 @@ class TokenVerifier:
         kid = header.get("kid")
         if kid is None:
             message = "The access token does not name its key."
-            raise unauthorized(Reason.UNKNOWN_KEY, message, expected="kid", got="no kid")
+            raise unauthorized(RefusalReason.UNKNOWN_KEY, message, expected="kid", got="no kid")
         key = await self._jwks.key(kid)
         # The key decides the algorithm, not the token.
         return verify(token, key, key.algorithm_name, self._rules)

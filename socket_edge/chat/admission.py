@@ -8,9 +8,9 @@ import structlog
 from infra.wire import events
 from infra.wire.commands import BroadcastPresence
 from infra.wire.errors import ErrorCode, Failure, Rejection
-from infra.wire.registry import BROADCAST_PRESENCE
+from infra.wire.registry import ANNOUNCE
 from socket_edge.auth import Authenticator
-from socket_edge.auth.refusals import CONNECT, Refusals
+from socket_edge.auth.refusal_log import CONNECT, RefusalLog
 from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import Connection, DisconnectReason
@@ -41,7 +41,7 @@ class Admission:
         catch_ups: CatchUps,
         tasks: Tasks,
         sockets_per_user: int,
-        refusals: Refusals,
+        refusals: RefusalLog,
     ) -> None:
         self._authenticator = authenticator
         self._origins = origins
@@ -118,7 +118,7 @@ class Admission:
     def _broadcast_presence(self, session: Session) -> None:
         """Have a worker tell the peers whether the user is online."""
         payload = msgspec.json.encode(BroadcastPresence())
-        self._lanes.relay(session.lane, BROADCAST_PRESENCE, session.user_id, payload, expires=False)
+        self._lanes.relay(session.lane, ANNOUNCE, session.user_id, payload, expires=False)
 
 
 def _read_token(auth: str | None) -> str:

@@ -10,10 +10,10 @@ from infra.wire.commands import EnsureProfile, RefreshToken
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import RefreshAck, iso_ms
 from infra.wire.inbox import Answer
-from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE, REFRESH_TOKEN
+from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE, REFRESH_TOKEN
 from socket_edge.auth import Authenticator, Identity
-from socket_edge.auth.refusals import Refusals
-from socket_edge.auth.rejections import Reason, unauthorized
+from socket_edge.auth.refusal_log import RefusalLog
+from socket_edge.auth.rejections import RefusalReason, unauthorized
 from socket_edge.chat.client_event import ClientEvent, known_name, read_event
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import DisconnectReason, EventData
@@ -35,7 +35,7 @@ class ClientEvents:
         lanes: Lanes,
         delivery: Delivery,
         payload_bytes: int,
-        refusals: Refusals,
+        refusals: RefusalLog,
     ) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
@@ -97,7 +97,7 @@ class ClientEvents:
         session.has_profile = True
         identity = session.identity
         payload = msgspec.json.encode(EnsureProfile(identity.username, identity.issued_at))
-        self._lanes.relay(session.lane, ENSURE_PROFILE, session.user_id, payload, expires=False)
+        self._lanes.relay(session.lane, INTRODUCE, session.user_id, payload, expires=False)
 
     def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
         if answer.failure is None:
@@ -133,5 +133,5 @@ class ClientEvents:
             raise Rejection(ErrorCode.INVALID_PAYLOAD, message) from error
         identity = await self._authenticator.authenticate(token)
         if identity.user_id != session.user_id:
-            raise unauthorized(Reason.OTHER_USER, "The token belongs to another user.")
+            raise unauthorized(RefusalReason.OTHER_USER, "The token belongs to another user.")
         return identity

@@ -15,7 +15,7 @@ from infra.settings.table import USERS, table, with_table
 from infra.settings.worker import WorkerSettings
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
-from socket_edge.auth.rejections import Reason
+from socket_edge.auth.rejections import RefusalReason
 from socket_edge.connection.api import DisconnectReason
 
 ROOT = Path(__file__).parents[2]
@@ -227,4 +227,4 @@ def test_the_table_of_disconnect_reasons_is_complete() -> None:
 
 def test_the_table_of_refused_sign_ins_is_complete() -> None:
     section = part_of_operations("### Refused sign-ins")
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*Reason]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*RefusalReason]

@@ -1,22 +1,26 @@
 """Alembic's migrations and the models describe the same tables."""
 
+import ast
 import re
+import shutil
 import sys
 import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from infra.settings.store import SCHEMA
+from infra.store import folding
+from infra.store import migrate as migrate_module
 from infra.store.engine import make_engine
-from infra.store.migrate import _config, pending, upgrade
+from infra.store.migrate import _SCRIPTS, _config, _script, pending, upgrade
 from infra.store.models import Base
 from infra.store.profiles import username_key
 from tests.harness.engines import Engines
@@ -69,7 +73,14 @@ def test_migrations_make_exactly_the_constraints_of_the_models(empty_database: E
         for table in tables(empty_database)
         for check in inspect(empty_database).get_check_constraints(table, SCHEMA)
     }
-    assert made == {("chats", "chats_pair_ordered")}
+    expected = {
+        (table.name, constraint.name)
+        for table in Base.metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
+    }
+    assert ("chats", "chats_pair_ordered") in expected
+    assert made == expected
 
 
 def test_migrations_make_exactly_the_indexes_of_the_models(empty_database: Engine) -> None:
@@ -105,6 +116,92 @@ def test_a_database_without_the_newest_migration_is_noticed(empty_database: Engi
     migrate(empty_database)
     with empty_database.connect() as conn:
         assert not pending(conn)
+
+
+STALE = """
+CREATE OR REPLACE FUNCTION username_key(name text) RETURNS text LANGUAGE sql IMMUTABLE STRICT
+AS $$ SELECT 'old ' || name $$;
+COMMENT ON FUNCTION username_key(text) IS 'Unicode 15.0.0, rules 1';
+"""
+REFOLD = """
+from alembic import op
+
+revision = "9999"
+down_revision = "{head}"
+
+
+def upgrade() -> None:
+    op.execute("UPDATE profiles SET username_key = username_key(username)")
+"""
+
+
+def run(database: Engine, sql: str) -> None:
+    with database.begin() as conn:
+        conn.exec_driver_sql(sql)
+
+
+def test_functions_of_another_release_are_noticed_and_replaced(empty_database: Engine) -> None:
+    migrate(empty_database)
+    run(empty_database, STALE)
+    with empty_database.connect() as conn:
+        assert pending(conn)
+    migrate(empty_database)
+    with empty_database.connect() as conn:
+        assert not pending(conn)
+        assert conn.exec_driver_sql("SELECT username_key('Alice')").scalar_one() == "alice"
+
+
+def test_a_migration_that_folds_names_again_has_the_rules_of_its_release(
+    empty_database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(empty_database)
+    run(empty_database, STALE)
+    run(empty_database, "INSERT INTO profiles (id, username) VALUES (gen_random_uuid(), 'Alice')")
+    assert set(keys(empty_database).values()) == {"old Alice"}
+    scripts = tmp_path / "migrations"
+    shutil.copytree(_SCRIPTS, scripts)
+    (scripts / "versions" / "9999_refold.py").write_text(REFOLD.format(head=_script().get_current_head()))
+    monkeypatch.setattr(migrate_module, "_SCRIPTS", scripts)
+    migrate(empty_database)
+    assert set(keys(empty_database).values()) == {"alice"}
+
+
+@pytest.mark.parametrize("place", range(len(folding._RULES)))
+def test_another_rule_makes_another_version_of_the_functions(
+    monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    before = folding.version()
+    rules: list[object] = list(folding._RULES)
+    rules[place] = "another"
+    monkeypatch.setattr(folding, "_RULES", tuple(rules))
+    assert folding.version() != before
+
+
+def test_another_unicode_makes_another_version_of_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = folding.version()
+    monkeypatch.setattr(unicodedata, "unidata_version", "99.0.0")
+    assert folding.version() != before
+
+
+def test_every_constant_that_the_functions_are_made_of_is_in_their_version() -> None:
+    constants = {name: value for name, value in vars(folding).items() if name.isupper() and name[0] != "_"}
+    assert "INVISIBLE" in constants
+    assert {*constants.values(), folding._FUNCTIONS} == set(folding._RULES)
+
+
+@pytest.mark.parametrize("path", sorted((_SCRIPTS / "versions").glob("*.py")), ids=lambda path: path.stem)
+def test_a_migration_imports_nothing_that_a_later_release_may_change(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module))
+        elif isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+    assert {name.partition(".")[0] for name in imported} <= {
+        "alembic",
+        "sqlalchemy",
+        *sys.stdlib_module_names,
+    }
 
 
 def old_key(username: str) -> str:
@@ -207,13 +304,14 @@ def test_a_name_with_nothing_visible_is_no_name(empty_database: Engine) -> None:
         conn.execute(text("INSERT INTO profiles (id, username) VALUES (gen_random_uuid(), '\u3164')"))
 
 
-def test_migration_0004_selects_every_key_that_folds_differently_now(empty_database: Engine) -> None:
-    pattern = ScriptDirectory.from_config(_config()).get_revision("0004").module._OLD
+def test_migration_0004_selects_every_key_that_it_folds_differently(empty_database: Engine) -> None:
+    migration = _script().get_revision("0004").module
+    pattern = migration._OLD
     everything = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     for char in everything:
         name = f"a{char}b"
         old = old_key(name)
-        if old != username_key.__wrapped__(name):
+        if old != migration.fold(name):
             assert re.search(pattern, old), hex(ord(char))
     with empty_database.connect() as conn:
         found = conn.execute(

@@ -16,6 +16,7 @@ import jwt
 from sqlalchemy import Engine, text
 
 from infra.local.tether import tether
+from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
@@ -26,12 +27,12 @@ SECRET = "a shared secret of the tests, long enough"
 ANSWERED_S = 15.0
 """How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
 SUPABASE_URL = "http://127.0.0.1:1"
-NO_RATES = {f"BBGRAM_RATE_{what}": "0" for what in ("EVENTS", "BYTES", "SIGN_INS", "CONNECTS")}
-"""Here a few users on one address do what many do in production. Tests of the limits set their own."""
 DEFAULT_RATES = {
     name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
 }
 """The default limits of an edge."""
+NO_RATES = {variable(name): "0" for name in DEFAULT_RATES if not name.endswith("_burst")}
+"""Here a few users on one address do what many do in production. Tests of the limits set their own."""
 
 
 def user_id_of(username: str) -> str:

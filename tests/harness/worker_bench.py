@@ -19,6 +19,7 @@ from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
+from infra.wire.commands import CHANNELS
 from infra.wire.errors import Failure
 from infra.wire.inbox import Answer, Emit, InboxEntry, decode_entry
 from tests.harness.engines import Store
@@ -92,6 +93,8 @@ class WorkerBench:
                 "page": 50,
                 "page_max": 100,
                 "sweep_after_s": 10.0,
+                "device_channels": CHANNELS,
+                "devices_max": 20,
                 **limits,
             },
         )

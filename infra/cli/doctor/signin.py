@@ -43,7 +43,7 @@ _ADVICE: Final = {
     "keys_unavailable": "start the sign-in service, or correct BBGRAM_SUPABASE_URL or BBGRAM_JWKS_URL",
     "unavailable": "start the sign-in service, or correct BBGRAM_SUPABASE_URL",
 }
-"""What to do when a token fails a check."""
+"""What to do when a token fails a check, by the value of its `RefusalReason`; the edge is imported lazily."""
 
 
 def signin_finding(settings: EdgeSettings, token: str | None = None) -> Finding:
@@ -56,7 +56,7 @@ def signin_finding(settings: EdgeSettings, token: str | None = None) -> Finding:
 
 
 def _token(settings: EdgeSettings, token: str) -> Finding:
-    from socket_edge.auth.refusals import explain
+    from socket_edge.auth.refusal_log import explain
 
     try:
         identity = asyncio.run(_authenticate(settings, token))

@@ -19,7 +19,7 @@ def aws_cron(cron: str) -> str:
     return f"cron({minute} {hour} ? {month} {days} *)"
 
 
-TABLE = {job.name: (aws_cron(job.cron), job.zone) for job in JOBS}
+TABLE = {job.name: (aws_cron(job.cron), job.zone, job.late_s) for job in JOBS}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_serverless_yml_has_the_table_of_the_schedule() -> None:
         one["handler"].removeprefix("functions/aws/handlers."): (
             event["schedule"]["rate"][0],
             event["schedule"]["timezone"],
+            one["maximumEventAge"],
         )
         for one in functions.values()
         for event in one["events"]
@@ -57,7 +58,11 @@ def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
     ):
         function = resources[schedule["Target"]["Arn"]["Fn::GetAtt"][0]]["Properties"]
         name = function["Handler"].removeprefix("functions/aws/handlers.")
-        found[name] = (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
+        found[name] = (
+            schedule["ScheduleExpression"],
+            schedule["ScheduleExpressionTimezone"],
+            schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"],
+        )
         assert schedule["State"] == "ENABLED"
         assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
     assert found == TABLE

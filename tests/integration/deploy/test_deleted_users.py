@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.store.migrate import upgrade
+from infra.store.profiles import DELETED_USERNAME
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import WORKER_COMMANDS
 from tests.conftest import ClientFactory, Name
@@ -16,6 +17,30 @@ from tests.harness.supabase import SupabaseProject
 from tests.harness.worker_bench import WorkerBench
 
 ENSURING = [name for name, command in WORKER_COMMANDS.items() if command.ensures_profile]
+
+KEPT = {"chats.user_lo", "chats.user_hi", "chat_members.user_id"}
+"""Columns of rows that stay when their user is deleted: peers keep their chats."""
+DELETED = {
+    "devices.user_id": """
+        INSERT INTO devices (id, user_id, channel, address)
+        VALUES (gen_random_uuid(), :id, 'fcm', CAST(:id AS text))
+    """,
+    "notifications.user_id": """
+        INSERT INTO notifications (id, user_id, chat_ids, first_seqs, last_seqs)
+        VALUES (gen_random_uuid(), :id, '{}', '{}', '{}')
+    """,
+    "undelivered.user_id": """
+        INSERT INTO undelivered (chat_id, user_id)
+        SELECT chat_id, user_id FROM chat_members WHERE user_id = :id
+    """,
+}
+"""Columns of rows that `profiles_keep_tombstone` deletes with their user; and how to make one."""
+
+_REFERENCES = """
+SELECT c.conrelid::regclass::text || '.' || a.attname AS name
+FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+WHERE c.contype = 'f' AND c.confrelid = 'profiles'::regclass
+"""
 
 
 class World:
@@ -44,14 +69,15 @@ class World:
         else:
             self.bench.rows("DELETE FROM profiles WHERE id = :id", id=user_id)
 
-    def count(self, table: str, user_id: uuid.UUID) -> int:
-        column = "id" if table == "profiles" else "user_id"
+    def count(self, column: str, user_id: uuid.UUID) -> int:
+        """Return how many rows have the user in a column, `table.column`."""
+        table = column.partition(".")[0]
         (row,) = self.bench.rows(f"SELECT count(*) FROM {table} WHERE {column} = :id", id=user_id)
         return int(row[0])
 
     def is_tombstone(self, user_id: uuid.UUID) -> bool:
         rows = self.bench.rows("SELECT * FROM profiles WHERE id = :id", id=user_id)
-        return len(rows) == 1 and rows[0].deleted_at is not None and rows[0].username == "Deleted user"
+        return len(rows) == 1 and rows[0].deleted_at is not None and rows[0].username == DELETED_USERNAME
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["project", "no project"])
@@ -88,14 +114,19 @@ def test_what_belongs_to_a_deleted_user_alone_is_gone(world: World, name: Name) 
     bench = world.bench
     bench.open_chat(bob, name("bob"))
     bench.open_chat(alice, name("bob"))
-    for user in (alice, bob):
-        device = bench.event(user, "register_device", {"channel": "fcm", "address": f"token-{user}"})
-        bench.ask(device).ack(device)
+    for insert in DELETED.values():
+        for user in (alice, bob):
+            bench.rows(insert, id=user)
+    assert all(world.count(column, bob) for column in DELETED)
     world.delete(bob)
     assert world.is_tombstone(bob)
-    assert (world.count("devices", bob), world.count("devices", alice)) == (0, 1)
-    assert world.count("chat_members", bob) == 1
-    assert [world.count(table, bob) for table in ("notifications", "undelivered")] == [0, 0]
+    assert [world.count(column, bob) for column in DELETED] == [0] * len(DELETED)
+    assert [world.count(column, alice) for column in DELETED] == [1] * len(DELETED)
+    assert world.count("chat_members.user_id", bob) == 1
+
+
+def test_of_every_table_it_is_decided_what_becomes_of_the_rows_of_a_deleted_user(world: World) -> None:
+    assert {row.name for row in world.bench.rows(_REFERENCES)} == KEPT | DELETED.keys()
 
 
 @pytest.mark.parametrize("command", ENSURING)
@@ -147,7 +178,7 @@ def test_who_is_no_user_of_the_project_gets_no_profile(engines: Engines, world: 
     event = world.bench.event(stranger, "introduce", {"username": name("eve")})
     failure = world.bench.ask(event).answers[event.id].failure
     assert (failure is not None) == (world.project is not None)
-    assert world.count("profiles", stranger) == (0 if world.project else 1)
+    assert world.count("profiles.id", stranger) == (0 if world.project else 1)
 
 
 async def test_a_deleted_user_who_connects_is_told_that_they_have_no_profile(

@@ -11,7 +11,7 @@ import pytest
 from infra.cli.doctor.finding import Finding
 from infra.cli.doctor.signin import _ADVICE, signin_finding
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
-from socket_edge.auth.rejections import Reason
+from socket_edge.auth.rejections import RefusalReason
 from tests.harness.stack import bbgram
 from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
 
@@ -184,7 +184,11 @@ def test_a_user_whom_the_auth_server_refuses_is_found(supabase: SupabaseAuth) ->
 
 
 def test_there_is_advice_for_each_check_that_a_token_can_fail() -> None:
-    assert {*_ADVICE} == {*Reason} - {Reason.OTHER_USER, Reason.ORIGIN, Reason.OTHER}
+    assert {*_ADVICE} == {*RefusalReason} - {
+        RefusalReason.OTHER_USER,
+        RefusalReason.ORIGIN,
+        RefusalReason.OTHER,
+    }
 
 
 def doctor(supabase: SupabaseAuth, stdin: str, *words: str) -> tuple[int, list[str], str]:

@@ -15,6 +15,8 @@ WAITING = HandlerContext(
     page=50,
     page_max=100,
     sweep_after_s=1,
+    device_channels=(),
+    devices_max=1,
 )
 SKIPPING = replace(WAITING, patient=False)
 

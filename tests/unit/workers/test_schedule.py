@@ -59,8 +59,11 @@ def test_the_zone_survives_in_the_file_of_beat() -> None:
     assert str(pickle.loads(pickle.dumps(schedule)).tz) == "Europe/Berlin"
 
 
-def test_the_archive_is_scheduled_only_with_a_bucket() -> None:
-    assert "archive" not in entries()
+def test_a_job_is_scheduled_only_with_the_setting_that_it_requires() -> None:
+    requirements = {job.name: job.requires for job in JOBS if job.requires}
+    assert requirements["archive"] == "archive_bucket"
+    assert set(requirements.values()) <= FunctionSettings.model_fields.keys()
+    assert set(entries()) == {"sweep", *(job.name for job in JOBS)} - requirements.keys()
 
 
 def test_where_lambda_runs_the_functions_beat_keeps_the_sweep() -> None:

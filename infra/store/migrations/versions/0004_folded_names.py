@@ -5,12 +5,12 @@ find it by name until an operator renames it. Workers of the previous release st
 folds them, so that these workers can run beside new ones. Migration 0005 drops it.
 """
 
+import re
 import sys
+import unicodedata
 
 from alembic import op
 from sqlalchemy import text
-
-from infra.store.profiles import username_key
 
 revision = "0004"
 down_revision = "0003"
@@ -48,12 +48,18 @@ _REFOLD = text(
 )
 
 
+def fold(username: str) -> str:
+    """Fold a name as the release of this migration does."""
+    visible = re.sub(_INVISIBLE, "", unicodedata.normalize("NFKC", username).casefold())
+    return " ".join(unicodedata.normalize("NFKC", visible).split())
+
+
 def upgrade() -> None:
     """Add the trigger, which blocks other writers until the end, and fold existing keys, oldest first."""
     op.execute(TRIGGER)
     conn = op.get_bind()
     for user_id, username in conn.execute(_OLD_KEYS, {"old": _OLD}):
-        key = username_key(username)
+        key = fold(username)
         if not conn.execute(_REFOLD, {"id": user_id, "key": key}).rowcount:
             print(
                 f"profile {user_id} keeps its old key and must be renamed: its name {username!a} "

@@ -10,8 +10,6 @@ from pathlib import Path
 from alembic import op
 from alembic.script import ScriptDirectory
 
-from infra.store.profiles import DELETED_USERNAME
-
 revision = "0005"
 down_revision = "0004"
 
@@ -73,7 +71,7 @@ BEGIN
     DELETE FROM chats WHERE user_lo = OLD.id AND user_hi = OLD.id;
     -- No name folds to a key that starts with a space.
     UPDATE profiles
-    SET username = '<deleted>', username_key = ' ' || id, last_seen_at = NULL, deleted_at = now()
+    SET username = 'Deleted user', username_key = ' ' || id, last_seen_at = NULL, deleted_at = now()
     WHERE id = OLD.id;
     RETURN NULL;
 END
@@ -212,7 +210,7 @@ ALTER TABLE profiles DROP COLUMN named_at, DROP COLUMN deleted_at;
 def upgrade() -> None:
     """Add the columns, the functions and the triggers."""
     path = f'SET search_path = "{op.get_context().version_table_schema}", pg_temp'
-    sql = _UP.replace("<path>", path).replace("<deleted>", DELETED_USERNAME)
+    sql = _UP.replace("<path>", path)
     op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 

@@ -9,7 +9,7 @@ import pytest
 from infra.settings.edge import AuthMode
 from infra.wire.errors import ErrorCode
 from socket_edge.auth import Authenticator, create_authenticator
-from socket_edge.auth.rejections import Reason, TokenRejection
+from socket_edge.auth.rejections import RefusalReason, TokenRejection
 from tests.harness.supabase_auth import SupabaseAuth, User
 from tests.unit.socket_edge.auth.refusals import refusal
 
@@ -45,7 +45,7 @@ async def remote(supabase: SupabaseAuth) -> AsyncIterator[Authenticator]:
     await authenticator.aclose()
 
 
-async def outcome(supabase: SupabaseAuth, token: str, **settings: Any) -> Reason | None:
+async def outcome(supabase: SupabaseAuth, token: str, **settings: Any) -> RefusalReason | None:
     """Return why an edge with these settings refuses a token for good, or None if it does not."""
     authenticator = create_authenticator(supabase.settings(**settings))
     try:
@@ -81,7 +81,7 @@ async def test_in_remote_mode_it_is_seen_when_the_token_is_next_presented(
     happen(supabase, user)
     error = await refusal(remote, token)
     assert isinstance(error, TokenRejection)
-    assert (error.code, error.reason) == (ErrorCode.UNAUTHORIZED, Reason.REFUSED_BY_AUTH_SERVER)
+    assert (error.code, error.reason) == (ErrorCode.UNAUTHORIZED, RefusalReason.REFUSED_BY_AUTH_SERVER)
     assert error.got == f"403 {code}"
     assert (await remote.authenticate(other_token)).user_id == other.id
 
@@ -97,12 +97,16 @@ async def test_a_ban_that_is_over_counts_no_more(supabase: SupabaseAuth, remote:
     [
         (True, None, None),
         (True, True, None),
-        (True, False, Reason.ANONYMOUS),
+        (True, False, RefusalReason.ANONYMOUS),
         (False, False, None),
     ],
 )
 async def test_anonymous_users_may_chat_unless_the_setting_says_otherwise(
-    supabase: SupabaseAuth, mode: AuthMode, is_anonymous: bool, allowed: bool | None, reason: Reason | None
+    supabase: SupabaseAuth,
+    mode: AuthMode,
+    is_anonymous: bool,
+    allowed: bool | None,
+    reason: RefusalReason | None,
 ) -> None:
     token = supabase.sign_in(supabase.sign_up(is_anonymous=is_anonymous))
     settings = {} if allowed is None else {"allow_anonymous": allowed}
@@ -112,7 +116,7 @@ async def test_anonymous_users_may_chat_unless_the_setting_says_otherwise(
 @pytest.mark.parametrize("claim", ["true", 1, "false", 0, [], {}])
 async def test_a_strange_claim_counts_as_anonymous(supabase: SupabaseAuth, claim: object) -> None:
     token = supabase.sign_in(supabase.sign_up(), is_anonymous=claim)
-    assert await outcome(supabase, token, allow_anonymous=False) is Reason.ANONYMOUS
+    assert await outcome(supabase, token, allow_anonymous=False) is RefusalReason.ANONYMOUS
 
 
 async def test_a_token_without_the_claim_is_not_anonymous(supabase: SupabaseAuth) -> None:
@@ -127,17 +131,17 @@ async def test_a_token_without_the_claim_is_not_anonymous(supabase: SupabaseAuth
         ("aal1", None, None),
         ("aal1", "aal1", None),
         (None, "aal1", None),
-        ("aal1", "aal2", Reason.ONE_FACTOR),
-        (None, "aal2", Reason.ONE_FACTOR),
-        (2, "aal2", Reason.ONE_FACTOR),
-        (["aal2"], "aal2", Reason.ONE_FACTOR),
+        ("aal1", "aal2", RefusalReason.ONE_FACTOR),
+        (None, "aal2", RefusalReason.ONE_FACTOR),
+        (2, "aal2", RefusalReason.ONE_FACTOR),
+        (["aal2"], "aal2", RefusalReason.ONE_FACTOR),
         ("aal2", "aal2", None),
         ("aal2", "aal1", None),
         ("aal3", "aal2", None),
     ],
 )
 async def test_one_factor_is_enough_unless_the_setting_says_otherwise(
-    supabase: SupabaseAuth, mode: AuthMode, aal: object, required: str | None, reason: Reason | None
+    supabase: SupabaseAuth, mode: AuthMode, aal: object, required: str | None, reason: RefusalReason | None
 ) -> None:
     token = supabase.sign_in(supabase.sign_up(), aal=aal)
     settings = {} if required is None else {"require_aal": required}
@@ -151,7 +155,7 @@ async def test_a_gateway_that_refuses_our_key_signs_nobody_out(
     supabase.publishable_key = "sb_publishable_the_next_one"
     error = await refusal(remote, token)
     assert isinstance(error, TokenRejection)
-    assert (error.code, error.reason) == (ErrorCode.UNAVAILABLE, Reason.API_KEY)
+    assert (error.code, error.reason) == (ErrorCode.UNAVAILABLE, RefusalReason.API_KEY)
     supabase.publishable_key = supabase.settings().supabase_key or ""
     assert await remote.authenticate(token)
 

@@ -9,9 +9,9 @@ import pytest
 
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import CONNECTION_SUCCESS, ERROR, TEST_MESSAGE
-from infra.wire.registry import BROADCAST_PRESENCE
-from socket_edge.auth.refusals import Refusals
-from socket_edge.auth.rejections import Reason
+from infra.wire.registry import ANNOUNCE
+from socket_edge.auth.refusal_log import RefusalLog
+from socket_edge.auth.rejections import RefusalReason
 from socket_edge.chat.admission import Admission
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
@@ -58,7 +58,7 @@ class Door:
         self.users, self.tasks = ConnectedUsers(), Tasks()
         self.lanes, self.presence = RecordingLanes(), RecordingPresence()
         self.catch_ups = RecordingCatchUps(self.lanes)
-        self.refusals = Refusals()
+        self.refusals = RefusalLog()
         self.admission = Admission(
             FakeAuthenticator(),
             Origins(()),
@@ -110,12 +110,12 @@ async def refusal(door: Door, auth: str | None, origin: str = "") -> ErrorCode:
 )
 async def test_a_client_without_a_valid_token_is_refused(door: Door, auth: str | None) -> None:
     assert await refusal(door, auth) is ErrorCode.UNAUTHORIZED
-    assert door.refusals.counts == {Reason.MALFORMED: 1}
+    assert door.refusals.counts == {RefusalReason.MALFORMED: 1}
 
 
 async def test_a_foreign_origin_is_refused_before_its_token_is_checked(door: Door) -> None:
     assert await refusal(door, '{"token":"bad"}', FOREIGN) is ErrorCode.FORBIDDEN_ORIGIN
-    assert door.refusals.counts == {Reason.ORIGIN: 1}
+    assert door.refusals.counts == {RefusalReason.ORIGIN: 1}
 
 
 async def test_too_many_sign_ins_of_a_user_are_refused() -> None:
@@ -152,19 +152,19 @@ async def test_a_client_is_registered_before_it_catches_up(door: Door) -> None:
     door.presence.may_register.set()
     await door.tasks.wait()
     assert door.catch_ups.sessions == [session]
-    assert door.catch_ups.relayed_before == [[BROADCAST_PRESENCE]]
+    assert door.catch_ups.relayed_before == [[ANNOUNCE]]
 
 
 async def test_peers_are_told_of_the_first_and_the_last_socket_of_a_user(door: Door) -> None:
     first, _ = await door.arrive("bob", "socket-1")
     second, _ = await door.arrive("bob", "socket-2")
-    assert door.lanes.names() == [BROADCAST_PRESENCE]
+    assert door.lanes.names() == [ANNOUNCE]
     first.end(DisconnectReason.CLIENT_DISCONNECT)
     await door.tasks.wait()
-    assert door.lanes.names() == [BROADCAST_PRESENCE]
+    assert door.lanes.names() == [ANNOUNCE]
     second.end(DisconnectReason.CLIENT_DISCONNECT)
     await door.tasks.wait()
-    assert door.lanes.names() == [BROADCAST_PRESENCE] * 2
+    assert door.lanes.names() == [ANNOUNCE] * 2
     assert not door.lanes.relayed[1].expires
     assert door.presence.registered == ["bob", "bob", "bob"]
     assert len(door.users) == 0

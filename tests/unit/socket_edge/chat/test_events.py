@@ -9,9 +9,9 @@ import pytest
 from infra.wire.errors import ErrorCode
 from infra.wire.events import ERROR
 from infra.wire.inbox import Position
-from infra.wire.registry import CLIENT_COMMANDS, ENSURE_PROFILE
+from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE
 from socket_edge.auth import Identity
-from socket_edge.auth.refusals import Refusals
+from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed
@@ -43,7 +43,7 @@ class Chat:
         unlimited = TokenBucket(0, 1)
         size = TokenBucket(0.001, burst_bytes) if burst_bytes else unlimited
         limiter = UserLimiter(TokenBucket(0.001, burst), size, unlimited)
-        self.refusals = Refusals()
+        self.refusals = RefusalLog()
         self.events = ClientEvents(
             self.authenticator,
             limiter,
@@ -194,7 +194,7 @@ async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) 
     chat.session.has_profile = False
     chat.take(SEND)
     chat.take(SEND)
-    assert chat.lanes.names() == [ENSURE_PROFILE, "send_message", "send_message"]
+    assert chat.lanes.names() == [INTRODUCE, "send_message", "send_message"]
     ensured = chat.lanes.relayed[0]
     assert (ensured.lane, ensured.payload, ensured.expires) == (
         3,
@@ -233,7 +233,7 @@ async def test_a_refreshed_token_replaces_the_identity(chat: Chat) -> None:
 async def test_the_name_in_a_refreshed_token_reaches_a_worker_at_once(chat: Chat) -> None:
     chat.take(SEND, 1)
     await chat.refresh({"token": f"bob:{FAR_FUTURE - 1}"})
-    assert chat.lanes.names() == ["send_message", ENSURE_PROFILE]
+    assert chat.lanes.names() == ["send_message", INTRODUCE]
 
 
 @pytest.mark.parametrize(

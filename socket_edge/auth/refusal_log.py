@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from infra.wire.errors import ErrorCode, Rejection
-from socket_edge.auth.rejections import Reason, TokenRejection
+from socket_edge.auth.rejections import RefusalReason, TokenRejection
 from socket_edge.limits.origins import ForbiddenOrigin
 
 log = structlog.get_logger(__name__)
@@ -22,22 +22,22 @@ _MAX_CHARS: Final = 200
 """Most of `expected` and `got` that is logged."""
 
 _REASONS: Final = {
-    ErrorCode.UNAUTHORIZED: Reason.MALFORMED,
-    ErrorCode.INVALID_PAYLOAD: Reason.MALFORMED,
-    ErrorCode.TOKEN_EXPIRED: Reason.EXPIRED,
-    ErrorCode.UNAVAILABLE: Reason.UNAVAILABLE,
+    ErrorCode.UNAUTHORIZED: RefusalReason.MALFORMED,
+    ErrorCode.INVALID_PAYLOAD: RefusalReason.MALFORMED,
+    ErrorCode.TOKEN_EXPIRED: RefusalReason.EXPIRED,
+    ErrorCode.UNAVAILABLE: RefusalReason.UNAVAILABLE,
 }
 """The reasons of rejections that do not say more than their code."""
 
 
-class Refusals:
+class RefusalLog:
     """Logs and counts refused sign-ins and refused `refresh_token` events."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.counts: Counter[Reason] = Counter()
+        self.counts: Counter[RefusalReason] = Counter()
         """How many there were since the start, by reason."""
         self._clock = clock
-        self._logged: dict[Reason, tuple[float, int]] = {}
+        self._logged: dict[RefusalReason, tuple[float, int]] = {}
         """By reason: when it was last logged, and the count at that time."""
 
     @contextmanager
@@ -67,13 +67,13 @@ class Refusals:
             log.info("sign_in_refused", reason=reason, during=during, expected=expected, got=got, count=count)
 
 
-def explain(rejection: Rejection) -> tuple[Reason, str | None, str | None]:
+def explain(rejection: Rejection) -> tuple[RefusalReason, str | None, str | None]:
     """Return why something was refused, what was expected, and what there was instead."""
     if isinstance(rejection, TokenRejection):
         return rejection.reason, _cut(rejection.expected), _cut(rejection.got)
     if isinstance(rejection, ForbiddenOrigin):
-        return Reason.ORIGIN, _cut(rejection.expected), _cut(rejection.got)
-    return _REASONS.get(rejection.code, Reason.OTHER), None, None
+        return RefusalReason.ORIGIN, _cut(rejection.expected), _cut(rejection.got)
+    return _REASONS.get(rejection.code, RefusalReason.OTHER), None, None
 
 
 def _cut(text: str | None) -> str | None:

@@ -12,8 +12,8 @@ from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
 from socket_edge.auth import create_authenticator
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
-from socket_edge.auth.refusals import CONNECT, Refusals
-from socket_edge.auth.rejections import Reason, unauthorized, unavailable
+from socket_edge.auth.refusal_log import CONNECT, RefusalLog
+from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 from socket_edge.limits.origins import Origins
 from tests.harness.key_server import Clock
 from tests.harness.supabase_auth import SECRET, SupabaseAuth
@@ -31,20 +31,20 @@ def lines(logs: list[Any]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def refusals(clock: Clock) -> Refusals:
-    return Refusals(clock)
+def refusals(clock: Clock) -> RefusalLog:
+    return RefusalLog(clock)
 
 
 def test_a_reason_is_logged_at_most_once_in_ten_seconds_with_the_number_of_refusals(
-    refusals: Refusals, clock: Clock
+    refusals: RefusalLog, clock: Clock
 ) -> None:
     with capture_logs() as logs:
         for _ in range(100):
-            refusals.record(unauthorized(Reason.ISSUER, expected="ours", got="theirs"), CONNECT)
+            refusals.record(unauthorized(RefusalReason.ISSUER, expected="ours", got="theirs"), CONNECT)
         clock.now += 9.9
-        refusals.record(unauthorized(Reason.ISSUER), CONNECT)
+        refusals.record(unauthorized(RefusalReason.ISSUER), CONNECT)
         clock.now += 0.1
-        refusals.record(unauthorized(Reason.ISSUER, expected="ours", got="another"), "refresh_token")
+        refusals.record(unauthorized(RefusalReason.ISSUER, expected="ours", got="another"), "refresh_token")
     first, second = lines(logs)
     assert first == {
         "event": "sign_in_refused",
@@ -56,36 +56,39 @@ def test_a_reason_is_logged_at_most_once_in_ten_seconds_with_the_number_of_refus
         "count": 1,
     }
     assert (second["count"], second["during"], second["got"]) == (101, "refresh_token", "another")
-    assert refusals.counts == {Reason.ISSUER: 102}
+    assert refusals.counts == {RefusalReason.ISSUER: 102}
 
 
-def test_every_reason_has_a_line_of_its_own(refusals: Refusals) -> None:
+def test_every_reason_has_a_line_of_its_own(refusals: RefusalLog) -> None:
     with capture_logs() as logs:
         for _ in range(3):
-            for reason in Reason:
+            for reason in RefusalReason:
                 refusals.record(unauthorized(reason), CONNECT)
-    assert [line["reason"] for line in lines(logs)] == [*Reason]
-    assert refusals.counts == dict.fromkeys(Reason, 3)
+    assert [line["reason"] for line in lines(logs)] == [*RefusalReason]
+    assert refusals.counts == dict.fromkeys(RefusalReason, 3)
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (ErrorCode.UNAUTHORIZED, Reason.MALFORMED),
-        (ErrorCode.INVALID_PAYLOAD, Reason.MALFORMED),
-        (ErrorCode.TOKEN_EXPIRED, Reason.EXPIRED),
-        (ErrorCode.UNAVAILABLE, Reason.UNAVAILABLE),
-        *((code, Reason.OTHER) for code in (ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL, ErrorCode.BUSY)),
+        (ErrorCode.UNAUTHORIZED, RefusalReason.MALFORMED),
+        (ErrorCode.INVALID_PAYLOAD, RefusalReason.MALFORMED),
+        (ErrorCode.TOKEN_EXPIRED, RefusalReason.EXPIRED),
+        (ErrorCode.UNAVAILABLE, RefusalReason.UNAVAILABLE),
+        *(
+            (code, RefusalReason.OTHER)
+            for code in (ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL, ErrorCode.BUSY)
+        ),
     ],
 )
 def test_a_rejection_that_gives_no_reason_gets_that_of_its_code(
-    refusals: Refusals, code: ErrorCode, reason: Reason
+    refusals: RefusalLog, code: ErrorCode, reason: RefusalReason
 ) -> None:
     refusals.record(Rejection(code), CONNECT)
     assert refusals.counts == {reason: 1}
 
 
-def test_a_refused_origin_is_named(refusals: Refusals) -> None:
+def test_a_refused_origin_is_named(refusals: RefusalLog) -> None:
     with (
         capture_logs() as logs,
         pytest.raises(Rejection) as caught,
@@ -98,9 +101,9 @@ def test_a_refused_origin_is_named(refusals: Refusals) -> None:
     assert line["expected"] == "https://app.example or a page of chat.example"
 
 
-def test_what_differed_is_cut(refusals: Refusals) -> None:
+def test_what_differed_is_cut(refusals: RefusalLog) -> None:
     with capture_logs() as logs:
-        refusals.record(unauthorized(Reason.ISSUER, expected="y" * 10_000, got="x" * 10_000), CONNECT)
+        refusals.record(unauthorized(RefusalReason.ISSUER, expected="y" * 10_000, got="x" * 10_000), CONNECT)
     (line,) = lines(logs)
     assert (len(line["expected"]), len(line["got"])) == (200, 200)
 
@@ -110,7 +113,7 @@ def test_what_differed_is_cut(refusals: Refusals) -> None:
 )
 @pytest.mark.parametrize("claim", ["iss", "aud", "role", "sub", "exp", "aal"])
 async def test_no_claim_speaks_in_the_log(
-    supabase: SupabaseAuth, refusals: Refusals, claim: str, value: Any
+    supabase: SupabaseAuth, refusals: RefusalLog, claim: str, value: Any
 ) -> None:
     """In remote mode the claims of a token that nobody has signed are read first."""
     claims = json.dumps({**CLAIMS, "iss": supabase.issuer, claim: value}).encode()
@@ -124,28 +127,28 @@ async def test_no_claim_speaks_in_the_log(
 
 def test_the_reason_never_reaches_the_client() -> None:
     for rejection in (
-        unauthorized(Reason.ISSUER, expected="secret-expected", got="secret-got"),
-        unavailable(Reason.API_KEY, expected="secret-expected", got="secret-got", retry_after_ms=5),
+        unauthorized(RefusalReason.ISSUER, expected="secret-expected", got="secret-got"),
+        unavailable(RefusalReason.API_KEY, expected="secret-expected", got="secret-got", retry_after_ms=5),
     ):
         told = str(error_event(rejection.failure())) + str(rejection)
         assert "secret" not in told
         assert rejection.reason not in told
 
 
-WRONG: list[tuple[Reason, dict[str, Any], dict[str, Any], str]] = [
-    (Reason.ISSUER, {"iss": "https://elsewhere/auth/v1"}, {}, "https://elsewhere/auth/v1"),
-    (Reason.MISSING_CLAIM, {"iss": None}, {}, "no iss"),
-    (Reason.MISSING_CLAIM, {"exp": None, "sub": None}, {}, "no exp, sub"),
-    (Reason.AUDIENCE, {"aud": "mobile"}, {}, "mobile"),
-    (Reason.AUDIENCE, {"aud": ["a", "b"]}, {}, "a, b"),
-    (Reason.SUBJECT, {"sub": "alice"}, {}, "alice"),
-    (Reason.ROLE, {"role": "service_role"}, {}, "service_role"),
-    (Reason.EXPIRED, {"exp": 1_700_000_000}, {}, "2023-11-14T22:13:20+00:00"),
-    (Reason.NOT_YET_VALID, {"nbf": 4_000_000_000}, {}, "2096-10-02T07:06:40+00:00"),
-    (Reason.MALFORMED, {"exp": "soon"}, {}, "soon"),
-    (Reason.ANONYMOUS, {"is_anonymous": True}, {"allow_anonymous": False}, "True"),
-    (Reason.ONE_FACTOR, {}, {"require_aal": "aal2"}, "aal1"),
-    (Reason.TOO_LONG, {"user_metadata": {"x": "y" * MAX_TOKEN_CHARS}}, {}, " characters"),
+WRONG: list[tuple[RefusalReason, dict[str, Any], dict[str, Any], str]] = [
+    (RefusalReason.ISSUER, {"iss": "https://elsewhere/auth/v1"}, {}, "https://elsewhere/auth/v1"),
+    (RefusalReason.MISSING_CLAIM, {"iss": None}, {}, "no iss"),
+    (RefusalReason.MISSING_CLAIM, {"exp": None, "sub": None}, {}, "no exp, sub"),
+    (RefusalReason.AUDIENCE, {"aud": "mobile"}, {}, "mobile"),
+    (RefusalReason.AUDIENCE, {"aud": ["a", "b"]}, {}, "a, b"),
+    (RefusalReason.SUBJECT, {"sub": "alice"}, {}, "alice"),
+    (RefusalReason.ROLE, {"role": "service_role"}, {}, "service_role"),
+    (RefusalReason.EXPIRED, {"exp": 1_700_000_000}, {}, "2023-11-14T22:13:20+00:00"),
+    (RefusalReason.NOT_YET_VALID, {"nbf": 4_000_000_000}, {}, "2096-10-02T07:06:40+00:00"),
+    (RefusalReason.MALFORMED, {"exp": "soon"}, {}, "soon"),
+    (RefusalReason.ANONYMOUS, {"is_anonymous": True}, {"allow_anonymous": False}, "True"),
+    (RefusalReason.ONE_FACTOR, {}, {"require_aal": "aal2"}, "aal1"),
+    (RefusalReason.TOO_LONG, {"user_metadata": {"x": "y" * MAX_TOKEN_CHARS}}, {}, " characters"),
 ]
 
 
@@ -154,8 +157,8 @@ WRONG: list[tuple[Reason, dict[str, Any], dict[str, Any], str]] = [
 )
 async def test_a_wrong_claim_is_named_with_what_it_says(
     supabase: SupabaseAuth,
-    refusals: Refusals,
-    reason: Reason,
+    refusals: RefusalLog,
+    reason: RefusalReason,
     claims: dict[str, Any],
     settings: dict[str, Any],
     got: str,
@@ -166,7 +169,9 @@ async def test_a_wrong_claim_is_named_with_what_it_says(
     assert line["expected"]
 
 
-async def refused(refusals: Refusals, supabase: SupabaseAuth, token: str, **settings: Any) -> dict[str, Any]:
+async def refused(
+    refusals: RefusalLog, supabase: SupabaseAuth, token: str, **settings: Any
+) -> dict[str, Any]:
     """Have a token refused; return the log line, which must not hold the token or its parts."""
     authenticator = create_authenticator(supabase.settings(**settings))
     with capture_logs() as logs, pytest.raises(Rejection), refusals.recorded(CONNECT):
@@ -178,7 +183,7 @@ async def refused(refusals: Refusals, supabase: SupabaseAuth, token: str, **sett
     return line
 
 
-async def test_the_wrong_kind_of_signature_is_named(supabase: SupabaseAuth, refusals: Refusals) -> None:
+async def test_the_wrong_kind_of_signature_is_named(supabase: SupabaseAuth, refusals: RefusalLog) -> None:
     supabase.add_secret()
     supabase.rotate("legacy")
     token = supabase.sign_in(supabase.sign_up())
@@ -189,7 +194,7 @@ async def test_the_wrong_kind_of_signature_is_named(supabase: SupabaseAuth, refu
 
 
 async def test_an_unknown_key_is_named_beside_the_known_ones(
-    supabase: SupabaseAuth, refusals: Refusals
+    supabase: SupabaseAuth, refusals: RefusalLog
 ) -> None:
     supabase.add_key("next")
     stranger = ec.generate_private_key(ec.SECP256R1())
@@ -199,13 +204,15 @@ async def test_an_unknown_key_is_named_beside_the_known_ones(
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "x" * 20_000])
-async def test_what_is_no_token_is_not_quoted(supabase: SupabaseAuth, refusals: Refusals, token: str) -> None:
+async def test_what_is_no_token_is_not_quoted(
+    supabase: SupabaseAuth, refusals: RefusalLog, token: str
+) -> None:
     line = await refused(refusals, supabase, token)
     assert line["reason"] in ("malformed", "too_long")
     assert token[:5] not in (line["got"] or "") or not token
 
 
-async def test_keys_that_cannot_be_fetched_are_named(supabase: SupabaseAuth, refusals: Refusals) -> None:
+async def test_keys_that_cannot_be_fetched_are_named(supabase: SupabaseAuth, refusals: RefusalLog) -> None:
     token = supabase.sign_in(supabase.sign_up())
     supabase.is_down = True
     line = await refused(refusals, supabase, token)
@@ -215,7 +222,7 @@ async def test_keys_that_cannot_be_fetched_are_named(supabase: SupabaseAuth, ref
     )
 
 
-def test_an_operator_is_warned_when_tokens_cannot_be_checked(refusals: Refusals) -> None:
+def test_an_operator_is_warned_when_tokens_cannot_be_checked(refusals: RefusalLog) -> None:
     with capture_logs() as logs:
         refusals.record(unavailable(got="ConnectError"), CONNECT)
     assert [(line["event"], line["log_level"], line["got"]) for line in logs] == [
