@@ -57,10 +57,11 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "socket_timeout": 30,
+            "socket_timeout": _REDIS_TIMEOUT_S,
             "socket_connect_timeout": _REDIS_TIMEOUT_S,
             "socket_keepalive": True,
-            "health_check_interval": 10,
+            # In seconds: a BRPOP that is answered this much too late is on a dead connection.
+            "health_check_interval": 3,
         },
         task_default_queue=names.QUEUE,
         task_ignore_result=True,

@@ -101,7 +101,7 @@ class BatchProcessor:
             raise
         except Exception as error:
             if is_unreachable(error):
-                raise Unreachable(str(error).partition("\n")[0]) from error
+                raise Unreachable(f"Postgres: {_first_line(error)}") from error
             if context.patient and is_locked(error):
                 return self._attempt_without_waiting(events, context)
             if len(events) == 1:
@@ -190,6 +190,10 @@ def _call_handlers(conn: Connection, requests: Requests, context: HandlerContext
         if same_kind := requests.get(name):
             outcome.extend(entry.handle(conn, same_kind, context))
     return outcome
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
 
 
 def _ids(batches: Sequence[Batch]) -> list[str]:

@@ -5,9 +5,10 @@ import re
 from typing import Any, Final
 
 from psycopg.types.string import TextLoader
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url, text
 
 from infra.settings.store import SCHEMA
+from infra.store.connection import KEEPALIVE, LimitedConnection
 
 CONNECT_TIMEOUT_S = 3
 TIMEOUTS_MS: Final = {
@@ -16,6 +17,9 @@ TIMEOUTS_MS: Final = {
     "idle_in_transaction_session_timeout": 5_000,
 }
 """Statements wait only briefly for locks. A process that stalls in a transaction loses it and its locks."""
+
+_ANSWER_S: Final = 9.0
+"""How long to wait for any answer; more than `statement_timeout`, by the time that an answer may travel."""
 
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 """A server setting in libpq's `options`."""
@@ -33,7 +37,8 @@ def make_engine(
     """Return an engine for a `postgresql+psycopg://` address. It connects on first use.
 
     Statements find their tables in `schema`. Server settings in the `options` of the address win over ours;
-    a `search_path` there follows `schema`.
+    a `search_path` there follows `schema`. A server that is silent for longer than a statement may take is
+    given up, unless there is no such time.
 
     `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options, and
     schema and timeouts are set in each transaction. Without `timeouts`, statements may take any time.
@@ -46,7 +51,8 @@ def make_engine(
     settings: dict[str, Any] = TIMEOUTS_MS if timeouts else {}
     settings = {name: value for name, value in settings.items() if name not in written}
     settings["search_path"] = ",".join(filter(None, (schema, written.get("search_path"))))
-    connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
+    connect = {name: value for name, value in connect.items() if name not in url.query}
     if pooled:
         connect["prepare_threshold"] = None
     else:
@@ -59,6 +65,8 @@ def make_engine(
         connect_args=connect,
         hide_parameters=True,
     )
+    # Without a limit of ours on the server, there is none that an answer could be expected to keep.
+    _connect_with_limit(engine, _ANSWER_S if "statement_timeout" in settings else None)
     if pooled:
         _set_in_each_transaction(engine, settings)
     if for_batches:
@@ -85,6 +93,15 @@ def _set_in_each_transaction(engine: Engine, settings: dict[str, Any]) -> None:
         conn.execute(statement, values)
 
     event.listen(engine, "begin", set_all)
+
+
+def _connect_with_limit(engine: Engine, limit_s: float | None) -> None:
+    def connect(_: Dialect, __: object, args: list[Any], options: dict[str, Any]) -> LimitedConnection:
+        connection = LimitedConnection.connect(*args, **options)
+        connection.limit_s = limit_s
+        return connection
+
+    event.listen(engine, "do_connect", connect)
 
 
 def _read_uuids_as_text(connection: Any, _: object) -> None:

@@ -21,7 +21,7 @@ from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Store, free_port
-from tests.harness.forks import ForkedProcess, run
+from tests.harness.forks import ForkedProcess, prepare, run
 
 SECRET = "a shared secret of the tests, long enough"
 ANSWERED_S = 15.0
@@ -128,6 +128,8 @@ class Deployment:
     def __init__(self, store: Store, folder: Path, *, forked: bool = False, **settings: object) -> None:
         self.store = store
         self._forked = forked
+        if self._forked:
+            prepare()
         self.edges: list[Edge] = []
         self.workers: list[Part] = []
         self.beats: list[Part] = []

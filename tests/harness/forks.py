@@ -133,6 +133,11 @@ def run(
         return subprocess.CompletedProcess(process.args, code, out.read(), err.read())
 
 
+def prepare() -> None:
+    """Start the server, which lives no longer than the thread that starts it."""
+    _server()
+
+
 def can_fork(env: Mapping[str, str]) -> bool:
     """Return whether a fork can have that environment: what Python reads at its start is as it is here."""
     return all(

@@ -11,7 +11,13 @@ class Proxy:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """Port of the proxy on 127.0.0.1."""
+        return self._port
 
     @property
     def url(self) -> str:
@@ -35,6 +41,13 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def freeze(self) -> None:
+        """Forward nothing any more on the connections that are open, and go on acknowledging what arrives.
+
+        New ones work. That is what a firewall, a NAT or a balancer makes of a host that is gone.
+        """
+        self._frozen |= self._open
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
@@ -51,8 +64,9 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65_536):
-                sink.write(data)
-                await sink.drain()
+                if sink not in self._frozen:
+                    sink.write(data)
+                    await sink.drain()
         except OSError:
             pass
         finally:

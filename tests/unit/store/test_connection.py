@@ -1,0 +1,72 @@
+"""A connection to Postgres that is silent for too long is given up."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from infra.store import engine as module
+from infra.store.connection import LimitedConnection
+from infra.store.engine import TIMEOUTS_MS, make_engine
+from tests.harness.engines import Store
+
+
+@pytest.fixture
+def connection(bench_store: Store) -> Iterator[LimitedConnection]:
+    url = bench_store.database_url.replace("+psycopg", "")
+    with LimitedConnection.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def test_a_silent_server_is_given_up_and_the_connection_is_closed(connection: LimitedConnection) -> None:
+    connection.limit_s = 0.2
+    with pytest.raises(psycopg.OperationalError, match=r"^no answer within 0\.2 s$"):
+        connection.execute("SELECT pg_sleep(60)")
+    assert connection.closed
+
+
+def test_without_a_limit_a_statement_may_take_any_time(connection: LimitedConnection) -> None:
+    assert connection.execute("SELECT pg_sleep(0.3)").rowcount == 1
+
+
+def test_a_limit_of_the_library_itself_is_left_alone(connection: LimitedConnection) -> None:
+    connection.limit_s = 60
+    done = threading.Timer(0.1, connection.cancel_safe)
+    done.start()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute("SELECT pg_sleep(60)")
+    done.join()
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("options", "timeouts", "limit_s"),
+    [("", True, module._ANSWER_S), ("-c statement_timeout=1h", True, None), ("", False, None)],
+)
+def test_the_limit_exceeds_the_time_that_a_statement_may_take(
+    bench_store: Store, options: str, timeouts: bool, limit_s: float | None
+) -> None:
+    address = f"{bench_store.database_url}?options={options.replace(' ', '%20').replace('=', '%3D')}"
+    engine = make_engine(address, timeouts=timeouts)
+    with engine.connect() as conn:
+        assert isinstance(conn.connection.driver_connection, LimitedConnection)
+        assert conn.connection.driver_connection.limit_s == limit_s
+    engine.dispose()
+    assert TIMEOUTS_MS["statement_timeout"] < 1000 * module._ANSWER_S
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
+@pytest.mark.parametrize(("given", "user_timeout_ms"), [("", 5_000), ("?tcp_user_timeout=7000", 7_000)])
+def test_the_system_notices_a_peer_that_has_vanished(
+    bench_store: Store, given: str, user_timeout_ms: int
+) -> None:
+    engine = make_engine(f"{bench_store.database_url}{given}")
+    with engine.connect() as conn:
+        number = conn.connection.driver_connection.pgconn.socket  # type: ignore[union-attr]
+        with socket.socket(fileno=os.dup(number)) as sock:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == user_timeout_ms
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+    engine.dispose()
