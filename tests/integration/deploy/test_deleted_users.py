@@ -49,6 +49,18 @@ class World:
         (row,) = self.bench.rows(f"SELECT count(*) FROM {table} WHERE {column} = :id", id=user_id)
         return int(row[0])
 
+    def add_notification(self, user_id: uuid.UUID, chat_id: str) -> None:
+        """Let a message of a chat be undelivered, and a notification about it be open."""
+        self.bench.rows(
+            "INSERT INTO undelivered (chat_id, user_id) VALUES (:chat, :user)", chat=chat_id, user=user_id
+        )
+        self.bench.rows(
+            "INSERT INTO notifications (id, user_id, chat_ids, first_seqs, last_seqs)"
+            " VALUES (gen_random_uuid(), :user, ARRAY[CAST(:chat AS uuid)], '{1}', '{1}')",
+            chat=chat_id,
+            user=user_id,
+        )
+
     def is_tombstone(self, user_id: uuid.UUID) -> bool:
         rows = self.bench.rows("SELECT * FROM profiles WHERE id = :id", id=user_id)
         return len(rows) == 1 and rows[0].deleted_at is not None and rows[0].username == "Deleted user"
@@ -87,15 +99,18 @@ def test_what_belongs_to_a_deleted_user_alone_is_gone(world: World, name: Name) 
     alice, bob = world.add(name("alice")), world.add(name("bob"))
     bench = world.bench
     bench.open_chat(bob, name("bob"))
-    bench.open_chat(alice, name("bob"))
+    chat_id = bench.open_chat(alice, name("bob"))
     for user in (alice, bob):
         device = bench.event(user, "register_device", {"channel": "fcm", "address": f"token-{user}"})
         bench.ask(device).ack(device)
+        world.add_notification(user, chat_id)
+        assert [world.count(table, user) for table in ("notifications", "undelivered")] == [1, 1]
     world.delete(bob)
     assert world.is_tombstone(bob)
     assert (world.count("devices", bob), world.count("devices", alice)) == (0, 1)
     assert world.count("chat_members", bob) == 1
     assert [world.count(table, bob) for table in ("notifications", "undelivered")] == [0, 0]
+    assert [world.count(table, alice) for table in ("notifications", "undelivered")] == [1, 1]
 
 
 @pytest.mark.parametrize("command", ENSURING)
