@@ -95,7 +95,7 @@ CATALOGUES = (
 _ENTRIES = """
     SELECT 'pg_{name}', object.identity, (to_jsonb(entry) - CAST(%(statistics)s AS text[]))::text
     FROM pg_{name} entry CROSS JOIN LATERAL pg_identify_object('pg_{name}'::regclass, entry.oid, 0) object
-    WHERE object.identity !~ '(^| )(bbgram($|\\.)|pg_toast\\.)'
+    WHERE 'pg_{name}' ~ 'publication' OR object.identity !~ '(^| )(bbgram($|\\.)|pg_toast\\.)'
 """
 _COLUMNS = """
     SELECT 'pg_attribute', object.identity, to_jsonb(entry)::text
