@@ -86,6 +86,7 @@ async def test_the_whole_chat_runs_through_a_transaction_pooler(
     project.rows("ALTER TABLE bbgram.messages ADD CONSTRAINT no_poison CHECK (text <> 'poison')")
     assert (await alice.send(bob.username, "poison"))["code"] == "internal"
     project.rows("ALTER TABLE bbgram.messages DROP CONSTRAINT no_poison")
+    assert "no_poison" in await asyncio.to_thread(chat.run, "dead-letters")
     assert "replayed" in await asyncio.to_thread(chat.run, "dead-letters", "replay", "--all")
 
     await pooled.swept()
