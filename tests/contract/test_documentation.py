@@ -116,7 +116,8 @@ def attacks() -> Iterator[str]:
                     yield re.escape(name)
                 case ast.keyword(arg="attack", value=ast.JoinedStr(values=parts)):
                     yield "".join(
-                        re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in parts
+                        re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                        for part in parts
                     )
 
 

@@ -16,9 +16,9 @@ from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
 
 DEADLINE_S = 4.0
-RESUMED_S = {"valkey": 5.0, "postgres": 2.0}
-"""How long requests may wait for an engine that is back: a worker tries Redis again 2 s after the first try
-and 4 s after the second; an edge sends a batch again after 0.5 s."""
+RESUMED_S = 3.0
+"""How long requests may wait once an engine is back: workers look for Redis every second, and edges send a batch
+again after 0.5 s. The rest is for a busy machine."""
 
 Pair = tuple[Client, Client]
 
@@ -91,7 +91,7 @@ async def test_nobody_notices_a_short_outage(own_engines: Engines, patient_pair:
     sending = asyncio.gather(*(alice.send(bob.username, str(number)) for number in range(20)))
     gone.start()
     await asyncio.to_thread(gone.wait_ready)
-    async with asyncio.timeout(RESUMED_S[engine]):
+    async with asyncio.timeout(RESUMED_S):
         assert [ack for ack in await sending if not ack["success"]] == []
     await bob.expect("new_message", count=20)
 
