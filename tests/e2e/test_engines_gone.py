@@ -17,8 +17,8 @@ from tests.harness.engines import Engines
 
 DEADLINE_S = 4.0
 RESUMED_S = 3.0
-"""How long requests may wait once an engine is back: workers look for Redis every second, and edges send a batch
-again after 0.5 s. The rest is for a busy machine."""
+"""How long requests may wait once an engine is back. Workers look for Redis every second, and edges send a
+batch again after 0.5 s; the rest is for a busy machine."""
 
 Pair = tuple[Client, Client]
 
