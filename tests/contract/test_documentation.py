@@ -17,6 +17,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, SERVER_EVENTS
 from socket_edge.auth.rejections import RefusalReason
 from socket_edge.connection.api import DisconnectReason
+from tests.faults.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "events.md"
@@ -93,6 +94,53 @@ def test_a_test_that_the_guarantees_name_exists(file: str, name: str) -> None:
     assert f"def {name}(" in (ROOT / file).read_text() if name else (ROOT / file).exists()
 
 
+def cited(kind: str) -> set[str]:
+    """Return the names of the faults, or attacks, that the promises cite: `fault *a*`, `faults *a*, *b*`."""
+    promises = "".join(promise for _, promise in PROMISES)
+    lists = re.findall(rf"\b{kind}s? (\*[^*]+\*(?:, \*[^*]+\*)*)", promises)
+    return {name for names in lists for name in re.findall(r"\*([^*]+)\*", names)}
+
+
+def results(of: str) -> list[str]:
+    """Return the names in the table of results of all faults, or attacks."""
+    table = GUARANTEES.read_text().partition(f"<!-- {of} -->\n")[2].partition(f"<!-- end of {of} -->")[0]
+    return re.findall(r"^\| (.+?) \|", table, re.MULTILINE)[2:]
+
+
+def attacks() -> Iterator[str]:
+    """Yield a pattern for the names of each attack in the tests."""
+    for path in (ROOT / "tests" / "security").glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.keyword(arg="attack", value=ast.Constant(value=str(name))):
+                    yield re.escape(name)
+                case ast.keyword(arg="attack", value=ast.JoinedStr(values=parts)):
+                    yield "".join(
+                        re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                        for part in parts
+                    )
+
+
+def test_the_faults_that_the_guarantees_cite_exist() -> None:
+    assert len(cited("fault")) >= 10
+    assert cited("fault") <= FAULTS.keys()
+
+
+def test_the_attacks_that_the_guarantees_cite_exist() -> None:
+    assert cited("attack")
+    assert cited("attack") <= set(results("attacks"))
+
+
+def test_the_table_of_faults_lists_all_faults_in_order() -> None:
+    assert results("faults") == [*FAULTS]
+
+
+def test_the_table_of_attacks_lists_all_attacks() -> None:
+    listed, patterns = results("attacks"), [*attacks()]
+    assert [name for name in listed if not any(re.fullmatch(one, name) for one in patterns)] == []
+    assert [one for one in patterns if not any(re.fullmatch(one, name) for name in listed)] == []
+
+
 def test_what_the_page_on_security_names_exists() -> None:
     page = SECURITY.read_text()
     named: list[Path] = []
@@ -123,6 +171,18 @@ def test_a_setting_of_several_classes_means_the_same_in_each() -> None:
         for other in SETTINGS:
             for name in settings.model_fields.keys() & other.model_fields.keys():
                 assert settings.model_fields[name].description == other.model_fields[name].description
+
+
+def test_a_setting_of_several_classes_has_the_same_default_in_each() -> None:
+    differing = {
+        name
+        for settings in SETTINGS
+        for other in SETTINGS
+        for name in settings.model_fields.keys() & other.model_fields.keys()
+        if settings.model_fields[name].default != other.model_fields[name].default
+    }
+    # Edges and workers require Redis; of the functions, one does.
+    assert differing == {"redis_url"}
 
 
 @pytest.mark.parametrize(("letter", "settings"), USERS.items())

@@ -1,7 +1,8 @@
 """What happens on an edge when a project bans, signs out or deletes a user; and what operators hear of it."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.harness.client import Client
 from tests.harness.deployment import Edge
 from tests.harness.supabase_auth import PUBLISHABLE_KEY, SupabaseAuth, User
 
+SHORT_S = 3
+"""Life of a token that a test waits for."""
 ENDS = [SupabaseAuth.ban, SupabaseAuth.sign_out, SupabaseAuth.soft_delete, SupabaseAuth.delete]
 
 
@@ -63,7 +66,7 @@ async def test_remote_mode_notices_at_the_next_connect_and_refresh(
     assert "eyJ" not in edge.log
 
 
-async def test_local_mode_notices_when_the_token_has_expired(
+async def test_local_mode_accepts_a_token_until_it_expires(
     supabase: SupabaseAuth, start_edge: EdgeFactory, client: ClientFactory, name: Name
 ) -> None:
     edge = start_edge(supabase_url=supabase.url)
@@ -74,6 +77,25 @@ async def test_local_mode_notices_when_the_token_has_expired(
         assert (await bob.call("refresh_token", {"token": token}))["success"]
         assert await client(username).connect(edge, token=token)
     assert refusals(edge) == []
+
+
+async def test_local_mode_notices_when_the_token_has_expired(
+    supabase: SupabaseAuth, start_edge: EdgeFactory, client: ClientFactory, name: Name
+) -> None:
+    edge = start_edge(supabase_url=supabase.url)
+
+    async def outlive_token(username: str, end: Callable[[SupabaseAuth, User], None]) -> None:
+        user, _, bob = await arrive(supabase, edge, client, username)
+        short = supabase.sign_in(user, ttl_s=SHORT_S)
+        end(supabase, user)
+        other = await client(username).connect(edge, token=short)
+        await other.expect("disconnect")
+        told = await is_refused(edge, client(username), short)
+        assert (told["code"], told["retryable"]) == ("token_expired", True)
+        ack = await bob.call("refresh_token", {"token": short})
+        assert (ack["success"], ack["code"]) == (False, "token_expired")
+
+    await asyncio.gather(*(outlive_token(name(f"bob{number}"), end) for number, end in enumerate(ENDS)))
 
 
 async def test_a_wrong_issuer_is_told_to_the_operator_and_not_to_the_client(
@@ -97,11 +119,13 @@ async def test_an_unknown_key_within_the_cool_down_is_worth_another_try(
     supabase: SupabaseAuth, start_edge: EdgeFactory, client: ClientFactory, name: Name
 ) -> None:
     edge = start_edge(supabase_url=supabase.url, jwks_cooldown_s=600)
-    await arrive(supabase, edge, client, name("dave"))
+    _, _, dave = await arrive(supabase, edge, client, name("dave"))
     supabase.add_key("next")
     supabase.rotate("next")
     username = name("erin")
     token = supabase.sign_in(supabase.sign_up(metadata={"username": username}))
     told = await is_refused(edge, client(username), token)
-    assert (told["code"], told["retryable"]) == ("unavailable", True)
-    assert 590_000 < told["retryAfterMs"] <= 600_000
+    ack = await dave.call("refresh_token", {"token": token})
+    for answer in (told, ack, await dave.expect("error")):
+        assert (answer["code"], answer["retryable"]) == ("unavailable", True)
+        assert 590_000 < answer["retryAfterMs"] <= 600_000

@@ -98,6 +98,18 @@ async def test_a_gap_longer_than_an_answer_is_closed_by_asking_again(
     assert got == {chat_id: list(range(1, length + 1)) for chat_id, length in lengths.items()}
 
 
+async def test_chats_that_do_not_fit_into_an_answer_are_listed_without_messages(
+    edge: Edge, arrive: Arrive, name: Name
+) -> None:
+    alice = await arrive(name("alice"), edge)
+    peers = [await arrive(name(f"peer_{number}"), edge) for number in range(7)]
+    chat_ids = [await talk(alice, peer, 100) for peer in peers]
+    listed = (await alice.call("sync", {"cursors": {}}))["chats"]
+    assert [chat["chatId"] for chat in listed] == chat_ids[::-1]
+    assert [seqs(chat) for chat in listed] == 5 * [list(range(1, 101))] + 2 * [[]]
+    assert [chat["hasMore"] for chat in listed] == 5 * [False] + 2 * [True]
+
+
 async def test_sync_refuses_other_peoples_chat(edge: Edge, arrive: Arrive, name: Name) -> None:
     alice, bob, eve = [await arrive(name(base), edge) for base in ("alice", "bob", "eve")]
     chat_id = await talk(alice, bob, 1)

@@ -72,10 +72,12 @@ async def test_bodies_over_the_limit_are_not_read(
 
 
 async def pour(target: Deployment, path: bytes) -> None:
-    """Send an endless body until the edge closes the connection."""
+    """Announce a body without a length, which is refused at once; send it until the connection closes."""
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     async with Tcp(target.edges[0]) as tcp:
         await tcp.send(b"POST %b HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
+        async with asyncio.timeout(CONNECT_S / 2):
+            assert (await tcp.receive()).startswith(b"HTTP/1.1 411 ")
         ended = asyncio.create_task(tcp.closed(CONNECT_S + 5))
         while not ended.done():
             await tcp.send(chunk)

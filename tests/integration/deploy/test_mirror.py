@@ -145,8 +145,11 @@ def test_a_user_is_deleted_everywhere_or_nowhere(app: SupabaseProject, name: Nam
     user = app.sign_up(name("zoe"))
     with app.session() as conn:
         conn.execute("SELECT FROM bbgram.profiles WHERE id = %s FOR UPDATE", (user,))
+        began = time.monotonic()
         with pytest.raises(psycopg.errors.LockNotAvailable):
             app.delete_user(user)
+        # Postgres gives up after 2 s.
+        assert time.monotonic() - began < 3
     assert app.rows("SELECT username FROM public.profiles WHERE id = %(id)s", id=user) == [(name("zoe"),)]
     assert name_of(app, user) == name("zoe")
     app.delete_user(user)

@@ -88,6 +88,45 @@ def test_it_runs_beside_the_tables_of_an_app_and_touches_none(
     ]
 
 
+CATALOGUES = (
+    "namespace", "class", "attrdef", "constraint", "type", "proc", "rewrite", "trigger", "event_trigger",
+    "policy", "default_acl", "publication", "publication_rel", "publication_namespace", "extension",
+)  # fmt: skip
+"""The catalogues of Postgres, without `pg_`, that say what there is in a database and who may do what."""
+
+_ENTRIES = """
+    SELECT 'pg_{name}', object.identity, (to_jsonb(entry) - CAST(%(statistics)s AS text[]))::text
+    FROM pg_{name} entry CROSS JOIN LATERAL pg_identify_object('pg_{name}'::regclass, entry.oid, 0) object
+    WHERE 'pg_{name}' ~ 'publication' OR object.identity !~ '(^| )(bbgram($|\\.)|pg_toast\\.)'
+"""
+_COLUMNS = """
+    SELECT 'pg_attribute', object.identity, to_jsonb(entry)::text
+    FROM pg_attribute entry
+    CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, attrelid, attnum) object
+    WHERE object.identity !~ '^(bbgram|pg_toast)\\.'
+"""
+_STATISTICS = ["relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid"]
+"""What autovacuum changes."""
+
+
+def catalogue(project: SupabaseProject) -> set[tuple[str, str, str]]:
+    """Return catalogue, identity and all attributes of everything that is not in the schema of the chat."""
+    entries = " UNION ALL ".join(_ENTRIES.replace("{name}", name) for name in CATALOGUES)
+    rows = project.superuser(f"{entries} UNION ALL {_COLUMNS}", statistics=_STATISTICS)
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
+def test_it_puts_one_trigger_on_the_users_and_changes_nothing_else(make_project: ProjectFactory) -> None:
+    project = make_project()
+    project.start_app()
+    before = catalogue(project)
+    upgrade(project.database_url)
+    after = catalogue(project)
+    assert before - after == set()
+    added = {(name, identity) for name, identity, _ in after - before}
+    assert added == {("pg_trigger", "bbgram_delete_profile on auth.users")}
+
+
 @pytest.mark.parametrize("privileges", PRIVILEGES)
 def test_nothing_is_open_but_reads_of_four_tables(make_project: ProjectFactory, privileges: str) -> None:
     project = make_project(privileges)

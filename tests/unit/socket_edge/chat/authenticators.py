@@ -6,6 +6,8 @@ from infra.wire.errors import ErrorCode, Rejection
 from socket_edge.auth import Identity
 from tests.unit.socket_edge.connections import FAR_FUTURE
 
+RETRY_AFTER_MS = 30_000
+
 
 class FakeAuthenticator:
     """Implements `socket_edge.auth.Authenticator`."""
@@ -16,10 +18,12 @@ class FakeAuthenticator:
         self.is_closed = False
 
     async def authenticate(self, token: str) -> Identity:
-        """Return the user that the token names; refuse `bad`."""
+        """Return the user that the token names; refuse `bad`, and be unable to check `unknown`."""
         await self.is_up.wait()
         if token == "bad":
             raise Rejection(ErrorCode.UNAUTHORIZED, "The token is bad.")
+        if token == "unknown":
+            raise Rejection(ErrorCode.UNAVAILABLE, retry_after_ms=RETRY_AFTER_MS)
         name, _, expires_at = token.partition(":")
         return Identity(name, int(expires_at or FAR_FUTURE), f"name-of-{name}")
 

@@ -17,7 +17,7 @@ from socket_edge.chat.session import Session
 from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter
-from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
+from tests.unit.socket_edge.chat.authenticators import RETRY_AFTER_MS, FakeAuthenticator
 from tests.unit.socket_edge.connections import FAR_FUTURE, connect, sign_in
 from tests.unit.socket_edge.relay.recording import RecordingLanes
 
@@ -254,6 +254,16 @@ async def test_a_token_that_is_refused_leaves_the_identity_as_it_was(
     assert chat.session.identity == before
     assert chat.errors() == [(code, "refresh_token")]
     assert chat.refusals.counts.total() == 1
+
+
+async def test_a_token_that_cannot_be_checked_yet_is_worth_another_try(chat: Chat) -> None:
+    before = chat.session.identity
+    await chat.refresh({"token": "unknown"})
+    assert chat.session.identity == before
+    ((_, ack),) = chat.connection.acks
+    for answer in (ack, *chat.connection.payloads(ERROR)):
+        assert (answer["code"], answer["retryAfterMs"]) == ("unavailable", RETRY_AFTER_MS)
+    assert chat.errors() == [("unavailable", "refresh_token")]
 
 
 @pytest.mark.parametrize("later_s", [0, -5])

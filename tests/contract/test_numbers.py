@@ -1,0 +1,127 @@
+"""The numbers that the documents promise are those of the code."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from infra.settings.base import Settings
+from infra.settings.edge import EdgeSettings
+from infra.settings.functions import FunctionSettings
+from infra.settings.worker import WorkerSettings
+from infra.store.profiles import MAX_USERNAME
+from infra.wire.commands import Limit, RegisterDevice, SendMessage
+from socket_edge.auth.claims import MAX_TOKEN_CHARS
+from socket_edge.auth.jwks import MAX_AGE_S
+from socket_edge.chat.client_event import DEPTH
+from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, REFUSED_SIGN_INS
+from socket_edge.limits.users import _FLOOD
+from workers.handlers.catch_up import _STARTS
+from workers.handlers.sync import _MESSAGES
+
+ROOT = Path(__file__).parents[2]
+SQL = ROOT / "infra" / "store" / "supabase.sql"
+WORDS = {5: "five", 10: "ten"}
+
+
+def edge(name: str) -> int:
+    return default(EdgeSettings, name)
+
+
+def worker(name: str) -> int:
+    return default(WorkerSettings, name)
+
+
+def default(settings: type[Settings], name: str) -> int:
+    """Return the default of a setting, which must be a whole number."""
+    value = settings.model_fields[name].default
+    assert value == int(value)
+    return int(value)
+
+
+def lengths(command: type[Any], field: str) -> list[int]:
+    """Return the least and the greatest length of a text in a payload."""
+    annotation = get_type_hints(command, include_extras=True)[field]
+    return [int(length) for length in re.findall(r"(?:min|max)_length=(\d+)", repr(annotation))]
+
+
+def found(pattern: str, text: object) -> int:
+    """Return the only number that the pattern finds."""
+    (number,) = re.findall(pattern, str(text), re.DOTALL)
+    return int(number)
+
+
+LIMITS = {
+    "event": [edge("payload_bytes")],
+    "frame": [edge("transport_bytes")],
+    "request": [HEAD_BYTES, edge("connect_s")],
+    "text": [*lengths(SendMessage, "text"), worker("text_chars")],
+    "username": lengths(SendMessage, "username"),
+    "events": [edge("rate_events_burst"), edge("rate_events")],
+    "bytes": [edge("rate_bytes_burst"), edge("rate_bytes")],
+    "acks": [ACK_BYTES],
+    "everything else": [_FLOOD],
+    "sign-ins": [edge("rate_sign_ins_burst"), edge("rate_sign_ins")],
+    "connections": [edge("rate_connects_burst"), edge("rate_connects")],
+    "sockets": [edge("sockets_per_user")],
+    "limit": [worker("page"), worker("page_max"), worker("page_max"), get_args(Limit)[1].ge],
+    "sync": [worker("page_max"), _MESSAGES],
+    "token": [MAX_TOKEN_CHARS],
+    "nesting": [DEPTH],
+    "binary data": [],
+}
+"""The numbers in the rows of the table of limits in docs/events.md, in its order."""
+
+
+def rows() -> list[list[int]]:
+    """Return the numbers in each row of the table, without the codes of HTTP."""
+    section = (ROOT / "docs" / "events.md").read_text().partition("\n## Limits\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][2:]
+    return [numbers(re.sub(r"HTTP \d+", "", cell)) for cell in cells]
+
+
+def numbers(text: str) -> list[int]:
+    for number, word in WORDS.items():
+        text = re.sub(rf"\b{word}\b", str(number), text)
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+
+
+@pytest.mark.parametrize(("expected", "row"), [*zip(LIMITS.values(), rows(), strict=True)], ids=LIMITS)
+def test_the_table_of_limits_has_the_numbers_of_the_code(expected: list[int], row: list[int]) -> None:
+    assert row == expected
+
+
+def test_a_name_and_a_client_id_are_as_long_as_one_another() -> None:
+    assert lengths(SendMessage, "client_id") == lengths(SendMessage, "username")
+    assert lengths(SendMessage, "username")[1] == MAX_USERNAME
+
+
+KEYS = f"within {MAX_AGE_S / 60:.0f} minutes"
+SENTENCES = [
+    ("docs/deployment.md", KEYS),
+    ("docs/guarantees.md", KEYS),
+    ("SECURITY.md", KEYS),
+    ("docs/guarantees.md", f"up to {WORDS[default(FunctionSettings, 'push_tries')]} times"),
+    ("docs/guarantees.md", f"newest {found(r'LIMIT ([0-9]+)[)] newest', _STARTS):,} messages"),
+    ("docs/guarantees.md", f"deadline ({edge('deadline_s')} s)"),
+    ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
+    ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),
+    ("docs/events.md", f"at most {worker('devices_max')} devices"),
+    ("docs/events.md", f"at most {lengths(RegisterDevice, 'address')[1]:,} characters"),
+    ("docs/events.md", f"for {default(FunctionSettings, 'device_days')} days"),
+    ("docs/events.md", f"deadline, {edge('deadline_s')} s by default"),
+    ("docs/events.md", f"every {edge('ping_s')} s"),
+    ("docs/events.md", f"by default {edge('token_grace_s')} s before the end"),
+    ("docs/events.md", f"{WORDS[REFUSED_SIGN_INS]} refusals"),
+    (
+        "docs/supabase.md",
+        f"within {found(r'delete_profile_of_user.*?lock_timeout = .([0-9]+)s', SQL.read_text())} s",
+    ),
+]
+"""What the pages say, with the numbers of the code."""
+
+
+@pytest.mark.parametrize(("page", "sentence"), SENTENCES)
+def test_a_number_in_a_sentence_is_that_of_the_code(page: str, sentence: str) -> None:
+    assert sentence in " ".join((ROOT / page).read_text().split())
