@@ -216,6 +216,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         lanes.expire_requests,
         receipts.run,
         heartbeat.run,
+        refusals.run,
     )
     return Edge(
         id=edge_id,

@@ -5,6 +5,14 @@ from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError
 
 _COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+_UNREACHABLE = (
+    "08",  # the connection broke
+    "25P03",  # the transaction was idle for too long
+    *("42703", "42883", "42P01"),  # no such column, function or table: the database is not migrated yet
+    "53",  # out of resources
+    "57P",  # shutting down
+)
+"""SQLSTATEs, or their beginnings."""
 _TIMEOUTS = (pg.LockNotAvailable, pg.QueryCanceled)
 
 
@@ -28,9 +36,7 @@ def is_unreachable(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     # No SQLSTATE: the connection was never made, or it broke; or psycopg itself did not accept a value.
-    # 53, 57P: out of resources, shutting down. 25P03: the transaction was idle for too long.
-    # 42P01: there is no such table, because the database is not migrated yet.
     sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate is None:
         return error.connection_invalidated or not isinstance(error.orig, psycopg.DataError)
-    return error.connection_invalidated or sqlstate.startswith(("08", "25P03", "42P01", "53", "57P"))
+    return error.connection_invalidated or sqlstate.startswith(_UNREACHABLE)

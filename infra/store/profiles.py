@@ -48,7 +48,7 @@ _RENAME = text(
     FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:times AS timestamptz[]))
         AS named (id, username, named_at)
     WHERE p.id = named.id AND p.deleted_at IS NULL
-        AND p.named_at < named.named_at AND p.username <> named.username
+        AND p.named_at <= named.named_at AND p.username <> named.username
         AND NOT EXISTS (
             SELECT FROM profiles q WHERE q.username_key = username_key(named.username) AND q.id <> p.id
         )

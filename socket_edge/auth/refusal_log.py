@@ -1,5 +1,6 @@
 """Tells operators why sign-ins are refused: a log line now and then, and a count by reason."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ class RefusalLog:
         self._clock = clock
         self._logged: dict[RefusalReason, tuple[float, int]] = {}
         """By reason: when it was last logged, and the count at that time."""
+        self._waiting: dict[RefusalReason, tuple[Rejection, str]] = {}
+        """By reason: the latest refusal that has no line yet."""
 
     @contextmanager
     def recorded(self, during: str) -> Iterator[None]:
@@ -51,14 +54,31 @@ class RefusalLog:
 
     def record(self, rejection: Rejection, during: str) -> None:
         """Count a refusal; log it unless its reason was logged just now. `during` names what was refused."""
-        reason, expected, got = explain(rejection)
+        reason, _, _ = explain(rejection)
         self.counts[reason] += 1
+        self._waiting[reason] = rejection, during
+        self._write(reason)
+
+    async def run(self) -> None:
+        """Log what is still waiting for its turn, until cancelled."""
+        while True:
+            await asyncio.sleep(_QUIET_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Log what has waited for long enough."""
+        for reason in list(self._waiting):
+            self._write(reason)
+
+    def _write(self, reason: RefusalReason) -> None:
         now = self._clock()
         logged_at, counted = self._logged.get(reason, (float("-inf"), 0))
         if now - logged_at < _QUIET_S:
             return
+        rejection, during = self._waiting.pop(reason)
         self._logged[reason] = now, self.counts[reason]
         count = self.counts[reason] - counted
+        _, expected, got = explain(rejection)
         if rejection.code is ErrorCode.UNAVAILABLE:
             log.warning(
                 "sign_in_unavailable", reason=reason, during=during, expected=expected, got=got, count=count

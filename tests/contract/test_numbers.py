@@ -112,11 +112,11 @@ SENTENCES = [
     ("docs/events.md", f"for {default(FunctionSettings, 'device_days')} days"),
     ("docs/events.md", f"deadline, {edge('deadline_s')} s by default"),
     ("docs/events.md", f"every {edge('ping_s')} s"),
-    ("docs/events.md", f"by default {edge('token_grace_s')} s before the end"),
+    ("docs/events.md", f"{edge('token_grace_s')} s before expiry by default"),
     ("docs/events.md", f"{WORDS[REFUSED_SIGN_INS]} refusals"),
     (
         "docs/supabase.md",
-        f"within {found(r'delete_profile_of_user.*?lock_timeout = .([0-9]+)s', SQL.read_text())} s",
+        f"longer than {found(r'delete_profile_of_user.*?lock_timeout = .([0-9]+)s', SQL.read_text())} s",
     ),
 ]
 """What the pages say, with the numbers of the code."""

@@ -103,6 +103,14 @@ def test_the_name_of_the_newest_token_counts(bench: WorkerBench, newcomer: tuple
     assert ensure(bench, user_id, username.upper(), NOW + 20) == username.upper()
 
 
+def test_a_name_changed_in_the_second_of_the_last_token_counts(
+    bench: WorkerBench, newcomer: tuple[uuid.UUID, str]
+) -> None:
+    user_id, username = newcomer
+    assert ensure(bench, user_id, username) == username
+    assert ensure(bench, user_id, f"{username}_2") == f"{username}_2"
+
+
 def test_of_two_tokens_in_a_batch_the_newer_one_counts(
     bench: WorkerBench, newcomer: tuple[uuid.UUID, str]
 ) -> None:

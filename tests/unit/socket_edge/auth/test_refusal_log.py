@@ -228,3 +228,14 @@ def test_an_operator_is_warned_when_tokens_cannot_be_checked(refusals: RefusalLo
     assert [(line["event"], line["log_level"], line["got"]) for line in logs] == [
         ("sign_in_unavailable", "warning", "ConnectError")
     ]
+
+
+def test_what_waits_for_its_turn_is_logged_in_the_end(refusals: RefusalLog, clock: Clock) -> None:
+    with capture_logs() as logs:
+        for number in range(1_000):
+            refusals.record(unauthorized(RefusalReason.ISSUER, expected="ours", got=f"{number}"), CONNECT)
+        refusals.flush()
+        clock.now += 10
+        for _ in range(2):
+            refusals.flush()
+    assert [(line["count"], line["got"]) for line in lines(logs)] == [(1, "0"), (999, "999")]
