@@ -97,6 +97,7 @@ async def test_an_edge_runs_a_lane_for_receipts_beside_those_for_events() -> Non
     assert set(parts) == {
         *(
             "Lane.run",
+            "RefusalLog.run",
             "Lanes.expire_requests",
             "Receipts.run",
             "Heartbeat.run",
