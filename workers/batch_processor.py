@@ -17,6 +17,7 @@ from infra.wire.inbox import Answer, InboxEntry
 from workers import dead_letters
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_locked, is_timeout, is_unreachable
+from workers.deleted_users import DeletedUsers
 from workers.handler_table import HANDLERS
 from workers.outcome import Outcome
 from workers.portions import portions
@@ -58,6 +59,7 @@ class BatchProcessor:
         self._publisher = publisher
         self._context = context
         self._hurry_until = 0.0
+        self._deleted_users = DeletedUsers()
 
     def process(self, batches: Sequence[Batch]) -> None:
         """Process batches as if they were one, and answer them. Never raises.
@@ -130,7 +132,7 @@ class BatchProcessor:
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._connect(requests, context) as conn:
-                    outcome = _call_handlers(conn, requests, context)
+                    outcome = self._call_handlers(conn, requests, context)
             except DBAPIError as error:
                 if not tries_left or not is_collision(error):
                     raise
@@ -138,6 +140,15 @@ class BatchProcessor:
                 outcome.extend(rejected)
                 return outcome
         raise AssertionError("unreachable")
+
+    def _call_handlers(self, conn: Connection, requests: Requests, context: HandlerContext) -> Outcome:
+        outcome = Outcome()
+        requests = self._deleted_users.reject(conn, requests, outcome)
+        requests = ensure_profiles(conn, requests, context, outcome)
+        for name, entry in HANDLERS.items():
+            if same_kind := requests.get(name):
+                outcome.extend(entry.handle(conn, same_kind, context))
+        return outcome
 
     @contextmanager
     def _connect(self, names: Collection[str], context: HandlerContext) -> Iterator[Connection]:
@@ -180,15 +191,6 @@ def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
 def _rejected(event: Event, code: ErrorCode) -> Outcome:
     outcome = Outcome()
     outcome.reject(event, Rejection(code))
-    return outcome
-
-
-def _call_handlers(conn: Connection, requests: Requests, context: HandlerContext) -> Outcome:
-    outcome = Outcome()
-    requests = ensure_profiles(conn, requests, context, outcome)
-    for name, entry in HANDLERS.items():
-        if same_kind := requests.get(name):
-            outcome.extend(entry.handle(conn, same_kind, context))
     return outcome
 
 

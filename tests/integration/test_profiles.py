@@ -1,5 +1,6 @@
 """Profiles are created before users act, for every command that carries the username of a token."""
 
+import json
 import uuid
 from typing import Any
 
@@ -9,6 +10,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.registry import WORKER_COMMANDS
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
+from workers import deleted_users
 
 ENSURING = [name for name, command in WORKER_COMMANDS.items() if command.ensures_profile]
 
@@ -161,7 +163,13 @@ DELETED = "DELETE FROM profiles WHERE id = :id"
 
 
 @pytest.fixture
-def deleted(bench: WorkerBench) -> tuple[uuid.UUID, str, uuid.UUID, str]:
+def noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have workers notice deletions with the next batch."""
+    monkeypatch.setattr(deleted_users, "_REFRESH_S", 0)
+
+
+@pytest.fixture
+def deleted(noticed_at_once: None, bench: WorkerBench) -> tuple[uuid.UUID, str, uuid.UUID, str]:
     """Have alice and bob chat, then delete alice. Return both, with the names that they had."""
     (alice, alices_name), (bob, bobs_name) = bench.people("alice", "bob")
     first = bench.send(alice, bobs_name, "one")
@@ -187,16 +195,35 @@ def test_the_token_of_a_deleted_user_brings_nobody_back(
         ("join_chat", {"username": "bob"}),
         ("typing", {"username": "bob", "isTyping": True}),
         ("register_device", {"channel": "fcm", "address": "x" * 40}),
+        ("list_chats", {}),
+        ("get_messages", {"chatId": "chat"}),
+        ("sync", {"cursors": {"chat": 0}}),
+        ("mark_as_read", {"chatId": "chat", "upTo": 1}),
+        ("confirm_delivery", {"chatId": "chat", "spans": [[1, 1]]}),
     ],
 )
 def test_whatever_a_deleted_user_does_is_refused_and_leaves_no_dead_letter(
     bench: WorkerBench, deleted: tuple[uuid.UUID, str, uuid.UUID, str], name: str, payload: dict[str, Any]
 ) -> None:
     alice, _, _, bobs_name = deleted
-    payload = {**payload, **({"username": bobs_name} if "username" in payload else {})}
-    event = bench.event(alice, name, payload)
+    (chat,) = bench.rows("SELECT id FROM chats WHERE :id IN (user_lo, user_hi)", id=alice)
+    known = {'"bob"': f'"{bobs_name}"', '"chat"': f'"{chat.id}"'}
+    text = json.dumps(payload)
+    for placeholder, value in known.items():
+        text = text.replace(placeholder, value)
+    event = bench.event(alice, name, json.loads(text))
     assert bench.ask(event).failure(event).code is ErrorCode.PROFILE_MISSING
     assert bench.rows("SELECT FROM dead_letters WHERE user_id = :id", id=alice) == []
+
+
+def test_what_others_send_in_the_same_batch_is_done(
+    bench: WorkerBench, deleted: tuple[uuid.UUID, str, uuid.UUID, str]
+) -> None:
+    alice, _, bob, _ = deleted
+    refused, done = bench.event(alice, "list_chats", {}), bench.event(bob, "list_chats", {})
+    reply = bench.ask(refused, done)
+    assert reply.failure(refused).code is ErrorCode.PROFILE_MISSING
+    assert reply.ack(done)["success"]
 
 
 def test_peers_of_a_deleted_user_keep_the_chat(
