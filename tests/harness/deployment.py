@@ -177,7 +177,11 @@ class Deployment:
 
     def run(self, *arguments: str) -> str:
         """Run a `bbgram` command to its end; return what it printed."""
-        done = run(arguments, self.env, timeout_s=120)
+        if self._forked:
+            done = run(arguments, self.env, timeout_s=120)
+        else:
+            command = [sys.executable, "-m", "infra.cli", *arguments]
+            done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
