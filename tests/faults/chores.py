@@ -133,13 +133,16 @@ async def archive_twice(field: Field) -> None:
     old = "SELECT FROM messages WHERE created_at < now() - interval '90 days'"
     field.expect(_count(field, old) == 0, "old messages were left")
     field.notes.append(f"{len(lines)} messages archived")
-    field.chat.rows("DELETE FROM profiles WHERE username = ANY(:names)", names=list(_OLD_CHAT))
+    field.chat.rows("DELETE FROM chats WHERE user_lo = :lo AND user_hi = :hi", **_old_pair())
+
+
+def _old_pair() -> dict[str, str]:
+    return dict(zip(("lo", "hi"), sorted(map(user_id_of, _OLD_CHAT)), strict=True))
 
 
 def _seed_old_chat(field: Field) -> None:
-    lo, hi = sorted(user_id_of(name) for name in _OLD_CHAT)
     field.add_profiles(*_OLD_CHAT)
-    chat = {"chat": str(uuid.uuid4()), "lo": lo, "hi": hi, "last": _ROWS}
+    chat = {"chat": str(uuid.uuid4()), **_old_pair(), "last": _ROWS}
     for statement in (
         "INSERT INTO chats (id, user_lo, user_hi, last_seq, swept_seq)"
         " VALUES (:chat, :lo, :hi, :last, :last)",
