@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from infra.store.migrate import upgrade
@@ -171,6 +172,50 @@ def test_a_deleted_profile_is_revived_for_a_user_only(world: World, name: Name) 
         world.project.sign_up(user_id=bob)
     assert world.bench.rows(revive, id=bob, name=name("bob")) == [("ok",)]
     assert not world.is_tombstone(bob)
+
+
+def test_a_repeated_deletion_changes_nothing(world: World, name: Name) -> None:
+    alice, bob = world.add(name("alice")), world.add(name("bob"))
+    chat_id = world.bench.open_chat(alice, name("bob"))
+    for _ in range(3):
+        world.bench.rows("DELETE FROM profiles WHERE id = :id", id=bob)
+    assert world.is_tombstone(bob)
+    assert world.bench.seqs(chat_id) == [1]
+
+
+@pytest.mark.parametrize("deleted_before", [True, False])
+def test_a_profile_is_removed_for_good_on_request(world: World, name: Name, deleted_before: bool) -> None:
+    alice, bob, carol = (world.add(name(word)) for word in ("alice", "bob", "carol"))
+    put = "SELECT put_profile(:id, :name)"
+    world.bench.rows(put, id=carol, name=name("Bob"))
+    chat_id, kept = world.bench.open_chat(alice, name("bob")), world.bench.open_chat(alice, name("carol"))
+    if deleted_before:
+        world.delete(bob)
+    world.bench.rows("SELECT remove_profile(:id)", id=bob)
+    assert world.count("profiles.id", bob) == 0
+    assert [world.bench.seqs(chat_id), world.bench.seqs(kept)] == [[], [1]]
+    (row,) = world.bench.rows("SELECT username FROM profiles WHERE id = :id", id=carol)
+    assert row.username == name("Bob")
+    world.bench.rows("DELETE FROM profiles WHERE id = :id", id=carol)
+    assert world.is_tombstone(carol)
+
+
+def test_removing_one_profile_removes_no_other(world: World, name: Name) -> None:
+    alice, bob = world.add(name("alice")), world.add(name("bob"))
+    with psycopg.connect(world.store.database_url.replace("+psycopg", "")) as conn:
+        conn.execute("SELECT bbgram.remove_profile(%s)", (alice,))
+        conn.execute("DELETE FROM bbgram.profiles WHERE id = %s", (bob,))
+    assert (world.count("profiles.id", alice), world.is_tombstone(bob)) == (0, True)
+
+
+def test_a_name_that_becomes_free_brings_no_deleted_user_back(world: World, name: Name) -> None:
+    alice, bob = world.add(name("alice")), world.add(name("bob"))
+    put = "SELECT put_profile(:id, :name) AS outcome"
+    assert world.bench.rows(put, id=bob, name=name("Alice")) == [("taken",)]
+    world.bench.rows("DELETE FROM profiles WHERE id = :id", id=bob)
+    assert world.bench.rows("SELECT * FROM refused_names WHERE user_id = :id", id=bob) == []
+    assert world.bench.rows(put, id=alice, name=name("other")) == [("ok",)]
+    assert world.is_tombstone(bob)
 
 
 def test_who_is_no_user_of_the_project_gets_no_profile(engines: Engines, world: World, name: Name) -> None:

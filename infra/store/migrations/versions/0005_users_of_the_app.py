@@ -69,15 +69,32 @@ BEGIN
     DELETE FROM notifications WHERE user_id = OLD.id;
     DELETE FROM undelivered WHERE user_id = OLD.id;
     DELETE FROM chats WHERE user_lo = OLD.id AND user_hi = OLD.id;
-    -- No name folds to a key that starts with a space.
-    UPDATE profiles
-    SET username = 'Deleted user', username_key = ' ' || id, last_seen_at = NULL, deleted_at = now()
-    WHERE id = OLD.id;
+    DELETE FROM refused_names WHERE user_id = OLD.id;
+    PERFORM take_name(OLD.id);
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER profiles_keep_tombstone BEFORE DELETE ON profiles
-    FOR EACH ROW WHEN (OLD.deleted_at IS NULL) EXECUTE FUNCTION profiles_keep_tombstone();
+CREATE TRIGGER profiles_keep_tombstone BEFORE DELETE ON profiles FOR EACH ROW
+    WHEN (current_setting('bbgram.removed_profile', true) IS DISTINCT FROM OLD.id::text)
+    EXECUTE FUNCTION profiles_keep_tombstone();
+
+-- Without a name nobody can chat, and peers see that of a deleted user. No name folds to a key that starts
+-- with a space.
+CREATE FUNCTION take_name(user_id uuid) RETURNS void LANGUAGE sql <path> AS $$
+    UPDATE profiles
+    SET username = 'Deleted user', username_key = ' ' || id, last_seen_at = NULL, deleted_at = now()
+    WHERE id = take_name.user_id AND deleted_at IS NULL
+$$;
+
+-- Removes a user for good, with all their chats and messages, including their peers' copies.
+CREATE FUNCTION remove_profile(user_id uuid) RETURNS void LANGUAGE plpgsql <path> AS $$
+BEGIN
+    DELETE FROM profiles WHERE id = remove_profile.user_id;
+    PERFORM set_config('bbgram.removed_profile', remove_profile.user_id::text, true);
+    DELETE FROM profiles WHERE id = remove_profile.user_id;
+    PERFORM set_config('bbgram.removed_profile', '', true);
+END
+$$;
 
 CREATE FUNCTION refuse_name(id uuid, name text, why text) RETURNS void LANGUAGE plpgsql <path> AS $$
 BEGIN
@@ -135,64 +152,108 @@ $$;
 CREATE TRIGGER profiles_pass_on_name AFTER UPDATE OF username ON profiles
     FOR EACH ROW WHEN (OLD.username_key <> NEW.username_key) EXECUTE FUNCTION profiles_pass_on_name();
 
-CREATE FUNCTION mirror_profile() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER <path>
-SET lock_timeout = '500ms' AS $$
-DECLARE
-    id_column constant text := TG_ARGV[0];
-    name_column constant text := TG_ARGV[1];
-    before uuid;
-    after uuid;
-    name text;
+CREATE FUNCTION read_app_user(
+    source regclass, id_column name, name_column name, user_id text, OUT present boolean, OUT name text
+) LANGUAGE plpgsql <path> AS $$
 BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        before := to_jsonb(OLD) ->> id_column;
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        after := to_jsonb(NEW) ->> id_column;
-        name := to_jsonb(NEW) ->> name_column;
-    END IF;
-    IF before IS DISTINCT FROM after THEN
-        DELETE FROM profiles p WHERE p.id = before AND p.deleted_at IS NULL;
-        DELETE FROM refused_names r WHERE r.user_id = before;
-    END IF;
+    EXECUTE format(
+        'SELECT true, %I::text FROM %s WHERE %I = %L LIMIT 1', name_column, source, id_column, user_id
+    ) INTO present, name;
+END
+$$;
+
+-- Brings a user into line with the app's table, which decides who has a name.
+CREATE FUNCTION follow_app_user(
+    source regclass, id_column name, name_column name, user_id text, OUT outcome text
+) STRICT LANGUAGE plpgsql <path> AS $$
+DECLARE
+    present boolean;
+    name text;
+    holder uuid;
+    holder_name text;
+BEGIN
+    SELECT * INTO present, name FROM read_app_user(source, id_column, name_column, user_id);
+    IF present IS NULL THEN
+        DELETE FROM profiles WHERE id = user_id::uuid;
+        DELETE FROM refused_names r WHERE r.user_id = follow_app_user.user_id::uuid;
+        outcome := 'deleted';
     -- Nobody has to have chosen a name yet.
-    IF name IS NOT NULL OR EXISTS (SELECT FROM profiles p WHERE p.id = after) THEN
-        PERFORM put_profile(after, name);
+    ELSIF name IS NOT NULL OR EXISTS (SELECT FROM profiles WHERE id = user_id::uuid) THEN
+        outcome := put_profile(user_id::uuid, name);
+    END IF;
+    IF outcome = 'taken' THEN
+        SELECT id INTO holder FROM profiles WHERE username_key = username_key(name);
+        SELECT * INTO present, holder_name FROM read_app_user(source, id_column, name_column, holder::text);
+        IF present AND username_key(holder_name) IS DISTINCT FROM username_key(name) THEN
+            PERFORM take_name(holder);
+            outcome := put_profile(user_id::uuid, name);
+            PERFORM put_profile(holder, holder_name);
+        END IF;
+    END IF;
+EXCEPTION
+    WHEN invalid_text_representation THEN
+        outcome := 'not_a_uuid';
+    WHEN OTHERS THEN
+        outcome := 'failed';
+        BEGIN
+            PERFORM refuse_name(user_id::uuid, name, SQLERRM);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'the chat could not take a profile: %', SQLERRM;
+        END;
+END
+$$;
+
+-- For the app's own table. It runs at the end of the transaction, when it is settled who has which name, and
+-- never makes the commit fail. With row_security off, hidden rows are an error instead of deleted users.
+CREATE FUNCTION mirror_profile() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER <path>
+SET lock_timeout = '500ms' SET row_security = off AS $$
+DECLARE
+    source constant regclass := coalesce(pg_partition_root(TG_RELID), TG_RELID);
+    id_column constant name := TG_ARGV[0];
+    name_column constant name := TG_ARGV[1];
+    before constant jsonb := to_jsonb(OLD);
+    after constant jsonb := to_jsonb(NEW);
+BEGIN
+    IF before -> id_column IS DISTINCT FROM after -> id_column THEN
+        PERFORM follow_app_user(source, id_column, name_column, before ->> id_column);
+        PERFORM follow_app_user(source, id_column, name_column, after ->> id_column);
+    ELSIF before -> name_column IS DISTINCT FROM after -> name_column THEN
+        PERFORM follow_app_user(source, id_column, name_column, after ->> id_column);
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
-    -- The app's own write succeeds in any case.
-    BEGIN
-        PERFORM refuse_name(coalesce(after, before), name, SQLERRM);
-    EXCEPTION WHEN OTHERS THEN
-        RAISE WARNING 'the chat could not take a profile: %', SQLERRM;
-    END;
+    RAISE WARNING 'the chat could not take a profile: %', SQLERRM;
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION mirror_profiles(source regclass, id_column name, name_column name)
-RETURNS TABLE (outcome text, profiles bigint) LANGUAGE plpgsql <path> AS $$
+CREATE FUNCTION mirror_profiles(
+    source regclass, id_column name, name_column name, delete_missing boolean DEFAULT false
+) RETURNS TABLE (outcome text, profiles bigint) LANGUAGE plpgsql <path> SET row_security = off AS $$
 DECLARE
     -- Ids may be texts in an app's table.
     id text;
-    id_type constant text := format_type(atttypid, NULL) FROM pg_attribute
-        WHERE attrelid = source AND attname = id_column;
-    name text;
-    counts jsonb := '{}';
+    ids text[] := '{}';
+    outcomes text[] := '{}';
+    failed boolean;
 BEGIN
-    FOR id IN EXECUTE format('SELECT %1$I FROM %3$s WHERE %2$I IS NOT NULL', id_column, name_column, source)
-    LOOP
-        -- The row is locked, so that a change meanwhile waits and is mirrored after this.
-        EXECUTE format(
-            'SELECT %2$I FROM %3$s WHERE %1$I = CAST($1 AS %4$s) FOR SHARE',
-            id_column, name_column, source, id_type
-        ) INTO name USING id;
-        CONTINUE WHEN name IS NULL;
-        outcome := put_profile(CAST(id AS uuid), name);
-        counts := jsonb_set(counts, ARRAY[outcome], to_jsonb(coalesce((counts ->> outcome)::bigint, 0) + 1));
+    -- Rows are locked, so that a change meanwhile waits and is mirrored after this.
+    FOR id IN EXECUTE format('SELECT %I FROM %s FOR SHARE', id_column, source) LOOP
+        ids := ids || lower(id);
+        outcomes := outcomes || follow_app_user(source, id_column, name_column, id);
     END LOOP;
-    RETURN QUERY SELECT key, value::bigint FROM jsonb_each_text(counts) ORDER BY key;
+    FOR id, failed IN
+        SELECT p.id, r.reason NOT IN ('taken', 'not_allowed', 'no_such_user')
+        FROM profiles p LEFT JOIN refused_names r ON r.user_id = p.id
+        WHERE (p.deleted_at IS NULL OR r.user_id IS NOT NULL)
+            AND NOT EXISTS (SELECT FROM unnest(ids) present WHERE present = p.id::text)
+    LOOP
+        outcomes := outcomes || CASE
+            WHEN delete_missing OR failed THEN follow_app_user(source, id_column, name_column, id)
+            ELSE 'missing'
+        END;
+    END LOOP;
+    RETURN QUERY SELECT o, count(*) FROM unnest(outcomes) o WHERE o IS NOT NULL GROUP BY o ORDER BY o;
 END
 $$;
 """
@@ -200,7 +261,7 @@ $$;
 _DOWN = """
 DROP FUNCTION mirror_profiles, mirror_profile CASCADE;
 DROP FUNCTION profiles_pass_on_name, profiles_keep_tombstone, profiles_fold_name CASCADE;
-DROP FUNCTION put_profile, refuse_name;
+DROP FUNCTION follow_app_user, read_app_user, put_profile, refuse_name, remove_profile, take_name;
 DROP VIEW names_not_taken;
 DROP TABLE refused_names;
 ALTER TABLE profiles DROP COLUMN named_at, DROP COLUMN deleted_at;
