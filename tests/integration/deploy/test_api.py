@@ -93,14 +93,19 @@ def test_nobody_writes_through_the_api(talk: Conversations, table: str, statemen
         talk.project.api(statement.format(table), talk.people["alice"])
 
 
-def test_nobody_calls_a_function_through_the_api(talk: Conversations) -> None:
+OF_POLICIES = {"bbgram.reader_id()", "bbgram.people_of_reader()"}
+"""Functions that the policies call. They return ids that the caller may read anyway."""
+
+
+def test_nobody_calls_another_function_through_the_api(talk: Conversations) -> None:
     functions = talk.project.rows(
         "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'bbgram'::regnamespace"
     )
     assert len(functions) > 5
     for role in ("anon", "authenticated", "service_role"):
         may = "SELECT has_function_privilege(%(role)s, %(name)s, 'EXECUTE') AS may"
-        assert not any(talk.project.rows(may, role=role, name=it.name)[0].may for it in functions)
+        called = {it.name for it in functions if talk.project.rows(may, role=role, name=it.name)[0].may}
+        assert called == (OF_POLICIES if role == "authenticated" else set())
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +154,9 @@ def test_reads_cost_what_they_return(
 ) -> None:
     project, user = crowded
     assert len(project.api(f"SELECT * FROM {table}", user)) == seen
-    ((plan,),) = project.api(f"EXPLAIN (FORMAT JSON) {query.format(table)}", user)
+    ((plan,),) = project.api(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.format(table)}", user)
     found = list(steps(plan[0]["Plan"]))
     assert [
         step for step in found if step["Node Type"] == "Seq Scan" and step["Relation Name"] in READABLE
     ] == []
-    assert [step for step in found if step.get("Parent Relationship") == "SubPlan"] == []
+    assert max(step["Actual Loops"] for step in found if step.get("Parent Relationship") == "SubPlan") <= 1
