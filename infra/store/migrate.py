@@ -52,8 +52,8 @@ def upgrade(database_url: str, schema: str = SCHEMA) -> list[str]:
     """Run all pending migrations; return what an operator should know, a line each.
 
     All happens in one transaction, which waits only briefly for locks and is tried again if it does not get
-    them. It runs as the owner of the tables, whoever connects. It is safe to call this again, and from several
-    processes at once. Raises MigrationError and sqlalchemy.exc.SQLAlchemyError.
+    them. It runs as the owner of the tables, whoever connects. It is safe to call this again, and from
+    several processes at once. Raises MigrationError and sqlalchemy.exc.SQLAlchemyError.
     """
     unicode_parts()  # takes a second, and is kept: not while others wait for our locks
     engine = make_engine(database_url, schema=schema, pooled=True, timeouts=False)
@@ -114,17 +114,18 @@ def _become_owner(conn: Connection, schema: str, place: str) -> str:
     owners = conn.execute(_OWNERS, {"schema": schema, "place": place}).one()
     us = str(owners.us)
     owner = owners.of_tables or owners.of_schema or us
-    if owners.of_schema is None:
-        conn.exec_driver_sql(f'CREATE SCHEMA "{schema}" AUTHORIZATION {_quoted(owner)}')
-    elif place != schema and owners.of_schema != owner:
+    if place != schema and owners.of_schema not in (None, owner):
         raise MigrationError(
             f"schema {schema} belongs to role {owners.of_schema}, and the tables to move to role {owner}: "
             f"run `ALTER SCHEMA {schema} OWNER TO {_quoted(owner)}`, then `bbgram migrate` again"
         )
     try:
+        if owners.of_schema is None:
+            conn.exec_driver_sql(f'CREATE SCHEMA "{schema}" AUTHORIZATION {_quoted(owner)}')
         _become(conn, owner)
     except ProgrammingError as error:
-        if not isinstance(error.orig, InsufficientPrivilege):
+        # Without CREATE on the database, even for itself, a role gets the error as it is.
+        if not isinstance(error.orig, InsufficientPrivilege) or owner == us:
             raise
         raise MigrationError(
             f"the chat belongs to role {owner}, and role {us} may not act for it: "

@@ -18,8 +18,12 @@ _NEWER: Final = "refused_names"
 """A table that none of them had."""
 
 _SESSION_PATH = text(
-    "SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'"
+    """
+    SELECT set_config('search_path', CASE WHEN setting LIKE '%,%' THEN setting ELSE reset_val END, true)
+    FROM pg_settings WHERE name = 'search_path'
+    """
 )
+"""Ours alone is on the path unless the address has one; then the role's counts."""
 _PLACE = text(
     """
     SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -68,9 +72,7 @@ def move(conn: Connection, place: str, revision: str, schema: str) -> None:
     """Move its tables, rows and all. The version table is left to the app if others use it too."""
     tables = [name for made, names in _TABLES.items() if made <= revision for name in names]
     conn.exec_driver_sql(
-        "LOCK TABLE "
-        + ", ".join(f'"{place}".{table}' for table in tables)
-        + " IN ACCESS EXCLUSIVE MODE"
+        "LOCK TABLE " + ", ".join(f'"{place}".{table}' for table in tables) + " IN ACCESS EXCLUSIVE MODE"
     )
     for table in tables:
         conn.exec_driver_sql(f'ALTER TABLE "{place}".{table} SET SCHEMA "{schema}"')

@@ -43,7 +43,8 @@ _MAY = text(
         AND has_table_privilege(role, pg_class.oid, 'TRIGGER')
         AND (NOT relrowsecurity OR rolbypassrls OR rolsuper) AS may, relrowsecurity AS hides_rows
     FROM pg_class CROSS JOIN pg_roles CROSS JOIN LATERAL CAST(rolname AS text) AS role
-    WHERE relname = 'users' AND relnamespace = to_regnamespace('auth') AND rolname IN (current_user, 'postgres')
+    WHERE relname = 'users' AND relnamespace = to_regnamespace('auth')
+        AND rolname IN (current_user, 'postgres')
     ORDER BY rolname = current_user DESC
     """
 )
