@@ -24,6 +24,13 @@ _ANSWER_S: Final = 9.0
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 """A server setting in libpq's `options`."""
 
+_SET_ALL = text(
+    """
+    SELECT set_config(name, value, true)
+    FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS settings (name, value)
+    """
+)
+
 
 def make_engine(
     database_url: str,
@@ -40,8 +47,9 @@ def make_engine(
     a `search_path` there follows `schema`. A server that is silent for longer than a statement may take is
     given up, unless there is no such time.
 
-    `pooled` is for transaction-mode poolers: no server-side prepared statements, no start-up options, and
-    schema and timeouts are set in each transaction. Without `timeouts`, statements may take any time.
+    `pooled` is for transaction-mode poolers: no server-side prepared statements, and server settings, also
+    those of the address, are set in each transaction. Anything else in `options` is left to the pooler.
+    Without `timeouts`, statements may take any time.
     `for_batches` is for running the same few statements over and over: each is planned once for any number
     of rows, and a uuid is read as text, as it is on the wire.
     """
@@ -55,6 +63,7 @@ def make_engine(
     connect = {name: value for name, value in connect.items() if name not in url.query}
     if pooled:
         connect["prepare_threshold"] = None
+        connect["options"] = _WRITTEN.sub("", options).strip()
     else:
         defaults = {"timezone": "UTC", **({"plan_cache_mode": "force_generic_plan"} if for_batches else {})}
         connect["options"] = " ".join((_render(defaults), options, _render(settings))).strip()
@@ -68,7 +77,7 @@ def make_engine(
     # Without a limit of ours on the server, there is none that an answer could be expected to keep.
     _connect_with_limit(engine, _ANSWER_S if "statement_timeout" in settings else None)
     if pooled:
-        _set_in_each_transaction(engine, settings)
+        _set_in_each_transaction(engine, {**written, **settings})
     if for_batches:
         event.listen(engine, "connect", _read_uuids_as_text)
     return engine
@@ -85,12 +94,12 @@ def _render(settings: dict[str, Any]) -> str:
 
 
 def _set_in_each_transaction(engine: Engine, settings: dict[str, Any]) -> None:
-    statement = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in settings))
     # Options may escape characters, which libpq would undo.
-    values = {name: re.sub(r"\\(.)", r"\1", str(value)) for name, value in settings.items()}
+    values = [re.sub(r"\\(.)", r"\1", str(value)) for value in settings.values()]
+    parameters = {"names": list(settings), "values": values}
 
     def set_all(conn: Connection) -> None:
-        conn.execute(statement, values)
+        conn.execute(_SET_ALL, parameters)
 
     event.listen(engine, "begin", set_all)
 

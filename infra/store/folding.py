@@ -100,12 +100,12 @@ def refresh_functions(conn: Connection, schema: str) -> None:
 
 
 def _render(schema: str) -> str:
-    parts = {**_parts(), "version": version(), "schema": f'"{schema}"'}
+    parts = {**unicode_parts(), "version": version(), "schema": f'"{schema}"'}
     return re.sub(r"<(\w+)>", lambda match: parts[match[1]], _FUNCTIONS)
 
 
 @cache
-def _parts() -> dict[str, str]:
+def unicode_parts() -> dict[str, str]:
     """Return what the functions are made of; it takes a second to look at every character."""
     invisible = re.compile(f"[{INVISIBLE}]")
     known = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]

@@ -1,7 +1,5 @@
 """Moves an installation of an earlier release, whose tables are among the app's, to a schema of its own."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -14,10 +12,18 @@ _TABLES: Final = {
 _FUNCTIONS: Final = {"0003": "chats_forget_last_to", "0004": "profiles_fold_key"}
 _OURS: Final = {"profiles": "username_key", "chats": "user_hi", "chat_members": "delivered_seq"}
 """Columns that distinguish our tables from an app's."""
+SHARED: Final = ("0001", "0002", "0003", "0004")
+"""Revisions of releases that shared a schema. Later ones have one of their own, and stay in it."""
+_NEWER: Final = "refused_names"
+"""A table that none of them had."""
 
 _SESSION_PATH = text(
-    "SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'"
+    """
+    SELECT set_config('search_path', CASE WHEN setting LIKE '%,%' THEN setting ELSE reset_val END, true)
+    FROM pg_settings WHERE name = 'search_path'
+    """
 )
+"""Ours alone is on the path unless the address has one; then the role's counts."""
 _PLACE = text(
     """
     SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -32,49 +38,48 @@ _COLUMNS = text(
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.column_name
     """
 )
+_IS_OLDER = text("SELECT to_regclass(:versions) IS NOT NULL AND to_regclass(:newer) IS NULL")
 
 
-@dataclass(frozen=True, slots=True)
-class Older:
-    """Where the tables of an earlier release are, and their revision."""
+def find_older(conn: Connection, schema: str) -> str | None:
+    """Return the schema of the older installation that the search path of the address leads to, if any.
 
-    schema: str
-    revision: str
-
-
-def find_older(conn: Connection, schema: str, revisions: Collection[str]) -> Older | None:
-    """Return the installation that the search path of the address leads to, if there is one."""
+    It takes no rights on the tables.
+    """
     path = conn.exec_driver_sql("SHOW search_path").scalar_one()
     conn.execute(_SESSION_PATH)
     place = conn.execute(_PLACE).scalar()
     conn.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})
-    if place is None or place == schema:
+    if place is None or _is_ours(conn, schema) or not _is_ours(conn, place):
         return None
-    wanted = {"tables": list(_OURS), "columns": list(_OURS.values()), "schema": place}
-    if conn.execute(_COLUMNS, wanted).scalar() != len(_OURS):
-        return None
-    if not conn.execute(text("SELECT to_regclass(:name)"), {"name": f'"{place}".alembic_version'}).scalar():
-        return None
+    names = {"versions": f'"{place}".alembic_version', "newer": f'"{place}".{_NEWER}'}
+    return str(place) if conn.execute(_IS_OLDER, names).scalar() else None
+
+
+def _is_ours(conn: Connection, schema: str) -> bool:
+    wanted = {"tables": list(_OURS), "columns": list(_OURS.values()), "schema": schema}
+    return conn.execute(_COLUMNS, wanted).scalar() == len(_OURS)
+
+
+def older_revision(conn: Connection, place: str) -> str | None:
+    """Return the revision of the older installation there."""
     # The app may use Alembic as well, and the same table.
     found = conn.exec_driver_sql(f'SELECT version_num FROM "{place}".alembic_version').scalars()
-    ours = [revision for revision in found if revision in revisions]
-    return Older(place, ours[0]) if ours else None
+    return next((revision for revision in found if revision in SHARED), None)
 
 
-def move(conn: Connection, older: Older, schema: str) -> None:
+def move(conn: Connection, place: str, revision: str, schema: str) -> None:
     """Move its tables, rows and all. The version table is left to the app if others use it too."""
-    tables = [name for made, names in _TABLES.items() if made <= older.revision for name in names]
+    tables = [name for made, names in _TABLES.items() if made <= revision for name in names]
     conn.exec_driver_sql(
-        "LOCK TABLE "
-        + ", ".join(f'"{older.schema}".{table}' for table in tables)
-        + " IN ACCESS EXCLUSIVE MODE"
+        "LOCK TABLE " + ", ".join(f'"{place}".{table}' for table in tables) + " IN ACCESS EXCLUSIVE MODE"
     )
     for table in tables:
-        conn.exec_driver_sql(f'ALTER TABLE "{older.schema}".{table} SET SCHEMA "{schema}"')
+        conn.exec_driver_sql(f'ALTER TABLE "{place}".{table} SET SCHEMA "{schema}"')
     for made, function in _FUNCTIONS.items():
-        if made <= older.revision:
-            conn.exec_driver_sql(f'ALTER FUNCTION "{older.schema}".{function} SET SCHEMA "{schema}"')
-    versions = f'"{older.schema}".alembic_version'
-    conn.exec_driver_sql(f"DELETE FROM {versions} WHERE version_num = '{older.revision}'")
+        if made <= revision:
+            conn.exec_driver_sql(f'ALTER FUNCTION "{place}".{function} SET SCHEMA "{schema}"')
+    versions = f'"{place}".alembic_version'
+    conn.exec_driver_sql(f"DELETE FROM {versions} WHERE version_num = '{revision}'")
     if not conn.exec_driver_sql(f"SELECT count(*) FROM {versions}").scalar():
         conn.exec_driver_sql(f"DROP TABLE {versions}")

@@ -1,31 +1,50 @@
 """Links the chat to the users of a Supabase project, where the database is one."""
 
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
-_SQL = Path(__file__).with_suffix(".sql").read_text()
+from infra.store.access import close, objects
+
+_SQL: Final = Path(__file__).with_suffix(".sql").read_text()
+_VERSION: Final = sha256(_SQL.encode()).hexdigest()[:12]
+_TRIGGERS: Final = ("{}_delete_profile", "profiles_require_user_new", "profiles_require_user_revived")
+_POLICIES: Final = (
+    "members_read_chats",
+    "members_read_watermarks",
+    "members_read_messages",
+    "users_read_peers",
+)
 
 _STATE = text(
     """
     SELECT
-        (SELECT c.oid FROM pg_class c WHERE c.relname = 'users' AND c.relnamespace = to_regnamespace('auth'))
-            AS users,
-        to_regrole('authenticated') IS NOT NULL AS has_api,
-        EXISTS (
-            SELECT FROM pg_policy WHERE polrelid = to_regclass('profiles') AND polname = 'users_read_peers'
-        ) AS is_linked
+        to_regrole('authenticated') IS NOT NULL AND EXISTS (
+            SELECT FROM pg_class WHERE relname = 'users' AND relnamespace = to_regnamespace('auth')
+        ) AS is_project,
+        (
+            SELECT count(*) FROM pg_trigger
+            WHERE tgname = ANY(:triggers) AND tgenabled <> 'D'
+                AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = to_regnamespace(:schema))
+        ) AS triggers,
+        (
+            SELECT count(*) FROM pg_policy JOIN pg_class c ON c.oid = polrelid AND relrowsecurity
+            WHERE polname = ANY(:policies) AND relnamespace = to_regnamespace(:schema)
+        ) AS policies,
+        obj_description(to_regprocedure(:schema || '.reader_id()'), 'pg_proc') AS version
     """
 )
 _MAY = text(
     """
     SELECT quote_ident(role) AS role, has_schema_privilege(role, 'auth', 'USAGE')
-        AND has_table_privilege(role, CAST(:users AS oid), 'SELECT')
-        AND has_table_privilege(role, CAST(:users AS oid), 'TRIGGER')
+        AND has_table_privilege(role, pg_class.oid, 'SELECT')
+        AND has_table_privilege(role, pg_class.oid, 'TRIGGER')
         AND (NOT relrowsecurity OR rolbypassrls OR rolsuper) AS may, relrowsecurity AS hides_rows
     FROM pg_class CROSS JOIN pg_roles CROSS JOIN LATERAL CAST(rolname AS text) AS role
-    WHERE pg_class.oid = CAST(:users AS oid) AND rolname IN (current_user, 'postgres')
+    WHERE relname = 'users' AND relnamespace = to_regnamespace('auth')
+        AND rolname IN (current_user, 'postgres')
     ORDER BY rolname = current_user DESC
     """
 )
@@ -36,18 +55,33 @@ def link(conn: Connection, schema: str) -> list[str]:
 
     Returns what an operator should know, a line each.
     """
-    state = conn.execute(_STATE).one()
-    if state.is_linked or state.users is None or not state.has_api:
+    if not is_unlinked(conn, schema):
         return []
-    us, *postgres = conn.execute(_MAY, {"users": state.users}).all()
+    us, *postgres = conn.execute(_MAY).all()
     if not us.may:
         return [
             "the users of the Supabase project are not linked: " + _advice(us, any(it.may for it in postgres))
         ]
-    conn.exec_driver_sql(_SQL.replace("<schema>", schema), execution_options={"no_parameters": True})
+    sql = _SQL.replace("<schema>", schema).replace("<version>", _VERSION)
+    before = objects(conn, schema)
+    conn.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    close(conn, objects(conn, schema) - before)
+    conn.exec_driver_sql("GRANT EXECUTE ON FUNCTION reader_id(), people_of_reader() TO authenticated")
     return [
         "linked the users of the Supabase project; signed-in users can read their own chats through its API"
     ]
+
+
+def is_unlinked(conn: Connection, schema: str) -> bool:
+    """Return whether the database is a Supabase project that lacks any part of the link of this release.
+
+    A restored backup may have lost the trigger on `auth.users`, for example.
+    """
+    triggers = [name.format(schema)[:63] for name in _TRIGGERS]
+    names = {"schema": f'"{schema}"', "triggers": triggers, "policies": list(_POLICIES)}
+    state = conn.execute(_STATE, names).one()
+    found = (state.triggers, state.policies, state.version)
+    return bool(state.is_project) and found != (len(_TRIGGERS), len(_POLICIES), _VERSION)
 
 
 def _advice(us: Row[Any], postgres_may: bool) -> str:

@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from infra.settings.store import SCHEMA
+from infra.store import folding
 from infra.store import migrate as migrate_module
+from infra.store.connection import LimitedConnection
 from infra.store.engine import make_engine
 from infra.store.migrate import MigrationError, pending, upgrade
 from infra.store.models import Base
@@ -117,6 +120,136 @@ def test_two_installations_live_side_by_side(app_database: Engine) -> None:
         engine.dispose()
 
 
+def test_an_installation_with_a_schema_of_its_own_stays_there(app_database: Engine) -> None:
+    """Even if the search path of the address leads to it."""
+    migrate(app_database)
+    before = tables(app_database)
+    given = f"{address(app_database)}?options=-csearch_path%3D{SCHEMA}"
+    assert upgrade(given, "second") == []
+    assert tables(app_database) == tables(app_database, "second") == before
+    assert upgrade(given, SCHEMA) == []
+
+
+@pytest.mark.parametrize("revision", ["0001", "0004"])
+def test_tables_that_are_in_their_schema_already_are_closed_too(app_database: Engine, revision: str) -> None:
+    run(
+        app_database,
+        f"CREATE SCHEMA {SCHEMA}; GRANT ALL ON SCHEMA {SCHEMA} TO PUBLIC;"
+        f" ALTER DEFAULT PRIVILEGES IN SCHEMA {SCHEMA} GRANT ALL ON TABLES TO PUBLIC",
+    )
+    install_older(app_database, revision, SCHEMA)
+    assert migrate(app_database) == []
+    with app_database.connect() as conn:
+        assert conn.exec_driver_sql(OPEN).scalars().all() == []
+
+
+OPEN = f"""
+SELECT relname FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) granted
+WHERE relnamespace = '{SCHEMA}'::regnamespace AND grantee <> relowner
+UNION ALL
+SELECT relname FROM pg_class
+WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
+UNION ALL
+SELECT nspname FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) granted
+WHERE nspname = '{SCHEMA}' AND grantee <> nspowner
+"""
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "idle_in_transaction_session_timeout"])
+def test_the_time_limits_of_a_role_are_not_those_of_a_migration(app_database: Engine, setting: str) -> None:
+    run(app_database, f"ALTER DATABASE {app_database.url.database} SET {setting} = '100ms'")
+    assert migrate(app_database) == []
+    with app_database.connect() as conn:
+        assert not pending(conn)
+
+
+def test_the_tables_of_unicode_are_made_before_anything_is_locked(
+    app_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folding.unicode_parts.cache_clear()
+    made: list[int] = []
+    original = migrate_module._upgrade
+
+    def look(conn: Connection, schema: str) -> list[str]:
+        made.append(folding.unicode_parts.cache_info().currsize)
+        return original(conn, schema)
+
+    monkeypatch.setattr(migrate_module, "_upgrade", look)
+    migrate(app_database)
+    assert made == [1]
+
+
+@pytest.fixture
+def other_role(app_database: Engine) -> Iterator[str]:
+    """Make a role that may do no more in the database than connect; return its name."""
+    role = f"app_{app_database.url.database}"
+    run(app_database, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    yield role
+    run(app_database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+OWNERS = f"""
+SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace
+UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = '{SCHEMA}'::regnamespace
+UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = '{SCHEMA}'
+"""
+
+
+def owners(app_database: Engine) -> list[str]:
+    with app_database.connect() as conn:
+        return list(conn.exec_driver_sql(OWNERS).scalars())
+
+
+def test_whoever_migrates_the_tables_stay_with_their_owner(app_database: Engine, other_role: str) -> None:
+    run(app_database, f"GRANT ALL ON SCHEMA public TO {other_role}")
+    install_older(app_database, "0004")
+    for table in (*MADE_IN_PUBLIC, "alembic_version"):
+        run(app_database, f"ALTER TABLE public.{table} OWNER TO {other_role}")
+    for function in ("chats_forget_last_to", "profiles_fold_key"):
+        run(app_database, f"ALTER FUNCTION public.{function} OWNER TO {other_role}")
+    assert migrate(app_database) == [MOVED.format("public")]
+    assert owners(app_database) == [other_role]
+    # At a later upgrade too.
+    run(app_database, f"COMMENT ON FUNCTION {SCHEMA}.username_key(text) IS 'older'")
+    run(app_database, f"DROP FUNCTION {SCHEMA}.is_username(text)")
+    assert migrate(app_database) == []
+    assert owners(app_database) == [other_role]
+
+
+def test_a_schema_made_beforehand_says_who_owns_the_tables(app_database: Engine, other_role: str) -> None:
+    run(app_database, f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {other_role}")
+    assert migrate(app_database) == []
+    assert owners(app_database) == [other_role]
+
+
+@pytest.mark.parametrize("place", ["public", SCHEMA])
+def test_a_role_that_may_not_act_for_the_owner_is_told_so_in_one_line(
+    app_database: Engine, other_role: str, place: str
+) -> None:
+    if place == SCHEMA:
+        run(app_database, f"CREATE SCHEMA {SCHEMA}")
+    else:
+        install_older(app_database, "0004")
+    database = app_database.url.database
+    run(app_database, f"GRANT CREATE ON DATABASE {database} TO {other_role}")
+    given = app_database.url.set(username=other_role, password="x").render_as_string(hide_password=False)
+    with pytest.raises(
+        MigrationError, match=f"role {app_database.url.username},.* role {other_role} .*: run"
+    ):
+        upgrade(given)
+
+
+def test_a_schema_and_tables_of_two_owners_are_refused_in_one_line(
+    app_database: Engine, other_role: str
+) -> None:
+    install_older(app_database, "0004")
+    run(app_database, f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {other_role}")
+    with pytest.raises(
+        MigrationError, match=f"^schema {SCHEMA} belongs to role {other_role}, .*ALTER SCHEMA"
+    ):
+        migrate(app_database)
+
+
 def test_tables_of_a_newer_release_are_refused_in_one_line(app_database: Engine) -> None:
     migrate(app_database)
     run(app_database, f"UPDATE {SCHEMA}.alembic_version SET version_num = '9999'")
@@ -192,6 +325,32 @@ def test_what_an_operator_writes_in_the_address_is_kept(
         found = {name: conn.exec_driver_sql(SHOWN[name]).scalar_one() for name in expected}
     engine.dispose()
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ("-c work_mem=33MB -csearch_path=app", ""),
+        ("endpoint=ep-1 -c work_mem=33MB", "endpoint=ep-1"),
+        ("reference=abc", "reference=abc"),
+    ],
+)
+def test_a_pooler_gets_only_the_options_that_are_not_settings(
+    app_database: Engine, monkeypatch: pytest.MonkeyPatch, options: str, left: str
+) -> None:
+    sent: list[str] = []
+
+    def connect(*_: object, **parameters: Any) -> None:
+        sent.append(parameters["options"])
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(LimitedConnection, "connect", connect)
+    url = app_database.url.update_query_dict({"options": options})
+    engine = make_engine(url.render_as_string(hide_password=False), pooled=True)
+    with pytest.raises(ConnectionAbortedError):
+        engine.connect()
+    assert sent == [left]
+    engine.dispose()
 
 
 def test_options_of_the_environment_are_kept_too(

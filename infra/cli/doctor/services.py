@@ -59,16 +59,24 @@ def postgres_finding(settings: StoreSettings) -> Finding:
 def _postgres(settings: StoreSettings) -> Finding:
     from infra.store.engine import make_engine
     from infra.store.migrate import MigrationError, pending
+    from infra.store.supabase import is_unlinked
 
     engine = make_engine(settings.database_url, schema=settings.database_schema, pooled=True)
     try:
         with engine.connect() as conn:
             version = conn.exec_driver_sql("SHOW server_version").scalar_one()
             behind = pending(conn, settings.database_schema)
+            unlinked = is_unlinked(conn, settings.database_schema)
     except MigrationError as error:
         return Finding("postgres", "made by another release", str(error))
     finally:
         engine.dispose()
     if behind:
         return Finding("postgres", f"PostgreSQL {version}, not migrated", "run `bbgram migrate`")
+    if unlinked:
+        return Finding(
+            "postgres",
+            f"PostgreSQL {version}, migrated, but not linked to the users of the Supabase project",
+            "run `bbgram migrate`, which links them or says which right is missing",
+        )
     return Finding("postgres", f"PostgreSQL {version}, migrated")

@@ -73,6 +73,21 @@ def test_a_stranger_reads_nothing(talk: Conversations, table: str) -> None:
     assert talk.project.api(f"SELECT * FROM {table}", uuid.uuid4()) == []
 
 
+@pytest.mark.parametrize("by", ["the project", "the app"])
+def test_a_deleted_user_reads_nothing_and_peers_keep_their_copy(engines: Engines, by: str) -> None:
+    talk = Conversations(SupabaseProject(engines))
+    alice, bob = talk.people["alice"], talk.people["bob"]
+    if by == "the project":
+        talk.project.delete_user(bob)
+    else:
+        talk.project.rows("DELETE FROM bbgram.profiles WHERE id = %(id)s", id=bob)
+    for table in READABLE:
+        assert talk.project.api(f"SELECT * FROM {table}", bob) == []
+    assert len(talk.project.api("SELECT * FROM messages", alice)) == 1
+    talk.bench.close()
+    engines.release(talk.project.store)
+
+
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 def test_others_may_not_even_ask(talk: Conversations, table: str, role: str) -> None:
@@ -103,14 +118,19 @@ def test_nobody_writes_through_the_api(talk: Conversations, table: str, statemen
         talk.project.api(statement.format(table=table, column=column.attname), talk.people["alice"])
 
 
-def test_nobody_calls_a_function_through_the_api(talk: Conversations) -> None:
+OF_POLICIES = {"bbgram.reader_id()", "bbgram.people_of_reader()"}
+"""Functions that the policies call. They return ids that the caller may read anyway."""
+
+
+def test_nobody_calls_another_function_through_the_api(talk: Conversations) -> None:
     functions = talk.project.rows(
         "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'bbgram'::regnamespace"
     )
     assert len(functions) > 5
     for role in ("anon", "authenticated", "service_role"):
         may = "SELECT has_function_privilege(%(role)s, %(name)s, 'EXECUTE') AS may"
-        assert not any(talk.project.rows(may, role=role, name=it.name)[0].may for it in functions)
+        called = {it.name for it in functions if talk.project.rows(may, role=role, name=it.name)[0].may}
+        assert called == (OF_POLICIES if role == "authenticated" else set())
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +170,18 @@ def steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from steps(inner)
 
 
+def run_plan(project: SupabaseProject, query: str, user: uuid.UUID) -> list[dict[str, Any]]:
+    """Run a query as a user and return the steps of its plan, with what they did."""
+    ((plan,),) = project.api(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", user)
+    return list(steps(plan[0]["Plan"]))
+
+
+def subqueries_per_row(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the subqueries of policies that ran for more than one row."""
+    kinds = {"SubPlan", "InitPlan"}
+    return [it for it in found if it.get("Parent Relationship") in kinds and it["Actual Loops"] > 1]
+
+
 @pytest.mark.parametrize(
     ("table", "seen"), [("profiles", 32), ("chats", 31), ("chat_members", 62), ("messages", 93)]
 )
@@ -159,9 +191,55 @@ def test_reads_cost_what_they_return(
 ) -> None:
     project, user = crowded
     assert len(project.api(f"SELECT * FROM {table}", user)) == seen
-    ((plan,),) = project.api(f"EXPLAIN (FORMAT JSON) {query.format(table)}", user)
-    found = list(steps(plan[0]["Plan"]))
+    found = run_plan(project, query.format(table), user)
     assert [
         step for step in found if step["Node Type"] == "Seq Scan" and step["Relation Name"] in READABLE
     ] == []
-    assert [step for step in found if step.get("Parent Relationship") == "SubPlan"] == []
+    assert subqueries_per_row(found) == []
+
+
+def befriend(project: SupabaseProject, chats: int) -> uuid.UUID:
+    """Give a new user chats with as many others, and three messages in each."""
+    popular = project.sign_up()
+    project.rows(
+        f"""
+        INSERT INTO bbgram.profiles (id, username) VALUES ('{popular}', '{popular}');
+        CREATE TEMP TABLE made AS
+        SELECT gen_random_uuid() AS id, id AS peer FROM bbgram.profiles WHERE id <> '{popular}'
+        ORDER BY id LIMIT {chats};
+        INSERT INTO bbgram.chats (id, user_lo, user_hi, last_seq)
+        SELECT id, least('{popular}', peer), greatest('{popular}', peer), 3 FROM made;
+        INSERT INTO bbgram.chat_members (chat_id, user_id)
+        SELECT id, peer FROM made UNION ALL SELECT id, '{popular}' FROM made;
+        INSERT INTO bbgram.messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
+        SELECT id, seq, gen_random_uuid(), '{popular}', peer, 'hello', now()
+        FROM made, generate_series(1, 3) seq
+        """
+    )
+    return popular
+
+
+JOINS = {
+    # As PostgREST embeds: to one, to many.
+    "SELECT c.id, p.username FROM chats c JOIN profiles p ON p.id IN (c.user_lo, c.user_hi)"
+    " WHERE p.id <> auth.uid()": 1,
+    "SELECT c.id, lo.username AS lo, hi.username AS hi FROM chats c"
+    " LEFT JOIN LATERAL (SELECT username FROM profiles p WHERE p.id = c.user_lo) lo ON true"
+    " LEFT JOIN LATERAL (SELECT username FROM profiles p WHERE p.id = c.user_hi) hi ON true": 1,
+    "SELECT c.id, m.rows FROM chats c"
+    " LEFT JOIN LATERAL (SELECT json_agg(w) AS rows FROM chat_members w WHERE w.chat_id = c.id) m ON true": 1,
+    "SELECT m.text, p.username FROM messages m JOIN profiles p ON p.id = m.sender_id": 3,
+    "SELECT m.text, c.id FROM messages m JOIN chats c ON c.id = m.chat_id": 3,
+}
+
+
+@pytest.mark.parametrize("chats", [1_000, 1_001, 10_000])
+def test_joins_cost_the_same_for_each_chat(crowded: tuple[SupabaseProject, uuid.UUID], chats: int) -> None:
+    project, _ = crowded
+    user = befriend(project, chats)
+    seen = {"profiles": chats + 1, "chats": chats, "chat_members": 2 * chats, "messages": 3 * chats}
+    for table, expected in seen.items():
+        assert project.api(f"SELECT count(*) FROM {table}", user) == [(expected,)]
+    for query, rows in JOINS.items():
+        assert len(project.api(query, user)) == rows * chats
+        assert subqueries_per_row(run_plan(project, query, user)) == []

@@ -8,10 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
+from alembic import command
+from sqlalchemy import Connection, make_url
 
+from infra.cli.doctor.services import postgres_finding
 from infra.local.engines import Postgres
+from infra.settings.store import StoreSettings
 from infra.store import migrate
+from infra.store.engine import make_engine
 from infra.store.migrate import upgrade
 from tests.harness.engines import free_port
 from tests.harness.supabase import PASSWORD, PRIVILEGES, SupabaseProject
@@ -52,7 +56,12 @@ def grants(rows: Run) -> set[tuple[str, str, str]]:
     return {(row[0], row[1], row[2]) for row in rows(_GRANTS)}
 
 
-READS = {("bbgram", "authenticated", "USAGE"), *((table, "authenticated", "SELECT") for table in READABLE)}
+READS = {
+    ("bbgram", "authenticated", "USAGE"),
+    *((table, "authenticated", "SELECT") for table in READABLE),
+    ("reader_id()", "authenticated", "EXECUTE"),
+    ("people_of_reader()", "authenticated", "EXECUTE"),
+}
 
 
 def contents(project: SupabaseProject) -> dict[str, list[str]]:
@@ -149,7 +158,7 @@ def test_nobody_sees_anything_while_it_works(
 
         monkeypatch.setattr(migrate, step, look)
     upgrade(project.database_url)
-    assert len(seen) == 4
+    assert len(seen) == 3
     assert set(seen) == {None}
 
 
@@ -267,3 +276,90 @@ def works_for(project: SupabaseProject, address: str) -> None:
         assert conn.execute(profiles).fetchall() == [(user, False)]
         project.delete_user(user)
         assert conn.execute(profiles).fetchall() == [(user, True)]
+
+
+LOST = [
+    "DROP TRIGGER bbgram_delete_profile ON auth.users",
+    "ALTER TABLE auth.users DISABLE TRIGGER bbgram_delete_profile",
+    "DROP FUNCTION bbgram.delete_profile_of_user() CASCADE",
+    "DROP TRIGGER profiles_require_user_new ON bbgram.profiles",
+    "DROP TRIGGER profiles_require_user_revived ON bbgram.profiles",
+    "DROP POLICY members_read_messages ON bbgram.messages",
+    "ALTER TABLE bbgram.chats DISABLE ROW LEVEL SECURITY",
+    "DROP FUNCTION bbgram.reader_id() CASCADE",
+    "COMMENT ON FUNCTION bbgram.reader_id() IS 'another release'",
+]
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_link_that_has_lost_a_part_is_noticed_and_repaired(make_project: ProjectFactory, lost: str) -> None:
+    """As after a backup that was restored without `auth`."""
+    project = make_project("everywhere")
+    upgrade(project.database_url)
+    settings = StoreSettings(
+        redis_url=project.store.redis_url, database_url=project.database_url.replace("+psycopg", "")
+    )
+    assert postgres_finding(settings).advice is None
+    project.superuser(lost)
+    found = postgres_finding(settings)
+    assert found.advice
+    assert "not linked" in found.text
+    assert [note.split()[0] for note in upgrade(project.database_url)] == ["linked"]
+    assert upgrade(project.database_url) == []
+    assert grants(project.rows) == READS
+    assert project.rows(_WITHOUT_ROW_SECURITY) == []
+    works_for(project, project.database_url)
+
+
+@pytest.mark.parametrize("privileges", PRIVILEGES)
+def test_a_schema_made_beforehand_is_closed(make_project: ProjectFactory, privileges: str) -> None:
+    project = make_project(privileges)
+    project.rows("CREATE SCHEMA bbgram; GRANT ALL ON SCHEMA bbgram TO anon, authenticated, service_role")
+    upgrade(project.database_url)
+    assert grants(project.rows) == READS
+
+
+@pytest.mark.parametrize("privileges", PRIVILEGES)
+def test_tables_of_an_older_release_in_the_schema_are_closed(
+    make_project: ProjectFactory, privileges: str
+) -> None:
+    project = make_project(privileges)
+    project.rows("CREATE SCHEMA bbgram; GRANT USAGE ON SCHEMA bbgram TO anon, authenticated")
+    engine = make_engine(project.database_url)
+    with engine.begin() as conn:
+        command.upgrade(migrate._config(conn), "0004")
+    engine.dispose()
+    upgrade(project.database_url)
+    assert grants(project.rows) == READS
+    assert project.rows(_WITHOUT_ROW_SECURITY) == []
+
+
+def test_the_owner_of_the_schema_owns_the_tables_whoever_migrates_first(
+    owned_by_another: tuple[SupabaseProject, str],
+) -> None:
+    project, address = owned_by_another
+    with psycopg.connect(address.replace("+psycopg", "")) as conn:
+        owner = conn.execute("SELECT current_user").fetchone()
+    assert owner
+    project.superuser(f'GRANT "{owner[0]}" TO postgres')
+    assert [note.split()[0] for note in upgrade(project.database_url)] == ["linked"]
+    assert upgrade(address) == []
+    owners = project.rows(
+        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'bbgram'::regnamespace"
+    )
+    assert owners == [(owner[0],)]
+    works_for(project, address)
+
+
+def test_settings_in_the_address_reach_the_database_through_a_pooler(
+    make_project: ProjectFactory, pooler: Pooler
+) -> None:
+    project = make_project()
+    options = {"options": "-c search_path=app -c work_mem=33MB"}
+    address = make_url(pooler(project)).update_query_dict(options).render_as_string(hide_password=False)
+    assert [note.split()[0] for note in upgrade(address)] == ["linked"]
+    engine = make_engine(address, pooled=True)
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("SHOW search_path").scalar_one() == "bbgram,app"
+        assert conn.exec_driver_sql("SHOW work_mem").scalar_one() == "33MB"
+    engine.dispose()
