@@ -30,6 +30,9 @@ class Profile(Base):
     """A user of the chat. `id` is the Supabase user id."""
 
     __tablename__ = "profiles"
+    __table_args__ = (
+        Index("profiles_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     username: Mapped[str]

@@ -1,12 +1,12 @@
 -- What `bbgram migrate` does in a Supabase project: deleted users, and reads through the project's API. It can
--- run again. The caller closes the functions to others. <schema> is the schema of the chat. The workers own its tables, so row-level security does not
--- apply to them.
+-- run again. The caller closes the functions to others. <schema> is the schema of the chat. The workers own its
+-- tables, so row-level security does not apply to them.
 
 -- Deleting a user deletes the profile. Nobody gets a profile who is not a user of the project.
 CREATE OR REPLACE FUNCTION delete_profile_of_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = "<schema>", pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
-    DELETE FROM profiles WHERE id = OLD.id AND deleted_at IS NULL;
+    DELETE FROM profiles WHERE id = OLD.id;
     DELETE FROM refused_names WHERE user_id = OLD.id;
     RETURN NULL;
 END

@@ -31,6 +31,7 @@ DROP POLICY IF EXISTS people_read_their_peers ON profiles;
 ALTER TABLE profiles
     ADD COLUMN named_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN deleted_at timestamptz;
+CREATE INDEX profiles_deleted ON profiles (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE refused_names (
     user_id uuid PRIMARY KEY,
