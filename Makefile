@@ -19,8 +19,8 @@ run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (or on P
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
-# Tests also wait, so two workers more than there are processors are quickest. JOBS=0 runs them in one process, for a debugger.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# Tests also wait, so three workers more than there are processors are quickest. JOBS=0 runs them in one process, for a debugger.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
