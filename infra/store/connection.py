@@ -20,7 +20,7 @@ class LimitedConnection(psycopg.Connection[Any]):
     """A connection whose every wait for the server has a limit.
 
     The system cannot tell a slow server from one that has hung, or from a proxy that goes on acknowledging
-    packets for a server that is gone. What has been interrupted is closed, because its state is unknown.
+    packets for a server that is gone. A connection that has waited too long is closed: its state is unknown.
     """
 
     limit_s: float | None = None

@@ -1,8 +1,10 @@
 """Links the chat to the users of a Supabase project, where the database is one."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
@@ -62,7 +64,13 @@ def link(conn: Connection, schema: str) -> list[str]:
         return [
             "the users of the Supabase project are not linked: " + _advice(us, any(it.may for it in postgres))
         ]
-    sql = _SQL.replace("<schema>", schema).replace("<version>", _VERSION)
+    parts = {
+        "schema": schema,
+        "version": _VERSION,
+        "first": str(UUID(int=0)),
+        "last": str(UUID(int=2**128 - 1)),
+    }
+    sql = re.sub(r"<(\w+)>", lambda match: parts[match[1]], _SQL)
     before = objects(conn, schema)
     conn.exec_driver_sql(sql, execution_options={"no_parameters": True})
     close(conn, objects(conn, schema) - before)

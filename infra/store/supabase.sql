@@ -1,6 +1,6 @@
 -- What `bbgram migrate` does in a Supabase project: deleted users, and reads through the project's API. It can
 -- run again. The caller closes the functions to others. <schema> is the schema of the chat. The workers own its
--- tables, so row-level security does not apply to them.
+-- tables, so row-level security does not apply to them. <first> and <last> are the ends of the uuids.
 
 -- Deleting a user deletes the profile. Nobody gets a profile who is not a user of the project.
 CREATE OR REPLACE FUNCTION delete_profile_of_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -55,33 +55,36 @@ DROP POLICY IF EXISTS members_read_chats ON chats;
 CREATE POLICY members_read_chats ON chats FOR SELECT TO authenticated
     USING (user_lo = (SELECT reader_id()) OR user_hi = (SELECT reader_id()));
 
-DROP POLICY IF EXISTS members_read_watermarks ON chat_members;
-CREATE POLICY members_read_watermarks ON chat_members FOR SELECT TO authenticated
-    USING (
-        chat_id = ANY ((SELECT CASE WHEN count(*) <= 1000 THEN array_agg(id) END FROM chats)::uuid[])
-        OR chat_id BETWEEN
-            (SELECT CASE WHEN count(*) > 1000 THEN uuid '00000000-0000-0000-0000-000000000000' END FROM chats)
-            AND uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff'
-        AND chat_id IN (SELECT id FROM chats)
-    );
-
-DROP POLICY IF EXISTS members_read_messages ON messages;
-CREATE POLICY members_read_messages ON messages FOR SELECT TO authenticated
-    USING (
-        chat_id = ANY ((SELECT CASE WHEN count(*) <= 1000 THEN array_agg(id) END FROM chats)::uuid[])
-        OR chat_id BETWEEN
-            (SELECT CASE WHEN count(*) > 1000 THEN uuid '00000000-0000-0000-0000-000000000000' END FROM chats)
-            AND uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff'
-        AND chat_id IN (SELECT id FROM chats)
-    );
+DO $$
+DECLARE
+    policy text[];
+BEGIN
+    FOREACH policy SLICE 1 IN ARRAY ARRAY[
+        ['members_read_watermarks', 'chat_members'], ['members_read_messages', 'messages']
+    ] LOOP
+        EXECUTE format('DROP POLICY IF EXISTS %I ON %I', policy[1], policy[2]);
+        EXECUTE format(
+            $policy$
+            CREATE POLICY %I ON %I FOR SELECT TO authenticated
+                USING (
+                    chat_id = ANY ((SELECT CASE WHEN count(*) <= 1000 THEN array_agg(id) END FROM chats)::uuid[])
+                    OR chat_id BETWEEN
+                        (SELECT CASE WHEN count(*) > 1000 THEN uuid '<first>' END FROM chats) AND uuid '<last>'
+                    AND chat_id IN (SELECT id FROM chats)
+                )
+            $policy$,
+            policy[1], policy[2]
+        );
+    END LOOP;
+END
+$$;
 
 DROP POLICY IF EXISTS users_read_peers ON profiles;
 CREATE POLICY users_read_peers ON profiles FOR SELECT TO authenticated
     USING (
         id = ANY ((SELECT CASE WHEN count(*) <= 1001 THEN array_agg(id) END FROM people_of_reader() id)::uuid[])
         OR id BETWEEN
-            (SELECT CASE WHEN count(*) > 1001 THEN uuid '00000000-0000-0000-0000-000000000000' END FROM people_of_reader() id)
-            AND uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+            (SELECT CASE WHEN count(*) > 1001 THEN uuid '<first>' END FROM people_of_reader() id) AND uuid '<last>'
         AND id IN (SELECT id FROM people_of_reader() id)
     );
 

@@ -9,6 +9,7 @@ import pytest
 from tests.harness.engines import Engines
 from tests.harness.pgbouncer import pgbouncer
 from tests.harness.supabase import SupabaseProject
+from tests.integration.deploy.mirror import mirror
 
 ProjectFactory = Callable[..., SupabaseProject]
 Pooler = Callable[[SupabaseProject], str]
@@ -33,3 +34,12 @@ def pooler(tmp_path: Path) -> Iterator[Pooler]:
     """Return a function that puts a pooler in front of a project; it returns the address for `postgres`."""
     with ExitStack() as stack:
         yield lambda project: stack.enter_context(pgbouncer(project.database_url, tmp_path / "pooler"))
+
+
+@pytest.fixture(scope="module")
+def app(engines: Engines) -> Iterator[SupabaseProject]:
+    """A project with the quick-start's table, which the chat mirrors."""
+    project = SupabaseProject(engines)
+    mirror(project)
+    yield project
+    engines.release(project.store)
