@@ -25,6 +25,8 @@ from tests.conformance.servers import Server
 
 TIMEOUT_S = 10
 UNLIMITED = TokenBucket(0, 1)
+LAST = '42["last"]'
+"""What `everything_read` sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +240,12 @@ async def listening(
     finally:
         http.must_stop.set()
         await running
+
+
+async def everything_read(served: Served, client: Polling | Websocket) -> None:
+    """Wait until the server has read everything that the client has sent so far."""
+    count = len(served.handler.events)
+    await client.send(LAST)
+    await served.handler.until(
+        lambda: [data for *_, data in served.handler.events[count:]][-1:] == [LAST[2:]]
+    )
