@@ -28,7 +28,7 @@ Besiege = Callable[..., Siege]
 
 @pytest.fixture(scope="session")
 def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One edge and one worker, with short deadlines and one allowed origin."""
+    """One edge and one worker, with short deadlines and one allowed origin; tests measure their memory."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
     deployment = Deployment(
@@ -38,7 +38,7 @@ def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         origins="https://app.example",
         send_bytes=SEND_BYTES,
     )
-    yield deployment.start(edges=1, workers=1, beat=False)
+    yield deployment.without_coverage().start(edges=1, workers=1, beat=False)
     deployment.stop()
 
 

@@ -231,7 +231,7 @@ async def test_a_deleted_user_who_connects_is_told_that_they_have_no_profile(
 ) -> None:
     bob = world.add(name("bob"))
     world.delete(bob)
-    deployment = Deployment(world.store, tmp_path)
+    deployment = Deployment(world.store, tmp_path, forked=True)
     try:
         deployment.start(beat=False)
         for _ in range(2):

@@ -24,6 +24,7 @@ from tests.conftest import ClientFactory
 from tests.harness.client import Client
 from tests.harness.deployment import Edge, Part
 from tests.harness.engines import free_port
+from tests.harness.stack import clean_env
 from tests.harness.supabase import PASSWORD, SupabaseProject
 from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
 from tests.harness.waiting import eventually
@@ -106,7 +107,7 @@ class Reader:
         assert wheel
         assert wheel.origin
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BBGRAM_")},
+            **clean_env({}),
             "PATH": f"{programs}:{os.environ['PATH']}:{Path(wheel.origin).parent}/pginstall/bin",
             "PYTHONPATH": str(ROOT),
             "BBGRAM_DATA_DIR": str(folder),
