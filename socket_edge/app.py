@@ -25,6 +25,7 @@ from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
+from infra.wire.inbox import InboxEntry
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.admission import Admission
@@ -47,6 +48,7 @@ from socket_edge.relay.dispatch import Dispatcher
 from socket_edge.relay.inbox import Inbox
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
 from socket_edge.relay.pending import PendingRequests
+from socket_edge.relay.workers import WorkerWatch
 from socket_edge.tasks import Tasks, keep_running, stop
 
 log = structlog.get_logger(__name__)
@@ -104,6 +106,7 @@ class Edge:
     presence: EdgePresence
     receipts: Receipts
     requests: PendingRequests
+    workers: WorkerWatch
     tasks: Tasks
     dispatcher: Dispatcher
     authenticator: Authenticator
@@ -159,7 +162,10 @@ class Edge:
             return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
         if not self.inbox.reading:
             return JSONResponse({"status": "unavailable", "reason": "the inbox is not being read"}, 503)
-        return JSONResponse({"status": "ok", "sockets": len(self.users)})
+        ready = {"status": "ok", "sockets": len(self.users), "workers": self.workers.state}
+        reason = self.workers.reason
+        # Other edges would have the same workers, so this is no reason to route clients elsewhere.
+        return JSONResponse(ready if reason is None else {**ready, "reason": reason})
 
 
 def build_edge(settings: EdgeSettings) -> Edge:
@@ -185,7 +191,13 @@ def build_edge(settings: EdgeSettings) -> Edge:
     lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, _RECEIPT_LINGER_S)
     delivery = Delivery(users, requests, lanes, receipts)
-    inbox = Inbox(redis, edge_id, delivery.take)
+
+    def take(entry: InboxEntry) -> None:
+        workers.note(entry)
+        delivery.take(entry)
+
+    inbox = Inbox(redis, edge_id, take)
+    workers = WorkerWatch(edge_id, dispatcher.send, inbox.wait_created)
     catch_ups = CatchUps(users, lanes, delivery, tasks, settings.page_ack_s)
 
     presence = EdgePresence(
@@ -213,6 +225,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         presence.keep_lease,
         presence.keep_registry,
         *(lane.run for lane in all_lanes),
+        workers.run,
         lanes.expire_requests,
         receipts.run,
         heartbeat.run,
@@ -226,6 +239,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         presence=presence,
         receipts=receipts,
         requests=requests,
+        workers=workers,
         tasks=tasks,
         dispatcher=dispatcher,
         authenticator=authenticator,

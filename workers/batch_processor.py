@@ -38,6 +38,8 @@ _BREATH_S = 0.05
 _HURRY_S = 2.0
 """For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
+_NOTHING = text("SELECT 1")
+
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""
 
@@ -88,10 +90,21 @@ class BatchProcessor:
         return answer
 
     def _process(self, batches: Sequence[Batch]) -> None:
-        *first, last = portions([event for batch in batches for event in batch.events])
+        events = [event for batch in batches for event in batch.events]
+        if not events:
+            self._try_postgres()
+        *first, last = portions(events)
         for portion in first:
             self._publisher.publish(self._attempt(portion, self._context), batches, is_all=False)
         self._publisher.publish(self._attempt(last, self._context), batches)
+
+    def _try_postgres(self) -> None:
+        """Answer an edge that asks whether messages could be stored. Raises Unreachable."""
+        try:
+            with self._connect((), self._context) as conn:
+                conn.execute(_NOTHING)
+        except DBAPIError as error:
+            raise Unreachable(f"Postgres: {_first_line(error)}") from error
 
     def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
         """Handle events together; if that fails, handle as many of them as possible."""

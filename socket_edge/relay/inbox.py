@@ -50,6 +50,10 @@ class Inbox:
         self._generation += 1
         self._exists.set()
 
+    async def wait_created(self) -> None:
+        """Return once there is a stream that workers can write to."""
+        await self._exists.wait()
+
     async def has_lost_entries(self) -> bool:
         """Delete what has been read; tell whether anything else is missing. Raises redis.RedisError."""
         if not await self._redis.exists(self._key):

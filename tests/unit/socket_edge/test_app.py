@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from infra.settings.base import SettingsError
 from infra.settings.edge import EdgeSettings
 from infra.wire import names
-from infra.wire.inbox import Answer
+from infra.wire.inbox import Answer, InboxEntry
 from socket_edge import app as module
 from socket_edge.app import Edge, RedisCheck, build_edge
 from socket_edge.connection.api import Handler
@@ -100,6 +100,7 @@ async def test_an_edge_runs_a_lane_for_receipts_beside_those_for_events() -> Non
             "RefusalLog.run",
             "Lanes.expire_requests",
             "Receipts.run",
+            "WorkerWatch.run",
             "Heartbeat.run",
             "SocketServer.beat",
             "Inbox.run",
@@ -216,7 +217,8 @@ async def test_an_edge_notices_that_redis_is_gone_and_back(edge: Edge) -> None:
 
 async def test_a_running_edge_is_ready_and_counts_its_sockets(edge: Edge) -> None:
     async with running(edge):
-        assert await until_ready(edge) == {"status": "ok", "sockets": 0}
+        ready = await until_ready(edge)
+        assert (ready["status"], ready["sockets"]) == ("ok", 0)
         _, session = connect("bob")
         edge.users.add(session)
         assert (await until_ready(edge))["sockets"] == 1
@@ -260,6 +262,18 @@ async def test_an_edge_that_stops_waits_for_its_requests_and_tasks(edge: Edge) -
     assert order == ["task", "answer"]
 
 
+async def test_an_edge_without_workers_is_ready_and_says_that_none_answers(edge: Edge) -> None:
+    async with running(edge):
+        ready = await until_ready(edge)
+        assert (ready["workers"], ready["reason"]) == (
+            "silent",
+            "no worker has answered since this edge started",
+        )
+        edge.workers.note(InboxEntry("batch"))
+        ready = await until_ready(edge)
+    assert (ready["workers"], ready.get("reason")) == ("answering", None)
+
+
 async def test_an_edge_does_not_wait_forever_to_stop(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DRAIN_S", 0.05)
     with capture_logs() as logs:
@@ -275,7 +289,8 @@ async def test_an_edge_that_stops_still_relays_the_receipts_that_wait(edge: Edge
         _, session = connect("bob")
         session.confirmed["chat"].add(1)
         edge.receipts.add("bob", "chat", session.confirmed["chat"], 1)
-    assert await redis.llen(names.QUEUE) == 1
+    asked, receipts = reversed(await redis.lrange(names.QUEUE, 0, -1))
+    assert len(asked) < len(receipts)  # the edge had also asked whether there are workers
 
 
 async def test_an_edge_releases_what_it_holds_when_it_stops(edge: Edge) -> None:
