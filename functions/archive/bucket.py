@@ -162,7 +162,7 @@ def make_client() -> "S3Client":
     from boto3.session import Session
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=60, retries={"mode": "standard"})
+    config = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard"}, tcp_keepalive=True)
     return Session().client("s3", config=config)
 
 

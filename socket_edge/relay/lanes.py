@@ -128,8 +128,8 @@ class Lane:
                 self._trouble = entry.retry
             elif not sent:
                 self._trouble = ErrorCode.UNAVAILABLE
-            elif self._trouble is None or left > self._limits.redispatch_s:
-                # A last try that the deadline cut short says nothing new.
+            elif self._trouble is None:
+                # Otherwise silence says nothing new: what was known to be down may still be.
                 self._trouble = ErrorCode.TIMEOUT
             await asyncio.sleep(again_at - time.monotonic())
         else:

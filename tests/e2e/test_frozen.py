@@ -12,7 +12,7 @@ from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
-from tests.harness.proxy import Proxy
+from tests.harness.proxy import Direction, Proxy
 
 HEALED_S = 15.0
 """By then messages are stored again."""
@@ -50,14 +50,20 @@ def moved(url: str, proxy: Proxy) -> str:
     return make_url(url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
 
 
+@pytest.mark.parametrize("direction", ["to the server", "from the server"])
 @pytest.mark.parametrize("gone", ["postgres", "redis"])
 async def test_messages_are_stored_again_soon_after_an_engine_has_gone_silent(
-    chat_behind_proxies: Deployment, proxies: dict[str, Proxy], client: ClientFactory, name: Name, gone: str
+    chat_behind_proxies: Deployment,
+    proxies: dict[str, Proxy],
+    client: ClientFactory,
+    name: Name,
+    gone: str,
+    direction: Direction,
 ) -> None:
     edge = chat_behind_proxies.edges[0]
     alice, bob = [await client(name(who)).connect(edge) for who in ("alice", "bob")]
     assert (await alice.send(bob.username, "before"))["success"]
-    proxies[gone].freeze()
+    proxies[gone].freeze(direction)
     started = time.monotonic()
     acks = await send_until_stored(alice, bob)
     assert time.monotonic() - started < HEALED_S

@@ -1,6 +1,9 @@
 """A TCP proxy that a test can cut, as a network would."""
 
 import asyncio
+from typing import Literal
+
+Direction = Literal["to the server", "from the server"]
 
 
 class Proxy:
@@ -10,7 +13,8 @@ class Proxy:
         self._target = port
         self._port = 0
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, Direction] = {}
+        """Where what is written goes."""
         self._frozen: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -41,21 +45,21 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def freeze(self) -> None:
-        """Forward nothing any more on the connections that are open, and go on acknowledging what arrives.
+    def freeze(self, direction: Direction) -> None:
+        """Forward nothing that way any more on open connections, but go on acknowledging what arrives.
 
         New ones work. That is what a firewall, a NAT or a balancer makes of a host that is gone.
         """
-        self._frozen |= self._open
+        self._frozen |= {writer for writer, its in self._open.items() if its == direction}
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._open[writer] = "from the server"
         try:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
-        self._open.add(there_writer)
+        self._open[there_writer] = "to the server"
         for source, sink in ((reader, there_writer), (there_reader, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._tasks.add(task)
@@ -71,4 +75,4 @@ class Proxy:
             pass
         finally:
             sink.close()
-            self._open.discard(sink)
+            self._open.pop(sink, None)

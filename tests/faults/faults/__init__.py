@@ -11,6 +11,7 @@ from tests.faults.faults import (
     poison,
     postgres,
     redis_server,
+    silence,
     workers,
 )
 from tests.faults.faults.fault import Fault
@@ -31,6 +32,10 @@ _ALL: Final = (
     postgres.connections_cut,
     postgres.disk_full,
     postgres.chat_locked,
+    silence.nothing_to_postgres,
+    silence.nothing_from_postgres,
+    silence.nothing_to_redis,
+    silence.nothing_from_redis,
     inboxes.connections_cut,
     inboxes.deleted,
     clock.worker_ahead,
