@@ -14,6 +14,7 @@ from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines
+from tests.harness.waiting import until
 
 DEADLINE_S = 4.0
 RESUMED_S = 3.0
@@ -81,6 +82,17 @@ async def test_a_long_outage_is_answered_by_the_deadline_and_ends_by_itself(
     acks = await _send_until_acked(alice, bob, "early")
     assert acks[-1]["success"]
     await bob.expect("new_message", lambda message: message["id"] == acks[-1]["message"]["id"])
+
+
+async def test_edges_tell_operators_that_workers_cannot_reach_postgres(
+    own_engines: Engines, own_chat: Deployment
+) -> None:
+    own_engines.postgres.kill()
+    await until(lambda: own_chat.edges[0].readiness()["workers"] == "unavailable", "the edge says so")
+    assert own_chat.edges[0].readiness()["reason"] == "the workers cannot reach Postgres"
+    own_engines.postgres.start()
+    await asyncio.to_thread(own_engines.postgres.wait_ready)
+    await until(lambda: own_chat.edges[0].readiness()["workers"] == "answering", "all is well again")
 
 
 @pytest.mark.parametrize("engine", ["valkey", "postgres"])

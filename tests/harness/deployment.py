@@ -105,6 +105,11 @@ class Edge(Part):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
+    def readiness(self) -> dict[str, Any]:
+        """Return what the edge says of itself and of the workers."""
+        found: dict[str, Any] = httpx.get(f"{self.url}/readyz").json()
+        return found
+
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Wait until the edge is ready."""
         deadline = time.monotonic() + timeout_s

@@ -15,6 +15,7 @@ from infra.store import engine as engine_module
 from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
+from tests.harness.interruption import Interrupted, interrupted
 from tests.harness.waiting import eventually
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from workers import batch_processor
@@ -100,6 +101,17 @@ def test_a_send_to_a_locked_chat_fails_alone_and_soon(bench: WorkerBench, sql: s
     assert (failure.code, failure.code.retryable, failure.client_id) == (ErrorCode.UNAVAILABLE, True, "hers")
     assert [reply.ack(other)["message"]["seq"] for other in others] == [2, 1]
     assert bench.ask(blocked).ack(blocked)["message"]["seq"] == 2
+
+
+def test_an_exception_while_a_worker_waits_neither_loses_nor_doubles_a_message(bench: WorkerBench) -> None:
+    (talk,) = talks(bench, 1)
+    batch = bench.batch([bench.send(talk.alice, talk.bobs_name, "interrupted")])
+    with held(bench, CHANGE_CHAT, chat=talk.chat_id), interrupted(Interrupted()):
+        bench.processor.process([batch])
+    assert [entry.retry for entry in bench.read().entries] == [ErrorCode.UNAVAILABLE]
+    bench.processor.process([batch])
+    assert bench.read().ack(batch.events[0])["message"]["seq"] == 2
+    assert bench.seqs(talk.chat_id) == [1, 2]
 
 
 def test_a_send_to_a_chat_that_somebody_is_creating_fails_alone_and_soon(bench: WorkerBench) -> None:

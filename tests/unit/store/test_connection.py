@@ -12,6 +12,7 @@ from infra.store import engine as module
 from infra.store.connection import LimitedConnection
 from infra.store.engine import TIMEOUTS_MS, make_engine
 from tests.harness.engines import Store
+from tests.harness.interruption import Interrupted, interrupted
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def test_a_limit_of_the_library_itself_is_left_alone(connection: LimitedConnecti
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute("SELECT pg_sleep(60)")
     done.join()
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_exception_during_a_wait_closes_the_connection(connection: LimitedConnection) -> None:
+    with (
+        interrupted(Interrupted()),
+        pytest.raises(psycopg.OperationalError, match=r"^interrupted by Interrupted$"),
+    ):
+        connection.execute("SELECT pg_sleep(60)")
+    assert connection.closed
+
+
+def test_a_process_that_ends_during_a_wait_leaves_no_statement_behind(connection: LimitedConnection) -> None:
+    with interrupted(SystemExit(3)), pytest.raises(SystemExit):
+        connection.execute("SELECT pg_sleep(60)")
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
