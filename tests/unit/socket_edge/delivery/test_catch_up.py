@@ -100,7 +100,10 @@ async def test_the_request_goes_through_the_lane_of_the_session() -> None:
         *(3, CATCH_UP, "bob"),
         "socket-1",
     )
-    assert request.payload == {"username": None, "issuedAt": None, "after": None, "lostS": None}
+    assert request.payload == {
+        **{"username": None, "issuedAt": None, "after": None, "lostS": None},
+        **{"keepsCursors": True, "untilUs": None, "chatsAfter": None},
+    }
     request.answer(page())
 
 
