@@ -64,10 +64,12 @@ _LOOK_UP = text(
         LEFT JOIN LATERAL (
             SELECT min(newest.seq) - 1 AS seq
             FROM (
-                SELECT seq, created_at FROM messages WHERE chat_id = chat.id ORDER BY seq DESC LIMIT 1000
+                SELECT seq, created_at FROM messages
+                WHERE chat_id = chat.id AND chat.activity_at > now() - make_interval(secs => asked.lost_s)
+                ORDER BY seq DESC LIMIT 1000
             ) newest
             WHERE newest.created_at > now() - make_interval(secs => asked.lost_s)
-        ) lost ON chat.activity_at > now() - make_interval(secs => asked.lost_s)
+        ) lost ON true
         CROSS JOIN LATERAL (
             SELECT mine.chat_id, mine.user_id, least(mine.delivered_seq, lost.seq) AS seq
         ) start
