@@ -49,14 +49,19 @@ for _, edge in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 end
 return ended
 """
-_FORGET_ENDED: Final = f"""{LIVE_EDGES}
-for place, edge in ipairs(ARGV) do
-    if not live[edge] then
-        redis.call('ZREM', KEYS[1], edge)
-        redis.call('EXPIRE', KEYS[2 * place], {REGISTRY_TTL_S})
-        redis.call('EXPIRE', KEYS[2 * place + 1], {REGISTRY_TTL_S})
-    end
+_REMOVE_USERS: Final = f"""{LIVE_EDGES}
+local edge = ARGV[1]
+if live[edge] then return end
+for place = 3, #KEYS do
+    redis.call('SREM', KEYS[2], ARGV[place - 1])
+    redis.call('SREM', KEYS[place], edge)
 end
+"""
+_FORGET_ENDED: Final = f"""{LIVE_EDGES}
+local edge = ARGV[1]
+if live[edge] or redis.call('SCARD', KEYS[2]) > 0 then return 0 end
+redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
+return redis.call('ZREM', KEYS[1], edge)
 """
 """Sets the expiry too: an edge may have died before it could do so."""
 
@@ -159,29 +164,33 @@ class PresenceReader:
 
 
 class EndedLeases:
-    """The edges that ended without saying so. Each stays listed until its users are announced as offline."""
+    """The edges that ended without saying so. Each stays listed until its users are announced as offline.
+
+    An edge that has renewed its lease meanwhile keeps everything.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._find = redis.register_script(_FIND_ENDED)
+        self._remove = redis.register_script(_REMOVE_USERS)
         self._forget = redis.register_script(_FORGET_ENDED)
 
-    def find(self) -> dict[str, list[str]]:
-        """Return the edges, each with the users it held. Raises redis.RedisError."""
+    def find(self) -> list[str]:
+        """Return the edges. Raises redis.RedisError."""
         ended: Any = self._find([names.LEASES_KEY])
-        edge_ids = [edge.decode() for edge in ended]
-        if not edge_ids:
-            return {}
-        pipe = self._redis.pipeline(transaction=False)
-        for edge_id in edge_ids:
-            pipe.smembers(names.edge_users_key(edge_id))
-        held = pipe.execute()
-        return {
-            edge_id: [user.decode() for user in users] for edge_id, users in zip(edge_ids, held, strict=True)
-        }
+        return [edge.decode() for edge in ended]
 
-    def forget(self, edge_ids: Collection[str]) -> None:
-        """Remove the leases, unless an edge has renewed its own meanwhile. Raises redis.RedisError."""
-        if edge_ids:
-            traces = [key(edge) for edge in edge_ids for key in (names.edge_users_key, names.inbox_key)]
-            self._forget([names.LEASES_KEY, *traces], list(edge_ids))
+    def users_of(self, edge_id: str, count: int) -> list[str]:
+        """Return at most `count` of the users that an edge still has. Raises redis.RedisError."""
+        users: Any = self._redis.srandmember(names.edge_users_key(edge_id), count)
+        return [user.decode() for user in users]
+
+    def remove_users(self, edge_id: str, user_ids: Sequence[str]) -> None:
+        """Remove users from an edge. Raises redis.RedisError."""
+        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
+        self._remove(keys, [edge_id, *user_ids])
+
+    def forget(self, edge_id: str) -> bool:
+        """Remove the lease of an edge without users; return whether it is gone. Raises redis.RedisError."""
+        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
+        return bool(self._forget(keys, [edge_id]))

@@ -186,25 +186,43 @@ def test_a_user_stays_on_other_edges_that_are_alive(
     assert edges_of(bench, bob) == {other.id}
 
 
-def test_an_ended_lease_is_found_with_its_users_until_it_is_forgotten(
+def test_an_ended_lease_is_found_until_its_users_are_removed(
     bench: WorkerBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     other.renew()
     leases = EndedLeases(bench.redis)
     ended = leases.find()
-    assert ended[edge.id] == [bob]
+    assert edge.id in ended
     assert other.id not in ended
-    leases.forget([edge.id])
+    assert leases.users_of(edge.id, 10) == [bob]
+    assert not leases.forget(edge.id)
+    leases.remove_users(edge.id, [bob])
+    assert (edge.users, edges_of(bench, bob)) == (set(), set())
+    assert leases.forget(edge.id)
     assert edge.id not in leases.find()
 
 
-def test_an_edge_that_came_back_meanwhile_is_not_forgotten(
+def test_the_users_of_an_ended_lease_are_told_in_portions(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    users = {f"user-{number}" for number in range(700)}
+    edge.register(*users)
+    leases = EndedLeases(bench.redis)
+    told: list[str] = []
+    while portion := leases.users_of(edge.id, 300):
+        assert len(portion) <= 300
+        leases.remove_users(edge.id, portion)
+        told += portion
+    assert sorted(told) == sorted(users)
+
+
+def test_an_edge_that_came_back_meanwhile_keeps_everything(
     bench: WorkerBench, edge: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     edge.renew()
-    EndedLeases(bench.redis).forget([edge.id])
+    leases = EndedLeases(bench.redis)
+    leases.remove_users(edge.id, [bob])
+    assert not leases.forget(edge.id)
     assert edge.renew()
     assert edge.users == {bob}
     assert edges_of(bench, bob) == {edge.id}
@@ -215,5 +233,5 @@ def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_forever(
     bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     assert bench.redis.ttl(names.inbox_key(edge.id)) == -1
-    EndedLeases(bench.redis).forget([edge.id])
+    EndedLeases(bench.redis).forget(edge.id)
     assert expires_in_time(bench, names.inbox_key(edge.id))
