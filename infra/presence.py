@@ -66,12 +66,14 @@ return redis.call('ZREM', KEYS[1], edge)
 """Sets the expiry too: an edge may have died before it could do so."""
 
 RENEW_LEASE: Final = f"""{LIVE_EDGES}
+local info = redis.pcall('INFO', 'server')
+local server = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 local is_unbroken = live[ARGV[1]] and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1])) == tonumber(ARGV[3])
 local ends_ms = now_ms + ARGV[2]
 redis.call('ZADD', KEYS[1], ends_ms, ARGV[1])
 redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
-return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms}}
+return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms, server}}
 """
 """Lua for an edge: extends its lease, and keeps its inbox and its set of users from expiring.
 
@@ -79,6 +81,9 @@ Call it with `renewal()`. It returns four integers: the reply of TIME (seconds a
 lease has been alive since the last reply that the edge saw, and the new end of the lease. If the third is 0,
 others may have dropped what the edge registered: it must create its inbox anew, then register all its users
 again. The new inbox needs an expiry, REGISTRY_TTL_S, from the start.
+
+The fifth is the id of the Redis process, or an empty string if Redis does not tell it. Another process may
+have come back without the last seconds, or be a replica that lacks them: what was written then may be gone.
 """
 
 REGISTER_USERS: Final = f"""{LIVE_EDGES}
@@ -103,6 +108,19 @@ redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 
 Call it with `registration()`. It also removes edges without a live lease from the sets of these users, or the
 set of a user who is always online somewhere would collect them forever.
+"""
+
+WITHDRAW: Final = f"""
+redis.call('DEL', KEYS[3])
+if redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S}) == 0 then
+    redis.call('ZREM', KEYS[1], ARGV[1])
+else
+    redis.call('ZADD', KEYS[1], 0, ARGV[1])
+end
+"""
+"""Lua for an edge that stops: ends its lease at once. Call it with `withdrawal()`. Returns nothing.
+
+The lease of an edge that still has users stays listed, so that the sweep announces them as offline.
 """
 
 REFRESH_USERS: Final = f"""
@@ -134,6 +152,12 @@ def registration(edge_id: str, here: Sequence[str], gone: Sequence[str]) -> Scri
 def refreshment(user_ids: Collection[str]) -> ScriptCall:
     """Return the call of REFRESH_USERS for users with sockets on the edge; due within REGISTRY_TTL_S."""
     return [names.user_edges_key(user_id) for user_id in user_ids], []
+
+
+def withdrawal(edge_id: str) -> ScriptCall:
+    """Return the call of WITHDRAW."""
+    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
+    return keys, [edge_id]
 
 
 class PresenceReader:

@@ -25,6 +25,7 @@ from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
+from infra.wire.registry import ANNOUNCE
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.admission import Admission
@@ -135,7 +136,7 @@ class Edge:
         self.receipts.flush()
         await self._drain()
         await stop(running)
-        await self.presence.withdraw()
+        await self.presence.withdraw(self.requests.users_of(ANNOUNCE))
         self.dispatcher.close()
         await self.authenticator.aclose()
         await self.queue.aclose()

@@ -80,6 +80,10 @@ class PendingRequests:
         self._open[request.id] = request
         return request
 
+    def users_of(self, name: str) -> set[str]:
+        """Return the users for whom a request with this name waits for an answer."""
+        return {request.user_id for request in self._open.values() if request.name == name}
+
     def answer(self, answer: Answer) -> None:
         """Settle the request with an answer. A second answer is ignored."""
         request = self._open.pop(answer.id, None)

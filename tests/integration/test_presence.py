@@ -36,7 +36,7 @@ class ScriptedEdge:
 
     def renew(self, lease_ms: int = LEASE_MS) -> bool:
         """Renew the lease; tell whether it was alive since the last reply."""
-        _, _, is_unbroken, self.known_end_ms = self.call_renewal(lease_ms)
+        _, _, is_unbroken, self.known_end_ms, _ = self.call_renewal(lease_ms)
         return bool(is_unbroken)
 
     def call_renewal(self, lease_ms: int = LEASE_MS) -> Any:
@@ -100,9 +100,27 @@ def test_a_renewal_tells_the_time_of_redis_and_the_end_of_the_lease(
     bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     before: Any = bench.redis.time()
-    seconds, micros, _, ends_ms = edge.call_renewal(5_000)
+    seconds, micros, _, ends_ms, _ = edge.call_renewal(5_000)
     assert before <= (seconds, micros) <= bench.redis.time()
     assert ends_ms == seconds * 1_000 + micros // 1_000 + 5_000
+
+
+def test_a_renewal_tells_which_redis_answers(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    server: Any = bench.redis.info("server")
+    assert edge.call_renewal()[4].decode() == server["run_id"]
+
+
+def test_a_renewal_needs_no_right_to_ask_which_redis_answers(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    bench.redis.acl_setuser(
+        "limited", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-info"]
+    )
+    limited = Redis.from_url(bench.redis_url, username="limited", password="x")
+    try:
+        *_, is_unbroken, _, server = ScriptedEdge(limited, edge.id).call_renewal()
+        assert (is_unbroken, server) == (0, b"")
+    finally:
+        limited.close()
+        bench.redis.acl_deluser("limited")
 
 
 def test_a_renewal_keeps_inbox_and_users_from_expiring(
