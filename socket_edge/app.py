@@ -25,7 +25,6 @@ from infra.collector import tune_collector
 from infra.logs import configure_logs
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
-from infra.wire.registry import ANNOUNCE
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.admission import Admission
@@ -103,6 +102,7 @@ class Edge:
     users: ConnectedUsers
     inbox: Inbox
     presence: EdgePresence
+    admission: Admission
     receipts: Receipts
     requests: PendingRequests
     tasks: Tasks
@@ -136,7 +136,7 @@ class Edge:
         self.receipts.flush()
         await self._drain()
         await stop(running)
-        await self.presence.withdraw(self.requests.users_of(ANNOUNCE))
+        await self.presence.withdraw(self.admission.unannounced)
         self.dispatcher.close()
         await self.authenticator.aclose()
         await self.queue.aclose()
@@ -225,6 +225,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         users=users,
         inbox=inbox,
         presence=presence,
+        admission=admission,
         receipts=receipts,
         requests=requests,
         tasks=tasks,

@@ -17,6 +17,7 @@ from infra.wire.registry import CATCH_UP
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.pending import answered
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -171,12 +172,6 @@ class _Pages:
 
     async def ask(self) -> Answer:
         """Ask a worker; the same again until `take` is called."""
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def settle(answer: Answer) -> None:
-            if not answered.done():
-                answered.set_result(answer)
-
         session, since = self._session, self._lost_since
         command = CatchUp(
             username=session.identity.username,
@@ -188,7 +183,8 @@ class _Pages:
             chats_after=self._chats_after if self._cursors is None else None,
         )
         payload = msgspec.json.encode(command)
-        self._lanes.relay(
-            session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
+        return await answered(
+            lambda settle: self._lanes.relay(
+                session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
+            )
         )
-        return await answered

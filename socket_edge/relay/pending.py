@@ -80,10 +80,6 @@ class PendingRequests:
         self._open[request.id] = request
         return request
 
-    def users_of(self, name: str) -> set[str]:
-        """Return the users for whom a request with this name waits for an answer."""
-        return {request.user_id for request in self._open.values() if request.name == name}
-
     def answer(self, answer: Answer) -> None:
         """Settle the request with an answer. A second answer is ignored."""
         request = self._open.pop(answer.id, None)
@@ -108,3 +104,15 @@ class PendingRequests:
         expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
         for request in expired:
             self.fail(request, request.trouble())
+
+
+async def answered(relay: Callable[[Settle], None]) -> Answer:
+    """Relay a request with what settles it, and wait for its answer."""
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def settle(answer: Answer) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    relay(settle)
+    return await future
