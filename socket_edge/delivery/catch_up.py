@@ -27,6 +27,8 @@ _ON_THE_WAY_S = 10.0
 """How long a request may take to reach a worker, in seconds."""
 _SILENT_S = 0.2
 """Pause between the pages for a client that never acks, in seconds."""
+_RESTARTS: Final = 200
+"""Sockets that catch up at once after a loss, so that the lanes keep room for what clients send."""
 _CHATS_OF_PAGE: Final = 50
 """Most chats that a page is read from."""
 _CHATS_AHEAD: Final = 10_000
@@ -81,13 +83,28 @@ class CatchUps:
         self._delivery = delivery
         self._tasks = tasks
         self._page_ack_s = page_ack_s
+        self._restarting: asyncio.Task[None] | None = None
+        self._restarts = asyncio.Semaphore(_RESTARTS)
 
     def restart(self, since: float) -> None:
-        """Let every socket catch up: publications since that monotonic time may be lost."""
+        """Let every socket catch up, a few at a time: publications since that monotonic time may be lost."""
         for session in self._users:
             session.lost_since = min(since, session.lost_since or since)
-            if session.catching_up is None:
-                session.catching_up = self._tasks.start(self.run(session))
+        if self._restarting is None:
+            self._restarting = self._tasks.start(self._restart())
+
+    async def _restart(self) -> None:
+        try:
+            while waiting := [session for session in self._users if _must_restart(session)]:
+                for session in waiting:
+                    await self._restarts.acquire()
+                    if _must_restart(session) and session in self._users.of_user(session.user_id):
+                        session.catching_up = self._tasks.start(self.run(session))
+                        session.catching_up.add_done_callback(lambda _: self._restarts.release())
+                    else:
+                        self._restarts.release()
+        finally:
+            self._restarting = None
 
     async def run(self, session: Session) -> None:
         """Let a socket catch up, then emit what was held. Tells the client if the user cannot be served."""
@@ -137,6 +154,10 @@ class CatchUps:
             log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))
             return False
         return True
+
+
+def _must_restart(session: Session) -> bool:
+    return session.lost_since is not None and session.catching_up is None
 
 
 class _Pages:

@@ -228,6 +228,39 @@ async def test_after_a_loss_every_socket_catches_up_with_what_was_lost() -> None
     assert {one.user_id for one in socket.lanes.relayed} == {"bob", "carol"}
 
 
+async def test_after_a_loss_only_so_many_sockets_catch_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RESTARTS", 3)
+    socket = Socket()
+    others = [connect(f"user-{number}", socket_id=f"other-{number}")[1] for number in range(9)]
+    for session in others:
+        socket.users.add(session)
+    now = asyncio.get_running_loop().time()
+    socket.catch_ups.restart(now)
+    await socket.asked(3)
+    gone = others[5]
+    socket.users.remove(gone)
+    socket.catch_ups.restart(now - 1)
+    answered = 0
+    while answered < len(socket.lanes.relayed):
+        await settled(socket)
+        assert len(socket.lanes.relayed) - answered <= 3
+        socket.lanes.relayed[answered].answer(page())
+        answered += 1
+        await settled(socket)
+    assert {one.user_id for one in socket.lanes.relayed} == {
+        session.user_id for session in (socket.session, *others) if session is not gone
+    }
+    # The second loss came while the first three were catching up.
+    assert answered == 9 + 3
+    assert all(session.lost_since is None for session in socket.users)
+
+
+async def settled(socket: Socket) -> None:
+    """Let the tasks run as far as they get."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_a_loss_during_a_catch_up_leads_to_one_more_round() -> None:
     socket = Socket()
     running = socket.start()
