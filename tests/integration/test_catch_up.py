@@ -192,31 +192,36 @@ def test_what_may_be_lost_comes_although_it_was_delivered(bench: WorkerBench) ->
 
 
 def walk(bench: WorkerBench, chats: int, each: int, *, done: int = 0) -> Walk:
+    """Catch up with the first pages."""
     bob, _ = bench.person("bob")
     bulk(bench, bob, chats, each)
     bulk(bench, bob, done, 2, delivered=2)
     bench.rows("ANALYZE")
     device = Device(bench, bob)
     device.look_up()
-    return device.finish()
+    for _ in range(20):
+        device.next_page()
+    return device.walk
 
 
 @pytest.mark.parametrize(
     ("small", "large"),
     [
-        ({"chats": 60, "each": 2}, {"chats": 600, "each": 2}),
-        ({"chats": 60, "each": 2, "done": 60}, {"chats": 60, "each": 2, "done": 600}),
+        ({"chats": 300, "each": 1}, {"chats": 6_000, "each": 1}),
+        ({"chats": 60, "each": 2, "done": 60}, {"chats": 60, "each": 2, "done": 1_000}),
         ({"chats": 60, "each": 20}, {"chats": 60, "each": 80}),
     ],
     ids=["chats with undelivered messages", "other chats", "messages of a chat"],
 )
 def test_a_page_costs_the_same_whatever_the_user_has(
-    bench: WorkerBench, small: dict[str, int], large: dict[str, int]
+    make_bench: BenchFactory, bench: WorkerBench, small: dict[str, int], large: dict[str, int]
 ) -> None:
+    bench = make_bench(page=50, sweep_after_s=NEVER_S)
     few, many = walk(bench, **small), walk(bench, **large)
-    assert len(many.sizes) > 1.5 * len(few.sizes)
+    assert len(many.sizes) >= len(few.sizes)
     assert max(many.sizes) <= 1.2 * max(few.sizes)
-    assert max(many.buffers) <= 1.5 * max(few.buffers)
+    # An index of more rows may have one more level.
+    assert max(many.buffers) <= 2 * max(few.buffers)
 
 
 def test_an_edge_of_the_previous_release_is_told_all_cursors(bench: WorkerBench) -> None:
