@@ -168,17 +168,14 @@ class EdgePresence:
             await self._wake.wait()
             self._wake.clear()
             changed, self._changed = self._changed, {}
-            await self._write(changed)
-            for registered in changed.values():
-                registered.set_result(None)
+            for portion in _portions(list(changed)):
+                await self._write(portion)
+                for user_id in portion:
+                    changed[user_id].set_result(None)
             await asyncio.sleep(min(_PACE_S * len(changed), _PACE_MAX_S))
 
-    async def _write(self, user_ids: Collection[str]) -> None:
+    async def _write(self, user_ids: Sequence[str]) -> None:
         """Write the current state of the users; try again until Redis has it."""
-        for portion in _portions(list(user_ids)):
-            await self._write_portion(portion)
-
-    async def _write_portion(self, user_ids: Sequence[str]) -> None:
         while True:
             here = [user_id for user_id in user_ids if user_id in self._users]
             gone = [user_id for user_id in user_ids if user_id not in self._users]
