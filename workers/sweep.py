@@ -30,7 +30,7 @@ from workers.publish import Publisher
 log = structlog.get_logger(__name__)
 
 _RUN_S: Final = 0.5
-"""About how long one sweep goes on, in seconds, as its worker does nothing else. The next one does the rest."""
+"""About how long one sweep goes on, in seconds: its worker does nothing else. The next one does the rest."""
 _CHATS: Final = 200
 """Chats in a portion."""
 _MESSAGES: Final = 2_000
