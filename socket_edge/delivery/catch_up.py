@@ -43,6 +43,7 @@ class ChatsAhead:
 
     def __init__(self) -> None:
         self._chats: list[tuple[int, str, int]] = []
+        self._taken: set[tuple[int, str, int]] = set()
 
     def __len__(self) -> int:
         return len(self._chats)
@@ -50,13 +51,19 @@ class ChatsAhead:
     def add(self, page: CatchUpPage) -> None:
         """Add the chats of which a page says that they have more."""
         for ahead in _ahead(page):
-            heapq.heappush(self._chats, (ahead.at_us, ahead.chat_id, ahead.seq))
+            chat = (ahead.at_us, ahead.chat_id, ahead.seq)
+            # Nobody can read a message that is said to be there and is in no page. Do not ask for ever.
+            if page.messages or chat not in self._taken:
+                heapq.heappush(self._chats, chat)
+        self._taken = set()
 
     def take(self) -> tuple[dict[str, int], int | None]:
         """Remove the chats that come next; return their cursors, and when the first of the others comes."""
         cursors: dict[str, int] = {}
         while self._chats and len(cursors) < _CHATS_OF_PAGE:
-            _, chat_id, seq = heapq.heappop(self._chats)
+            chat = heapq.heappop(self._chats)
+            self._taken.add(chat)
+            _, chat_id, seq = chat
             cursors[chat_id] = min(seq, cursors.get(chat_id, seq))
         return cursors, self._chats[0][0] if self._chats else None
 

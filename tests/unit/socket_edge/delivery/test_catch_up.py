@@ -357,6 +357,20 @@ async def test_a_chat_that_has_more_is_read_on_when_it_is_its_turn() -> None:
     await wait(running)
 
 
+async def test_a_chat_that_never_gets_on_is_not_asked_for_for_ever() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(found("a", "b"))
+    (await socket.asked(2)).answer({**messages("b"), "ahead": [["a", 0, 1]]})
+    await received(socket, 1)
+    socket.ack_everything()
+    request = await socket.asked(3)
+    assert asked_for(request)[0] == {"a": 0}
+    request.answer({**messages(), "ahead": [["a", 0, 1]]})
+    await wait(running)
+    assert socket.received() == ["b"]
+
+
 async def test_all_chats_are_looked_up_before_the_first_page() -> None:
     socket = Socket()
     running = socket.start()
