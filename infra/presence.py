@@ -49,24 +49,31 @@ for _, edge in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 end
 return ended
 """
-_FORGET_ENDED: Final = f"""{LIVE_EDGES}
-for place, edge in ipairs(ARGV) do
-    if not live[edge] then
-        redis.call('ZREM', KEYS[1], edge)
-        redis.call('EXPIRE', KEYS[2 * place], {REGISTRY_TTL_S})
-        redis.call('EXPIRE', KEYS[2 * place + 1], {REGISTRY_TTL_S})
-    end
+_REMOVE_USERS: Final = f"""{LIVE_EDGES}
+local edge = ARGV[1]
+if live[edge] then return end
+for place = 3, #KEYS do
+    redis.call('SREM', KEYS[2], ARGV[place - 1])
+    redis.call('SREM', KEYS[place], edge)
 end
+"""
+_FORGET_ENDED: Final = f"""{LIVE_EDGES}
+local edge = ARGV[1]
+if live[edge] or redis.call('SCARD', KEYS[2]) > 0 then return 0 end
+redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
+return redis.call('ZREM', KEYS[1], edge)
 """
 """Sets the expiry too: an edge may have died before it could do so."""
 
 RENEW_LEASE: Final = f"""{LIVE_EDGES}
+local info = redis.pcall('INFO', 'server')
+local server = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 local is_unbroken = live[ARGV[1]] and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1])) == tonumber(ARGV[3])
 local ends_ms = now_ms + ARGV[2]
 redis.call('ZADD', KEYS[1], ends_ms, ARGV[1])
 redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 redis.call('EXPIRE', KEYS[3], {REGISTRY_TTL_S})
-return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms}}
+return {{tonumber(time[1]), tonumber(time[2]), is_unbroken and 1 or 0, ends_ms, server}}
 """
 """Lua for an edge: extends its lease, and keeps its inbox and its set of users from expiring.
 
@@ -74,6 +81,9 @@ Call it with `renewal()`. It returns four integers: the reply of TIME (seconds a
 lease has been alive since the last reply that the edge saw, and the new end of the lease. If the third is 0,
 others may have dropped what the edge registered: it must create its inbox anew, then register all its users
 again. The new inbox needs an expiry, REGISTRY_TTL_S, from the start.
+
+The fifth is the id of the Redis process, or an empty string if Redis does not tell it. Another process may
+have come back without the last seconds, or be a replica that lacks them: what was written then may be gone.
 """
 
 REGISTER_USERS: Final = f"""{LIVE_EDGES}
@@ -98,6 +108,19 @@ redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
 
 Call it with `registration()`. It also removes edges without a live lease from the sets of these users, or the
 set of a user who is always online somewhere would collect them forever.
+"""
+
+WITHDRAW: Final = f"""
+redis.call('DEL', KEYS[3])
+if redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S}) == 0 then
+    redis.call('ZREM', KEYS[1], ARGV[1])
+else
+    redis.call('ZADD', KEYS[1], 0, ARGV[1])
+end
+"""
+"""Lua for an edge that stops: ends its lease at once. Call it with `withdrawal()`. Returns nothing.
+
+The lease of an edge that still has users stays listed, so that the sweep announces them as offline.
 """
 
 REFRESH_USERS: Final = f"""
@@ -131,6 +154,12 @@ def refreshment(user_ids: Collection[str]) -> ScriptCall:
     return [names.user_edges_key(user_id) for user_id in user_ids], []
 
 
+def withdrawal(edge_id: str) -> ScriptCall:
+    """Return the call of WITHDRAW."""
+    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
+    return keys, [edge_id]
+
+
 class PresenceReader:
     """Reads which edges hold sockets of which users."""
 
@@ -159,29 +188,33 @@ class PresenceReader:
 
 
 class EndedLeases:
-    """The edges that ended without saying so. Each stays listed until its users are announced as offline."""
+    """The edges that ended without saying so. Each stays listed until its users are announced as offline.
+
+    An edge that has renewed its lease meanwhile keeps everything.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._find = redis.register_script(_FIND_ENDED)
+        self._remove = redis.register_script(_REMOVE_USERS)
         self._forget = redis.register_script(_FORGET_ENDED)
 
-    def find(self) -> dict[str, list[str]]:
-        """Return the edges, each with the users it held. Raises redis.RedisError."""
+    def find(self) -> list[str]:
+        """Return the edges. Raises redis.RedisError."""
         ended: Any = self._find([names.LEASES_KEY])
-        edge_ids = [edge.decode() for edge in ended]
-        if not edge_ids:
-            return {}
-        pipe = self._redis.pipeline(transaction=False)
-        for edge_id in edge_ids:
-            pipe.smembers(names.edge_users_key(edge_id))
-        held = pipe.execute()
-        return {
-            edge_id: [user.decode() for user in users] for edge_id, users in zip(edge_ids, held, strict=True)
-        }
+        return [edge.decode() for edge in ended]
 
-    def forget(self, edge_ids: Collection[str]) -> None:
-        """Remove the leases, unless an edge has renewed its own meanwhile. Raises redis.RedisError."""
-        if edge_ids:
-            traces = [key(edge) for edge in edge_ids for key in (names.edge_users_key, names.inbox_key)]
-            self._forget([names.LEASES_KEY, *traces], list(edge_ids))
+    def users_of(self, edge_id: str, count: int) -> list[str]:
+        """Return at most `count` of the users that an edge still has. Raises redis.RedisError."""
+        users: Any = self._redis.srandmember(names.edge_users_key(edge_id), count)
+        return [user.decode() for user in users]
+
+    def remove_users(self, edge_id: str, user_ids: Sequence[str]) -> None:
+        """Remove users from an edge. Raises redis.RedisError."""
+        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
+        self._remove(keys, [edge_id, *user_ids])
+
+    def forget(self, edge_id: str) -> bool:
+        """Remove the lease of an edge without users; return whether it is gone. Raises redis.RedisError."""
+        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
+        return bool(self._forget(keys, [edge_id]))

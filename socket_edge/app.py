@@ -104,6 +104,7 @@ class Edge:
     users: ConnectedUsers
     inbox: Inbox
     presence: EdgePresence
+    admission: Admission
     receipts: Receipts
     requests: PendingRequests
     workers: WorkerWatch
@@ -138,7 +139,7 @@ class Edge:
         self.receipts.flush()
         await self._drain()
         await stop(running)
-        await self.presence.withdraw()
+        await self.presence.withdraw(self.admission.unannounced)
         self.dispatcher.close()
         await self.authenticator.aclose()
         await self.queue.aclose()
@@ -237,6 +238,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         users=users,
         inbox=inbox,
         presence=presence,
+        admission=admission,
         receipts=receipts,
         requests=requests,
         workers=workers,

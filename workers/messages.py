@@ -18,9 +18,14 @@ COLUMNS = """
 JOINS = """
     JOIN profiles s ON s.id = m.sender_id
     JOIN profiles r ON r.id = m.recipient_id
-    JOIN chat_members w ON w.chat_id = m.chat_id AND w.user_id = m.recipient_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM chat_members WHERE chat_id = m.chat_id AND user_id = m.recipient_id LIMIT 1
+    ) w
 """
-"""The joins that COLUMNS needs after `FROM messages m`."""
+"""The joins that COLUMNS needs after `FROM messages m`.
+
+LATERAL: the planner would read all chats of the recipient for each message, if most users have few.
+"""
 
 _BY_POSITION = text(
     f"""

@@ -1,7 +1,8 @@
 """Publishes outcomes to the inbox streams of the edges that hold the sockets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.errors import ErrorCode
-from infra.wire.inbox import Answer, InboxEntry
+from infra.wire.inbox import Answer, Emit, InboxEntry
 from workers.outcome import Outcome
 
 _ENTRY_BYTES: Final = 64_000
@@ -20,6 +21,8 @@ _ENTRY_BYTES: Final = 64_000
 
 _ENTRIES: Final = 100
 """Entries of answers that are written at once, so that no command gets too large for Redis."""
+_EMITS: Final = 2_000
+"""Emits that are routed at once, so that one command does not hold up Redis for everybody else."""
 _FEW: Final = 50
 """Most emits that share the entry that closes a batch; more would delay the next batch of the edge."""
 
@@ -85,18 +88,13 @@ class Publisher:
         """Send emits to the edges of their users, and answers to the edges of the batches.
 
         Closes the batches if nothing more follows (`is_all`). Takes one round trip, however many users and
-        edges there are, unless the answers are very large. Raises redis.RedisError.
+        edges there are, unless there are very many emits or answers. Raises redis.RedisError.
         """
-        places: dict[str, int] = {}
         asking = _edges_by_user(batches)
-        emits = [
-            (
-                msgspec.json.encode(emit).decode(),
-                [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
-                [edge for target in emit.to for edge in asking.get(target.user_id, ())],
-            )
-            for emit in outcome.emits
-        ]
+        emits = outcome.emits
+        while len(emits) > _EMITS:
+            self._write((), emits[:_EMITS], asking)
+            emits = emits[_EMITS:]
         heads = list(_heads(outcome.answers, batches, is_all=is_all))
         closing = [(edge_id, head) for edge_id, head in heads if head.batch_id is not None]
         more = [(edge_id, head) for edge_id, head in heads if head.batch_id is None]
@@ -104,7 +102,7 @@ class Publisher:
         while len(more) > _ENTRIES:
             self._write(more[:_ENTRIES])
             more = more[_ENTRIES:]
-        self._write([*closing, *more], emits, list(places))
+        self._write([*closing, *more], emits, asking)
 
     def postpone(self, batches: Sequence[Batch], code: ErrorCode) -> None:
         """Tell the edges that batches could not be processed now. Raises redis.RedisError."""
@@ -113,16 +111,25 @@ class Publisher:
     def _write(
         self,
         heads: Sequence[tuple[str, InboxEntry]],
-        emits: Sequence[tuple[str, list[int], list[str]]] = (),
-        user_ids: Sequence[str] = (),
+        emits: Sequence[Emit] = (),
+        asking: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         if not heads and not emits:
             return
+        places: dict[str, int] = {}
+        routed = [
+            (
+                msgspec.json.encode(emit).decode(),
+                [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
+                [edge for target in emit.to for edge in asking.get(target.user_id, ())],
+            )
+            for emit in emits
+        ]
         plan = msgspec.msgpack.encode(
-            ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], emits)
+            ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], routed)
         )
         seconds, micros = self._publish(
-            [names.LEASES_KEY, *map(names.user_edges_key, user_ids)],
+            [names.LEASES_KEY, *map(names.user_edges_key, places)],
             [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES],
         )
         self._clock.note(int(seconds), int(micros))

@@ -3,29 +3,43 @@
 The sweep reads chats that are due (through a partial index), never the message table as a whole, and each
 message once: a second publication can only be lost together with a stream, which its edge notices. Edges
 emit a message once per socket, so only a socket that missed a message sees it again.
+
+Everything is done in portions, and no row stays locked while Redis is asked. What is done is recorded after
+it was published, so a sweep that fails or is killed repeats at most a portion.
 """
 
+import time
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final, NamedTuple
 
 import structlog
 from redis import Redis
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Engine, Row, text
 
 from infra.presence import EndedLeases
 from infra.wire.events import Message
 from workers.arrays import array
 from workers.context import HandlerContext
-from workers.handlers.broadcast_presence import tell_peers
+from workers.handlers.broadcast_presence import announcements, note_last_seen
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.outcome import Outcome
 from workers.publish import Publisher
 
 log = structlog.get_logger(__name__)
 
-_CHATS = 500
-"""Most chats of one sweep; the others wait for the next one."""
+_RUN_S: Final = 0.5
+"""About how long one sweep goes on, in seconds: its worker does nothing else. The next one does the rest."""
+_CHATS: Final = 200
+"""Chats in a portion."""
+_MESSAGES: Final = 2_000
+"""About how many messages a portion may have."""
+_USERS: Final = 500
+"""Users of a dead edge in a portion."""
+_TRIES: Final = 3
+_BREATH_S: Final = 0.01
+"""Pause before another try, so that senders can finish with the chats that they have locked."""
 
 _DUE = text(
     """
@@ -35,7 +49,6 @@ _DUE = text(
     WHERE sweep_at <= now()
     ORDER BY sweep_at
     LIMIT :chats
-    FOR NO KEY UPDATE SKIP LOCKED
     """
 )
 _UNCONFIRMED = text(
@@ -86,12 +99,29 @@ _LEFT = text(
 """Records who has unconfirmed messages. Offline delivery itself decides who is offline."""
 _SWEPT = text(
     """
+    WITH held AS MATERIALIZED (
+        SELECT c.id, done.seq, done.last_seq
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:swept AS bigint[]), CAST(:last AS bigint[]), CAST(:done AS bigint[])
+        ) AS done (chat_id, swept_seq, last_seq, seq)
+        JOIN chats c ON c.id = done.chat_id AND c.swept_seq = done.swept_seq
+        ORDER BY c.id
+        FOR NO KEY UPDATE OF c SKIP LOCKED
+    )
     UPDATE chats c
-    SET swept_seq = done.seq, sweep_at = CASE WHEN done.seq < c.last_seq THEN now() END
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])) AS done (chat_id, seq)
-    WHERE c.id = done.chat_id
+    SET swept_seq = held.seq, sweep_at = CASE
+        WHEN held.seq < held.last_seq THEN now()
+        WHEN held.last_seq < c.last_seq THEN now() + make_interval(secs => :sweep_after)
+    END
+    FROM held
+    WHERE c.id = held.id
+    RETURNING c.id
     """
 )
+"""Records up to where chats are done, unless another sweep has. What was sent meanwhile is checked as usual.
+
+Never waits for a chat: senders would wait for the others that this statement has locked.
+"""
 
 
 class _Member(NamedTuple):
@@ -104,7 +134,7 @@ class _Member(NamedTuple):
 
 
 class Sweep:
-    """One sweep. Two at once do no harm: each skips what the other has locked."""
+    """One sweep. Two at once do no harm: each publishes, and one of them records it."""
 
     def __init__(self, engine: Engine, redis: Redis, publisher: Publisher, context: HandlerContext) -> None:
         self._engine = engine
@@ -117,44 +147,85 @@ class Sweep:
 
         Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run does the rest.
         """
-        ended = self._ended_leases.find()
-        with self._engine.begin() as conn:
-            outcome = self._sweep(conn)
-            if gone := {user_id for users in ended.values() for user_id in users}:
-                outcome.extend(tell_peers(conn, gone, self._context))
-            # Before the commit, so that what could not be published is swept again.
-            self._publisher.publish(outcome)
-        self._ended_leases.forget(ended)
-        for edge_id, users in ended.items():
-            log.warning("edge_gone", edge=edge_id, users=len(users))
+        stop_at = time.monotonic() + _RUN_S
+        while self._sweep_chats() == _CHATS and time.monotonic() < stop_at:
+            pass
+        for edge_id in self._ended_leases.find():
+            self._announce_users(edge_id, stop_at)
 
-    def _sweep(self, conn: Connection) -> Outcome:
-        outcome = Outcome()
-        due = conn.execute(_DUE, {"chats": _CHATS}).all()
+    def _sweep_chats(self) -> int:
+        """Sweep a portion of the chats that are due; return how many."""
+        with self._engine.begin() as conn:
+            due = conn.execute(_DUE, {"chats": _CHATS}).all()
         if not due:
-            return outcome
+            return 0
         members = [
             _Member(row, user_id, newest_seq)
             for row in due
             for user_id, newest_seq in {row.user_lo: row.last_to_lo, row.user_hi: row.last_to_hi}.items()
             if newest_seq > row.swept_seq
         ]
-        conn.execute(_LEFT, _member_columns(members))
+        with self._engine.begin() as conn:
+            conn.execute(_LEFT, _member_columns(members))
         # Offline users receive everything when they connect.
         online = self._context.presence.online({member.user_id for member in members})
         watched = [member for member in members if member.user_id in online]
-        messages = self._read_unconfirmed(conn, watched)
-        outcome.emits += deliveries(messages)
-        done = _swept_up_to(due, messages, self._context.page_max)
-        conn.execute(_SWEPT, {"chats": array(done), "seqs": array(done.values())})
+        page = max(1, min(self._context.page_max, _MESSAGES // max(1, len(watched))))
+        messages = self._read_unconfirmed(watched, page)
+        # Before it is recorded, so that what could not be published is swept again.
+        self._publisher.publish(Outcome(emits=deliveries(messages)))
+        self._record(due, _swept_up_to(due, messages, page))
         log.info("swept", chats=len(due), messages=len(messages))
-        return outcome
+        return len(due)
 
-    def _read_unconfirmed(self, conn: Connection, watched: Sequence[_Member]) -> list[Message]:
+    def _read_unconfirmed(self, watched: Sequence[_Member], page: int) -> list[Message]:
         if not watched:
             return []
-        params = {**_member_columns(watched), "page": self._context.page_max}
-        return [to_message(row) for row in conn.execute(_UNCONFIRMED, params)]
+        with self._engine.begin() as conn:
+            rows = conn.execute(_UNCONFIRMED, {**_member_columns(watched), "page": page})
+            return [to_message(row) for row in rows]
+
+    def _record(self, due: Sequence[Row[Any]], done: Mapping[str, int]) -> None:
+        """Record up to where the chats are done. Those that stay locked are swept again."""
+        left = list(due)
+        for tries_left in reversed(range(_TRIES)):
+            params = {
+                "chats": array(row.id for row in left),
+                "swept": array(row.swept_seq for row in left),
+                "last": array(row.last_seq for row in left),
+                "done": array(done[row.id] for row in left),
+                "sweep_after": self._context.sweep_after_s,
+            }
+            with self._engine.begin() as conn:
+                recorded = {row.id for row in conn.execute(_SWEPT, params)}
+            left = [row for row in left if row.id not in recorded]
+            if not left or not tries_left:
+                return
+            time.sleep(_BREATH_S)
+
+    def _announce_users(self, edge_id: str, stop_at: float) -> None:
+        """Announce the users of an edge as offline, in portions. The last one ends with its lease."""
+        announced = 0
+        while users := self._ended_leases.users_of(edge_id, _USERS):
+            self._announce(users)
+            self._ended_leases.remove_users(edge_id, users)
+            announced += len(users)
+            if time.monotonic() >= stop_at:
+                break
+        is_forgotten = self._ended_leases.forget(edge_id)
+        if announced or is_forgotten:
+            log.warning("edge_gone", edge=edge_id, users=announced, is_complete=is_forgotten)
+
+    def _announce(self, user_ids: Sequence[str]) -> None:
+        online = self._context.presence.online(user_ids)
+        with self._engine.begin() as conn:
+            note_last_seen(conn, user_ids)
+        # This transaction locks nothing.
+        with self._engine.begin() as conn:
+            conn.execution_options(stream_results=True)
+            with closing(announcements(conn, user_ids, online)) as outcomes:
+                for outcome in outcomes:
+                    self._publisher.publish(outcome)
 
 
 def _member_columns(members: Sequence[_Member]) -> dict[str, str]:

@@ -91,7 +91,7 @@ class ChatMember(Base):
     """The watermarks of a chat member: everything up to them is delivered, or read."""
 
     __tablename__ = "chat_members"
-    __table_args__ = (Index("chat_members_user", "user_id"),)
+    __table_args__ = (Index("chat_members_user_chat", "user_id", "chat_id"),)
 
     chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)

@@ -15,6 +15,9 @@ Limit = Annotated[int, msgspec.Meta(ge=1)]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """Position of a message in its chat, starting at 1. 0 is the position before the first message."""
 
+MicrosecondsSinceEpoch = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
+"""A time until the end of the year 9999."""
+
 Username = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
@@ -122,9 +125,21 @@ class CatchUp(_Command, frozen=True):
     issued_at: float | None = None
     """When the token was issued, in seconds since the epoch. The name in the newest token wins."""
     after: dict[str, Seq] | None = None
-    """`next` of the previous page: how far it got in each chat, whatever other sockets ack meanwhile."""
+    """How far the socket is in each of the chats to read from, whatever other sockets ack meanwhile.
+
+    None if the worker is to look up which chats have undelivered messages.
+    """
     lost_s: float | None = None
     """Set if publications of the past `lost_s` seconds may not have reached the edge."""
+    keeps_cursors: bool = False
+    """Whether the edge keeps what `ahead` has told it, and sends the cursors of one page only.
+
+    An edge of the previous release sends `next` of the previous page, with all chats.
+    """
+    until_us: MicrosecondsSinceEpoch | None = None
+    """With `after`, when the first message of all other chats comes: the page holds no newer one."""
+    chats_after: str | None = None
+    """Without `after`, the chat after which to look up more. None to begin with the first."""
 
 
 class EnsureProfile(_Command, frozen=True):

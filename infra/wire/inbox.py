@@ -83,12 +83,26 @@ class PendingMessage(msgspec.Struct, frozen=True, array_like=True):
     data: msgspec.Raw
 
 
+class Ahead(msgspec.Struct, frozen=True, array_like=True):
+    """A chat with undelivered messages, and where they go on."""
+
+    chat_id: str
+    seq: int
+    """Seq after which the next undelivered message comes."""
+    at_us: int
+    """Time of that message, in microseconds since the epoch."""
+
+
 class CatchUpPage(msgspec.Struct, frozen=True):
     """Answer to `catch_up`: a page of undelivered messages, oldest first."""
 
     messages: list[PendingMessage]
     next: dict[str, int] | None = None
-    """By chat, the last seq that has been read so far; pass it on to get the next page. None at the end."""
+    """For an edge of the previous release: by chat, the last seq that has been read. None at the end."""
+    ahead: list[Ahead] | None = None
+    """The chats that were asked for or looked up, and have more. None from an older worker."""
+    chats_after: str | None = None
+    """The chat after which more chats are to be looked up. None if there are no more."""
 
 
 _entries = msgspec.json.Decoder(InboxEntry)

@@ -1,5 +1,6 @@
 """Signs clients in: checks them, greets them, and cleans up when they leave."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,6 +9,7 @@ import structlog
 from infra.wire import events
 from infra.wire.commands import BroadcastPresence
 from infra.wire.errors import ErrorCode, Failure, Rejection
+from infra.wire.inbox import Answer
 from infra.wire.registry import ANNOUNCE
 from socket_edge.auth import Authenticator
 from socket_edge.auth.refusal_log import CONNECT, RefusalLog
@@ -18,9 +20,14 @@ from socket_edge.delivery.catch_up import CatchUps
 from socket_edge.limits.origins import Origins
 from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.pending import answered
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
+
+
+_PAUSE_S = 1.0
+"""Pause before a full lane is tried again, in seconds."""
 
 
 class _Auth(msgspec.Struct):
@@ -53,6 +60,8 @@ class Admission:
         self._tasks = tasks
         self._sockets_per_user = sockets_per_user
         self._refusals = refusals
+        self.unannounced: set[str] = set()
+        """Users who came or left, as long as no worker has told their peers."""
 
     async def admit(self, connection: Connection, auth: str | None) -> Session:
         """Return the session of a client with a valid token and an allowed origin. Raises Rejection."""
@@ -65,11 +74,12 @@ class Admission:
     def welcome(self, session: Session) -> None:
         """Greet an admitted client, and start its catch-up."""
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
-        is_first = session.user_id not in self._users
+        if session.user_id not in self._users:
+            self._tasks.start(self._announce(session))
         self._users.add(session)
         self._make_room(session.user_id)
         self._greet(session)
-        session.catching_up = self._tasks.start(self._register(session, is_first))
+        session.catching_up = self._tasks.start(self._catch_up(session))
 
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
@@ -78,7 +88,7 @@ class Admission:
         if session.catching_up is not None:
             session.catching_up.cancel()
         if session.user_id not in self._users:
-            self._tasks.start(self._unregister(session))
+            self._tasks.start(self._announce(session))
 
     def _make_room(self, user_id: str) -> None:
         """End the surplus sessions of a user, the oldest first: they are the most likely to be dead."""
@@ -104,21 +114,29 @@ class Admission:
         session.send(events.CONNECTION_SUCCESS, hello)
         session.send(events.TEST_MESSAGE, test, session.connection.next_ack_id())
 
-    async def _register(self, session: Session, is_first: bool) -> None:
+    async def _catch_up(self, session: Session) -> None:
         # Register before reading the backlog: whatever is committed after that read reaches this edge.
         await self._presence.register(session.user_id)
-        if is_first:
-            self._broadcast_presence(session)
         await self._catch_ups.run(session)
 
-    async def _unregister(self, session: Session) -> None:
+    async def _announce(self, session: Session) -> None:
+        """Have a worker tell the peers whether the user is online, once that is registered."""
+        self.unannounced.add(session.user_id)
         await self._presence.register(session.user_id)
-        self._broadcast_presence(session)
+        while True:
+            failure = (await self._ask_to_announce(session)).failure
+            if failure is None or failure.code is not ErrorCode.BUSY:
+                break
+            await asyncio.sleep(_PAUSE_S)
+        self.unannounced.discard(session.user_id)
 
-    def _broadcast_presence(self, session: Session) -> None:
-        """Have a worker tell the peers whether the user is online."""
+    async def _ask_to_announce(self, session: Session) -> Answer:
         payload = msgspec.json.encode(BroadcastPresence())
-        self._lanes.relay(session.lane, ANNOUNCE, session.user_id, payload, expires=False)
+        return await answered(
+            lambda settle: self._lanes.relay(
+                session.lane, ANNOUNCE, session.user_id, payload, settle, expires=False
+            )
+        )
 
 
 def _read_token(auth: str | None) -> str:

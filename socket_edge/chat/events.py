@@ -94,10 +94,15 @@ class ClientEvents:
 
     def _ensure_profile(self, session: Session) -> None:
         """Have the profile created ahead of the next event, in the same lane, under the name in the token."""
+
+        def settle(answer: Answer) -> None:
+            if answer.failure is not None and answer.failure.code.retryable:
+                session.has_profile = False
+
         session.has_profile = True
         identity = session.identity
         payload = msgspec.json.encode(EnsureProfile(identity.username, identity.issued_at))
-        self._lanes.relay(session.lane, INTRODUCE, session.user_id, payload, expires=False)
+        self._lanes.relay(session.lane, INTRODUCE, session.user_id, payload, settle, expires=False)
 
     def _answer(self, session: Session, ack_id: int | None, name: str, answer: Answer) -> None:
         if answer.failure is None:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 from redis import RedisError
@@ -14,9 +14,11 @@ from infra.presence import (
     REGISTER_USERS,
     REGISTRY_TTL_S,
     RENEW_LEASE,
+    WITHDRAW,
     refreshment,
     registration,
     renewal,
+    withdrawal,
 )
 from infra.wire import names
 from infra.wire.clock import RedisClock
@@ -65,11 +67,18 @@ class EdgePresence:
         self._clock = clock
         self._on_loss = on_loss
         self._complete_at = time.monotonic()
+        self._server_id: bytes | None = None
+        """The Redis process that last renewed the lease."""
+        self._is_inbox_broken = False
+        """Whether the inbox must be created anew."""
         self._has_lost = False
         """Whether publications were lost and the sockets have not caught up yet."""
+        self._to_register: list[str] = []
+        """The users that must be registered again."""
         self._renew = redis.register_script(RENEW_LEASE)
         self._register = redis.register_script(REGISTER_USERS)
         self._keep = redis.register_script(REFRESH_USERS)
+        self._withdraw = redis.register_script(WITHDRAW)
         self._to_keep: list[str] = []
         self._share = 0
         self._changed: dict[str, asyncio.Future[None]] = {}
@@ -83,15 +92,15 @@ class EdgePresence:
             self._wake.set()
         await asyncio.shield(registered)
 
-    async def withdraw(self) -> None:
-        """Remove this edge from Redis, so that nothing is published to it any more."""
-        pipe = self._redis.pipeline(transaction=True)
-        for user_id in self._users.user_ids():
-            pipe.srem(names.user_edges_key(user_id), self._edge_id)
-        pipe.delete(names.edge_users_key(self._edge_id), names.inbox_key(self._edge_id))
-        pipe.zrem(names.LEASES_KEY, self._edge_id)
+    async def withdraw(self, unannounced: Collection[str] = ()) -> None:
+        """Remove this edge from Redis, so that nothing is published to it any more.
+
+        The sweep announces those who are still registered, and the `unannounced` users, as offline.
+        """
         try:
-            await pipe.execute()
+            for portion in _portions(list(unannounced)):
+                await self._redis.sadd(names.edge_users_key(self._edge_id), *portion)
+            await self._withdraw(*withdrawal(self._edge_id))
         except (RedisError, OSError) as error:
             log.warning("withdraw_failed", error=type(error).__name__)
 
@@ -104,23 +113,44 @@ class EdgePresence:
                 log.warning("lease_not_refreshed", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_S)
             else:
-                await asyncio.sleep(self._refresh_s)
+                if not self._to_register:
+                    await asyncio.sleep(self._refresh_s)
 
     async def _refresh(self) -> None:
+        """Refresh the lease. Restore what Redis has lost, as far as there is time until the next refresh."""
         checked_at = time.monotonic()
-        reply = await self._renew(*renewal(self._edge_id, self._lease_ms, self._lease_end_ms))
-        seconds, micros, is_unbroken, self._lease_end_ms = reply
-        self._clock.note(seconds, micros)
-        if not is_unbroken or await self._inbox.has_lost_entries():
-            self._has_lost = True
+        if not await self._renew_lease() or await self._inbox.has_lost_entries():
+            self._is_inbox_broken = self._has_lost = True
+            self._to_register = list(self._users.user_ids())
+            log.info("edge_registered", edge=self._edge_id, users=len(self._to_register))
+        if self._is_inbox_broken:
             await self._inbox.create()
+            self._is_inbox_broken = False
         if self._has_lost:
-            log.info("edge_registered", edge=self._edge_id, users=len(self._users.user_ids()))
-            await asyncio.gather(*(self.register(user_id) for user_id in list(self._users.user_ids())))
+            await self._register_again(checked_at + self._refresh_s)
+            if self._to_register:
+                return
             self._on_loss(self._complete_at - _MARGIN_S)
             self._has_lost = False
         await self._keep_share()
         self._complete_at = checked_at
+
+    async def _renew_lease(self) -> bool:
+        """Renew the lease; tell whether Redis still has everything that this edge has written."""
+        reply = await self._renew(*renewal(self._edge_id, self._lease_ms, self._lease_end_ms))
+        seconds, micros, is_unbroken, self._lease_end_ms, server_id = reply
+        self._clock.note(seconds, micros)
+        last_server_id, self._server_id = self._server_id, server_id
+        return bool(is_unbroken) and server_id == last_server_id
+
+    async def _register_again(self, until: float) -> None:
+        """Register users in portions, at least one, until that monotonic time."""
+        while self._to_register:
+            portion = self._to_register[:_PORTION]
+            await asyncio.gather(*map(self.register, portion))
+            self._to_register = self._to_register[_PORTION:]
+            if time.monotonic() >= until:
+                return
 
     async def _keep_share(self) -> None:
         """Refresh the entries of the next few users. Each user gets several turns per lifetime."""
@@ -129,8 +159,8 @@ class EdgePresence:
             rounds = REGISTRY_TTL_S / _TURNS / self._refresh_s
             self._share = math.ceil(len(self._to_keep) / rounds)
         share, self._to_keep = self._to_keep[: self._share], self._to_keep[self._share :]
-        if share:
-            await self._keep(*refreshment(share))
+        for portion in _portions(share):
+            await self._keep(*refreshment(portion))
 
     async def keep_registry(self) -> None:
         """Register users who come and go, until cancelled."""
@@ -138,21 +168,26 @@ class EdgePresence:
             await self._wake.wait()
             self._wake.clear()
             changed, self._changed = self._changed, {}
-            await self._write(changed)
-            for registered in changed.values():
-                registered.set_result(None)
+            for portion in _portions(list(changed)):
+                await self._write(portion)
+                for user_id in portion:
+                    changed[user_id].set_result(None)
             await asyncio.sleep(min(_PACE_S * len(changed), _PACE_MAX_S))
 
-    async def _write(self, user_ids: Collection[str]) -> None:
+    async def _write(self, user_ids: Sequence[str]) -> None:
         """Write the current state of the users; try again until Redis has it."""
-        waiting = list(user_ids)
-        while waiting:
-            portion = waiting[:_PORTION]
-            here = [user_id for user_id in portion if user_id in self._users]
-            gone = [user_id for user_id in portion if user_id not in self._users]
+        while True:
+            here = [user_id for user_id in user_ids if user_id in self._users]
+            gone = [user_id for user_id in user_ids if user_id not in self._users]
             try:
                 await self._register(*registration(self._edge_id, here, gone))
-                waiting = waiting[_PORTION:]
             except (RedisError, OSError) as error:
                 log.warning("presence_not_written", error=type(error).__name__)
                 await asyncio.sleep(_PAUSE_S)
+            else:
+                return
+
+
+def _portions(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(user_ids), _PORTION):
+        yield user_ids[start : start + _PORTION]

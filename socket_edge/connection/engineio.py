@@ -257,9 +257,12 @@ class EngineConnection(PollingSocket):
             # Another websocket was faster, or the connection has ended meanwhile.
             return
         handshake = Handshake.of(environ["asgi.scope"])
+        if handshake.websocket is None:
+            # The client had gone before it could be accepted.
+            self._close(DisconnectReason.TRANSPORT_CLOSED)
+            return
         self.connected = self.upgraded = True
         self.websocket = handshake.websocket
-        assert self.websocket is not None
         for pkt in self.take_waiting():
             self._send(pkt)
         if has_polled:

@@ -1,7 +1,10 @@
 """Sends a socket everything that was not delivered to its user yet, page by page, oldest first."""
 
 import asyncio
+import heapq
 import time
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 import structlog
@@ -9,11 +12,12 @@ import structlog
 from infra.wire import events
 from infra.wire.commands import CatchUp
 from infra.wire.errors import Failure
-from infra.wire.inbox import Answer, CatchUpPage
+from infra.wire.inbox import Ahead, Answer, CatchUpPage
 from infra.wire.registry import CATCH_UP
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.relay.lanes import Lanes
+from socket_edge.relay.pending import answered
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,52 @@ _ON_THE_WAY_S = 10.0
 """How long a request may take to reach a worker, in seconds."""
 _SILENT_S = 0.2
 """Pause between the pages for a client that never acks, in seconds."""
+_RESTARTS: Final = 200
+"""Sockets that catch up at once after a loss, so that the lanes keep room for what clients send."""
+_CHATS_OF_PAGE: Final = 50
+"""Most chats that a page is read from."""
+_CHATS_AHEAD: Final = 10_000
+"""About how many chats are kept. If more have undelivered messages, these come in further rounds."""
+
+
+class ChatsAhead:
+    """The chats that have more messages for a socket, by the time of the next one.
+
+    Whoever asks for the next messages of the first few chats need not mention the others.
+    """
+
+    def __init__(self) -> None:
+        self._chats: list[tuple[int, str, int]] = []
+        self._taken: set[tuple[int, str, int]] = set()
+
+    def __len__(self) -> int:
+        return len(self._chats)
+
+    def add(self, page: CatchUpPage) -> None:
+        """Add the chats of which a page says that they have more."""
+        for ahead in _ahead(page):
+            chat = (ahead.at_us, ahead.chat_id, ahead.seq)
+            # Nobody can read a message that is said to be there and is in no page. Do not ask for ever.
+            if page.messages or chat not in self._taken:
+                heapq.heappush(self._chats, chat)
+        self._taken = set()
+
+    def take(self) -> tuple[dict[str, int], int | None]:
+        """Remove the chats that come next; return their cursors, and when the first of the others comes."""
+        cursors: dict[str, int] = {}
+        while self._chats and len(cursors) < _CHATS_OF_PAGE:
+            chat = heapq.heappop(self._chats)
+            self._taken.add(chat)
+            _, chat_id, seq = chat
+            cursors[chat_id] = min(seq, cursors.get(chat_id, seq))
+        return cursors, self._chats[0][0] if self._chats else None
+
+
+def _ahead(page: CatchUpPage) -> Iterable[Ahead]:
+    if page.ahead is not None:
+        return page.ahead
+    # A worker of the previous release does not say when the next message comes. Another one will.
+    return (Ahead(chat_id, seq, at_us=0) for chat_id, seq in (page.next or {}).items())
 
 
 class CatchUps:
@@ -40,13 +90,28 @@ class CatchUps:
         self._delivery = delivery
         self._tasks = tasks
         self._page_ack_s = page_ack_s
+        self._restarting: asyncio.Task[None] | None = None
+        self._restarts = asyncio.Semaphore(_RESTARTS)
 
     def restart(self, since: float) -> None:
-        """Let every socket catch up: publications since that monotonic time may be lost."""
+        """Let every socket catch up, a few at a time: publications since that monotonic time may be lost."""
         for session in self._users:
             session.lost_since = min(since, session.lost_since or since)
-            if session.catching_up is None:
-                session.catching_up = self._tasks.start(self.run(session))
+        if self._restarting is None:
+            self._restarting = self._tasks.start(self._restart())
+
+    async def _restart(self) -> None:
+        try:
+            while waiting := [session for session in self._users if _must_restart(session)]:
+                for session in waiting:
+                    await self._restarts.acquire()
+                    if _must_restart(session) and session in self._users.of_user(session.user_id):
+                        session.catching_up = self._tasks.start(self.run(session))
+                        session.catching_up.add_done_callback(lambda _: self._restarts.release())
+                    else:
+                        self._restarts.release()
+        finally:
+            self._restarting = None
 
     async def run(self, session: Session) -> None:
         """Let a socket catch up, then emit what was held. Tells the client if the user cannot be served."""
@@ -67,39 +132,25 @@ class CatchUps:
 
         With `lost_since`, everything that was published since that monotonic time is emitted too.
         """
-        after: dict[str, int] | None = None
+        pages = _Pages(self._lanes, session, lost_since)
         patience_s = self._page_ack_s
-        while True:
-            answer = await self._ask(session, after, lost_since)
+        while not pages.are_complete:
+            answer = await pages.ask()
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
                 await asyncio.sleep(_PAUSE_S)
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
+            pages.take(page)
             session.page_acked.clear()
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
-            if page.next is None:
-                return None
-            after = page.next
+            if pages.are_complete or not page.messages:
+                continue
             if not await self._is_acked(session, patience_s) and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
-
-    async def _ask(self, session: Session, after: dict[str, int] | None, lost_since: float | None) -> Answer:
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def settle(answer: Answer) -> None:
-            if not answered.done():
-                answered.set_result(answer)
-
-        lost_s = None if lost_since is None else time.monotonic() - lost_since + _ON_THE_WAY_S
-        identity = session.identity
-        payload = msgspec.json.encode(CatchUp(identity.username, identity.issued_at, after, lost_s))
-        self._lanes.relay(
-            session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
-        )
-        return await answered
+        return None
 
     async def _is_acked(self, session: Session, patience_s: float) -> bool:
         """Wait for the client to ack everything; return False if it takes too long."""
@@ -110,3 +161,58 @@ class CatchUps:
             log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))
             return False
         return True
+
+
+def _must_restart(session: Session) -> bool:
+    return session.lost_since is not None and session.catching_up is None
+
+
+class _Pages:
+    """The pages of one catch-up: looks up the chats that have messages, then asks for these, oldest first."""
+
+    def __init__(self, lanes: Lanes, session: Session, lost_since: float | None) -> None:
+        self._lanes = lanes
+        self._session = session
+        self._lost_since = lost_since
+        self._ahead = ChatsAhead()
+        self._chats_after: str | None = None
+        self._are_all_known = False
+        self._cursors: dict[str, int] | None = None
+        self._until_us: int | None = None
+        """With `_cursors`, the request that waits for its page; None for a look-up."""
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether there is nothing left to ask for."""
+        return self._are_all_known and self._cursors is None
+
+    def take(self, page: CatchUpPage) -> None:
+        """Take the answer to the last request, and decide what to ask for next."""
+        if self._cursors is None:
+            self._chats_after = page.chats_after
+            self._are_all_known = page.chats_after is None
+        self._ahead.add(page)
+        is_looking_up = self._cursors is None and not self._are_all_known
+        if not self._ahead or (is_looking_up and len(self._ahead) < _CHATS_AHEAD):
+            self._cursors = self._until_us = None
+        else:
+            self._cursors, self._until_us = self._ahead.take()
+
+    async def ask(self) -> Answer:
+        """Ask a worker; the same again until `take` is called."""
+        session, since = self._session, self._lost_since
+        command = CatchUp(
+            username=session.identity.username,
+            issued_at=session.identity.issued_at,
+            after=self._cursors,
+            lost_s=None if since is None else time.monotonic() - since + _ON_THE_WAY_S,
+            keeps_cursors=True,
+            until_us=self._until_us,
+            chats_after=self._chats_after if self._cursors is None else None,
+        )
+        payload = msgspec.json.encode(command)
+        return await answered(
+            lambda settle: self._lanes.relay(
+                session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
+            )
+        )

@@ -56,13 +56,16 @@ class Inbox:
 
     async def has_lost_entries(self) -> bool:
         """Delete what has been read; tell whether anything else is missing. Raises redis.RedisError."""
+        last_id, entries_read = self._last_id, self._entries_read
         if not await self._redis.exists(self._key):
             return True
-        milliseconds, _, number = self._last_id.partition(b"-")
-        unread_from = b"%s-%d" % (milliseconds, int(number) + 1)
-        await self._redis.xtrim(self._key, minid=unread_from, approximate=False)
+        milliseconds, number = _parts(last_id)
+        await self._redis.xtrim(self._key, minid=f"{milliseconds}-{number + 1}", approximate=False)
         info = await self._redis.xinfo_stream(self._key)
-        return bool(info["entries-added"] - self._entries_read > info["length"])
+        # The stream now holds what had not been read. If fewer entries were added than were read, Redis has
+        # come back without its last seconds.
+        is_complete = info["entries-added"] - entries_read == info["length"]
+        return not is_complete or _parts(info["last-generated-id"]) < (milliseconds, number)
 
     async def run(self) -> None:
         """Read and hand over entry after entry, until cancelled."""
@@ -94,3 +97,10 @@ class Inbox:
             log.error("inbox_entry_unreadable", error=str(error))
             return
         self._take(entry)
+
+
+def _parts(entry_id: bytes | str) -> tuple[int, int]:
+    """Return the two numbers of the id of an entry."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, number = text.partition("-")
+    return int(milliseconds), int(number)

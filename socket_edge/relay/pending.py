@@ -104,3 +104,15 @@ class PendingRequests:
         expired = list(takewhile(lambda request: request.deadline <= now, self._open.values()))
         for request in expired:
             self.fail(request, request.trouble())
+
+
+async def answered(relay: Callable[[Settle], None]) -> Answer:
+    """Relay a request with what settles it, and wait for its answer."""
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def settle(answer: Answer) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    relay(settle)
+    return await future

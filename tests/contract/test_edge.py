@@ -15,7 +15,7 @@ from infra.wire.commands import (
     RefreshToken,
 )
 from infra.wire.errors import ErrorCode, Failure, Rejection
-from infra.wire.inbox import CatchUpPage, InboxEntry, Position, Target, decode_entry
+from infra.wire.inbox import Ahead, CatchUpPage, InboxEntry, Position, Target, decode_entry
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, REFRESH_TOKEN
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
 from socket_edge.chat.client_event import read_event
@@ -79,8 +79,14 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
     own: dict[str, list[msgspec.Struct]] = {
         "introduce": [EnsureProfile(username="alice", issued_at=1764000000.0), EnsureProfile()],
         "catch_up": [
-            CatchUp(username="alice", issued_at=1764000000.0, after={CHAT: 6}),
-            CatchUp(lost_s=12.5),
+            CatchUp(
+                username="alice",
+                issued_at=1764000000.0,
+                after={CHAT: 6},
+                keeps_cursors=True,
+                until_us=1769860800000000,
+            ),
+            CatchUp(lost_s=12.5, keeps_cursors=True, chats_after=CHAT),
         ],
         "announce": [BroadcastPresence()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
@@ -129,7 +135,12 @@ def test_the_edge_reads_a_page_of_undelivered_messages() -> None:
     (answer,) = read(load("inbox_entries")["catch_up_page"]).answers
     page = msgspec.json.decode(answer.data, type=CatchUpPage)
     assert [message.position for message in page.messages] == [Position(CHAT, 7)]
-    assert page.next == {CHAT: 7}
+    assert (page.ahead, page.next, page.chats_after) == ([Ahead(CHAT, 7, 1769860800000000)], None, None)
+
+
+def test_the_edge_reads_a_page_of_a_worker_of_the_previous_release() -> None:
+    page = msgspec.json.decode(encoded({"messages": [], "next": {CHAT: 7}}), type=CatchUpPage)
+    assert (page.next, page.ahead) == ({CHAT: 7}, None)
 
 
 @pytest.mark.parametrize("name", load("inbox_entries"))

@@ -17,7 +17,7 @@ from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
 from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, REFUSED_SIGN_INS
 from socket_edge.limits.users import _FLOOD
-from workers.handlers.catch_up import _STARTS
+from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.sync import _MESSAGES
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ SENTENCES = [
     ("docs/guarantees.md", KEYS),
     ("SECURITY.md", KEYS),
     ("docs/guarantees.md", f"up to {WORDS[default(FunctionSettings, 'push_tries')]} times"),
-    ("docs/guarantees.md", f"newest {found(r'LIMIT ([0-9]+)[)] newest', _STARTS):,} messages"),
+    ("docs/guarantees.md", f"newest {found(r'seq DESC LIMIT ([0-9]+)', _LOOK_UP):,} messages"),
     ("docs/guarantees.md", f"deadline ({edge('deadline_s')} s)"),
     ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
     ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),

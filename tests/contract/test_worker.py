@@ -26,7 +26,7 @@ from infra.wire.commands import (
     UnregisterDevice,
 )
 from infra.wire.errors import ErrorCode, Failure
-from infra.wire.inbox import Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position, Target
+from infra.wire.inbox import Ahead, Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position, Target
 from infra.wire.registry import COMMANDS as REGISTRY
 from infra.wire.registry import WORKER_COMMANDS
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
@@ -74,8 +74,14 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "unregister_device": [UnregisterDevice(device_id=UUID("0190d3a0-0000-7000-8000-0000000000dd"))],
     "introduce": [EnsureProfile(username="alice", issued_at=1764000000.0), EnsureProfile()],
     "catch_up": [
-        CatchUp(username="alice", issued_at=1764000000.0, after={CHAT: 6}),
-        CatchUp(lost_s=12.5),
+        CatchUp(
+            username="alice",
+            issued_at=1764000000.0,
+            after={CHAT: 6},
+            keeps_cursors=True,
+            until_us=1769860800000000,
+        ),
+        CatchUp(lost_s=12.5, keeps_cursors=True, chats_after=CHAT),
     ],
     "announce": [BroadcastPresence()],
     "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
@@ -130,6 +136,12 @@ def test_an_edge_of_the_previous_release_does_not_say_when_a_token_was_issued(na
     assert [decode(as_event(name, payload)).command.issued_at for payload in older] == [None, None]
 
 
+def test_an_edge_of_the_previous_release_sends_all_cursors_of_a_catch_up() -> None:
+    payload = {"username": "alice", "issuedAt": 1764000000.0, "after": {CHAT: 6}, "lostS": None}
+    command = decode(as_event("catch_up", payload)).command
+    assert (command.after, command.keeps_cursors) == ({CHAT: 6}, False)
+
+
 @pytest.mark.parametrize("name", WORKER_COMMANDS)
 def test_fields_of_a_newer_client_are_ignored(name: str) -> None:
     newer = [{**payload, "fromTheFuture": {"a": [1]}} for payload in load("commands")[name]]
@@ -154,7 +166,7 @@ def entries() -> dict[str, InboxEntry]:
     online = load("server_events")["user_status"][0]
     page = CatchUpPage(
         messages=[PendingMessage(Position(CHAT, 7), raw(message))],
-        next={CHAT: 7},
+        ahead=[Ahead(CHAT, 7, 1769860800000000)],
     )
     return {
         "done": InboxEntry(

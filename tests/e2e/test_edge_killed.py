@@ -1,8 +1,14 @@
 """A crashed edge loses its connections and nothing else."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
+from redis import Redis
+
+from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory, Name
+from tests.harness.deployment import with_profile
+from tests.harness.raw import RawPolling
 
 MESSAGES = 20
 
@@ -52,3 +58,37 @@ async def test_peers_are_told_at_once_when_an_edge_stops_in_order(
         await alice.call("join_chat", {"username": person.username})
     await asyncio.to_thread(chat.edges[1].stop)
     await alice.expect("user_status", lambda status: status["status"] == "offline", count=len(people))
+
+
+async def test_peers_of_polling_clients_are_told_when_an_edge_stops_in_order(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
+) -> None:
+    chat = deploy().start(edges=2, beat=False)
+    alice = await client(name("alice")).connect(chat.edges[0])
+    people = [with_profile(chat, name(f"bob{number}")) for number in range(5)]
+    for person in people:
+        await alice.call("join_chat", {"username": person})
+    async with AsyncExitStack() as stack:
+        for person in people:
+            await stack.enter_async_context(RawPolling(chat.edges[1], person))
+        await alice.expect("user_status", lambda status: status["status"] == "online", count=len(people))
+        await asyncio.to_thread(chat.edges[1].stop)
+        await alice.expect("user_status", lambda status: status["status"] == "offline", count=len(people))
+
+
+async def test_peers_are_told_by_the_sweep_when_an_edge_stops_without_a_worker(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
+) -> None:
+    chat = deploy(sweep_s=1).start(edges=2)
+    alice = await client(name("alice")).connect(chat.edges[0])
+    bob = with_profile(chat, name("bob"))
+    await alice.call("join_chat", {"username": bob})
+    async with RawPolling(chat.edges[1], bob):
+        await alice.expect("user_status", lambda status: status["status"] == "online")
+        for worker in chat.workers:
+            worker.kill()
+        await asyncio.to_thread(chat.edges[1].stop)
+        with Redis.from_url(chat.store.redis_url) as redis:
+            redis.delete(names.QUEUE)
+        chat.start_worker()
+        await alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=20)

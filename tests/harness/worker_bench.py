@@ -82,6 +82,7 @@ class WorkerBench:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
         self.engine = make_engine(store.database_url, pool_size=4)
         self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
+        self.redis_url = store.redis_url
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
         self.publisher = Publisher(own, RedisClock())

@@ -36,7 +36,7 @@ class ScriptedEdge:
 
     def renew(self, lease_ms: int = LEASE_MS) -> bool:
         """Renew the lease; tell whether it was alive since the last reply."""
-        _, _, is_unbroken, self.known_end_ms = self.call_renewal(lease_ms)
+        _, _, is_unbroken, self.known_end_ms, _ = self.call_renewal(lease_ms)
         return bool(is_unbroken)
 
     def call_renewal(self, lease_ms: int = LEASE_MS) -> Any:
@@ -100,9 +100,27 @@ def test_a_renewal_tells_the_time_of_redis_and_the_end_of_the_lease(
     bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     before: Any = bench.redis.time()
-    seconds, micros, _, ends_ms = edge.call_renewal(5_000)
+    seconds, micros, _, ends_ms, _ = edge.call_renewal(5_000)
     assert before <= (seconds, micros) <= bench.redis.time()
     assert ends_ms == seconds * 1_000 + micros // 1_000 + 5_000
+
+
+def test_a_renewal_tells_which_redis_answers(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    server: Any = bench.redis.info("server")
+    assert edge.call_renewal()[4].decode() == server["run_id"]
+
+
+def test_a_renewal_needs_no_right_to_ask_which_redis_answers(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    bench.redis.acl_setuser(
+        "limited", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-info"]
+    )
+    limited = Redis.from_url(bench.redis_url, username="limited", password="x")
+    try:
+        *_, is_unbroken, _, server = ScriptedEdge(limited, edge.id).call_renewal()
+        assert (is_unbroken, server) == (0, b"")
+    finally:
+        limited.close()
+        bench.redis.acl_deluser("limited")
 
 
 def test_a_renewal_keeps_inbox_and_users_from_expiring(
@@ -186,25 +204,43 @@ def test_a_user_stays_on_other_edges_that_are_alive(
     assert edges_of(bench, bob) == {other.id}
 
 
-def test_an_ended_lease_is_found_with_its_users_until_it_is_forgotten(
+def test_an_ended_lease_is_found_until_its_users_are_removed(
     bench: WorkerBench, edge: ScriptedEdge, other: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     other.renew()
     leases = EndedLeases(bench.redis)
     ended = leases.find()
-    assert ended[edge.id] == [bob]
+    assert edge.id in ended
     assert other.id not in ended
-    leases.forget([edge.id])
+    assert leases.users_of(edge.id, 10) == [bob]
+    assert not leases.forget(edge.id)
+    leases.remove_users(edge.id, [bob])
+    assert (edge.users, edges_of(bench, bob)) == (set(), set())
+    assert leases.forget(edge.id)
     assert edge.id not in leases.find()
 
 
-def test_an_edge_that_came_back_meanwhile_is_not_forgotten(
+def test_the_users_of_an_ended_lease_are_told_in_portions(bench: WorkerBench, edge: ScriptedEdge) -> None:
+    users = {f"user-{number}" for number in range(700)}
+    edge.register(*users)
+    leases = EndedLeases(bench.redis)
+    told: list[str] = []
+    while portion := leases.users_of(edge.id, 300):
+        assert len(portion) <= 300
+        leases.remove_users(edge.id, portion)
+        told += portion
+    assert sorted(told) == sorted(users)
+
+
+def test_an_edge_that_came_back_meanwhile_keeps_everything(
     bench: WorkerBench, edge: ScriptedEdge, bob: str
 ) -> None:
     edge.register(bob)
     edge.renew()
-    EndedLeases(bench.redis).forget([edge.id])
+    leases = EndedLeases(bench.redis)
+    leases.remove_users(edge.id, [bob])
+    assert not leases.forget(edge.id)
     assert edge.renew()
     assert edge.users == {bob}
     assert edges_of(bench, bob) == {edge.id}
@@ -215,5 +251,5 @@ def test_an_edge_that_died_before_its_first_renewal_leaves_nothing_forever(
     bench: WorkerBench, edge: ScriptedEdge
 ) -> None:
     assert bench.redis.ttl(names.inbox_key(edge.id)) == -1
-    EndedLeases(bench.redis).forget([edge.id])
+    EndedLeases(bench.redis).forget(edge.id)
     assert expires_in_time(bench, names.inbox_key(edge.id))

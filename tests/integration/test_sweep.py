@@ -147,8 +147,8 @@ def test_a_dead_edge_is_forgotten(bench: WorkerBench, dead_edge: str) -> None:
     bench.connect(bob, dead_edge)
     bench.sweep.run()
     assert bench.redis.zscore(names.LEASES_KEY, dead_edge) is None
-    for key in (names.inbox_key(dead_edge), names.edge_users_key(dead_edge)):
-        assert 0 < expiry_s(bench, key) <= REGISTRY_TTL_S
+    assert 0 < expiry_s(bench, names.inbox_key(dead_edge)) <= REGISTRY_TTL_S
+    assert not bench.redis.exists(names.edge_users_key(dead_edge), names.user_edges_key(str(bob)))
 
 
 def expiry_s(bench: WorkerBench, key: str) -> int:

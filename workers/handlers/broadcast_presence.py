@@ -1,6 +1,7 @@
 """`announce`: tells peers that a user came online or went offline."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from typing import Final
 
 from sqlalchemy import Connection, text
 
@@ -10,6 +11,8 @@ from workers.arrays import array
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.requests import Request
+
+_PEERS_OF_PORTION: Final = 1_000
 
 _SEEN = text(
     """
@@ -42,14 +45,30 @@ def tell_peers(conn: Connection, user_ids: Collection[str], context: HandlerCont
     """Tell everybody who has joined a chat with one of the users whether that user is online."""
     outcome = Outcome()
     online = context.presence.online(user_ids)
-    users = array(user_ids)
-    conn.execute(_SEEN, {"users": users})
-    for row in conn.execute(_PEERS, {"users": users}):
-        status = UserStatus(
-            user_id=row.user_id,
-            username=row.username,
-            status="online" if row.user_id in online else "offline",
-            last_seen=iso_ms(row.last_seen_at) if row.last_seen_at else None,
-        )
-        outcome.emit(row.peer_id, USER_STATUS, status)
+    note_last_seen(conn, user_ids)
+    for part in announcements(conn, user_ids, online):
+        outcome.extend(part)
     return outcome
+
+
+def note_last_seen(conn: Connection, user_ids: Collection[str]) -> None:
+    """Record that the users were online until now."""
+    conn.execute(_SEEN, {"users": array(user_ids)})
+
+
+def announcements(
+    conn: Connection, user_ids: Collection[str], online: Collection[str]
+) -> Generator[Outcome, None, None]:
+    """Yield, in portions, what tells their peers which of the users are `online`."""
+    with conn.execute(_PEERS, {"users": array(user_ids)}) as rows:
+        for portion in rows.partitions(_PEERS_OF_PORTION):
+            outcome = Outcome()
+            for row in portion:
+                status = UserStatus(
+                    user_id=row.user_id,
+                    username=row.username,
+                    status="online" if row.user_id in online else "offline",
+                    last_seen=iso_ms(row.last_seen_at) if row.last_seen_at else None,
+                )
+                outcome.emit(row.peer_id, USER_STATUS, status)
+            yield outcome

@@ -19,7 +19,7 @@ from infra.wire import names
 from infra.wire.inbox import Answer, InboxEntry
 from socket_edge import app as module
 from socket_edge.app import Edge, RedisCheck, build_edge
-from socket_edge.connection.api import Handler
+from socket_edge.connection.api import DisconnectReason, Handler
 from tests.harness.engines import Store
 from tests.unit.socket_edge.connections import connect
 
@@ -245,6 +245,22 @@ async def test_a_running_edge_is_registered_and_one_that_has_stopped_is_not(edge
         assert await redis.zscore(names.LEASES_KEY, edge.id) is not None
         assert await redis.exists(names.inbox_key(edge.id))
     assert not await redis.exists(names.LEASES_KEY, names.inbox_key(edge.id))
+
+
+async def test_an_edge_that_cannot_tell_that_users_left_leaves_them_to_the_sweep(
+    edge: Edge, redis: Redis
+) -> None:
+    async with running(edge):
+        await until_ready(edge)
+        sessions = {name: connect(name)[1] for name in ("bob", "carol")}
+        for name, session in sessions.items():
+            edge.users.add(session)
+            await edge.presence.register(name)
+        # No worker hears that bob has left, and carol is still here.
+        edge.admission.leave(sessions["bob"], DisconnectReason.SERVER_SHUTDOWN)
+    assert await redis.smembers(names.edge_users_key(edge.id)) == {b"bob", b"carol"}
+    assert await redis.zscore(names.LEASES_KEY, edge.id) == 0
+    assert not await redis.exists(names.inbox_key(edge.id))
 
 
 async def test_an_edge_that_stops_waits_for_its_requests_and_tasks(edge: Edge) -> None:

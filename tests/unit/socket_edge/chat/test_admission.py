@@ -12,6 +12,7 @@ from infra.wire.events import CONNECTION_SUCCESS, ERROR, TEST_MESSAGE
 from infra.wire.registry import ANNOUNCE
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.auth.rejections import RefusalReason
+from socket_edge.chat import admission as module
 from socket_edge.chat.admission import Admission
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
@@ -39,6 +40,22 @@ class RecordingPresence:
         self.registered.append(user_id)
 
 
+class AnsweringLanes(RecordingLanes):
+    """Has each announcement answered at once: with the next of these failures, if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: list[ErrorCode] = []
+        self.do_answer = True
+
+    def relay(self, *arguments: Any, **named: Any) -> None:
+        super().relay(*arguments, **named)
+        if self.failures:
+            self.relayed[-1].fail(self.failures.pop(0))
+        elif self.do_answer:
+            self.relayed[-1].answer({})
+
+
 class RecordingCatchUps:
     def __init__(self, lanes: RecordingLanes) -> None:
         self.sessions: list[Session] = []
@@ -56,7 +73,7 @@ class Door:
     def __init__(self, sockets_per_user: int = 0, sign_ins: int = 100) -> None:
         unlimited = TokenBucket(0, 1)
         self.users, self.tasks = ConnectedUsers(), Tasks()
-        self.lanes, self.presence = RecordingLanes(), RecordingPresence()
+        self.lanes, self.presence = AnsweringLanes(), RecordingPresence()
         self.catch_ups = RecordingCatchUps(self.lanes)
         self.refusals = RefusalLog()
         self.admission = Admission(
@@ -166,7 +183,7 @@ async def test_peers_are_told_of_the_first_and_the_last_socket_of_a_user(door: D
     await door.tasks.wait()
     assert door.lanes.names() == [ANNOUNCE] * 2
     assert not door.lanes.relayed[1].expires
-    assert door.presence.registered == ["bob", "bob", "bob"]
+    assert door.presence.registered == ["bob"] * 4
     assert len(door.users) == 0
 
 
@@ -181,7 +198,41 @@ async def test_a_client_that_leaves_while_it_catches_up_stops_catching_up(door: 
     assert catching_up is not None
     assert catching_up.cancelled()
     assert door.catch_ups.sessions == []
-    assert door.presence.registered == ["bob"]
+    assert set(door.presence.registered) == {"bob"}
+
+
+async def test_peers_are_told_although_the_first_socket_left_before_that(door: Door) -> None:
+    door.presence.may_register.clear()
+    (first, first_session), (_, second_session) = await door.admit("bob", "1"), await door.admit("bob", "2")
+    door.admission.welcome(first_session)
+    door.admission.welcome(second_session)
+    first.end(DisconnectReason.TRANSPORT_CLOSED)
+    door.presence.may_register.set()
+    await door.tasks.wait()
+    assert door.lanes.names() == [ANNOUNCE]
+
+
+async def test_a_full_lane_is_asked_again_to_announce_a_user(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.001)
+    door.lanes.failures = [ErrorCode.BUSY, ErrorCode.BUSY]
+    await door.arrive("bob")
+    assert door.lanes.names() == [ANNOUNCE] * 3
+    assert door.admission.unannounced == set()
+
+
+async def test_a_user_whose_peers_are_not_told_yet_is_known(door: Door) -> None:
+    connection, _ = await door.arrive("bob")
+    door.lanes.do_answer = False
+    connection.end(DisconnectReason.SERVER_SHUTDOWN)
+    async with asyncio.timeout(5):
+        while len(door.lanes.relayed) < 2:
+            await asyncio.sleep(0)
+    assert door.admission.unannounced == {"bob"}
+    door.lanes.relayed[-1].answer({})
+    await door.tasks.wait()
+    assert door.admission.unannounced == set()
 
 
 async def test_one_socket_too_many_ends_the_oldest_of_the_user() -> None:

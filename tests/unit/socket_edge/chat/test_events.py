@@ -203,6 +203,28 @@ async def test_a_profile_is_ensured_once_and_before_the_first_event(chat: Chat) 
     )
 
 
+@pytest.mark.parametrize("code", [ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE])
+async def test_a_profile_that_could_not_be_ensured_is_ensured_before_the_next_event(
+    chat: Chat, code: ErrorCode
+) -> None:
+    chat.session.has_profile = False
+    chat.take(SEND)
+    chat.lanes.relayed[0].fail(code)
+    chat.take(SEND)
+    assert chat.lanes.names() == [INTRODUCE, "send_message"] * 2
+    chat.lanes.relayed[2].answer({})
+    chat.take(SEND)
+    assert chat.lanes.names()[4:] == ["send_message"]
+
+
+async def test_a_user_who_can_have_no_profile_is_not_introduced_with_each_event(chat: Chat) -> None:
+    chat.session.has_profile = False
+    chat.take(SEND)
+    chat.lanes.relayed[0].fail(ErrorCode.PROFILE_MISSING)
+    chat.take(SEND)
+    assert chat.lanes.names() == [INTRODUCE, "send_message", "send_message"]
+
+
 async def test_an_answer_that_settles_messages_settles_them_for_the_socket_that_asked(chat: Chat) -> None:
     chat.take('["mark_as_read",{"chatId":"c"}]', 1)
     chat.lanes.relayed[0].answer({"success": True}, acked_up_to=Position("c", 7))

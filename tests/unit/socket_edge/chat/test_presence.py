@@ -185,14 +185,111 @@ async def test_a_write_drops_dead_edges_from_the_users_in_it(edge: Edge) -> None
     assert await edge.edges_of("bob") == {EDGE, "edge-3"}
 
 
-async def test_withdrawing_removes_every_trace(edge: Edge) -> None:
+async def test_withdrawing_removes_every_trace_of_an_edge_that_everybody_has_left(edge: Edge) -> None:
     await edge.start()
-    await edge.arrive("bob", "carol")
-    await edge.redis.sadd(names.user_edges_key("bob"), "edge-3")
+    (session,) = await edge.arrive("bob")
+    edge.users.remove(session)
+    await edge.presence.register("bob")
     await edge.stop()
     await edge.presence.withdraw()
-    assert await keys_of(edge.redis) == {names.user_edges_key("bob")}
-    assert await edge.edges_of("bob") == {"edge-3"}
+    assert await keys_of(edge.redis) == set()
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+async def test_withdrawing_leaves_it_to_the_sweep_to_announce_who_is_left(edge: Edge, is_here: bool) -> None:
+    await edge.start()
+    if is_here:
+        await edge.arrive("bob")
+    await edge.stop()
+    await edge.presence.withdraw([] if is_here else ["bob"])
+    assert await members(edge.redis, USERS) == {"bob"}
+    assert await edge.redis.ttl(USERS) > 0
+    lease_ms = await edge.redis.zscore(names.LEASES_KEY, EDGE)
+    assert lease_ms is not None
+    assert lease_ms < await redis_ms(edge.redis)
+    assert not await edge.redis.exists(names.inbox_key(EDGE))
+
+
+async def test_after_a_loss_users_are_registered_in_portions(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PORTION", 3)
+    edge = Edge(redis)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.arrive(*(f"user-{number}" for number in range(10)))
+    write, sizes, waiting = edge.presence._register, list[int](), list[int]()
+
+    async def record_and_write(keys: list[str], arguments: list[Any]) -> Any:
+        sizes.append(len(keys) - 2)
+        return await write(keys, arguments)
+
+    register = edge.presence.register
+
+    async def count_and_register(user_id: str) -> None:
+        running.add(user_id)
+        waiting.append(len(running))
+        await register(user_id)
+        running.discard(user_id)
+
+    running = set[str]()
+    monkeypatch.setattr(edge.presence, "_register", record_and_write)
+    monkeypatch.setattr(edge.presence, "register", count_and_register)
+    await redis.flushdb()
+    await edge.presence._refresh()
+    assert (max(sizes), sum(sizes), max(waiting)) == (3, 10, 3)
+    assert await redis.scard(USERS) == 10
+    await edge.stop()
+
+
+async def test_the_lease_is_renewed_while_many_users_are_registered_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PORTION", 3)
+    edge = Edge(redis, refresh_s=1e-9)
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.losses.get()
+    await edge.arrive(*(f"user-{number}" for number in range(10)))
+    await redis.flushdb()
+    renew, registered = edge.presence._renew, list[int]()
+
+    async def count_and_renew(*arguments: Any) -> Any:
+        registered.append(await redis.scard(USERS))
+        return await renew(*arguments)
+
+    monkeypatch.setattr(edge.presence, "_renew", count_and_renew)
+    edge.run(edge.presence.keep_lease)
+    async with asyncio.timeout(5):
+        await edge.losses.get()
+    assert registered[:4] == [0, 3, 6, 9]
+    assert await redis.scard(USERS) == 10
+    await edge.stop()
+
+
+async def test_an_inbox_that_could_not_be_created_is_created_at_the_next_refresh(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge.run(edge.presence.keep_registry)
+    await edge.presence._refresh()
+    await edge.losses.get()
+    create, failures = edge.inbox.create, 1
+
+    async def fail_once() -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise RedisError("not now")
+        await create()
+
+    monkeypatch.setattr(edge.inbox, "create", fail_once)
+    await edge.redis.zrem(names.LEASES_KEY, EDGE)
+    await edge.redis.xadd(names.inbox_key(EDGE), {names.INBOX_FIELD: b"{}"})
+    with pytest.raises(RedisError):
+        await edge.presence._refresh()
+    await edge.presence._refresh()
+    assert edge.losses.qsize() == 1
+    assert await edge.redis.xlen(names.inbox_key(EDGE)) == 0
 
 
 async def test_a_lost_lease_registers_everybody_again_and_reports_the_loss(redis: Redis) -> None:

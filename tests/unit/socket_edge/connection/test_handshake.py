@@ -5,7 +5,7 @@ import json
 import os
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -95,6 +95,34 @@ async def test_what_a_client_sends_before_it_is_accepted_waits(monkeypatch: pyte
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 ")
         assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # RFC 6455, section 1.3
+
+
+@pytest.mark.parametrize("has_polled", [False, True])
+async def test_a_client_that_goes_before_it_is_accepted_leaves_nothing_and_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_polled: bool
+) -> None:
+    run, gone = Handshake.run_asgi, asyncio.Event()
+
+    async def run_when_the_client_has_gone(self: Handshake) -> None:
+        self.transport.close()
+        await run(self)
+        gone.set()
+
+    monkeypatch.setattr(Handshake, "run_asgi", run_when_the_client_has_gone)
+    with capture_logs() as logs:
+        async with serve() as served, AsyncExitStack() as stack:
+            head = request()
+            if has_polled:
+                _, polling = await stack.enter_async_context(served.client("polling"))
+                head = head.replace(b"websocket ", f"websocket&sid={polling.id} ".encode(), 1)
+            before = served.connections()
+            _, writer = await stack.enter_async_context(connected(served))
+            writer.write(head)
+            async with asyncio.timeout(5):
+                await gone.wait()
+            assert served.connections() == before
+    assert [line for line in logs if line["log_level"] == "error"] == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_handshake_may_arrive_byte_by_byte() -> None:

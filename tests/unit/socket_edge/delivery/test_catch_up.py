@@ -76,7 +76,7 @@ class Socket:
         for ack_id in list(self.session.unacked):
             self.delivery.acked(self.session, ack_id)
 
-    def received(self) -> list[int]:
+    def received(self) -> list[Any]:
         return self.connection.payloads(NEW_MESSAGE)
 
 
@@ -100,7 +100,10 @@ async def test_the_request_goes_through_the_lane_of_the_session() -> None:
         *(3, CATCH_UP, "bob"),
         "socket-1",
     )
-    assert request.payload == {"username": None, "issuedAt": None, "after": None, "lostS": None}
+    assert request.payload == {
+        **{"username": None, "issuedAt": None, "after": None, "lostS": None},
+        **{"keepsCursors": True, "untilUs": None, "chatsAfter": None},
+    }
     request.answer(page())
 
 
@@ -225,6 +228,39 @@ async def test_after_a_loss_every_socket_catches_up_with_what_was_lost() -> None
     assert {one.user_id for one in socket.lanes.relayed} == {"bob", "carol"}
 
 
+async def test_after_a_loss_only_so_many_sockets_catch_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RESTARTS", 3)
+    socket = Socket()
+    others = [connect(f"user-{number}", socket_id=f"other-{number}")[1] for number in range(9)]
+    for session in others:
+        socket.users.add(session)
+    now = asyncio.get_running_loop().time()
+    socket.catch_ups.restart(now)
+    await socket.asked(3)
+    gone = others[5]
+    socket.users.remove(gone)
+    socket.catch_ups.restart(now - 1)
+    answered = 0
+    while answered < len(socket.lanes.relayed):
+        await settled(socket)
+        assert len(socket.lanes.relayed) - answered <= 3
+        socket.lanes.relayed[answered].answer(page())
+        answered += 1
+        await settled(socket)
+    assert {one.user_id for one in socket.lanes.relayed} == {
+        session.user_id for session in (socket.session, *others) if session is not gone
+    }
+    # The second loss came while the first three were catching up.
+    assert answered == 9 + 3
+    assert all(session.lost_since is None for session in socket.users)
+
+
+async def settled(socket: Socket) -> None:
+    """Let the tasks run as far as they get."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_a_loss_during_a_catch_up_leads_to_one_more_round() -> None:
     socket = Socket()
     running = socket.start()
@@ -252,3 +288,146 @@ async def test_an_answer_after_the_end_of_a_catch_up_is_ignored() -> None:
     request.answer(page(1))
     assert socket.received() == []
     assert socket.session.catching_up is None
+
+
+def found(*chats: str, seq: int = 0, more_after: str | None = None) -> dict[str, Any]:
+    """Make the answer to a look-up: one message waits in each chat, in the order of their names."""
+    ahead = [[chat, seq, number] for number, chat in enumerate(chats, 1)]
+    return {"messages": [], "ahead": ahead, "chats_after": more_after}
+
+
+def messages(*chats: str) -> dict[str, Any]:
+    return {"messages": [[[chat, 1], chat] for chat in chats], "ahead": [], "chats_after": None}
+
+
+def names(count: int) -> list[str]:
+    return [f"chat-{number:05}" for number in range(count)]
+
+
+def asked_for(request: Relayed) -> tuple[dict[str, int] | None, int | None]:
+    command = msgspec.convert(request.payload, CatchUp)
+    return command.after, command.until_us
+
+
+async def test_a_page_is_asked_for_with_the_chats_that_come_next_and_no_others() -> None:
+    socket = Socket()
+    running = socket.start()
+    chats = names(120)
+    (await socket.asked(1)).answer(found(*reversed(chats)))
+    for count, part in enumerate((chats[70:], chats[20:70], chats[:20]), 2):
+        request = await socket.asked(count)
+        until_us = 50 * (count - 1) + 1 if count < 4 else None
+        assert asked_for(request) == (dict.fromkeys(part, 0), until_us)
+        request.answer(messages(*reversed(part)))
+        await received(socket, 50 * (count - 1))
+        socket.ack_everything()
+    await wait(running)
+    assert socket.received() == list(reversed(chats))
+
+
+async def received(socket: Socket, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(socket.received()) < min(count, 120):
+            await asyncio.sleep(0)
+
+
+async def test_a_request_for_a_page_is_as_long_for_many_chats_as_for_few() -> None:
+    sizes = []
+    for count in (60, 5_000):
+        socket = Socket()
+        running = socket.start()
+        (await socket.asked(1)).answer(found(*names(count)))
+        sizes.append(len(msgspec.json.encode((await socket.asked(2)).payload)))
+        running.cancel()
+    assert sizes[0] == sizes[1]
+
+
+async def test_a_chat_that_has_more_is_read_on_when_it_is_its_turn() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(
+        {"messages": [], "ahead": [["a", 4, 10], ["b", 0, 20]], "chats_after": None}
+    )
+    request = await socket.asked(2)
+    assert asked_for(request) == ({"a": 4, "b": 0}, None)
+    request.answer({"messages": [], "ahead": [["a", 5, 30]], "chats_after": None})
+    request = await socket.asked(3)
+    assert asked_for(request) == ({"a": 5}, None)
+    request.answer(messages())
+    await wait(running)
+
+
+async def test_a_chat_that_never_gets_on_is_not_asked_for_for_ever() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(found("a", "b"))
+    (await socket.asked(2)).answer({**messages("b"), "ahead": [["a", 0, 1]]})
+    await received(socket, 1)
+    socket.ack_everything()
+    request = await socket.asked(3)
+    assert asked_for(request)[0] == {"a": 0}
+    request.answer({**messages(), "ahead": [["a", 0, 1]]})
+    await wait(running)
+    assert socket.received() == ["b"]
+
+
+async def test_all_chats_are_looked_up_before_the_first_page() -> None:
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(found("a", more_after="m"))
+    request = await socket.asked(2)
+    assert (request.payload["after"], request.payload["chatsAfter"]) == (None, "m")
+    request.answer(found("z"))
+    request = await socket.asked(3)
+    assert asked_for(request)[0] == {"a": 0, "z": 0}
+    request.answer(messages("a", "z"))
+    await wait(running)
+
+
+async def test_a_look_up_that_fails_for_now_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.001)
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(found(more_after="m"))
+    (await socket.asked(2)).fail(ErrorCode.TIMEOUT)
+    request = await socket.asked(3)
+    assert request.payload["chatsAfter"] == "m"
+    request.answer(found())
+    await wait(running)
+
+
+async def test_an_edge_keeps_a_bounded_number_of_chats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHATS_AHEAD", 3)
+    socket = Socket()
+    running = socket.start()
+    (await socket.asked(1)).answer(found("a", "b", more_after="m"))
+    (await socket.asked(2)).answer(found("n", more_after="n"))
+    request = await socket.asked(3)
+    assert asked_for(request)[0] == {"a": 0, "b": 0, "n": 0}
+    request.answer(messages("a", "b", "n"))
+    await received(socket, 3)
+    socket.ack_everything()
+    request = await socket.asked(4)
+    assert (request.payload["after"], request.payload["chatsAfter"]) == (None, "n")
+    request.answer(found())
+    await wait(running)
+
+
+async def test_workers_of_the_previous_release_are_asked_for_a_few_chats_at_a_time() -> None:
+    socket = Socket()
+    running = socket.start()
+    chats = names(60)
+    cursors = {**dict.fromkeys(chats, 0), "x": 1}
+    (await socket.asked(1)).answer({"messages": [[["x", 1], "x"]], "next": cursors})
+    left = set(cursors)
+    for count in (2, 3):
+        await received(socket, 1)
+        socket.ack_everything()
+        request = await socket.asked(count)
+        after, _ = asked_for(request)
+        assert after is not None
+        assert after.items() <= cursors.items()
+        left -= set(after)
+        request.answer({"messages": [], "next": None})
+    assert left == set()
+    await wait(running)

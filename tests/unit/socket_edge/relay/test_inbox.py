@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -140,6 +141,67 @@ async def test_an_entry_that_was_trimmed_unread_is_a_loss(reader: Reader) -> Non
     await reader.write("one", "two")
     await reader.redis.xtrim(KEY, maxlen=1, approximate=False)
     assert await reader.inbox.has_lost_entries()
+
+
+async def roll_back(reader: Reader, older: bytes | None) -> None:
+    """Have Redis forget what it has written to the stream since `older`."""
+    assert older is not None
+    await reader.redis.restore(KEY, 0, older, replace=True)
+
+
+async def test_a_stream_that_lacks_entries_that_were_read_is_a_loss(reader: Reader) -> None:
+    await reader.inbox.create()
+    reader.start()
+    await reader.write("one")
+    await reader.until("one")
+    older = await reader.redis.dump(KEY)
+    await reader.write("two", "three")
+    await reader.until("one", "two", "three")
+    await roll_back(reader, older)
+    assert await reader.inbox.has_lost_entries()
+
+
+async def test_a_loss_after_a_roll_back_is_not_hidden(reader: Reader) -> None:
+    await reader.inbox.create()
+    older = await reader.redis.dump(KEY)
+    reader.start()
+    await reader.write("one", "two")
+    await reader.until("one", "two")
+    await reader.stop()
+    await roll_back(reader, older)
+    await reader.write("three", "four")
+    await reader.redis.xtrim(KEY, maxlen=1, approximate=False)
+    assert await reader.inbox.has_lost_entries()
+
+
+async def test_ids_that_go_back_are_a_loss_although_the_numbers_fit(reader: Reader) -> None:
+    await reader.inbox.create()
+    older = await reader.redis.dump(KEY)
+    reader.start()
+    await reader.write("one")
+    await reader.until("one")
+    await roll_back(reader, older)
+    # The clock of the Redis that came back is behind.
+    await reader.redis.xadd(KEY, {names.INBOX_FIELD: b"{}"}, id="0-2")
+    assert await reader.inbox.has_lost_entries()
+
+
+async def test_entries_that_are_read_during_the_check_do_not_count_as_lost(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reader.inbox.create()
+    await reader.write("one")
+    trim = reader.redis.xtrim
+
+    async def read_and_trim(*arguments: Any, **named: Any) -> Any:
+        reader.start()
+        await reader.until("one")
+        return await trim(*arguments, **named)
+
+    monkeypatch.setattr(reader.redis, "xtrim", read_and_trim)
+    assert not await reader.inbox.has_lost_entries()
+    await reader.write("two")
+    await reader.until("one", "two")
 
 
 async def test_a_missing_inbox_is_a_loss_and_a_new_one_is_complete(reader: Reader) -> None:

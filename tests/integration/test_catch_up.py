@@ -1,0 +1,239 @@
+"""Catch-up: everything undelivered, oldest first, at a cost per page that follows the page."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from infra.wire.commands import CatchUp
+from infra.wire.inbox import CatchUpPage
+from socket_edge.delivery.catch_up import ChatsAhead
+from tests.harness.worker_bench import WorkerBench
+from tests.integration.conftest import NEVER_S, BenchFactory
+from workers.handlers import catch_up as module
+
+PAGE = 10
+
+_BULK = """
+WITH peers AS (
+    INSERT INTO profiles (id, username, username_key)
+    SELECT gen_random_uuid(), :prefix || n, :prefix || n FROM generate_series(1, :chats) n
+    RETURNING id
+), opened AS (
+    INSERT INTO chats (id, user_lo, user_hi, last_seq, last_to_lo, last_to_hi)
+    SELECT gen_random_uuid(), least(id, :bob), greatest(id, :bob), :each,
+        CASE WHEN id > :bob THEN :each ELSE 0 END, CASE WHEN id > :bob THEN 0 ELSE :each END
+    FROM peers
+    RETURNING *
+), members AS (
+    INSERT INTO chat_members (chat_id, user_id, delivered_seq)
+    SELECT id, user_lo, :delivered FROM opened UNION ALL SELECT id, user_hi, :delivered FROM opened
+)
+INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
+SELECT id, seq, gen_random_uuid(), CASE :bob WHEN user_lo THEN user_hi ELSE user_lo END, :bob, 'hello',
+    timestamptz '2026-01-01' + (row_number() OVER (PARTITION BY seq ORDER BY id) * 7 + seq) * interval '1 s'
+FROM opened, generate_series(1, :each) seq
+"""
+
+
+def bulk(bench: WorkerBench, bob: uuid.UUID, chats: int, each: int = 1, *, delivered: int = 0) -> None:
+    """Give bob chats with `each` messages to him, whose times are interleaved."""
+    params = {"prefix": f"p{uuid.uuid4().hex[:12]}_", "chats": chats, "each": each, "delivered": delivered}
+    bench.rows(_BULK, bob=bob, **params)
+
+
+@dataclass
+class Walk:
+    """What a socket has received, and what each request has cost in bytes and in buffers of Postgres."""
+
+    messages: list[Any] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    buffers: list[int] = field(default_factory=list)
+
+    def positions(self) -> list[tuple[str, int]]:
+        return [(message["chatId"], message["seq"]) for message in self.messages]
+
+
+class Device:
+    """A socket of a user that catches up as an edge lets it."""
+
+    def __init__(self, bench: WorkerBench, user_id: uuid.UUID) -> None:
+        self.bench = bench
+        self.user_id = user_id
+        self.walk = Walk()
+        self._ahead = ChatsAhead()
+
+    def look_up(self, **more: Any) -> None:
+        """Look up all chats with undelivered messages."""
+        chats_after: str | None = None
+        while True:
+            page = self.ask(CatchUp(keeps_cursors=True, chats_after=chats_after, **more))
+            if (chats_after := page.chats_after) is None:
+                return
+
+    def next_page(self) -> bool:
+        """Read the next page; return whether there was one."""
+        if not self._ahead:
+            return False
+        cursors, until_us = self._ahead.take()
+        self.ask(CatchUp(after=cursors, until_us=until_us, keeps_cursors=True))
+        return True
+
+    def finish(self) -> Walk:
+        while self.next_page():
+            pass
+        return self.walk
+
+    def ask(self, command: CatchUp) -> CatchUpPage:
+        payload = msgspec.json.encode(command)
+        request = self.bench.event(self.user_id, "catch_up", payload)
+        before = _buffers(self.bench)
+        answer = self.bench.ask(request).answers[request.id]
+        self.walk.buffers.append(_buffers(self.bench) - before)
+        self.walk.sizes.append(len(payload) + len(bytes(answer.data)))
+        assert answer.failure is None, answer.failure
+        page = msgspec.json.decode(answer.data, type=CatchUpPage)
+        self.walk.messages += [msgspec.json.decode(message.data) for message in page.messages]
+        self._ahead.add(page)
+        return page
+
+
+_BUFFERS = text(
+    """
+    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND query LIKE '%row_number() OVER%' OR query LIKE '%last_chat%' OR query LIKE '%AS reached%'
+    """
+)
+
+
+def _buffers(bench: WorkerBench) -> int:
+    with bench.engine.connect() as conn:
+        return int(conn.execute(_BUFFERS).scalar_one())
+
+
+@pytest.fixture
+def bench(make_bench: BenchFactory) -> WorkerBench:
+    bench = make_bench(page=PAGE, sweep_after_s=NEVER_S)
+    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    return bench
+
+
+@pytest.fixture(autouse=True)
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHATS", 40)
+
+
+def stored(bench: WorkerBench, user_id: uuid.UUID) -> list[tuple[str, int]]:
+    """Return what was sent to a user, oldest first."""
+    return [
+        (str(row.chat_id), row.seq)
+        for row in bench.rows(
+            "SELECT chat_id, seq FROM messages WHERE recipient_id = :u ORDER BY created_at, chat_id, seq",
+            u=user_id,
+        )
+    ]
+
+
+@pytest.mark.parametrize(("chats", "each"), [(1, 1), (1, 35), (10, 1), (11, 3), (39, 2), (40, 1), (130, 3)])
+def test_everything_comes_once_and_oldest_first(bench: WorkerBench, chats: int, each: int) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, chats, each)
+    device = Device(bench, bob)
+    device.look_up()
+    assert device.finish().positions() == stored(bench, bob)
+
+
+@pytest.mark.parametrize("chats", [0, 1, 9])
+def test_few_messages_come_with_a_single_request(bench: WorkerBench, chats: int) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, chats)
+    bulk(bench, bob, 20, 2, delivered=2)
+    device = Device(bench, bob)
+    device.look_up()
+    assert len(device.finish().messages) == chats
+    assert len(device.walk.sizes) == 1
+
+
+def test_a_fast_device_does_not_cut_short_the_backlog_of_a_slow_one(bench: WorkerBench) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 90, 2)
+    slow, fast = Device(bench, bob), Device(bench, bob)
+    slow.look_up()
+    fast.look_up()
+    fast.finish()
+    bench.rows("UPDATE chat_members SET delivered_seq = 2 WHERE user_id = :u", u=bob)
+    assert slow.finish().positions() == fast.walk.positions() == stored(bench, bob)
+
+
+def test_a_message_that_vanishes_meanwhile_changes_nothing_for_the_others(bench: WorkerBench) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 80, 2)
+    device = Device(bench, bob)
+    device.look_up()
+    gone = "seq = 1 AND chat_id::text LIKE ANY (ARRAY['0%', '4%', '8%', 'c%'])"
+    bench.rows(f"DELETE FROM messages WHERE recipient_id = :u AND {gone}", u=bob)
+    assert device.finish().positions() == stored(bench, bob)
+
+
+def test_what_may_be_lost_comes_although_it_was_delivered(bench: WorkerBench) -> None:
+    (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
+    bulk(bench, bob, 50, 2, delivered=2)
+    sent = [
+        bench.ask(one).ack(one)["message"] for one in (bench.send(alice, bobs_name, "x") for _ in range(3))
+    ]
+    bench.rows("UPDATE chat_members SET delivered_seq = 3 WHERE chat_id = :c", c=sent[0]["chatId"])
+    device = Device(bench, bob)
+    device.look_up(lost_s=3600.0)
+    assert [message["id"] for message in device.finish().messages] == [message["id"] for message in sent]
+
+
+def walk(bench: WorkerBench, chats: int, each: int, *, done: int = 0) -> Walk:
+    """Catch up with the first pages."""
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, chats, each)
+    bulk(bench, bob, done, 2, delivered=2)
+    bench.rows("ANALYZE")
+    device = Device(bench, bob)
+    device.look_up()
+    for _ in range(20):
+        device.next_page()
+    return device.walk
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ({"chats": 300, "each": 1}, {"chats": 6_000, "each": 1}),
+        ({"chats": 60, "each": 2, "done": 60}, {"chats": 60, "each": 2, "done": 1_000}),
+        ({"chats": 60, "each": 20}, {"chats": 60, "each": 80}),
+    ],
+    ids=["chats with undelivered messages", "other chats", "messages of a chat"],
+)
+def test_a_page_costs_the_same_whatever_the_user_has(
+    make_bench: BenchFactory, bench: WorkerBench, small: dict[str, int], large: dict[str, int]
+) -> None:
+    bench = make_bench(page=50, sweep_after_s=NEVER_S)
+    few, many = walk(bench, **small), walk(bench, **large)
+    assert len(many.sizes) >= len(few.sizes)
+    assert max(many.sizes) <= 1.2 * max(few.sizes)
+    # An index of more rows may have one more level.
+    assert max(many.buffers) <= 2 * max(few.buffers)
+
+
+def test_an_edge_of_the_previous_release_is_told_all_cursors(bench: WorkerBench) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 50, 2)
+    device = Device(bench, bob)
+    after: dict[str, int] | None = None
+    while True:
+        page = device.ask(CatchUp(after=after))
+        assert page.ahead is None
+        if page.next is None:
+            break
+        assert len(page.next) == 50
+        after = page.next
+    assert device.walk.positions() == stored(bench, bob)
