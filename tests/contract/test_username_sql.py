@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from infra.store.engine import make_engine
-from infra.store.profiles import BLANK, INVISIBLE, is_username, username_key
+from infra.store.invisible import BLANK, INVISIBLE
+from infra.store.profiles import is_username, username_key
 from tests.harness.engines import Store
 
 EVERYTHING = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
