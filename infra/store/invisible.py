@@ -9,7 +9,7 @@ INVISIBLE: Final = (
 )
 """Unicode's Default_Ignorable_Code_Point: zero-width characters, bidi controls, fillers and selectors."""
 BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U00016fe4\U0001d159"
-"""Blank characters that count as printable: fillers, a Braille pattern, hieroglyphs, a note without a head."""
+"""Blank characters that count as printable: fillers, blank hieroglyphs, a Braille cell, a null notehead."""
 
 _CONTROLS: Final = r"\x00-\x08\x0e-\x1b\x7f-\x9f\ufff9-\ufffb\U00013430-\U0001343f"
 """Controls and format characters that are not in INVISIBLE, without those that enclose digits."""

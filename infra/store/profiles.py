@@ -84,7 +84,7 @@ def find_key(spelling: str) -> str:
 def has_username_length(spelling: str) -> bool:
     """Return whether a name in this spelling is short enough for somebody to have it.
 
-    A spelling may be longer than the name: accents may be separate characters, and much of it may be invisible.
+    It may be longer than the name: accents may be separate characters, and others may be invisible.
     """
     if len(spelling) <= MAX_USERNAME:
         return True
@@ -95,8 +95,8 @@ def is_username(name: str) -> bool:
     """Return whether a profile may have this name.
 
     It must have 1 to 64 characters (see `has_username_length`), all printable (no control characters, bidi
-    controls included), something visible, joiners only where the script needs them, and no stacks of combining
-    marks. The name that stands for deleted users is reserved.
+    controls included), something visible, joiners only where the script needs them, and no stacks of
+    combining marks. The name that stands for deleted users is reserved.
     """
     return (
         has_username_length(name)

@@ -63,8 +63,8 @@ class ListChats(_Command, frozen=True):
 
     cursor: str | None = None
     limit: Limit | None = None
-    since: Annotated[datetime, msgspec.Meta(tz=True)] | None | msgspec.UnsetType = msgspec.UNSET
-    """`since` of an earlier ack: leave out chats without activity since then. None asks for one to begin with."""
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
+    """`since` of an earlier ack: leave out chats without activity since then. None asks for the first one."""
 
 
 class Sync(_Command, frozen=True):

@@ -45,9 +45,10 @@ _PAGE = text(
 _NOW = text("SELECT now()")
 
 _UNCOMMITTED_S: Final = 600
-"""Longer than a message may take to be committed. Its chat is active since the statement that stores it began.
+"""Longer than any message takes to be committed.
 
-Who lists the chats meanwhile does not see it, and finds it when they ask for what has changed since then.
+The time of a message is that at which its transaction began. Clients that list their chats before the commit
+do not see it; it must be among what has changed since then.
 """
 
 

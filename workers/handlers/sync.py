@@ -58,8 +58,8 @@ _GAPS = text(
 )
 """`known` are the cursors of all requests, `asked` the requests for chats without a cursor as well.
 
-`first_seq` is where the stored part of a gap begins: messages that are not stored take no room. Gaps that hold
-only messages that were deleted because of their age are left out.
+`first_seq` is where the stored part of a gap begins: messages that are not stored take no room. Gaps in which
+all messages were deleted because of their age are left out.
 """
 
 _LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
@@ -114,7 +114,7 @@ def _describe(gaps: Sequence[_Gap], pages: Mapping[Window, Page]) -> list[ChatGa
 
 
 def _cut(page: Page, room: int) -> tuple[Page, int]:
-    """Return as much of the page as there is room for, and its size in bytes. The first message always fits."""
+    """Return as much of the page as there is room for, and its bytes. The first message always fits."""
     size = 0
     for count, message in enumerate(page.messages):
         added = len(msgspec.json.encode(message))
