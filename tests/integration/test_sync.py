@@ -43,7 +43,7 @@ _CHATS = """
         FROM made
     )
     SELECT made.id, peers.id AS peer, peers.username
-    FROM made JOIN peers ON peers.id IN (made.user_lo, made.user_hi) ORDER BY made.id
+    FROM made JOIN peers ON peers.id = CASE :user WHEN user_lo THEN user_hi ELSE user_lo END ORDER BY made.id
 """
 _MESSAGES = """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
