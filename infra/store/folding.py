@@ -66,7 +66,7 @@ BEGIN
     IF name ~ '[<joiner><non_joiner>]' THEN
         printed := regexp_replace(
             name,
-            '(?<=[<joins_next>][<mark>]*)<non_joiner>(?=[<mark>]*[<joins_last>])'
+            '(?<=[<joins_next>][<transparent>]*)<non_joiner>(?=[<transparent>]*[<joins_last>])'
             '|(?<=[<letter>][<nonspacing>]*[<virama>][<combining>]*)'
             '(?:<non_joiner>(?=[<combining>]*[<letter>])|<joiner>(?![<vowel_signs>]))',
             '', 'g'
@@ -160,6 +160,7 @@ def unicode_parts() -> dict[str, str]:
         "nonspacing": _ranges(joiners.is_nonspacing),
         "combining": _ranges(joiners.is_combining),
         "virama": _ranges(joiners.is_virama),
+        "transparent": _ranges(joiners.is_transparent),
         "upper": "".join(single),
         "lower": "".join(single.values()),
         "expanding": "".join(map(_escape, several)),

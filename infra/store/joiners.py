@@ -64,6 +64,8 @@ VOWEL_SIGNS: Final = (
     "\U00016d63-\U00016d6a"
 )
 """Indic_Syllabic_Category Vowel_Dependent."""
+ADLAM_NASALIZATION: Final = "\U0001e94b"
+"""The only letter across which others join."""
 
 _JOINS_NEXT = re.compile(f"[{JOINS_NEXT}]")
 _JOINS_LAST = re.compile(f"[{JOINS_LAST}]")
@@ -123,4 +125,4 @@ def is_virama(char: str) -> bool:
 
 def is_transparent(char: str) -> bool:
     """Return whether letters join across it: Joining_Type Transparent, less what no name may have."""
-    return unicodedata.category(char) in ("Mn", "Me")
+    return unicodedata.category(char) in ("Mn", "Me") or char == ADLAM_NASALIZATION
