@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from infra.store import joiners
 from infra.store.invisible import BLANK, INVISIBLE
+from infra.store.joiners import JOINER, JOINS_LAST, JOINS_NEXT, NON_JOINER, VOWEL_SIGNS
 from infra.store.profiles import DELETED_USERNAME, MARKS, MARKS_MAX, MAX_USERNAME, username_key
 from infra.wire.commands import MAX_SPELLING
 
@@ -93,9 +94,11 @@ _RULES: Final = (
     MAX_USERNAME,
     MAX_SPELLING,
     DELETED_USERNAME,
-    joiners.JOINS_NEXT,
-    joiners.JOINS_LAST,
-    joiners.VOWEL_SIGNS,
+    JOINS_NEXT,
+    JOINS_LAST,
+    VOWEL_SIGNS,
+    JOINER,
+    NON_JOINER,
 )
 """What the functions are made of, besides Unicode."""
 
@@ -151,11 +154,11 @@ def unicode_parts() -> dict[str, str]:
         "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not invisible.match(char)),
         "unprintable": _ranges(lambda char: not char.isprintable()),
         "mark": _ranges(lambda char: unicodedata.category(char) in MARKS),
-        "joiner": _escape(joiners.JOINER),
-        "non_joiner": _escape(joiners.NON_JOINER),
-        "joins_next": _escape(joiners.JOINS_NEXT),
-        "joins_last": _escape(joiners.JOINS_LAST),
-        "vowel_signs": _escape(joiners.VOWEL_SIGNS),
+        "joiner": _escape(JOINER),
+        "non_joiner": _escape(NON_JOINER),
+        "joins_next": _escape(JOINS_NEXT),
+        "joins_last": _escape(JOINS_LAST),
+        "vowel_signs": _escape(VOWEL_SIGNS),
         "letter": _ranges(joiners.is_letter),
         "nonspacing": _ranges(joiners.is_nonspacing),
         "combining": _ranges(joiners.is_combining),

@@ -173,7 +173,7 @@ class ChatSummary(_Payload, frozen=True):
     unread: int
     read_up_to: int
     delivered_up_to: int
-    last_seq: int | msgspec.UnsetType = msgspec.UNSET
+    last_seq: int
     """Seq of the newest message, even if it is in the archive or deleted; 0 if there was none."""
 
 

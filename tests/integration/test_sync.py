@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from infra.wire.commands import SendMessage
 from infra.wire.registry import COMMANDS
+from tests.harness.many_chats import ManyChats, add_chats
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
 from workers.handlers import list_chats
@@ -23,28 +24,6 @@ FRAME_BYTES = 1_000_000
 """The frame that every client takes."""
 EVENT_BYTES = 65_536
 
-_CHATS = """
-    WITH peers AS (
-        INSERT INTO profiles (id, username)
-        SELECT gen_random_uuid(), 'peer_' || :tag || '_' || n FROM generate_series(1, :count) AS n
-        RETURNING id, username
-    ), made AS (
-        INSERT INTO chats (id, user_lo, user_hi, last_seq, activity_at)
-        SELECT gen_random_uuid(), least(id, :user), greatest(id, :user), 1, now() - interval '1 day'
-        FROM peers
-        RETURNING id, user_lo, user_hi
-    ), members AS (
-        INSERT INTO chat_members (chat_id, user_id)
-        SELECT id, user_lo FROM made UNION ALL SELECT id, user_hi FROM made
-    ), sent AS (
-        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
-        SELECT id, 1, gen_random_uuid(), CASE :user WHEN user_lo THEN user_hi ELSE user_lo END, :user, 'hi',
-            now() - interval '1 day'
-        FROM made
-    )
-    SELECT made.id, peers.id AS peer, peers.username
-    FROM made JOIN peers ON peers.id = CASE :user WHEN user_lo THEN user_hi ELSE user_lo END ORDER BY made.id
-"""
 _MESSAGES = """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
     SELECT :chat, seq, gen_random_uuid(), :peer, :user, :text, now()
@@ -52,26 +31,12 @@ _MESSAGES = """
 """
 
 
-@dataclass
-class Many:
-    """A user with many chats of one message each, a day old."""
-
-    user: uuid.UUID
-    username: str
-    chats: list[Any]
-    """Each with `id`, `peer` and `username`."""
-
-    @property
-    def ids(self) -> list[str]:
-        return [str(chat.id) for chat in self.chats]
-
-
-def many(bench: WorkerBench, count: int) -> Many:
+def many(bench: WorkerBench, count: int) -> ManyChats:
     user, username = bench.person("popular")
-    return Many(user, username, bench.rows(_CHATS, tag=uuid.uuid4().hex[:8], count=count, user=user))
+    return add_chats(bench, user, username, count)
 
 
-def fill(bench: WorkerBench, of: Many, place: int, last: int, words: str) -> None:
+def fill(bench: WorkerBench, of: ManyChats, place: int, last: int, words: str) -> None:
     chat = of.chats[place]
     bench.rows(_MESSAGES, chat=chat.id, peer=chat.peer, user=of.user, last=last, text=words)
     bench.rows("UPDATE chats SET last_seq = :last WHERE id = :chat", chat=chat.id, last=last)
