@@ -7,7 +7,7 @@ from typing import NamedTuple
 import uuid_utils
 from sqlalchemy import Connection, text
 
-from infra.store.profiles import username_key
+from infra.store.profiles import MAX_USERNAME, find_key, has_username_length
 from infra.wire.errors import ErrorCode, Rejection
 from workers.arrays import array
 
@@ -89,8 +89,11 @@ class People:
         return self.by_id[user_id]
 
     def find(self, username: str) -> str:
-        """Return the id of the user with this name. Raises Rejection(user_not_found)."""
-        user_id = self.by_key.get(username_key(username))
+        """Return the id of the user with this name. Raises Rejection(user_not_found, invalid_payload)."""
+        user_id = self.by_key.get(find_key(username))
+        if user_id is None and not has_username_length(username):
+            too_long = f"The username is longer than {MAX_USERNAME} characters."
+            raise Rejection(ErrorCode.INVALID_PAYLOAD, too_long)
         if user_id is None:
             raise Rejection(ErrorCode.USER_NOT_FOUND)
         return user_id
@@ -98,7 +101,7 @@ class People:
 
 def read_people(conn: Connection, ids: Iterable[str], usernames: Iterable[str] = ()) -> People:
     """Look up profiles by id and by name, with one statement."""
-    keys = {username_key(name) for name in usernames}
+    keys = {find_key(name) for name in usernames}
     params = {"ids": array(set(ids)), "keys": [key for key in keys if "\0" not in key]}
     rows = conn.execute(_PROFILES, params).all()
     return People({row.id: row.username for row in rows}, {row.username_key: row.id for row in rows})

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
-from infra.store.profiles import username_key
+from infra.store.profiles import find_key
 from infra.wire.commands import SendMessage
 from infra.wire.events import Message, iso_ms
 from workers.arrays import array
@@ -101,7 +101,7 @@ class Route(NamedTuple):
 
 def route(request: Request[SendMessage]) -> Route:
     """Return the sender and recipient of a message."""
-    return Route(request.user_id, username_key(request.command.username))
+    return Route(request.user_id, find_key(request.command.username))
 
 
 def key_of(request: Request[SendMessage]) -> str:

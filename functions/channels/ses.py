@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.channels.channel import Device, Notice
 from functions.errors import DeviceGone, TryLater
+from infra.store.joiners import JOINER, NON_JOINER
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
@@ -58,8 +59,9 @@ def _is_address(text: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    """Return the text without anything that could end a header."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """Return the text without anything that could end a header. Joiners are part of a name."""
+    kept = (JOINER, NON_JOINER)
+    return " ".join("".join(char if char.isprintable() or char in kept else " " for char in text).split())
 
 
 def _translate(error: ClientError) -> DeviceGone | TryLater:

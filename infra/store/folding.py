@@ -15,15 +15,11 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from infra.store.profiles import (
-    BLANK,
-    DELETED_USERNAME,
-    INVISIBLE,
-    MARKS,
-    MARKS_MAX,
-    MAX_USERNAME,
-    username_key,
-)
+from infra.store import joiners
+from infra.store.invisible import BLANK, INVISIBLE
+from infra.store.joiners import JOINER, JOINS_LAST, JOINS_NEXT, NON_JOINER, VOWEL_SIGNS
+from infra.store.profiles import DELETED_USERNAME, MARKS, MARKS_MAX, MAX_USERNAME, username_key
+from infra.wire.commands import MAX_SPELLING
 
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION username_key(name text) RETURNS text
@@ -58,9 +54,26 @@ $_$;
 CREATE OR REPLACE FUNCTION is_username(name text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $_$
 DECLARE
+    printed text := name;
     bare text;
 BEGIN
-    IF char_length(name) > <max> OR name ~ '[<unprintable>]' OR name ~ '[<blank>]' THEN
+    -- SQL may evaluate a whole expression, and a long text takes long to fold.
+    IF char_length(name) > <spelling> THEN
+        RETURN false;
+    END IF;
+    IF least(char_length(name), char_length(<schema>.username_key(name))) > <max> OR name ~ '[<blank>]' THEN
+        RETURN false;
+    END IF;
+    IF name ~ '[<joiner><non_joiner>]' THEN
+        printed := regexp_replace(
+            name,
+            '(?<=[<joins_next>][<transparent>]*)<non_joiner>(?=[<transparent>]*[<joins_last>])'
+            '|(?<=[<letter>][<nonspacing>]*[<virama>][<combining>]*)'
+            '(?:<non_joiner>(?=[<combining>]*[<letter>])|<joiner>(?![<vowel_signs>]))',
+            '', 'g'
+        );
+    END IF;
+    IF printed ~ '[<unprintable>]' THEN
         RETURN false;
     END IF;
     bare := normalize(regexp_replace(name, '[<invisible>]', '', 'g'), NFD);
@@ -72,7 +85,21 @@ $_$;
 COMMENT ON FUNCTION username_key(text) IS '<version>';
 """
 
-_RULES: Final = (_FUNCTIONS, INVISIBLE, BLANK, MARKS, MARKS_MAX, MAX_USERNAME, DELETED_USERNAME)
+_RULES: Final = (
+    _FUNCTIONS,
+    INVISIBLE,
+    BLANK,
+    MARKS,
+    MARKS_MAX,
+    MAX_USERNAME,
+    MAX_SPELLING,
+    DELETED_USERNAME,
+    JOINS_NEXT,
+    JOINS_LAST,
+    VOWEL_SIGNS,
+    JOINER,
+    NON_JOINER,
+)
 """What the functions are made of, besides Unicode."""
 
 _INSTALLED = text(
@@ -119,6 +146,7 @@ def unicode_parts() -> dict[str, str]:
     return {
         "reserved": username_key(DELETED_USERNAME),
         "max": str(MAX_USERNAME),
+        "spelling": str(MAX_SPELLING),
         "marks": str(MARKS_MAX + 1),
         "invisible": _escape(INVISIBLE),
         "blank": _escape(BLANK),
@@ -126,6 +154,16 @@ def unicode_parts() -> dict[str, str]:
         "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not invisible.match(char)),
         "unprintable": _ranges(lambda char: not char.isprintable()),
         "mark": _ranges(lambda char: unicodedata.category(char) in MARKS),
+        "joiner": _escape(JOINER),
+        "non_joiner": _escape(NON_JOINER),
+        "joins_next": _escape(JOINS_NEXT),
+        "joins_last": _escape(JOINS_LAST),
+        "vowel_signs": _escape(VOWEL_SIGNS),
+        "letter": _ranges(joiners.is_letter),
+        "nonspacing": _ranges(joiners.is_nonspacing),
+        "combining": _ranges(joiners.is_combining),
+        "virama": _ranges(joiners.is_virama),
+        "transparent": _ranges(joiners.is_transparent),
         "upper": "".join(single),
         "lower": "".join(single.values()),
         "expanding": "".join(map(_escape, several)),

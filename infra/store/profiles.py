@@ -11,17 +11,13 @@ from sqlalchemy import Connection, text
 
 from infra.settings.store import SCHEMA
 from infra.store.engine import make_engine
+from infra.store.invisible import BLANK, INVISIBLE
+from infra.store.joiners import without_joiners
+from infra.wire.commands import MAX_SPELLING
 
 MAX_USERNAME: Final = 64
-"""Characters. Nobody could write to a longer name (`infra.wire.commands.Username`)."""
+"""Characters that a name may have, either as it is written or once it is folded."""
 
-INVISIBLE: Final = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-"""Unicode's Default_Ignorable_Code_Point: zero-width characters, bidi controls, fillers and selectors."""
-BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
-"""Blank characters that count as printable: Hangul fillers and a Braille pattern."""
 MARKS_MAX: Final = 4
 """The most combining marks on one letter (UTS 39, 5.4). Vietnamese needs two, Hebrew three."""
 MARKS: Final = ("Mn", "Me")
@@ -79,18 +75,35 @@ def username_key(username: str) -> str:
 _RESERVED_KEYS: Final = frozenset({"", username_key(DELETED_USERNAME)})
 
 
+def find_key(spelling: str) -> str:
+    """Return the key of a name that anybody may have written. What no cache should hold is not cached."""
+    fold = username_key if len(spelling) <= MAX_USERNAME else username_key.__wrapped__
+    return fold(spelling)
+
+
+def has_username_length(spelling: str) -> bool:
+    """Return whether a name in this spelling is short enough for somebody to have it.
+
+    It may be longer than the name: accents may be separate characters, and others may be invisible.
+    """
+    if len(spelling) <= MAX_USERNAME:
+        return True
+    return len(spelling) <= MAX_SPELLING and len(find_key(spelling)) <= MAX_USERNAME
+
+
 def is_username(name: str) -> bool:
     """Return whether a profile may have this name.
 
-    It must have 1 to 64 characters, all printable (no control characters, bidi controls included), something
-    visible, and no stacks of combining marks. The name that stands for deleted users is reserved.
+    It must have 1 to 64 characters (see `has_username_length`), all printable (no control characters, bidi
+    controls included), something visible, joiners only where the script needs them, and no stacks of
+    combining marks. The name that stands for deleted users is reserved.
     """
     return (
-        len(name) <= MAX_USERNAME
-        and name.isprintable()
+        has_username_length(name)
         and not _BLANK.search(name)
-        and username_key(name) not in _RESERVED_KEYS
+        and find_key(name) not in _RESERVED_KEYS
         and not _has_misused_marks(name)
+        and without_joiners(name).isprintable()
     )
 
 

@@ -4,6 +4,7 @@ Workers decode client payloads into these structs once and strictly, without coe
 fields are ignored, so that a newer client can talk to an older server. `registry` lists the commands.
 """
 
+from datetime import datetime
 from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
@@ -18,7 +19,10 @@ Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MicrosecondsSinceEpoch = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 """A time until the end of the year 9999."""
 
-Username = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+MAX_SPELLING: Final = 512
+"""Characters of a user name as a client writes it, however short the name is (`infra.store.profiles`)."""
+
+Username = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SPELLING)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -62,12 +66,16 @@ class ListChats(_Command, frozen=True):
 
     cursor: str | None = None
     limit: Limit | None = None
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
+    """`since` of an earlier ack: leave out chats without activity since then. None asks for the first one."""
 
 
 class Sync(_Command, frozen=True):
     """Ask for everything newer than the client's cursor in each chat."""
 
     cursors: dict[UUID, Seq]
+    only: bool = False
+    """Leave out chats without a cursor."""
 
 
 class Typing(_Command, frozen=True):

@@ -173,6 +173,8 @@ class ChatSummary(_Payload, frozen=True):
     unread: int
     read_up_to: int
     delivered_up_to: int
+    last_seq: int
+    """Seq of the newest message, even if it is in the archive or deleted; 0 if there was none."""
 
 
 class ChatsAck(_Payload, frozen=True):
@@ -180,6 +182,8 @@ class ChatsAck(_Payload, frozen=True):
 
     chats: list[ChatSummary]
     next_cursor: str | None
+    since: str | msgspec.UnsetType = msgspec.UNSET
+    """If the request had one: what to send when the client wants to know what has changed since now."""
     success: bool = True
 
 
@@ -196,6 +200,8 @@ class SyncAck(_Payload, frozen=True):
     """Ack of `sync`."""
 
     chats: list[ChatGap]
+    gone: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Chats in the request that do not exist, or of which the user is no member."""
     success: bool = True
 
 

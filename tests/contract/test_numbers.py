@@ -11,14 +11,15 @@ from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.profiles import MAX_USERNAME
-from infra.wire.commands import Limit, RegisterDevice, SendMessage
+from infra.wire.commands import MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
 from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, REFUSED_SIGN_INS
 from socket_edge.limits.users import _FLOOD
 from workers.handlers.catch_up import _LOOK_UP
-from workers.handlers.sync import _MESSAGES
+from workers.handlers.list_chats import _UNCOMMITTED_S
+from workers.handlers.sync import _BYTES, _CHATS, _MESSAGES
 
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "infra" / "store" / "supabase.sql"
@@ -57,7 +58,8 @@ LIMITS = {
     "frame": [edge("transport_bytes")],
     "request": [HEAD_BYTES, edge("connect_s")],
     "text": [*lengths(SendMessage, "text"), worker("text_chars")],
-    "username": lengths(SendMessage, "username"),
+    "username": [1, MAX_USERNAME, MAX_SPELLING],
+    "clientId": lengths(SendMessage, "client_id"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
     "bytes": [edge("rate_bytes_burst"), edge("rate_bytes")],
     "acks": [ACK_BYTES],
@@ -66,7 +68,7 @@ LIMITS = {
     "connections": [edge("rate_connects_burst"), edge("rate_connects")],
     "sockets": [edge("sockets_per_user")],
     "limit": [worker("page"), worker("page_max"), worker("page_max"), get_args(Limit)[1].ge],
-    "sync": [worker("page_max"), _MESSAGES],
+    "sync": [worker("page_max"), _MESSAGES, _BYTES, _CHATS],
     "token": [MAX_TOKEN_CHARS],
     "nesting": [DEPTH],
     "binary data": [],
@@ -92,9 +94,9 @@ def test_the_table_of_limits_has_the_numbers_of_the_code(expected: list[int], ro
     assert row == expected
 
 
-def test_a_name_and_a_client_id_are_as_long_as_one_another() -> None:
-    assert lengths(SendMessage, "client_id") == lengths(SendMessage, "username")
-    assert lengths(SendMessage, "username")[1] == MAX_USERNAME
+@pytest.mark.parametrize("command", [SendMessage, JoinChat, Typing])
+def test_a_name_may_be_written_as_long_as_any_spelling_of_it(command: type[Any]) -> None:
+    assert lengths(command, "username") == [1, MAX_SPELLING]
 
 
 KEYS = f"within {MAX_AGE_S / 60:.0f} minutes"
@@ -108,6 +110,10 @@ SENTENCES = [
     ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
     ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
+    ("docs/events.md", f"({_MESSAGES} messages, or {_BYTES:,} bytes of them)"),
+    ("docs/events.md", f"After {_CHATS:,} chats, one more"),
+    ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),
+    ("docs/events.md", f"longer than {MAX_SPELLING} characters"),
     ("docs/events.md", f"at most {lengths(RegisterDevice, 'address')[1]:,} characters"),
     ("docs/events.md", f"for {default(FunctionSettings, 'device_days')} days"),
     ("docs/events.md", f"deadline, {edge('deadline_s')} s by default"),

@@ -88,7 +88,13 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
     "list_chats": events.ChatsAck(
         chats=[
             events.ChatSummary(
-                chat_id=CHAT, peer=PEER, last_message=MESSAGE, unread=1, read_up_to=6, delivered_up_to=7
+                chat_id=CHAT,
+                peer=PEER,
+                last_message=MESSAGE,
+                unread=1,
+                read_up_to=6,
+                delivered_up_to=7,
+                last_seq=7,
             ),
             events.ChatSummary(
                 chat_id=CHAT,
@@ -97,11 +103,16 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
                 unread=0,
                 read_up_to=0,
                 delivered_up_to=0,
+                last_seq=0,
             ),
         ],
         next_cursor="abc",
+        since="2026-01-31T12:00:00.000Z",
     ),
-    "sync": events.SyncAck(chats=[events.ChatGap(chat_id=CHAT, messages=[MESSAGE], has_more=False)]),
+    "sync": events.SyncAck(
+        chats=[events.ChatGap(chat_id=CHAT, messages=[MESSAGE], has_more=False)],
+        gone=["0190d3a0-0000-7000-8000-0000000000cd"],
+    ),
     "typing": events.Done(),
     "register_device": events.DeviceAck(device_id="0190d3a0-0000-7000-8000-0000000000dd"),
     "unregister_device": events.Done(),

@@ -1,6 +1,8 @@
 """The rules for user names in SQL are those of Python, on all of Unicode."""
 
+import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 import pytest
@@ -8,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from infra.store import joiners
 from infra.store.engine import make_engine
-from infra.store.profiles import BLANK, INVISIBLE, is_username, username_key
+from infra.store.invisible import BLANK, INVISIBLE
+from infra.store.profiles import is_username, username_key
+from infra.wire.commands import MAX_SPELLING
+from tests.contract.joining import NAMES_WITH_JOINERS
 from tests.harness.engines import Store
 
 EVERYTHING = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
@@ -19,6 +25,14 @@ TELLING = [
     if char < "\U00034000" or "\U000e0000" <= char < "\U000e1000" or place % 100 == 0
 ]
 """Every character of the planes with more than private and unassigned ones, and a hundredth of the others."""
+JOINED = [
+    char
+    for place, char in enumerate(TELLING)
+    if place % 50 == 0
+    or unicodedata.category(char).startswith("M")
+    or re.match(f"[{joiners.JOINS_NEXT}{joiners.JOINS_LAST}{joiners.VOWEL_SIGNS}]", char)
+]
+"""Every character beside which joiners matter, except most letters, and a fiftieth of the others."""
 _KEYS = text("SELECT name, username_key(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
 _ALLOWED = text("SELECT name, is_username(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
 
@@ -49,6 +63,31 @@ def test_every_character_is_allowed_where_python_allows_it(conn: Connection) -> 
     assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
 
 
+@pytest.mark.parametrize(
+    "context",
+    ["\u0628\u200c{}", "{}\u200c\u0628", "\u0915\u094d\u200d{}", "\u0915\u094d\u200c{}", "{}\u094d\u200d"],
+    ids=["after A1", "before A1", "after B", "after A2", "before B"],
+)
+def test_joiners_beside_every_character_are_allowed_as_in_python(conn: Connection, context: str) -> None:
+    rows = conn.execute(_ALLOWED, {"names": [context.replace("{}", char) for char in JOINED]})
+    assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
+
+
+SPELLINGS = {
+    "64 characters": "x" * 64,
+    "65 characters": "x" * 65,
+    "64 syllables in 192 characters": "\u1112\u1161\u11ab" * 64,
+    "65 syllables": "\u1112\u1161\u11ab" * 65,
+    "64 letters with two accents": "\u03b9\u0308\u0301" * 64,
+    "64 characters that fold to 1,152": "\ufdfa" * 64,
+    "65 characters that fold to 1,170": "\ufdfa" * 65,
+    "spaces that fold away": "a" + " " * 200 + "b",
+    "selectors up to the limit": "a" + "\ufe0f" * (MAX_SPELLING - 1),
+    "selectors beyond the limit": "a" + "\ufe0f" * MAX_SPELLING,
+    "64 conjuncts with joiners": "\u0dc1\u0dca\u200d\u0dbb" * 16 + "\u0dc1" * 16,
+    "too many conjuncts": "\u0dc1\u0dca\u200d\u0dbb" * 22,
+}
+
 _MARKS = "\u0301\u0323\u0302\u05b0\u05b1\u20dd\u0488"
 _HOSTILE = st.text(
     st.sampled_from(
@@ -71,6 +110,19 @@ def test_any_name_is_judged_and_folded_as_in_python(conn: Connection, names: lis
     assert differing(conn, names) == []
     rows = conn.execute(_ALLOWED, {"names": names})
     assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(names=st.lists(NAMES_WITH_JOINERS, max_size=40))
+def test_joiners_are_allowed_as_in_python(conn: Connection, names: list[str]) -> None:
+    rows = conn.execute(_ALLOWED, {"names": names})
+    assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
+
+
+@pytest.mark.parametrize("name", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_name_is_as_long_as_in_python(conn: Connection, name: str) -> None:
+    ((_, allowed),) = conn.execute(_ALLOWED, {"names": [name]})
+    assert allowed == is_username(name)
 
 
 @pytest.mark.parametrize("name", ["Deleted user", "deleted  USER", "\uff24eleted user", "", " ", "x" * 65])

@@ -1,6 +1,7 @@
 """The worker's half of the wire, against the same golden files as the edge's."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +57,13 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         GetMessages(chat_id=CHAT_ID, after=0),
         GetMessages(chat_id=CHAT_ID),
     ],
-    "list_chats": [ListChats(cursor="abc", limit=20), ListChats()],
-    "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={})],
+    "list_chats": [
+        ListChats(cursor="abc", limit=20),
+        ListChats(since=datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ListChats(since=None),
+        ListChats(),
+    ],
+    "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={CHAT_ID: 6}, only=True), Sync(cursors={})],
     "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
     "register_device": [
         RegisterDevice(

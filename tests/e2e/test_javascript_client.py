@@ -5,13 +5,15 @@ import json
 import os
 import re
 import shutil
+import uuid
 from pathlib import Path
 
 import pytest
 
 from infra.local.tether import tether
 from tests.conftest import EdgeFactory, Name
-from tests.harness.deployment import Deployment, Edge, make_token, user_id_of
+from tests.harness.deployment import Deployment, Edge, make_token, user_id_of, with_profile
+from tests.harness.many_chats import add_chats
 
 JS = Path(__file__).parent / "js"
 SCENARIOS = re.findall(r"^export async function (\w+)", (JS / "scenarios.mjs").read_text(), re.MULTILINE)
@@ -63,3 +65,13 @@ async def test_the_official_client_tries_again_when_its_address_has_opened_too_m
 ) -> None:
     edge = start_edge(rate_connects=0.5, rate_connects_burst=1)
     await run(edge, name, transports, "refused.mjs")
+
+
+async def test_a_client_with_more_chats_than_fit_into_a_request_stays_in_step(
+    chat: Deployment, name: Name
+) -> None:
+    with_profile(chat, name("alice"))
+    count = 1_700
+    popular = add_chats(chat, uuid.UUID(user_id_of(name("alice"))), name("alice"), count)
+    peers = [str(peer.username) for peer in popular.chats[:3]]
+    await run(chat.edges[0], name, "websocket", "many_chats.mjs", str(count), *peers)

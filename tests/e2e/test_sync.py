@@ -1,6 +1,7 @@
 """Reading history: gaps, pages and the list of chats, without holes or duplicates."""
 
 import asyncio
+import uuid
 from itertools import pairwise, product
 from random import Random
 
@@ -110,11 +111,17 @@ async def test_chats_that_do_not_fit_into_an_answer_are_listed_without_messages(
     assert [chat["hasMore"] for chat in listed] == 5 * [False] + 2 * [True]
 
 
-async def test_sync_refuses_other_peoples_chat(edge: Edge, arrive: Arrive, name: Name) -> None:
+async def test_sync_answers_for_the_other_chats_and_names_those_that_are_gone(
+    edge: Edge, arrive: Arrive, name: Name
+) -> None:
     alice, bob, eve = [await arrive(name(base), edge) for base in ("alice", "bob", "eve")]
-    chat_id = await talk(alice, bob, 1)
-    ack = await eve.call("sync", {"cursors": {chat_id: 0}})
-    assert (ack["success"], ack["code"]) == (False, "not_a_member")
+    foreign, own = await talk(alice, bob, 1), await talk(eve, bob, 2)
+    missing = str(uuid.uuid4())
+    for only in ({}, {"only": True}):
+        ack = await eve.call("sync", {"cursors": {foreign: 0, own: 1, missing: 0}, **only})
+        assert [(chat["chatId"], seqs(chat)) for chat in ack["chats"]] == [(own, [2])]
+        assert set(ack["gone"]) == {foreign, missing}
+    assert "gone" not in await eve.call("sync", {"cursors": {own: 1}})
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 100])

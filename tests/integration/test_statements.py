@@ -163,6 +163,18 @@ def syncs(bench: WorkerBench, size: int) -> list[Event]:
     ]
 
 
+def syncs_of_these_chats_only(bench: WorkerBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(a[0], "sync", {"cursors": {chat_id: 1}, "only": True})
+        for (a, _), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def lists_of_what_has_changed(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "list_chats", {"since": None}) for a, _ in pairs(bench, size)]
+
+
 def catch_ups(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "catch_up", {"username": a[1]}) for a, _ in pairs(bench, size)]
 
@@ -202,6 +214,8 @@ SCENARIOS = (
     pages_of_history,
     lists_of_chats,
     syncs,
+    syncs_of_these_chats_only,
+    lists_of_what_has_changed,
     catch_ups,
     catch_ups_of_newcomers,
     introductions,

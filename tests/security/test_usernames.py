@@ -102,7 +102,16 @@ async def test_a_name_that_cannot_be_seen_or_read_belongs_to_nobody(
 
 @pytest.mark.parametrize(
     "base",
-    ["Nguy\u1ec5n", "e\u0301mile", "\u05d3\u05d5\u05d3", "\ud55c", "\u674e", "O\u00b4Brien", "\u2764\ufe0f"],
+    [
+        "Nguy\u1ec5n",
+        "e\u0301mile",
+        "\u05d3\u05d5\u05d3",
+        "\ud55c",
+        "\u674e",
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+        "O\u00b4Brien",
+        "\u2764\ufe0f",
+    ],
 )
 async def test_a_name_of_any_language_is_shown_as_its_owner_writes_it(
     chat: Deployment, name: Name, base: str

@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import ListChats
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import ChatsAck, ChatSummary, Message
+from infra.wire.events import ChatsAck, ChatSummary, Message, iso_ms
 from workers.arrays import array
 from workers.chats import Pair
 from workers.context import HandlerContext
@@ -26,21 +26,30 @@ _PAGE = text(
     """
     SELECT wanted.request, c.id, c.user_lo, c.user_hi, c.last_seq, c.activity_at
     FROM unnest(
-        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:times AS timestamptz[]),
-        CAST(:chats AS uuid[]), CAST(:limits AS int[])
-    ) AS wanted (request, user_id, before_time, before_chat, size)
+        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:sinces AS timestamptz[]),
+        CAST(:times AS timestamptz[]), CAST(:chats AS uuid[]), CAST(:limits AS int[])
+    ) AS wanted (request, user_id, since, before_time, before_chat, size)
     CROSS JOIN LATERAL (
         SELECT c.* FROM chat_members w JOIN chats c ON c.id = w.chat_id
         WHERE w.user_id = wanted.user_id AND (
             wanted.before_chat IS NULL
             OR (c.activity_at, c.id) < (wanted.before_time, wanted.before_chat)
         )
+        AND c.activity_at >= coalesce(wanted.since - make_interval(secs => :uncommitted), '-infinity')
         ORDER BY c.activity_at DESC, c.id DESC
         LIMIT wanted.size
     ) c
     ORDER BY wanted.request, c.activity_at DESC, c.id DESC
     """
 )
+_NOW = text("SELECT now()")
+
+_UNCOMMITTED_S: Final = 600
+"""Longer than any message takes to be committed.
+
+The time of a message is that at which its transaction began. Clients that list their chats before the commit
+do not see it; it must be among what has changed since then.
+"""
 
 
 class _Cursor(NamedTuple):
@@ -73,14 +82,24 @@ def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context
     if not asked:
         return outcome
     sizes = [context.page_size(request.command.limit) for request, _ in asked]
+    since = _read_time(conn, [request for request, _ in asked])
     pages = _read_pages(conn, asked, sizes)
     details = _read_details(conn, [request for request, _ in asked], pages, context)
     for index, ((request, _), size) in enumerate(zip(asked, sizes, strict=True)):
         rows = pages[index]
         chats = [_summary(row, request.user_id, details) for row in rows[:size]]
         next_cursor = _encode(rows[size - 1]) if len(rows) > size else None
-        outcome.succeed(request, ChatsAck(chats=chats, next_cursor=next_cursor))
+        asks_since = request.command.since is not msgspec.UNSET
+        ack = ChatsAck(chats=chats, next_cursor=next_cursor, since=since if asks_since else msgspec.UNSET)
+        outcome.succeed(request, ack)
     return outcome
+
+
+def _read_time(conn: Connection, requests: Sequence[Request[ListChats]]) -> str | msgspec.UnsetType:
+    """Return the time before the chats are read, if somebody asks for it."""
+    if all(request.command.since is msgspec.UNSET for request in requests):
+        return msgspec.UNSET
+    return iso_ms(conn.execute(_NOW).scalar_one())
 
 
 def _read_pages(
@@ -92,6 +111,8 @@ def _read_pages(
         {
             "requests": array(range(len(asked))),
             "users": array(request.user_id for request, _ in asked),
+            "sinces": [request.command.since or None for request, _ in asked],
+            "uncommitted": _UNCOMMITTED_S,
             "times": [cursor.time for _, cursor in asked],
             "chats": [cursor.chat_id for _, cursor in asked],
             "limits": array(size + 1 for size in sizes),
@@ -128,6 +149,7 @@ def _summary(row: Row[Any], user_id: str, details: _Details) -> ChatSummary:
         unread=details.unread[row.id, user_id],
         read_up_to=own.read_seq,
         delivered_up_to=delivered_up_to(own),
+        last_seq=row.last_seq,
     )
 
 

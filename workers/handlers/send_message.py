@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection
 
+from infra.store.invisible import is_invisible
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message
@@ -55,7 +56,7 @@ def _accept(
 
 
 def _check_text(command: SendMessage, context: HandlerContext) -> None:
-    if not command.text.strip():
+    if is_invisible(command.text):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The text is empty.")
     if len(command.text) > context.text_chars:
         too_long = f"The text is longer than {context.text_chars} characters."

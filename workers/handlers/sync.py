@@ -1,8 +1,9 @@
 """`sync`: exactly what a client is missing, for every chat with something newer than the client's cursor."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, text
 from infra.wire.commands import Sync
 from infra.wire.events import ChatGap, SyncAck
 from workers.arrays import array
-from workers.chats import read_chats, require_member
+from workers.chats import read_chats
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.pages import Page, Window, read_pages
@@ -18,26 +19,48 @@ from workers.requests import Request
 
 _MESSAGES = 500
 """Most messages in one answer. Gaps that do not fit are listed with `hasMore` and no messages."""
+_BYTES: Final = 800_000
+"""Most bytes of messages in one answer, unless a single one is longer. Some clients refuse large frames."""
+_CHATS: Final = 1_000
+"""Most chats in one answer, and one more with `hasMore` that stands for all others."""
 
 _GAPS = text(
     """
-    SELECT wanted.request, c.id, c.last_seq, coalesce(known.seq, 0) AS seq, stored.seq AS first_seq
-    FROM unnest(CAST(:requests AS int[]), CAST(:users AS uuid[])) AS wanted (request, user_id)
-    JOIN chat_members w ON w.user_id = wanted.user_id
-    JOIN chats c ON c.id = w.chat_id
-    LEFT JOIN unnest(CAST(:askers AS int[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]))
-        AS known (request, chat_id, seq)
-        ON known.request = wanted.request AND known.chat_id = c.id
-    LEFT JOIN LATERAL (
-        SELECT m.seq FROM messages m
-        WHERE m.chat_id = c.id AND m.seq > coalesce(known.seq, 0)
-        ORDER BY m.seq LIMIT 1
-    ) stored ON true
-    WHERE c.last_seq > coalesce(known.seq, 0)
-    ORDER BY wanted.request, c.activity_at DESC, c.id
+    WITH known AS MATERIALIZED (
+        SELECT request, chat_id, seq
+        FROM unnest(CAST(:askers AS int[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]))
+            AS known (request, chat_id, seq)
+    ), wanted AS (
+        SELECT request, chat_id, seq FROM known
+        UNION ALL
+        SELECT asked.request, w.chat_id, 0
+        FROM unnest(CAST(:requests AS int[]), CAST(:users AS uuid[])) AS asked (request, user_id)
+        JOIN chat_members w ON w.user_id = asked.user_id
+        WHERE NOT EXISTS (
+            SELECT FROM known WHERE known.request = asked.request AND known.chat_id = w.chat_id
+        )
+    ), gaps AS (
+        SELECT
+            wanted.request, c.id, c.last_seq, wanted.seq, stored.seq AS first_seq,
+            row_number() OVER (PARTITION BY wanted.request ORDER BY c.activity_at DESC, c.id) AS place
+        FROM wanted
+        JOIN chats c ON c.id = wanted.chat_id AND c.last_seq > wanted.seq
+        LEFT JOIN LATERAL (
+            SELECT m.seq FROM messages m
+            WHERE m.chat_id = c.id AND m.seq > wanted.seq
+            ORDER BY m.seq LIMIT 1
+        ) stored ON true
+        WHERE stored.seq IS NOT NULL
+            OR EXISTS (SELECT FROM archived_chats a WHERE a.chat_id = c.id AND a.seqs @> c.last_seq)
+    )
+    SELECT * FROM gaps WHERE place <= :listed ORDER BY request, place
     """
 )
-"""`first_seq` is where the stored part of a gap begins: messages that are not stored take no room."""
+"""`known` are the cursors of all requests, `asked` the requests for chats without a cursor as well.
+
+`first_seq` is where the stored part of a gap begins: messages that are not stored take no room. Gaps in which
+all messages were deleted because of their age are left out.
+"""
 
 _LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
 """For a gap that does not fit into the answer."""
@@ -50,58 +73,75 @@ class _Gap:
     """None when the answer has no room for it."""
 
 
+_Cursors = Mapping[str, int]
+"""The seqs up to which a client has everything, by chat."""
+
+
 def sync(conn: Connection, requests: Sequence[Request[Sync]], context: HandlerContext) -> Outcome:
     """Answer each request with its gaps, newest activity first. Without a cursor, a gap starts at seq 1."""
     outcome = Outcome()
-    mentioned = read_chats(
-        conn, {str(chat_id) for request in requests for chat_id in request.command.cursors}
-    )
-    allowed = []
-    for request in requests:
-        with outcome.rejections(request):
-            for chat_id in request.command.cursors:
-                require_member(mentioned, str(chat_id), request.user_id)
-            allowed.append(request)
-    gaps = _read_gaps(conn, allowed, context)
-    pages = read_pages(conn, {gap.window for mine in gaps.values() for gap in mine if gap.window})
-    for index, request in enumerate(allowed):
-        shown = ((gap.chat_id, pages[gap.window] if gap.window else _LATER) for gap in gaps[index])
-        chats = [_describe(chat_id, page) for chat_id, page in shown if not _is_nothing(page)]
-        outcome.succeed(request, SyncAck(chats=chats))
+    given = [{str(id): seq for id, seq in request.command.cursors.items()} for request in requests]
+    chats = read_chats(conn, set().union(*given))
+    own = [
+        {id: seq for id, seq in cursors.items() if id in chats and request.user_id in chats[id].pair}
+        for request, cursors in zip(requests, given, strict=True)
+    ]
+    gaps = _read_gaps(conn, requests, own, context)
+    pages = read_pages(conn, {gap.window for listed in gaps.values() for gap in listed if gap.window})
+    for index, request in enumerate(requests):
+        gone = [id for id in given[index] if id not in own[index]]
+        ack = SyncAck(chats=_describe(gaps[index], pages), gone=gone or msgspec.UNSET)
+        outcome.succeed(request, ack)
     return outcome
 
 
-def _describe(chat_id: str, page: Page) -> ChatGap:
-    return ChatGap(
-        chat_id=chat_id,
-        messages=page.messages,
-        has_more=page.has_more,
-        archived_before=page.archived_before,
-    )
+def _describe(gaps: Sequence[_Gap], pages: Mapping[Window, Page]) -> list[ChatGap]:
+    """Return what an answer says about each gap, with as many messages as it has room for."""
+    described = []
+    room = _BYTES
+    for gap in gaps:
+        page, size = _cut(pages[gap.window] if gap.window else _LATER, room)
+        room -= size
+        described.append(
+            ChatGap(
+                chat_id=gap.chat_id,
+                messages=page.messages,
+                has_more=page.has_more,
+                archived_before=page.archived_before,
+            )
+        )
+    return described
 
 
-def _is_nothing(page: Page) -> bool:
-    """Tell whether a gap holds only messages that were deleted because of their age."""
-    return not page.messages and not page.has_more and page.archived_before is msgspec.UNSET
+def _cut(page: Page, room: int) -> tuple[Page, int]:
+    """Return as much of the page as there is room for, and its bytes. The first message always fits."""
+    size = 0
+    for count, message in enumerate(page.messages):
+        added = len(msgspec.json.encode(message))
+        if size + added > room and (count or room < _BYTES):
+            return (Page(page.messages[:count], True, page.archived_before) if count else _LATER), size
+        size += added
+    return page, size
 
 
 def _read_gaps(
-    conn: Connection, requests: Sequence[Request[Sync]], context: HandlerContext
+    conn: Connection,
+    requests: Sequence[Request[Sync]],
+    cursors: Sequence[_Cursors],
+    context: HandlerContext,
 ) -> dict[int, list[_Gap]]:
     """Return the gaps of each request, by its index, as far as they fit into its answer."""
-    cursors = [
-        (index, str(chat_id), seq)
-        for index, request in enumerate(requests)
-        for chat_id, seq in request.command.cursors.items()
-    ]
+    known = [(index, id, seq) for index, given in enumerate(cursors) for id, seq in given.items()]
+    asked = [index for index, request in enumerate(requests) if not request.command.only]
     rows = conn.execute(
         _GAPS,
         {
-            "requests": array(range(len(requests))),
-            "users": array(request.user_id for request in requests),
-            "askers": array(index for index, _, _ in cursors),
-            "chats": array(chat_id for _, chat_id, _ in cursors),
-            "seqs": array(seq for _, _, seq in cursors),
+            "askers": array(index for index, _, _ in known),
+            "chats": array(chat_id for _, chat_id, _ in known),
+            "seqs": array(seq for _, _, seq in known),
+            "requests": array(asked),
+            "users": array(requests[index].user_id for index in asked),
+            "listed": _CHATS + 1,
         },
     )
     gaps: dict[int, list[_Gap]] = defaultdict(list)
@@ -111,7 +151,7 @@ def _read_gaps(
         stored = 0 if row.first_seq is None else row.last_seq - start
         size = min(stored, context.page_max, left[row.request])
         left[row.request] -= size
-        fits = size or not stored
+        fits = row.place <= _CHATS and (size or not stored)
         gaps[row.request].append(
             _Gap(row.id, Window.after(row.id, row.last_seq, start, size) if fits else None)
         )

@@ -50,6 +50,10 @@ BAD_ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("mark_as_read", {"chatId": SOME_ID, "upTo": "all"}),
     ("list_chats", {"limit": 0}),
     ("list_chats", {"limit": -1}),
+    ("list_chats", {"since": ""}),
+    ("list_chats", {"since": 5}),
+    ("list_chats", {"since": "2026-01-31"}),
+    ("list_chats", {"since": "2026-01-31T12:00:00"}),
     ("list_chats", {"cursor": 5}),
     ("list_chats", {"cursor": ""}),
     ("list_chats", {"cursor": "nonsense"}),
@@ -61,6 +65,8 @@ BAD_ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("sync", {"cursors": []}),
     ("sync", {"cursors": None}),
     ("sync", {}),
+    ("sync", {"cursors": {}, "only": None}),
+    ("sync", {"cursors": {}, "only": 1}),
     ("typing", {"isTyping": True}),
     ("typing", {"isTyping": "yes", "username": "x"}),
     ("typing", {"username": "x"}),
@@ -80,7 +86,6 @@ async def test_a_bad_argument_is_refused(
 ABOUT_A_CHAT: dict[str, Callable[[str], dict[str, Any]]] = {
     "mark_as_read": lambda chat_id: {"chatId": chat_id},
     "get_messages": lambda chat_id: {"chatId": chat_id},
-    "sync": lambda chat_id: {"cursors": {chat_id: 0}},
     "typing": lambda chat_id: {"chatId": chat_id, "isTyping": True},
 }
 
@@ -109,6 +114,24 @@ async def test_other_peoples_chat_is_closed_and_stays_as_it_is(
         assert chat.rows(marks, c=chat_id) == before
         await assert_alive(hers, alice)
         assert hers.of("typing") == hers.of("message_status") == []
+
+
+@pytest.mark.parametrize("only", [{}, {"only": True}], ids=["all chats", "only these"])
+async def test_a_cursor_does_not_tell_other_peoples_chat_from_none(
+    chat: Deployment, raw: RawClient, mallory: str, only: dict[str, bool]
+) -> None:
+    bob = with_profile(chat, f"bob_{mallory}")
+    async with RawClient(chat.edges[0], with_profile(chat, f"alice_{mallory}")) as hers:
+        ack = await hers.ask(event("send_message", {"username": bob, "text": "between us"}))
+    for chat_id in (ack["message"]["chatId"], str(uuid.uuid4())):
+        answer = await raw.ask(event("sync", {"cursors": {chat_id: 0}, **only}))
+        assert answer == {"success": True, "chats": [], "gone": [chat_id]}
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_list_of_chats_since_any_time_is_answered(raw: RawClient, since: str) -> None:
+    ack = await raw.ask(event("list_chats", {"since": since}))
+    assert (ack["success"], ack["chats"]) == (True, [])
 
 
 async def test_before_and_after_exclude_each_other(raw: RawClient, mallory: str) -> None:

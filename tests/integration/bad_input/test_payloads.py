@@ -47,6 +47,8 @@ BAD_FIELDS = {
     "username a list": '{"username":["USER"],"text":"hi"}',
     "username empty": '{"username":"","text":"hi"}',
     "username too long": '{"username":"' + "u" * 65 + '","text":"hi"}',
+    "username too long when folded": '{"username":"' + "e\u0301" * 65 + '","text":"hi"}',
+    "username written too long": '{"username":"' + " " * 512 + 'u","text":"hi"}',
     "text a number": '{"username":"USER","text":5}',
     "text null": '{"username":"USER","text":null}',
     "text an object": '{"username":"USER","text":{}}',
@@ -77,8 +79,28 @@ async def test_a_bad_field_is_refused(chat: Deployment, raw: RawClient, mallory:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\n\t \u2003", "x" * 4_001, "\U0001f600" * 4_001, "a\0b", "\0"],
-    ids=["empty", "blank", "odd blanks", "too long", "too many emoji", "NUL inside", "NUL only"],
+    [
+        "",
+        " ",
+        "\n\t \u2003",
+        "\u200b\u2060",
+        "\u3164\u2800\ufe0f",
+        "x" * 4_001,
+        "\U0001f600" * 4_001,
+        "a\0b",
+        "\0",
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "odd blanks",
+        "zero width",
+        "fillers",
+        "too long",
+        "too many emoji",
+        "NUL inside",
+        "NUL only",
+    ],
 )
 async def test_a_bad_text_is_refused(chat: Deployment, raw: RawClient, mallory: str, text: str) -> None:
     data = json.dumps(["send_message", {"username": mallory, "text": text}], ensure_ascii=False)
@@ -115,6 +137,23 @@ async def test_the_error_names_the_client_id_of_the_request(
 async def test_the_limit_counts_characters_and_not_bytes(raw: RawClient, mallory: str, text: str) -> None:
     data = json.dumps(["send_message", {"username": mallory, "text": text}], ensure_ascii=False)
     assert (await raw.ask(data))["message"]["text"] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u3164x\u2800 \u202e\n",
+        "\u2764\ufe0f",
+        "e\u0301\u00e9",
+        "\u0646\u06cc\u0645\u200c\u0631\u0648\u0632",
+        " a\u00a0 ",
+    ],
+    ids=["hidden characters", "selector", "decomposed", "joiner", "spaces"],
+)
+async def test_a_text_is_kept_as_it_was_sent(raw: RawClient, mallory: str, text: str) -> None:
+    ack = await raw.ask(event("send_message", {"username": mallory, "text": text}))
+    assert ack["message"]["text"] == text
+    assert (await raw.expect("new_message"))["text"] == text
 
 
 async def test_unknown_fields_are_ignored(raw: RawClient, mallory: str) -> None:

@@ -53,6 +53,12 @@ def test_a_title_cannot_add_a_header(channel: SesChannel) -> None:
     assert sent()[0].subject == "Hello Bcc: eve@example.org you"
 
 
+def test_a_title_keeps_the_joiners_of_a_name(channel: SesChannel) -> None:
+    title = "\u0dc1\u0dca\u200d\u0dbb\u0dd3, \u0639\u0644\u06cc\u200c\u0631\u0636\u0627"
+    channel.send(BEA, replace(NOTICE, title=title))
+    assert sent()[0].subject == title
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -23,6 +23,8 @@ RENAMES = {
     "another case": "{}".upper(),
     "another width": "\uff3a\uff4f\uff45{}",
     "an accent": "Zo\u00eb {}",
+    "accents as separate characters": "e\u0301" * 50 + "{}",
+    "a joiner": "\u0dc1\u0dca\u200d\u0dbb\u0dd3 {}",
     "the same": "zoe {}",
 }
 
@@ -46,6 +48,7 @@ REFUSED = {
     "too long": "x" * 65,
     "a control character": "zoe\u0007{}",
     "reversed text": "zoe\u202e{}",
+    "a joiner in Latin": "z\u200doe {}",
     "invisible": "\u200b\u200c\u200d\u2060",
     "a stack of marks": "z\u0301\u0302\u0303\u0304\u0305o{}",
     "what stands for the deleted": "deleted  USER",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import httpx
 import pytest
@@ -175,10 +176,17 @@ def test_a_token_lives_for_at_least_a_second(tmp_path: Path, ttl_s: int) -> None
         issue(tmp_path, ISSUER, "alice", ttl_s)
 
 
-@pytest.mark.parametrize("username", ["", "  ", "x" * 65, "a\x00b", "a\nb"])
+@pytest.mark.parametrize("username", ["", "  ", "x" * 65, "e\u0301" * 65, "a\u200db", "a\x00b", "a\nb"])
 def test_an_invalid_name_is_refused(tmp_path: Path, username: str) -> None:
     with pytest.raises(ValueError, match="username"):
         issue(tmp_path, ISSUER, username, 60)
+
+
+@pytest.mark.usefixtures("no_environment")
+@pytest.mark.parametrize("name", ["ශ්\u200dරී", "علی\u200cرضا", "한" * 64, "ΐ" * 64, "é" * 64])
+def test_every_spelling_of_a_name_is_the_same_user(tmp_path: Path, name: str) -> None:
+    spellings = {name, normalize("NFD", name), name.replace("\u200c", "").replace("\u200d", "")}
+    assert len({issue(tmp_path, ISSUER, spelling, 60).user_id for spelling in spellings}) == 1
 
 
 @pytest.mark.usefixtures("no_environment")

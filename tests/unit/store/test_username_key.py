@@ -2,10 +2,11 @@
 
 import sys
 import unicodedata
+from typing import Literal
 
 import pytest
 
-from infra.store.profiles import is_username, username_key
+from infra.store.profiles import find_key, is_username, username_key
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,28 @@ def test_the_key_of_a_key_is_itself_for_every_character() -> None:
             assert fold(fold(f"a{char}b")) == fold(f"a{char}b"), hex(ord(char))
 
 
+LONG = [
+    unicodedata.normalize("NFD", char * 64)
+    for char in ("\u00e9", "\u1ec5", "\u0390", "\ud55c", "\u0439", "\u304c", "\u0625")
+]
+"""Names of 64 characters once they are folded, written with two or three times as many."""
+WITH_JOINERS = [
+    "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf",  # Sinhala: Sri Lanka
+    "\u0d9a\u0dca\u200d\u0dbb\u0dd2\u0dc2\u0dca\u0dab",  # Sinhala: Krishna
+    "\u0d9a\u0dca\u200d\u0dba\u0dcf\u0db1\u0dd2",  # Sinhala: ya
+    "\u0646\u06cc\u0645\u200c\u0631\u0648\u0632",  # Persian: Nimruz
+    "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",  # Persian: Alireza
+    "\u0639\u0650\u0644\u0650\u06cc\u0651\u200c\u0631\u0650\u0636\u0627",  # the same with vowels
+    "\u0915\u094d\u200d\u0937",  # Hindi: a half form
+    "\u0915\u094d\u200c\u0937",  # Hindi: no conjunct
+    "\u0930\u094d\u200d",  # Marathi: the eyelash form, at the end
+    "\u0928\u093c\u094d\u200d\u092f",  # with a nukta
+    "\u0d05\u0d35\u0d28\u0d4d\u200d",  # Malayalam: an old chillu
+    "\u1b13\u1b44\u200c\u1b13",  # Balinese
+    "\u0646\u200c\u0645\u200c\u0646",  # several
+]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -84,6 +107,8 @@ def test_the_key_of_a_key_is_itself_for_every_character() -> None:
         "\U0001f600",
         "a.b-c_d@e",
         "x" * 64,
+        *LONG,
+        *WITH_JOINERS,
     ],
 )
 def test_a_name_in_any_language_is_allowed(name: str) -> None:
@@ -94,6 +119,11 @@ ODD = {
     "empty": "",
     "spaces": "   ",
     "too long": "x" * 65,
+    "too long when decomposed": "e\u0301" * 65,
+    "too long with joiners": "\u0dc1\u0dca\u200d\u0dbb" * 22,
+    "written too long": "a" + "\ufe0f" * 512,
+    "blank note": "\U0001d159",
+    "blank hieroglyph": "bob\U00013441",
     "NUL": "a\0b",
     "line feed": "a\nb",
     "delete": "a\x7fb",
@@ -104,6 +134,19 @@ ODD = {
     "Arabic letter mark": "a\u061cb",
     "zero-width space": "a\u200bb",
     "zero-width joiner": "a\u200db",
+    "zero-width non-joiner": "a\u200cb",
+    "joiner in an emoji": "\U0001f469\u200d\U0001f4bb",
+    "joiner before a sign of a vowel": "\u0915\u094d\u200d\u093f",
+    "joiner without a virama": "\u0915\u200d\u0937",
+    "joiner before the virama": "\u0dc1\u200d\u0dca\u0dbb",
+    "virama without a letter": "1\u094d\u200d\u0937",
+    "two joiners": "\u0915\u094d\u200d\u200d\u0937",
+    "non-joiner before no letter": "\u0915\u094d\u200c",
+    "non-joiner at the end": "\u0639\u0644\u06cc\u200c",
+    "non-joiner at the beginning": "\u200c\u0639\u0644\u06cc",
+    "non-joiner after what joins nothing": "\u0645\u0627\u200c\u0646",
+    "non-joiner between scripts": "\u0639\u0644\u06cc\u200cb",
+    "joiner in Persian": "\u0639\u0644\u06cc\u200d\u0631\u0636\u0627",
     "word joiner": "a\u2060b",
     "byte order mark": "\ufeffab",
     "soft hyphen": "a\u00adb",
@@ -131,3 +174,22 @@ ODD = {
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD)
 def test_a_name_that_cannot_be_seen_or_read_is_refused(name: str) -> None:
     assert not is_username(name)
+
+
+@pytest.mark.parametrize("name", WITH_JOINERS)
+def test_names_that_differ_in_joiners_only_are_one(name: str) -> None:
+    bare = name.replace("\u200c", "").replace("\u200d", "")
+    assert username_key(bare) == username_key(name)
+    assert is_username(bare)
+
+
+@pytest.mark.parametrize("name", WITH_JOINERS)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_with_joiners_is_allowed_however_it_is_encoded(name: str, form: Literal["NFC", "NFD"]) -> None:
+    assert is_username(unicodedata.normalize(form, name))
+
+
+def test_long_spellings_fill_no_cache() -> None:
+    before = username_key.cache_info().currsize
+    assert find_key("\ufdfa" * 500) == username_key.__wrapped__("\ufdfa" * 500)
+    assert username_key.cache_info().currsize == before
