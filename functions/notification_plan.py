@@ -179,7 +179,7 @@ def _plan_user(
     elif not recipient.has_device and not settings.push_log:
         plan.counts["no_device"] += 1
         plan.close(open_rows, notified=True)
-    elif until := quiet_until(settings.quiet_hours, recipient.time_zone or settings.time_zone, now):
+    elif until := quiet_until(settings.quiet_hours, _zone(recipient, settings), now):
         plan.counts["quiet"] += 1
         plan.postpone(open_rows, until - delay)
     elif until := _interval_end(recipient, now, settings):

@@ -24,6 +24,7 @@ from functions.digest import digest, read_open_chats
 from functions.errors import DeviceGone, TriesExhausted, TryLater
 from functions.pacer import Pacer
 from functions.quiet_hours import quiet_until
+from infra.settings.time_zones import time_zone_or
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ class Push:
         """Return the end of the recipient's quiet hours if a late notification falls into them."""
         if self._settings.quiet_hours is None:
             return None
-        zone = read_time_zone(conn, claimed.user_id) or self._settings.time_zone
+        zone = time_zone_or(read_time_zone(conn, claimed.user_id), self._settings.time_zone)
         return quiet_until(self._settings.quiet_hours, zone, claimed.now)
 
     def _devices(self, conn: Connection, user_id: UUID) -> list[Device]:
