@@ -16,6 +16,7 @@ _CLASSES: Final = frozenset({"22", "23", "40", "P0"})
 """Wrong data, broken constraints, lost deadlocks, and what triggers raise: the first two of SQLSTATE."""
 _STATES: Final = frozenset({"55P03", "57014"})
 """A row that stays locked, and a statement that took too long."""
+_OTHERS: Final = (SQLAlchemyError, RedisError, OSError, MemoryError, SettingsError, FunctionError)
 
 
 def is_data_error(error: Exception) -> bool:
@@ -25,4 +26,4 @@ def is_data_error(error: Exception) -> bool:
         if state is None:
             return isinstance(error.orig, psycopg.DataError)  # a value that Python cannot hold
         return state[:2] in _CLASSES or state in _STATES
-    return not isinstance(error, SQLAlchemyError | RedisError | OSError | MemoryError | SettingsError | FunctionError)
+    return not isinstance(error, _OTHERS)

@@ -74,4 +74,3 @@ def _join(names: Sequence[str]) -> str:
     if len(names) <= _NAMES:
         return f"{', '.join(most)} and {last}"
     return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"
-

@@ -33,9 +33,9 @@ _LOCK_ID = 0x6262_6F64
 def offline_delivery(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     """Queue a notification for every user who is due one.
 
-    Returns how many users got each decision, and how many notifications were queued; `failed` are those whose
-    data cannot be handled. Raises SettingsError, redis.RedisError, sqlalchemy.exc.SQLAlchemyError and what the
-    queue raises.
+    Returns how many users got each decision, and how many notifications were queued; `failed` are users
+    whose data cannot be handled. Raises SettingsError, redis.RedisError, sqlalchemy.exc.SQLAlchemyError and
+    what the queue raises.
     """
     run = _Run(context, pacer, dry_run)
     while not pacer.out_of_time and run.plan_slice() and not dry_run:

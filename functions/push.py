@@ -30,6 +30,7 @@ from infra.settings.time_zones import time_zone_or
 log = structlog.get_logger(__name__)
 
 _LOG_DEVICE_ID: Final = UUID(int=0)
+_OUTCOMES: Final = ("sent", "obsolete", "no_device", "quiet", "later", "failed", "unknown", "crashed")
 
 
 class Push:
@@ -69,8 +70,8 @@ class Push:
     def attempt(self, notification_id: UUID) -> str:
         """Do the same for a queue that does not retry by itself. Return `later` or `crashed` as well.
 
-        A notification whose data cannot be handled has crashed: it is queued again, and is a dead letter after
-        a day. Raises SettingsError and sqlalchemy.exc.SQLAlchemyError.
+        A notification whose data cannot be handled has crashed: it is queued again, and becomes a dead letter
+        after a day. Raises SettingsError and sqlalchemy.exc.SQLAlchemyError.
         """
         try:
             return self.deliver(notification_id)
@@ -146,7 +147,7 @@ def push_open(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     """
     if dry_run:
         return {"open": sum(1 for _ in _open(context, pacer))}
-    summary = dict.fromkeys(("sent", "obsolete", "no_device", "quiet", "later", "failed", "unknown", "crashed"), 0)
+    summary = dict.fromkeys(_OUTCOMES, 0)
     push = Push(context)
     for notification_id in _open(context, pacer):
         summary[push.attempt(notification_id)] += 1

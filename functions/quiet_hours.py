@@ -12,8 +12,8 @@ def quiet_until(hours: str | None, zone: str, now: datetime) -> datetime | None:
     """Return when the current quiet hours end, or None if `now` is not within quiet hours.
 
     `hours` looks like `22:00-07:00`, in local time of `zone` (IANA name). They may span midnight. It is quiet
-    while the local clock shows a time within them. They end when the clock next shows their end, or when it is
-    set forward past it.
+    while the local clock shows a time within them. They end when the clock next shows their end, or when it
+    is set forward past it.
     """
     if hours is None:
         return None

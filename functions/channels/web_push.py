@@ -29,8 +29,8 @@ class WebPushChannel:
 
     A browser accepts only the key that it was given when it subscribed. So while keys change, there are two:
     a subscription gets the first one that its push service accepts, which is then its endpoint.
-    Keys are base64url or PEM, `subject` is a `mailto:` or `https:` address. Raises ValueError if one of them is
-    invalid.
+    Keys are base64url or PEM, `subject` is a `mailto:` or `https:` address. Raises ValueError if one of them
+    is invalid.
     """
 
     def __init__(
@@ -49,9 +49,10 @@ class WebPushChannel:
             self._keys.setdefault(_public_key(previous), previous)
 
     def send(self, device: Device, notice: Notice) -> str | None:
-        """Send a notice; it replaces an earlier try that is still waiting. Return the key of the subscription.
+        """Send a notice; it replaces an earlier try that is still waiting.
 
-        Raises DeviceGone, NoticeRefused, ChannelMisconfigured and TryLater.
+        Returns the key of the subscription while there are two. Raises DeviceGone, NoticeRefused,
+        ChannelMisconfigured and TryLater.
         """
         if not _has_keys(device):
             raise DeviceGone("webpush: the keys are invalid")
@@ -67,7 +68,7 @@ class WebPushChannel:
             raise _translate(failure) from None
 
     def _send(self, device: Device, notice: Notice) -> str | None:
-        """Send with one key after another, the known one first. Return the accepted one if there is a choice."""
+        """Send with one key after another, the known one first. Return it if there is a choice."""
         *others, last = sorted(self._keys, key=lambda key: key != device.endpoint)
         for key in others:
             try:

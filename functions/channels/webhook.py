@@ -24,7 +24,10 @@ class WebhookChannel:
             raise ValueError("the webhook secret is invalid") from None
 
     def send(self, device: Device, notice: Notice) -> None:
-        """Post a notice; every try has the same `webhook-id`. Raises DeviceGone, NoticeRefused and TryLater."""
+        """Post a notice; every try has the same `webhook-id`.
+
+        Raises DeviceGone, NoticeRefused and TryLater.
+        """
         try:
             response = self._post(device, notice)
         except AddressRefused as refused:

@@ -171,9 +171,7 @@ def test_a_zone_of_the_shipped_database_is_kept(bench: WorkerBench, zone: str) -
 
 
 @pytest.mark.parametrize("zone", REPORTED_ZONES)
-def test_a_phone_that_does_not_know_its_zone_is_registered_without_one(
-    bench: WorkerBench, zone: str
-) -> None:
+def test_a_phone_that_does_not_know_its_zone_is_registered_without_one(bench: WorkerBench, zone: str) -> None:
     bob, name = bench.person("bob")
     register(bench, bob, "fcm", f"token-{name}", timeZone="Asia/Tokyo")
     register(bench, bob, "fcm", f"token-{name}", timeZone=zone)

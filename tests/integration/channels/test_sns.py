@@ -256,9 +256,7 @@ def test_a_malformed_token_is_gone(stub: Stubber, stubbed: SnsChannel) -> None:
         ("ExpiredToken", ""),
     ],
 )
-def test_a_failure_of_sns_is_tried_again(
-    code: str, reason: str, stub: Stubber, stubbed: SnsChannel
-) -> None:
+def test_a_failure_of_sns_is_tried_again(code: str, reason: str, stub: Stubber, stubbed: SnsChannel) -> None:
     stub.add_client_error("create_platform_endpoint", code, reason)
     with pytest.raises(TryLater, match=f"^fcm: {code}$"):
         stubbed.send(PHONE, NOTICE)

@@ -21,9 +21,7 @@ def outcomes(notices: Notices) -> list[tuple[str | None, int]]:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_notification_that_one_device_has_is_sent(
-    notices: Notices, fcm: ListChannel, failure: str
-) -> None:
+def test_a_notification_that_one_device_has_is_sent(notices: Notices, fcm: ListChannel, failure: str) -> None:
     notices.register(notices.bob, address="good")
     notices.register(notices.bob, address="bad")
     fcm.failing = {"bad": FAILURES[failure]}

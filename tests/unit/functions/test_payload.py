@@ -1,4 +1,4 @@
-"""Payloads stay below the limit of push services whatever names and texts hold, and cut no character in two."""
+"""Payloads stay below the limit of push services for any names and texts, and cut no character in two."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,14 @@ TEXTS = st.lists(st.sampled_from(CLUSTERS), max_size=300).map("".join) | st.text
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300
 )
 NAMES = st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=64).map(lambda parts: "".join(parts)[:64])
-LONGEST_NAMES = ("😀" * 64, "👨‍👩‍👧‍👦" * 9, "🇩🇪" * 32, "\u1100\u1161\u11a8" * 21, "e" + "\u0301" * 63, '"' * 64)
+LONGEST_NAMES = (
+    "😀" * 64,
+    "👨‍👩‍👧‍👦" * 9,
+    "🇩🇪" * 32,
+    "\u1100\u1161\u11a8" * 21,
+    "e" + "\u0301" * 63,
+    '"' * 64,
+)
 ENCODERS: dict[str, Callable[[Notice], str]] = {
     "webpush": lambda notice: compact_json(fields(notice)),
     "fcm": SnsChannel._encode_fcm,
