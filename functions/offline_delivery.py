@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 _ROWS = 1_000
 """The most rows of `undelivered` from which one transaction takes its users."""
+_USERS = 200_000
+"""The most users of a run, as it remembers them. The next run takes the others."""
 _DRY_RUN_ROWS = 10_000
 """The same for a dry run, which is a single transaction."""
 
@@ -59,7 +61,7 @@ class _Run:
 
     def plan_slice(self) -> bool:
         """Plan for the users of the rows that are due next. Return whether there were any."""
-        users = self._read_due() - self._handled
+        users = self._read_due() - self._handled if len(self._handled) < _USERS else set()
         try:
             is_ours = bool(users) and self._plan(users)
         except Exception as error:

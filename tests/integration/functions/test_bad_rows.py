@@ -146,6 +146,16 @@ def test_a_plan_that_does_not_move_a_user_on_is_made_once(
     assert len(handled) == len(set(handled))
 
 
+def test_a_run_that_has_handled_as_many_users_as_it_remembers_leaves_the_others(
+    crowd: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS", 2)
+    monkeypatch.setattr(module, "_USERS", 4)
+    crowd.let_pass(61)
+    assert crowd.deliver() == {"notified": 4, "queued": 4}
+    assert crowd.deliver() == {"notified": 2, "queued": 2}
+
+
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:20]))
 def test_a_name_that_no_user_may_have_is_quoted_or_shortened(
     crowd: Notices, fcm: ListChannel, name: str
