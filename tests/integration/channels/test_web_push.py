@@ -265,7 +265,7 @@ def test_a_subscription_with_neither_key_is_our_mistake(
     assert len(endpoint.received) == 2
 
 
-@pytest.mark.parametrize("known", [PREVIOUS, "a key of long ago", None])
+@pytest.mark.parametrize("known", [PREVIOUS, "a key of long ago", None], ids=["previous", "old", "none"])
 def test_with_one_key_there_is_no_choice_and_nothing_to_remember(
     known: str | None, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
