@@ -4,6 +4,7 @@ Each slice is a short transaction of its own that skips locked rows. So runs may
 killed at any point.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from functions.pacer import Pacer
 _SLICE = 1_000
 """The most rows that one transaction deletes, and the most chats that it reads."""
 
-_BEFORE: Final = "< now() - make_interval(days => CAST(:days AS integer))"
+_BEFORE: Final = "< now() - make_interval(hours => 24 * CAST(:days AS integer))"
+"""A day has 24 hours: days of Postgres depend on the time zone of the session, and on its clock changes."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,21 @@ class _ExpiringTable:
 
     @property
     def deletion(self) -> TextClause:
-        """Deletes the oldest rows that are not locked."""
+        """Deletes the oldest rows that are not locked, and returns their times.
+
+        In seconds since the epoch, because Python has no `-infinity`.
+        """
         return text(
             f"""
             DELETE FROM {self.name}
             WHERE {self.key} = ANY(ARRAY(
                 SELECT {self.key} FROM {self.name}
-                WHERE {self.at} {_BEFORE} AND {self.at} >= CAST(:after AS timestamptz)
+                WHERE {self.at} {_BEFORE} AND {self.at} >= to_timestamp(:after)
                 ORDER BY {self.at}
                 LIMIT :slice
                 FOR UPDATE SKIP LOCKED
             ))
-            RETURNING {self.at} AS at
+            RETURNING {self._seconds}
             """
         )
 
@@ -54,12 +59,16 @@ class _ExpiringTable:
         """Selects the same rows, and all others that are as old as the last of them."""
         return text(
             f"""
-            SELECT {self.at} AS at FROM {self.name}
-            WHERE {self.at} {_BEFORE} AND {self.at} > CAST(:after AS timestamptz)
+            SELECT {self._seconds} FROM {self.name}
+            WHERE {self.at} {_BEFORE} AND {self.at} > to_timestamp(:after)
             ORDER BY {self.at}
             FETCH FIRST (:slice) ROWS WITH TIES
             """
         )
+
+    @property
+    def _seconds(self) -> str:
+        return f"CAST(extract(epoch FROM {self.at}) AS double precision) AS at"
 
 
 _DEAD_LETTERS: Final = _ExpiringTable("dead_letters", "id", "created_at")
@@ -135,7 +144,7 @@ class _TableCleanup:
         """Delete rows that are older than `days`. Return how many."""
         statement = table.selection if self._dry_run else table.deletion
         rows = 0
-        after: Any = "-infinity"
+        after = -math.inf
         while not self._pacer.out_of_time:
             found = self._slice(statement, {"days": days, "after": after, "slice": _SLICE})
             rows += len(found)

@@ -7,8 +7,11 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from functions.channels.channel import Notice
+from functions.shorten import shorten
 
 _TEXT_CHARS = 200
+_NAME_CHARS = 64
+"""As long as a user name may be; what stands in the database may be longer."""
 _NAMES = 2
 """The most names that a title spells out."""
 
@@ -53,13 +56,13 @@ def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool
     """Put a notification into words. `chats` must not be empty."""
     count = sum(chat.count for chat in chats)
     messages = "Message" if count == 1 else f"{count} messages"
-    newest = chats[0]
+    senders = tuple(shorten(chat.sender, _NAME_CHARS) for chat in chats)
     return Notice(
         id=notification_id,
-        title=f"{messages} from {_join([chat.sender for chat in chats])}",
-        body=messages if hide_texts else f"{newest.sender}: {_shorten(newest.newest_text)}",
+        title=f"{messages} from {_join(senders)}",
+        body=messages if hide_texts else f"{senders[0]}: {shorten(chats[0].newest_text, _TEXT_CHARS)}",
         count=count,
-        senders=tuple(chat.sender for chat in chats),
+        senders=senders,
         chat_ids=tuple(chat.chat_id for chat in chats),
     )
 
@@ -71,7 +74,3 @@ def _join(names: Sequence[str]) -> str:
     if len(names) <= _NAMES:
         return f"{', '.join(most)} and {last}"
     return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"
-
-
-def _shorten(words: str) -> str:
-    return words if len(words) <= _TEXT_CHARS else f"{words[: _TEXT_CHARS - 1]}…"

@@ -24,8 +24,16 @@ class TryLater(FunctionError):
         self.after_s = after_s
 
 
+class NoticeRefused(FunctionError):
+    """The other side does not accept this notice for this device, and would not the next time."""
+
+
+class ChannelMisconfigured(NoticeRefused):
+    """It does not accept our key, our credentials or our sender. Somebody must change a setting."""
+
+
 class TriesExhausted(FunctionError):
-    """A notification failed on its last try and is now a dead letter."""
+    """A notification failed on its last try, reached no device, and is now a dead letter."""
 
 
 class AddressRefused(FunctionError):

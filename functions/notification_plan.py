@@ -17,30 +17,36 @@ from functions.context import Context
 from functions.quiet_hours import quiet_until
 from infra.presence import PresenceReader
 from infra.settings.functions import FunctionSettings
+from infra.settings.time_zones import time_zone_or
 
-_DUE = """
-    SELECT chat_id, user_id FROM undelivered
-    WHERE check_at IS NOT NULL AND user_id IN (
+_DUE_USERS = text(
+    """
+    SELECT DISTINCT user_id FROM (
         SELECT user_id FROM undelivered
         WHERE check_at < CAST(:began AS timestamptz) - make_interval(secs => :delay_s)
         ORDER BY check_at LIMIT :limit
-    )
+    ) due
+    """
+)
+_OPEN = """
+    SELECT chat_id, user_id FROM undelivered
+    WHERE check_at IS NOT NULL AND user_id = ANY(CAST(:users AS uuid[]))
     ORDER BY chat_id, user_id
     {lock}
 """
-"""Everything that is open for users who have something due.
+"""Everything that is open for some users, due or not.
 
 Rows are locked in the same order as in the sweep. What the sweep has locked waits for the next run, and what
 it notes while these rows are locked comes after them.
 """
-_LOCK_DUE = text(_DUE.format(lock="FOR UPDATE SKIP LOCKED"))
-_READ_DUE = text(_DUE.format(lock=""))
+_LOCK_OPEN = text(_OPEN.format(lock="FOR UPDATE SKIP LOCKED"))
+_READ_OPEN = text(_OPEN.format(lock=""))
 
 _UNDELIVERED = text(
     """
     SELECT u.chat_id, u.user_id, c.last_seq, oldest.seq, oldest.created_at, now() AS now
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS due (chat_id, user_id)
-    JOIN undelivered u ON u.chat_id = due.chat_id AND u.user_id = due.user_id
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS open (chat_id, user_id)
+    JOIN undelivered u ON u.chat_id = open.chat_id AND u.user_id = open.user_id
     JOIN chats c ON c.id = u.chat_id
     JOIN chat_members w ON w.chat_id = u.chat_id AND w.user_id = u.user_id
     LEFT JOIN LATERAL (
@@ -80,6 +86,7 @@ _SET_CHECKS = text(
     WHERE u.chat_id = next.chat_id AND u.user_id = next.user_id
     """
 )
+_PUT_OFF = text("UPDATE undelivered SET check_at = now() WHERE user_id = :user_id AND check_at IS NOT NULL")
 
 
 class NextCheck(NamedTuple):
@@ -125,24 +132,26 @@ class NotificationPlan:
         self.close(rows, notified=True)
 
 
-def make_plan(
-    conn: Connection, context: Context, began: datetime, limit: int, *, lock: bool
-) -> NotificationPlan:
-    """Plan for up to `limit` rows that were due when the run `began`. Raises redis.RedisError."""
-    settings = context.settings
+def read_due_users(conn: Connection, began: datetime, delay_s: float, limit: int) -> set[UUID]:
+    """Return the users of the `limit` rows that were due first when the run `began`."""
+    params = {"began": began, "delay_s": delay_s, "limit": limit}
+    return set(conn.execute(_DUE_USERS, params).scalars())
+
+
+def make_plan(conn: Connection, context: Context, users: Iterable[UUID], *, lock: bool) -> NotificationPlan:
+    """Plan for some users. Raises redis.RedisError."""
     plan = NotificationPlan()
-    params = {"began": began, "delay_s": settings.offline_delay_s, "limit": limit}
-    due = conn.execute(_LOCK_DUE if lock else _READ_DUE, params).all()
-    if not due:
+    rows = conn.execute(_LOCK_OPEN if lock else _READ_OPEN, {"users": sorted(users)}).all()
+    if not rows:
         return plan
-    online = PresenceReader(context.redis).online({str(user_id) for _, user_id in due})
-    columns = {"chats": [chat_id for chat_id, _ in due], "users": [user_id for _, user_id in due]}
+    online = PresenceReader(context.redis).online({str(user_id) for _, user_id in rows})
+    columns = {"chats": [chat_id for chat_id, _ in rows], "users": [user_id for _, user_id in rows]}
     by_user: dict[UUID, list[Row[Any]]] = defaultdict(list)
     for row in conn.execute(_UNDELIVERED, columns):
         by_user[row.user_id].append(row)
     recipients = {row.id: row for row in conn.execute(_RECIPIENTS, {"users": sorted(by_user)})}
-    for user_id, rows in by_user.items():
-        _plan_user(plan, rows, recipients[user_id], str(user_id) in online, settings)
+    for user_id, open_rows in by_user.items():
+        _plan_user(plan, open_rows, recipients[user_id], str(user_id) in online, context.settings)
     return plan
 
 
@@ -157,6 +166,11 @@ def write_plan(conn: Connection, plan: NotificationPlan) -> None:
         )
 
 
+def put_off(conn: Connection, user_id: UUID) -> None:
+    """Let the delay of a user whose data cannot be handled count from now."""
+    conn.execute(_PUT_OFF, {"user_id": user_id})
+
+
 def _plan_user(
     plan: NotificationPlan,
     rows: Sequence[Row[Any]],
@@ -168,6 +182,7 @@ def _plan_user(
     plan.close((row for row in rows if row.seq is None), notified=False)
     now = rows[0].now
     delay = timedelta(seconds=settings.offline_delay_s)
+    zone = time_zone_or(recipient.time_zone, settings.time_zone)
     if not open_rows:
         plan.counts["obsolete"] += 1
     elif is_online:
@@ -179,7 +194,7 @@ def _plan_user(
     elif not recipient.has_device and not settings.push_log:
         plan.counts["no_device"] += 1
         plan.close(open_rows, notified=True)
-    elif until := quiet_until(settings.quiet_hours, recipient.time_zone or settings.time_zone, now):
+    elif until := quiet_until(settings.quiet_hours, zone, now):
         plan.counts["quiet"] += 1
         plan.postpone(open_rows, until - delay)
     elif until := _interval_end(recipient, now, settings):

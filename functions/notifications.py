@@ -10,20 +10,22 @@ from sqlalchemy import Connection, Row, text
 _EXPIRE = text(
     """
     WITH late AS (
-        UPDATE notifications SET finished_at = now(), outcome = 'failed'
+        UPDATE notifications SET finished_at = now(),
+            outcome = CASE WHEN sent_to = '{}' THEN 'failed' ELSE 'sent' END
         WHERE id IN (
             SELECT id FROM notifications
-            WHERE finished_at IS NULL AND created_at <= now() - interval '1 day'
+            WHERE finished_at IS NULL AND created_at <= now() - interval '24 hours'
                 AND (claimed_until IS NULL OR claimed_until < now())
             ORDER BY id LIMIT 1000
             FOR UPDATE SKIP LOCKED
         )
-        RETURNING id, user_id, tries
+        RETURNING id, user_id, tries, outcome
     )
     INSERT INTO dead_letters (id, event, user_id, payload, error)
     SELECT id, 'push', user_id, json_build_object('notificationId', id)::text,
         format('not sent within a day, tried %s times', tries)
     FROM late
+    WHERE outcome = 'failed'
     ON CONFLICT (id) DO NOTHING
     """
 )
@@ -84,7 +86,7 @@ _OPEN = text(
 
 
 def expire(conn: Connection) -> None:
-    """Mark notifications that were not sent within a day as `failed`, and make them dead letters."""
+    """Mark notifications that reached no device within a day as `failed`, and make them dead letters."""
     conn.execute(_EXPIRE)
 
 

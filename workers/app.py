@@ -31,6 +31,7 @@ from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
 from workers.backlog import Backlog
 from workers.batch_processor import BatchProcessor
+from workers.beat import FileScheduler
 from workers.broker import Broker
 from workers.context import HandlerContext
 from workers.expiry import drop_expired, punctual
@@ -180,9 +181,14 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _set_up_logs(as_json=settings.log_json)
-    folder = data_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    create_app(settings, functions).start(["--quiet", "beat", f"--schedule={folder / 'beat-schedule'}"])
+    create_app(settings, functions).start(
+        [
+            "--quiet",
+            "beat",
+            f"--schedule={data_dir() / 'beat-schedule'}",
+            f"--scheduler={FileScheduler.__module__}:{FileScheduler.__name__}",
+        ]
+    )
 
 
 def _set_up_logs(*, as_json: bool) -> None:

@@ -28,7 +28,7 @@ _NOTIFICATION: Final = "push"
 _REOPEN = text(
     """
     UPDATE notifications SET finished_at = NULL, outcome = NULL, tries = 0, next_at = now()
-    WHERE id = CAST(:id AS uuid) AND created_at > now() - interval '1 day'
+    WHERE id = CAST(:id AS uuid) AND created_at > now() - interval '24 hours'
     RETURNING id
     """
 )

@@ -2,7 +2,7 @@
 
 Nothing is deleted before it is read back from S3. A run first completes what an earlier run left half done:
 it deletes what the objects of a day already hold, then writes the next one. Two runs cannot write the same
-object at once; the slower one starts over.
+object at once; the slower one starts over. A day whose objects are damaged is left alone; the others go on.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from tempfile import TemporaryFile
 
+import structlog
 from sqlalchemy import Engine
 
 from functions.archive.bucket import ArchiveBucket
@@ -18,7 +19,10 @@ from functions.archive.layout import ObjectName, Shard
 from functions.archive.message_file import Checksum, write_messages
 from functions.archive.selection import Selection
 from functions.context import Context, Summary
+from functions.errors import ArchiveError
 from functions.pacer import Pacer
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -29,6 +33,7 @@ class _Totals:
     objects: int = 0
     bytes: int = 0
     recovered: int = 0
+    errors: list[ArchiveError] = field(default_factory=list)
     days: set[date] = field(default_factory=set)
 
     def summary(self) -> Summary:
@@ -45,8 +50,8 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     """Archive messages older than `archive_days` days, oldest day first.
 
     Returns the number of messages, objects, compressed bytes and days, and as `recovered` how many rows
-    were deleted because an earlier run had already archived them. Raises SettingsError without a bucket,
-    ArchiveError if an object is not what was written, and what boto3 and SQLAlchemy raise.
+    were deleted because an earlier run had already archived them. Raises SettingsError without a bucket, what
+    boto3 and SQLAlchemy raise, and at the end ArchiveError for the first object that is not what was written.
     """
     settings = context.settings
     bucket = ArchiveBucket.connect(settings)
@@ -58,6 +63,8 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
             _count(selection, totals)
         else:
             _ShardArchiver(context.engine, bucket, pacer, selection, totals).run()
+    if totals.errors:
+        raise totals.errors[0]
     return totals.summary()
 
 
@@ -84,7 +91,11 @@ class _ShardArchiver:
         """Archive one day after another."""
         day = self.selection.next_day(date.min)
         while day is not None and not self.pacer.out_of_time:
-            self._archive_day(day)
+            try:
+                self._archive_day(day)
+            except ArchiveError as error:
+                log.error("object_skipped", function="archive", error=str(error))
+                self.totals.errors.append(error)
             day = self.selection.next_day(day)
 
     def _archive_day(self, day: date) -> None:

@@ -11,7 +11,7 @@ NOT_HELD: Final = "NOT EXISTS (SELECT FROM archive_holds h WHERE h.day = {day} A
 _HOLD = text(
     """
     INSERT INTO archive_holds (day, until)
-    SELECT CAST(day AS date), now() + make_interval(days => :hold_days)
+    SELECT CAST(day AS date), now() + make_interval(hours => 24 * CAST(:hold_days AS integer))
     FROM generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 day') AS day
     ON CONFLICT (day) DO UPDATE SET until = greatest(archive_holds.until, excluded.until)
     """

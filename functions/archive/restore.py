@@ -3,16 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import takewhile
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DataError, IntegrityError
 
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.deletion import key_columns
 from functions.archive.holds import hold_days
+from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage
 from functions.context import Context, Summary
+from functions.errors import ArchiveError
 from functions.pacer import Pacer
+
+log = structlog.get_logger(__name__)
 
 _INSERT = text(
     """
@@ -60,18 +67,18 @@ def restore(
 ) -> Summary:
     """Restore the UTC days from `first_day` to `last_day`, and hold them for `archive_hold_days`.
 
-    Returns the number of messages restored, of messages `skipped` because their chat is gone or the sender
-    has sent them again, and of objects. It is safe to run again. Raises SettingsError without a bucket,
-    ArchiveError if an object is not what was written, and what boto3 and SQLAlchemy raise.
+    Returns the number of messages restored, of messages `skipped` because their chat is gone, the sender has
+    sent them again or the database refuses them, and of objects. It is safe to run again. Raises
+    SettingsError without a bucket, what boto3 and SQLAlchemy raise, and at the end ArchiveError for the first
+    object that is not what was written.
     """
     bucket = ArchiveBucket.connect(context.settings)
     totals = _Totals()
     if not dry_run:
         hold_days(context.engine, first_day, last_day, context.settings.archive_hold_days)
-    for day in _days(first_day, last_day):
-        for name in bucket.objects(day):
-            if pacer.out_of_time:
-                return vars(totals)
+    errors = []
+    for name in _objects(bucket, pacer, first_day, last_day):
+        try:
             with bucket.verified(name) as copy:
                 totals.objects += 1
                 if dry_run:
@@ -79,17 +86,39 @@ def restore(
                     continue
                 for messages in copy.messages():
                     _put_back(context.engine, messages, totals)
+        except ArchiveError as error:
+            log.error("object_skipped", function="restore", error=str(error))
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return vars(totals)
 
 
-def _days(first_day: date, last_day: date) -> Iterator[date]:
-    return (first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1))
+def _objects(bucket: ArchiveBucket, pacer: Pacer, first_day: date, last_day: date) -> Iterator[ObjectName]:
+    """Yield the objects of some days until the run is out of time."""
+    for number in range((last_day - first_day).days + 1):
+        if pacer.out_of_time:
+            return
+        names = bucket.objects(first_day + timedelta(days=number))
+        yield from takewhile(lambda _: not pacer.out_of_time, names)
 
 
 def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Totals) -> None:
-    with engine.begin() as conn:
-        inserted = conn.execute(_INSERT, _columns(messages)).rowcount
-        stored = _note_restored(conn, messages)
+    """Store messages. Halve a batch that the database refuses, until the one that is to blame is skipped."""
+    try:
+        with engine.begin() as conn:
+            inserted = conn.execute(_INSERT, _columns(messages)).rowcount
+            stored = _note_restored(conn, messages)
+    except (DataError, IntegrityError) as error:
+        half = len(messages) // 2
+        if half:
+            _put_back(engine, messages[:half], totals)
+            _put_back(engine, messages[half:], totals)
+        else:
+            (message,) = messages
+            log.error("message_skipped", function="restore", id=str(message.id), error=type(error).__name__)
+            totals.skipped += 1
+        return
     totals.messages += inserted
     totals.skipped += len(messages) - stored
 

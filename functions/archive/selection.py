@@ -29,9 +29,10 @@ _DAY = "CAST(m.created_at AT TIME ZONE 'UTC' AS date)"
 _ARCHIVABLE = f"""
     m.seq <= greatest(w.delivered_seq, w.read_seq)
     AND {_DAY} < CAST(now() AT TIME ZONE 'UTC' AS date) - CAST(:days AS int)
+    AND m.created_at >= TIMESTAMPTZ '0001-01-02 00:00+00'
     AND {NOT_HELD.format(day=_DAY)}
 """
-"""The recipient has it, its day ended at least `days` days ago, and that day is not on hold."""
+"""The recipient has it, its day ended at least `days` days ago and is not on hold, and it has a name."""
 
 _OLDEST = text(
     f"""

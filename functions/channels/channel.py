@@ -39,6 +39,6 @@ class Channel(Protocol):
     def send(self, device: Device, notice: Notice) -> str | None:
         """Send a notice. Return the endpoint to remember for the device, if the channel has endpoints.
 
-        Raises DeviceGone and TryLater.
+        Raises DeviceGone, NoticeRefused, ChannelMisconfigured and TryLater.
         """
         ...

@@ -30,7 +30,9 @@ def make_channels(settings: FunctionSettings) -> dict[str, Channel]:
     if settings.sns_apns_arn:
         channels["apns"] = _sns(settings.sns_apns_arn, "apns")
     if settings.vapid_private_key and settings.vapid_subject:
-        channels["webpush"] = _web_push(settings.vapid_private_key, settings.vapid_subject)
+        channels["webpush"] = _web_push(
+            settings.vapid_private_key, settings.vapid_subject, settings.vapid_previous_key
+        )
     if settings.email_from:
         channels["email"] = _ses(settings.email_from)
     if settings.webhook_secret:
@@ -63,12 +65,17 @@ def _ses(sender: str) -> Channel:
         raise SettingsError(f"BBGRAM_EMAIL_FROM is wrong: {error}.") from None
 
 
-def _web_push(private_key: str, subject: str) -> Channel:
+def _web_push(private_key: str, subject: str, previous_key: str | None) -> Channel:
     from functions.channels.outbound import make_session
-    from functions.channels.web_push import WebPushChannel
+    from functions.channels.web_push import WebPushChannel, load_key
 
     try:
-        return WebPushChannel(make_session(), private_key, subject)
+        if previous_key is not None:
+            load_key(previous_key)
+    except ValueError as error:
+        raise SettingsError(f"BBGRAM_VAPID_PREVIOUS_KEY is wrong: {error}.") from None
+    try:
+        return WebPushChannel(make_session(), private_key, subject, previous_key)
     except ValueError as error:
         raise SettingsError(f"BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong: {error}.") from None
 

@@ -18,7 +18,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3 import HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
-from functions.errors import AddressRefused
+from functions.errors import AddressRefused, NoticeRefused, TryLater
 from infra.wire.urls import check_url
 
 TIMEOUTS_S: Final = (5, 10)
@@ -26,6 +26,8 @@ TIMEOUTS_S: Final = (5, 10)
 EXCHANGE_S: Final = 20.0
 """For the whole exchange, from connecting to the last header of the answer."""
 _PAUSE_MAX_S = 21_600.0
+_TEMPORARY: Final = frozenset({408, 409, 421, 423, 425, 429})
+"""The statuses from 400 to 499 that say nothing against the next try."""
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 
@@ -52,6 +54,15 @@ def retry_after_s(response: requests.Response) -> float | None:
         return None
     pause_s = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(pause_s, 0.0), _PAUSE_MAX_S)
+
+
+def failure_of(channel: str, response: requests.Response) -> NoticeRefused | TryLater:
+    """Return what an answer means that is no success: whether it is worth to send the same again."""
+    status = response.status_code
+    reason = f"{channel}: status {status}"
+    if 400 <= status < 500 and status not in _TEMPORARY:
+        return NoticeRefused(reason)
+    return TryLater(reason, retry_after_s(response))
 
 
 class _Connection(HTTPSConnection):

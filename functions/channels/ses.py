@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.channels.channel import Device, Notice
-from functions.errors import DeviceGone, TryLater
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 from infra.store.joiners import JOINER, NON_JOINER
 
 if TYPE_CHECKING:
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[!-~]+@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.I)
 _SPECIAL = frozenset('()<>[]:;,\\"')
 _REJECTIONS = frozenset({"MessageRejected", "BadRequestException", "NotFoundException"})
+_MISCONFIGURED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AccountSuspendedException",
+        "InvalidClientTokenId",
+        "MailFromDomainNotVerifiedException",
+        "NotFoundException",
+        "SendingPausedException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_NOT_VERIFIED = re.compile(r"not verified", re.I)
 _WRONG_ADDRESS = re.compile(
     r"illegal address|missing (final|domain)|(domain|local address) (name )?(contains|starts|ends)",
     re.I,
@@ -33,7 +47,7 @@ class SesChannel:
         self._sender = sender
 
     def send(self, device: Device, notice: Notice) -> None:
-        """Send an e-mail. Raises DeviceGone and TryLater."""
+        """Send an e-mail. Raises DeviceGone, NoticeRefused, ChannelMisconfigured and TryLater."""
         if not _is_address(device.address):
             raise DeviceGone("email: not an e-mail address")
         try:
@@ -64,8 +78,10 @@ def _one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() or char in kept else " " for char in text).split())
 
 
-def _translate(error: ClientError) -> DeviceGone | TryLater:
+def _translate(error: ClientError) -> DeviceGone | NoticeRefused | TryLater:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     if code in _REJECTIONS and _WRONG_ADDRESS.search(message):
         return DeviceGone(f"email: {code}")
-    return TryLater(f"email: {code}")
+    if code in _MISCONFIGURED or (code in _REJECTIONS and _NOT_VERIFIED.search(message)):
+        return ChannelMisconfigured(f"email: {code}")
+    return (NoticeRefused if code in _REJECTIONS else TryLater)(f"email: {code}")

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.channels.channel import Device, Notice
 from functions.channels.payload import compact_json, encode_within, fields
-from functions.errors import DeviceGone, TryLater
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 Platform = Literal["fcm", "apns"]
 
 _SAME_TOKEN = re.compile(r"Endpoint (arn:\S+) already exists with the same Token")
+_MISCONFIGURED = frozenset(
+    {
+        "AccessDenied",
+        "AuthorizationError",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "NotFound",
+        "PlatformApplicationDisabled",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClient",
+    }
+)
+"""Our settings or credentials. An endpoint that is not found is told apart before."""
+_REFUSALS = frozenset({"InvalidParameter", "ParameterValueInvalid", "ValidationError"})
 _APNS_ATTRIBUTE = "AWS.SNS.MOBILE.APNS."
 
 
@@ -37,13 +51,14 @@ class SnsChannel:
         self._is_sandbox = "APNS_SANDBOX" in application_arn
 
     def send(self, device: Device, notice: Notice) -> str:
-        """Publish a notice and return the ARN of the endpoint. Raises DeviceGone and TryLater."""
+        """Publish a notice and return the ARN of the endpoint.
+
+        Raises DeviceGone, NoticeRefused, ChannelMisconfigured and TryLater.
+        """
         try:
             return self._send(device, notice)
         except ClientError as error:
-            if _is_wrong_token(error):
-                raise self._gone(error) from None
-            raise TryLater(f"{self._platform}: {_code(error)}") from None
+            raise self._translate(error) from None
         except BotoCoreError as error:
             raise TryLater(f"{self._platform}: {type(error).__name__}") from None
 
@@ -141,6 +156,14 @@ class SnsChannel:
             {"aps": aps, "id": str(notice.id), "count": notice.count, "chatIds": _chat_ids(notice)}
         )
 
+    def _translate(self, error: ClientError) -> DeviceGone | NoticeRefused | TryLater:
+        if _is_wrong_token(error):
+            return self._gone(error)
+        reason = f"{self._platform}: {_code(error)}"
+        if _code(error) in _MISCONFIGURED or "ApplicationArn Reason" in _message(error):
+            return ChannelMisconfigured(reason)
+        return (NoticeRefused if _code(error) in _REFUSALS else TryLater)(reason)
+
     def _gone(self, error: ClientError) -> DeviceGone:
         return DeviceGone(f"{self._platform}: {_code(error)}")
 
@@ -159,9 +182,9 @@ def _message(error: ClientError) -> str:
 
 
 def _is_missing(error: ClientError) -> bool:
-    """Return whether the endpoint was deleted, which SNS reports in two ways."""
+    """Return whether there is no such endpoint, which SNS reports in several ways."""
     return _code(error) == "NotFound" or (
-        _code(error) == "InvalidParameter" and "No endpoint found" in _message(error)
+        _code(error) == "InvalidParameter" and "TargetArn Reason" in _message(error)
     )
 
 

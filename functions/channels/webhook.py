@@ -6,7 +6,7 @@ import requests
 from standardwebhooks import Webhook
 
 from functions.channels.channel import Device, Notice
-from functions.channels.outbound import retry_after_s
+from functions.channels.outbound import failure_of
 from functions.channels.payload import compact_json, fields
 from functions.errors import AddressRefused, DeviceGone, TryLater
 
@@ -24,7 +24,10 @@ class WebhookChannel:
             raise ValueError("the webhook secret is invalid") from None
 
     def send(self, device: Device, notice: Notice) -> None:
-        """Post a notice; every try has the same `webhook-id`. Raises DeviceGone and TryLater."""
+        """Post a notice; every try has the same `webhook-id`.
+
+        Raises DeviceGone, NoticeRefused and TryLater.
+        """
         try:
             response = self._post(device, notice)
         except AddressRefused as refused:
@@ -34,7 +37,7 @@ class WebhookChannel:
         if response.status_code == _GONE_STATUS:
             raise DeviceGone(f"webhook: status {_GONE_STATUS}")
         if not 200 <= response.status_code < 300:
-            raise TryLater(f"webhook: status {response.status_code}", retry_after_s(response))
+            raise failure_of("webhook", response)
 
     def _post(self, device: Device, notice: Notice) -> requests.Response:
         body = compact_json(

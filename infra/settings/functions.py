@@ -75,6 +75,9 @@ class FunctionSettings(StoreSettings):
     a sandbox."""
     vapid_private_key: str | None = None
     """Web Push: private key, base64url or PEM; together with `VAPID_SUBJECT` it enables `webpush`."""
+    vapid_previous_key: str | None = None
+    """Web Push: the private key before the current one, while browsers that subscribed with it are still
+    in use."""
     vapid_subject: str | None = None
     """Web Push: `mailto:` or `https:` address of the sender."""
     email_from: str | None = None
@@ -101,6 +104,11 @@ class FunctionSettings(StoreSettings):
             if self.vapid_private_key is None:
                 given, lacking = lacking, given
             yield f"{lacking} is not set, but {given} is. Web Push needs both: set it too."
+        if self.vapid_previous_key is not None and self.vapid_private_key is None:
+            yield (
+                f"{variable('vapid_previous_key')} is set, but {variable('vapid_private_key')} is not. "
+                "Set the current key, too."
+            )
         if self.offline_interval_s > self.notification_days * _DAY_S:
             yield (
                 f"{variable('offline_interval_s')} is wrong: {self.offline_interval_s:g} s is longer than "

@@ -1,7 +1,18 @@
-"""The time zones that exist."""
+"""The time zones that exist: those of the pinned package `tzdata`, the same on every host.
 
+A host may have other names (`localtime`, `posixrules`, `right/...`), or older data.
+"""
+
+from datetime import tzinfo
 from functools import cache
-from zoneinfo import available_timezones
+from importlib.resources import files
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+_Default = TypeVar("_Default", str, None)
+
+_PLACEHOLDER: Final = "Factory"
+"""A name in the database for a computer whose zone nobody has set."""
 
 
 def is_time_zone(name: str) -> bool:
@@ -9,6 +20,18 @@ def is_time_zone(name: str) -> bool:
     return name in _time_zones()
 
 
+def time_zone_or(name: str | None, default: _Default) -> str | _Default:
+    """Return `name` if it is a time zone, or else `default`."""
+    return name if name is not None and is_time_zone(name) else default
+
+
+@cache
+def load_time_zone(name: str) -> tzinfo:
+    """Return a time zone for which `is_time_zone` is true. Raises OSError for another one."""
+    with (files("tzdata") / "zoneinfo").joinpath(*name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
 @cache
 def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset((files("tzdata") / "zones").read_text("utf-8").split()) - {_PLACEHOLDER}

@@ -110,7 +110,7 @@ class RegisterDevice(_Command, frozen=True):
     keys: PushKeys | None = None
     """Needed for `webpush`."""
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    """IANA name of the user's time zone."""
+    """IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none."""
 
 
 class UnregisterDevice(_Command, frozen=True):

@@ -13,6 +13,19 @@ KEYS = {
     "auth": "tBHItJI5svbpez7KI4CCXg",
 }
 URL = "https://push.example.com/send/abc"
+ZONES = ("Europe/Berlin", "Asia/Calcutta", "US/Pacific", "UTC", "GMT", "Etc/GMT+5", "CET", "PST8PDT")
+REPORTED_ZONES = (
+    *("", " ", "Etc/Unknown", "Unknown", "Europe/Not_Yet", "America/Argentina/Nowhere", "SystemV/PST8PDT"),
+    *("GMT+05:30", "GMT+0530", "GMT-3", "UTC+2", "UTC+02:00", "UTC-11", "+05:30", "-03", "Z", "UTC +1"),
+    *("CEST", "IST", "PDT", "W. Europe Standard Time", "Central European Summer Time"),
+)
+"""What phones, browsers and their libraries have been seen to report."""
+NO_ZONES = (
+    *("localtime", "posixrules", "Factory", "right/Europe/Berlin", "posix/Europe/Berlin", "leapseconds"),
+    *("europe/berlin", "Europe/../Europe/Berlin", "/Europe/Berlin", "Europe/Berlin/", "Europe", "zone.tab"),
+    *("Europe/Berlin\0", "\0", "Europe//Berlin", "tzdata.zi", "."),
+)
+"""Files of a host's zone database, paths, and other names that are no zones."""
 
 
 def register(bench: WorkerBench, user_id: UUID, channel: str, address: str, **more: Any) -> dict[str, Any]:
@@ -129,6 +142,7 @@ def test_a_device_of_somebody_else_stays(bench: WorkerBench) -> None:
         {"channel": "fcm", "address": "token", "keys": KEYS},
         {"channel": "fcm", "address": "token", "timeZone": "Atlantis"},
         {"channel": "fcm", "address": "token", "timeZone": "../../etc/passwd"},
+        *({"channel": "fcm", "address": "token", "timeZone": zone} for zone in NO_ZONES),
         {"channel": "webpush", "address": URL},
         {"channel": "webpush", "address": "http://push.example.com/a", "keys": KEYS},
         {"channel": "webpush", "address": "https://127.0.0.1/a", "keys": KEYS},
@@ -142,6 +156,26 @@ def test_a_device_that_cannot_work_is_refused(bench: WorkerBench, payload: dict[
     bob, _ = bench.person("bob")
     assert refused(bench, bob, payload) == "invalid_payload"
     assert bench.rows("SELECT id FROM devices WHERE user_id = :u", u=bob) == []
+
+
+def zone_of(bench: WorkerBench, user_id: UUID) -> str | None:
+    ((zone,),) = bench.rows("SELECT time_zone FROM devices WHERE user_id = :u", u=user_id)
+    return zone  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_zone_of_the_shipped_database_is_kept(bench: WorkerBench, zone: str) -> None:
+    bob, name = bench.person("bob")
+    register(bench, bob, "fcm", f"token-{name}", timeZone=zone)
+    assert zone_of(bench, bob) == zone
+
+
+@pytest.mark.parametrize("zone", REPORTED_ZONES)
+def test_a_phone_that_does_not_know_its_zone_is_registered_without_one(bench: WorkerBench, zone: str) -> None:
+    bob, name = bench.person("bob")
+    register(bench, bob, "fcm", f"token-{name}", timeZone="Asia/Tokyo")
+    register(bench, bob, "fcm", f"token-{name}", timeZone=zone)
+    assert zone_of(bench, bob) is None
 
 
 def test_a_channel_that_is_not_enabled_is_refused(make_bench: Any) -> None:

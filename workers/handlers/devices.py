@@ -7,7 +7,7 @@ from typing import Final
 import uuid_utils
 from sqlalchemy import Connection, text
 
-from infra.settings.time_zones import is_time_zone
+from infra.settings.time_zones import is_time_zone, time_zone_or
 from infra.wire.commands import RegisterDevice, UnregisterDevice
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import DeviceAck, Done
@@ -24,6 +24,19 @@ _ONE_OWNER: Final = ("fcm", "apns", "webpush")
 _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
 
 _KEY = re.compile(r"[\w=+/-]+", re.ASCII)
+
+_REPORTED_ZONE = re.compile(
+    r"""
+    (Etc/)?Unknown |
+    (Etc/)?(GMT|UTC?|Z)?\ ?([+-]\d{1,2}(:?\d{2}){0,2})? |  # GMT+05:30, UTC+2, -03, or nothing
+    [A-Z]{3,5} |                                          # abbreviations: CEST, IST
+    [A-Z][\w.\ +()-]*\ [Tt]ime |                          # W. Europe Standard Time
+    (Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Brazil|Canada|Chile|Etc|Europe|Indian|Mexico
+        |Pacific|SystemV|US)(/[A-Z][\w+-]*){1,2}           # newer or older than our database
+    """,
+    re.ASCII | re.VERBOSE,
+)
+"""What phones and browsers report if they do not know an IANA zone, or know one that we do not."""
 
 _LEAVE = text(
     """
@@ -131,7 +144,7 @@ def _store(
             "ids": array(str(uuid_utils.uuid7()) for _ in order),
             "p256dhs": [command.keys.p256dh if command.keys else None for command in commands],
             "auths": [command.keys.auth if command.keys else None for command in commands],
-            "time_zones": [command.time_zone for command in commands],
+            "time_zones": [time_zone_or(command.time_zone, None) for command in commands],
         },
     ).all()
     conn.execute(_LIMIT, {"users": columns["users"], "most": context.devices_max})
@@ -162,10 +175,15 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The keys are not base64url.")
     if command.channel == "email" and not _EMAIL.fullmatch(command.address):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
-    if command.time_zone is not None and not is_time_zone(command.time_zone):
+    if not (command.time_zone is None or _is_understood(command.time_zone)):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
     if command.channel in {"webpush", "webhook"}:
         try:
             check_url(command.address)
         except ValueError as error:
             raise Rejection(ErrorCode.INVALID_PAYLOAD, str(error)) from error
+
+
+def _is_understood(zone: str) -> bool:
+    """Return whether it is a time zone, or what a device reports instead: it then gets the deployment's."""
+    return is_time_zone(zone) or _REPORTED_ZONE.fullmatch(zone.strip()) is not None

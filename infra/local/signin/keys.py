@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+
+log = structlog.get_logger(__name__)
 
 ALGORITHM: Final = "ES256"
 
@@ -29,13 +33,27 @@ class SigningKey:
 
 
 def load_key(folder: Path) -> SigningKey:
-    """Return the key in `folder`, created if there is none. Safe in several processes at once."""
+    """Return the key in `folder`, created if there is none. Safe in several processes at once.
+
+    A damaged key is moved aside, and a new one takes its place: users sign in again.
+    """
     path = folder / "key.pem"
     if not path.exists():
         _write_once(path, _new_pem())
+    try:
+        return _read(path)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        damaged = path.with_suffix(".damaged")
+        log.warning("signing_key_damaged", path=str(path), error=type(error).__name__, moved_to=str(damaged))
+        path.rename(damaged)
+    _write_once(path, _new_pem())
+    return _read(path)
+
+
+def _read(path: Path) -> SigningKey:
     private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{path} does not hold an elliptic-curve key")
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+        raise ValueError(f"{path} does not hold a key for {ALGORITHM}")
     return SigningKey(private, _thumbprint(_public_jwk(private)))
 
 

@@ -217,6 +217,20 @@ def test_the_wait_doubles_unless_the_other_side_asks_for_more(
     assert waits == [("handle", expected_s)]
 
 
+def test_a_notification_that_every_device_refuses_is_not_sent_back_to_the_queue(
+    source: Source,
+    put: Callable[[int], list[UUID]],
+    deliveries: Deliveries,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliveries, "deliver", lambda _: "failed")
+    put(2)
+    assert source.poll() == (2, [])
+    assert output.metric("failed") == 2
+    assert source.dead() == []
+
+
 def test_no_wait_is_longer_than_sqs_allows(
     source: Source, put: Callable[[int], list[UUID]], deliveries: Deliveries
 ) -> None:

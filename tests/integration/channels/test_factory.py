@@ -60,12 +60,18 @@ def test_web_push_needs_both_a_key_and_a_subject(alone: str) -> None:
         settings(**{alone: EVERYTHING[alone]})
 
 
+def test_a_previous_key_needs_a_current_one() -> None:
+    with pytest.raises(ValidationError, match=r"Set the current key, too"):
+        settings(vapid_previous_key=EVERYTHING["vapid_private_key"])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("sns_fcm_arn", "chat"),
         ("sns_apns_arn", "arn:aws:sns"),
         ("vapid_private_key", "secret"),
+        ("vapid_previous_key", "secret"),
         ("vapid_subject", "secret"),
         ("email_from", "secret"),
         ("webhook_secret", "whsec_x"),

@@ -13,7 +13,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ses.models import ses_backends
 
 from functions.channels.ses import SesChannel
-from functions.errors import DeviceGone, TryLater
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 from tests.integration.channels.secrecy import NOTICE, device, is_discreet, printed
 
 if TYPE_CHECKING:
@@ -103,18 +103,13 @@ def test_an_address_that_ses_calls_wrong_is_gone(
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("MessageRejected", "Email address is not verified."),
-        ("NotFoundException", "Configuration set does not exist."),
-        ("BadRequestException", "1 validation error detected"),
         ("TooManyRequestsException", "Maximum sending rate exceeded."),
         ("LimitExceededException", ""),
-        ("AccountSuspendedException", ""),
-        ("SendingPausedException", ""),
-        ("MailFromDomainNotVerifiedException", ""),
-        ("AccessDeniedException", ""),
+        ("InternalFailure", ""),
+        ("ExpiredTokenException", ""),
     ],
 )
-def test_a_failure_not_caused_by_the_address_is_tried_again(
+def test_a_failure_that_may_pass_is_tried_again(
     code: str, reason: str, client: "SESV2Client", channel: SesChannel
 ) -> None:
     with Stubber(client) as stub:
@@ -123,8 +118,39 @@ def test_a_failure_not_caused_by_the_address_is_tried_again(
             channel.send(BEA, NOTICE)
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("MessageRejected", "Email address is not verified."),
+        ("NotFoundException", "Configuration set does not exist."),
+        ("AccountSuspendedException", ""),
+        ("SendingPausedException", ""),
+        ("MailFromDomainNotVerifiedException", ""),
+        ("AccessDeniedException", ""),
+    ],
+)
+def test_a_sender_or_account_that_ses_does_not_accept_is_our_mistake(
+    code: str, reason: str, client: "SESV2Client", channel: SesChannel
+) -> None:
+    with Stubber(client) as stub:
+        stub.add_client_error("send_email", code, reason)
+        with pytest.raises(ChannelMisconfigured, match=f"^email: {code}$"):
+            channel.send(BEA, NOTICE)
+
+
+@pytest.mark.parametrize("code", ["BadRequestException", "MessageRejected"])
+def test_a_mail_that_ses_does_not_accept_is_not_tried_again(
+    code: str, client: "SESV2Client", channel: SesChannel
+) -> None:
+    with Stubber(client) as stub:
+        stub.add_client_error("send_email", code, "1 validation error detected")
+        with pytest.raises(NoticeRefused, match=f"^email: {code}$") as caught:
+            channel.send(BEA, NOTICE)
+    assert not isinstance(caught.value, ChannelMisconfigured)
+
+
 def test_an_unverified_sender_removes_no_device(client: "SESV2Client") -> None:
-    with pytest.raises(TryLater, match=r"^email: MessageRejected$"):
+    with pytest.raises(ChannelMisconfigured, match=r"^email: MessageRejected$"):
         SesChannel(client, "chat@elsewhere.example").send(BEA, NOTICE)
 
 
@@ -154,6 +180,6 @@ def test_a_failure_reveals_nothing_private(
 ) -> None:
     with Stubber(client) as stub, caplog.at_level(logging.INFO):
         stub.add_client_error("send_email", code, f"{reason} {BEA.address} {NOTICE.body}")
-        with pytest.raises((DeviceGone, TryLater)) as caught:
+        with pytest.raises((DeviceGone, NoticeRefused)) as caught:
             channel.send(BEA, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, BEA.address)

@@ -15,7 +15,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
 from functions.channels.sns import SnsChannel
-from functions.errors import DeviceGone, TryLater
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
 
 if TYPE_CHECKING:
@@ -253,21 +253,49 @@ def test_a_malformed_token_is_gone(stub: Stubber, stubbed: SnsChannel) -> None:
         ("Throttled", ""),
         ("Throttling", "Rate exceeded"),
         ("InternalError", ""),
+        ("ExpiredToken", ""),
+    ],
+)
+def test_a_failure_of_sns_is_tried_again(code: str, reason: str, stub: Stubber, stubbed: SnsChannel) -> None:
+    stub.add_client_error("create_platform_endpoint", code, reason)
+    with pytest.raises(TryLater, match=f"^fcm: {code}$"):
+        stubbed.send(PHONE, NOTICE)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
         ("AuthorizationError", "User is not authorized"),
         ("PlatformApplicationDisabled", ""),
         ("NotFound", "PlatformApplication does not exist"),
         ("InvalidParameter", "Invalid parameter: PlatformApplicationArn Reason: Wrong number of slashes"),
     ],
 )
-def test_a_failure_of_sns_or_of_our_settings_is_tried_again(
+def test_an_application_or_login_that_sns_does_not_accept_is_our_mistake(
     code: str, reason: str, stub: Stubber, stubbed: SnsChannel
 ) -> None:
     stub.add_client_error("create_platform_endpoint", code, reason)
-    with pytest.raises(TryLater, match=f"^fcm: {code}$"):
+    with pytest.raises(ChannelMisconfigured, match=f"^fcm: {code}$"):
         stubbed.send(PHONE, NOTICE)
 
 
-@pytest.mark.parametrize("code", ["Throttled", "InternalError", "PlatformApplicationDisabled"])
+def test_a_notice_that_sns_does_not_accept_is_not_tried_again(stub: Stubber, stubbed: SnsChannel) -> None:
+    stub.add_client_error("publish", "InvalidParameter", "Invalid parameter: Message too long")
+    with pytest.raises(NoticeRefused, match=r"^fcm: InvalidParameter$") as caught:
+        stubbed.send(KNOWN_PHONE, NOTICE)
+    assert not isinstance(caught.value, ChannelMisconfigured)
+
+
+def test_an_endpoint_that_is_nonsense_is_made_again(stub: Stubber, stubbed: SnsChannel) -> None:
+    reason = "Invalid parameter: TargetArn Reason: An ARN must have at least 6 elements, not 1"
+    stub.add_client_error("publish", "InvalidParameter", reason)
+    stub.add_response("create_platform_endpoint", {"EndpointArn": ARN})
+    stub.add_response("get_endpoint_attributes", {"Attributes": {"Token": TOKEN, "Enabled": "true"}})
+    stub.add_response("publish", {"MessageId": "1"})
+    assert stubbed.send(replace(PHONE, endpoint="nonsense"), NOTICE) == ARN
+
+
+@pytest.mark.parametrize("code", ["Throttled", "InternalError"])
 def test_a_push_that_fails_for_now_keeps_the_endpoint(code: str, stub: Stubber, stubbed: SnsChannel) -> None:
     stub.add_client_error("publish", code)
     with pytest.raises(TryLater, match=f"^fcm: {code}$"):
@@ -300,6 +328,6 @@ def test_a_failure_reveals_nothing_private(
     with Stubber(client) as stub, caplog.at_level(logging.INFO):
         stub.add_client_error("publish", code, reason)
         stub.add_response("delete_endpoint", {})
-        with pytest.raises((DeviceGone, TryLater)) as caught:
+        with pytest.raises((DeviceGone, NoticeRefused, TryLater)) as caught:
             stubbed.send(KNOWN_PHONE, NOTICE)
     assert is_discreet(printed(caught.value) + caplog.text, TOKEN, ARN)

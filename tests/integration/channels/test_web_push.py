@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import http_ece
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from functions.channels.channel import Device
 from functions.channels.outbound import make_session
 from functions.channels.web_push import WebPushChannel
-from functions.errors import DeviceGone, TryLater
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 from tests.integration.channels.endpoint import Endpoint, Received
 from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
 
@@ -151,8 +152,28 @@ def test_a_subscription_that_has_ended_is_gone(
         channel.send(browser.device(endpoint.url("/")), NOTICE)
 
 
-@pytest.mark.parametrize("status", [401, 403, 413, 429, 500, 503])
-def test_any_other_failure_is_tried_again(
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_not_accepted_is_our_mistake(
+    status: int, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    endpoint.status = status
+    with pytest.raises(ChannelMisconfigured, match=f"^webpush: status {status}, the VAPID key"):
+        channel.send(browser.device(endpoint.url("/")), NOTICE)
+    assert len(endpoint.received) == 1
+
+
+@pytest.mark.parametrize("status", [400, 406, 413, 418])
+def test_a_notice_that_is_not_accepted_is_not_tried_again(
+    status: int, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    endpoint.status = status
+    with pytest.raises(NoticeRefused, match=f"^webpush: status {status}$") as caught:
+        channel.send(browser.device(endpoint.url("/")), NOTICE)
+    assert not isinstance(caught.value, ChannelMisconfigured)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_failure_that_may_pass_is_tried_again(
     status: int, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
 ) -> None:
     endpoint.status = status
@@ -177,6 +198,94 @@ def test_a_push_service_that_does_not_listen_is_tried_again(
     endpoint.stop()
     with pytest.raises(TryLater, match=r"^webpush: ConnectionError$"):
         channel.send(browser.device(url), NOTICE)
+
+
+class PushService:
+    """Accepts one VAPID key only, and remembers with which ones it was tried."""
+
+    def __init__(self, endpoint: Endpoint, accepted: ec.EllipticCurvePrivateKey, status: int) -> None:
+        self.tried: list[str] = []
+        self._accepted = base64url(point(accepted.public_key()))
+        self._status = status
+        endpoint.misbehave = self._answer
+
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.tried.append(request.headers["Authorization"].rpartition("k=")[2])
+        request.send_response(201 if self.tried[-1] == self._accepted else self._status)
+        request.end_headers()
+
+
+PREVIOUS_KEY = ec.generate_private_key(ec.SECP256R1())
+CURRENT, PREVIOUS = (base64url(point(key.public_key())) for key in (VAPID_KEY, PREVIOUS_KEY))
+
+
+@pytest.fixture
+def changing(session: requests.Session) -> WebPushChannel:
+    """The channel while keys change."""
+    return WebPushChannel(session, raw(VAPID_KEY), SUBJECT, raw(PREVIOUS_KEY))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_subscription_with_the_previous_key_gets_it_and_is_remembered(
+    status: int, changing: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    service, target = PushService(endpoint, PREVIOUS_KEY, status), browser.device(endpoint.url("/"))
+    assert changing.send(target, NOTICE) == PREVIOUS
+    assert service.tried == [CURRENT, PREVIOUS]
+    assert changing.send(replace(target, endpoint=PREVIOUS), NOTICE) == PREVIOUS
+    assert service.tried[2:] == [PREVIOUS]
+    assert json.loads(browser.read(endpoint.received[-1]))["body"] == NOTICE.body
+
+
+def test_a_subscription_with_the_current_key_never_meets_the_previous_one(
+    changing: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    service, target = PushService(endpoint, VAPID_KEY, 403), browser.device(endpoint.url("/"))
+    assert changing.send(target, NOTICE) == CURRENT
+    assert changing.send(replace(target, endpoint=CURRENT), NOTICE) == CURRENT
+    assert service.tried == [CURRENT, CURRENT]
+
+
+@pytest.mark.parametrize("status", [404, 410, 413, 429, 500])
+def test_only_a_refused_key_leads_to_the_other_one(
+    status: int, changing: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    endpoint.status = status
+    with pytest.raises((DeviceGone, NoticeRefused, TryLater)):
+        changing.send(browser.device(endpoint.url("/")), NOTICE)
+    assert len(endpoint.received) == 1
+
+
+def test_a_subscription_with_neither_key_is_our_mistake(
+    changing: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    endpoint.status = 403
+    with pytest.raises(ChannelMisconfigured):
+        changing.send(browser.device(endpoint.url("/")), NOTICE)
+    assert len(endpoint.received) == 2
+
+
+@pytest.mark.parametrize("known", [PREVIOUS, "a key of long ago", None], ids=["previous", "old", "none"])
+def test_with_one_key_there_is_no_choice_and_nothing_to_remember(
+    known: str | None, channel: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    service = PushService(endpoint, VAPID_KEY, 403)
+    assert channel.send(replace(browser.device(endpoint.url("/")), endpoint=known), NOTICE) is None
+    assert service.tried == [CURRENT]
+
+
+def test_the_same_key_twice_is_one(session: requests.Session, browser: Browser, endpoint: Endpoint) -> None:
+    endpoint.status = 403
+    channel = WebPushChannel(session, raw(VAPID_KEY), SUBJECT, pem(serialization.PrivateFormat.PKCS8))
+    with pytest.raises(ChannelMisconfigured):
+        channel.send(browser.device(endpoint.url("/")), NOTICE)
+    assert len(endpoint.received) == 1
+
+
+@pytest.mark.parametrize("previous", ["nonsense", "", "-----BEGIN nonsense"])
+def test_a_wrong_previous_key_is_reported_at_the_start(previous: str, session: requests.Session) -> None:
+    with pytest.raises(ValueError, match=r"^it is not a VAPID key$"):
+        WebPushChannel(session, raw(VAPID_KEY), SUBJECT, previous)
 
 
 def test_a_redirect_is_gone_and_not_followed(

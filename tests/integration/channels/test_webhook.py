@@ -9,7 +9,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from functions.channels.outbound import make_session
 from functions.channels.webhook import WebhookChannel
-from functions.errors import DeviceGone, TryLater
+from functions.errors import DeviceGone, NoticeRefused, TryLater
 from tests.integration.channels.endpoint import Endpoint
 from tests.integration.channels.secrecy import NOTICE, device, is_discreet, printed
 
@@ -71,7 +71,16 @@ def test_a_service_that_says_gone_is_gone(channel: WebhookChannel, endpoint: End
         channel.send(device("webhook", endpoint.url("/")), NOTICE)
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 409, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
+def test_a_service_that_does_not_accept_it_is_not_asked_again(
+    status: int, channel: WebhookChannel, endpoint: Endpoint
+) -> None:
+    endpoint.status = status
+    with pytest.raises(NoticeRefused, match=f"^webhook: status {status}$"):
+        channel.send(device("webhook", endpoint.url("/")), NOTICE)
+
+
+@pytest.mark.parametrize("status", [408, 409, 421, 423, 425, 429, 500, 502, 503, 504])
 def test_a_service_that_is_broken_for_a_while_is_tried_again(
     status: int, channel: WebhookChannel, endpoint: Endpoint
 ) -> None:

@@ -20,12 +20,19 @@ class ListChannel:
     """Fails as often as it is told to, then keeps what it was given."""
 
     failures: list[Exception] = field(default_factory=list)
+    failing: dict[str, Exception] = field(default_factory=dict)
+    """What it raises for an address, each time."""
+    asked: list[str] = field(default_factory=list)
+    """The address of every device that it was given."""
     notices: list[tuple[Device, Notice]] = field(default_factory=list)
     endpoint: str | None = None
 
     def send(self, device: Device, notice: Notice) -> str | None:
+        self.asked.append(device.address)
         if self.failures:
             raise self.failures.pop(0)
+        if device.address in self.failing:
+            raise self.failing[device.address]
         self.notices.append((device, notice))
         return self.endpoint
 

@@ -1,0 +1,111 @@
+"""Sends one notice to all devices of a user. What becomes of one device does not concern the others."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, Row
+
+from functions import notifications
+from functions.channels.channel import Channel, Device, Notice
+from functions.devices import remove_device, set_endpoint
+from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
+
+log = structlog.get_logger(__name__)
+
+_SENDING_S = 20.0
+"""After this time, a try does not start on another device."""
+
+
+@dataclass(slots=True)
+class DeviceOutcomes:
+    """What became of the devices of one try."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many are `sent`, `gone`, `refused`, `later` or `not_configured`."""
+    failures: list[TryLater] = field(default_factory=list)
+    """Why some must be tried again."""
+    refusals: list[NoticeRefused] = field(default_factory=list)
+    """Why it is no use to try others again."""
+
+    @property
+    def reasons(self) -> str:
+        """Return why the notice did not reach devices, without addresses."""
+        return "; ".join(sorted({str(error) for error in (*self.failures, *self.refusals)}))
+
+
+class FanOut:
+    """Sends notices through `channels`, and records what became of each device."""
+
+    def __init__(self, engine: Engine, channels: Mapping[str, Channel]) -> None:
+        self._engine = engine
+        self._channels = channels
+        self._reported: set[str] = set()
+
+    def send(self, notice: Notice, devices: Iterable[Device], claimed: Row[Any]) -> DeviceOutcomes:
+        """Send a notice to the devices that do not have it yet. Raises sqlalchemy.exc.SQLAlchemyError."""
+        outcomes = DeviceOutcomes()
+        began = time.monotonic()
+        for device in devices:
+            try:
+                if device.id not in claimed.sent_to:
+                    self._send(device, notice, claimed.now, in_time=time.monotonic() - began <= _SENDING_S)
+                outcome = "sent"
+            except DeviceGone:
+                outcome = "gone"
+            except _NotConfigured:
+                outcome = "not_configured"
+            except NoticeRefused as refusal:
+                outcome = "refused"
+                outcomes.refusals.append(refusal)
+            except TryLater as failure:
+                outcome = "later"
+                outcomes.failures.append(failure)
+            outcomes.counts[outcome] += 1
+        return outcomes
+
+    def _send(self, device: Device, notice: Notice, read_at: datetime, *, in_time: bool) -> None:
+        """Send to one device, and record and log what became of it. Raises the errors of `send` above."""
+        channel = self._channels.get(device.channel)
+        if channel is None:
+            log.warning("channel_not_configured", channel=device.channel)
+            raise _NotConfigured
+        if not in_time:
+            raise TryLater("there was no time left")
+        try:
+            endpoint = channel.send(device, notice)
+        except DeviceGone:
+            log.info("device_removed", device=str(device.id), channel=device.channel)
+            with self._engine.begin() as conn:
+                remove_device(conn, device, read_at)
+            raise
+        except ChannelMisconfigured as error:
+            self._report(device.channel, str(error))
+            raise
+        except NoticeRefused as error:
+            log.warning("push_refused", device=str(device.id), channel=device.channel, error=str(error))
+            raise
+        except TryLater as failure:
+            log.warning("push_failed", device=str(device.id), channel=device.channel, error=str(failure))
+            raise
+        except Exception as error:  # a bug in a channel must not keep the notification open forever
+            log.error("channel_crashed", channel=device.channel, error=type(error).__name__)
+            raise TryLater(f"{device.channel}: {type(error).__name__}") from None
+        with self._engine.begin() as conn:
+            notifications.note_sent(conn, notice.id, device.id)
+            if endpoint is not None and endpoint != device.endpoint:
+                set_endpoint(conn, device, endpoint)
+
+    def _report(self, channel: str, error: str) -> None:
+        """Log an error once per process: it concerns every notification until somebody changes a setting."""
+        if error not in self._reported:
+            self._reported.add(error)
+            log.error("channel_misconfigured", channel=channel, error=error)
+
+
+class _NotConfigured(Exception):
+    """The settings do not enable the channel of the device."""
