@@ -14,7 +14,7 @@ help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (or on PORT, with the data in BBGRAM_DATA_DIR)
-	@exec $(BIN)/python -m infra.cli dev
+	@exec $(BIN)/bbgram dev
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
@@ -66,7 +66,7 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
-faults: needs-of-faults $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
+faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
@@ -147,6 +147,10 @@ NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a <
 # $(call need,PROGRAM,PACKAGE)
 need = @PATH="$$PATH:/usr/sbin:/sbin" command -v $(1) >/dev/null 2>&1 || \
 	{ echo "make $(MAKECMDGOALS) needs $(1), which was not found; on Debian and Ubuntu: apt-get install $(2)" >&2; exit 1; }
+
+.PHONY: needs-of-tests
+needs-of-tests:
+	$(if $(ARGS),,$(call need,pgbouncer,pgbouncer))
 
 # $(call npm,FOLDER)
 define npm

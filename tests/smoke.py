@@ -48,8 +48,8 @@ def _send(stack: LocalStack) -> None:
 def _connect(stack: LocalStack, username: str) -> socketio.Client:
     made = bbgram("token", username, env=stack.env, forked=False)
     assert made.returncode == 0, made.stderr
-    client = socketio.Client(logger=False)
-    client.connect(f"http://localhost:{stack.port}", auth={"token": made.stdout.strip()})
+    client = socketio.Client()
+    client.connect(f"http://localhost:{stack.port}", auth={"token": made.stdout.strip()}, transports=["polling"])
     return client
 
 
