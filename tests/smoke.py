@@ -49,7 +49,9 @@ def _connect(stack: LocalStack, username: str) -> socketio.Client:
     made = bbgram("token", username, env=stack.env, forked=False)
     assert made.returncode == 0, made.stderr
     client = socketio.Client()
-    client.connect(f"http://localhost:{stack.port}", auth={"token": made.stdout.strip()}, transports=["polling"])
+    client.connect(
+        f"http://localhost:{stack.port}", auth={"token": made.stdout.strip()}, transports=["polling"]
+    )
     return client
 
 

@@ -1,8 +1,8 @@
 """Runs a program that installs something: shows how far it is, and says in one line why it failed.
 
 The Makefile runs this file as a script before anything is installed, so it needs nothing but Python:
-`python infra/local/install.py LOG "Installing the packages" pip install -r requirements.txt`. What the program
-prints goes to the file LOG.
+`python infra/local/install.py LOG "Installing the packages" pip install -r requirements.txt`. The file LOG
+gets what the program prints.
 """
 
 import re
@@ -13,6 +13,7 @@ import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -138,7 +139,7 @@ def install(log: Path, title: str, command: Sequence[str]) -> int:
 
 def _pinned(command: Sequence[str]) -> Iterator[int]:
     """Yield how many packages each requirements file of the command pins."""
-    for option, file in zip(command, command[1:], strict=False):
+    for option, file in pairwise(command):
         if option == "-r":
             yield len(re.findall(r"^\S+==", Path(file).read_text(), re.MULTILINE))
 

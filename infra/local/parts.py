@@ -1,5 +1,6 @@
 """The parts of the local stack: how each is started, when it is ready, and in which order they stop."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
@@ -8,7 +9,7 @@ from typing import Final
 
 from infra.local.engines import Engine
 from infra.local.engines.engine import LOG
-from infra.local.ports import HOST
+from infra.local.ports import HOST, reachable
 from infra.local.supervisor import Part
 from infra.local.tether import tether
 
@@ -36,9 +37,9 @@ def signin_part(env: Mapping[str, str], folder: Path, port: int) -> Part:
     return _python("sign-in", env, words, is_ready=ready, stop_rank=3, stop_s=0.7)
 
 
-def edge_part(env: Mapping[str, str], port: int) -> Part:
+def edge_part(env: Mapping[str, str], host: str, port: int) -> Part:
     """Return one edge."""
-    return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz"), stop_s=3.0)
+    return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz", host), stop_s=3.0)
 
 
 def worker_parts(env: Mapping[str, str]) -> list[Part]:
@@ -56,20 +57,34 @@ def migration(env: Mapping[str, str]) -> Part:
     return _bbgram(env, "migrate")
 
 
-def http_ok(port: int, path: str) -> Callable[[], bool]:
+def http_ok(port: int, path: str, host: str = HOST) -> Callable[[], bool]:
     """Return a function that asks whether a GET on this machine answers 200."""
+    return lambda: _get(port, path, host) is not None
 
-    def ask() -> bool:
-        connection = HTTPConnection(HOST, port, timeout=1.0)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
 
-    return ask
+def workers_answer(port: int, host: str) -> bool:
+    """Return whether the edge is ready, and has heard from a worker.
+
+    An edge of another release may not know, and does not say so.
+    """
+    answer = _get(port, "/readyz", host)
+    try:
+        return answer is not None and json.loads(answer).get("workers", "answering") == "answering"
+    except (ValueError, AttributeError):
+        return True
+
+
+def _get(port: int, path: str, host: str) -> bytes | None:
+    """Return the body of an answer with status 200, None for any other answer or none."""
+    connection = HTTPConnection(reachable(host), port, timeout=1.0)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == 200 else None
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def _bbgram(

@@ -9,6 +9,7 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.outage import Outage, reason, redis_address
 from infra.presence import (
     REFRESH_USERS,
     REGISTER_USERS,
@@ -97,13 +98,17 @@ class EdgePresence:
 
     async def keep_lease(self) -> None:
         """Refresh the lease and notice what Redis has lost, until cancelled."""
+        outage = Outage("lease")
         while True:
             try:
                 await self._refresh()
             except (RedisError, OSError) as error:
-                log.warning("lease_not_refreshed", error=type(error).__name__)
+                if outage.begins():
+                    address = redis_address(self._redis)
+                    log.warning("lease_not_refreshed", address=address, error=reason(error))
                 await asyncio.sleep(_PAUSE_S)
             else:
+                outage.ends()
                 await asyncio.sleep(self._refresh_s)
 
     async def _refresh(self) -> None:
@@ -146,6 +151,7 @@ class EdgePresence:
     async def _write(self, user_ids: Collection[str]) -> None:
         """Write the current state of the users; try again until Redis has it."""
         waiting = list(user_ids)
+        outage = Outage("presence")
         while waiting:
             portion = waiting[:_PORTION]
             here = [user_id for user_id in portion if user_id in self._users]
@@ -154,5 +160,7 @@ class EdgePresence:
                 await self._register(*registration(self._edge_id, here, gone))
                 waiting = waiting[_PORTION:]
             except (RedisError, OSError) as error:
-                log.warning("presence_not_written", error=type(error).__name__)
+                if outage.begins():
+                    address = redis_address(self._redis)
+                    log.warning("presence_not_written", address=address, error=reason(error))
                 await asyncio.sleep(_PAUSE_S)

@@ -24,13 +24,17 @@ def faketime() -> Path | None:
 
 def _can_mount() -> bool:
     with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as folder:
-        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False
+        ).returncode:
             return False
         subprocess.run(["umount", folder], check=True)
         return True
 
 
-MOUNT = Need("the right to mount a file system", _can_mount, "run it as root, outside of containers without it")
+MOUNT = Need(
+    "the right to mount a file system", _can_mount, "run it as root, outside of containers without it"
+)
 FAKETIME = Need("faketime", lambda: faketime() is not None, "on Debian and Ubuntu: apt-get install faketime")
 
 

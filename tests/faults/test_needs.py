@@ -16,7 +16,9 @@ def test_what_is_not_here_is_named_once_with_all_that_need_it() -> None:
     assert list(lacks(needs)) == ["make faults needs fire: light it (for: first, second)"]
 
 
-def test_nothing_starts_without_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_starts_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["faults"])
     monkeypatch.setattr(faults, "lacks", lambda _: ["make faults needs fire: light it"])
     monkeypatch.setattr(faults, "run", lambda *_: pytest.fail("a fault was run"))
