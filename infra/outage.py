@@ -68,6 +68,11 @@ def reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def unusable(service: str, address: str, error: BaseException, setting: str) -> str:
+    """Return one line: which service, why it cannot be used, and what to do about it."""
+    return f"{service} at {address} cannot be used: {reason(error)}; start it, or correct {setting}"
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and those that caused it."""
     while error is not None:

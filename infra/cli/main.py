@@ -1,10 +1,11 @@
 """The `bbgram` command and how it reports errors. A command imports what it needs when it runs."""
 
+import errno
 import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
 
@@ -18,6 +19,9 @@ from infra.errors import CommandError
 from infra.logs import printable
 from infra.settings.base import SettingsError
 from infra.settings.unknown import unknown_variables
+
+
+_FILE_ERRORS: Final = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
 class _Failure(click.ClickException):
@@ -60,6 +64,13 @@ class _Group(click.Group):
             raise _Misconfigured(*error.lines(local_hint())) from error
         except CommandError as error:
             raise _Failure(error) from error
+        except OSError as error:
+            if error.errno not in _FILE_ERRORS:
+                raise
+            raise _Failure(
+                f"{error.filename or 'a file'} cannot be written ({error.strerror}); "
+                "make it writable, free some space, or set BBGRAM_DATA_DIR to another folder"
+            ) from error
         except ModuleNotFoundError as error:
             raise _Failure(
                 f"{error.name} is not installed here; {ctx.invoked_subcommand} needs it"

@@ -5,7 +5,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from infra.errors import CommandError
-from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, reason
+from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, unusable
 
 _CONNECT_S = 5.0
 
@@ -18,7 +18,9 @@ def require_redis(url: str) -> None:
         ) as redis:
             redis.ping()
     except RedisError as error:
-        raise _unusable("Redis", address_of(url, REDIS_PORT), error, "BBGRAM_REDIS_URL") from error
+        raise CommandError(
+            unusable("Redis", address_of(url, REDIS_PORT), error, "BBGRAM_REDIS_URL")
+        ) from error
 
 
 def require_postgres(url: str) -> None:
@@ -31,12 +33,7 @@ def require_postgres(url: str) -> None:
     try:
         engine.connect().close()
     except SQLAlchemyError as error:
-        raise _unusable("Postgres", address_of(url, POSTGRES_PORT), error, "BBGRAM_DATABASE_URL") from error
+        address = address_of(url, POSTGRES_PORT)
+        raise CommandError(unusable("Postgres", address, error, "BBGRAM_DATABASE_URL")) from error
     finally:
         engine.dispose()
-
-
-def _unusable(service: str, address: str, error: Exception, setting: str) -> CommandError:
-    return CommandError(
-        f"{service} at {address} cannot be used: {reason(error)}; start it, or correct {setting}"
-    )
