@@ -105,13 +105,13 @@ $(shell $(STALE))
 
 $(VENV)/.made:
 	@"$(PYTHON)" -c '$(FITS)' >/dev/null 2>&1 || { \
-		found=$$("$(PYTHON)" -V 2>&1) || found="$(PYTHON), which cannot be run,"; \
+		problem="$$("$(PYTHON)" -V 2>/dev/null) is too old" || problem="$(PYTHON) cannot be run"; \
 		for python in python3.14 python3.13 python3.12 python3.11; do \
 			$$python -c '$(FITS)' >/dev/null 2>&1 && break; python=; \
 		done; \
 		hint="install a newer one"; \
 		[ -z "$$python" ] || hint="run it with another one: make $(or $(MAKECMDGOALS),run) PYTHON=$$python"; \
-		echo "Python 3.11 or newer is needed, and $$found is too old: $$hint" | sed 's/, is too old/ is not/' >&2; exit 1; }
+		echo "Python 3.11 or newer is needed, and $$problem: $$hint" >&2; exit 1; }
 	@"$(PYTHON)" $(INSTALL) "Making $(VENV) with $$("$(PYTHON)" -V)" "$(PYTHON)" -m venv --clear $(VENV)
 	@printf '%s' "$(CURDIR)" > $@
 
@@ -145,7 +145,8 @@ $(VENV)/.audit: $(VENV)/.made
 NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))
 
 # $(call need,PROGRAM,PACKAGE)
-need = @PATH="$$PATH:/usr/sbin:/sbin" command -v $(1) >/dev/null 2>&1 || \
+SBIN := /usr/sbin:/sbin
+need = @PATH="$$PATH:$(SBIN)" command -v $(1) >/dev/null 2>&1 || \
 	{ echo "make $(MAKECMDGOALS) needs $(1), which was not found; on Debian and Ubuntu: apt-get install $(2)" >&2; exit 1; }
 
 .PHONY: needs-of-tests

@@ -20,7 +20,6 @@ from infra.logs import printable
 from infra.settings.base import SettingsError
 from infra.settings.unknown import unknown_variables
 
-
 _FILE_ERRORS: Final = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 

@@ -1,7 +1,7 @@
 """Runs a program that installs something: shows how far it is, and says in one line why it failed.
 
 The Makefile runs this file as a script before anything is installed, so it needs nothing but Python:
-`python infra/local/install.py LOG "Installing the packages" pip install -r requirements.txt`. The file LOG
+`python infra/local/install.py FILE "Installing the packages" pip install -r requirements.txt`. FILE
 gets what the program prints.
 """
 
@@ -50,16 +50,16 @@ _REASONS: Final = (
 
 
 class Progress:
-    """Reads the log of a running installation, and tells how far it is."""
+    """Reads what a running installation prints, and tells how far it is."""
 
-    def __init__(self, log: Path, packages: int) -> None:
-        self._log = log
+    def __init__(self, file: Path, packages: int) -> None:
+        self._file = file
         self._packages = packages
         self._before = _installed()
 
     def now(self) -> str:
         """Return what is going on, in a few words; empty if the program does not say."""
-        text = self._log.read_text(errors="replace")
+        text = self._file.read_text(errors="replace")
         if "Installing collected packages" in text:
             done = min(max(_installed() - self._before, 0), self._packages)
             return f"unpacked {done} of {self._packages}"
@@ -101,25 +101,25 @@ class Display:
             self._last = line
 
 
-def why(log: str) -> str:
-    """Return what the log of a failed installation means, and what to do about it."""
+def why(output: str) -> str:
+    """Return what the output of a failed installation means, and what to do about it."""
     for pattern, meaning in _REASONS:
-        if re.search(pattern, log):
+        if re.search(pattern, output):
             return meaning
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["it printed nothing"])[-1]
 
 
-def install(log: Path, title: str, command: Sequence[str]) -> int:
+def install(file: Path, title: str, command: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        out = log.open("wb")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        out = file.open("wb")
     except OSError as error:
-        print(f"{log} cannot be written ({error.strerror}); make this folder writable", file=sys.stderr)
+        print(f"{file} cannot be written ({error.strerror}); make this folder writable", file=sys.stderr)
         return 1
-    progress, display = Progress(log, sum(_pinned(command))), Display(title)
+    progress, display = Progress(file, sum(_pinned(command))), Display(title)
     with out, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as process:
         try:
             while process.poll() is None:
@@ -133,7 +133,7 @@ def install(log: Path, title: str, command: Sequence[str]) -> int:
     display.end("failed" if process.returncode else "done")
     if process.returncode:
         what = title.partition(" (")[0]
-        print(f"{what} failed: {why(log.read_text(errors='replace'))} (details: {log})", file=sys.stderr)
+        print(f"{what} failed: {why(file.read_text(errors='replace'))} (details: {file})", file=sys.stderr)
     return process.returncode
 
 

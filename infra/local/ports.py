@@ -47,17 +47,16 @@ def another_port(port: int, host: str = "localhost") -> int:
 def _is_taken(family: int, address: tuple[Any, ...]) -> bool:
     try:
         with socket.socket(family) as probe:
-            probe.settimeout(0.5)
-            if probe.connect_ex(address) == 0:
-                return True
-        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(address)
+        # Some systems let two sockets bind to the same port.
+        with socket.socket(family) as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex(address) == 0
     except OSError as error:
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-    return False
 
 
 def free_port() -> int:

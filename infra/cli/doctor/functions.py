@@ -19,12 +19,12 @@ def _channels(worker: WorkerSettings, settings: FunctionSettings) -> Finding:
     sending = [name for name in channels if name != "log"]
     if not sending:
         return Finding("channels", "none is configured, so no device gets notifications")
-    lacking = ", ".join(name for name in worker.device_channels if name not in channels)
-    advice = f"configure {lacking}, or remove them from BBGRAM_DEVICE_CHANNELS" if lacking else None
     state = f"notifications are sent by {', '.join(sending)}"
-    return Finding(
-        "channels", f"{state}, but devices may also register for {lacking}" if lacking else state, advice
-    )
+    lacking = ", ".join(name for name in worker.device_channels if name not in channels)
+    if not lacking:
+        return Finding("channels", state)
+    state = f"{state}, but devices may also register for {lacking}"
+    return Finding("channels", state, f"configure {lacking}, or remove them from BBGRAM_DEVICE_CHANNELS")
 
 
 def bucket_finding(settings: FunctionSettings) -> Finding:

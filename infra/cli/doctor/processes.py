@@ -42,10 +42,9 @@ def _consumers(redis_url: str) -> Counter[str]:
 
 
 def _workers(count: int, subject: str, advice: str) -> Finding:
-    state = (
-        "no worker answers" if count == 0 else "1 worker answers" if count == 1 else f"{count} workers answer"
-    )
-    return Finding(subject, state, None if count else advice)
+    if count == 0:
+        return Finding(subject, "no worker answers", advice)
+    return Finding(subject, "1 worker answers" if count == 1 else f"{count} workers answer")
 
 
 def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
