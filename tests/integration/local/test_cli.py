@@ -4,13 +4,16 @@ import json
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from infra.cli.program import with_program
 from infra.local.folder import owned
 from infra.local.ports import Ports, free_port, is_free
-from tests.harness.stack import bbgram
+from tests.harness.deployment import Part
+from tests.harness.stack import bbgram, clean_env
 
 NOWHERE = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -302,3 +305,116 @@ def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert the_one_line(result).startswith("Error: restore failed: Could not connect to the endpoint URL")
     assert "secret-word" not in result.stderr
+
+
+def test_the_version_is_shown() -> None:
+    result = bbgram("--version", env={})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.fullmatch(r"bbgram \d+\.\d+\.\d+, Python 3\.\d+\.\d+\n", result.stdout)
+
+
+@pytest.mark.parametrize("words", [(), ("run",)])
+def test_a_command_that_is_not_complete_shows_help(words: tuple[str, ...]) -> None:
+    result = bbgram(*words, env={})
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "\nCommands:\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "edge",
+        "worker",
+        "worker --functions",
+        "beat",
+        "migrate",
+        "dead-letters",
+        "run push",
+        "token alice",
+        "dev",
+    ],
+)
+def test_every_command_names_unknown_variables_and_the_nearest_setting(tmp_path: Path, command: str) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "PORT": "http",
+        "BBGRAM_REDISURL": "redis://:secret-word@h",
+        "BBGRAM_QQQQ": "1",
+        "BBGRAM_VAPID_PRIVATE_KEY_SECRET": "known",
+    }
+    result = bbgram(*command.split(), env=env)
+    assert [line for line in result.stderr.splitlines() if line.startswith("Warning: ")] == [
+        "Warning: BBGRAM_QQQQ is not a setting and has no effect; docs/deployment.md lists all settings",
+        "Warning: BBGRAM_REDISURL is not a setting and has no effect; did you mean BBGRAM_REDIS_URL?",
+    ]
+    assert "secret-word" not in result.stderr
+
+
+REFUSED = "127.0.0.1:1 cannot be used: Connection refused; start it, or correct BBGRAM_"
+
+
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [
+        ("migrate", "Postgres"),
+        ("dead-letters", "Postgres"),
+        ("dead-letters replay --all", "Postgres"),
+        ("run cleanup", "Postgres"),
+        ("run offline_delivery", "Postgres"),
+        ("dev", "Redis"),
+    ],
+)
+def test_a_service_that_does_not_answer_is_named_with_its_address(
+    tmp_path: Path, command: str, service: str
+) -> None:
+    addresses = {
+        "BBGRAM_REDIS_URL": "redis://:secret-word@127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+    }
+    env = {**addresses, "BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(free_port())}
+    line = the_one_line(bbgram(*command.split(), env=env))
+    assert f"{service} at {REFUSED}" in line
+    assert "secret-word" not in line
+
+
+@pytest.mark.parametrize("command", ["edge --port 0", "worker", "worker --functions", "beat"])
+def test_a_process_names_a_redis_that_does_not_answer_once_and_goes_on_trying(
+    tmp_path: Path, command: str
+) -> None:
+    tries = 0
+    with socket.create_server(("127.0.0.1", 0)) as redis:
+        address = f"127.0.0.1:{redis.getsockname()[1]}"
+        env = {
+            "BBGRAM_DATA_DIR": str(tmp_path),
+            "BBGRAM_REDIS_URL": f"redis://:secret-word@{address}/0",
+            "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+            "BBGRAM_SUPABASE_URL": "http://127.0.0.1:1",
+        }
+        part = Part(command.split(), clean_env(env), tmp_path / "log", forked=True)
+        redis.settimeout(30)
+        try:
+            while tries < 8:
+                redis.accept()[0].close()
+                tries += 1
+            named = [line for line in part.log.splitlines() if address in line]
+        finally:
+            part.kill()
+    assert len(named) == 1, part.log
+    assert "secret-word" not in part.log
+    if command.startswith("worker"):
+        assert part.log.count("database_unreachable") == 1
+        assert '127.0.0.1:1"' in part.log
+
+
+def test_hints_name_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "bbgram"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    assert with_program("run `bbgram migrate` first") == "run `bin/bbgram migrate` first"
+    assert with_program("start `bbgram beat`", ["--local"]) == "start `bin/bbgram beat --local`"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert with_program("run `bbgram migrate`") == "run `bbgram migrate`"
+    assert with_program("run `make run`", ["--local"]) == "run `make run`"
