@@ -1,11 +1,12 @@
 """The parts of the local stack: how each is started, when it is ready, and in which order they stop."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from infra.local.engines import Engine
 from infra.local.engines.engine import LOG
@@ -43,13 +44,14 @@ def edge_part(env: Mapping[str, str], host: str, port: int) -> Part:
 
 
 def worker_parts(env: Mapping[str, str]) -> list[Part]:
-    """Return beat, the workers, and the worker for functions."""
+    """Return the workers, which messages need."""
+    return [_bbgram(env, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)]
+
+
+def scheduled_parts(env: Mapping[str, str]) -> list[Part]:
+    """Return beat and the worker for functions, which messages can do without."""
     beat = _bbgram(env, "beat", stop_rank=1, stop_s=0.7)
-    workers = [
-        _bbgram(env, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)
-    ]
-    functions = _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)
-    return [beat, *workers, functions]
+    return [beat, _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)]
 
 
 def migration(env: Mapping[str, str]) -> Part:
@@ -62,16 +64,26 @@ def http_ok(port: int, path: str, host: str = HOST) -> Callable[[], bool]:
     return lambda: _get(port, path, host) is not None
 
 
-def workers_answer(port: int, host: str) -> bool:
-    """Return whether the edge is ready, and has heard from a worker.
+def why_no_message(port: int, host: str) -> str | None:
+    """Return why no message can be sent; None if the edge is ready and a worker has answered it.
 
-    An edge of another release may not know, and does not say so.
+    An edge of another release may not know what workers do, and does not say.
     """
     answer = _get(port, "/readyz", host)
+    if answer is None:
+        return "the edge is not ready"
     try:
-        return answer is not None and json.loads(answer).get("workers", "answering") == "answering"
-    except (ValueError, AttributeError):
-        return True
+        ready = msgspec.json.decode(answer, type=_Ready)
+    except msgspec.DecodeError:
+        return None
+    return None if ready.workers == "answering" else ready.reason or ready.workers
+
+
+class _Ready(msgspec.Struct):
+    """What an edge that is ready says of its workers."""
+
+    workers: str = "answering"
+    reason: str | None = None
 
 
 def _get(port: int, path: str, host: str) -> bytes | None:

@@ -13,7 +13,15 @@ from typing import Any, Final
 from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
 from infra.local.folder import owned, require_free
-from infra.local.parts import edge_part, engine_part, migration, signin_part, worker_parts, workers_answer
+from infra.local.parts import (
+    edge_part,
+    engine_part,
+    migration,
+    scheduled_parts,
+    signin_part,
+    why_no_message,
+    worker_parts,
+)
 from infra.local.ports import HOST, Ports, another_port, is_free, reachable
 from infra.local.provided import require_postgres, require_redis
 from infra.local.stack_env import NAME, write_stack_env
@@ -153,6 +161,8 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))
     try:
         await _first((watching, answered))
+        # Only now: on the way here, they would compete with the workers for the processor.
+        await asyncio.gather(*(supervisor.start(part) for part in scheduled_parts(plan.env)))
         terminal.plain(_welcome(plan, command))
         await watching
     finally:
@@ -163,10 +173,10 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
 async def _wait_for_workers(plan: Plan, terminal: Terminal) -> None:
     """Return when a message can be sent. Says so if that takes long."""
     deadline = time.monotonic() + START_S
-    while not await asyncio.to_thread(workers_answer, plan.port, plan.host):
+    while reason := await asyncio.to_thread(why_no_message, plan.port, plan.host):
         if time.monotonic() > deadline:
             deadline += START_S
-            terminal.line("stack", "no worker answers yet, so no message can be sent; still waiting")
+            terminal.line("stack", f"no message can be sent yet: {reason}; still waiting")
         await asyncio.sleep(_POLL_S)
 
 

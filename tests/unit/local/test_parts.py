@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from infra.local.parts import workers_answer
+from infra.local.parts import why_no_message
 
 
 @contextmanager
@@ -35,20 +35,25 @@ def edge(status: int, body: bytes) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("status", "body", "answer"),
     [
-        (200, {"status": "ok", "sockets": 0, "workers": "answering"}, True),
-        (200, {"status": "ok", "sockets": 0, "workers": "silent", "reason": "no worker has answered"}, False),
-        (503, {"status": "unavailable", "reason": "Redis is not reachable"}, False),
-        (503, {"status": "unavailable", "workers": "answering"}, False),
-        (200, {"status": "ok", "sockets": 0}, True),
-        (200, [], True),
-        (200, None, True),
+        (200, {"status": "ok", "sockets": 0, "workers": "answering"}, None),
+        (
+            200,
+            {"status": "ok", "workers": "silent", "reason": "no worker has answered"},
+            "no worker has answered",
+        ),
+        (200, {"status": "ok", "workers": "unavailable"}, "unavailable"),
+        (503, {"status": "unavailable", "reason": "Redis is not reachable"}, "the edge is not ready"),
+        (503, {"status": "unavailable", "workers": "answering"}, "the edge is not ready"),
+        (200, {"status": "ok", "sockets": 0}, None),
+        (200, [], None),
+        (200, None, None),
     ],
 )
-def test_an_edge_tells_whether_a_worker_answers(status: int, body: object, answer: bool) -> None:
+def test_an_edge_tells_whether_a_worker_answers(status: int, body: object, answer: str | None) -> None:
     with edge(status, b"" if body is None else json.dumps(body).encode()) as port:
-        assert workers_answer(port, "localhost") is answer
-        assert workers_answer(port, "0.0.0.0") is answer
+        assert why_no_message(port, "localhost") == answer
+        assert why_no_message(port, "0.0.0.0") == answer
 
 
-def test_without_an_edge_no_worker_answers() -> None:
-    assert not workers_answer(1, "localhost")
+def test_without_an_edge_no_message_can_be_sent() -> None:
+    assert why_no_message(1, "localhost") == "the edge is not ready"
