@@ -43,15 +43,16 @@ def edge_part(env: Mapping[str, str], host: str, port: int) -> Part:
     return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz", host), stop_s=3.0)
 
 
-def worker_parts(env: Mapping[str, str]) -> list[Part]:
-    """Return the workers, which messages need."""
-    return [_bbgram(env, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)]
+def worker_part(env: Mapping[str, str], number: int = 1) -> Part:
+    """Return one of the workers."""
+    return _bbgram(env, "worker", name=f"worker-{number}", stop_rank=2)
 
 
-def scheduled_parts(env: Mapping[str, str]) -> list[Part]:
-    """Return beat and the worker for functions, which messages can do without."""
+def later_parts(env: Mapping[str, str]) -> list[Part]:
+    """Return what the first messages do without: other workers, beat, the worker for functions."""
+    workers = [worker_part(env, number) for number in range(2, WORKERS + 1)]
     beat = _bbgram(env, "beat", stop_rank=1, stop_s=0.7)
-    return [beat, _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)]
+    return [*workers, beat, _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)]
 
 
 def migration(env: Mapping[str, str]) -> Part:

@@ -16,11 +16,11 @@ from infra.local.folder import owned, require_free
 from infra.local.parts import (
     edge_part,
     engine_part,
+    later_parts,
     migration,
-    scheduled_parts,
     signin_part,
     why_no_message,
-    worker_parts,
+    worker_part,
 )
 from infra.local.ports import HOST, Ports, another_port, is_free, reachable
 from infra.local.provided import require_postgres, require_redis
@@ -161,10 +161,10 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))
     try:
         await _first((watching, answered))
-        # Only now: on the way here, they would compete with the workers for the processor.
-        await asyncio.gather(*(supervisor.start(part) for part in scheduled_parts(plan.env)))
+        # Only now: until here, they would compete with the first worker for the processor.
+        await asyncio.gather(*(supervisor.start(part) for part in later_parts(plan.env)))
         terminal.plain(_welcome(plan, command))
-        await watching
+        await supervisor.watch()
     finally:
         watching.cancel()
         answered.cancel()
@@ -184,7 +184,7 @@ async def _start_database(plan: Plan, supervisor: Supervisor) -> None:
     if plan.postgres:
         await supervisor.start(engine_part(plan.postgres))
     await supervisor.run(migration(plan.env))
-    await asyncio.gather(*(supervisor.start(part) for part in worker_parts(plan.env)))
+    await supervisor.start(worker_part(plan.env))
 
 
 async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:

@@ -310,7 +310,7 @@ def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
 def test_the_version_is_shown() -> None:
     result = bbgram("--version", env={})
     assert (result.returncode, result.stderr) == (0, "")
-    assert re.fullmatch(r"bbgram \d+\.\d+\.\d+, Python 3\.\d+\.\d+\n", result.stdout)
+    assert re.fullmatch(r"bbgram (\d+\.\d+\.\d+|\(not installed\)), Python 3\.\d+\.\d+\n", result.stdout)
 
 
 @pytest.mark.parametrize("words", [(), ("run",)])
