@@ -161,9 +161,9 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))
     try:
         await _first((watching, answered))
+        terminal.plain(_welcome(plan, command))
         # Only now: until here, they would compete with the first worker for the processor.
         await asyncio.gather(*(supervisor.start(part) for part in later_parts(plan.env)))
-        terminal.plain(_welcome(plan, command))
         await supervisor.watch()
     finally:
         watching.cancel()
