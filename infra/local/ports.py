@@ -21,7 +21,7 @@ _COUNT: Final = 10_000
 def is_free(port: int, host: str = "localhost") -> bool:
     """Return whether this port is free on all addresses of a host; for localhost, 127.0.0.1 and ::1.
 
-    Raises SettingsError if the host cannot be resolved.
+    Raises SettingsError if the host cannot be resolved, or the port is for root only.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -55,6 +55,8 @@ def _is_taken(family: int, address: tuple[Any, ...]) -> bool:
         with socket.socket(family) as probe:
             probe.settimeout(0.5)
             return probe.connect_ex(address) == 0
+    except PermissionError as error:
+        raise SettingsError(f"PORT={address[1]} is for root only: choose one from 1024 on.") from error
     except OSError as error:
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

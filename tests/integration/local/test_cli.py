@@ -1,6 +1,7 @@
 """Errors are one line, without a traceback, and with an exit code."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from infra.local.ports import Ports, free_port, is_free
 from tests.harness.deployment import Part
 from tests.harness.stack import bbgram, clean_env
 
+_FIRST_PORT = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 NOWHERE = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
@@ -418,3 +420,18 @@ def test_hints_name_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(program.parent))
     assert with_program("run `bbgram migrate`") == "run `bbgram migrate`"
     assert with_program("run `make run`", ["--local"]) == "run `make run`"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or _FIRST_PORT <= 80, reason="needs root, and ports for root only")
+def test_a_port_for_root_only_is_not_said_to_be_in_use() -> None:
+    code = (
+        "import os; from infra.local.ports import is_free; from infra.settings.base import SettingsError\n"
+        "is_free(8080)  # imports what nobody else may read\n"
+        "os.setuid(65534)\n"
+        "try: is_free(80)\n"
+        "except SettingsError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert done.stdout == "PORT=80 is for root only: choose one from 1024 on.\n", done.stderr
