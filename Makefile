@@ -1,15 +1,14 @@
-# Needs Python 3.11 to 3.13 and make; `make test` and `make package` need Node.js 20.19 or newer as well.
+# Needs Python 3.11 or newer and make. Targets that need more say so before they start.
 PYTHON ?= python3
 
 VENV := .venv
 BIN  := $(VENV)/bin
-PIP  := $(BIN)/python -m pip --disable-pip-version-check
 JS   := tests/e2e/js
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test attack faults fuzz check tables audit package bench shape lock clean
+.PHONY: help run install smoke test attack faults fuzz check tables audit package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,12 +18,15 @@ run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (or on P
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
+smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
+	@$(BIN)/python -m tests.smoke
+
 # Tests also wait, so three workers more than there are processors are quickest. JOBS=0 runs them in one process, for a debugger.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -84,48 +86,86 @@ LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-ha
 
 OSLS = $(AWS)/node_modules/.bin/osls
 
+# Prints how far it is, keeps what pip and npm print in a file, and says in one line why it failed.
+LOG     := build/install.log
+INSTALL := infra/local/install.py $(LOG)
+PIP     := -m pip --disable-pip-version-check --no-input install --progress-bar off
+
+FITS := import sys; sys.exit(sys.version_info < (3, 11))
+
+# An environment is made anew if its folder was moved, its Python is gone or is not the one asked for, or its
+# installation was interrupted: while packages are installed, `.made` has another name.
+define STALE
+made="$(VENV)/.made"; [ -e "$$made" ] || exit 0; \
+[ -x $(BIN)/python ] || exec rm "$$made"; \
+[ ! -s "$$made" ] || [ "$$(cat "$$made")" = "$(CURDIR)" ] || exec rm "$$made"; \
+[ "$(origin PYTHON)" = file ] || [ "$$("$(PYTHON)" -V 2>&1)" = "$$($(BIN)/python -V 2>&1)" ] || exec rm "$$made"
+endef
+$(shell $(STALE))
+
 $(VENV)/.made:
-	@command -v $(PYTHON) >/dev/null 2>&1 || \
-		{ echo "$(PYTHON) was not found: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "$$($(PYTHON) -V 2>&1) does not fit: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || \
-		{ echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
-	@touch $@
+	@"$(PYTHON)" -c '$(FITS)' >/dev/null 2>&1 || { \
+		problem="$$("$(PYTHON)" -V 2>/dev/null) is too old" || problem="$(PYTHON) cannot be run"; \
+		for python in python3.14 python3.13 python3.12 python3.11; do \
+			$$python -c '$(FITS)' >/dev/null 2>&1 && break; python=; \
+		done; \
+		hint="install a newer one"; \
+		[ -z "$$python" ] || hint="run it with another one: make $(or $(MAKECMDGOALS),run) PYTHON=$$python"; \
+		echo "Python 3.11 or newer is needed, and $$problem: $$hint" >&2; exit 1; }
+	@"$(PYTHON)" $(INSTALL) "Making $(VENV) with $$("$(PYTHON)" -V)" "$(PYTHON)" -m venv --clear $(VENV)
+	@printf '%s' "$(CURDIR)" > $@
+
+# $(call packages,TITLE,COMMAND): install into .venv
+define packages
+@mv $(VENV)/.made $(VENV)/.unfinished; $(BIN)/python $(INSTALL) $(1) $(2); status=$$?; mv $(VENV)/.unfinished $(VENV)/.made; exit $$status
+endef
 
 $(VENV)/.runtime: $(VENV)/.made requirements.txt pyproject.toml
-	@$(PIP) install --quiet --require-hashes -r requirements.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(call packages,"Installing the chat's packages (a minute or two)",$(BIN)/python $(PIP) --require-hashes -r requirements.txt)
+	$(call packages,"Installing the chat",$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	$(call packages,"Installing the tests' packages (a minute or two)",$(BIN)/python $(PIP) --require-hashes -r requirements-dev.txt)
 	@touch $@
+
+# $(call tool,NAME,PACKAGE): install a tool into an environment of its own
+define tool
+@$(BIN)/python $(INSTALL) "Making an environment for $(1)" $(BIN)/python -m venv --clear $(VENV)/$(1)
+@$(VENV)/$(1)/bin/python $(INSTALL) "Installing $(2)" $(VENV)/$(1)/bin/python $(PIP) $(2)
+@touch $@
+endef
 
 $(VENV)/.uv: $(VENV)/.made
-	@$(PYTHON) -m venv $(VENV)/uv
-	@$(VENV)/uv/bin/python -m pip --disable-pip-version-check install --quiet uv
-	@touch $@
+	$(call tool,uv,uv)
 
 $(VENV)/.audit: $(VENV)/.made
-	@$(PYTHON) -m venv $(VENV)/audit
-	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
-	@touch $@
+	$(call tool,audit,pip-audit)
+
+NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))
+
+# $(call need,PROGRAM,PACKAGE)
+SBIN := /usr/sbin:/sbin
+need = @PATH="$$PATH:$(SBIN)" command -v $(1) >/dev/null 2>&1 || \
+	{ echo "make $(MAKECMDGOALS) needs $(1), which was not found; on Debian and Ubuntu: apt-get install $(2)" >&2; exit 1; }
+
+.PHONY: needs-of-tests
+needs-of-tests:
+	$(if $(ARGS),,$(call need,pgbouncer,pgbouncer))
+
+# $(call npm,FOLDER)
+define npm
+@node -e '$(NODE_FITS)' >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
+	{ echo "make $(MAKECMDGOALS) needs Node.js 20.19 or newer, with npm: install it" >&2; exit 1; }
+@cd $(1) && "$(PYTHON)" "$(CURDIR)/infra/local/install.py" "$(CURDIR)/$(LOG)" "Installing the Node.js packages of $(1)" npm ci --no-audit --no-fund --loglevel=error
+@touch $@
+endef
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
-	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
-		{ echo "node and npm were not found: install Node.js 20.19 or newer to run the end-to-end tests" >&2; exit 1; }
-	@cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
+	$(call npm,$(JS))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
-	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
-		{ echo "node and npm were not found: install Node.js 20.19 or newer to run the benchmark" >&2; exit 1; }
-	@cd $(PEER) && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
+	$(call npm,$(PEER))
 
 $(AWS)/node_modules/.stamp: $(AWS)/package.json $(AWS)/package-lock.json
-	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || \
-		{ echo "node and npm were not found: install Node.js 20.19 or newer to package the functions for AWS" >&2; exit 1; }
-	@cd $(AWS) && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
+	$(call npm,$(AWS))

@@ -16,10 +16,11 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
+from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
 from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
@@ -126,6 +127,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     parts = make_parts(settings)
     backlog = Backlog(parts.redis)
     sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.context)
+    outage = Outage("sweep")
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
@@ -140,8 +142,10 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         try:
             parts.redis.set(names.SWEPT_KEY, 1, px=int(_MISSED_SWEEPS * settings.sweep_s * 1000) + 10_000)
             sweep.run()
+            outage.ends()
         except (RedisError, SQLAlchemyError) as error:
-            log.warning("sweep_failed", error=type(error).__name__)
+            if outage.begins():
+                log.warning("sweep_failed", error=f"{type(error).__name__}: {reason(error)}")
 
 
 class _Unacked(CeleryRequest):  # type: ignore[misc]
@@ -163,6 +167,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
     app = create_app(settings, functions)
+    _look_for_postgres(settings)
     tune_collector()
     app.worker_main(
         [
@@ -176,6 +181,18 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
             "--without-heartbeat",
         ]
     )
+
+
+def _look_for_postgres(settings: WorkerSettings) -> None:
+    """Say so if Postgres does not answer. The worker starts all the same, and works as soon as it does."""
+    engine = make_engine(settings.database_url, pooled=True)
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        address = address_of(settings.database_url, POSTGRES_PORT)
+        log.warning("database_unreachable", address=address, error=reason(error))
+    finally:
+        engine.dispose()
 
 
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:

@@ -2,19 +2,35 @@
 
 from typing import Any, Final
 
+import structlog
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
+
+from infra.outage import REDIS_PORT, Outage, address_of, reason
+
+log = structlog.get_logger(__name__)
 
 _RETRY_S: Final = 1.0
 
 
 class SteadyConnection(Connection):
-    """Reconnects at a steady pace. Kombu would wait longer each time, up to 30 s after Redis is back."""
+    """Reconnects at a steady pace, and says once that it has to.
 
-    def ensure_connection(self, *args: Any, **options: Any) -> "SteadyConnection":
+    Kombu would wait longer each time, up to 30 s after Redis is back, and Celery would log every try.
+    """
+
+    def ensure_connection(self, errback: object = None, *args: Any, **options: Any) -> "SteadyConnection":
         """Return when connected."""
+        outage = Outage("queue")
+
+        def note(error: BaseException, _: float) -> None:
+            if outage.begins():
+                address = address_of(self.as_uri(), REDIS_PORT)
+                log.warning("queue_unreachable", address=address, error=reason(error))
+
         pace = {"interval_start": _RETRY_S, "interval_step": 0, "interval_max": _RETRY_S}
-        super().ensure_connection(*args, **{**pace, **options})  # type: ignore[no-untyped-call]
+        super().ensure_connection(note, *args, **{**pace, **options})  # type: ignore[no-untyped-call]
+        outage.ends()
         return self
 
 

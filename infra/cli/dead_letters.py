@@ -96,7 +96,7 @@ def replay(ids: tuple[UUID, ...], everything: bool) -> None:
     if bool(ids) == everything:
         raise click.UsageError("give ids, or --all")
     settings = WorkerSettings.load()
-    with _errors_in_one_line():
+    with _errors_in_one_line(settings, settings.redis_url):
         from infra.logs import configure_logs
         from workers.app import make_parts
         from workers.dead_letters import all_ids, find
@@ -152,7 +152,7 @@ def _unknown(letter_id: UUID) -> click.UsageError:
 @contextmanager
 def _store() -> Iterator["Engine"]:
     settings = StoreSettings.load()
-    with _errors_in_one_line():
+    with _errors_in_one_line(settings):
         from infra.store.engine import make_engine
 
         engine = make_engine(
@@ -165,17 +165,14 @@ def _store() -> Iterator["Engine"]:
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    from redis import RedisError
-    from sqlalchemy.exc import SQLAlchemyError
-
+def _errors_in_one_line(settings: StoreSettings, redis_url: str | None = None) -> Iterator[None]:
+    from infra.cli.unreachable import errors_in_one_line
     from workers.batch_processor import Unreachable
 
     try:
-        yield
-    except SQLAlchemyError as error:
-        raise CommandError(f"dead-letters failed: {getattr(error, 'orig', None) or error}") from error
-    except (RedisError, Unreachable) as error:
+        with errors_in_one_line("dead-letters", settings.database_url, redis_url):
+            yield
+    except Unreachable as error:
         raise CommandError(f"dead-letters failed: {error}") from error
 
 

@@ -50,16 +50,14 @@ def beat() -> None:
 def migrate() -> None:
     """Bring the database to the newest schema."""
     settings = StoreSettings.load()
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from infra.cli.unreachable import errors_in_one_line
     from infra.store.migrate import MigrationError, upgrade
 
     try:
-        notes = upgrade(settings.database_url, settings.database_schema)
+        with errors_in_one_line("the migration", settings.database_url):
+            notes = upgrade(settings.database_url, settings.database_schema)
     except MigrationError as error:
         raise CommandError(str(error)) from error
-    except SQLAlchemyError as error:
-        raise CommandError(f"the migration failed: {getattr(error, 'orig', None) or error}") from error
     for note in notes:
         click.echo(note)
     click.echo("the database is up to date")

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from infra.cli.program import program
 from infra.errors import CommandError
-from infra.settings.base import SettingsError, data_dir
+from infra.settings.base import SettingsError, data_dir, variable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -22,12 +23,12 @@ _PORT_DIGITS: Final = 5
 def dev() -> None:
     """Run everything on this machine.
 
-    PORT (default 3000) and BBGRAM_DATA_DIR (default .bbgram) set its port and data folder.
+    PORT (default BBGRAM_PORT or 3000) and BBGRAM_DATA_DIR (default .bbgram) set its port and data folder.
     """
     from infra.local.stack import run_stack
     from infra.local.terminal import Terminal
 
-    run_stack(data_dir(), stack_port(), Terminal())
+    run_stack(data_dir(), stack_port(), Terminal(), program())
 
 
 @click.command()
@@ -51,8 +52,11 @@ def local_option(command: _Command) -> _Command:
     return option(command)
 
 
-def use_local_stack() -> None:
-    """Put the settings of the local stack into the environment. Raises CommandError if there are none."""
+def use_local_stack() -> set[str]:
+    """Put missing settings of the local stack into the environment; return their names.
+
+    Raises CommandError if there are none.
+    """
     from infra.local.stack_env import NAME, read_stack_env
 
     folder = data_dir()
@@ -62,7 +66,9 @@ def use_local_stack() -> None:
         raise CommandError(f"{folder / NAME} cannot be read: {error}") from error
     if not found:
         raise CommandError(f"no local stack was ever started in {folder}: start it with `make run` first")
-    os.environ.update({name: value for name, value in found.items() if not os.environ.get(name)})
+    missing = {name: value for name, value in found.items() if not os.environ.get(name)}
+    os.environ.update(missing)
+    return set(missing)
 
 
 def local_hint() -> str:
@@ -77,8 +83,9 @@ def local_hint() -> str:
 
 def stack_port() -> int:
     """Return the port of the local stack's edge. Raises SettingsError."""
-    text = os.environ.get("PORT") or "3000"
+    name = "PORT" if os.environ.get("PORT") else variable("port")
+    text = os.environ.get(name) or "3000"
     is_number = text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS
     if not is_number or not 1 <= int(text) <= 65535:
-        raise SettingsError(f"PORT must be a number from 1 to 65535, not {text[:20]!a}")
+        raise SettingsError(f"{name} must be a number from 1 to 65535, not {text[:20]!a}")
     return int(text)

@@ -84,20 +84,19 @@ def _run(name: str, dry_run: bool) -> None:
 def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> None:
     """Do the work and print its summary. Raises CommandError with the one line that says why it failed."""
     settings = FunctionSettings.load()
-    from sqlalchemy.exc import SQLAlchemyError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     from functions.context import Context
     from functions.errors import ArchiveError
+    from infra.cli.unreachable import errors_in_one_line
     from infra.logs import configure_logs
-    from workers.schedule import CONNECTION_ERRORS
 
     configure_logs(as_json=settings.log_json)
     queue = _celery_queue(settings) if name == "offline_delivery" else _NoQueue()
     try:
-        summary = work(Context.make(settings, queue))
-    except SQLAlchemyError as error:
-        raise CommandError(f"{name} failed: {getattr(error, 'orig', None) or error}") from error
-    except (*CONNECTION_ERRORS, ArchiveError) as error:
+        with errors_in_one_line(name, settings.database_url, settings.redis_url):
+            summary = work(Context.make(settings, queue))
+    except (BotoCoreError, ClientError, ArchiveError) as error:
         raise CommandError(f"{name} failed: {error}") from error
     click.echo(", ".join(f"{key}: {value}" for key, value in summary.items()))
 

@@ -6,9 +6,11 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from infra.local.engines import Engine
 from infra.local.engines.engine import LOG
-from infra.local.ports import HOST
+from infra.local.ports import HOST, reachable
 from infra.local.supervisor import Part
 from infra.local.tether import tether
 
@@ -36,19 +38,21 @@ def signin_part(env: Mapping[str, str], folder: Path, port: int) -> Part:
     return _python("sign-in", env, words, is_ready=ready, stop_rank=3, stop_s=0.7)
 
 
-def edge_part(env: Mapping[str, str], port: int) -> Part:
+def edge_part(env: Mapping[str, str], host: str, port: int) -> Part:
     """Return one edge."""
-    return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz"), stop_s=3.0)
+    return _bbgram(env, "edge", "--port", str(port), is_ready=http_ok(port, "/readyz", host), stop_s=3.0)
 
 
-def worker_parts(env: Mapping[str, str]) -> list[Part]:
-    """Return beat, the workers, and the worker for functions."""
+def worker_part(env: Mapping[str, str], number: int = 1) -> Part:
+    """Return one of the workers."""
+    return _bbgram(env, "worker", name=f"worker-{number}", stop_rank=2)
+
+
+def later_parts(env: Mapping[str, str]) -> list[Part]:
+    """Return what the first messages do without: other workers, beat, the worker for functions."""
+    workers = [worker_part(env, number) for number in range(2, WORKERS + 1)]
     beat = _bbgram(env, "beat", stop_rank=1, stop_s=0.7)
-    workers = [
-        _bbgram(env, "worker", name=f"worker-{number}", stop_rank=2) for number in range(1, WORKERS + 1)
-    ]
-    functions = _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)
-    return [beat, *workers, functions]
+    return [*workers, beat, _bbgram(env, "worker", "--functions", name="functions", stop_rank=2)]
 
 
 def migration(env: Mapping[str, str]) -> Part:
@@ -56,20 +60,44 @@ def migration(env: Mapping[str, str]) -> Part:
     return _bbgram(env, "migrate")
 
 
-def http_ok(port: int, path: str) -> Callable[[], bool]:
+def http_ok(port: int, path: str, host: str = HOST) -> Callable[[], bool]:
     """Return a function that asks whether a GET on this machine answers 200."""
+    return lambda: _get(port, path, host) is not None
 
-    def ask() -> bool:
-        connection = HTTPConnection(HOST, port, timeout=1.0)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
 
-    return ask
+def why_no_message(port: int, host: str) -> str | None:
+    """Return why no message can be sent; None if the edge is ready and a worker has answered it.
+
+    An edge of another release may not know what workers do, and does not say.
+    """
+    answer = _get(port, "/readyz", host)
+    if answer is None:
+        return "the edge is not ready"
+    try:
+        ready = msgspec.json.decode(answer, type=_Ready)
+    except msgspec.DecodeError:
+        return None
+    return None if ready.workers == "answering" else ready.reason or ready.workers
+
+
+class _Ready(msgspec.Struct):
+    """What an edge that is ready says of its workers."""
+
+    workers: str = "answering"
+    reason: str | None = None
+
+
+def _get(port: int, path: str, host: str) -> bytes | None:
+    """Return the body of an answer with status 200, None for any other answer or none."""
+    connection = HTTPConnection(reachable(host), port, timeout=1.0)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == 200 else None
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def _bbgram(

@@ -2,24 +2,42 @@
 
 import asyncio
 import os
+import shlex
 import signal
-import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
-from infra.local.folder import owned
-from infra.local.parts import edge_part, engine_part, migration, signin_part, worker_parts
-from infra.local.ports import HOST, Ports, is_free
+from infra.local.folder import owned, require_free
+from infra.local.parts import (
+    edge_part,
+    engine_part,
+    later_parts,
+    migration,
+    signin_part,
+    why_no_message,
+    worker_part,
+)
+from infra.local.ports import HOST, Ports, another_port, is_free, reachable
+from infra.local.provided import require_postgres, require_redis
 from infra.local.stack_env import NAME, write_stack_env
-from infra.local.supervisor import Supervisor
+from infra.local.supervisor import START_S, Supervisor
 from infra.local.terminal import Terminal
+from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
+from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
 from infra.wire.commands import CHANNELS
+
+_LOOK_S: Final = 0.5
+"""How often the stack looks whether its data folder is still there."""
+_POLL_S: Final = 0.1
+_LOCALHOST: Final = {"localhost", HOST}
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,8 @@ class Plan:
     """The parts of a stack. An engine or a sign-in service that the user provides is not started."""
 
     folder: Path
+    host: str
+    """What the edge listens on."""
     port: int
     postgres: Engine | None
     valkey: Engine | None
@@ -35,23 +55,30 @@ class Plan:
     """Environment of the parts that are ours."""
 
 
-def run_stack(folder: Path, port: int, terminal: Terminal) -> None:
-    """Run the stack until SIGINT, SIGTERM or SIGHUP, then stop all of it.
+def run_stack(folder: Path, port: int, terminal: Terminal, command: str) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP, then stop all of it. `command` is what runs bbgram.
 
     Raises CommandError and SettingsError.
     """
-    if not is_free(port):
+    require_free(folder)
+    host = os.environ.get(variable("host")) or EdgeSettings.model_fields["host"].default
+    if not is_free(port, host):
         raise CommandError(
-            f"port {port} is in use; stop what listens there, or choose another: PORT={port + 100}"
+            f"port {port} is in use; stop what listens there, or choose another: "
+            f"PORT={another_port(port, host)} make run"
         )
-    with owned(folder):
-        plan = make_plan(folder, port)
+    with owned(folder, port) as is_there:
+        plan = make_plan(folder, host, port)
         for settings in (EdgeSettings, WorkerSettings, FunctionSettings):
             settings.load(folder / NAME)
-        asyncio.run(_run(plan, terminal))
+        if not plan.valkey:
+            require_redis(plan.env["BBGRAM_REDIS_URL"])
+        if not plan.postgres:
+            require_postgres(WorkerSettings.load(folder / NAME).database_url)
+        asyncio.run(_run(plan, is_there, terminal, command))
 
 
-def make_plan(folder: Path, port: int) -> Plan:
+def make_plan(folder: Path, host: str, port: int) -> Plan:
     """Decide what to start and where, and write `stack.env`."""
     ports = Ports(folder / "ports.json")
     database_url, redis_url, supabase_url = (
@@ -73,16 +100,18 @@ def make_plan(folder: Path, port: int) -> Plan:
         "BBGRAM_OFFLINE_INTERVAL_S": "10",
     }
     write_stack_env(folder, settings)
-    return Plan(folder, port, postgres, valkey, signin_port, _environment(folder, settings))
+    return Plan(folder, host, port, postgres, valkey, signin_port, _environment(folder, settings))
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a part: what the user has set overrides the settings of the stack."""
-    given = {name: value for name, value in os.environ.items() if value}
+    # Whoever starts the stack has been told about the variables that are no settings.
+    useless = {name for name, _ in unknown_variables(os.environ)}
+    given = {name: value for name, value in os.environ.items() if value and name not in useless}
     return {**settings, **given, "BBGRAM_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
-async def _run(plan: Plan, terminal: Terminal) -> None:
+async def _run(plan: Plan, is_there: Callable[[], bool], terminal: Terminal, command: str) -> None:
     supervisor = Supervisor(terminal)
     stop = asyncio.Event()
 
@@ -93,53 +122,87 @@ async def _run(plan: Plan, terminal: Terminal) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    work = asyncio.create_task(_start_and_watch(plan, supervisor, terminal))
-    stopped = asyncio.create_task(stop.wait())
+    tasks = [
+        asyncio.create_task(_start_and_watch(plan, supervisor, terminal, command)),
+        asyncio.create_task(_watch_folder(plan.folder, is_there)),
+        asyncio.create_task(stop.wait()),
+    ]
     try:
-        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            await work
+        await _first(tasks)
         terminal.line("stack", "stopping")
     finally:
-        for task in (work, stopped):
+        for task in tasks:
             task.cancel()
         await supervisor.stop()
-        await asyncio.gather(work, stopped, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Terminal) -> None:
+async def _first(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Wait until one of the tasks is done. Raises its error."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _watch_folder(folder: Path, is_there: Callable[[], bool]) -> None:
+    """Wait until the folder is gone. Raises CommandError then."""
+    while is_there():  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
+    raise CommandError(f"{folder} was deleted or moved, so everything was stopped; `make run` starts anew")
+
+
+async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Terminal, command: str) -> None:
     terminal.line("stack", f"starting, data in {plan.folder}")
     starting = [_start_database(plan, supervisor), _start_edge(plan, supervisor)]
     if plan.signin_port:
         starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port)))
     await asyncio.gather(*starting)
-    terminal.plain(_welcome(plan))
-    await supervisor.watch()
+    watching = asyncio.create_task(supervisor.watch())
+    answered = asyncio.create_task(_wait_for_workers(plan, terminal))
+    try:
+        await _first((watching, answered))
+        terminal.plain(_welcome(plan, command))
+        # Only now: until here, they would compete with the first worker for the processor.
+        await asyncio.gather(*(supervisor.start(part) for part in later_parts(plan.env)))
+        await supervisor.watch()
+    finally:
+        watching.cancel()
+        answered.cancel()
+
+
+async def _wait_for_workers(plan: Plan, terminal: Terminal) -> None:
+    """Return when a message can be sent. Says so if that takes long."""
+    deadline = time.monotonic() + START_S
+    while reason := await asyncio.to_thread(why_no_message, plan.port, plan.host):
+        if time.monotonic() > deadline:
+            deadline += START_S
+            terminal.line("stack", f"no message can be sent yet: {reason}; still waiting")
+        await asyncio.sleep(_POLL_S)
 
 
 async def _start_database(plan: Plan, supervisor: Supervisor) -> None:
     if plan.postgres:
         await supervisor.start(engine_part(plan.postgres))
     await supervisor.run(migration(plan.env))
-    await asyncio.gather(*(supervisor.start(part) for part in worker_parts(plan.env)))
+    await supervisor.start(worker_part(plan.env))
 
 
 async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:
     if plan.valkey:
         await supervisor.start(engine_part(plan.valkey))
-    await supervisor.start(edge_part(plan.env, plan.port))
+    await supervisor.start(edge_part(plan.env, plan.host, plan.port))
 
 
-def _welcome(plan: Plan) -> str:
-    program = Path(sys.argv[0])
-    command = "bbgram" if program.suffix == ".py" else os.path.relpath(program)
+def _welcome(plan: Plan, command: str) -> str:
     if os.environ.get("BBGRAM_DATA_DIR"):
-        command = f"BBGRAM_DATA_DIR={plan.folder} {command}"
+        command = f"BBGRAM_DATA_DIR={shlex.quote(str(plan.folder))} {command}"
+    host = reachable(plan.host)
+    shown = "localhost" if host in _LOCALHOST else f"[{host}]" if ":" in host else host
     lines = [
         "",
         "BB-Gram chat is running.",
-        f"  Socket.IO    http://localhost:{plan.port}",
-        f"  ready?       http://localhost:{plan.port}/readyz",
+        f"  Socket.IO    http://{shown}:{plan.port}",
+        f"  ready?       http://{shown}:{plan.port}/readyz",
     ]
     if plan.signin_port:
         lines += [

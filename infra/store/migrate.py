@@ -167,6 +167,6 @@ def _script() -> ScriptDirectory:
 
 def _config(conn: Connection | None = None, schema: str = SCHEMA) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes.update(connection=conn, schema=schema)
     return config

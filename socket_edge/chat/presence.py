@@ -9,6 +9,7 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.outage import Outage, reason, redis_address
 from infra.presence import (
     REFRESH_USERS,
     REGISTER_USERS,
@@ -106,13 +107,17 @@ class EdgePresence:
 
     async def keep_lease(self) -> None:
         """Refresh the lease and notice what Redis has lost, until cancelled."""
+        outage = Outage("lease")
         while True:
             try:
                 await self._refresh()
             except (RedisError, OSError) as error:
-                log.warning("lease_not_refreshed", error=type(error).__name__)
+                if outage.begins():
+                    address = redis_address(self._redis)
+                    log.warning("lease_not_refreshed", address=address, error=reason(error))
                 await asyncio.sleep(_PAUSE_S)
             else:
+                outage.ends()
                 if not self._to_register:
                     await asyncio.sleep(self._refresh_s)
 
@@ -176,13 +181,16 @@ class EdgePresence:
 
     async def _write(self, user_ids: Sequence[str]) -> None:
         """Write the current state of the users; try again until Redis has it."""
+        outage = Outage("presence")
         while True:
             here = [user_id for user_id in user_ids if user_id in self._users]
             gone = [user_id for user_id in user_ids if user_id not in self._users]
             try:
                 await self._register(*registration(self._edge_id, here, gone))
             except (RedisError, OSError) as error:
-                log.warning("presence_not_written", error=type(error).__name__)
+                if outage.begins():
+                    address = redis_address(self._redis)
+                    log.warning("presence_not_written", address=address, error=reason(error))
                 await asyncio.sleep(_PAUSE_S)
             else:
                 return

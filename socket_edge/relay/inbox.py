@@ -9,6 +9,7 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from infra.outage import Outage, reason, redis_address
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
 from infra.wire.inbox import InboxEntry, decode_entry
@@ -69,6 +70,7 @@ class Inbox:
 
     async def run(self) -> None:
         """Read and hand over entry after entry, until cancelled."""
+        outage = Outage("inbox")
         await self._exists.wait()
         while True:
             generation = self._generation
@@ -78,10 +80,12 @@ class Inbox:
                 answer: Any = await self._redis.xread({self._key: self._last_id}, _COUNT, block_ms)
             except (RedisError, OSError) as error:
                 self.reading = False
-                log.warning("inbox_unreadable", error=type(error).__name__)
+                if outage.begins():
+                    log.warning("inbox_unreadable", address=redis_address(self._redis), error=reason(error))
                 await asyncio.sleep(_PAUSE_S)
                 continue
             self.reading = True
+            outage.ends()
             for _, entries in answer:
                 for entry_id, fields in entries:
                     if generation == self._generation:

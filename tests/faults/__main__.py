@@ -1,6 +1,7 @@
 """`make faults`: breaks one thing after another under load and reports which promises were kept.
 
-Exits with 1 if a promise was broken or all faults together took too long, with 2 if there is no such fault.
+Exits with 1 if a promise was broken or all faults together took too long, with 2 if there is no such fault or
+something that they need is not here.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.faults import FAULTS
+from tests.faults.needs import lacks
 from tests.faults.run import Report, run
 
 _PAGE: Final = Path(__file__).parents[2] / "docs" / "guarantees.md"
@@ -60,6 +62,9 @@ def main() -> int:
     if options.list:
         print("\n".join(fault.name for fault in chosen))
         return 0
+    if lacking := list(lacks({fault.name: fault.needs for fault in chosen})):
+        print("\n".join(lacking), file=sys.stderr)
+        return 2
     print(_row(_HEADS), flush=True)
     print("|" + " --- |" * len(_HEADS), flush=True)
     reports = []

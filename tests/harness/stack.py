@@ -95,6 +95,7 @@ class LocalStack:
         try:
             eventually(lambda: "is running" in self.log or self.process.poll() is not None, "it starts", 40)
             assert "is running" in self.log
+            eventually(lambda: self.part("infra.cli", "--functions") is not None, "the last part is started")
         except AssertionError:
             self.stop()
             raise AssertionError(f"the stack did not start:\n{self.log}") from None

@@ -10,6 +10,7 @@ from infra.settings.base import Settings, SettingsError
 from infra.settings.edge import AuthMode, EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.store import StoreSettings
+from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
 
 GOOD = {
@@ -379,3 +380,25 @@ def test_a_file_is_read_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch, t
 def test_a_command_line_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BBGRAM_PORT", "3100")
     assert EdgeSettings.load(port=3300).port == 3300
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BBGRAM_REDISURL", "BBGRAM_REDIS_URL"),
+        ("BBGRAM_ORIGIN", "BBGRAM_ORIGINS"),
+        ("BBGRAM_DATABSE_URL", "BBGRAM_DATABASE_URL"),
+        ("BBGRAM_DATADIR", "BBGRAM_DATA_DIR"),
+        ("bbgram_rate_event", "BBGRAM_RATE_EVENTS"),
+        ("BBGRAM_", ""),
+        ("BBGRAM_QQQQ", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_found_with_the_nearest_one(name: str, nearest: str) -> None:
+    assert list(unknown_variables([*GOOD, name, "PORT", "BBGRAMS"])) == [(name, nearest)]
+
+
+@pytest.mark.parametrize("settings", CLASSES)
+def test_every_setting_of_every_deployable_is_known(settings: type[Settings]) -> None:
+    names = [f"BBGRAM_{name.upper()}" for name in settings.model_fields]
+    assert list(unknown_variables([*names, *map(str.lower, names), "BBGRAM_WEBHOOK_SECRET_SECRET"])) == []

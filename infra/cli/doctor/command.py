@@ -14,6 +14,7 @@ from infra.cli.doctor.processes import process_findings
 from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
 from infra.cli.doctor.signin import signin_finding
 from infra.cli.local import LOCAL_HELP, use_local_stack
+from infra.cli.program import with_program
 from infra.logs import configure_logs
 
 _TOKEN_BYTES: Final = 1_000_000
@@ -41,13 +42,16 @@ def doctor(local: bool, token: str | None) -> None:
     """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
     # What the parts of an edge would log is in the findings.
     configure_logs(as_json=False, level=logging.CRITICAL)
-    if local:
-        use_local_stack()
+    filled = use_local_stack() if local else set()
     if token is not None:
         token = sys.stdin.buffer.read(_TOKEN_BYTES).decode(errors="replace").strip()
     is_well = True
     for found in examine(local=local, token=token):
-        click.echo(found.line())
+        if local:
+            from infra.cli.doctor.local import for_local_stack
+
+            found = for_local_stack(found, filled)
+        click.echo(with_program(found.line(), ["--local"] if local else []))
         is_well = is_well and found.advice is None
     if not is_well:
         raise click.exceptions.Exit(1)

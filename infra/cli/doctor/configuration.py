@@ -1,15 +1,17 @@
 """Checks the settings of each deployable, and those that two deployables must agree on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from infra.cli.doctor.finding import Finding
 from infra.cli.local import local_hint
+from infra.logs import printable
 from infra.settings.base import Settings, SettingsError, variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
+from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
 
 _ANY = TypeVar("_ANY", bound=Settings)
@@ -30,14 +32,18 @@ class Configuration:
     edge: EdgeSettings | None = None
     worker: WorkerSettings | None = None
     functions: FunctionSettings | None = None
+    _complete: list[str] = field(default_factory=list)
+    _wrong: dict[str, list[str]] = field(default_factory=dict)
+    """For each problem, who has it."""
 
     @classmethod
     def load(cls) -> "Configuration":
         """Load the settings of all deployables."""
         found = cls()
-        found.edge = found._load(EdgeSettings, "an edge")
-        found.worker = found._load(WorkerSettings, "a worker")
+        found.edge = found._load(EdgeSettings, "edges")
+        found.worker = found._load(WorkerSettings, "workers")
         found.functions = found._load(FunctionSettings, "functions")
+        found._report()
         found.findings += _unknown_variables()
         if found.edge and found.worker:
             found.findings += _texts_too_long(found.edge, found.worker)
@@ -48,22 +54,30 @@ class Configuration:
         try:
             loaded = settings.load()
         except SettingsError as error:
-            self.findings += [
-                Finding("settings", f"those of {whose} cannot be used", line)
-                for line in error.lines(local_hint())
-            ]
+            for line in error.lines(local_hint()):
+                self._wrong.setdefault(line, []).append(whose)
             return None
-        self.findings.append(Finding("settings", f"those of {whose} are complete"))
+        self._complete.append(whose)
         return loaded
+
+    def _report(self) -> None:
+        """Name who has all they need, and each problem once, with those who cannot start because of it."""
+        if self._complete:
+            self.findings.append(Finding("settings", f"those of {_and(self._complete)} are complete"))
+        for line, whose in self._wrong.items():
+            self.findings.append(Finding("settings", f"{_and(whose)} cannot start", line))
+
+
+def _and(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _unknown_variables() -> Iterator[Finding]:
-    classes = (EdgeSettings, WorkerSettings, FunctionSettings)
-    known = {variable(name) for settings in classes for name in settings.model_fields}
-    known |= {f"{name}_SECRET" for name in known} | {variable("data_dir")}
-    for name in sorted(os.environ):
-        if name.startswith(variable("")) and name not in known:
-            yield Finding("settings", f"{name} is not a setting", "correct its name, or remove it")
+    for name, nearest in unknown_variables(os.environ):
+        advice = f"did you mean {nearest}?" if nearest else "correct its name, or remove it"
+        yield Finding("settings", f"{printable(name)} is not a setting and has no effect", advice)
 
 
 def _texts_too_long(edge: EdgeSettings, worker: WorkerSettings) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from infra.outage import reason
 from infra.settings.base import SettingsError
 
 
@@ -21,12 +22,12 @@ class Finding:
         return " ".join(f"{mark} {self.subject:<9} {self.state}{advice}".splitlines())
 
 
-def finding(subject: str, advice: str, ask: Callable[[], Finding]) -> Finding:
-    """Return what `ask` finds. If it raises, its error is the finding, with this advice."""
+def finding(subject: str, advice: str, ask: Callable[[], Finding], what: str | None = None) -> Finding:
+    """Return what `ask` finds. If it raises, the finding is that `what` cannot be used, and why."""
     try:
         return ask()
     except SettingsError as error:
-        return Finding(subject, "is not configured correctly", str(error))
+        return Finding(subject, "cannot be used with these settings", str(error))
     except Exception as error:  # whatever a client library raises: the service did not answer
-        reason = str(error).strip().splitlines()
-        return Finding(subject, reason[0] if reason else type(error).__name__, advice)
+        state = f"{what} cannot be used: {reason(error)}" if what else reason(error)
+        return Finding(subject, state, advice)

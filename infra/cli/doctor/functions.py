@@ -18,10 +18,13 @@ def _channels(worker: WorkerSettings, settings: FunctionSettings) -> Finding:
     channels = make_channels(settings)
     sending = [name for name in channels if name != "log"]
     if not sending:
-        return Finding("channels", "none is configured, so notifications reach no device")
+        return Finding("channels", "none is configured, so no device gets notifications")
+    state = f"notifications are sent by {', '.join(sending)}"
     lacking = ", ".join(name for name in worker.device_channels if name not in channels)
-    advice = f"configure {lacking}, or remove them from BBGRAM_DEVICE_CHANNELS" if lacking else None
-    return Finding("channels", ", ".join(sending), advice)
+    if not lacking:
+        return Finding("channels", state)
+    state = f"{state}, but devices may also register for {lacking}"
+    return Finding("channels", state, f"configure {lacking}, or remove them from BBGRAM_DEVICE_CHANNELS")
 
 
 def bucket_finding(settings: FunctionSettings) -> Finding:
@@ -29,11 +32,11 @@ def bucket_finding(settings: FunctionSettings) -> Finding:
     if settings.archive_bucket is None:
         return Finding("archive", "BBGRAM_ARCHIVE_BUCKET is not set, so nothing is archived")
     advice = "create the bucket, correct BBGRAM_ARCHIVE_BUCKET, or let these AWS credentials list it"
-    return finding("archive", advice, lambda: _bucket(settings))
+    return finding("archive", advice, lambda: _bucket(settings), f"the bucket {settings.archive_bucket}")
 
 
 def _bucket(settings: FunctionSettings) -> Finding:
     from functions.archive.bucket import ArchiveBucket
 
     ArchiveBucket.connect(settings).objects(datetime.now(UTC).date())
-    return Finding("archive", f"bucket {settings.archive_bucket} can be read")
+    return Finding("archive", f"the bucket {settings.archive_bucket} can be read")

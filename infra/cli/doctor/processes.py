@@ -25,7 +25,7 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
         advice = "start `bbgram worker --functions`; a functions worker that is busy answers after its run"
         yield _workers(consumers[FUNCTIONS_QUEUE], "functions", advice)
     else:
-        yield Finding("functions", "run elsewhere: BBGRAM_BEAT_FUNCTIONS is false")
+        yield Finding("functions", "these run elsewhere, as BBGRAM_BEAT_FUNCTIONS is false")
     yield finding(
         "beat", "correct BBGRAM_REDIS_URL", lambda: _beat(settings, has_workers=consumers[QUEUE] > 0)
     )
@@ -42,7 +42,9 @@ def _consumers(redis_url: str) -> Counter[str]:
 
 
 def _workers(count: int, subject: str, advice: str) -> Finding:
-    return Finding(subject, f"{count} worker(s) answered", None if count else advice)
+    if count == 0:
+        return Finding(subject, "no worker answers", advice)
+    return Finding(subject, "1 worker answers" if count == 1 else f"{count} workers answer")
 
 
 def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
@@ -50,7 +52,7 @@ def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
 
     with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
         if redis.exists(SWEPT_KEY):
-            return Finding("beat", "sweeps run as scheduled")
+            return Finding("beat", "the sweeps run as scheduled")
     if has_workers:
         advice = "start `bbgram beat`; if it has just started, wait for its first sweep"
     else:

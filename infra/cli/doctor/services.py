@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
+from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of
 from infra.settings.store import StoreSettings
 
 _OLDEST_REDIS: Final = (7, 0)
@@ -13,8 +14,8 @@ _OLDEST_REDIS: Final = (7, 0)
 def python_finding() -> Finding:
     """Check the version of Python."""
     version = ".".join(str(number) for number in sys.version_info[:3])
-    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("python", version, None if fits else "use Python 3.11, 3.12 or 3.13")
+    fits = sys.version_info >= (3, 11)
+    return Finding("python", f"Python {version}", None if fits else "use Python 3.11 or newer")
 
 
 def redis_findings(redis_url: str) -> Iterator[Finding]:
@@ -25,7 +26,8 @@ def redis_findings(redis_url: str) -> Iterator[Finding]:
         facts.update(_redis_info(redis_url))
         return _redis_version(facts)
 
-    yield finding("redis", "start Redis, or correct BBGRAM_REDIS_URL", ask)
+    address = address_of(redis_url, REDIS_PORT)
+    yield finding("redis", "start Redis, or correct BBGRAM_REDIS_URL", ask, f"Redis at {address}")
     if facts:
         yield _eviction(facts)
 
@@ -46,14 +48,17 @@ def _redis_version(facts: dict[str, Any]) -> Finding:
 
 def _eviction(facts: dict[str, Any]) -> Finding:
     policy = facts.get("maxmemory_policy", "unknown")
-    advice = "set `maxmemory-policy noeviction` in Redis: an evicted inbox or queue loses events"
-    return Finding("eviction", f"the policy is {policy}", None if policy == "noeviction" else advice)
+    advice = "set `maxmemory-policy noeviction` in Redis"
+    if policy == "noeviction":
+        return Finding("eviction", "Redis evicts nothing")
+    return Finding("eviction", f"Redis may evict what is still needed: its policy is {policy}", advice)
 
 
 def postgres_finding(settings: StoreSettings) -> Finding:
     """Check that Postgres answers and has the newest schema."""
     advice = "start Postgres, or correct BBGRAM_DATABASE_URL"
-    return finding("postgres", advice, lambda: _postgres(settings))
+    address = address_of(settings.database_url, POSTGRES_PORT)
+    return finding("postgres", advice, lambda: _postgres(settings), f"Postgres at {address}")
 
 
 def _postgres(settings: StoreSettings) -> Finding:
@@ -68,15 +73,19 @@ def _postgres(settings: StoreSettings) -> Finding:
             behind = pending(conn, settings.database_schema)
             unlinked = is_unlinked(conn, settings.database_schema)
     except MigrationError as error:
-        return Finding("postgres", "made by another release", str(error))
+        return Finding("postgres", "the tables are from another release", str(error))
     finally:
         engine.dispose()
     if behind:
-        return Finding("postgres", f"PostgreSQL {version}, not migrated", "run `bbgram migrate`")
+        return Finding(
+            "postgres",
+            f"PostgreSQL {version}, but the tables are missing or older than this release",
+            "run `bbgram migrate`",
+        )
     if unlinked:
         return Finding(
             "postgres",
-            f"PostgreSQL {version}, migrated, but not linked to the users of the Supabase project",
+            f"PostgreSQL {version}, but the tables are not linked to the users of the Supabase project",
             "run `bbgram migrate`, which links them or says which right is missing",
         )
-    return Finding("postgres", f"PostgreSQL {version}, migrated")
+    return Finding("postgres", f"PostgreSQL {version}, all tables are up to date")

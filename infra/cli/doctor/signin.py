@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from infra.cli.doctor.finding import Finding, finding
 from infra.logs import printable, shown
+from infra.outage import reason
 from infra.settings.edge import AuthMode, EdgeSettings
 from infra.wire.errors import Rejection
 
@@ -52,7 +53,8 @@ def signin_finding(settings: EdgeSettings, token: str | None = None) -> Finding:
     def ask() -> Finding:
         return _services(settings) if token is None else _token(settings, token)
 
-    return finding(_SUBJECT, "start the sign-in service, or correct BBGRAM_SUPABASE_URL", ask)
+    what = f"the sign-in service at {settings.supabase_url}"
+    return finding(_SUBJECT, "start the sign-in service, or correct BBGRAM_SUPABASE_URL", ask, what)
 
 
 def _token(settings: EdgeSettings, token: str) -> Finding:
@@ -61,9 +63,9 @@ def _token(settings: EdgeSettings, token: str) -> Finding:
     try:
         identity = asyncio.run(_authenticate(settings, token))
     except Rejection as rejection:
-        reason, expected, got = explain(rejection)
+        check, expected, got = explain(rejection)
         differs = f": expected {expected or 'a valid token'}, got {got}" if got is not None else ""
-        return Finding(_SUBJECT, f"the token fails the check `{reason}`{differs}", _ADVICE[reason])
+        return Finding(_SUBJECT, f"the token fails the check `{check}`{differs}", _ADVICE[check])
     until = datetime.fromtimestamp(identity.expires_at, UTC).isoformat().replace("+00:00", "Z")
     return Finding(_SUBJECT, f"the token is that of user {identity.user_id}, valid until {until}")
 
@@ -113,13 +115,16 @@ def _verifies_with(settings: EdgeSettings) -> Finding:
     if settings.supabase_jwt_secret is None:
         keys = _published(settings)
         advice = None if keys else "create a signing key in the project, or set BBGRAM_SUPABASE_JWT_SECRET"
-        return Finding(_SUBJECT, f"{keys} key(s) at {settings.jwks_url}", advice)
+        return Finding(_SUBJECT, f"{_keys(keys)} at {settings.jwks_url}", advice)
     secret = f"a shared secret is set, {_ASK_WITH_A_TOKEN}"
     try:
-        return Finding(_SUBJECT, f"{secret}; {_published(settings)} key(s) at {settings.jwks_url}")
+        return Finding(_SUBJECT, f"{secret}; {_keys(_published(settings))} at {settings.jwks_url}")
     except Exception as error:  # projects that use only the secret may have no such endpoint
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding(_SUBJECT, f"{secret}; no keys at {settings.jwks_url} ({reason})")
+        return Finding(_SUBJECT, f"{secret}; no keys at {settings.jwks_url} ({reason(error)})")
+
+
+def _keys(count: int) -> str:
+    return "1 key is published" if count == 1 else f"{count or 'no'} keys are published"
 
 
 def _published(settings: EdgeSettings) -> int:

@@ -30,7 +30,7 @@ class Valkey(Engine):
                     "bind 127.0.0.1",
                     f"port {self.port}",
                     f"requirepass {self._password()}",
-                    f'dir "{self.folder}"',
+                    f"dir {_quoted(self.folder)}",
                     "appendonly yes",
                     "appendfsync everysec",
                     'save ""',
@@ -68,6 +68,11 @@ class Valkey(Engine):
     @staticmethod
     def _last_word(lines: list[str]) -> str | None:
         return lines[-1].split(" # ", 1)[-1].strip() if lines else None
+
+
+def _quoted(folder: Path) -> str:
+    escaped = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _binary() -> Path:

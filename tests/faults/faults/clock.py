@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import psutil
@@ -11,6 +10,7 @@ import psutil
 from tests.faults.clients import FaultClient
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
+from tests.faults.needs import FAKETIME, faketime
 from tests.harness.waiting import until
 
 _BESIDE: Final = 1_000
@@ -19,10 +19,10 @@ _SWEPT_S: Final = 16.0
 """The sweep looks for a message when it is 10 s old, every 5 s, and then it is delivered."""
 
 
-@fault("clock of a worker two hours ahead", "order by seq, no duplicates, no early expiry")
+@fault("clock of a worker two hours ahead", "order by seq, no duplicates, no early expiry", needs=(FAKETIME,))
 async def worker_ahead(field: Field) -> None:
     """Put the clock of a worker forward, first beside a right one, then alone."""
-    wrong = {"LD_PRELOAD": str(_faketime()), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    wrong = {"LD_PRELOAD": str(faketime()), "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     await field.replace_worker(field.chat.workers[0], {**wrong, **point("lost_publication")})
     before = len(field.records.sent)
     right, wrong_one = field.chat.workers
@@ -54,10 +54,3 @@ async def _wait_swept(field: Field, alice: FaultClient, bob: FaultClient) -> Non
     field.notes.append(f"alone, it handled {acks} messages and swept a lost one after {took_s:.1f} s")
     field.expect(took_s > 5, "the message was not lost")
     field.expect(took_s < _SWEPT_S, "it was not swept")
-
-
-def _faketime() -> Path:
-    """Return the library that shifts the clock of a process."""
-    for library in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
-        return library
-    raise FileNotFoundError("libfaketime was not found: install the package faketime")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.field import Field
+from tests.faults.needs import Need
 
 Strike = Callable[[Field], Awaitable[None]]
 
@@ -25,6 +26,8 @@ class Fault:
     """How soon after the repair everybody must be served again."""
     at_once: bool = False
     """Whether it strikes with the first message; otherwise it waits until some of them are acked."""
+    needs: tuple[Need, ...] = ()
+    """What must be here before anything is started."""
     needs_disk: bool = False
     """Whether Postgres has to live on a small file system."""
 

@@ -11,6 +11,7 @@ from tests.faults.clients import FaultClient
 from tests.faults.faults.fault import fault
 from tests.faults.faults.outage import OUTAGE_S, kill_and_start
 from tests.faults.field import Field
+from tests.faults.needs import MOUNT
 from tests.harness.waiting import until
 
 _PROMISE: Final = "no false ack, the backlog drains"
@@ -39,7 +40,7 @@ async def connections_cut(field: Field) -> None:
             )
 
 
-@fault("disk of Postgres full", _PROMISE, recovery_s=10.0, needs_disk=True)
+@fault("disk of Postgres full", _PROMISE, recovery_s=10.0, needs_disk=True, needs=(MOUNT,))
 async def disk_full(field: Field) -> None:
     """Fill the disk to the last byte, and restart Postgres if that has stopped it."""
     field.disk.fill()

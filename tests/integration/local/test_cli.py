@@ -1,16 +1,22 @@
 """Errors are one line, without a traceback, and with an exit code."""
 
 import json
+import os
+import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from infra.cli.program import with_program
 from infra.local.folder import owned
 from infra.local.ports import Ports, free_port, is_free
-from tests.harness.stack import bbgram
+from tests.harness.deployment import Part
+from tests.harness.stack import bbgram, clean_env
 
+_FIRST_PORT = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 NOWHERE = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
@@ -121,7 +127,9 @@ def test_a_port_in_use_stops_the_start_before_anything_is_created(tmp_path: Path
         port = taken.getsockname()[1]
         result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(folder), "PORT": str(port)})
     assert result.returncode == 1
-    assert the_one_line(result).startswith(f"Error: port {port} is in use; ")
+    line = the_one_line(result)
+    assert line.startswith(f"Error: port {port} is in use; ")
+    assert is_free(int(line.rpartition("PORT=")[2].split()[0]))
     assert not folder.exists()
 
 
@@ -139,12 +147,20 @@ def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
 
 
 def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
-    with owned(tmp_path):
-        result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(free_port())})
+    """Whatever the port: a second start by mistake finds the first one's port in use as well."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with owned(tmp_path, port):
+            result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(port)})
     assert result.returncode == 1
-    assert the_one_line(result).startswith(
-        f"Error: a local stack already runs in {tmp_path}; stop it, or set BB"
+    line = the_one_line(result)
+    assert line.startswith(
+        f"Error: a local stack already runs in {tmp_path}, on port {port}; stop it with Ctrl-C"
     )
+    other = re.fullmatch(r".* PORT=(\d+) BBGRAM_DATA_DIR=(\S+) make run", line)
+    assert other
+    assert is_free(int(other[1]))
+    assert not Path(other[2]).exists()
 
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
@@ -195,7 +211,10 @@ def test_the_doctor_says_what_to_do_about_everything_that_is_wrong(tmp_path: Pat
 
 def test_the_doctor_names_unknown_variables(tmp_path: Path) -> None:
     result = bbgram("doctor", env={"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_BATCH_EVENTS": "7"})
-    assert "BBGRAM_BATCH_EVENTS is not a setting -> correct its name, or remove it" in result.stdout
+    assert (
+        "BBGRAM_BATCH_EVENTS is not a setting and has no effect -> did you mean BBGRAM_RATE_EVENTS?"
+        in result.stdout
+    )
 
 
 def test_the_doctor_names_missing_settings(tmp_path: Path) -> None:
@@ -288,3 +307,131 @@ def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert the_one_line(result).startswith("Error: restore failed: Could not connect to the endpoint URL")
     assert "secret-word" not in result.stderr
+
+
+def test_the_version_is_shown() -> None:
+    result = bbgram("--version", env={})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.fullmatch(r"bbgram (\d+\.\d+\.\d+|\(not installed\)), Python 3\.\d+\.\d+\n", result.stdout)
+
+
+@pytest.mark.parametrize("words", [(), ("run",)])
+def test_a_command_that_is_not_complete_shows_help(words: tuple[str, ...]) -> None:
+    result = bbgram(*words, env={})
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "\nCommands:\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "edge",
+        "worker",
+        "worker --functions",
+        "beat",
+        "migrate",
+        "dead-letters",
+        "run push",
+        "token alice",
+        "dev",
+    ],
+)
+def test_every_command_names_unknown_variables_and_the_nearest_setting(tmp_path: Path, command: str) -> None:
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "PORT": "http",
+        "BBGRAM_REDISURL": "redis://:secret-word@h",
+        "BBGRAM_QQQQ": "1",
+        "BBGRAM_VAPID_PRIVATE_KEY_SECRET": "known",
+    }
+    result = bbgram(*command.split(), env=env)
+    assert [line for line in result.stderr.splitlines() if line.startswith("Warning: ")] == [
+        "Warning: BBGRAM_QQQQ is not a setting and has no effect; docs/deployment.md lists all settings",
+        "Warning: BBGRAM_REDISURL is not a setting and has no effect; did you mean BBGRAM_REDIS_URL?",
+    ]
+    assert "secret-word" not in result.stderr
+
+
+REFUSED = "127.0.0.1:1 cannot be used: Connection refused; start it, or correct BBGRAM_"
+
+
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [
+        ("migrate", "Postgres"),
+        ("dead-letters", "Postgres"),
+        ("dead-letters replay --all", "Postgres"),
+        ("run cleanup", "Postgres"),
+        ("run offline_delivery", "Postgres"),
+        ("dev", "Redis"),
+    ],
+)
+def test_a_service_that_does_not_answer_is_named_with_its_address(
+    tmp_path: Path, command: str, service: str
+) -> None:
+    addresses = {
+        "BBGRAM_REDIS_URL": "redis://:secret-word@127.0.0.1:1/0",
+        "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+    }
+    env = {**addresses, "BBGRAM_DATA_DIR": str(tmp_path), "PORT": str(free_port())}
+    line = the_one_line(bbgram(*command.split(), env=env))
+    assert f"{service} at {REFUSED}" in line
+    assert "secret-word" not in line
+
+
+@pytest.mark.parametrize("command", ["edge --port 0", "worker", "worker --functions", "beat"])
+def test_a_process_names_a_redis_that_does_not_answer_once_and_goes_on_trying(
+    tmp_path: Path, command: str
+) -> None:
+    tries = 0
+    with socket.create_server(("127.0.0.1", 0)) as redis:
+        address = f"127.0.0.1:{redis.getsockname()[1]}"
+        env = {
+            "BBGRAM_DATA_DIR": str(tmp_path),
+            "BBGRAM_REDIS_URL": f"redis://:secret-word@{address}/0",
+            "BBGRAM_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:1/none",
+            "BBGRAM_SUPABASE_URL": "http://127.0.0.1:1",
+        }
+        part = Part(command.split(), clean_env(env), tmp_path / "log", forked=True)
+        redis.settimeout(30)
+        try:
+            while tries < 8:
+                redis.accept()[0].close()
+                tries += 1
+            named = [line for line in part.log.splitlines() if address in line]
+        finally:
+            part.kill()
+    assert len(named) == 1, part.log
+    assert "secret-word" not in part.log
+    if command.startswith("worker"):
+        assert part.log.count("database_unreachable") == 1
+        assert '127.0.0.1:1"' in part.log
+
+
+def test_hints_name_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "bbgram"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    assert with_program("run `bbgram migrate` first") == "run `bin/bbgram migrate` first"
+    assert with_program("start `bbgram beat`", ["--local"]) == "start `bin/bbgram beat --local`"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert with_program("run `bbgram migrate`") == "run `bbgram migrate`"
+    assert with_program("run `make run`", ["--local"]) == "run `make run`"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or _FIRST_PORT <= 80, reason="needs root, and ports for root only")
+def test_a_port_for_root_only_is_not_said_to_be_in_use() -> None:
+    code = (
+        "import os; from infra.local.ports import is_free; from infra.settings.base import SettingsError\n"
+        "is_free(8080)  # imports what nobody else may read\n"
+        "os.setuid(65534)\n"
+        "try: is_free(80)\n"
+        "except SettingsError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert done.stdout == "PORT=80 is for root only: choose one from 1024 on.\n", done.stderr

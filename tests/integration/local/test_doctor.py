@@ -85,8 +85,8 @@ def test_a_redis_that_evicts_is_found(empty_store: Store) -> None:
         finally:
             redis.config_set("maxmemory-policy", "noeviction")
     assert eviction.line() == (
-        "WRONG eviction  the policy is allkeys-lru -> set `maxmemory-policy noeviction` in Redis: "
-        "an evicted inbox or queue loses events"
+        "WRONG eviction  Redis may evict what is still needed: its policy is allkeys-lru "
+        "-> set `maxmemory-policy noeviction` in Redis"
     )
 
 
@@ -97,9 +97,11 @@ def channels(device_channels: tuple[str, ...], **settings: Any) -> Finding:
 
 def test_incomplete_channels_are_reported() -> None:
     assert channels(("fcm", "webpush")) == Finding(
-        "channels", "none is configured, so notifications reach no device"
+        "channels", "none is configured, so no device gets notifications"
     )
-    assert channels(("log", "webpush"), **WEB_PUSH) == Finding("channels", "webpush")
+    assert channels(("log", "webpush"), **WEB_PUSH) == Finding(
+        "channels", "notifications are sent by webpush"
+    )
     assert channels(("fcm", "webpush"), **WEB_PUSH).advice == (
         "configure fcm, or remove them from BBGRAM_DEVICE_CHANNELS"
     )
@@ -113,7 +115,7 @@ def test_the_bucket_must_be_readable(s3: Any) -> None:
     assert bucket_finding(FunctionSettings(**URLS)).advice is None
     assert (bucket_finding(settings).advice or "").startswith("create the bucket")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    assert bucket_finding(settings) == Finding("archive", "bucket archive can be read")
+    assert bucket_finding(settings) == Finding("archive", "the bucket archive can be read")
 
 
 @pytest.mark.parametrize(

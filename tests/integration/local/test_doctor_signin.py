@@ -41,7 +41,9 @@ def find(supabase: SupabaseAuth, token: str | None = None, **settings: Any) -> F
 def test_published_keys_are_counted(supabase: SupabaseAuth) -> None:
     supabase.add_rsa_key("next")
     found = find(supabase)
-    assert found == Finding("sign-in", f"2 key(s) at {supabase.url}/auth/v1/.well-known/jwks.json")
+    assert found == Finding(
+        "sign-in", f"2 keys are published at {supabase.url}/auth/v1/.well-known/jwks.json"
+    )
 
 
 def test_a_project_without_a_usable_key_needs_the_secret(supabase: SupabaseAuth) -> None:
@@ -56,7 +58,7 @@ def test_a_secret_is_not_said_to_be_right(supabase: SupabaseAuth) -> None:
         found = find(supabase, **settings)
         assert found.advice is None
         assert "only a real token shows whether it is correct: `bbgram doctor --token -`" in found.state
-        assert "1 key(s) at " in found.state
+        assert "1 key is published at " in found.state
     supabase.close()
     found = find(supabase, **WITH_SECRET)
     assert (found.advice, "; no keys at " in found.state) == (None, True)

@@ -1,5 +1,6 @@
 """`bbgram dev`: one command starts everything, one signal stops everything."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import socketio
 
@@ -138,3 +140,37 @@ def test_secrets_are_readable_by_their_owner_only_and_never_shown(stack: LocalSt
     assert not any(secret in stack.log for secret in secrets)
     lines = [command_line(one) for one in stack.family()]
     assert not any(secret in line for line in lines for secret in secrets)
+
+
+def test_a_stack_whose_folder_is_deleted_stops_with_one_line(start_stack: StartStack) -> None:
+    stack = start_stack()
+    family = stack.family()
+    shown = len(stack.log)
+    shutil.rmtree(stack.folder, ignore_errors=True)
+    assert stack.process.wait(20) == 1
+    last = stack.log[shown:].splitlines()[-1]
+    assert last == (
+        f"Error: {stack.folder} was deleted or moved, so everything was stopped; `make run` starts anew"
+    )
+    assert "starting it again" not in stack.log
+    assert [one for one in family if not is_gone(one)] == []
+
+
+def test_a_stack_listens_where_it_is_told_to_and_warns_once(start_stack: StartStack) -> None:
+    stack = start_stack(BBGRAM_HOST="127.0.0.2", BBGRAM_LANE="3")
+    assert f"Socket.IO    http://127.0.0.2:{stack.port}\n" in stack.log
+    answer = httpx.get(f"http://127.0.0.2:{stack.port}/readyz").json()
+    assert answer.get("workers") in (None, "answering")
+    assert not http_ok(stack.port, "/readyz")()
+    assert stack.log.count("is not a setting") == 1
+    assert "did you mean BBGRAM_LANES?" in stack.log
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a 'b' \"c\" %s $d \\e"
+    folder.mkdir()
+    stack = LocalStack(folder / "data", free_port())
+    try:
+        stack.wait_started()
+    finally:
+        stack.stop()

@@ -32,7 +32,7 @@ def test_a_command_that_workers_do_not_handle_is_unknown(name: str) -> None:
     ("payload", "message"),
     [
         (b'{"username":5,"text":"hi"}', "Invalid payload: Expected `str`, got `int` - at `$.username`."),
-        (b'{"x":' + b"[" * 5_000, "Invalid payload: it is nested too deep."),
+        (b'{"x":' + b"[" * 1_000_000, "Invalid payload: it is nested too deep."),
         (b'{"username":"\xff","text":"hi"}', "Invalid payload: it holds text that is not valid Unicode."),
     ],
     ids=["wrong type", "too deep", "no Unicode"],

@@ -1,0 +1,38 @@
+"""What commands say about a Postgres or a Redis that does not answer, or refuses what they ask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from infra.errors import CommandError
+from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, reason, unusable
+
+
+@contextmanager
+def errors_in_one_line(what: str, database_url: str, redis_url: str | None = None) -> Iterator[None]:
+    """Turn errors of Postgres and Redis into CommandErrors that name the service, or say what it refused."""
+    from kombu.exceptions import KombuError
+    from redis import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        if _is_lost(error):
+            address = address_of(database_url, POSTGRES_PORT)
+            told = unusable("Postgres", address, cause, "BBGRAM_DATABASE_URL")
+        else:
+            told = str(cause)
+        raise CommandError(f"{what} failed: {told}") from error
+    except (KombuError, RedisError) as error:
+        told = reason(error)
+        if redis_url:
+            told = unusable("Redis", address_of(redis_url, REDIS_PORT), error, "BBGRAM_REDIS_URL")
+        raise CommandError(f"{what} failed: {told}") from error
+
+
+def _is_lost(error: Exception) -> bool:
+    """Return whether there was no connection, so that Postgres has refused no statement."""
+    from sqlalchemy.exc import OperationalError
+
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) is None

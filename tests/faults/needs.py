@@ -1,0 +1,46 @@
+"""What faults need of the machine: found out before anything starts, not when their turn comes."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that must be here."""
+
+    name: str
+    is_here: Callable[[], bool]
+    how: str
+    """How to get it."""
+
+
+def faketime() -> Path | None:
+    """Return the library that shifts the clock of a process."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+def _can_mount() -> bool:
+    with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as folder:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False
+        ).returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+        return True
+
+
+MOUNT = Need(
+    "the right to mount a file system", _can_mount, "run it as root, outside of containers without it"
+)
+FAKETIME = Need("faketime", lambda: faketime() is not None, "on Debian and Ubuntu: apt-get install faketime")
+
+
+def lacks(needs: Mapping[str, Sequence[Need]]) -> Iterator[str]:
+    """Yield a line for each thing that is not here; `needs` are those of each fault, by its name."""
+    for need in dict.fromkeys(need for several in needs.values() for need in several):
+        if not need.is_here():
+            faults = ", ".join(name for name, several in needs.items() if need in several)
+            yield f"make faults needs {need.name}: {need.how} (for: {faults})"
