@@ -211,7 +211,7 @@ def _answer(text: str, media_type: str) -> Response:
 
 def _too_large(connection: EngineConnection | None, size: int) -> Response:
     if connection is not None:
-        connection.is_allowed(size)
+        connection.is_request_allowed(size)
     return PlainTextResponse("The body is too large.", 413)
 
 

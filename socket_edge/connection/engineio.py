@@ -39,6 +39,8 @@ _REQUESTS_PER_MESSAGE: Final = 2
 """One that fetches it, and one that acks it."""
 _ANNOUNCED: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.SIGN_IN_REFUSED)
 """Ends that the client is told of by a CLOSE packet."""
+_LOSING: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.FLOOD, DisconnectReason.SLOW_CLIENT)
+"""Ends that a request causes itself, and with which some of its packets may be lost."""
 
 
 class Hub(Protocol):
@@ -243,7 +245,7 @@ class EngineConnection:
         Raises ClientGone.
         """
         polls = self._polls
-        if polls is None or not self._is_request_allowed(size):
+        if polls is None or not self.is_request_allowed(size):
             return None
         if self._is_polled:
             self.end(DisconnectReason.PROTOCOL_ERROR)
@@ -255,6 +257,15 @@ class EngineConnection:
             return await polls.take(receive)
         finally:
             self._is_polled = False
+
+    def is_request_allowed(self, size: int) -> bool:
+        """Meter a request, of which `size` bytes are in no packet.
+
+        Requests that the client needs for what it was sent are not counted, but these bytes are.
+        """
+        count = 0 if self.requests_due else 1
+        self.requests_due -= 1 - count
+        return not (count or size) or self.is_allowed(size, count)
 
     @contextmanager
     def posting(self) -> Iterator[bool]:
@@ -275,14 +286,14 @@ class EngineConnection:
         that holds anything but packets.
         """
         sizes = [size_of(data) for data in packets or ()]
-        if not self._is_request_allowed(max(0, size - sum(sizes))):
+        if not self.is_request_allowed(max(0, size - sum(sizes))):
             return False
         if packets is None:
             self.end(DisconnectReason.PROTOCOL_ERROR)
         for data, packet_size in zip(packets or (), sizes, strict=True):
             if (work := self._handle(data, packet_size)) is not None:
                 await self._carry_out(work)
-        return not self.closed or self._end_reason is DisconnectReason.CLIENT_DISCONNECT
+        return self._end_reason not in _LOSING
 
     def client_gone(self) -> None:
         """Called when the client has hung up instead of waiting for the answer to a request."""
@@ -350,15 +361,6 @@ class EngineConnection:
 
     def _schedule_ping(self) -> None:
         self._ping_at, self._pong_by = time.monotonic() + self.hub.heartbeat_s, math.inf
-
-    def _is_request_allowed(self, size: int) -> bool:
-        """Meter a request, of which `size` bytes are in no packet.
-
-        Requests that the client needs for what it was sent are not counted, but these bytes are.
-        """
-        count = 0 if self.requests_due else 1
-        self.requests_due -= 1 - count
-        return not (count or size) or self.is_allowed(size, count)
 
     def _post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""

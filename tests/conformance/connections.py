@@ -216,7 +216,7 @@ class Polling(Connection):
         answer = await self.post_body(RECORD_SEPARATOR.join(packets).encode())
         if answer.status_code != 200:
             raise Closed(answer.status_code)
-        assert answer.text == "OK"
+        assert answer.text == self.server.expected(edge="ok", stock="OK")
 
     async def receive(self) -> list[str]:
         """Poll once. Raises Closed."""
