@@ -8,6 +8,7 @@ import msgspec
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.connection.api import Binary, EventData
+from socket_edge.json_text import parse_shape
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str | int | float)
@@ -53,13 +54,24 @@ def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
         name, *payloads = _parts.decode(encoded)
         decoded = _name.decode(name)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        message = "This is not a Socket.IO event, a JSON array that begins with a name."
-        raise MalformedEvent(ErrorCode.INVALID_PAYLOAD, message) from error
+        raise _refusal(data) from error
     if decoded not in CLIENT_COMMANDS:
         raise Rejection(ErrorCode.UNKNOWN_EVENT)
     if len(payloads) > 1:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Send one object as the payload.")
     return ClientEvent(decoded, bytes(payloads[0]) if payloads else b"{}")
+
+
+def _refusal(data: str) -> Rejection:
+    """Return why data cannot be read as an event."""
+    try:
+        match parse_shape(data):
+            case [str() | float(), *_]:
+                return Rejection(ErrorCode.INVALID_PAYLOAD, "The event is not valid Unicode text.")
+    except ValueError:
+        pass
+    message = "This is not a Socket.IO event: a JSON array that begins with a name."
+    return MalformedEvent(ErrorCode.INVALID_PAYLOAD, message)
 
 
 def _is_deeper_than(encoded: bytes, depth: int) -> bool:

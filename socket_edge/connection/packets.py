@@ -3,11 +3,13 @@
 import base64
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
 from socketio import packet
+
+from socket_edge.json_text import is_array
 
 RECORD_SEPARATOR: Final = "\x1e"
 """Separates the packets in the body of a request, and in the answer to a poll."""
@@ -20,9 +22,6 @@ _PACKET: Final = re.compile(
     r"([0-9]{1,100}(?![0-9]))?(.*)",  # ack id, data
     re.DOTALL,
 )
-_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
 _TYPES: Final = frozenset("0123456")
 _BINARY: Final = "b"
 """Marks a binary packet in the body of a request; Base64 follows."""
@@ -79,6 +78,18 @@ def split_message(text: str) -> tuple[int, int | None, str] | None:
     return None
 
 
+_IS_SOUND: Final[Mapping[int, Callable[[ClientPacket], bool]]] = {
+    packet.CONNECT: lambda read: read.ack_id is None,
+    packet.DISCONNECT: lambda read: read.ack_id is None and not read.data,
+    packet.EVENT: lambda read: True,
+    packet.ACK: lambda read: is_array(read.data),
+    packet.CONNECT_ERROR: lambda read: False,
+    packet.BINARY_EVENT: lambda read: read.attachments > 0,
+    packet.BINARY_ACK: lambda read: read.attachments > 0 and is_array(read.data),
+}
+"""Whether a packet of each kind has what its kind needs, and nothing else."""
+
+
 def read_packet(text: str) -> ClientPacket | None:
     """Decode a Socket.IO packet; None if it is none, or one that only servers send."""
     match = _PACKET.fullmatch(text)
@@ -93,36 +104,6 @@ def read_packet(text: str) -> ClientPacket | None:
         data=data,
     )
     return read if _IS_SOUND[read.kind](read) else None
-
-
-def is_array(text: str) -> bool:
-    """Tell whether a text is a JSON array."""
-    return _is_json(_array, text)
-
-
-def is_object(text: str) -> bool:
-    """Tell whether a text is a JSON object."""
-    return _is_json(_object, text)
-
-
-_IS_SOUND: Final[Mapping[int, Callable[[ClientPacket], bool]]] = {
-    packet.CONNECT: lambda read: read.ack_id is None,
-    packet.DISCONNECT: lambda read: read.ack_id is None and not read.data,
-    packet.EVENT: lambda read: True,
-    packet.ACK: lambda read: is_array(read.data),
-    packet.CONNECT_ERROR: lambda read: False,
-    packet.BINARY_EVENT: lambda read: read.attachments > 0,
-    packet.BINARY_ACK: lambda read: read.attachments > 0 and is_array(read.data),
-}
-"""Whether a packet of each kind has what its kind needs, and nothing else."""
-
-
-def _is_json(decoder: Any, text: str) -> bool:
-    try:
-        decoder.decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def is_frame(text: str) -> bool:

@@ -22,7 +22,8 @@ from socket_edge.connection.bounds import REFUSED_SIGN_INS, AddressGuard, SendBo
 from socket_edge.connection.end_log import EndLog
 from socket_edge.connection.endpoint import Endpoint
 from socket_edge.connection.engineio import EngineConnection
-from socket_edge.connection.packets import Packet, is_object
+from socket_edge.connection.packets import Packet
+from socket_edge.json_text import is_object
 from socket_edge.limits.addresses import Addresses
 from socket_edge.tasks import Tasks
 

@@ -46,6 +46,7 @@ NO_EVENTS = {
     "a comma too many": '["sync",{},]',
     "an event and more": '["sync",{}] and more',
     "single quotes": "['sync',{}]",
+    "true as the name": "[true,{}]",
     "a bare name": "[sync,{}]",
     "not a number": '["sync",NaN]',
     "a comment": '["sync",/* nothing */{}]',
@@ -64,6 +65,9 @@ REFUSED = {
     "two payloads": '["sync",{},{}]',
     "no such event": '["dance",{}]',
     "a number as the name": "[5,{}]",
+    "half a surrogate pair": '["sync",{"a":"\\ud800"}]',
+    "half a surrogate pair in the name": '["\\ud800",{}]',
+    "a number out of range as the name": "[1e400,{}]",
     "too deep": f'["sync",{"[" * 100}{"]" * 100}]',
     "too large": f'["sync","{"x" * LIMIT}"]',
 }

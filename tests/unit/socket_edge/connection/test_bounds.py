@@ -29,7 +29,7 @@ async def body_of(
         return messages.pop(0)
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
-    return await read_body({"type": "http", "headers": headers}, receive, limit)
+    return await read_body({"type": "http", "headers": headers}, receive, 10)
 
 
 @pytest.mark.parametrize("chunks", [(), (b"",), (b"4hello",), (b"4", b"", b"hel", b"lo"), (b"1234567890",)])

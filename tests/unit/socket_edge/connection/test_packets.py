@@ -83,6 +83,7 @@ SOUND = {
     "event with a long id": ("2" + "1" * 100 + "[]", (packet.EVENT, 0, "/", int("1" * 100), "[]")),
     "event whose data nobody has checked": ("2{}", (packet.EVENT, 0, "/", None, "{}")),
     "ack": ('37["x"]', (packet.ACK, 0, "/", 7, '["x"]')),
+    "ack with half a surrogate pair": ('37["\\ud800"]', (packet.ACK, 0, "/", 7, '["\\ud800"]')),
     "ack without an id": ("3[]", (packet.ACK, 0, "/", None, "[]")),
     "binary event": ('51-["a"]', (packet.BINARY_EVENT, 1, "/", None, '["a"]')),
     "binary event with everything": ('512-/x,7["a"]', (packet.BINARY_EVENT, 12, "/x", 7, '["a"]')),
