@@ -15,6 +15,12 @@ SERVERS = ["edge", "stock"]
 Arrive = Callable[[str], Awaitable[Connection]]
 
 
+@pytest.fixture
+def edge(chat: Deployment) -> Server:
+    """Our edge, for what stock python-socketio does not do."""
+    return Server("edge", chat.edges[0].url)
+
+
 @pytest.fixture(scope="session")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Stock python-socketio."""
