@@ -15,7 +15,7 @@ from infra.wire.commands import Limit, RegisterDevice, SendMessage
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
-from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, REFUSED_SIGN_INS
+from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, POLL_PACKETS, REFUSED_SIGN_INS
 from socket_edge.limits.users import _FLOOD
 from workers.handlers.catch_up import _STARTS
 from workers.handlers.sync import _MESSAGES
@@ -55,7 +55,7 @@ def found(pattern: str, text: object) -> int:
 LIMITS = {
     "event": [edge("payload_bytes")],
     "frame": [edge("transport_bytes")],
-    "request": [HEAD_BYTES, edge("connect_s")],
+    "request": [HEAD_BYTES, POLL_PACKETS, edge("connect_s")],
     "text": [*lengths(SendMessage, "text"), worker("text_chars")],
     "username": lengths(SendMessage, "username"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
