@@ -8,9 +8,10 @@ import msgspec
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.connection.api import Binary, EventData
+from socket_edge.json_text import parse_shape
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
-_name = msgspec.json.Decoder(str)
+_name = msgspec.json.Decoder(str | int | float)
 _NAME = re.compile(r'\[\s{0,8}"([a-z_]{1,32})"')
 _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
 """A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
@@ -20,6 +21,10 @@ The closing quote is optional: otherwise every quote in an unfinished string wou
 
 DEPTH: Final = 32
 """How deeply a payload may be nested. Decoders recurse, and a failure later on would fail a whole batch."""
+
+
+class MalformedEvent(Rejection):
+    """What a client sent as an event is none: the protocol says that its connection must end."""
 
 
 class ClientEvent(NamedTuple):
@@ -32,16 +37,14 @@ class ClientEvent(NamedTuple):
 
 def known_name(data: EventData) -> str | None:
     """Return the name of an event without parsing it; None if it is not a command."""
-    match = _NAME.match(data) if isinstance(data, str) else None
+    match = _NAME.match(data)
     return match[1] if match and match[1] in CLIENT_COMMANDS else None
 
 
 def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
-    """Split an event into name and payload. Raises Rejection."""
+    """Split an event into name and payload. Raises Rejection; MalformedEvent if it is not even an event."""
     if isinstance(data, Binary):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
-    if not isinstance(data, str):
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "This is not a Socket.IO event.")
     encoded = data.encode(errors="surrogatepass")
     if len(encoded) > payload_bytes:
         raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.")
@@ -51,12 +54,24 @@ def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
         name, *payloads = _parts.decode(encoded)
         decoded = _name.decode(name)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The event is not valid JSON text.") from error
+        raise _refusal(data) from error
     if decoded not in CLIENT_COMMANDS:
         raise Rejection(ErrorCode.UNKNOWN_EVENT)
     if len(payloads) > 1:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Send one object as the payload.")
     return ClientEvent(decoded, bytes(payloads[0]) if payloads else b"{}")
+
+
+def _refusal(data: str) -> Rejection:
+    """Return why data cannot be read as an event."""
+    try:
+        match parse_shape(data):
+            case [str() | float(), *_]:
+                return Rejection(ErrorCode.INVALID_PAYLOAD, "The event is not valid Unicode text.")
+    except ValueError:
+        pass
+    message = "This is not a Socket.IO event: a JSON array that begins with a name."
+    return MalformedEvent(ErrorCode.INVALID_PAYLOAD, message)
 
 
 def _is_deeper_than(encoded: bytes, depth: int) -> bool:

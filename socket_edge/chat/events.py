@@ -14,7 +14,7 @@ from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE, REFRESH_TOKEN
 from socket_edge.auth import Authenticator, Identity
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.auth.rejections import RefusalReason, unauthorized
-from socket_edge.chat.client_event import ClientEvent, known_name, read_event
+from socket_edge.chat.client_event import ClientEvent, MalformedEvent, known_name, read_event
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import DisconnectReason, EventData
 from socket_edge.delivery.deliver import Delivery
@@ -62,6 +62,8 @@ class ClientEvents:
             event = read_event(data, self._payload_bytes)
         except Rejection as rejection:
             session.fail(ack_id, known_name(data), rejection.failure())
+            if isinstance(rejection, MalformedEvent):
+                session.end(DisconnectReason.PROTOCOL_ERROR)
             return None
         if CLIENT_COMMANDS[event.name].is_answered_by_edge:
             return self.edge_handlers[event.name](session, ack_id, event.payload)

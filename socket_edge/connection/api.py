@@ -35,11 +35,11 @@ class DisconnectReason(StrEnum):
     CLIENT_DISCONNECT = "client_disconnect"
     """The client said that it is leaving."""
     TRANSPORT_CLOSED = "transport_closed"
-    """The client, or the network, closed the transport."""
-    TRANSPORT_ERROR = "transport_error"
-    """The transport failed, or a polling client stopped polling."""
+    """The client, or the network, closed the transport, or the TCP connection of a poll that waits."""
     PROTOCOL_ERROR = "protocol_error"
-    """The client sent something that is not a frame."""
+    """The client sent something that is no frame, no packet, or not what it may send now."""
+    UNSUPPORTED_PROTOCOL = "unsupported_protocol"
+    """The client speaks another version of the protocol."""
     PING_TIMEOUT = "ping_timeout"
     REQUEST_TIMEOUT = "request_timeout"
     """An HTTP request, or a websocket's handshake, did not arrive in time."""
@@ -107,14 +107,8 @@ class Binary(str):
     __slots__ = ()
 
 
-class Malformed(Enum):
-    """Placeholder payload for a malformed packet."""
-
-    PACKET = auto()
-
-
-EventData = str | Malformed
-"""An event as it arrives: its JSON text, `["name",payload]` (`Binary` if it has attachments)."""
+EventData = str
+"""An event as it arrives: JSON text that should be `["name",payload]` (`Binary` if it has attachments)."""
 
 
 class Handler(Protocol):

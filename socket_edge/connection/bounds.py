@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, cast
 from urllib.parse import parse_qs
 
 import msgspec
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -28,7 +28,7 @@ HEAD_BYTES: Final = 65_536
 STRANGER_BYTES: Final = 131_072
 """Bytes a client may send on a websocket before it signs in, or in one request: enough for several tokens."""
 POLL_PACKETS: Final = 10_000
-"""Packets in the body of one long-polling request."""
+"""Packets in the body of one long-polling request; a body with more is refused like one that is too large."""
 POLL_ANSWER_PACKETS: Final = 16
 """Packets in the answer to a poll: clients based on python-engineio reject more and lose the connection."""
 UNREAD_BYTES: Final = 65_536
@@ -180,46 +180,36 @@ class KeepAlive:
         await self._app(scope, receive, answer)
 
 
-class BodyGuard:
-    """ASGI middleware around engineio: refuses what engineio would wait for, misread or fail on.
+class ClientGone(Exception):
+    """The client has hung up before its request was answered."""
 
-    engineio does not read a body over its limit and then waits for a poll that may never come; it reads and
-    ignores a body of unknown length; it fails on a client that is already gone; it answers a websocket
-    handshake sent as an HTTP request.
+
+class BodyTooLarge(Exception):
+    """The body of a request has at least `size` bytes, which is over the limit."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return the body of a request, whether its length was announced or it comes in chunks.
+
+    Raises BodyTooLarge as soon as more than `limit` bytes are announced or have arrived, and ClientGone.
     """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        limit: int,
-        is_signed_in: Callable[[str], bool],
-        refused: Callable[[str, int], None],
-    ) -> None:
-        """`limit` bounds a body, in bytes; strangers are bounded by `STRANGER_BYTES`.
-
-        `refused` is called with the Engine.IO id and the size of a body that is too large.
-        """
-        self._app = app
-        self._limit = limit
-        self._is_signed_in = is_signed_in
-        """Whether somebody is signed in on the connection with this Engine.IO id."""
-        self._refused = refused
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what engineio can handle."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif (size := _content_length(scope)) > self._limit or (
-            size > STRANGER_BYTES and not self._is_signed_in(_connection_id(scope))
-        ):
-            self._refused(_connection_id(scope), size)
-            await PlainTextResponse("The body is too large.", 413)(scope, receive, send)
-        elif _header(scope, b"transfer-encoding"):
-            await PlainTextResponse("Send the length of the body.", 411)(scope, receive, send)
-        elif _header(scope, b"upgrade").lower() == b"websocket":
-            await PlainTextResponse("This is not a websocket handshake.", 400)(scope, receive, send)
-        elif (first := await receive())["type"] == "http.request":
-            await self._app(scope, _replay(first, receive), send)
+    announced = _content_length(scope)
+    if announced > limit:
+        raise BodyTooLarge(announced)
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(len(body))
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 class AddressGuard:
@@ -257,16 +247,6 @@ def peer(scope: Scope) -> str:
     return client[0] if client else ""
 
 
-def _replay(first: Any, receive: Receive) -> Receive:
-    """Return a `receive` that returns the first message again."""
-    messages = [first]
-
-    async def replay() -> Any:
-        return messages.pop() if messages else await receive()
-
-    return replay
-
-
 def _connection_id(scope: Scope) -> str:
     """Return the Engine.IO id in a request, parsed as engineio does; empty if it has none."""
     query: bytes = scope["query_string"]
@@ -274,12 +254,8 @@ def _connection_id(scope: Scope) -> str:
 
 
 def _content_length(scope: Scope) -> int:
-    length = _header(scope, b"content-length")
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(length) if length.isdigit() else 0
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    return next((value for name, value in scope.get("headers", ()) if name == wanted), b"")
 
 
 def _too_many_requests(wait_s: float) -> Response:

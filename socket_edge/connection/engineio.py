@@ -1,58 +1,63 @@
 """A client on Engine.IO: the `api.Connection`, over long polling or a websocket.
 
-engineio gives each websocket a task, a timer and a queue for what it reads and writes. Here a websocket
-calls back with each frame, a write never waits, and one heartbeat serves all connections. Long polling,
-upgrades and everything rare are left to engineio.
+python-engineio gives each websocket a task, a timer and a queue for what it reads and writes. Here a
+websocket calls back with each frame, a write never waits, and one heartbeat serves all connections.
+What a client sends over either transport goes through `_handle`.
 """
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
-from engineio import AsyncServer
 from engineio import packet as frame
-from engineio.exceptions import EngineIOError, SocketIsClosedError
 from socketio import packet
+from starlette.types import Receive, Scope, Send
 
-from socket_edge.connection.api import DisconnectReason, EventData, Farewell, Handler, State
+from socket_edge.connection.api import Binary, DisconnectReason, EventData, Farewell, Handler, State
 from socket_edge.connection.bounds import ACK_BYTES, SendBounds
 from socket_edge.connection.handshake import Handshake
-from socket_edge.connection.packets import (
-    body_bytes,
-    packet_bytes,
-    read_packet,
-    read_packets,
-    size_of,
-    well_formed,
-)
-from socket_edge.connection.polling import PollingSocket
+from socket_edge.connection.packets import is_frame, read_packet, size_of, split_message
+from socket_edge.connection.polling import Polls
 from socket_edge.connection.websocket import WebSocket
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
+_CLOSE: Final = str(frame.CLOSE)
+_PING: Final = str(frame.PING)
+_PONG: Final = str(frame.PONG)
+_MESSAGE: Final = str(frame.MESSAGE)
 _DISCONNECT: Final = str(packet.DISCONNECT).encode()
 
-_REASONS: Final = {
-    AsyncServer.reason.CLIENT_DISCONNECT: DisconnectReason.CLIENT_DISCONNECT,
-    AsyncServer.reason.TRANSPORT_CLOSE: DisconnectReason.TRANSPORT_CLOSED,
-}
-"""Our reasons for the connections that engineio closes by itself, by engineio's names."""
+_REQUESTS_PER_MESSAGE: Final = 2
+"""One that fetches it, and one that acks it."""
+_ANNOUNCED: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.SIGN_IN_REFUSED)
+"""Ends that the client is told of by a CLOSE packet."""
+_LOSING: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.FLOOD, DisconnectReason.SLOW_CLIENT)
+"""Ends that a request causes itself, and with which some of its packets may be lost."""
 
 
 class Hub(Protocol):
-    """What all connections share."""
+    """What all connections share. Times are in seconds."""
 
     handler: Handler
     send_bounds: SendBounds
     connect_s: float
-    """How long an upgrade may take, in seconds."""
+    """How long an upgrade may take."""
+    heartbeat_s: float
+    heartbeat_timeout_s: float
+    max_payload: int
+    """Largest frame or request, in bytes."""
     tasks: Tasks
+
+    async def connect(self, connection: Any, namespace: str, auth: str) -> None:
+        """Answer a client that asks to sign in with this JSON."""
 
     def signed_out(self, connection: Any, session: object, reason: DisconnectReason) -> None:
         """Called when the client that was signed in has left."""
@@ -61,10 +66,22 @@ class Hub(Protocol):
         """Called once, when a connection has ended, and after `signed_out` if somebody was signed in."""
 
 
-class EngineConnection(PollingSocket):
-    """The `api.Connection`. Made by engineio as an AsyncSocket, whose class is then replaced by this one."""
+class OpenPacket(msgspec.Struct, frozen=True, rename="camel"):
+    """The server's terms, with which a connection begins."""
 
-    hub: Hub
+    sid: str
+    upgrades: tuple[str, ...]
+    ping_timeout: int
+    """Milliseconds."""
+    ping_interval: int
+    """Milliseconds."""
+    max_payload: int
+    """Bytes."""
+
+
+class EngineConnection:
+    """The `api.Connection`."""
+
     socket_id = ""
     state = State.OPEN
     session: Any = None
@@ -74,29 +91,41 @@ class EngineConnection(PollingSocket):
     origin = host = ""
     address: bytes | None = None
     """Key under which the client's address is counted."""
-    packet_bytes = 0
-    """Size of the packet that python-socketio is being given, as the client sent it."""
-    _last_ack_id = 0
+    requests_due = 0
+    """Requests that the client may need to fetch and ack the messages it was sent."""
     refused_sign_ins = 0
     sign_in_by = math.inf
     """Monotonic time in seconds at which the connection ends, unless somebody is signed in."""
+    closed = closing = False
 
+    _polls: Polls | None = None
+    """What waits for polls; None on a connection that began as a websocket."""
+    _is_polled = _is_posting = _is_upgrading = False
+    _last_ack_id = 0
     _end_reason: DisconnectReason | None = None
     _acks_due = 0
     """Acks that the client was asked for and has not sent yet."""
+    _attachments_due = 0
+    """Binary packets that the client has announced and not sent yet."""
+    _was_signed_out = False
+    """Whether the server has signed the client out, so that what it sent before it knew is no mistake."""
     _backlog: deque[str | bytes] | None = None
     """Frames that wait while an earlier one is being handled; None if none is."""
     _is_shutting_down = False
     _ping_at = _pong_by = math.inf
     """Monotonic times, in seconds."""
 
+    def __init__(self, hub: Hub, sid: str) -> None:
+        self.hub = hub
+        self.sid = sid
+        self._schedule_ping()
+
     # What the rest of the edge calls.
 
     @property
     def id(self) -> str:
         """Engine.IO id."""
-        sid: str = self.sid
-        return sid
+        return self.sid
 
     def next_ack_id(self) -> int:
         """Return an ack id that was not used on this connection, whoever was signed in."""
@@ -121,6 +150,7 @@ class EngineConnection(PollingSocket):
             return
         if reason.farewell is Farewell.SIGN_OUT:
             self._post(_DISCONNECT)
+            self._was_signed_out = True
             self.sign_out(reason)
             return
         self._end_reason = reason
@@ -136,6 +166,9 @@ class EngineConnection(PollingSocket):
         """Note that the client was admitted and told so."""
         if not self.closed:
             self.session, self.admitted, self.state = self.admitted, None, State.SIGNED_IN
+            self._was_signed_out = False
+            if self.websocket is not None:
+                self.websocket.trust()
 
     def sign_out(self, reason: DisconnectReason) -> None:
         """Note that the client has signed out, or is being signed out."""
@@ -145,22 +178,6 @@ class EngineConnection(PollingSocket):
             self.hub.signed_out(self, session, reason)
             if self._is_shutting_down:
                 self.end(DisconnectReason.SERVER_SHUTDOWN)
-
-    def take_event(self, ack_id: int | None, data: EventData, size: int) -> Coroutine[Any, Any, None] | None:
-        """Hand over an event of `size` bytes; return work that the connection must wait for, if any."""
-        if self.session is not None:
-            return self.hub.handler.event(self, ack_id, data, size)
-        self.is_allowed(size)
-        return None
-
-    def take_ack(self, ack_id: int | None, size: int) -> None:
-        """Hand over an ack of `size` bytes. A small one that the client was asked for is free."""
-        if self._acks_due and size <= ACK_BYTES:
-            self._acks_due -= 1
-        elif not self.is_allowed(size):
-            return
-        if self.session is not None and ack_id is not None:
-            self.hub.handler.acked(self, ack_id)
 
     def is_allowed(self, size: int, count: int = 1) -> bool:
         """Meter anything that is not an event. If it is far too much, end the connection and return False."""
@@ -174,8 +191,8 @@ class EngineConnection(PollingSocket):
         if now >= self._pong_by:
             self.end(DisconnectReason.PING_TIMEOUT)
         elif now >= self._ping_at:
-            self._ping_at, self._pong_by = math.inf, now + self.server.ping_timeout
-            self._send(frame.Packet(frame.PING))
+            self._ping_at, self._pong_by = math.inf, now + self.hub.heartbeat_timeout_s
+            self._send(_PING)
 
     # What the websocket calls.
 
@@ -183,7 +200,7 @@ class EngineConnection(PollingSocket):
         """Handle a frame at once, or queue it while an earlier one is being handled."""
         if self._backlog is not None:
             self._backlog.append(data)
-        elif (work := self._handle(data)) is not None:
+        elif (work := self._handle(data, size_of(data))) is not None:
             self._backlog = deque()
             self.hub.tasks.start(self._finish(work, self._backlog))
 
@@ -205,95 +222,43 @@ class EngineConnection(PollingSocket):
         if self._backlog is None:
             self._let_go()
 
-    # What engineio calls.
+    # What the endpoint and the Socket.IO server call.
 
-    def schedule_ping(self) -> None:
-        """Schedule the next ping, which `beat` sends; engineio would start a task."""
-        self._ping_at, self._pong_by = time.monotonic() + self.server.ping_interval, math.inf
+    @property
+    def is_polling(self) -> bool:
+        """Whether the client uses long polling, and may upgrade to a websocket."""
+        return self._polls is not None and self.websocket is None
 
-    async def check_ping_timeout(self) -> bool:
-        """Return whether the connection is open. `beat` checks the time-out."""
-        return not self.closed
+    def send_packet(self, packet: str) -> None:
+        """Send a Socket.IO packet, whatever waits for the client already."""
+        if not self.closed:
+            self._send(_MESSAGE + packet)
 
-    async def send(self, pkt: frame.Packet) -> None:
-        """Send a packet."""
-        if self.closed:
-            raise SocketIsClosedError
-        self._send(pkt)
+    def open_polling(self) -> str:
+        """Begin with long polling; return the open packet."""
+        self._polls = Polls()
+        return self._open_packet("websocket")
 
-    async def receive(self, pkt: frame.Packet) -> None:
-        """Take a packet of a poll."""
-        await self._take_packet(pkt, packet_bytes(pkt))
+    async def poll(self, size: int, receive: Receive) -> list[str] | None:
+        """Wait for packets, for a poll whose body has `size` bytes; None if the poll must be refused.
 
-    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        """Called when engineio closes the connection."""
-        self._close(_REASONS.get(reason, DisconnectReason.TRANSPORT_ERROR))
-
-    async def handle_get_request(self, environ: dict[str, Any]) -> Any:
-        """Answer a poll, or begin a websocket."""
-        if not self._is_request_allowed(body_bytes(environ)):
-            raise SocketIsClosedError
-        return await super().handle_get_request(environ)
-
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a poll. Each is metered separately; the rest of the body is metered here."""
-        packets = await read_packets(environ)
-        rest = body_bytes(environ) - sum(map(packet_bytes, packets))
-        if self._is_request_allowed(max(0, rest)):
-            await self.take_all(packets)
-
-    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
-        # python-socketio keeps the environment, with every header in it, as long as the connection lasts.
-        for name in environ.keys() - {"asgi.scope", "asgi.receive", "asgi.send"}:
-            del environ[name]
-        self._environ = environ
-        return await super()._upgrade_websocket(environ)
-
-    async def _websocket_handler(self, ws: Any) -> None:
-        environ = self._environ
-        del self._environ
-        has_polled = self.connected
-        if has_polled and (not await self._is_upgrade(ws) or self.upgraded or self.closed):
-            # Another websocket was faster, or the connection has ended meanwhile.
-            return
-        handshake = Handshake.of(environ["asgi.scope"])
-        if handshake.websocket is None:
-            # The client had gone before it could be accepted.
-            self._close(DisconnectReason.TRANSPORT_CLOSED)
-            return
-        self.connected = self.upgraded = True
-        self.websocket = handshake.websocket
-        for pkt in self.take_waiting():
-            self._send(pkt)
-        if has_polled:
-            # Ends a poll that still waits, if the client upgraded before the first NOOP could end it.
-            self.queue.put_nowait(frame.Packet(frame.NOOP))
-        else:
-            # No longer needed, and it holds four deques.
-            del self.queue
-        del environ["asgi.receive"], environ["asgi.send"]
-        handshake.serve_with(self, self.hub.send_bounds)
-        if self.session is not None:
-            self.websocket.trust()
-
-    async def _is_upgrade(self, ws: Any) -> bool:
-        """Carry out the probe of a client that upgrades from long polling; False if it fails."""
-        self.upgrading = True
+        Raises ClientGone.
+        """
+        polls = self._polls
+        if polls is None or not self.is_request_allowed(size):
+            return None
+        if self._is_polled:
+            self.end(DisconnectReason.PROTOCOL_ERROR)
+            return None
+        if self._is_upgrading:
+            return [str(frame.NOOP)]
+        self._is_polled = True
         try:
-            async with asyncio.timeout(self.hub.connect_s):
-                if not self._is_expected(await ws.wait(), "2probe"):
-                    return False
-                await ws.send("3probe")
-                self.queue.put_nowait(frame.Packet(frame.NOOP))  # ends the poll that waits
-                return self._is_expected(await ws.wait(), "5")
-        except OSError:
-            return False
+            return await polls.take(receive)
         finally:
-            self.upgrading = False
+            self._is_polled = False
 
-    # Private.
-
-    def _is_request_allowed(self, size: int) -> bool:
+    def is_request_allowed(self, size: int) -> bool:
         """Meter a request, of which `size` bytes are in no packet.
 
         Requests that the client needs for what it was sent are not counted, but these bytes are.
@@ -302,17 +267,100 @@ class EngineConnection(PollingSocket):
         self.requests_due -= 1 - count
         return not (count or size) or self.is_allowed(size, count)
 
-    def _is_expected(self, data: str | bytes, expected: str) -> bool:
+    @contextmanager
+    def posting(self) -> Iterator[bool]:
+        """Hold while a request with packets is taken; False, and the end, if another one is."""
+        is_alone = not self._is_posting
+        if not is_alone:
+            self.end(DisconnectReason.PROTOCOL_ERROR)
+        self._is_posting = True
+        try:
+            yield is_alone
+        finally:
+            self._is_posting = not is_alone
+
+    async def take_body(self, packets: Sequence[str | bytes] | None, size: int) -> bool:
+        """Take the packets of a request, whose body has `size` bytes; False if they end the connection.
+
+        Each packet is metered separately; the rest of the body is metered here. None stands for a body
+        that holds anything but packets.
+        """
+        sizes = [size_of(data) for data in packets or ()]
+        if not self.is_request_allowed(max(0, size - sum(sizes))):
+            return False
+        if packets is None:
+            self.end(DisconnectReason.PROTOCOL_ERROR)
+        for data, packet_size in zip(packets or (), sizes, strict=True):
+            if (work := self._handle(data, packet_size)) is not None:
+                await self._carry_out(work)
+        return self._end_reason not in _LOSING
+
+    def client_gone(self) -> None:
+        """Called when the client has hung up instead of waiting for the answer to a request."""
+        # During an upgrade the websocket takes over, and a failed one leaves everything to the next poll.
+        if self.is_polling and not self._is_upgrading:
+            self.end(DisconnectReason.TRANSPORT_CLOSED)
+
+    async def serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Accept a websocket; have it serve the client, once a client that polls has upgraded."""
+        await send({"type": "websocket.accept"})
+        polls = self._polls
+        if polls is not None and not await self._is_upgrade(receive, send):
+            return
+        if self.closed or self.websocket is not None:
+            # The connection has ended meanwhile, or another websocket was faster.
+            return
+        handshake = Handshake.of(scope)
+        self.websocket = handshake.websocket
+        if self.websocket is None:
+            self.end(DisconnectReason.TRANSPORT_CLOSED)
+            return
+        if polls is None:
+            self._send(self._open_packet())
+        else:
+            for waiting in polls.take_all():
+                self._send(waiting)
+            # Ends a poll that still waits, if the client upgraded before the first NOOP could end it.
+            polls.release()
+        handshake.serve_with(self, self.hub.send_bounds)
+        if self.session is not None:
+            self.websocket.trust()
+
+    # Private.
+
+    async def _is_upgrade(self, receive: Receive, send: Send) -> bool:
+        """Carry out the probe of a client that upgrades from long polling; False if it fails."""
+        assert self._polls is not None
+        self._is_upgrading = True
+        try:
+            async with asyncio.timeout(self.hub.connect_s):
+                if not self._is_expected(await receive(), "2probe"):
+                    return False
+                await send({"type": "websocket.send", "text": "3probe"})
+                self._polls.release()
+                return self._is_expected(await receive(), "5")
+        except TimeoutError:
+            return False
+        finally:
+            self._is_upgrading = False
+
+    def _is_expected(self, message: Any, expected: str) -> bool:
         """Meter a frame of an upgrade, and compare it."""
+        data = message.get("text") or message.get("bytes") or ""
         return self.is_allowed(size_of(data)) and data == expected
 
-    async def _take_packet(self, pkt: frame.Packet, size: int) -> None:
-        """Take a packet for which the client sent `size` bytes."""
-        if self.closed:
-            return
-        self.packet_bytes = size
-        if pkt.packet_type == frame.MESSAGE or self.is_allowed(size):
-            await super().receive(pkt)
+    def _open_packet(self, *upgrades: str) -> str:
+        terms = OpenPacket(
+            sid=self.sid,
+            upgrades=upgrades,
+            ping_timeout=round(self.hub.heartbeat_timeout_s * 1000),
+            ping_interval=round(self.hub.heartbeat_s * 1000),
+            max_payload=self.hub.max_payload,
+        )
+        return f"{frame.OPEN}{msgspec.json.encode(terms).decode()}"
+
+    def _schedule_ping(self) -> None:
+        self._ping_at, self._pong_by = time.monotonic() + self.hub.heartbeat_s, math.inf
 
     def _post(self, message: bytes) -> None:
         """Send a Socket.IO packet; cut the client off if too much waits for it already."""
@@ -320,33 +368,33 @@ class EngineConnection(PollingSocket):
             return
         if self.websocket is not None:
             self.websocket.write(b"4" + message)
-        elif self.hub.send_bounds.allow(self.waiting_packets, self.waiting_bytes):
-            self.put(message)
-        else:
-            self.end(DisconnectReason.SLOW_CLIENT)
+        elif self._polls is not None:
+            if self.hub.send_bounds.allow(len(self._polls), self._polls.waiting_bytes):
+                self._polls.put(_MESSAGE + message.decode(), len(message))
+                self.requests_due += _REQUESTS_PER_MESSAGE
+            else:
+                self.end(DisconnectReason.SLOW_CLIENT)
 
-    def _send(self, pkt: frame.Packet) -> None:
-        if self.websocket is None:
-            self.queue.put_nowait(pkt)
-        else:
-            self.websocket.write(pkt.encode().encode())
+    def _send(self, packet: str) -> None:
+        if self.websocket is not None:
+            self.websocket.write(packet.encode())
+        elif self._polls is not None:
+            self._polls.put(packet)
 
     def _close(self, reason: DisconnectReason) -> None:
         if not self.closing:
             self.closing = True
-            reason = self._end_reason or reason
+            reason = self._end_reason = self._end_reason or reason
             was_signed_in = self.session is not None
             self.sign_out(reason)
-            if reason is DisconnectReason.SIGN_IN_REFUSED:
-                self._send(frame.Packet(frame.CLOSE))
+            if reason in _ANNOUNCED:
+                self._send(_CLOSE)
             self.closed, self.state = True, State.CLOSED
             self.hub.closed(self, reason, was_signed_in=was_signed_in)
         if self.websocket is not None:
             self.websocket.close()
-        else:
-            # Answers a waiting poll, which engineio would hold until the ping times out.
-            self.queue.put_nowait(frame.Packet(frame.NOOP))
-            self.queue.put_nowait(None)
+        elif self._polls is not None:
+            self._polls.release()
 
     def _let_go(self) -> None:
         if self.session is None:
@@ -354,47 +402,112 @@ class EngineConnection(PollingSocket):
         else:
             self.hub.handler.shutting_down(self)
 
-    def _handle(self, data: str | bytes) -> Coroutine[Any, Any, None] | None:
-        """Handle a frame; return work that must finish before the next one, if any."""
+    def _handle(self, data: str | bytes, size: int) -> Coroutine[Any, Any, None] | None:
+        """Handle a packet of `size` bytes; return work that must finish before the next one, if any."""
         if self.closed:
             return None
-        size = size_of(data)
-        if isinstance(data, str):
-            try:
-                common = read_packet(data)
-                if common is not None:
-                    kind, ack_id, text = common
-                    if kind == packet.EVENT:
-                        return self.take_event(ack_id, text, size)
-                    self.take_ack(ack_id, size)
-                    return None
-            except Exception:
-                log.exception("frame_failed", connection=self.sid)
-                return None
-            known = well_formed(data)
-            if known is None:
-                if self.is_allowed(size):
-                    self.end(DisconnectReason.PROTOCOL_ERROR)
-                return None
-            data = known
-        return self._receive(data, size)
+        try:
+            if isinstance(data, bytes):
+                self._take_attachment(size)
+            elif (common := split_message(data)) is not None:
+                kind, ack_id, text = common
+                if kind == packet.EVENT:
+                    return self._take_event(ack_id, text, size)
+                self._take_ack(ack_id, size)
+            elif data.startswith(_MESSAGE):
+                return self._take_packet(data[1:], size)
+            else:
+                self._take_frame(data, size)
+        except Exception:
+            log.exception("frame_failed", connection=self.sid)
+        return None
 
-    async def _receive(self, data: str | bytes, size: int) -> None:
-        with suppress(EngineIOError):
-            await self._take_packet(frame.Packet(encoded_packet=data), size)
+    def _take_frame(self, data: str, size: int) -> None:
+        """Take an Engine.IO packet that is no message. Those that mean nothing to a server are ignored."""
+        if not is_frame(data) or data.startswith(_PING):
+            self._violated(size)
+        elif self.is_allowed(size):
+            if data.startswith(_PONG):
+                self._schedule_ping()
+            elif data.startswith(_CLOSE):
+                self._close(DisconnectReason.CLIENT_DISCONNECT)
+
+    def _take_packet(self, text: str, size: int) -> Coroutine[Any, Any, None] | None:
+        """Take a Socket.IO packet; return work that the connection must wait for, if any."""
+        read = read_packet(text)
+        if read is not None and read.kind == packet.CONNECT:
+            return self.hub.connect(self, read.namespace, read.data) if self.is_allowed(size) else None
+        if read is None or read.namespace != "/":
+            # No client is connected to another namespace.
+            self._violated(size)
+            return None
+        self._attachments_due += read.attachments
+        if read.kind == packet.DISCONNECT:
+            self._take_disconnect(size)
+        elif read.kind in (packet.ACK, packet.BINARY_ACK):
+            self._take_ack(read.ack_id, size)
+        else:
+            return self._take_event(read.ack_id, Binary(read.data) if read.attachments else read.data, size)
+        return None
+
+    def _take_disconnect(self, size: int) -> None:
+        if self._is_expected_to_send(size) and self.is_allowed(size):
+            self.sign_out(DisconnectReason.CLIENT_DISCONNECT)
+
+    def _take_event(self, ack_id: int | None, data: EventData, size: int) -> Coroutine[Any, Any, None] | None:
+        """Hand over an event; return work that the connection must wait for, if any."""
+        if self.session is not None:
+            return self.hub.handler.event(self, ack_id, data, size)
+        if self._is_expected_to_send(size):
+            self.is_allowed(size)
+        return None
+
+    def _take_ack(self, ack_id: int | None, size: int) -> None:
+        """Hand over an ack. A small one that the client was asked for is free."""
+        if not self._is_expected_to_send(size):
+            return
+        if self._acks_due and size <= ACK_BYTES:
+            self._acks_due -= 1
+        elif not self.is_allowed(size):
+            return
+        if self.session is not None and ack_id is not None:
+            self.hub.handler.acked(self, ack_id)
+
+    def _take_attachment(self, size: int) -> None:
+        """Ignore the attachment of an event that was refused when it was announced."""
+        if not self._attachments_due:
+            self._violated(size)
+        elif self.is_allowed(size):
+            self._attachments_due -= 1
+
+    def _is_expected_to_send(self, size: int) -> bool:
+        """Tell whether the client may send anything but CONNECT; otherwise it has broken the protocol."""
+        if self.session is not None or self._was_signed_out:
+            return True
+        self._violated(size)
+        return False
+
+    def _violated(self, size: int) -> None:
+        """End the connection of a client that has broken the protocol with `size` bytes."""
+        if self.is_allowed(size):
+            self.end(DisconnectReason.PROTOCOL_ERROR)
+
+    async def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("frame_failed", connection=self.sid)
 
     async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
         """Finish the work, then handle the frames that arrived meanwhile."""
         assert self.websocket is not None
         self.websocket.pause_reading()
         while work is not None:
-            try:
-                await work
-            except Exception:
-                log.exception("frame_failed", connection=self.sid)
+            await self._carry_out(work)
             work = None
             while backlog and work is None:
-                work = self._handle(backlog.popleft())
+                data = backlog.popleft()
+                work = self._handle(data, size_of(data))
         self._backlog = None
         if self._is_shutting_down:
             self._let_go()

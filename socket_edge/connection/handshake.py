@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ class Handshake(WebSocketsSansIOProtocol):
         self.conn.logger = _handshake_log
 
     @classmethod
-    def of(cls, scope: dict[str, Any]) -> "Handshake":
+    def of(cls, scope: MutableMapping[str, Any]) -> "Handshake":
         """Return the handshake of an ASGI scope. Raises KeyError under another server."""
         handshake: Handshake = scope["extensions"][_EXTENSION]
         return handshake

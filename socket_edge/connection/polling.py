@@ -1,79 +1,79 @@
-"""engineio's long polling, with a count of what waits and a limit on the length of answers."""
+"""What waits for a polling client, and the poll that waits for it."""
 
+import asyncio
+from collections import deque
 from typing import Final
 
 from engineio import packet as frame
-from engineio.async_socket import AsyncSocket
-from engineio.exceptions import EngineIOError
+from starlette.types import Receive
 
-from socket_edge.connection.bounds import POLL_ANSWER_PACKETS
+from socket_edge.connection.bounds import POLL_ANSWER_PACKETS, ClientGone
 
-_REQUESTS_PER_MESSAGE: Final = 2
-"""One that fetches it, and one that acks it."""
+_NOOP: Final = str(frame.NOOP)
 
 
-class PollingSocket(AsyncSocket):  # type: ignore[misc]
-    """What waits for a client's next poll. It knows nothing of websockets."""
+class Polls:
+    """The packets that wait, in order. At most one poll waits for them."""
 
-    closed: bool
-    closing: bool
-    connected: bool
-    upgraded: bool
-    waiting_bytes = 0
-    """Size of the messages that are queued or being written."""
-    requests_due = 0
-    """Requests that the client may need to fetch and ack the messages it was sent."""
-    _leaving_bytes = 0
-    _rest: list[frame.Packet] = []  # noqa: RUF012 - replaced, never changed
+    def __init__(self) -> None:
+        self.waiting_bytes = 0
+        """Size of the messages that wait or are being written."""
+        self._waiting: deque[tuple[str, int]] = deque()
+        self._leaving_bytes = 0
+        self._is_released = False
+        self._arrival: asyncio.Future[None] | None = None
 
-    @property
-    def waiting_packets(self) -> int:
-        """Number of packets that wait for a poll."""
-        queued: int = self.queue.qsize()
-        return queued + len(self._rest)
+    def __len__(self) -> int:
+        """Return how many packets wait."""
+        return len(self._waiting)
 
-    def put(self, message: bytes) -> None:
-        """Queue a Socket.IO packet for the next poll."""
-        self.waiting_bytes += len(message)
-        self.requests_due += _REQUESTS_PER_MESSAGE
-        self.queue.put_nowait(_Message(message))
+    def put(self, packet: str, size: int = 0) -> None:
+        """Add a packet, which counts as `size` bytes."""
+        self.waiting_bytes += size
+        self._waiting.append((packet, size))
+        self._wake()
 
-    def take_waiting(self) -> list[frame.Packet]:
-        """Return all packets that wait, for another transport to send."""
-        packets, self._rest = [*self._rest], []
-        while not self.queue.empty():
-            packets.append(self.queue.get_nowait())
-        return packets
+    def release(self) -> None:
+        """End the poll that waits, or else the next one, even if nothing waits for it."""
+        self._is_released = True
+        self._wake()
 
-    async def poll(self) -> list[frame.Packet]:
-        """Wait for packets; return a portion of them."""
+    async def take(self, receive: Receive) -> list[str]:
+        """Wait for packets; return a portion of them, or a NOOP.
+
+        Raises ClientGone if the client hangs up first; the packets stay.
+        """
         self.waiting_bytes -= self._leaving_bytes
         self._leaving_bytes = 0
-        packets = self._rest or _without_idle_noops(await super().poll())
-        portion, self._rest = packets[:POLL_ANSWER_PACKETS], packets[POLL_ANSWER_PACKETS:]
-        self._leaving_bytes = sum(pkt.size for pkt in portion if isinstance(pkt, _Message))
-        return portion
+        if not self._waiting and not self._is_released:
+            await self._wait(receive)
+        self._is_released = False
+        portion = [self._waiting.popleft() for _ in range(min(len(self._waiting), POLL_ANSWER_PACKETS))]
+        self._leaving_bytes = sum(size for _, size in portion)
+        return [packet for packet, _ in portion] or [_NOOP]
 
-    async def take_all(self, packets: list[frame.Packet]) -> None:
-        """Take the packets of a poll."""
+    def take_all(self) -> list[str]:
+        """Return all packets, for another transport to send."""
+        packets = [packet for packet, _ in self._waiting]
+        self._waiting.clear()
+        return packets
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    async def _wait(self, receive: Receive) -> None:
+        self._arrival = asyncio.get_running_loop().create_future()
+        hang_up = asyncio.ensure_future(_hang_up(receive))
         try:
-            for pkt in packets:
-                await self.receive(pkt)
-        except EngineIOError:
-            # engineio answers for a connection that it still knows, and fails on one that it does not.
-            if not self.closed:
-                raise
+            await asyncio.wait((self._arrival, hang_up), return_when=asyncio.FIRST_COMPLETED)
+            if hang_up.done():
+                raise ClientGone
+        finally:
+            self._arrival = None
+            hang_up.cancel()
 
 
-class _Message(frame.Packet):  # type: ignore[misc]
-    """A message that waits for a poll."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(frame.MESSAGE, data.decode())
-        self.size = len(data)
-        """Bytes."""
-
-
-def _without_idle_noops(packets: list[frame.Packet]) -> list[frame.Packet]:
-    """Drop NOOPs: they only end a poll, and any other packet, or a single NOOP, does that too."""
-    return [pkt for pkt in packets if pkt.packet_type != frame.NOOP] or packets[:1]
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,7 +1,6 @@
 """The Socket.IO server: python-socketio, made to serve one namespace and one `Handler`.
 
-It keeps payloads as the client's own JSON and hands every event to one method, whatever its name, so that
-an event called `connect` is an event like any other.
+It signs clients in and out. Everything else that a client sends, its connection hands to the handler.
 """
 
 import asyncio
@@ -12,36 +11,27 @@ from typing import Any, Final
 import msgspec
 import socketio
 import structlog
-from engineio import packet as frame
-from engineio.payload import Payload
+from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
 from socket_edge.connection.api import DisconnectReason, Handler, State
-from socket_edge.connection.bounds import (
-    POLL_PACKETS,
-    REFUSED_SIGN_INS,
-    AddressGuard,
-    BodyGuard,
-    SendBounds,
-    peer,
-)
+from socket_edge.connection.bounds import REFUSED_SIGN_INS, AddressGuard, SendBounds, peer
 from socket_edge.connection.end_log import EndLog
+from socket_edge.connection.endpoint import Endpoint
 from socket_edge.connection.engineio import EngineConnection
-from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed
+from socket_edge.connection.packets import Packet
+from socket_edge.json_text import is_object
 from socket_edge.limits.addresses import Addresses
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 _LIBRARY_LOG: Final = logging.getLogger("socketio")
-_CLIENT_MISTAKES: Final = (
-    *("bad-jsonp-index", "bad-origin", "bad-sid", "bad-transport", "bad-upgrade", "bad-version"),
-    *("not-connected", "unexpected-http"),
-)
-"""Keys of client mistakes. engineio logs the first of each as an error, but clients are told anyway."""
+_NO_ENVIRONMENT: Final[dict[str, Any]] = {}
+_NO_NAMESPACE: Final = "Invalid namespace: connect to the default one."
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -73,19 +63,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             cors_credentials=False,
             engineio_logger=_LIBRARY_LOG,
             logger=_LIBRARY_LOG,
-            max_http_buffer_size=frame_bytes,
             monitor_clients=False,
-            ping_interval=heartbeat_s,
-            ping_timeout=heartbeat_timeout_s,
             serializer=Packet,
         )
-        # By default, engineio drops a whole request that holds more than 16 packets.
-        Payload.max_decode_packets = POLL_PACKETS
-        # engineio would parse whatever a poll carries as JSON, which python-socketio cannot handle.
-        frame.Packet.json = Unparsed
-        self.eio.log_message_keys = set(_CLIENT_MISTAKES)
+        self.eio.hub = self
         self.send_bounds = send_bounds
         self.connect_s = connect_s
+        self.heartbeat_s = heartbeat_s
+        self.heartbeat_timeout_s = heartbeat_timeout_s
+        self.max_payload = frame_bytes
         self.tasks = Tasks()
         self._addresses = addresses
         self._end_log = EndLog()
@@ -94,9 +80,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
-        engine = socketio.ASGIApp(self, socketio_path=None)
-        bounded = BodyGuard(engine, self.eio.max_http_buffer_size, self.is_signed_in, self.body_refused)
-        return AddressGuard(bounded, self._addresses, self.is_polling)
+        return AddressGuard(self.eio.handle_request, self._addresses, self.is_polling)
 
     async def beat(self) -> None:
         """Ping each connection regularly, and end those that do not answer; until cancelled."""
@@ -109,7 +93,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def shut_down_polls(self) -> None:
         """Let polling clients go once nothing is owed to them. Called when the server is shutting down."""
         for connection in list(self.eio.sockets.values()):
-            if connection.websocket is None:
+            if connection.is_polling:
                 connection.shutting_down()
 
     def end_all(self) -> None:
@@ -117,25 +101,28 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         for connection in list(self.eio.sockets.values()):
             connection.end(DisconnectReason.SERVER_SHUTDOWN)
 
-    def is_signed_in(self, eio_sid: str) -> bool:
-        """Tell whether somebody is signed in on the connection with this Engine.IO id."""
-        connection = self.eio.sockets.get(eio_sid)
-        return connection is not None and connection.state is State.SIGNED_IN
-
     def is_polling(self, eio_sid: str) -> bool:
         """Tell whether there is a connection with this Engine.IO id that has no websocket."""
         connection = self.eio.sockets.get(eio_sid)
-        return connection is not None and connection.websocket is None
-
-    def body_refused(self, eio_sid: str, size: int) -> None:
-        """Meter the body of a request that is refused, if it belongs to a connection."""
-        connection = self.eio.sockets.get(eio_sid)
-        if connection is not None:
-            connection.is_allowed(size)
+        return connection is not None and connection.is_polling
 
     def request_timed_out(self) -> None:
         """Note that a client was cut off before its request was complete."""
         self._end_log.add(DisconnectReason.REQUEST_TIMEOUT)
+
+    def unsupported_version(self) -> None:
+        """Note that a client was refused because of the version of its protocol."""
+        self._end_log.add(DisconnectReason.UNSUPPORTED_PROTOCOL)
+
+    def opened(self, connection: EngineConnection, scope: Scope) -> None:
+        """Take note of a new connection, and expect a sign-in."""
+        headers = dict(scope["headers"])
+        connection.origin = headers.get(b"origin", b"").decode("latin-1")
+        connection.host = headers.get(b"host", b"").decode("latin-1")
+        connection.address = self._addresses.enter(peer(scope))
+        # python-socketio passes this on when it signs the client in; nobody reads it.
+        self.environ[connection.sid] = _NO_ENVIRONMENT
+        self._expect_sign_in(connection)
 
     def signed_out(self, connection: EngineConnection, session: object, reason: DisconnectReason) -> None:
         """Tell the handler, and expect another sign-in."""
@@ -162,37 +149,37 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
         loop.call_at(deadline, check)
 
-    # What python-socketio calls. It knows connections by their Engine.IO ids.
-
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        # engineio has no hook for its socket class. This socket has not been read or written yet.
-        connection = self.eio.sockets[eio_sid]
-        connection.__class__ = EngineConnection
-        connection.hub = self
-        connection.session = None  # engineio keeps a dict there
-        await super()._handle_eio_connect(eio_sid, environ)
-        scope = environ["asgi.scope"]
-        headers = dict(scope["headers"])
-        connection.origin = headers.get(b"origin", b"").decode("latin-1")
-        connection.host = headers.get(b"host", b"").decode("latin-1")
-        connection.address = self._addresses.enter(peer(scope))
-        self._expect_sign_in(connection)
-
-    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        connection = self.eio.sockets[eio_sid]
-        if not connection.is_allowed(connection.packet_bytes):
+    async def connect(self, connection: EngineConnection, namespace: str, auth: str) -> None:
+        """Answer a client that asks to sign in with this JSON, unless somebody is signing in or signed in."""
+        if namespace != "/":
+            refusal = _refusal(Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)).error_args
+            connection.send_packet(Packet(packet.CONNECT_ERROR, refusal, namespace).encode())
+        elif connection.state is not State.OPEN:
             return
-        if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
-            return
-        await super()._handle_connect(eio_sid, namespace, data)
-        if connection.state is State.SIGNED_IN and namespace in {None, "/"}:
-            if connection.websocket is not None:
-                connection.websocket.trust()
+        else:
+            await self._handle_connect(connection.sid, namespace, auth)
+        if namespace == "/" and connection.session is not None:
             self.handler.signed_in(connection)
-            return
+        else:
+            self._count_refusal(connection, auth)
+
+    def _count_refusal(self, connection: EngineConnection, auth: str) -> None:
+        """End the connection of a client that is refused once too often, or that sent no JSON object."""
         connection.refused_sign_ins += 1
         if connection.refused_sign_ins == REFUSED_SIGN_INS:
             connection.end(DisconnectReason.SIGN_IN_REFUSED)
+        elif auth and not is_object(auth):
+            connection.end(DisconnectReason.PROTOCOL_ERROR)
+
+    # What python-socketio calls. It knows connections by their Engine.IO ids.
+
+    def _engineio_server_class(self) -> type[Endpoint]:
+        return Endpoint
+
+    async def _send_packet(self, eio_sid: str, pkt: Packet) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.send_packet(pkt.encode())
 
     async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
         connection = self._admitting[sid]
@@ -203,24 +190,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         except Exception as error:
             log.exception("admission_failed", sid=sid)
             raise _refusal(Rejection(ErrorCode.INTERNAL)) from error
-
-    async def _handle_disconnect(
-        self, eio_sid: str, namespace: str | None, reason: str | None = None
-    ) -> None:
-        connection = self.eio.sockets[eio_sid]
-        if connection.is_allowed(connection.packet_bytes) and namespace in {None, "/"}:
-            connection.sign_out(DisconnectReason.CLIENT_DISCONNECT)
-
-    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
-        connection = self.eio.sockets[eio_sid]
-        if namespace not in {None, "/"} or data is ATTACHMENT:
-            connection.is_allowed(connection.packet_bytes)
-        elif (work := connection.take_event(id, data, connection.packet_bytes)) is not None:
-            await work
-
-    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
-        connection = self.eio.sockets[eio_sid]
-        connection.take_ack(id if namespace in {None, "/"} else None, connection.packet_bytes)
 
 
 class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
@@ -233,11 +202,9 @@ class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
         super().__init__()
         self._admitting = admitting
 
-    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        """Return a Socket.IO id for a sign-in, which is checked next; None if nobody can sign in now."""
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str:
+        """Return a Socket.IO id for a sign-in, which is checked next."""
         connection = self.server.eio.sockets[eio_sid]
-        if connection.state is not State.OPEN:
-            return None
         sid: str = self.server.eio.generate_id()
         connection.socket_id, connection.state = sid, State.ADMITTING
         self._admitting[sid] = connection

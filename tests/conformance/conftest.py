@@ -15,6 +15,12 @@ SERVERS = ["edge", "stock"]
 Arrive = Callable[[str], Awaitable[Connection]]
 
 
+@pytest.fixture
+def edge(chat: Deployment) -> Server:
+    """Our edge, for what stock python-socketio does not do."""
+    return Server("edge", chat.edges[0].url)
+
+
 @pytest.fixture(scope="session")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Stock python-socketio."""
@@ -24,10 +30,15 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An edge that pings every second and waits one second for the answer. It has no workers."""
+    """An edge that pings every second and waits one second for the answer, and eight for a sign-in. It has no workers."""
     store = engines.new_store()
     deployment = Deployment(
-        store, tmp_path_factory.mktemp("hasty"), forked=True, heartbeat_s=1, heartbeat_timeout_s=1
+        store,
+        tmp_path_factory.mktemp("hasty"),
+        forked=True,
+        heartbeat_s=1,
+        heartbeat_timeout_s=1,
+        connect_s=8,
     )
     try:
         yield Server("edge", deployment.start_edge().url)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.conformance.connections import Connection, Polling, Websocket
+from tests.conformance.connections import Closed, Connection, Polling, Websocket
 from tests.conformance.servers import Server
 from tests.conftest import Name
 from tests.harness.deployment import user_id_of
@@ -48,11 +48,18 @@ async def test_a_user_who_disconnects_is_gone(alice: Connection, bob: Websocket,
     await assert_told(bob, name("alice"))
 
 
-async def test_events_after_a_disconnect_are_ignored(alice: Connection, bob: Websocket, name: Name) -> None:
-    await alice.send("41", '421["list_chats",{}]', "41")
-    await assert_told(bob, name("alice"))
-    await alice.sign_in(name("alice"))
-    await alice.assert_alive()
+@pytest.mark.parametrize("packet", ['421["list_chats",{}]', "41", '431["x"]'])
+async def test_a_disconnected_client_that_goes_on_is_closed(
+    server: Server, alice: Connection, bob: Websocket, name: Name, packet: str
+) -> None:
+    before = farewells(bob, name("alice"))
+    if server.kind == "edge":
+        with pytest.raises(Closed):
+            await asyncio.gather(alice.send("41", packet), alice.until(lambda: False))
+    else:
+        # Stock ignores it.
+        await alice.send("41", packet)
+    await bob.until(lambda: farewells(bob, name("alice")) > before)
     assert 1 not in alice.acks
 
 
@@ -87,7 +94,8 @@ async def test_the_server_disconnects_and_the_connection_stays(
     async with transport(server) as alice:
         await alice.sign_in(name("alice"), ttl_s=2)
         await alice.expect("41")
-        await alice.send('421["list_chats",{}]')
+        # The client may have sent these before it knew.
+        await alice.send('421["list_chats",{}]', '431["x"]', "41")
         await alice.sign_in(name("alice"))
         await alice.assert_alive()
         assert alice.starting("41") == ["41"]

@@ -171,18 +171,13 @@ async def test_an_event_named_like_a_lifecycle_handler(
     await alice.assert_alive()
 
 
-async def test_an_event_of_no_name_but_another_value(server: Server, arrive: Arrive, name: Name) -> None:
+async def test_an_event_whose_name_is_a_number(arrive: Arrive, name: Name) -> None:
     alice = await arrive(name("alice"))
-    for ack_id, no_name in enumerate(["5", "null", "true", "1.5"]):
+    for ack_id, no_name in enumerate(["5", "-1", "1.5"]):
         await alice.send(f"42{ack_id}[{no_name},{{}}]")
         # Stock finds no handler of that name and runs the catch-all handler.
-        assert (await alice.answer(ack_id))["code"] == server.expected(
-            edge="invalid_payload", stock="unknown_event"
-        )
-    await alice.send("426[{},{}]", "427[[],{}]")
+        assert (await alice.answer(ack_id))["code"] == "unknown_event"
     await alice.assert_alive()
-    # In stock these raise an error that is reported to nobody.
-    assert [ack_id for ack_id in alice.acks if ack_id in {6, 7}] == server.expected(edge=[6, 7], stock=[])
 
 
 async def test_an_event_with_several_payloads(server: Server, arrive: Arrive, name: Name) -> None:
@@ -196,7 +191,7 @@ async def test_an_event_with_several_payloads(server: Server, arrive: Arrive, na
 async def test_an_ack_that_was_not_asked_for_is_ignored(arrive: Arrive, name: Name) -> None:
     alice = await arrive(name("alice"))
     before = len(alice.packets)
-    await alice.send("43", "43[]", "430[]", '4399999["x"]', '4399999{"a":1}', f"43{'9' * 90}[]", "431")
+    await alice.send("43[]", "430[]", '4399999["x"]', f"43{'9' * 90}[]", '431["\\ud800"]')
     await alice.assert_alive()
     assert [p[:2] for p in alice.packets[before:]] == ["43"]
 

@@ -40,6 +40,7 @@ async def run(server: Server, username: str, scenario: str, transports: str) -> 
             "BBGRAM_AUTH": json.dumps(server.auth(username)),
             "BBGRAM_SHORT_AUTH": json.dumps(server.auth(username, ttl_s=5)),
             "BBGRAM_USERNAME": username,
+            "BBGRAM_SERVER": server.kind,
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -15,7 +15,7 @@ from infra.wire.commands import MAX_SPELLING, JoinChat, Limit, RegisterDevice, S
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
-from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, REFUSED_SIGN_INS
+from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, POLL_PACKETS, REFUSED_SIGN_INS
 from socket_edge.limits.users import _FLOOD
 from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.list_chats import _UNCOMMITTED_S
@@ -56,7 +56,7 @@ def found(pattern: str, text: object) -> int:
 LIMITS = {
     "event": [edge("payload_bytes")],
     "frame": [edge("transport_bytes")],
-    "request": [HEAD_BYTES, edge("connect_s")],
+    "request": [HEAD_BYTES, POLL_PACKETS, edge("connect_s")],
     "text": [*lengths(SendMessage, "text"), worker("text_chars")],
     "username": [1, MAX_USERNAME, MAX_SPELLING],
     "clientId": lengths(SendMessage, "client_id"),

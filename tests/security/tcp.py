@@ -1,6 +1,7 @@
 """Raw bytes on a TCP connection to an edge, below HTTP and websocket frames."""
 
 import asyncio
+import re
 import struct
 from types import TracebackType
 from typing import Self
@@ -68,10 +69,15 @@ class Tcp:
 
     async def answer(self) -> bytes:
         """Return the answer to a poll, or what arrived of it before the connection ended."""
-        received = b""
-        while not received.endswith(b"0\r\n\r\n") and (data := await self.receive()):
-            received += data
-        return received
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head, re.IGNORECASE)
+            assert length is not None
+            return head + await self._reader.readexactly(int(length[1]))
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except ConnectionError:
+            return b""
 
     async def open_websocket(self, query: bytes = b"", headers: bytes = b"") -> None:
         """Shake hands."""

@@ -1,7 +1,6 @@
 """Whatever the input, each decoder either accepts or refuses it; none raises anything else."""
 
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,8 +14,7 @@ from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS, WORKER_COMMANDS
 from socket_edge.chat.client_event import DEPTH, read_event
-from socket_edge.connection.api import Malformed
-from socket_edge.connection.packets import ATTACHMENT, Packet, read_packet, well_formed
+from socket_edge.connection.packets import read_packet, read_packets, split_message
 from tests.security.shapes import encode, objects, payloads, values
 from workers.requests import decode
 
@@ -31,29 +29,41 @@ frames = st.one_of(
 )
 """Engine.IO frames, some of which are Socket.IO packets."""
 
+packets_of_clients = {
+    *(packet.CONNECT, packet.DISCONNECT, packet.EVENT),
+    *(packet.ACK, packet.BINARY_EVENT, packet.BINARY_ACK),
+}
+
 
 @given(frames)
 @example("4²[]")
 @example("4" + "9" * 5_000)
 @example("42" + "9" * 101 + "[]")
 def test_a_frame_is_a_packet_or_none(text: str) -> None:
-    quick = read_packet(text)
-    known = well_formed(text)
+    quick = split_message(text)
     assert quick is None or quick[0] in {packet.EVENT, packet.ACK}
-    assert known is None or text.startswith(known)
-    if known is not None and known.startswith("4"):
-        slow = Packet(encoded_packet=known[1:])
-        assert slow.packet_type in {packet.CONNECT, packet.DISCONNECT, packet.EVENT, packet.ACK}
-        assert slow.attachment_count == 0
-        if quick is not None:
-            assert (slow.packet_type, slow.id, slow.data) == quick
+    slow = read_packet(text[1:])
+    assert slow is None or slow.kind in packets_of_clients
+    if quick is not None:
+        assert slow is not None
+        assert (slow.kind, slow.ack_id, slow.data) == quick
+        assert (slow.namespace, slow.attachments) == ("/", 0)
 
 
-@given(st.one_of(st.none(), st.integers(), st.binary(), st.text(), st.lists(st.integers())))
-def test_any_packet_of_a_poll_is_decoded(data: object) -> None:
-    if data:
-        taken = Packet(encoded_packet=data)
-        assert taken.data is ATTACHMENT if isinstance(data, bytes) else isinstance(taken.packet_type, int)
+@given(
+    st.one_of(
+        st.binary(),
+        st.lists(st.one_of(st.binary(max_size=20), frames.map(str.encode))).map(b"\x1e".join),
+    ),
+    st.booleans(),
+)
+@example(b"d=4&" + b"a=1&" * 50, True)
+@example(b"b" + b"!" * 50, False)
+def test_any_body_of_a_request_holds_packets_or_none(body: bytes, is_form: bool) -> None:
+    packets = read_packets(body, is_form=is_form)
+    assert packets is None or packets
+    for one in packets or ():
+        assert isinstance(one, bytes) or one[0] in "0123456"
 
 
 texts = st.one_of(
@@ -88,12 +98,6 @@ def depth_of(value: object) -> int:
         inner = value.values() if isinstance(value, dict) else value
         return 1 + max(map(depth_of, inner), default=0)
     return 0
-
-
-@given(st.one_of(st.just(Malformed.PACKET), st.none(), st.integers(), st.binary()))
-def test_data_that_is_not_text_is_not_an_event(data: Any) -> None:
-    with pytest.raises(Rejection):
-        read_event(data, LIMIT)
 
 
 @pytest.mark.parametrize("command", WORKER_COMMANDS)

@@ -121,10 +121,7 @@ async def test_the_settings_reach_the_connections() -> None:
         )
     ).server
     assert (server.send_bounds.max_packets, server.send_bounds.max_bytes, server.connect_s) == (12, 345, 6)
-    assert (server.eio.max_http_buffer_size, server.eio.ping_interval, server.eio.ping_timeout) == (
-        *(1_234_567, 7),
-        8,
-    )
+    assert (server.max_payload, server.heartbeat_s, server.heartbeat_timeout_s) == (1_234_567, 7, 8)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from socket_edge.auth import Identity
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.session import Session
-from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed
+from socket_edge.connection.api import Binary, DisconnectReason, EventData
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter
 from tests.unit.socket_edge.chat.authenticators import RETRY_AFTER_MS, FakeAuthenticator
@@ -120,9 +120,8 @@ async def test_a_later_sign_in_does_not_get_the_answer(chat: Chat) -> None:
         ('["sync",{},{}]', "invalid_payload", "sync"),
         (f'["sync","{"x" * PAYLOAD_BYTES}"]', "payload_too_large", "sync"),
         (Binary('["sync",{}]'), "invalid_payload", "sync"),
-        (Malformed.PACKET, "invalid_payload", None),
     ],
-    ids=["unknown", "internal", "payloads", "large", "binary", "malformed"],
+    ids=["unknown", "internal", "payloads", "large", "binary"],
 )
 async def test_an_event_that_is_wrong_is_refused_and_not_relayed(
     chat: Chat, data: EventData, code: str, event: str | None
@@ -131,6 +130,20 @@ async def test_an_event_that_is_wrong_is_refused_and_not_relayed(
     assert chat.errors() == [(code, event)]
     assert [(ack_id, ack["code"]) for ack_id, ack in chat.connection.acks] == [(5, code)]
     assert chat.lanes.relayed == []
+    assert chat.connection.reason is None
+
+
+@pytest.mark.parametrize(
+    ("data", "event"), [("{}", None), ('["sync",{', "sync"), ('["sync",{}] and more', "sync"), ("", None)]
+)
+async def test_what_is_no_event_is_refused_and_ends_the_connection(
+    chat: Chat, data: EventData, event: str | None
+) -> None:
+    chat.take(data, 5)
+    assert chat.errors() == [("invalid_payload", event)]
+    assert [(ack_id, ack["code"]) for ack_id, ack in chat.connection.acks] == [(5, "invalid_payload")]
+    assert chat.lanes.relayed == []
+    assert chat.connection.reason is DisconnectReason.PROTOCOL_ERROR
 
 
 async def test_an_event_above_the_limit_is_refused_with_the_time_to_wait() -> None:
@@ -150,7 +163,7 @@ async def test_an_ephemeral_event_above_the_limit_is_dropped_silently() -> None:
     assert (chat.connection.acks, chat.connection.sent, chat.connection.reason) == ([], [], None)
 
 
-@pytest.mark.parametrize("data", [SEND, TYPING, Malformed.PACKET], ids=["send", "typing", "malformed"])
+@pytest.mark.parametrize("data", [SEND, TYPING, "{}"], ids=["send", "typing", "malformed"])
 async def test_a_client_that_keeps_sending_far_above_the_limit_is_cut_off(data: EventData) -> None:
     chat = Chat(burst=1)
     chat.take(SEND)
@@ -161,7 +174,7 @@ async def test_a_client_that_keeps_sending_far_above_the_limit_is_cut_off(data: 
     assert chat.connection.reason is DisconnectReason.FLOOD
 
 
-@pytest.mark.parametrize("data", [SEND, Binary(SEND), Malformed.PACKET], ids=["send", "binary", "malformed"])
+@pytest.mark.parametrize("data", [SEND, Binary(SEND), '["x"]'], ids=["send", "binary", "unknown"])
 async def test_the_bytes_that_were_sent_for_an_event_are_limited_whatever_is_left_of_it(
     data: EventData,
 ) -> None:

@@ -17,60 +17,14 @@ ENGINEIO: Final = {
         ),
     },
     "engineio.base_server.BaseServer": {
-        "_log_error_once": "(self, message, message_key)",
-    },
-    "engineio.async_server.AsyncServer.reason": {
-        "CLIENT_DISCONNECT": "'client disconnect'",
-        "TRANSPORT_CLOSE": "'transport close'",
+        "_cors_headers": "(self, environ)",
     },
     "engineio.async_server.AsyncServer": {
-        "_handle_connect": "async (self, environ, transport, jsonp_index=None)",
-        "_trigger_event": "async (self, event, *args, **kwargs)",
+        "handle_request": "async (self, *args, **kwargs)",
         "generate_id": "(self)",
     },
     "engineio.async_server.AsyncServer()": {
         "sockets": "dict",
-        "log_message_keys": "set",
-        "max_http_buffer_size": "int",
-        "ping_interval": "int",
-        "ping_timeout": "int",
-    },
-    "engineio.async_socket": {
-        "AsyncSocket": "(server, sid)",
-    },
-    "engineio.async_socket.AsyncSocket": {
-        "poll": "async (self)",
-        "receive": "async (self, pkt)",
-        "check_ping_timeout": "async (self)",
-        "send": "async (self, pkt)",
-        "handle_get_request": "async (self, environ)",
-        "handle_post_request": "async (self, environ)",
-        "close": "async (self, wait=True, abort=False, reason=None)",
-        "schedule_ping": "(self)",
-        "_upgrade_websocket": "async (self, environ)",
-        "_websocket_handler": "async (self, ws)",
-    },
-    "engineio.async_socket.AsyncSocket()": {
-        "server": "AsyncServer",
-        "sid": "str",
-        "queue": "Queue",
-        "connected": "bool",
-        "upgrading": "bool",
-        "upgraded": "bool",
-        "closing": "bool",
-        "closed": "bool",
-        "session": "dict",
-    },
-    "engineio.async_drivers.asgi.WebSocket": {
-        "wait": "async (self)",
-        "send": "async (self, message)",
-    },
-    "engineio.async_drivers.asgi": {
-        "translate_request": "async (scope, receive, send)",
-    },
-    "engineio.exceptions": {
-        "EngineIOError": "exception (Exception)",
-        "SocketIsClosedError": "exception (EngineIOError)",
     },
     "engineio.packet": {
         "OPEN": "0",
@@ -78,27 +32,7 @@ ENGINEIO: Final = {
         "PING": "2",
         "PONG": "3",
         "MESSAGE": "4",
-        "UPGRADE": "5",
         "NOOP": "6",
-        "Packet": "(packet_type=6, data=None, encoded_packet=None)",
-    },
-    "engineio.packet.Packet": {
-        "encode": "(self, b64=False)",
-        "json": "set by us",
-    },
-    "engineio.packet.Packet()": {
-        "packet_type": "int",
-        "data": "str",
-        "binary": "bool",
-    },
-    "engineio.payload": {
-        "Payload": "(packets=None, encoded_payload=None)",
-    },
-    "engineio.payload.Payload": {
-        "max_decode_packets": "set by us",
-    },
-    "engineio.payload.Payload()": {
-        "packets": "list",
     },
 }
 SOCKETIO: Final = {
@@ -114,13 +48,8 @@ SOCKETIO: Final = {
         ),
     },
     "socketio.async_server.AsyncServer": {
-        "_handle_eio_connect": "async (self, eio_sid, environ)",
-        "_handle_eio_message": "async (self, eio_sid, data)",
-        "_handle_eio_disconnect": "async (self, eio_sid, reason)",
+        "_engineio_server_class": "(self)",
         "_handle_connect": "async (self, eio_sid, namespace, data)",
-        "_handle_disconnect": "async (self, eio_sid, namespace, reason=None)",
-        "_handle_event": "async (self, eio_sid, namespace, id, data)",
-        "_handle_ack": "async (self, eio_sid, namespace, id, data)",
         "_send_packet": "async (self, eio_sid, pkt)",
         "on": "(self, event, handler=None, namespace=None)",
     },
@@ -132,8 +61,6 @@ SOCKETIO: Final = {
         "packet_class": (
             "(packet_type=2, data=None, namespace=None, id=None, binary=None, encoded_packet=None)"
         ),
-        "manager_initialized": "bool",
-        "_binary_packet": "dict",
     },
     "socketio.async_manager": {
         "AsyncManager": "()",
@@ -146,13 +73,6 @@ SOCKETIO: Final = {
         "connect": "async (self, sid, namespace)",
         "disconnect": "async (self, sid, namespace, **kwargs)",
         "set_server": "(self, server)",
-        "initialize": "(self)",
-    },
-    "socketio.asgi": {
-        "ASGIApp": (
-            "(socketio_server, other_asgi_app=None, static_files=None, socketio_path='socket.io', "
-            "on_startup=None, on_shutdown=None)"
-        ),
     },
     "socketio.exceptions": {
         "ConnectionRefusedError": "exception (ConnectionError)",
@@ -171,16 +91,9 @@ SOCKETIO: Final = {
         "Packet": "(packet_type=2, data=None, namespace=None, id=None, binary=None, encoded_packet=None)",
     },
     "socketio.packet.Packet": {
-        "decode": "(self, encoded_packet)",
+        "encode": "(self)",
         "uses_binary_events": "set by us",
         "json": "set by us",
-    },
-    "socketio.packet.Packet()": {
-        "packet_type": "int",
-        "namespace": "NoneType",
-        "id": "int",
-        "data": "list",
-        "attachment_count": "int",
     },
 }
 UVICORN: Final = {

@@ -4,77 +4,65 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from socket_edge.connection.bounds import (
-    STRANGER_BYTES,
     AddressGuard,
-    BodyGuard,
+    BodyTooLarge,
+    ClientGone,
     KeepAlive,
     SendBounds,
     peer,
+    read_body,
 )
 from socket_edge.limits.addresses import Addresses
 from socket_edge.limits.token_bucket import TokenBucket
 
 HANDSHAKE = b"EIO=4&transport=websocket"
 
-PASSED = 200
-"""What the application behind the guard answers here."""
 
-
-async def answers(
-    *headers: tuple[bytes, bytes], first: str = "http.request", query: bytes = b"", limit: int = 10
-) -> list[int]:
-    """Return what is answered to a request with these headers."""
-    answered: list[int] = []
-
-    async def application(_: Scope, receive: Receive, send: Send) -> None:
-        assert (await receive())["type"] == "http.request"
-        await send({"status": PASSED})
+async def body_of(
+    *chunks: bytes, announced: int | None = None, limit: int = 10, is_cut: bool = False
+) -> bytes:
+    """Return what is read of a request's body that arrives in these chunks."""
+    messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"type": "http.disconnect"} if is_cut else {"type": "http.request", "more_body": False})
 
     async def receive() -> Message:
-        return {"type": first, "body": b""}
+        return messages.pop(0)
 
-    async def send(message: Message) -> None:
-        if "status" in message:
-            answered.append(message["status"])
-
-    scope = {"type": "http", "method": "POST", "headers": headers, "query_string": query}
-    refused: list[tuple[str, int]] = []
-    guard = BodyGuard(
-        application, limit, lambda sid: sid == "known", lambda sid, size: refused.append((sid, size))
-    )
-    await guard(scope, receive, send)
-    assert bool(refused) is (answered == [413])
-    return answered
+    headers = [] if announced is None else [(b"content-length", str(announced).encode())]
+    return await read_body({"type": "http", "headers": headers}, receive, 10)
 
 
-@pytest.mark.parametrize(
-    ("length", "status"), [(b"0", PASSED), (b"10", PASSED), (b"11", 413), (b"x", PASSED)]
-)
-async def test_a_body_over_the_limit_is_refused(length: bytes, status: int) -> None:
-    assert await answers((b"content-length", length)) == [status]
-
-
-@pytest.mark.parametrize(
-    ("query", "status"), [(b"sid=known", PASSED), (b"sid=stranger", 413), (b"sid=", 413), (b"", 413)]
-)
-async def test_a_stranger_may_only_send_a_small_body(query: bytes, status: int) -> None:
-    size = str(STRANGER_BYTES + 1).encode()
-    assert await answers((b"content-length", size), query=query, limit=2 * STRANGER_BYTES) == [status]
-
-
-@pytest.mark.parametrize(("value", "status"), [(b"websocket", 400), (b"WebSocket", 400), (b"h2c", PASSED)])
-async def test_an_upgrade_to_a_websocket_that_comes_as_a_request_is_refused(
-    value: bytes, status: int
+@pytest.mark.parametrize("chunks", [(), (b"",), (b"4hello",), (b"4", b"", b"hel", b"lo"), (b"1234567890",)])
+@pytest.mark.parametrize("is_announced", [False, True])
+async def test_a_body_is_read_to_its_end_however_it_comes(
+    chunks: tuple[bytes, ...], is_announced: bool
 ) -> None:
-    assert await answers((b"connection", b"upgrade"), (b"upgrade", value)) == [status]
+    whole = b"".join(chunks)
+    assert await body_of(*chunks, announced=len(whole) if is_announced else None) == whole
 
 
-async def test_a_body_of_unknown_length_is_refused() -> None:
-    assert await answers((b"transfer-encoding", b"chunked")) == [411]
+@pytest.mark.parametrize(
+    ("chunks", "announced", "size"),
+    [
+        ((), 11, 11),
+        ((b"1234567890", b"1", b"never read"), None, 11),
+        ((b"12345678901234567890",), None, 20),
+        ((b"12345678901",), 3, 11),
+    ],
+    ids=["announced", "chunks", "one chunk", "a false announcement"],
+)
+async def test_a_body_over_the_limit_is_refused_as_soon_as_that_is_known(
+    chunks: tuple[bytes, ...], announced: int | None, size: int
+) -> None:
+    with pytest.raises(BodyTooLarge) as refused:
+        await body_of(*chunks, announced=announced)
+    assert refused.value.size == size
 
 
-async def test_a_client_that_is_gone_is_not_answered() -> None:
-    assert await answers(first="http.disconnect") == []
+@pytest.mark.parametrize("chunks", [(), (b"4hello",)])
+async def test_a_body_that_is_cut_short_is_none(chunks: tuple[bytes, ...]) -> None:
+    with pytest.raises(ClientGone):
+        await body_of(*chunks, is_cut=True)
 
 
 @pytest.mark.parametrize(

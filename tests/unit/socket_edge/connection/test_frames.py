@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from socket_edge.connection.api import Binary, DisconnectReason, EventData, Malformed, State
+from socket_edge.connection.api import Binary, DisconnectReason, EventData, State
 from socket_edge.connection.bounds import STRANGER_BYTES
-from tests.conformance.connections import TRANSPORTS, Polling, Websocket
-from tests.unit.socket_edge.connection.serving import Person, everything_read, serve, sign_in
+from tests.conformance.connections import TRANSPORTS, Websocket
+from tests.unit.socket_edge.connection.serving import Person, everything_read, serve
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 ALICE = Person("alice")
@@ -26,15 +26,6 @@ async def test_an_event_reaches_the_handler_as_the_text_that_was_sent(transport:
             (ALICE, None, '["connect"]'),
             (ALICE, None, '[ "disconnect"]'),
         ]
-
-
-@EVERY_TRANSPORT
-async def test_a_malformed_packet_reaches_the_handler_as_such(transport: str) -> None:
-    async with serve() as served, served.client(transport) as (client, connection):
-        await client.send('44"refused"')
-        await served.handler.until(lambda: served.handler.events)
-        assert served.handler.events == [(ALICE, None, Malformed.PACKET)]
-        assert connection.state is State.SIGNED_IN
 
 
 async def test_an_event_with_attachments_is_marked_and_its_attachments_are_only_metered() -> None:
@@ -58,15 +49,6 @@ async def test_events_and_acks_reach_the_client_as_they_were_rendered(transport:
             '425["new_message",{}]',
             '439[{"success":true}]',
         ]
-
-
-@EVERY_TRANSPORT
-async def test_an_event_before_the_sign_in_is_only_metered(transport: str) -> None:
-    async with serve() as served, served.client(transport, None) as (client, _):
-        await client.send('42["sync",{}]')
-        await served.handler.until(lambda: len('42["sync",{}]') in served.handler.metered)
-        await sign_in(client, "alice")
-        assert served.handler.events == []
 
 
 async def test_a_slow_event_holds_up_those_behind_it_and_nothing_else() -> None:
@@ -132,14 +114,6 @@ async def test_a_connection_that_ends_during_slow_work_hands_over_no_more_frames
         may_go_on.set()
         await served.server.tasks.wait()
         assert [data for _, _, data in served.handler.events] == ['["slow"]']
-
-
-@pytest.mark.parametrize("body", [b"", b"x", b"\xff", b"d=", b"4\x1e", b"0", b"b!!!"])
-async def test_a_malformed_body_breaks_nothing(body: bytes) -> None:
-    async with serve() as served, served.client("polling") as (client, connection):
-        assert isinstance(client, Polling)
-        assert (await client.post_body(body)).status_code in {200, 400}
-        assert connection.state in {State.SIGNED_IN, State.CLOSED}
 
 
 async def test_a_stranger_may_send_only_so_much_on_a_websocket() -> None:

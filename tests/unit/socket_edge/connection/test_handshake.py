@@ -194,12 +194,13 @@ async def test_fragments_of_text_and_of_binary_are_put_together() -> None:
             frame(TEXT, b'42["\xd1', fin=False),
             frame(CONTINUATION, b'\x87"', fin=False),
             frame(CONTINUATION, b"]"),
+            frame(TEXT, b'451-["binary"]'),
             frame(BINARY, b"ab", fin=False),
             frame(CONTINUATION, b"c"),
             frame(TEXT, b'42["last"]'),
         )
-        await served.handler.until(lambda: len(served.handler.events) == 2)
-        assert [data for _, _, data in served.handler.events] == ['["ч"]', '["last"]']
+        await served.handler.until(lambda: len(served.handler.events) == 3)
+        assert [data for _, _, data in served.handler.events] == ['["ч"]', '["binary"]', '["last"]']
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 4000])

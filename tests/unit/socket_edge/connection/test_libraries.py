@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import inspect
 import logging
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -27,7 +26,6 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from socket_edge.connection.socketio import _CLIENT_MISTAKES as CLIENT_MISTAKES
 from tests.unit.socket_edge.connection.library_names import LIBRARIES
 
 PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
@@ -54,11 +52,6 @@ async def test_every_name_that_we_rely_on_is_what_it_was(library: str) -> None:
 def test_the_library_is_pinned_to_the_version_installed(library: str) -> None:
     requirements = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["edge"]
     assert f"{library}=={version(library)}" in requirements
-
-
-def test_engineio_logs_the_mistakes_of_clients_under_the_keys_that_we_silence() -> None:
-    source = inspect.getsource(engineio.async_server)
-    assert set(re.findall(r"_log_error_once\([^)]*?'([a-z-]+)'\s*\)", source)) == set(CLIENT_MISTAKES)
 
 
 class FakeTransport(asyncio.Transport):

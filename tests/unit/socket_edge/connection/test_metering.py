@@ -66,14 +66,23 @@ async def test_endless_acks_end_the_connection() -> None:
     ("packet", "size"),
     [
         *(("3", 1), ("3probe", 6), ("5", 1), ("6", 1)),
-        *(("40", 2), ('40{"token":"bob"}', 17), ("41/admin,", 9), ("42/admin,[5]", 12)),
-        *(("43[]", 4), ("43/admin,1[5]", 13), ('43["ä"]', 8)),
+        *(("0", 1), ("40/admin,", 9), ("43[]", 4), ('43["ä"]', 8), ('461-7["x"]', 10)),
     ],
 )
 async def test_every_packet_that_is_not_an_event_is_metered(packet: str, size: int) -> None:
     async with serve() as served, served.client() as (client, connection):
         assert await cost_of(served, client, packet) == [size]
         assert connection.session == ALICE
+
+
+@pytest.mark.parametrize("packet", ["41/admin,", '42/admin,["sync",{}]', "43/admin,1[5]", "2", "4x"])
+async def test_every_packet_that_breaks_the_protocol_is_metered(packet: str) -> None:
+    async with serve() as served, served.client() as (client, _):
+        await everything_read(served, client)
+        served.handler.forget_costs()
+        await client.send(packet)
+        await client.closed()
+        assert served.handler.metered == [len(packet)]
 
 
 MEGABYTE = "x" * 900_000
@@ -146,12 +155,13 @@ async def test_the_bytes_of_a_binary_message_are_metered_once(in_parts: bool) ->
         assert isinstance(client, Websocket)
         await everything_read(served, client)
         served.handler.forget_costs()
+        await client.send('451-["sync"]')
         await client.ws.send(
             [MEGABYTE[:9].encode(), MEGABYTE[9:].encode()] if in_parts else MEGABYTE.encode()
         )
         await everything_read(served, client)
         assert [size for size in served.handler.metered if size] == [len(MEGABYTE)]
-        assert served.handler.event_sizes == [len(LAST)]
+        assert served.handler.event_sizes == [len('451-["sync"]'), len(LAST)]
 
 
 BODIES = {

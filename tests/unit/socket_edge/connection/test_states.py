@@ -23,8 +23,8 @@ FAREWELLS = {
     DisconnectReason.SERVER_SHUTDOWN: Farewell.COME_BACK,
     DisconnectReason.CLIENT_DISCONNECT: Farewell.CLOSE,
     DisconnectReason.TRANSPORT_CLOSED: Farewell.CLOSE,
-    DisconnectReason.TRANSPORT_ERROR: Farewell.CLOSE,
     DisconnectReason.PROTOCOL_ERROR: Farewell.CLOSE,
+    DisconnectReason.UNSUPPORTED_PROTOCOL: Farewell.CLOSE,
     DisconnectReason.PING_TIMEOUT: Farewell.CLOSE,
     DisconnectReason.SIGN_IN_TIMEOUT: Farewell.CLOSE,
     DisconnectReason.SIGN_IN_REFUSED: Farewell.CLOSE,
@@ -117,8 +117,10 @@ async def test_a_client_that_leaves_while_it_is_checked_is_never_signed_in() -> 
 
 async def test_other_namespaces_are_refused_and_change_nothing() -> None:
     async with serve() as served, served.client() as (client, connection):
-        await client.send('40/admin,{"token":"bob"}', '42/admin,["sync",{}]', "41/admin,", "43/admin,1[]")
-        await client.expect("44/admin,")
+        await client.send('40/admin,{"token":"bob"}')
+        refusal = json.loads((await client.expect("44/admin,")).removeprefix("44/admin,"))
+        assert refusal["message"] == refusal["data"]["message"]
+        assert (refusal["data"]["code"], refusal["data"]["retryable"]) == ("invalid_payload", False)
         await client.send('42["sync",{}]')
         await served.handler.until(lambda: served.handler.events)
         assert connection.session == ALICE
@@ -146,8 +148,8 @@ async def test_a_poll_that_waits_is_answered_at_the_end_and_the_next_one_refused
         await served.handler.until(lambda: len(served.handler.metered) > metered)
         connection.end(reason)
         answered = await waiting
-        last = "1\x1e6" if reason is DisconnectReason.SIGN_IN_REFUSED else "6"
-        assert answered.text in {last, last.removesuffix("\x1e6")}
+        is_announced = reason in {DisconnectReason.SIGN_IN_REFUSED, DisconnectReason.PROTOCOL_ERROR}
+        assert answered.text == ("1" if is_announced else "6")
         assert (await client.poll()).status_code == 400
         assert served.handler.gone == [(ALICE, reason)]
 
@@ -276,12 +278,6 @@ async def test_a_malformed_frame_is_a_protocol_error(frame: str) -> None:
         await client.send(frame)
         assert await client.closed() == 1000
         assert served.handler.gone == [(ALICE, DisconnectReason.PROTOCOL_ERROR)]
-
-
-async def test_a_poll_that_nothing_answers_is_a_transport_error() -> None:
-    async with serve() as served, served.client("polling") as (_, connection):
-        await connection.close(wait=False, reason="transport error")
-        assert served.handler.gone == [(ALICE, DisconnectReason.TRANSPORT_ERROR)]
 
 
 async def test_a_server_that_shuts_down_lets_each_client_finish_and_asks_it_to_come_back() -> None:
