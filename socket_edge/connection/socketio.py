@@ -28,10 +28,12 @@ from socket_edge.connection.bounds import (
     SendBounds,
     peer,
 )
+from socket_edge.connection.cors import Cors
 from socket_edge.connection.end_log import EndLog
 from socket_edge.connection.engineio import EngineConnection
 from socket_edge.connection.packets import ATTACHMENT, Packet, Unparsed
 from socket_edge.limits.addresses import Addresses
+from socket_edge.limits.origins import Origins
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -54,6 +56,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self,
         *,
         addresses: Addresses,
+        origins: Origins,
         send_bounds: SendBounds,
         frame_bytes: int,
         connect_s: float,
@@ -68,9 +71,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             async_mode="asgi",
             async_handlers=False,
             client_manager=_SingleNamespace(self._admitting),
-            # Origins are checked with the token, where a refusal can carry an error code.
-            cors_allowed_origins="*",
-            cors_credentials=False,
+            cors_allowed_origins=[],  # none of engineio's headers and checks, but those of `Cors`
             engineio_logger=_LIBRARY_LOG,
             logger=_LIBRARY_LOG,
             max_http_buffer_size=frame_bytes,
@@ -88,6 +89,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.connect_s = connect_s
         self.tasks = Tasks()
         self._addresses = addresses
+        self._origins = origins
         self._end_log = EndLog()
         self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
         self.on("connect", self._admit)
@@ -96,7 +98,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
         engine = socketio.ASGIApp(self, socketio_path=None)
         bounded = BodyGuard(engine, self.eio.max_http_buffer_size, self.is_signed_in, self.body_refused)
-        return AddressGuard(bounded, self._addresses, self.is_polling)
+        return Cors(AddressGuard(bounded, self._addresses, self.is_polling), self._origins)
 
     async def beat(self) -> None:
         """Ping each connection regularly, and end those that do not answer; until cancelled."""
@@ -173,8 +175,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_eio_connect(eio_sid, environ)
         scope = environ["asgi.scope"]
         headers = dict(scope["headers"])
-        connection.origin = headers.get(b"origin", b"").decode("latin-1")
-        connection.host = headers.get(b"host", b"").decode("latin-1")
+        connection.origin = headers.get(b"origin", b"").decode(errors="replace")
+        connection.host = headers.get(b"host", b"").decode(errors="replace")
         connection.address = self._addresses.enter(peer(scope))
         self._expect_sign_in(connection)
 
