@@ -184,7 +184,8 @@ def build_edge(settings: EdgeSettings) -> Edge:
         size=TokenBucket(settings.rate_bytes, settings.rate_bytes_burst),
         sign_ins=TokenBucket(settings.rate_sign_ins, settings.rate_sign_ins_burst),
     )
-    server = _make_server(settings)
+    origins = Origins(settings.origins)
+    server = _make_server(settings, origins)
 
     requests = PendingRequests(settings.deadline_s, clock)
     dispatcher = Dispatcher(queue)
@@ -206,7 +207,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     )
     admission = Admission(
         authenticator,
-        Origins(settings.origins),
+        origins,
         limiter,
         users,
         presence,
@@ -260,10 +261,11 @@ def serve(settings: EdgeSettings) -> None:
     serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)
 
 
-def _make_server(settings: EdgeSettings) -> SocketServer:
+def _make_server(settings: EdgeSettings, origins: Origins) -> SocketServer:
     connects = TokenBucket(settings.rate_connects, settings.rate_connects_burst)
     return SocketServer(
         addresses=Addresses(connects, settings.sockets_per_address),
+        origins=origins,
         send_bounds=SendBounds(settings.send_queue, settings.send_bytes),
         frame_bytes=settings.transport_bytes,
         connect_s=settings.connect_s,

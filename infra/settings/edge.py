@@ -14,6 +14,7 @@ from infra.settings.values import (
     HttpAddress,
     HttpUrl,
     NonNegativeSeconds,
+    OriginList,
     Rate,
     Seconds,
     Words,
@@ -93,9 +94,9 @@ class EdgeSettings(ServiceSettings):
     machine has it); `0.0.0.0` in a container."""
     port: int = Field(3000, ge=0, le=65_535)
     """Port to listen on; `0` takes any free one."""
-    origins: Words = ()
-    """Browser origins that may connect, separated by commas; `*` for any. Clients without an Origin header
-    are always allowed."""
+    origins: OriginList = ()
+    """[Origins](#origins) of the pages that may connect, like `https://app.example`, separated by commas; `*`
+    for any. Pages of the edge's own host and port, and clients without an Origin header, always may."""
 
     supabase_url: HttpAddress
     """Base address at which the edge reaches the Supabase project."""

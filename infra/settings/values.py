@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from infra.wire.origins import origin_of
+
 _WEEK_S: Final = 604_800
 _YEAR_S: Final = 31_536_000
 _MAX: Final = 1_000_000_000
@@ -66,6 +68,20 @@ def _host(value: str) -> str:
     return value
 
 
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each origin in its usual spelling. The message leaves out credentials."""
+    origins = []
+    for position, origin in enumerate(value, 1):
+        try:
+            origins.append(origin if origin == "*" else origin_of(origin))
+        except ValueError as error:
+            shown = ascii(origin.rpartition("@")[2])[1:-1]
+            raise ValueError(
+                f"entry {position} (`{shown}`) {error}; write it like https://app.example:8443"
+            ) from None
+    return tuple(origins)
+
+
 Seconds = Annotated[float, Field(ge=0.001, le=_WEEK_S)]
 """A waiting time or an interval."""
 NonNegativeSeconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
@@ -78,6 +94,9 @@ Rate = Annotated[float, Field(ge=0, le=_MAX), AfterValidator(_rate)]
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
+
+OriginList = Annotated[Words, AfterValidator(_origins)]
+"""Origins of web pages, and `*` for any."""
 
 HttpUrl = Annotated[str, _address("http", "https")]
 """The address of one document."""

@@ -260,5 +260,5 @@ def _content_length(scope: Scope) -> int:
 
 def _too_many_requests(wait_s: float) -> Response:
     failure = Failure.of(ErrorCode.RATE_LIMITED, retry_after_ms=math.ceil(wait_s * 1000))
-    headers = {"Retry-After": str(math.ceil(wait_s)), "Access-Control-Allow-Origin": "*"}
+    headers = {"Retry-After": str(math.ceil(wait_s))}
     return Response(msgspec.json.encode(error_event(failure)), 429, headers, "application/json")

@@ -6,7 +6,7 @@ python-engineio lets requests pass that the protocol refuses, and reads no body 
 import gzip
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 from engineio import AsyncServer
@@ -109,7 +109,6 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             return
         if response is not None:
             headers = Headers(scope=scope)
-            response.headers.update(dict(self._cors_headers(_cgi(request, headers))))
             if "gzip" in headers.get("accept-encoding", "") and len(response.body) >= _GZIP_BYTES:
                 response.body = gzip.compress(response.body, compresslevel=6)
                 response.headers.update(
@@ -213,12 +212,3 @@ def _too_large(connection: EngineConnection | None, size: int) -> Response:
     if connection is not None:
         connection.is_request_allowed(size)
     return PlainTextResponse("The body is too large.", 413)
-
-
-def _cgi(request: EngineRequest, headers: Headers) -> dict[str, Any]:
-    """Return what engineio's CORS headers depend on, as it knows it."""
-    known = {
-        "HTTP_ORIGIN": headers.get("origin"),
-        "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": headers.get("access-control-request-headers"),
-    }
-    return {"REQUEST_METHOD": request.method} | {name: value for name, value in known.items() if value}

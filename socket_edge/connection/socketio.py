@@ -19,12 +19,14 @@ from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
 from socket_edge.connection.api import DisconnectReason, Handler, State
 from socket_edge.connection.bounds import REFUSED_SIGN_INS, AddressGuard, SendBounds, peer
+from socket_edge.connection.cors import Cors
 from socket_edge.connection.end_log import EndLog
 from socket_edge.connection.endpoint import Endpoint
 from socket_edge.connection.engineio import EngineConnection
 from socket_edge.connection.packets import Packet
 from socket_edge.json_text import is_object
 from socket_edge.limits.addresses import Addresses
+from socket_edge.limits.origins import Origins
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -44,6 +46,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self,
         *,
         addresses: Addresses,
+        origins: Origins,
         send_bounds: SendBounds,
         frame_bytes: int,
         connect_s: float,
@@ -58,9 +61,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             async_mode="asgi",
             async_handlers=False,
             client_manager=_SingleNamespace(self._admitting),
-            # Origins are checked with the token, where a refusal can carry an error code.
-            cors_allowed_origins="*",
-            cors_credentials=False,
             engineio_logger=_LIBRARY_LOG,
             logger=_LIBRARY_LOG,
             monitor_clients=False,
@@ -74,13 +74,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.max_payload = frame_bytes
         self.tasks = Tasks()
         self._addresses = addresses
+        self._origins = origins
         self._end_log = EndLog()
         self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
         self.on("connect", self._admit)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
-        return AddressGuard(self.eio.handle_request, self._addresses, self.is_polling)
+        guarded = AddressGuard(self.eio.handle_request, self._addresses, self.is_polling)
+        return Cors(guarded, self._origins)
 
     async def beat(self) -> None:
         """Ping each connection regularly, and end those that do not answer; until cancelled."""
@@ -117,8 +119,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def opened(self, connection: EngineConnection, scope: Scope) -> None:
         """Take note of a new connection, and expect a sign-in."""
         headers = dict(scope["headers"])
-        connection.origin = headers.get(b"origin", b"").decode("latin-1")
-        connection.host = headers.get(b"host", b"").decode("latin-1")
+        connection.origin = headers.get(b"origin", b"").decode(errors="replace")
+        connection.host = headers.get(b"host", b"").decode(errors="replace")
         connection.address = self._addresses.enter(peer(scope))
         # python-socketio passes this on when it signs the client in; nobody reads it.
         self.environ[connection.sid] = _NO_ENVIRONMENT

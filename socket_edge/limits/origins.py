@@ -1,9 +1,8 @@
 """Which browser origins may connect."""
 
-from urllib.parse import urlsplit
-
 from infra.logs import shown
 from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.origins import is_origin_of_host, origin_of
 
 
 class ForbiddenOrigin(Rejection):
@@ -16,26 +15,25 @@ class ForbiddenOrigin(Rejection):
 
 
 class Origins:
-    """Allows the configured origins, the edge's own, and clients that send none: they are not browsers."""
+    """Allows the configured origins, that of the edge's own host, and clients that send none."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
+        """`allowed` may hold `*`, for any. Raises ValueError if it holds anything else that is no origin."""
         self._any = "*" in allowed
-        self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
+        self._allowed = frozenset(origin_of(origin) for origin in allowed if origin != "*")
+
+    def allow(self, origin: str, host: str) -> bool:
+        """Tell whether a client that sends this `Origin` and `Host` may connect."""
+        if not origin or self._any:
+            return True
+        try:
+            known = origin_of(origin)
+        except ValueError:
+            return False
+        return known in self._allowed or is_origin_of_host(known, host)
 
     def check(self, origin: str, host: str) -> None:
-        """Check the `Origin` and `Host` that a client sent. Raises Rejection(forbidden_origin)."""
-        origin = origin.lower()
-        if not origin or self._any or origin in self._allowed:
-            return
-        if _host(origin) != host.lower():
-            raise ForbiddenOrigin(
-                " or ".join((*sorted(self._allowed), f"a page of {shown(host.lower())}")), shown(origin)
-            )
-
-
-def _host(origin: str) -> str | None:
-    """Return the host and port of an origin; None if it has none."""
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None
+        """Raise ForbiddenOrigin unless a client that sends this `Origin` and `Host` may connect."""
+        if not self.allow(origin, host):
+            own = f"a page of {shown(host.lower())}"
+            raise ForbiddenOrigin(" or ".join((*sorted(self._allowed), own)), shown(origin.lower()))

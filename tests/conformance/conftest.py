@@ -30,7 +30,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An edge that pings every second and waits one second for the answer, and eight for a sign-in. It has no workers."""
+    """An edge without workers: pings every second, waits a second for the answer, eight for a sign-in."""
     store = engines.new_store()
     deployment = Deployment(
         store,

@@ -205,6 +205,14 @@ def test_every_relation_of_settings_is_documented(relation: AtMost) -> None:
     assert f"| `{relation.low.upper()}` | {bound} `{relation.high.upper()}` |" in DEPLOYMENT.read_text()
 
 
+PROXIES = ROOT / "infra" / "deploy" / "proxy"
+
+
+@pytest.mark.parametrize("example", sorted(PROXIES.iterdir()), ids=lambda path: path.name)
+def test_the_page_on_deployment_shows_the_examples_of_proxies(example: Path) -> None:
+    assert f"```{example.stem}\n{example.read_text()}```" in DEPLOYMENT.read_text()
+
+
 def test_the_settings_that_the_pages_name_exist() -> None:
     known = {name.upper() for settings in SETTINGS for name in settings.model_fields} | {"DATA_DIR"}
     known |= {f"{name}_SECRET" for name in known} | {"X", "X_SECRET"}

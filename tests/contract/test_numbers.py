@@ -120,6 +120,8 @@ SENTENCES = [
     ("docs/events.md", f"every {edge('ping_s')} s"),
     ("docs/events.md", f"{edge('token_grace_s')} s before expiry by default"),
     ("docs/events.md", f"{WORDS[REFUSED_SIGN_INS]} refusals"),
+    ("docs/events.md", f"the server closes the connection after {edge('connect_s')} s"),
+    ("docs/clients.md", f"The server closes that after {edge('connect_s')} s"),
     (
         "docs/supabase.md",
         f"longer than {found(r'delete_profile_of_user.*?lock_timeout = .([0-9]+)s', SQL.read_text())} s",

@@ -155,7 +155,7 @@ async def test_new_connections_of_an_address_are_limited_before_a_token_is_looke
     async with open_websocket(edge), RawPolling(edge, name("alice")) as alice, RawClient(edge, name("bob")):
         assert_rate_limited(await refusal(open_websocket(edge)))
         response = await poll(edge)
-        assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (429, "*")
+        assert response.status_code == 429
         assert_rate_limited(response.json())
         async with open_from(edge, "192.0.2.7"), open_from(edge, "2001:db8::1"):
             await alice.post(f"421{LIST}")

@@ -339,6 +339,69 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
     assert EdgeSettings.load().origins == ("https://a.example", "http://b.example")
 
 
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("HTTPS://App.Example:443/", ("https://app.example",)),
+        (
+            "https://bücher.example,wss://b.example:8443",
+            ("https://xn--bcher-kva.example", "https://b.example:8443"),
+        ),
+        ("capacitor://localhost, file://, null", ("capacitor://localhost", "file://", "null")),
+        ("http://[::1]:5173, *", ("http://[::1]:5173", "*")),
+    ],
+)
+def test_an_origin_may_be_spelled_in_many_ways(
+    monkeypatch: pytest.MonkeyPatch, value: str, origins: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BBGRAM_ORIGINS", value)
+    assert EdgeSettings.load().origins == origins
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("app.example", "entry 1 (`app.example`) has no scheme such as https://"),
+        ("localhost:5173", "entry 1 (`localhost:5173`) has no scheme"),
+        ("https://a.example,b.example", "entry 2 (`b.example`) has no scheme"),
+        (
+            "https://app.example/chat",
+            "entry 1 (`https://app.example/chat`) has more than scheme, host and port",
+        ),
+        ("https://app.example?x", "has more than scheme, host and port"),
+        ("https://app.example//", "has more than scheme, host and port"),
+        ("https://*.example", "has a wildcard, which only a lone * may be"),
+        ("https://*", "has a wildcard"),
+        ("http*://app.example", "has more than"),
+        ("https://a.example https://b.example", "has more than scheme, host and port"),
+        ("https://a.example;b", "has no valid host name"),
+        ("https://app.example:65536", "has no valid port"),
+        ("https://app.example:port", "has no valid host and port"),
+        ("https://", "has no valid host name"),
+        ("https://app..example", "has no valid host name"),
+        ("https://[::1", "has no valid host and port"),
+        ("https://[::g]", "has no valid host and port"),
+        ("https://[1::2::3]", "has no valid address"),
+        ("https://1.2.3", "has no valid address"),
+        ("https://💩.example", "entry 1 (`https://\\U0001f4a9.example`) has a host name that is not valid"),
+        ("https://app.\x1bexample", "entry 1 (`https://app.\\x1bexample`) has no valid host name"),
+        ("https://me:secret@app.example", "entry 1 (`app.example`) has no valid host"),
+    ],
+)
+def test_a_wrong_origin_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, value: str, message: str
+) -> None:
+    monkeypatch.setenv("BBGRAM_ORIGINS", value)
+    with pytest.raises(SettingsError) as error:
+        EdgeSettings.load()
+    (line,) = error.value.lines()
+    assert line.startswith("BBGRAM_ORIGINS is wrong: entry ")
+    assert message in line
+    assert line.endswith("; write it like https://app.example:8443.")
+    assert "secret" not in line
+    assert line.isprintable()
+
+
 def test_issuer_and_keys_follow_from_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BBGRAM_AUTH_MODE", "remote")
     monkeypatch.setenv("BBGRAM_SUPABASE_KEY", "sb_publishable_key")

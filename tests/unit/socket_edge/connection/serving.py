@@ -18,6 +18,7 @@ from socket_edge.connection.engineio import EngineConnection
 from socket_edge.connection.handshake import Handshake
 from socket_edge.connection.socketio import SocketServer
 from socket_edge.limits.addresses import Addresses
+from socket_edge.limits.origins import Origins
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.tasks import stop
 from tests.conformance.connections import TRANSPORTS, Polling, Websocket
@@ -178,11 +179,13 @@ async def serve(
     heartbeat_s: float = 25,
     heartbeat_timeout_s: float = 20,
     connects: TokenBucket = UNLIMITED,
+    origins: tuple[str, ...] = (),
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     handler = RecordingHandler()
     server = SocketServer(
         addresses=Addresses(connects, sockets_per_address),
+        origins=Origins(origins),
         send_bounds=send_bounds or SendBounds(5_000, 8_000_000),
         frame_bytes=frame_bytes,
         connect_s=connect_s,

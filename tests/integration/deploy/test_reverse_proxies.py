@@ -1,0 +1,219 @@
+"""The examples in docs/deployment.md of proxies in front of two edges, over TLS."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+from socketio.exceptions import ConnectionError as Refused
+
+from tests.conftest import ClientFactory, Name
+from tests.harness.client import Client, HttpFactory
+from tests.harness.deployment import Deployment, make_token
+from tests.harness.engines import Engines
+from tests.harness.raw import sockets_of
+from tests.harness.reverse_proxy import PROXIES, ReverseProxy
+
+APP = "https://app.example"
+HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
+PER_ADDRESS = 4
+NETWORKS = [f"127.0.{number}.1" for number in range(1, 9)]
+"""Addresses in different networks: nginx looks at the first three bytes only."""
+
+From = Callable[..., HttpFactory]
+
+
+@pytest.fixture(scope="module")
+def edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Two edges that hold a few connections of each address."""
+    deployment = Deployment(
+        engines.new_store(),
+        tmp_path_factory.mktemp("edges"),
+        forked=True,
+        origins=APP,
+        sockets_per_address=PER_ADDRESS,
+    )
+    yield deployment.start(edges=2, beat=False)
+    deployment.stop()
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def proxy(edges: Deployment, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReverseProxy]:
+    folder: Path = tmp_path_factory.mktemp("proxy") / kind
+    with PROXIES[kind]([edge.port for edge in edges.edges], folder) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def http_from(proxy: ReverseProxy) -> From:
+    """Return a function that makes sessions for clients at an address, which keep no cookies."""
+
+    def make(address: str) -> HttpFactory:
+        return lambda: aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=proxy.tls, local_addr=(address, 0)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    return make
+
+
+@pytest.fixture
+async def raw_from(proxy: ReverseProxy) -> AsyncIterator[Callable[[str], httpx.AsyncClient]]:
+    """Return a function that makes HTTP clients at an address. They keep cookies."""
+    async with AsyncExitStack() as stack:
+
+        def make(address: str) -> httpx.AsyncClient:
+            transport = httpx.AsyncHTTPTransport(verify=proxy.tls, local_address=address)
+            client = httpx.AsyncClient(base_url=proxy.url, transport=transport, timeout=30)
+            stack.push_async_exit(client)
+            return client
+
+        yield make
+
+
+RawFrom = Callable[[str], httpx.AsyncClient]
+
+
+async def open_polling(http: httpx.AsyncClient, username: str) -> str:
+    """Open a polling connection and sign in; return the path of its requests."""
+    opened = await http.get(HANDSHAKE)
+    assert opened.status_code == 200, opened
+    path = f"{HANDSHAKE}&sid={json.loads(opened.text[1:])['sid']}"
+    await http.post(path, content=f"40{json.dumps({'token': make_token(username)})}")
+    assert "connection_success" in await poll_until(http, path, "test_message")
+    return path
+
+
+async def poll_until(http: httpx.AsyncClient, path: str, wanted: str) -> str:
+    """Poll until something is received; return everything that was."""
+    received = ""
+    async with asyncio.timeout(30):
+        while wanted not in received:
+            answer = await http.get(path)
+            assert answer.status_code == 200, answer.text
+            received += answer.text
+    return received
+
+
+async def chat_with_oneself(alice: Client) -> None:
+    """Send messages and receive them."""
+    for number in range(3):
+        assert (await alice.send(alice.username, f"Note {number}"))["success"]
+
+
+async def test_polling_clients_stay_on_one_edge_without_cookies(
+    proxy: ReverseProxy, edges: Deployment, client: ClientFactory, name: Name, http_from: From
+) -> None:
+    people = [client(name(address), http=http_from(address)) for address in NETWORKS]
+    await asyncio.gather(*(one.connect(proxy, transports=["polling"]) for one in people))
+    await asyncio.gather(*(chat_with_oneself(one) for one in people))
+    sockets = [await sockets_of(edge) for edge in edges.edges]
+    assert sum(sockets) == len(people)
+    assert all(sockets)
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]], ids=["at once", "upgraded"])
+async def test_websockets_pass(
+    proxy: ReverseProxy, client: ClientFactory, name: Name, http_from: From, transports: list[str]
+) -> None:
+    alice, bob = (client(name(one), http=http_from("127.0.0.1")) for one in ("alice", "bob"))
+    for one in (alice, bob):
+        await one.connect(proxy, transports=transports)
+        assert one.sio.transport() == "websocket"
+    await chat_with_oneself(alice)
+    await alice.send(bob.username, "Through the proxy")
+    assert (await bob.expect("new_message"))["text"] == "Through the proxy"
+
+
+async def test_a_page_of_the_same_host_and_port_may_connect_and_others_may_not(
+    proxy: ReverseProxy, client: ClientFactory, name: Name, http_from: From
+) -> None:
+    for transport in ("polling", "websocket"):
+        for origin, allowed in ((proxy.url, True), (APP, True), ("https://127.0.0.1", False)):
+            alice = client(name("alice"), http=http_from("127.0.0.1"))
+            headers = {"Origin": origin}
+            connecting = alice.connect(
+                proxy, transports=[transport], headers=headers, wait_for_workers=allowed
+            )
+            if allowed:
+                await connecting
+            else:
+                with pytest.raises(Refused):
+                    await connecting
+                assert alice.of("connect_error")[0]["data"]["code"] == "forbidden_origin"
+            await alice.close()
+
+
+async def test_a_body_may_come_in_chunks(raw_from: RawFrom, name: Name) -> None:
+    http = raw_from("127.0.0.1")
+    path = await open_polling(http, name("alice"))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for part in ("421", '["list_', 'chats",{}]'):
+            yield part.encode()
+
+    answer = await http.post(path, content=chunks())
+    assert "content-length" not in answer.request.headers
+    assert answer.status_code == 200, answer.text
+    await poll_until(http, path, "431[")
+
+
+async def test_the_largest_bodies_pass(raw_from: RawFrom, name: Name) -> None:
+    http = raw_from("127.0.0.1")
+    path = await open_polling(http, name("alice"))
+    event = f'421["list_chats",{{"padding":"{"x" * 999_000}"}}]'
+    assert (await http.post(path, content=event)).status_code == 200
+    await poll_until(http, path, "payload_too_large")
+
+
+async def test_connections_count_for_the_address_of_the_client(raw_from: RawFrom) -> None:
+    crowd, other = raw_from("127.0.20.1"), raw_from("127.0.20.2")
+    answers = [await crowd.get(HANDSHAKE) for _ in range(PER_ADDRESS)]
+    assert [one.status_code for one in answers] == [200] * PER_ADDRESS
+    for pretended in ("192.0.2.1", "127.0.0.1", "::1"):
+        answers.append(await crowd.get(HANDSHAKE, headers={"X-Forwarded-For": pretended}))
+        assert answers[-1].status_code == 429
+    assert (await other.get(HANDSHAKE)).status_code == 200
+
+
+async def test_what_a_browser_needs_for_cookies_passes(raw_from: RawFrom) -> None:
+    answer = await raw_from("127.0.0.1").get(HANDSHAKE, headers={"Origin": APP})
+    assert answer.headers["access-control-allow-origin"] == APP
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert answer.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize("kind", ["haproxy"], scope="module")  # the example of nginx knows addresses only
+async def test_a_cookie_keeps_a_client_on_its_edge_when_its_address_changes(
+    raw_from: RawFrom, name: Name
+) -> None:
+    home = raw_from("127.0.1.1")
+    path = await open_polling(home, name("alice"))
+    elsewhere = [raw_from(address) for address in NETWORKS]
+    without = [(await http.post(path, content="3")).status_code for http in elsewhere]
+    assert {*without} == {200, 400}
+    for http in elsewhere:
+        http.cookies = home.cookies
+        assert (await http.post(path, content="3")).status_code == 200
+
+
+async def test_the_other_edge_takes_over_when_one_stops(
+    proxy: ReverseProxy, edges: Deployment, client: ClientFactory, name: Name, http_from: From
+) -> None:
+    stopped = edges.edges.pop(0)
+    stopped.stop()
+    try:
+        people = [client(name(address), http=http_from(address)) for address in NETWORKS]
+        await asyncio.gather(*(one.connect(proxy, transports=["polling"]) for one in people))
+        await asyncio.gather(*(chat_with_oneself(one) for one in people))
+    finally:
+        edges.start_edge(port=stopped.port)
