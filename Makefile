@@ -152,6 +152,8 @@ need = @PATH="$$PATH:$(SBIN)" command -v $(1) >/dev/null 2>&1 || \
 .PHONY: needs-of-tests
 needs-of-tests:
 	$(if $(ARGS),,$(call need,pgbouncer,pgbouncer))
+	$(if $(ARGS),,$(call need,nginx,nginx-light))
+	$(if $(ARGS),,$(call need,haproxy,haproxy))
 
 # $(call npm,FOLDER)
 define npm

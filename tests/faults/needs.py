@@ -32,10 +32,22 @@ def _can_mount() -> bool:
         return True
 
 
+def _can_drop_packets() -> bool:
+    try:
+        return not subprocess.run(["iptables", "-w", "-S"], capture_output=True, check=False).returncode
+    except OSError:
+        return False
+
+
 MOUNT = Need(
     "the right to mount a file system", _can_mount, "run it as root, outside of containers without it"
 )
 FAKETIME = Need("faketime", lambda: faketime() is not None, "on Debian and Ubuntu: apt-get install faketime")
+IPTABLES = Need(
+    "iptables, and the right to use it",
+    _can_drop_packets,
+    "on Debian and Ubuntu: apt-get install iptables, as root",
+)
 
 
 def lacks(needs: Mapping[str, Sequence[Need]]) -> Iterator[str]:
