@@ -30,16 +30,13 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def hasty_edge(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An edge that pings every second and waits one second for the answer, and eight for a sign-in. It has no workers."""
+    """An edge that pings every second and waits one second for the answer. It has no workers.
+
+    It waits eight seconds for a sign-in.
+    """
     store = engines.new_store()
-    deployment = Deployment(
-        store,
-        tmp_path_factory.mktemp("hasty"),
-        forked=True,
-        heartbeat_s=1,
-        heartbeat_timeout_s=1,
-        connect_s=8,
-    )
+    hasty = {"heartbeat_s": 1, "heartbeat_timeout_s": 1, "connect_s": 8}
+    deployment = Deployment(store, tmp_path_factory.mktemp("hasty"), forked=True, **hasty)
     try:
         yield Server("edge", deployment.start_edge().url)
     finally:
