@@ -22,7 +22,7 @@ async def test_a_body_of_thousands_of_packets_holds_up_nobody(
 ) -> None:
     async with besiege(
         attack="polls with many packets",
-        sent="3 each of 4,000 and 10,001 events, 9,000 and 500,000 empty packets; 1 of 9,000",
+        sent="3 each of 4,000 and 10,001 events, and empty packets; 1 of 9,000",
         outcome="10,000 answered, HTTP 413 for more; cut off at `SEND_QUEUE` answers",
         bound_mb=100,
     ):
@@ -61,7 +61,7 @@ async def test_bodies_that_are_not_packets_close_the_session(
 
 
 async def test_bodies_over_the_limit_are_not_read(
-    target: Deployment, besiege: Besiege, polling: RawPolling
+    target: Deployment, besiege: Besiege, polling: RawPolling, mallory: str
 ) -> None:
     async with besiege(
         attack="polls of 10 MB",
@@ -71,14 +71,14 @@ async def test_bodies_over_the_limit_are_not_read(
     ):
         for _ in range(20):
             assert (await polling.post_body(b"4" * 10 * MB)).status_code == 413
-        path = httpx.URL(polling.address).raw_path
-        await asyncio.gather(*(pour(target, path) for _ in range(5)))
+        await asyncio.gather(*(pour(target, mallory) for _ in range(5)))
 
 
-async def pour(target: Deployment, path: bytes) -> None:
+async def pour(target: Deployment, username: str) -> None:
     """Send a body in chunks that never end, which is refused at the limit, until the connection closes."""
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
-    async with Tcp(target.edges[0]) as tcp:
+    async with RawPolling(target.edges[0], username) as polling, Tcp(target.edges[0]) as tcp:
+        path = httpx.URL(polling.address).raw_path
         await tcp.send(b"POST %b HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
         for _ in range(2 * MB // 0x10000):
             await tcp.send(chunk)
@@ -94,7 +94,7 @@ async def pour(target: Deployment, path: bytes) -> None:
 async def test_a_request_that_ends_its_connection_is_answered_though_nobody_polls(
     target: Deployment, besiege: Besiege
 ) -> None:
-    endings = (b"2", b"0", b"6", b"2probe", b"1", b"1\x1e0", b'1\x1e40{"token":"x"}')
+    endings = (b"2", b"41", b"42[]", b"2probe", b"1", b"1\x1e0", b'1\x1e40{"token":"x"}')
     async with (
         besiege(
             attack="bodies that end their connection",

@@ -52,3 +52,11 @@ async def assert_refused(
     assert ack["error"]
     assert traces(chat, username) == [0, 0, 0]
     await assert_alive(raw, username)
+
+
+async def assert_closed(chat: Deployment, raw: RawClient, username: str, frame: str | bytes) -> None:
+    """Assert that a frame that breaks the protocol ends its connection, and leaves nothing behind."""
+    await raw.send(frame)
+    await raw.closed()
+    assert {error["code"] for error in raw.of("error")} <= {"invalid_payload"}
+    assert traces(chat, username) == [0, 0, 0]

@@ -5,7 +5,7 @@ import pytest
 from infra.wire.registry import INTERNAL_COMMANDS
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient
-from tests.integration.bad_input.refusals import assert_refused
+from tests.integration.bad_input.refusals import assert_closed, assert_refused
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,15 @@ async def test_an_event_that_clients_may_not_send_is_unknown(
     await assert_refused(chat, raw, mallory, f'["{command}"{payload}]', "unknown_event")
 
 
-@pytest.mark.parametrize("command", ["5", "null", "true", "{}", '["send_message"]', "1.5"])
-async def test_the_name_of_an_event_must_be_a_string(
+@pytest.mark.parametrize("command", ["5", "-1", "1.5"])
+async def test_no_event_is_named_by_a_number(
     chat: Deployment, raw: RawClient, mallory: str, command: str
 ) -> None:
-    await assert_refused(chat, raw, mallory, f"[{command},{{}}]", "invalid_payload")
+    await assert_refused(chat, raw, mallory, f"[{command},{{}}]", "unknown_event")
+
+
+@pytest.mark.parametrize("command", ["null", "true", "{}", '["send_message"]'])
+async def test_what_begins_with_no_name_ends_the_connection(
+    chat: Deployment, raw: RawClient, mallory: str, command: str
+) -> None:
+    await assert_closed(chat, raw, mallory, f"42[{command},{{}}]")

@@ -7,7 +7,7 @@ import pytest
 from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient, event
-from tests.integration.bad_input.refusals import assert_refused
+from tests.integration.bad_input.refusals import assert_closed, assert_refused
 
 NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
 
@@ -61,6 +61,16 @@ BAD_FIELDS = {
     "low surrogate first": '{"username":"USER","text":"\\udc00\\ud800"}',
     "surrogate in username": '{"username":"\\ud800","text":"hi"}',
     "surrogate in clientId": '{"username":"USER","text":"hi","clientId":"\\udfff"}',
+}
+
+
+@pytest.mark.parametrize("payload", BAD_FIELDS.values(), ids=BAD_FIELDS)
+async def test_a_bad_field_is_refused(chat: Deployment, raw: RawClient, mallory: str, payload: str) -> None:
+    data = f'["send_message",{payload.replace("USER", mallory)}]'
+    await assert_refused(chat, raw, mallory, data, "invalid_payload", "send_message")
+
+
+NOT_JSON = {
     "bad escape": '{"username":"USER","text":"\\q"}',
     "raw control character": '{"username":"USER","text":"\x01"}',
     "not JSON": '{"username":"USER","text":}',
@@ -71,10 +81,12 @@ BAD_FIELDS = {
 }
 
 
-@pytest.mark.parametrize("payload", BAD_FIELDS.values(), ids=BAD_FIELDS)
-async def test_a_bad_field_is_refused(chat: Deployment, raw: RawClient, mallory: str, payload: str) -> None:
-    data = f'["send_message",{payload.replace("USER", mallory)}]'
-    await assert_refused(chat, raw, mallory, data, "invalid_payload", "send_message")
+@pytest.mark.parametrize("payload", NOT_JSON.values(), ids=NOT_JSON)
+async def test_what_is_not_json_ends_the_connection(
+    chat: Deployment, raw: RawClient, mallory: str, payload: str
+) -> None:
+    await assert_closed(chat, raw, mallory, f'427["send_message",{payload.replace("USER", mallory)}]')
+    assert raw.acks[7]["code"] == "invalid_payload"
 
 
 @pytest.mark.parametrize(
