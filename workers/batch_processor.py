@@ -16,7 +16,7 @@ from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.inbox import Answer, InboxEntry
 from workers import dead_letters
 from workers.context import HandlerContext
-from workers.database_errors import is_collision, is_locked, is_timeout, is_unreachable
+from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
 from workers.handler_table import HANDLERS
 from workers.outcome import Outcome
@@ -43,6 +43,14 @@ _NOTHING = text("SELECT 1")
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""
 
+_IMPATIENT = text(
+    "SELECT set_config('lock_timeout', '50', true), set_config('statement_timeout', '1000', true)"
+)
+"""In ms. For finding the events because of which a batch ran into a timeout."""
+
+_GIVE_UP_S = 10.0
+"""After this time, a batch that ran into a timeout is split no further: its clients wait no longer."""
+
 
 class Unreachable(Exception):
     """Postgres cannot be reached; no event is at fault. The message is one line."""
@@ -61,6 +69,7 @@ class BatchProcessor:
         self._publisher = publisher
         self._context = context
         self._hurry_until = 0.0
+        self._give_up_at = 0.0
         self._deleted_users = DeletedUsers()
 
     def process(self, batches: Sequence[Batch]) -> None:
@@ -84,6 +93,7 @@ class BatchProcessor:
         As in a batch, an event that fails becomes a dead letter, and processing it again changes nothing.
         Raises Unreachable, and redis.RedisError if it may be stored but is not published.
         """
+        self._give_up_at = monotonic() + _GIVE_UP_S
         outcome = self._attempt([event], self._context)
         self._publisher.publish(Outcome(emits=outcome.emits))
         (answer,) = InboxEntry(answers=outcome.answers, emits=outcome.emits).all_answers()
@@ -93,6 +103,7 @@ class BatchProcessor:
         events = [event for batch in batches for event in batch.events]
         if not events:
             self._try_postgres()
+        self._give_up_at = monotonic() + _GIVE_UP_S
         *first, last = portions(events)
         for portion in first:
             self._publisher.publish(self._attempt(portion, self._context), batches, is_all=False)
@@ -110,6 +121,8 @@ class BatchProcessor:
         """Handle events together; if that fails, handle as many of them as possible."""
         if not events:
             return Outcome()
+        if not context.patient and monotonic() > self._give_up_at:
+            return _rejected(events, ErrorCode.UNAVAILABLE)
         try:
             return self._handle(events, context)
         except RedisError:
@@ -119,6 +132,8 @@ class BatchProcessor:
                 raise Unreachable(f"Postgres: {_first_line(error)}") from error
             if context.patient and is_locked(error):
                 return self._attempt_without_waiting(events, context)
+            if is_timeout(error):
+                context = replace(context, patient=False)
             if len(events) == 1:
                 return self._give_up(events[0], error)
             log.warning("batch_split", events=len(events), error=type(error).__name__)
@@ -166,11 +181,13 @@ class BatchProcessor:
     @contextmanager
     def _connect(self, names: Collection[str], context: HandlerContext) -> Iterator[Connection]:
         """Yield a connection for these commands; without a transaction if each statement may commit alone."""
-        is_hurried = not context.patient or self._is_hurried()
-        if self._pooled or is_hurried or not _TRANSACTIONAL.isdisjoint(names):
+        limits = None if context.patient else _IMPATIENT
+        if limits is None and self._is_hurried():
+            limits = _HURRIED
+        if self._pooled or limits is not None or not _TRANSACTIONAL.isdisjoint(names):
             with self._engine.begin() as conn:
-                if is_hurried:
-                    conn.execute(_HURRIED)
+                if limits is not None:
+                    conn.execute(limits)
                 yield conn
         else:
             with self._statements.connect() as conn:
@@ -181,14 +198,14 @@ class BatchProcessor:
 
     def _give_up(self, event: Event, error: Exception) -> Outcome:
         """Answer an event that cannot be handled, and keep it as a dead letter if it is at fault."""
-        if is_timeout(error):
-            return _rejected(event, ErrorCode.UNAVAILABLE)
+        if is_timeout(error) or is_deadlock(error):
+            return _rejected([event], ErrorCode.UNAVAILABLE)
         log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
         try:
             dead_letters.keep(self._engine, event, error)
         except SQLAlchemyError as failure:
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
-        return _rejected(event, ErrorCode.INTERNAL)
+        return _rejected([event], ErrorCode.INTERNAL)
 
 
 def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
@@ -201,9 +218,10 @@ def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
     return requests
 
 
-def _rejected(event: Event, code: ErrorCode) -> Outcome:
+def _rejected(events: Sequence[Event], code: ErrorCode) -> Outcome:
     outcome = Outcome()
-    outcome.reject(event, Rejection(code))
+    for event in events:
+        outcome.reject(event, Rejection(code))
     return outcome
 
 

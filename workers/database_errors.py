@@ -4,7 +4,8 @@ import psycopg
 from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError
 
-_COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+_DEADLOCKS = (pg.DeadlockDetected, pg.SerializationFailure)
+_COLLISIONS = (*_DEADLOCKS, pg.UniqueViolation)
 _UNREACHABLE = (
     "08",  # the connection broke
     "25P03",  # the transaction was idle for too long
@@ -19,6 +20,11 @@ _TIMEOUTS = (pg.LockNotAvailable, pg.QueryCanceled)
 def is_collision(error: DBAPIError) -> bool:
     """Tell whether another batch was in the way, so that the same statements may succeed now."""
     return isinstance(error.orig, _COLLISIONS)
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Tell whether others alone are at fault for a collision."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, _DEADLOCKS)
 
 
 def is_locked(error: Exception) -> bool:

@@ -1,8 +1,10 @@
 """Batches on real engines: poison, repetition, concurrency and unreachable services."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from infra.wire.errors import ErrorCode
 from tests.harness.engines import free_port
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from tests.integration.conftest import BenchFactory
+from workers import batch_processor as module
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
 from workers.handlers.send_message import send_messages
@@ -286,6 +289,60 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
         bench.processor.process([bench.batch([blocked])])
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
+
+
+class SlowSends:
+    """Makes sends of some texts run into the time-out of statements; `took_s` passes with each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: Collection[str], took_s: float = 0) -> None:
+        self.tries: list[int] = []
+        """How many sends were tried together."""
+        self._slow = frozenset(slow)
+        self._took_s = took_s
+        self._now = monotonic()
+        monkeypatch.setattr(module, "monotonic", lambda: self._now)
+        replace_handler(monkeypatch, "send_message", self._send)
+
+    def _send(
+        self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    ) -> Outcome:
+        self.tries.append(len(requests))
+        if any(request.command.text in self._slow for request in requests):
+            self._now += self._took_s
+            conn.exec_driver_sql("SELECT set_config('statement_timeout', '50', false)")
+            conn.exec_driver_sql("SELECT pg_sleep(60)")
+        return send_messages(conn, requests, context)
+
+
+def test_a_statement_that_takes_too_long_costs_its_event_alone(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SlowSends(monkeypatch, ["slow"])
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = send_many(bench, alice, bob, 20, 7, "slow")
+    reply = bench.ask(*events)
+    assert reply.failure(events[7]).code is ErrorCode.UNAVAILABLE
+    acks = [reply.ack(event) for event in events if event is not events[7]]
+    assert sorted(ack["message"]["seq"] for ack in acks) == list(range(1, 20))
+
+
+def test_a_batch_that_timed_out_is_answered_when_its_clients_wait_no_longer(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sends = SlowSends(monkeypatch, [f"harmless {n}" for n in range(64)], took_s=module._GIVE_UP_S * 0.6)
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    events = send_many(bench, alice, bob, 64, 0, "harmless 0")
+    reply = bench.ask(*events)
+    assert {reply.failure(event).code for event in events} == {ErrorCode.UNAVAILABLE}
+    assert bench.rows("SELECT FROM dead_letters WHERE user_id = :id", id=alice) == []
+    # Without an end, each of the 64 events would be tried alone.
+    assert sends.tries == [64, 32]
+
+
+def test_the_search_for_what_takes_too_long_is_quick(bench: WorkerBench) -> None:
+    impatient = replace(bench.context, patient=False)
+    with bench.processor._connect((), impatient) as conn:
+        assert conn.execute(text("SHOW statement_timeout")).scalar_one() == "1s"
 
 
 def test_an_unknown_event_in_a_batch_fails_alone(bench: WorkerBench) -> None:
