@@ -3,10 +3,11 @@
 python-engineio lets requests pass that the protocol refuses, and reads no body that comes in chunks.
 """
 
+import asyncio
 import gzip
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from engineio import AsyncServer
@@ -30,6 +31,10 @@ _POLLING: Final = "polling"
 _WEBSOCKET: Final = "websocket"
 _GZIP_BYTES: Final = 1_024
 """Answers from this size on are compressed for clients that accept it."""
+_LAST_WORDS_S: Final = 10.0
+"""How long what an ended connection has not fetched is kept: clients may be between two polls."""
+_LAST_WORDS: Final = 1_000
+"""Connections whose last words are kept."""
 
 
 class Fault(Enum):
@@ -97,6 +102,20 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
     hub: EndpointHub
     sockets: dict[str, EngineConnection]
     """The open connections, by Engine.IO id."""
+    _last_words: dict[str, list[str]]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._last_words = {}
+
+    def forget(self, connection: EngineConnection) -> None:
+        """Remove a connection that has ended. The next poll gets what it was told last, such as why."""
+        self.sockets.pop(connection.sid, None)
+        if words := connection.last_words():
+            self._last_words[connection.sid] = words
+            if len(self._last_words) > _LAST_WORDS:
+                del self._last_words[next(iter(self._last_words))]
+            asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._last_words.pop, connection.sid, None)
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or serve a websocket."""
@@ -151,7 +170,8 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             return None if request.version == _VERSION else Fault.UNSUPPORTED_VERSION
         connection = self.sockets.get(request.session_id)
         if connection is None:
-            return Fault.UNKNOWN_SESSION
+            is_farewell = request.session_id in self._last_words and request.method == "GET"
+            return None if is_farewell and not request.is_websocket else Fault.UNKNOWN_SESSION
         is_served = connection.is_polling and request.method in ("GET", "POST")
         return None if is_served else Fault.BAD_REQUEST
 
@@ -169,9 +189,12 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             body = await read_body(scope, receive, self._limit(connection))
         except BodyTooLarge as error:
             return _too_large(connection, error.size)
-        if connection is None:
+        packets: list[str] | None
+        if request.session_id and connection is None:
+            packets = self._last_words.pop(request.session_id, None)
+        elif connection is None:
             connection = self._open(scope)
-            packets: list[str] | None = [connection.open_polling()]
+            packets = [connection.open_polling()]
         else:
             packets = await connection.poll(len(body), receive)
         if packets is None:

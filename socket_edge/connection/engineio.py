@@ -20,7 +20,7 @@ from socketio import packet
 from starlette.types import Receive, Scope, Send
 
 from socket_edge.connection.api import Binary, DisconnectReason, EventData, Farewell, Handler, State
-from socket_edge.connection.bounds import ACK_BYTES, SendBounds
+from socket_edge.connection.bounds import ACK_BYTES, POLL_ANSWER_PACKETS, SendBounds
 from socket_edge.connection.handshake import Handshake
 from socket_edge.connection.packets import is_frame, read_packet, size_of, split_message
 from socket_edge.connection.polling import Polls
@@ -39,6 +39,8 @@ _REQUESTS_PER_MESSAGE: Final = 2
 """One that fetches it, and one that acks it."""
 _ANNOUNCED: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.SIGN_IN_REFUSED)
 """Ends that the client is told of by a CLOSE packet."""
+_LAST_WORDS_CHARS: Final = 8_192
+"""How much of that is kept for a client that is between two polls."""
 _LOSING: Final = (DisconnectReason.PROTOCOL_ERROR, DisconnectReason.FLOOD, DisconnectReason.SLOW_CLIENT)
 """Ends that a request causes itself, and with which some of its packets may be lost."""
 
@@ -294,6 +296,21 @@ class EngineConnection:
             if (work := self._handle(data, packet_size)) is not None:
                 await self._carry_out(work)
         return self._end_reason not in _LOSING
+
+    def last_words(self) -> list[str]:
+        """Return the newest packets for a client that was between two polls when its connection ended."""
+        polls = self._polls
+        if (
+            polls is None
+            or self.websocket is not None
+            or self._is_polled
+            or self._end_reason not in _ANNOUNCED
+        ):
+            return []
+        words = polls.take_all()
+        while sum(map(len, words)) > _LAST_WORDS_CHARS or len(words) > POLL_ANSWER_PACKETS:
+            del words[0]
+        return words
 
     def client_gone(self) -> None:
         """Called when the client has hung up instead of waiting for the answer to a request."""

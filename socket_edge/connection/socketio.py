@@ -138,7 +138,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._end_log.add(reason, connection.id)
         self._addresses.leave(connection.address)
         self.environ.pop(connection.sid, None)
-        self.eio.sockets.pop(connection.sid, None)
+        self.eio.forget(connection)
 
     def _expect_sign_in(self, connection: EngineConnection) -> None:
         loop = asyncio.get_running_loop()

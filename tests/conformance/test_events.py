@@ -74,7 +74,7 @@ TEXTS = (
     "line\u2028separator\u2029",
     'quo"te\\',
     "tab\tline\n",
-    "\x7f\x80",
+    "a\x7f\x80",
     "1e\x1e2e",
     "[{,:}]",
     "\ufeff\uffff",

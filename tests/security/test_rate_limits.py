@@ -82,8 +82,6 @@ async def test_one_users_load_does_not_limit_others(few: Edge, name: Name) -> No
 
 
 BAD = {
-    "malformed": "49",
-    "unfinished": "42[",
     "unknown": '42["dance",{}]',
     "binary": '451-["send_message",{}]',
     "too large": f"42{padded('nobody', 70_000)}",
@@ -188,16 +186,11 @@ def sending(frame: str | bytes) -> Callable[[RawClient], Awaitable[None]]:
 
 
 NOISE: dict[str, Callable[[RawClient], Awaitable[None]]] = {
-    "binary": sending(b"x"),
-    "other namespaces": sending("42/x,[]"),
     "upgrades": sending("5"),
-    "pings": sending("2"),
     "pongs": sending("3"),
     "connects": sending("40"),
     "acks": sending("431[]"),
     "acks with long ids": sending(f"43{'9' * 20}[]"),
-    "binary acks": sending("460-1[]"),
-    "acks in other namespaces": sending("43/x,1[]"),
     "websocket pings": send_ping,
     "websocket pongs": send_pong,
     "fragments": send_fragments,
@@ -213,6 +206,29 @@ async def test_a_client_that_sends_noise_without_end_is_cut_off(
             for _ in range(1_000):
                 await noise(raw)
         assert await raw.closed() == 1006
+
+
+BREACHES: dict[str, str | bytes] = {
+    "malformed events": "49",
+    "unfinished events": "42[",
+    "binary": b"x",
+    "other namespaces": "42/x,[]",
+    "pings": "2",
+    "binary acks": "461-1[]",
+    "acks in other namespaces": "43/x,1[]",
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES)
+async def test_a_client_that_breaks_the_protocol_is_closed_before_it_can_do_so_again(
+    few: Edge, name: Name, breach: str | bytes
+) -> None:
+    async with RawClient(few, name("mallory")) as raw:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(1_000):
+                await raw.send(breach)
+        assert await raw.closed() is not None
+        assert len(raw.of("error")) <= 1
 
 
 async def test_a_client_that_polls_noise_without_end_is_cut_off(few: Edge, name: Name) -> None:
