@@ -300,7 +300,7 @@ async def test_chat_ids_cannot_be_guessed(
         besiege(
             attack="guessed chat ids",
             sent="1,203 requests about 401 ids, 200 of them next to one that exists",
-            outcome="`chat_not_found`; for the existing one `not_a_member` and nothing more",
+            outcome="`chat_not_found`; for the existing one `not_a_member` and no more; `sync` tells neither",
             bound_mb=20,
         ),
         RawClient(target.edges[0], name("carol")) as carol,
@@ -312,6 +312,9 @@ async def test_chat_ids_cannot_be_guessed(
         far = [uuid.uuid4() for _ in range(200)]
         assert await codes(raw, about([*near, *far])) == {"chat_not_found"}
         assert await codes(raw, about([real])) == {"not_a_member"}
+        for chat_id in map(str, [*near, *far, real]):
+            ack = await raw.ask(event("sync", {"cursors": {chat_id: 0}}))
+            assert (ack["chats"], ack["gone"]) == ([], [chat_id])
         assert not [frame for frame in raw.frames if "secret" in frame]
 
 
@@ -320,7 +323,6 @@ def about(chat_ids: Iterable[uuid.UUID]) -> Iterable[str]:
     for chat_id in map(str, chat_ids):
         yield event("get_messages", {"chatId": chat_id})
         yield event("mark_as_read", {"chatId": chat_id})
-        yield event("sync", {"cursors": {chat_id: 0}})
 
 
 async def test_a_new_token_does_not_change_the_user(

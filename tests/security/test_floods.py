@@ -96,32 +96,46 @@ def narrow(target: Deployment) -> Iterator[Edge]:
 
 MANY = "x" * 60_000
 """Two of these frames are more than a user may send."""
-LARGE: dict[str, str | bytes] = {
+LARGE: dict[str, str] = {
     "pongs": f"3{MANY}",
     "upgrades": f"5{MANY}",
     "noops": f"6{MANY}",
-    "bytes": MANY.encode(),
     "events": f'42["list_chats","{MANY}"]',
-    "events in other namespaces": f'42/admin,["{MANY}"]',
     "events with a query": f'42/?{MANY},["list_chats",{{}}]',
     "events with attachments": f'451-["list_chats","{MANY}"]',
     "connects": f'40{{"token":"{MANY}"}}',
-    "disconnects": f"41/{MANY},",
     "acks": f'431["{MANY}"]',
     "acks with a query": f"43/?{MANY},1[]",
+}
+
+
+LARGE_BREACHES: dict[str, str | bytes] = {
+    "bytes": MANY.encode(),
+    "events in other namespaces": f'42/admin,["{MANY}"]',
+    "disconnects": f"41/{MANY},",
     "refusals": f'44"{MANY}"',
     "unknown packets": f"49{MANY}",
     "no packets": f"4[{MANY}",
 }
+"""The first ends the connection, whatever its size."""
 
 
 @pytest.mark.parametrize("frame", LARGE.values(), ids=LARGE)
-async def test_a_flood_of_bytes_of_any_kind_is_cut_off(narrow: Edge, name: Name, frame: str | bytes) -> None:
+async def test_a_flood_of_bytes_of_any_kind_is_cut_off(narrow: Edge, name: Name, frame: str) -> None:
     async with RawClient(narrow, name("mallory")) as raw:
         with suppress(ConnectionClosed):
             for _ in range(5):
                 await raw.send(frame)
         assert await raw.closed() == 1006
+
+
+@pytest.mark.parametrize("frame", LARGE_BREACHES.values(), ids=LARGE_BREACHES)
+async def test_a_large_frame_that_breaks_the_protocol_is_the_last(
+    narrow: Edge, name: Name, frame: str | bytes
+) -> None:
+    async with RawClient(narrow, name("mallory")) as raw:
+        await raw.send(frame)
+        assert await raw.closed() == 1000
 
 
 BODIES = {
