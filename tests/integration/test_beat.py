@@ -20,7 +20,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", ["garbage", "of an earlier release"])
 def test_beat_starts_anew_with_a_damaged_file_and_says_so_in_one_line(
     deploy: DeploymentFactory, damage: str
 ) -> None:

@@ -380,7 +380,7 @@ def test_a_service_that_does_not_answer_is_named_with_its_address(
     assert "secret-word" not in line
 
 
-@pytest.mark.parametrize("command", ["edge --port 0", "worker", "worker --functions", "beat"])
+@pytest.mark.parametrize("command", ["edge --port 0", "worker", "beat"])
 def test_a_process_names_a_redis_that_does_not_answer_once_and_goes_on_trying(
     tmp_path: Path, command: str
 ) -> None:

@@ -16,14 +16,13 @@ from tests.integration.functions.archive.state import Archive, deliver, is_whole
 from tests.integration.functions.conftest import ContextFactory
 
 DAYS = (
-    *("2024-02-28", "2024-02-29", "2024-03-01", "2024-12-31", "2025-01-01", "2025-01-31", "2025-02-28"),
-    *("2025-03-08", "2025-03-09", "2025-03-29", "2025-03-30", "2025-03-31", "2025-04-30"),
-    *("2025-10-25", "2025-10-26", "2025-10-27", "2025-11-02"),
+    *("2024-02-28", "2024-02-29", "2024-03-01", "2024-12-31", "2025-01-01"),
+    *("2025-03-09", "2025-03-30", "2025-03-31", "2025-10-26", "2025-11-02"),
 )
 """With 29 February, ends of months and years, and days of 23 and 25 hours in Berlin and New York."""
 
 
-@pytest.fixture(params=["UTC", "America/New_York", "Pacific/Kiritimati"])
+@pytest.fixture(params=["America/New_York", "Pacific/Kiritimati"])
 def engine(bench_store: Store, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The engine of the functions, whose sessions are in another zone."""
     engine = make_engine(f"{bench_store.database_url}?options=-c%20timezone%3D{request.param}")
@@ -60,9 +59,7 @@ def test_each_day_is_an_object_with_its_first_and_last_message(
     ("first", "last", "days"),
     [
         ("2024-02-29", "2024-02-29", 1),
-        ("2024-02-28", "2024-03-01", 3),
-        ("2025-10-26", "2025-10-27", 2),
-        ("2024-12-31", "2025-03-30", 8),
+        ("2024-12-31", "2025-03-30", 4),
         ("2024-01-01", "2025-12-31", len(DAYS)),
     ],
 )
