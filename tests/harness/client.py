@@ -50,14 +50,11 @@ class Client:
         *,
         token: str | None = None,
         transports: list[str] | None = None,
-        headers: dict[str, str] | None = None,
         wait_for_workers: bool = True,
     ) -> "Client":
         """Connect and wait until the workers know the user, so that others can send them messages."""
         auth = {"token": make_token(self.username) if token is None else token}
-        await self.sio.connect(
-            server.url, auth=auth, transports=transports or ["websocket"], headers=headers or {}
-        )
+        await self.sio.connect(server.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
         if wait_for_workers:
             await self.call("list_chats", {})
