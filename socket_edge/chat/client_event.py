@@ -13,6 +13,8 @@ from socket_edge.json_text import parse_shape
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str | int | float)
 _NAME = re.compile(r'\[\s{0,8}"([a-z_]{1,32})"')
+_BEGINNING = re.compile(r'\s*\[\s*["0-9-]')
+"""How an event begins, however large or deep it is: with a name, which may be a number."""
 _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
 """A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
 
@@ -43,8 +45,8 @@ def known_name(data: EventData) -> str | None:
 
 def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
     """Split an event into name and payload. Raises Rejection; MalformedEvent if it is not even an event."""
-    if isinstance(data, Binary):
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
+    if not _BEGINNING.match(data):
+        raise _malformed()
     encoded = data.encode(errors="surrogatepass")
     if len(encoded) > payload_bytes:
         raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.")
@@ -55,6 +57,8 @@ def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
         decoded = _name.decode(name)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _refusal(data) from error
+    if isinstance(data, Binary):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Binary attachments are not supported.")
     if decoded not in CLIENT_COMMANDS:
         raise Rejection(ErrorCode.UNKNOWN_EVENT)
     if len(payloads) > 1:
@@ -70,6 +74,10 @@ def _refusal(data: str) -> Rejection:
                 return Rejection(ErrorCode.INVALID_PAYLOAD, "The event is not valid Unicode text.")
     except ValueError:
         pass
+    return _malformed()
+
+
+def _malformed() -> MalformedEvent:
     message = "This is not a Socket.IO event: a JSON array that begins with a name."
     return MalformedEvent(ErrorCode.INVALID_PAYLOAD, message)
 

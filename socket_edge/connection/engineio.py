@@ -426,6 +426,8 @@ class EngineConnection:
         try:
             if isinstance(data, bytes):
                 self._take_attachment(size)
+            elif self._attachments_due and data.startswith(_MESSAGE):
+                self._violated(size)
             elif (common := split_message(data)) is not None:
                 kind, ack_id, text = common
                 if kind == packet.EVENT:

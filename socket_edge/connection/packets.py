@@ -22,6 +22,7 @@ _PACKET: Final = re.compile(
     r"([0-9]{1,100}(?![0-9]))?(.*)",  # ack id, data
     re.DOTALL,
 )
+_ESCAPED_BREAK: Final = re.compile(r"(\\)?\\n")
 _TYPES: Final = frozenset("0123456")
 _BINARY: Final = "b"
 """Marks a binary packet in the body of a request; Base64 follows."""
@@ -119,11 +120,16 @@ def read_packets(body: bytes, *, is_form: bool) -> list[str | bytes] | None:
     try:
         text = body.decode()
         if is_form:
-            text = parse_qs(text, strict_parsing=True, max_num_fields=1)["d"][0]
+            text = _unescape(parse_qs(text, strict_parsing=True, max_num_fields=1)["d"][0])
         packets = [_read_frame(one) for one in text.split(RECORD_SEPARATOR)]
     except (ValueError, LookupError):
         return None
     return packets
+
+
+def _unescape(text: str) -> str:
+    """Undo what JSONP clients do to line breaks, which some browsers change in forms."""
+    return _ESCAPED_BREAK.sub(lambda found: found[0] if found[1] else "\n", text).replace(r"\\n", r"\n")
 
 
 def _read_frame(text: str) -> str | bytes:

@@ -157,6 +157,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             refusal = _refusal(Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)).error_args
             connection.send_packet(Packet(packet.CONNECT_ERROR, refusal, namespace).encode())
         elif connection.state is not State.OPEN:
+            if auth and not is_object(auth):
+                connection.end(DisconnectReason.PROTOCOL_ERROR)
             return
         else:
             await self._handle_connect(connection.sid, namespace, auth)

@@ -2,9 +2,12 @@
 
 import base64
 import json
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from socketio import packet
 
 from socket_edge.connection.packets import (
@@ -173,3 +176,15 @@ def test_outgoing_data_is_rendered_as_json() -> None:
         text: str
 
     assert Packet(packet.CONNECT, Payload("чат")).encode() == '0{"text":"чат"}'
+
+
+def as_jsonp_clients_send(body: str) -> bytes:
+    """Return the form that engine.io-client 6 sends (polling-jsonp.js, doWrite)."""
+    escaped = body.replace(r"\n", "\\\n").replace("\n", r"\n")
+    return urlencode({"d": escaped}).encode()
+
+
+@given(text=st.text(st.sampled_from('\\n\n a"\r')))
+def test_line_breaks_in_jsonp_are_what_the_client_meant(text: str) -> None:
+    event = f"42{json.dumps(['send_message', {'text': text}])}"
+    assert read_packets(as_jsonp_clients_send(event), is_form=True) == [event]
