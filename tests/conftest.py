@@ -114,7 +114,7 @@ async def client() -> AsyncIterator[ClientFactory]:
     """Return a factory for clients, which are disconnected at the end."""
     clients: list[Client] = []
 
-    def make(username: str, **options: Any) -> Client:
+    def make(username: str, **options: bool) -> Client:
         clients.append(Client(username, **options))
         return clients[-1]
 

@@ -2,40 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import aiohttp
 import socketio
 
-from tests.harness.deployment import ANSWERED_S, make_token, user_id_of
+from tests.harness.deployment import ANSWERED_S, Edge, make_token, user_id_of
 
 Payload = dict[str, Any]
-HttpFactory = Callable[[], aiohttp.ClientSession]
-
-
-class Server(Protocol):
-    """An edge, or what stands in front of edges."""
-
-    @property
-    def url(self) -> str:
-        """Return its address."""
 
 
 class Client:
     """One socket of one user. Acks every event that asks; without `acks`, only after `start_acking`."""
 
-    def __init__(
-        self,
-        username: str,
-        *,
-        acks: bool = True,
-        reconnection: bool = False,
-        http: HttpFactory | None = None,
-    ) -> None:
+    def __init__(self, username: str, *, acks: bool = True, reconnection: bool = False) -> None:
         self.username = username
         self.user_id = user_id_of(username)
         self.received: list[tuple[str, Any]] = []
-        self.sio = socketio.AsyncClient(reconnection=reconnection, reconnection_delay=0.1, http_session=http)
+        self.sio = socketio.AsyncClient(reconnection=reconnection, reconnection_delay=0.1)
         self._may_ack = asyncio.Event()
         if acks:
             self._may_ack.set()
@@ -46,7 +29,7 @@ class Client:
 
     async def connect(
         self,
-        server: Server,
+        edge: Edge,
         *,
         token: str | None = None,
         transports: list[str] | None = None,
@@ -54,7 +37,7 @@ class Client:
     ) -> "Client":
         """Connect and wait until the workers know the user, so that others can send them messages."""
         auth = {"token": make_token(self.username) if token is None else token}
-        await self.sio.connect(server.url, auth=auth, transports=transports or ["websocket"])
+        await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
         if wait_for_workers:
             await self.call("list_chats", {})

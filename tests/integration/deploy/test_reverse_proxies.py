@@ -4,34 +4,31 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 
-import aiohttp
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.conftest import ClientFactory, Name
-from tests.harness.client import Client, HttpFactory
+from tests.conftest import Name
 from tests.harness.deployment import Deployment, make_token
 from tests.harness.engines import Engines
-from tests.harness.raw import sockets_of
 from tests.harness.reverse_proxy import PROXIES, ReverseProxy
 
 APP = "https://app.example"
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
-PER_ADDRESS = 4
+PER_ADDRESS = 30
 NETWORKS = [f"127.0.{number}.1" for number in range(1, 9)]
 """Addresses in different networks: nginx looks at the first three bytes only."""
 
-From = Callable[..., HttpFactory]
 RawFrom = Callable[[str], httpx.AsyncClient]
 
 
 @pytest.fixture(scope="module")
 def edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Two edges that hold a few connections of each address."""
+    """Two edges that hold thirty connections of each address."""
     deployment = Deployment(
         engines.new_store(),
         tmp_path_factory.mktemp("edges"),
@@ -53,19 +50,6 @@ def proxy(edges: Deployment, kind: str, tmp_path_factory: pytest.TempPathFactory
     folder: Path = tmp_path_factory.mktemp("proxy") / kind
     with PROXIES[kind]([edge.port for edge in edges.edges], folder) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def http_from(proxy: ReverseProxy) -> From:
-    """Return a function that makes sessions for clients at an address, which keep no cookies."""
-
-    def make(address: str) -> HttpFactory:
-        return lambda: aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=proxy.tls, local_addr=(address, 0)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    return make
 
 
 @pytest.fixture
@@ -122,21 +106,36 @@ async def poll_until(http: httpx.AsyncClient, path: str, wanted: str) -> str:
     return received
 
 
-async def chat_with_oneself(alice: Client) -> None:
-    """Send messages and receive them."""
-    for number in range(3):
-        assert (await alice.send(alice.username, f"Note {number}"))["success"]
+async def poll_for_a_while(http: httpx.AsyncClient, username: str) -> None:
+    """Open a polling connection, and send several events on it, each answered."""
+    path = await open_polling(http, username)
+    for ack_id in range(3):
+        assert (await http.post(path, content=f'42{ack_id}["list_chats",{{}}]')).status_code == 200
+        await poll_until(http, path, f"43{ack_id}[")
+
+
+async def chat_everywhere(raw_from: RawFrom, name: Name) -> None:
+    """Connect people in all networks, who keep no cookies, and let them poll at the same time."""
+    async with asyncio.TaskGroup() as tasks:
+        for address in NETWORKS:
+            http = raw_from(address)
+            http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            tasks.create_task(poll_for_a_while(http, name(address)))
+
+
+def sign_ins(edges: Deployment) -> list[int]:
+    """Return how many clients have signed in on each edge so far."""
+    return [edge.log.count("client_connected") for edge in edges.edges]
 
 
 async def test_polling_clients_stay_on_one_edge_without_cookies(
-    proxy: ReverseProxy, edges: Deployment, client: ClientFactory, name: Name, http_from: From
+    edges: Deployment, raw_from: RawFrom, name: Name
 ) -> None:
-    people = [client(name(address), http=http_from(address)) for address in NETWORKS]
-    await asyncio.gather(*(one.connect(proxy, transports=["polling"]) for one in people))
-    await asyncio.gather(*(chat_with_oneself(one) for one in people))
-    sockets = [await sockets_of(edge) for edge in edges.edges]
-    assert sum(sockets) == len(people)
-    assert all(sockets)
+    before = sign_ins(edges)
+    await chat_everywhere(raw_from, name)
+    joined = [now - count for now, count in zip(sign_ins(edges), before, strict=True)]
+    assert sum(joined) == len(NETWORKS)
+    assert all(joined)
 
 
 async def test_websockets_pass(proxy: ReverseProxy, name: Name) -> None:
@@ -191,7 +190,7 @@ async def test_a_body_may_come_in_chunks(raw_from: RawFrom, name: Name) -> None:
 
 
 async def test_the_largest_bodies_pass(raw_from: RawFrom, name: Name) -> None:
-    http = raw_from("127.0.21.1")
+    http = raw_from("127.0.0.1")
     path = await open_polling(http, name("alice"))
     event = f'421["list_chats",{{"padding":"{"x" * 999_000}"}}]'
     assert (await http.post(path, content=event)).status_code == 200
@@ -230,13 +229,11 @@ async def test_a_cookie_keeps_a_client_on_its_edge_when_its_address_changes(
 
 
 async def test_the_other_edge_takes_over_when_one_stops(
-    proxy: ReverseProxy, edges: Deployment, client: ClientFactory, name: Name, http_from: From
+    edges: Deployment, raw_from: RawFrom, name: Name
 ) -> None:
-    stopped = edges.edges.pop(0)
+    stopped = edges.edges.pop()
     stopped.stop()
     try:
-        people = [client(name(address), http=http_from(address)) for address in NETWORKS]
-        await asyncio.gather(*(one.connect(proxy, transports=["polling"]) for one in people))
-        await asyncio.gather(*(chat_with_oneself(one) for one in people))
+        await chat_everywhere(raw_from, name)
     finally:
         edges.start_edge(port=stopped.port)
