@@ -310,7 +310,8 @@ class EngineConnection:
         words = polls.take_all()
         while sum(map(len, words)) > _LAST_WORDS_CHARS or len(words) > POLL_ANSWER_PACKETS:
             del words[0]
-        return words
+        # A CLOSE alone says no more than the refusal of the next poll.
+        return words if len(words) > 1 else []
 
     def client_gone(self) -> None:
         """Called when the client has hung up instead of waiting for the answer to a request."""

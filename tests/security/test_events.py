@@ -300,7 +300,7 @@ async def test_chat_ids_cannot_be_guessed(
         besiege(
             attack="guessed chat ids",
             sent="1,203 requests about 401 ids, 200 of them next to one that exists",
-            outcome="`chat_not_found`; for the existing one `not_a_member` and no more; `sync` tells neither",
+            outcome="`chat_not_found`; `not_a_member` for the existing one; `sync` tells neither",
             bound_mb=20,
         ),
         RawClient(target.edges[0], name("carol")) as carol,
