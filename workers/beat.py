@@ -55,7 +55,7 @@ class FileScheduler(Scheduler):  # type: ignore[misc]
             return msgspec.json.decode(self._path.read_bytes(), type=_Times)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             damaged = self._path.with_suffix(".damaged")
             log.warning(
                 "beat_schedule_damaged", path=str(self._path), error=str(error), moved_to=str(damaged)

@@ -4,8 +4,8 @@ The sweep reads chats that are due (through a partial index), never the message 
 message once: a second publication can only be lost together with a stream, which its edge notices. Edges
 emit a message once per socket, so only a socket that missed a message sees it again.
 
-Everything is done in portions, and no row stays locked while Redis is asked. What is done is recorded after
-it was published, so a sweep that fails or is killed repeats at most a portion.
+The sweep works in portions and holds no lock while it talks to Redis. A portion is recorded as done once
+it is published, so a sweep that fails or is killed repeats at most one.
 """
 
 import time
@@ -118,7 +118,7 @@ _SWEPT = text(
     RETURNING c.id
     """
 )
-"""Records up to where chats are done, unless another sweep has. What was sent meanwhile is checked as usual.
+"""Records how far chats are swept, unless another sweep has done so. Later messages are checked as usual.
 
 Never waits for a chat: senders would wait for the others that this statement has locked.
 """

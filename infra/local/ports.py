@@ -74,7 +74,7 @@ class Ports:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
             self._known = {str(name): int(port) for name, port in dict(json.loads(file.read_text())).items()}
 
     def choose(self, name: str, preferred: int = 0, avoid: int = 0) -> int:

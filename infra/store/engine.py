@@ -18,9 +18,11 @@ TIMEOUTS_MS: Final = {
 }
 """Statements wait only briefly for locks. A process that stalls in a transaction loses it and its locks."""
 
-_ANSWER_S: Final = 9.0
-"""How long to wait for any answer; more than `statement_timeout`, by the time that an answer may travel."""
+_TRAVEL_S: Final = 1.0
+"""How long an answer may travel: so much longer than `statement_timeout` is waited for it."""
 
+_UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"'?\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*'?")
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 """A server setting in libpq's `options`."""
 
@@ -74,13 +76,20 @@ def make_engine(
         connect_args=connect,
         hide_parameters=True,
     )
-    # Without a limit of ours on the server, there is none that an answer could be expected to keep.
-    _connect_with_limit(engine, _ANSWER_S if "statement_timeout" in settings else None)
+    timeout = {**settings, **written}.get("statement_timeout")
+    _connect_with_limit(engine, None if timeout is None else _limit_s(str(timeout)))
     if pooled:
         _set_in_each_transaction(engine, {**written, **settings})
     if for_batches:
         event.listen(engine, "connect", _read_uuids_as_text)
     return engine
+
+
+def _limit_s(timeout: str) -> float | None:
+    """Return how long to wait for any answer, by the server's `statement_timeout`; None if it has none."""
+    found = _DURATION.fullmatch(re.sub(r"\\(.)", r"\1", timeout))
+    seconds = float(found[1]) * _UNITS_S[found[2] or "ms"] if found else 0
+    return seconds + _TRAVEL_S if seconds else None
 
 
 def _options(url: URL) -> str:

@@ -1,6 +1,7 @@
 """Signs clients in: checks them, greets them, and cleans up when they leave."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
@@ -60,7 +61,7 @@ class Admission:
         self._tasks = tasks
         self._sockets_per_user = sockets_per_user
         self._refusals = refusals
-        self.unannounced: set[str] = set()
+        self.unannounced: Counter[str] = Counter()
         """Users who came or left, as long as no worker has told their peers."""
 
     async def admit(self, connection: Connection, auth: str | None) -> Session:
@@ -121,14 +122,15 @@ class Admission:
 
     async def _announce(self, session: Session) -> None:
         """Have a worker tell the peers whether the user is online, once that is registered."""
-        self.unannounced.add(session.user_id)
+        self.unannounced[session.user_id] += 1
         await self._presence.register(session.user_id)
         while True:
             failure = (await self._ask_to_announce(session)).failure
-            if failure is None or failure.code is not ErrorCode.BUSY:
+            if failure is None or not failure.code.retryable:
                 break
             await asyncio.sleep(_PAUSE_S)
-        self.unannounced.discard(session.user_id)
+        # A join and a leave may both be under way.
+        self.unannounced -= Counter([session.user_id])
 
     async def _ask_to_announce(self, session: Session) -> Answer:
         payload = msgspec.json.encode(BroadcastPresence())

@@ -17,6 +17,7 @@ ZONES = ("Europe/Berlin", "Asia/Calcutta", "US/Pacific", "UTC", "GMT", "Etc/GMT+
 REPORTED_ZONES = (
     *("", " ", "Etc/Unknown", "Unknown", "Europe/Not_Yet", "America/Argentina/Nowhere", "SystemV/PST8PDT"),
     *("GMT+05:30", "GMT+0530", "GMT-3", "UTC+2", "UTC+02:00", "UTC-11", "+05:30", "-03", "Z", "UTC +1"),
+    *("unknown", "undefined", "null", "(null)", "Custom", "GMT\u221205:30"),
     *("CEST", "IST", "PDT", "W. Europe Standard Time", "Central European Summer Time"),
 )
 """What phones, browsers and their libraries have been seen to report."""

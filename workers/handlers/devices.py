@@ -25,9 +25,11 @@ _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
 
 _KEY = re.compile(r"[\w=+/-]+", re.ASCII)
 
+_MINUS = "\u2212"
+"""The sign that some languages write before an offset."""
 _REPORTED_ZONE = re.compile(
     r"""
-    (Etc/)?Unknown |
+    (Etc/)?(?i:unknown|undefined|none|custom|\(?null\)?) |
     (Etc/)?(GMT|UTC?|Z)?\ ?([+-]\d{1,2}(:?\d{2}){0,2})? |  # GMT+05:30, UTC+2, -03, or nothing
     [A-Z]{3,5} |                                          # abbreviations: CEST, IST
     [A-Z][\w.\ +()-]*\ [Tt]ime |                          # W. Europe Standard Time
@@ -186,4 +188,4 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
 
 def _is_understood(zone: str) -> bool:
     """Return whether it is a time zone, or what a device reports instead: it then gets the deployment's."""
-    return is_time_zone(zone) or _REPORTED_ZONE.fullmatch(zone.strip()) is not None
+    return is_time_zone(zone) or _REPORTED_ZONE.fullmatch(zone.strip().replace(_MINUS, "-")) is not None

@@ -1,6 +1,7 @@
 """What the two engines share: one foreground child process with one folder and one port."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -18,6 +19,7 @@ LOG: Final = "log"
 """File in the engine's folder with the output since its latest start."""
 
 _POLL_S: Final = 0.03
+_PASSWORD: Final = re.compile(rb"[\w-]{8,}", re.ASCII)
 
 
 class Engine(ABC):
@@ -130,4 +132,9 @@ class Engine(ABC):
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_urlsafe(24))
             os.replace(fresh, file)
-        return file.read_text()
+        password = file.read_bytes()
+        if not _PASSWORD.fullmatch(password):
+            raise CommandError(
+                f"{file} is damaged; restore it, or delete {self.folder}, and with it the data in there"
+            )
+        return password.decode()

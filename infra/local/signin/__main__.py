@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import uvicorn
 
+from infra.errors import CommandError
 from infra.local.signin.app import create_app
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
@@ -26,7 +27,10 @@ def main(port: int, data_dir: Path, issuer: str | None) -> None:
     with socket.create_server((HOST, port)) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         issuer = issuer or f"{(settings.supabase_url or address).rstrip('/')}/auth/v1"
-        service = SigninService(data_dir, issuer, profile_maker(settings))
+        try:
+            service = SigninService(data_dir, issuer, profile_maker(settings))
+        except CommandError as error:
+            raise click.ClickException(str(error)) from None
         click.echo(f"sign-in on {address}/auth/v1")
         config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
         with suppress(KeyboardInterrupt):

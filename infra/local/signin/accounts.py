@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from infra.errors import CommandError
 from infra.local.signin.errors import SigninError
 from infra.store.profiles import username_key
 
@@ -58,9 +59,17 @@ class Accounts:
     """The database of the sign-in service. `Accounts(path).open()` is one transaction."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file, or create it. Raises CommandError if it is damaged."""
         self._path = path
-        with self._connect() as conn:
-            conn.executescript(_SCHEMA)
+        try:
+            with self._connect() as conn:
+                conn.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # it is locked, or the disk is full
+            raise CommandError(
+                f"{path} is damaged ({error}); restore it, or delete it, and everybody signs up again"
+            ) from error
 
     @contextmanager
     def open(self) -> Iterator["Transaction"]:

@@ -246,6 +246,14 @@ def test_a_port_taken_by_another_program_is_replaced(tmp_path: Path) -> None:
     assert Ports(file).choose("valkey", preferred=second) != second
 
 
+@pytest.mark.parametrize("damage", ["", "{", '["a"]', '{"a": 1e400}', '{"a": "x"}', "[" * 100_000, "\0"])
+def test_damaged_ports_are_chosen_anew(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "ports.json"
+    file.write_text(damage)
+    port = Ports(file).choose("postgres")
+    assert json.loads(file.read_text()) == {"postgres": port}
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

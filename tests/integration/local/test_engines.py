@@ -68,6 +68,18 @@ def test_data_outlives_the_engine_however_it_ends(
     assert recall(started(make_engine(kind))) == "kept"
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"two words of it", b"long enough\n"])
+@pytest.mark.parametrize("kind", [Postgres, Valkey])
+def test_an_engine_whose_password_is_damaged_names_the_file(
+    make_engine: MakeEngine, kind: type[Engine], damage: bytes
+) -> None:
+    engine = make_engine(kind)
+    engine.folder.mkdir(parents=True)
+    (engine.folder / "password").write_bytes(damage)
+    with pytest.raises(CommandError, match=r"password is damaged; restore it, or delete \S+, and with it"):
+        _ = engine.url
+
+
 @pytest.mark.parametrize("kind", [Postgres, Valkey])
 def test_an_engine_left_running_is_stopped_before_the_next_one_starts(
     make_engine: MakeEngine, kind: type[Engine]

@@ -86,6 +86,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "garbage": lambda path: path.write_bytes(os.urandom(5_000)),
     "zeros": lambda path: path.write_bytes(bytes(4_096)),
+    "no Unicode": lambda path: path.write_bytes(b'{"\xff": "2026-01-01T00:00:00Z"}'),
     "deep": lambda path: path.write_bytes(b"[" * 100_000),
     "another form": lambda path: path.write_bytes(b'["cleanup"]'),
     "no times": lambda path: path.write_bytes(b'{"cleanup": {}}'),

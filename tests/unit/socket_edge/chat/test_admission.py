@@ -20,6 +20,7 @@ from socket_edge.limits.origins import Origins
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter
 from socket_edge.tasks import Tasks
+from tests.harness.waiting import until
 from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
 from tests.unit.socket_edge.connections import FakeConnection
 from tests.unit.socket_edge.relay.recording import RecordingLanes
@@ -212,14 +213,14 @@ async def test_peers_are_told_although_the_first_socket_left_before_that(door: D
     assert door.lanes.names() == [ANNOUNCE]
 
 
-async def test_a_full_lane_is_asked_again_to_announce_a_user(
+async def test_workers_are_asked_again_to_announce_a_user(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE_S", 0.001)
-    door.lanes.failures = [ErrorCode.BUSY, ErrorCode.BUSY]
+    door.lanes.failures = [ErrorCode.BUSY, ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT]
     await door.arrive("bob")
-    assert door.lanes.names() == [ANNOUNCE] * 3
-    assert door.admission.unannounced == set()
+    assert door.lanes.names() == [ANNOUNCE] * 4
+    assert set(door.admission.unannounced) == set()
 
 
 async def test_a_user_whose_peers_are_not_told_yet_is_known(door: Door) -> None:
@@ -229,10 +230,26 @@ async def test_a_user_whose_peers_are_not_told_yet_is_known(door: Door) -> None:
     async with asyncio.timeout(5):
         while len(door.lanes.relayed) < 2:
             await asyncio.sleep(0)
-    assert door.admission.unannounced == {"bob"}
+    assert set(door.admission.unannounced) == {"bob"}
     door.lanes.relayed[-1].answer({})
     await door.tasks.wait()
-    assert door.admission.unannounced == set()
+    assert set(door.admission.unannounced) == set()
+
+
+async def test_a_leave_is_still_to_be_told_when_the_join_before_it_has_been(door: Door) -> None:
+    door.lanes.do_answer = False
+    connection, session = await door.admit("bob", "1")
+    door.admission.welcome(session)
+    await until(lambda: len(door.lanes.of(ANNOUNCE)) == 1, "the join is under way")
+    connection.end(DisconnectReason.CLIENT_DISCONNECT)
+    await until(lambda: len(door.lanes.of(ANNOUNCE)) == 2, "the leave is under way")
+    join, leave = door.lanes.of(ANNOUNCE)
+    join.answer({})
+    await asyncio.sleep(0)
+    assert set(door.admission.unannounced) == {"bob"}
+    leave.answer({})
+    await door.tasks.wait()
+    assert set(door.admission.unannounced) == set()
 
 
 async def test_one_socket_too_many_ends_the_oldest_of_the_user() -> None:
