@@ -98,8 +98,7 @@ async def test_the_python_program_sends_receives_and_acks(two_edges: Deployment,
     env = {"CHAT_URL": two_edges.edges[0].url, "TOKEN": make_token("carol"), "TO": "carol"}
     code, lines = await run(sys.executable, str(folder / "chat.py"), **env)
     assert code == 0, lines
-    # Nobody has written to a note to self but its owner, who sees it stored.
-    assert re.fullmatch(r"stored as number \d+", lines[0]), lines
+    assert any(re.fullmatch(r"stored as number \d+", line) for line in lines), lines
     to_carol = {"CHAT_URL": env["CHAT_URL"], "TOKEN": make_token("dave"), "TO": "carol"}
     assert (await run(sys.executable, str(folder / "chat.py"), **to_carol))[0] == 0
     _, lines = await run(sys.executable, str(folder / "chat.py"), **env)

@@ -102,7 +102,6 @@ LARGE: dict[str, str] = {
     "noops": f"6{MANY}",
     "events": f'42["list_chats","{MANY}"]',
     "events with a query": f'42/?{MANY},["list_chats",{{}}]',
-    "events with attachments": f'451-["list_chats","{MANY}"]',
     "connects": f'40{{"token":"{MANY}"}}',
     "acks": f'431["{MANY}"]',
     "acks with a query": f"43/?{MANY},1[]",

@@ -83,7 +83,6 @@ async def test_one_users_load_does_not_limit_others(few: Edge, name: Name) -> No
 
 BAD = {
     "unknown": '42["dance",{}]',
-    "binary": '451-["send_message",{}]',
     "too large": f"42{padded('nobody', 70_000)}",
     "no such field": '42["send_message",{}]',
     "reserved": '42["connect",{}]',
@@ -215,6 +214,7 @@ BREACHES: dict[str, str | bytes] = {
     "other namespaces": "42/x,[]",
     "pings": "2",
     "binary acks": "461-1[]",
+    "attachments that never come": '451-["send_message",{}]',
     "acks in other namespaces": "43/x,1[]",
 }
 

@@ -53,17 +53,20 @@ async def test_a_binary_event_is_refused_by_name_and_its_attachments_are_ignored
 
 
 @pytest.mark.parametrize(
-    "frame",
+    "frames",
     [
-        "43[]",
-        '4399999["x"]',
-        "430[]",
-        '461-99999["x"]',
-        "43" + "9" * 90 + "[]",
+        ["43[]"],
+        ['4399999["x"]'],
+        ["430[]"],
+        ['461-99999["x"]', b"one"],
+        ["43" + "9" * 90 + "[]"],
     ],
 )
-async def test_an_ack_that_nobody_asked_for_changes_nothing(raw: RawClient, mallory: str, frame: str) -> None:
-    await raw.send(frame)
+async def test_an_ack_that_nobody_asked_for_changes_nothing(
+    raw: RawClient, mallory: str, frames: list[str | bytes]
+) -> None:
+    for frame in frames:
+        await raw.send(frame)
     await assert_alive(raw, mallory)
     assert raw.of("error") == []
 
