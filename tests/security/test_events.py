@@ -218,7 +218,7 @@ async def test_another_users_ack_does_not_make_a_message_delivered(
         besiege(
             attack="acks for other people's messages",
             sent="2,000 acks by a stranger and the sender, with every id in use",
-            outcome="the message stays `sent`; the recipient's ack makes it `delivered`",
+            outcome="it stays `sent`; the recipient's ack makes it `delivered`",
             bound_mb=20,
         ),
         RawClient(edge, name("carol")) as carol,
