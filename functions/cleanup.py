@@ -1,4 +1,4 @@
-"""`cleanup`: deletes old rows from Postgres.
+"""`cleanup`: deletes old rows from Postgres, and numbers messages that have no number yet.
 
 Each slice is a short transaction of its own that skips locked rows. So runs may overlap, and a run may be
 killed at any point.
@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from functions.archive.holds import NOT_HELD
 from functions.context import Context, Summary
+from functions.numbering import number_unread
 from functions.pacer import Pacer
 
 _SLICE = 1_000
@@ -117,19 +118,22 @@ _DELETE_MESSAGES = text(
 
 
 def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
-    """Delete rows that are too old. Return how many of each kind.
+    """Delete rows that are too old, then number messages. Return how many rows of each kind were deleted.
 
     Raises sqlalchemy.exc.SQLAlchemyError; the next run continues.
     """
     settings = context.settings
     tables = _TableCleanup(context.engine, pacer, dry_run)
-    return {
+    summary = {
         "dead_letters": tables.clean(_DEAD_LETTERS, settings.dead_letter_days),
         "devices": tables.clean(_DEVICES, settings.device_days),
         "notifications": tables.clean(_NOTIFICATIONS, settings.notification_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": tables.clean(_HOLDS, 0),
     }
+    if not dry_run:
+        number_unread(context.engine, pacer)
+    return summary
 
 
 class _TableCleanup:

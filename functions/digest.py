@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from functions.channels.channel import Notice
 from functions.shorten import shorten
+from infra.store.counting import count_messages
 
 _TEXT_CHARS = 200
 _NAME_CHARS = 64
@@ -16,22 +17,28 @@ _NAMES = 2
 """The most names that a title spells out."""
 
 _OPEN = text(
-    """
-    SELECT open.chat_id, p.username, open.messages, newest.text
-    FROM (
-        SELECT m.chat_id, m.sender_id, count(*) AS messages, max(m.seq) AS seq
-        FROM notifications n
-        CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
-        JOIN chat_members w ON w.chat_id = span.chat_id AND w.user_id = n.user_id
-        JOIN messages m ON m.chat_id = span.chat_id AND m.seq BETWEEN span.first AND span.last
-            AND m.seq > greatest(w.delivered_seq, w.read_seq)
-            AND m.recipient_id = n.user_id AND m.sender_id <> n.user_id
-        WHERE n.id = :id
-        GROUP BY m.chat_id, m.sender_id
-    ) open
-    JOIN messages newest ON newest.chat_id = open.chat_id AND newest.seq = open.seq
-    JOIN profiles p ON p.id = open.sender_id
-    ORDER BY newest.created_at DESC, open.chat_id
+    f"""
+    SELECT c.id AS chat_id, p.username, open.messages, newest.text
+    FROM notifications n
+    CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
+    JOIN chats c ON c.id = span.chat_id
+    JOIN chat_members w ON w.chat_id = c.id AND w.user_id = n.user_id
+    CROSS JOIN LATERAL (
+        SELECT greatest(span.first - 1, w.delivered_seq, w.read_seq) AS after,
+            least(
+                span.last,
+                coalesce(CASE n.user_id WHEN c.user_lo THEN c.last_to_lo ELSE c.last_to_hi END, span.last)
+            ) AS up_to
+    ) seqs
+    CROSS JOIN {count_messages(chat="c", user="n.user_id", after="seqs.after", up_to="seqs.up_to")} open
+    CROSS JOIN LATERAL (
+        SELECT sender_id, text, created_at FROM messages
+        WHERE chat_id = c.id AND seq > seqs.after AND seq <= seqs.up_to AND recipient_id = n.user_id
+        ORDER BY seq DESC LIMIT 1
+    ) newest
+    JOIN profiles p ON p.id = newest.sender_id
+    WHERE n.id = :id AND open.messages > 0
+    ORDER BY newest.created_at DESC, c.id
     """
 )
 

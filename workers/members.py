@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from infra.store.counting import count_messages
 from infra.wire.events import MESSAGE_STATUS, MessageStatus, Peer, iso_ms
 from workers.arrays import array
 from workers.chats import Pair
@@ -32,13 +33,12 @@ _LOCK = LockingStatement(
 )
 
 _UNREAD = text(
-    """
-    SELECT reader.chat_id, reader.user_id, count(m.seq) AS unread
+    f"""
+    SELECT reader.chat_id, reader.user_id, unread.messages
     FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS reader (chat_id, user_id)
     JOIN chat_members w ON w.chat_id = reader.chat_id AND w.user_id = reader.user_id
-    LEFT JOIN messages m ON m.chat_id = w.chat_id AND m.seq > w.read_seq
-        AND m.recipient_id = w.user_id AND m.sender_id <> w.user_id
-    GROUP BY reader.chat_id, reader.user_id
+    JOIN chats c ON c.id = w.chat_id
+    CROSS JOIN {count_messages(chat="c", user="w.user_id", after="w.read_seq", up_to="c.last_seq")} unread
     """
 )
 Member = tuple[str, str]
@@ -54,7 +54,7 @@ def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[Member, Ro
 def read_unread(conn: Connection, members: Collection[Member]) -> dict[Member, int]:
     """Return how many messages each member has not read."""
     rows = conn.execute(_UNREAD, member_columns(members))
-    return {(row.chat_id, row.user_id): row.unread for row in rows}
+    return {(row.chat_id, row.user_id): row.messages for row in rows}
 
 
 def lock_members(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
+from infra.store.counting import NUMBERED_AFTER
 from infra.store.profiles import find_key
 from infra.wire.commands import SendMessage
 from infra.wire.events import Message, iso_ms
@@ -29,7 +30,8 @@ _SEND = """
     WITH routed AS MATERIALIZED (
         SELECT
             tried.*, s.username AS sender_username, r.id AS recipient_id, r.username AS recipient_username,
-            c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at
+            c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at,
+            CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS last_number
         FROM unnest(
             CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
             CAST(:client_ids AS text[]), CAST(:sames AS int[])
@@ -41,8 +43,10 @@ _SEND = """
         FOR NO KEY UPDATE OF c {skip_locked}
     ), draft AS MATERIALIZED (
         SELECT
-            routed.*, stored.id IS NULL AS is_new, last_seq + count(*) FILTER (WHERE stored.id IS NULL)
-                OVER (PARTITION BY chat_id ORDER BY place) AS seq
+            routed.*, stored.id IS NULL AS is_new,
+            last_seq + count(*) FILTER (WHERE stored.id IS NULL) OVER so_far AS seq,
+            last_number + count(*) FILTER (WHERE stored.id IS NULL AND recipient_id <= sender_id)
+                OVER so_far AS to_lo
         FROM {routed}
         LEFT JOIN LATERAL (
             SELECT m.id FROM messages m
@@ -50,24 +54,28 @@ _SEND = """
                 AND coalesce(m.client_id, m.id::text) = coalesce(routed.client_id, routed.id::text)
             LIMIT 1
         ) stored ON true
+        WINDOW so_far AS (PARTITION BY chat_id ORDER BY place)
     ), advanced AS (
         UPDATE chats c
         SET last_seq = added.last_seq,
             last_to_lo = coalesce(added.last_to_lo, c.last_to_lo, c.last_seq),
             last_to_hi = coalesce(added.last_to_hi, c.last_to_hi, c.last_seq),
+            to_lo = added.to_lo,
+            to_hi = added.last_seq - added.to_lo,
+            numbered_after = {numbered_after},
             activity_at = added.activity_at,
             sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
         FROM (
             SELECT
-                chat_id, max(seq) AS last_seq, max(created_at) AS activity_at,
+                chat_id, max(seq) AS last_seq, max(to_lo) AS to_lo, max(created_at) AS activity_at,
                 max(seq) FILTER (WHERE recipient_id <= sender_id) AS last_to_lo,
                 max(seq) FILTER (WHERE recipient_id >= sender_id) AS last_to_hi
             FROM draft WHERE is_new GROUP BY chat_id
         ) added
         WHERE c.id = added.chat_id
     ), stored AS (
-        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
-        SELECT chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at
+        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, to_lo)
+        SELECT chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, to_lo
         FROM draft WHERE is_new
     )
     SELECT
@@ -83,7 +91,9 @@ _UNBROKEN = """
     ) routed
 """
 """Drops messages whose chat was unlocked midway: otherwise later ones would be stored without the first."""
-_STORE = LockingStatement(_SEND, routed=("routed", _UNBROKEN))
+_STORE = LockingStatement(
+    _SEND.replace("{numbered_after}", NUMBERED_AFTER.format(chat="c")), routed=("routed", _UNBROKEN)
+)
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
 The chat is read once it is locked; messages are read as they were before. If another worker stores the same

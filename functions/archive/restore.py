@@ -1,10 +1,11 @@
 """`restore`: brings archived days back into `messages`. Their objects stay where they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import takewhile
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine, text
@@ -17,10 +18,33 @@ from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage
 from functions.context import Context, Summary
 from functions.errors import ArchiveError
+from functions.numbering import number_messages
 from functions.pacer import Pacer
 
 log = structlog.get_logger(__name__)
 
+_COUNT_ONE_BY_ONE = text(
+    """
+    WITH chat AS MATERIALIZED (
+        SELECT c.id, archived.seq
+        FROM (
+            SELECT chat_id, max(seq) AS seq FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]))
+                AS archived (chat_id, seq)
+            GROUP BY chat_id
+        ) archived
+        JOIN chats c ON c.id = archived.chat_id
+        ORDER BY c.id
+        FOR NO KEY UPDATE OF c
+    )
+    UPDATE chats c SET numbered_after = chat.seq
+    FROM chat WHERE c.id = chat.id AND c.numbered_after < chat.seq
+    """
+)
+"""Until restored messages are numbered: others may be missing between them, see `infra.store.counting`.
+
+It locks the chats, and comes before the messages: whoever sends an archived message again waits here for
+the chat, and not, with the chat locked, for the message.
+"""
 _INSERT = text(
     """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
@@ -60,6 +84,10 @@ class _Totals:
     messages: int = 0
     skipped: int = 0
     objects: int = 0
+    chats: set[UUID] = field(default_factory=set)
+
+    def summary(self) -> Summary:
+        return {"messages": self.messages, "skipped": self.skipped, "objects": self.objects}
 
 
 def restore(
@@ -86,12 +114,15 @@ def restore(
                     continue
                 for messages in copy.messages():
                     _put_back(context.engine, messages, totals)
+                    totals.chats |= {message.chat_id for message in messages}
         except ArchiveError as error:
             log.error("object_skipped", function="restore", error=str(error))
             errors.append(error)
+    for chat_id in sorted(totals.chats):
+        number_messages(context.engine, pacer, chat_id, after=0)
     if errors:
         raise errors[0]
-    return vars(totals)
+    return totals.summary()
 
 
 def _objects(bucket: ArchiveBucket, pacer: Pacer, first_day: date, last_day: date) -> Iterator[ObjectName]:
@@ -107,6 +138,7 @@ def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Tota
     """Store messages. Halve a batch that the database refuses, until the one that is to blame is skipped."""
     try:
         with engine.begin() as conn:
+            conn.execute(_COUNT_ONE_BY_ONE, key_columns(messages))
             inserted = conn.execute(_INSERT, _columns(messages)).rowcount
             stored = _note_restored(conn, messages)
     except (DataError, IntegrityError) as error:

@@ -8,9 +8,11 @@ not know unchanged.
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from itertools import compress, groupby
+from operator import ne
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -85,6 +87,8 @@ $_$;
 COMMENT ON FUNCTION username_key(text) IS '<version>';
 """
 
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
+
 _RULES: Final = (
     _FUNCTIONS,
     INVISIBLE,
@@ -133,13 +137,12 @@ def _render(schema: str) -> str:
 
 @cache
 def unicode_parts() -> dict[str, str]:
-    """Return what the functions are made of; it takes a second to look at every character."""
-    invisible = re.compile(f"[{INVISIBLE}]")
-    known = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
+    """Return what the functions are made of."""
+    characters = _characters()
     folds = {
         char: char.casefold()
-        for char in known
-        if char.casefold() != char and unicodedata.normalize("NFKC", char) == char
+        for char in compress(characters, map(ne, characters, map(str.casefold, characters)))
+        if unicodedata.normalize("NFKC", char) == char
     }
     single = {char: folded for char, folded in folds.items() if len(folded) == 1}
     several = {char: folded for char, folded in folds.items() if len(folded) > 1}
@@ -151,7 +154,7 @@ def unicode_parts() -> dict[str, str]:
         "invisible": _escape(INVISIBLE),
         "blank": _escape(BLANK),
         "space": _ranges(str.isspace),
-        "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not invisible.match(char)),
+        "unknown": _ranges(lambda char: unicodedata.category(char) == "Cn" and not _INVISIBLE.match(char)),
         "unprintable": _ranges(lambda char: not char.isprintable()),
         "mark": _ranges(lambda char: unicodedata.category(char) in MARKS),
         "joiner": _escape(JOINER),
@@ -178,15 +181,45 @@ def _ranges(belongs: Callable[[str], bool]) -> str:
     )
 
 
-def _spans(belongs: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    first = None
-    for code in range(1, sys.maxunicode + 2):
-        inside = code <= sys.maxunicode and not 0xD800 <= code <= 0xDFFF and belongs(chr(code))
-        if inside and first is None:
-            first = code
-        elif not inside and first is not None:
-            yield first, code - 1
-            first = None
+def _spans(belongs: Callable[[str], bool]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for first, last in _runs():
+        if not belongs(chr(first)):
+            continue
+        if spans and spans[-1][1] == first - 1:
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+    return spans
+
+
+def _characters() -> str:
+    return "".join(map(chr, range(1, sys.maxunicode + 1)))
+
+
+@cache
+def _runs() -> list[tuple[int, int]]:
+    """Return runs of characters, first and last code, that no property tells apart.
+
+    There are a million characters, but few runs.
+    """
+    characters = _characters()
+    kinds = zip(
+        map(unicodedata.category, characters),
+        map(unicodedata.combining, characters),
+        map(str.isspace, characters),
+        map(str.isprintable, characters),
+        map(set(_INVISIBLE.findall(characters)).__contains__, characters),
+        strict=True,
+    )
+    runs = []
+    start = 1
+    for (category, *_), run in groupby(kinds):
+        end = start + len(list(run))
+        if category != "Cs":
+            runs.append((start, end - 1))
+        start = end
+    return runs
 
 
 def _escape(characters: str) -> str:

@@ -85,6 +85,15 @@ class Chat(Base):
     """Seq of the newest message to `user_lo`. Once it is delivered, all are. None if it is unknown."""
     last_to_hi: Mapped[int | None] = mapped_column(server_default=text("0"))
     """The same for `user_hi`."""
+    to_lo: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many messages went to `user_lo`, counted since the first one that has a number.
+
+    Numbers may be negative: they only matter between two messages. See `infra.store.counting`.
+    """
+    to_hi: Mapped[int] = mapped_column(server_default=text("0"))
+    """All others. If both together are not `last_seq`, they are out of date, and no message is numbered."""
+    numbered_after: Mapped[int] = mapped_column(server_default=text("0"))
+    """Seq behind which all messages are numbered, and none is missing between two of them."""
 
 
 class ChatMember(Base):
@@ -114,6 +123,8 @@ class Message(Base):
     text: Mapped[str]
     client_id: Mapped[str | None]
     created_at: Mapped[datetime]
+    to_lo: Mapped[int | None]
+    """Its number: `to_lo` of the chat when it was stored. None up to `numbered_after`."""
 
 
 Index(

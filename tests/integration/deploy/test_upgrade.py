@@ -56,6 +56,8 @@ TABLES = [
     "profiles", "chats", "chat_members", "messages", "dead_letters", "devices", "undelivered",
     "notifications", "archived_chats", "archive_holds",
 ]  # fmt: skip
+ADDED = "{named_at,deleted_at,to_lo,to_hi,numbered_after}"
+"""The columns that the last release did not have."""
 Address = str
 
 
@@ -85,7 +87,7 @@ def contents(address: Address, schema: str) -> dict[str, tuple[int, int]]:
             for row in run(
                 address,
                 f"SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}' AND"
-                f" table_name = '{table}' AND column_name NOT IN ('named_at', 'deleted_at') ORDER BY 1",
+                f" table_name = '{table}' AND NOT column_name = ANY('{ADDED}') ORDER BY 1",
             )
         )
         (found[table],) = run(

@@ -87,3 +87,29 @@ def test_messages_of_a_deleted_chat_are_skipped(
     unswept_bench.rows("DELETE FROM chats WHERE id = :chat", chat=gone)
     assert bring_back(100) == {"messages": 4, "skipped": 3, "objects": 1}
     assert unswept_bench.seqs(kept) == [1, 2, 3, 4]
+
+
+def unread(bench: WorkerBench, user: Any) -> tuple[int, int]:
+    """Return the unread counts of a user in their only chat: what the list says, and what is stored."""
+    listed = bench.event(user[0], "list_chats", {})
+    (chat,) = bench.ask(listed).ack(listed)["chats"]
+    ((stored,),) = bench.rows("SELECT count(*) FROM messages WHERE recipient_id = :u", u=user[0])
+    return chat["unread"], stored
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["numbered", "archived before there were numbers"])
+def test_restored_messages_count_as_unread_and_those_missing_between_do_not(
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore, numbered: bool
+) -> None:
+    _, *people = make_chat({110: 10, 100: 7, 95: 8, 10: 6})
+    if not numbered:
+        unswept_bench.rows("UPDATE messages SET to_lo = NULL")
+        unswept_bench.rows("UPDATE chats SET to_lo = 0, to_hi = 0")
+    run()
+    for days in ((110, 110), (95, 95), (100, 100)):
+        bring_back(*days)
+        for user, peer in (people, people[::-1]):
+            counted, stored = unread(unswept_bench, user)
+            assert counted == stored
+            unswept_bench.ask(unswept_bench.send(peer[0], user[1], "another"))
+            assert unread(unswept_bench, user) == (stored + 1, stored + 1)

@@ -1,0 +1,119 @@
+"""Numbers messages from before messages had numbers, so that unread ones need not be counted one by one.
+
+Goes backwards from the first message that has a number, a portion at a time, up to a message that is missing.
+See `infra.store.counting`.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Engine, Row, TextClause, text
+from sqlalchemy.exc import OperationalError
+
+from functions.pacer import Pacer
+from infra.store.counting import NUMBERED_AFTER
+
+log = structlog.get_logger(__name__)
+
+_CHATS: Final = 1_000
+"""Chats that are looked at with one statement."""
+_PORTION: Final = 1_000
+"""The most messages that are numbered in one transaction; nobody can write to their chat meanwhile."""
+_FEW: Final = 100
+"""Chats with so few messages to number are left alone: counting them is quick."""
+
+_READ = "(SELECT min(read_seq) FROM chat_members WHERE chat_id = c.id)"
+_DUE = text(
+    f"""
+    SELECT c.id, {NUMBERED_AFTER.format(chat="c")} - {_READ} > {_FEW} AS is_due
+    FROM chats c WHERE c.id > :after ORDER BY c.id LIMIT {_CHATS}
+    """
+)
+_NUMBER = text(
+    f"""
+    WITH chat AS MATERIALIZED (
+        SELECT c.id, c.last_seq, {NUMBERED_AFTER.format(chat="c")} AS numbered_after,
+            coalesce(CAST(:after AS bigint), {_READ}) AS after,
+            CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS to_lo
+        FROM chats c WHERE c.id = :chat
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), start AS (
+        SELECT CASE WHEN chat.numbered_after = chat.last_seq THEN chat.to_lo
+            ELSE next.to_lo - CAST(next.recipient_id <= next.sender_id AS int) END AS to_lo
+        FROM chat LEFT JOIN messages next ON next.chat_id = chat.id AND next.seq = chat.numbered_after + 1
+    ), found AS (
+        SELECT m.seq, row_number() OVER back AS place,
+            count(*) FILTER (WHERE m.recipient_id <= m.sender_id) OVER back
+                - CAST(m.recipient_id <= m.sender_id AS int) AS later_to_lo
+        FROM chat CROSS JOIN LATERAL (
+            SELECT seq, sender_id, recipient_id FROM messages
+            WHERE chat_id = chat.id AND seq > chat.after AND seq <= chat.numbered_after
+            ORDER BY seq DESC LIMIT :portion
+        ) m
+        WINDOW back AS (ORDER BY m.seq DESC)
+    ), numbered AS (
+        UPDATE messages m SET to_lo = start.to_lo - found.later_to_lo
+        FROM chat, start, found
+        WHERE m.chat_id = chat.id AND m.seq = found.seq AND start.to_lo IS NOT NULL
+            AND found.seq = chat.numbered_after + 1 - found.place
+        RETURNING m.seq
+    ), noted AS (
+        UPDATE chats c
+        SET to_lo = chat.to_lo, to_hi = chat.last_seq - chat.to_lo, numbered_after = lowest.seq - 1
+        FROM chat, (SELECT min(seq) AS seq FROM numbered) lowest
+        WHERE c.id = chat.id AND lowest.seq IS NOT NULL
+    )
+    SELECT count(*) AS messages FROM numbered
+    """
+)
+"""Stops before a message that is missing.
+
+What was stored after the statement began and before it had the lock counts as missing, too.
+"""
+
+
+def number_unread(engine: Engine, pacer: Pacer) -> None:
+    """Number the unread messages of all chats that have many without a number; the next run continues.
+
+    Raises sqlalchemy.exc.SQLAlchemyError.
+    """
+    messages = 0
+    chat_id = UUID(int=0)
+    while not pacer.out_of_time:
+        chats = _run(engine, pacer, _DUE, after=chat_id)
+        messages += sum(number_messages(engine, pacer, chat.id) for chat in chats if chat.is_due)
+        if len(chats) < _CHATS:
+            break
+        chat_id = chats[-1].id
+    if messages:
+        log.info("messages_numbered", messages=messages)
+
+
+def number_messages(engine: Engine, pacer: Pacer, chat_id: UUID, after: int | None = None) -> int:
+    """Number the messages of a chat, as far as possible: those after a seq, by default those unread by somebody.
+
+    Returns how many got a number. Raises sqlalchemy.exc.SQLAlchemyError.
+    """
+    messages = 0
+    while not pacer.out_of_time:
+        found = _run(engine, pacer, _NUMBER, chat=chat_id, after=after, portion=_PORTION)
+        numbered = sum(row.messages for row in found)
+        messages += numbered
+        if numbered < _PORTION:
+            break
+    return messages
+
+
+def _run(engine: Engine, pacer: Pacer, statement: TextClause, **params: Any) -> list[Row[Any]]:
+    """Run a statement in a transaction of its own. Messages that stay locked are left to the next run."""
+    try:
+        with engine.begin() as conn:
+            rows = list(conn.execute(statement, params))
+        pacer.pause()
+        return rows
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return []
+        raise
