@@ -1,4 +1,4 @@
-"""`cleanup`: deletes old rows from Postgres, and numbers messages that have no number yet.
+"""`cleanup`: deletes old rows from Postgres, and fills in what releases before left empty.
 
 Each slice is a short transaction of its own that skips locked rows. So runs may overlap, and a run may be
 killed at any point.
@@ -16,8 +16,8 @@ from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
 from functions.archive.holds import NOT_HELD
+from functions.backfill import backfill
 from functions.context import Context, Summary
-from functions.numbering import number_unread
 from functions.pacer import Pacer
 
 _SLICE = 1_000
@@ -118,7 +118,7 @@ _DELETE_MESSAGES = text(
 
 
 def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
-    """Delete rows that are too old, then number messages. Return how many rows of each kind were deleted.
+    """Delete rows that are too old, then fill in the others. Return how many of each kind were deleted.
 
     Raises sqlalchemy.exc.SQLAlchemyError; the next run continues.
     """
@@ -132,7 +132,7 @@ def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         "holds": tables.clean(_HOLDS, 0),
     }
     if not dry_run:
-        number_unread(context.engine, pacer)
+        backfill(context.engine, pacer)
     return summary
 
 

@@ -64,6 +64,8 @@ _SEND = """
             to_hi = added.last_seq - added.to_lo,
             numbered_after = {numbered_after},
             activity_at = added.activity_at,
+            listed_at = CASE WHEN c.sweep_at IS NULL THEN added.activity_at ELSE c.listed_at END,
+            is_behind = c.sweep_at IS NOT NULL AND added.activity_at > c.listed_at,
             sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
         FROM (
             SELECT

@@ -109,7 +109,7 @@ _SWEPT = text(
         FOR NO KEY UPDATE OF c SKIP LOCKED
     )
     UPDATE chats c
-    SET swept_seq = held.seq, sweep_at = CASE
+    SET swept_seq = held.seq, listed_at = c.activity_at, is_behind = false, sweep_at = CASE
         WHEN held.seq < held.last_seq THEN now()
         WHEN held.last_seq < c.last_seq THEN now() + make_interval(secs => :sweep_after)
     END

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     func,
     text,
 )
@@ -66,7 +67,8 @@ class Chat(Base):
     __tablename__ = "chats"
     __table_args__ = (
         Index("chats_pair", "user_lo", "user_hi", unique=True),
-        Index("chats_user_hi", "user_hi"),
+        Index("chats_of_lo", "user_lo", "is_behind", "listed_at", "id"),
+        Index("chats_of_hi", "user_hi", "is_behind", "listed_at", "id"),
         Index("chats_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
         CheckConstraint("user_lo <= user_hi", name="chats_pair_ordered"),
     )
@@ -77,6 +79,10 @@ class Chat(Base):
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
     activity_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """Time of the last message, or of the creation. It never decreases."""
+    listed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Place in the list of chats: `activity_at`, unless `is_behind`. A change costs an entry in each index."""
+    is_behind: Mapped[bool] = mapped_column(server_default=false())
+    """Whether `activity_at` has moved on since. The sweep, which changes indexes anyway, makes up for it."""
     sweep_at: Mapped[datetime | None]
     """When the sweep should check whether the newest messages were confirmed. None if nothing is due."""
     swept_seq: Mapped[int] = mapped_column(server_default=text("0"))

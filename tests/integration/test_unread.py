@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from functions import numbering
-from functions.numbering import number_messages, number_unread
+from functions import backfill as module
+from functions.backfill import backfill, number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
 from infra.store.engine import make_engine
@@ -104,7 +104,7 @@ def engine(bench_store: Store) -> Iterator[Engine]:
 
 @pytest.fixture
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbering, "_PORTION", 7)
+    monkeypatch.setattr(module, "_PORTION", 7)
 
 
 class Life:
@@ -185,7 +185,7 @@ _BUFFERS = """
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND query LIKE '%one_by_one%' AND query NOT LIKE '%pg_stat_statements%'
 """
-WAYS = {
+WAYS: dict[str, Callable[[int], int]] = {
     "all from the peer": lambda n: 1,
     "the newest ones own": lambda n: 1 if n < 3 else 0,
     "in turns": lambda n: n % 2,
@@ -242,7 +242,7 @@ def test_cleanup_numbers_what_is_from_before_there_were_numbers(
         unswept_bench.rows("DELETE FROM messages WHERE chat_id = :c AND seq = 2000", c=many.chat)
     counted = many.counted(0)
     before = cost_of_counting(many)
-    number_unread(engine, Pacer(60))
+    backfill(engine, Pacer(60))
     assert many.numbered_after() == (2_000 if holes else 0)
     assert few.numbered_after() == 5
     after, least = cost_of_counting(many), cost_of_counting(few)
@@ -262,12 +262,12 @@ def test_numbering_continues_where_it_was_stopped_and_leaves_locked_chats_alone(
     talk.store_by_hand(1, 2_500)
     with talk.bench.engine.begin() as conn:
         conn.execute(text("SELECT FROM chats WHERE id = :c FOR UPDATE"), {"c": talk.chat})
-        number_unread(engine, Pacer(60))
+        backfill(engine, Pacer(60))
     assert talk.numbered_after() == 2_500
-    number_unread(engine, Pacer(0))
+    backfill(engine, Pacer(0))
     assert talk.numbered_after() == 2_500
-    number_unread(engine, Pacer(1e-9))
-    number_unread(engine, Pacer(60))
+    backfill(engine, Pacer(1e-9))
+    backfill(engine, Pacer(60))
     assert talk.numbered_after() == 0
     assert talk.unread(0) == 2_500
     talk.send(1, 0, 1)
@@ -279,5 +279,5 @@ def test_only_what_somebody_has_not_read_is_numbered(talk: Talk, engine: Engine)
     talk.store_by_hand(1, 1_000)
     talk.read(0, 600)
     talk.read(1, 700)
-    number_unread(engine, Pacer(60))
+    backfill(engine, Pacer(60))
     assert talk.numbered_after() == 600

@@ -22,26 +22,46 @@ from workers.outcome import Outcome
 from workers.requests import Request
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PAGE = text(
-    """
-    SELECT wanted.request, c.id, c.user_lo, c.user_hi, c.last_seq, c.activity_at
-    FROM unnest(
-        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:sinces AS timestamptz[]),
-        CAST(:times AS timestamptz[]), CAST(:chats AS uuid[]), CAST(:limits AS int[])
-    ) AS wanted (request, user_id, since, before_time, before_chat, size)
-    CROSS JOIN LATERAL (
-        SELECT c.* FROM chat_members w JOIN chats c ON c.id = w.chat_id
-        WHERE w.user_id = wanted.user_id AND (
-            wanted.before_chat IS NULL
-            OR (c.activity_at, c.id) < (wanted.before_time, wanted.before_chat)
-        )
-        AND c.activity_at >= coalesce(wanted.since - make_interval(secs => :uncommitted), '-infinity')
-        ORDER BY c.activity_at DESC, c.id DESC
+_IN_PLACE = """
+    (
+        SELECT id, user_lo, user_hi, last_seq, activity_at FROM chats
+        WHERE {condition} AND NOT is_behind
+            AND (listed_at, id) < (wanted.before_time, wanted.before_chat) AND listed_at >= wanted.since
+        ORDER BY listed_at DESC, id DESC
         LIMIT wanted.size
-    ) c
+    )
+"""
+_BEHIND = """
+    (
+        SELECT id, user_lo, user_hi, last_seq, activity_at
+        FROM (
+            SELECT * FROM chats WHERE {condition} AND is_behind ORDER BY listed_at, id LIMIT 2000000000
+        ) behind
+        WHERE (activity_at, id) < (wanted.before_time, wanted.before_chat) AND activity_at >= wanted.since
+    )
+"""
+"""In the order of the index, so that the planner takes this one and not that of pairs."""
+_PARTS = "UNION ALL".join(
+    part.format(condition=condition)
+    for condition in ("user_lo = wanted.user_id", "user_hi = wanted.user_id AND user_lo < user_hi")
+    for part in (_IN_PLACE, _BEHIND)
+)
+_PAGE = text(
+    f"""
+    SELECT wanted.request, c.*
+    FROM (
+        SELECT request, user_id, before_time, before_chat, size,
+            coalesce(since - make_interval(secs => :uncommitted), '-infinity') AS since
+        FROM unnest(
+            CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:sinces AS timestamptz[]),
+            CAST(:times AS timestamptz[]), CAST(:chats AS uuid[]), CAST(:limits AS int[])
+        ) AS asked (request, user_id, since, before_time, before_chat, size)
+    ) wanted
+    CROSS JOIN LATERAL ({_PARTS} ORDER BY activity_at DESC, id DESC LIMIT wanted.size) c
     ORDER BY wanted.request, c.activity_at DESC, c.id DESC
     """
 )
+"""Reads a page from each index, which has the chats in order, and from the few chats that are behind."""
 _NOW = text("SELECT now()")
 
 _UNCOMMITTED_S: Final = 600
@@ -57,8 +77,10 @@ class _Cursor(NamedTuple):
     chat_id: str | None
 
     @property
-    def time(self) -> datetime | None:
-        return None if self.activity_us is None else _EPOCH + timedelta(microseconds=self.activity_us)
+    def time(self) -> str:
+        if self.activity_us is None:
+            return "infinity"
+        return (_EPOCH + timedelta(microseconds=self.activity_us)).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +135,7 @@ def _read_pages(
             "users": array(request.user_id for request, _ in asked),
             "sinces": [request.command.since or None for request, _ in asked],
             "uncommitted": _UNCOMMITTED_S,
-            "times": [cursor.time for _, cursor in asked],
+            "times": array(cursor.time for _, cursor in asked),
             "chats": [cursor.chat_id for _, cursor in asked],
             "limits": array(size + 1 for size in sizes),
         },

@@ -1,7 +1,7 @@
-"""Numbers messages from before messages had numbers, so that unread ones need not be counted one by one.
+"""Fills in what rows of earlier releases lack, a portion at a time: numbers of messages, places of chats.
 
-Goes backwards from the first message that has a number, a portion at a time, up to a message that is missing.
-See `infra.store.counting`.
+Messages are numbered backwards from the first one that has a number, up to one that is missing, so that they
+need not be counted one by one; see `infra.store.counting`. Chats get a place in the index of `list_chats`.
 """
 
 from typing import Any, Final
@@ -25,10 +25,20 @@ _FEW: Final = 100
 """Chats with so few messages to number are left alone: counting them is quick."""
 
 _READ = "(SELECT min(read_seq) FROM chat_members WHERE chat_id = c.id)"
-_DUE = text(
+_WALK = text(
     f"""
-    SELECT c.id, {NUMBERED_AFTER.format(chat="c")} - {_READ} > {_FEW} AS is_due
+    SELECT c.id, {NUMBERED_AFTER.format(chat="c")} - {_READ} > {_FEW} AS has_many,
+        c.is_behind AND c.sweep_at IS NULL AS is_behind
     FROM chats c WHERE c.id > :after ORDER BY c.id LIMIT {_CHATS}
+    """
+)
+_PLACE = text(
+    """
+    UPDATE chats c SET listed_at = c.activity_at, is_behind = false
+    FROM (
+        SELECT id FROM chats WHERE id = ANY(CAST(:chats AS uuid[])) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ) held
+    WHERE c.id = held.id
     """
 )
 _NUMBER = text(
@@ -74,25 +84,25 @@ What was stored after the statement began and before it had the lock counts as m
 """
 
 
-def number_unread(engine: Engine, pacer: Pacer) -> None:
-    """Number the unread messages of all chats that have many without a number; the next run continues.
-
-    Raises sqlalchemy.exc.SQLAlchemyError.
-    """
-    messages = 0
+def backfill(engine: Engine, pacer: Pacer) -> None:
+    """Walk through all chats; the next run continues. Raises sqlalchemy.exc.SQLAlchemyError."""
+    messages, placed = 0, 0
     chat_id = UUID(int=0)
     while not pacer.out_of_time:
-        chats = _run(engine, pacer, _DUE, after=chat_id)
-        messages += sum(number_messages(engine, pacer, chat.id) for chat in chats if chat.is_due)
+        chats = _run(engine, pacer, _WALK, after=chat_id)
+        if behind := [chat.id for chat in chats if chat.is_behind]:
+            _run(engine, pacer, _PLACE, chats=behind)
+            placed += len(behind)
+        messages += sum(number_messages(engine, pacer, chat.id) for chat in chats if chat.has_many)
         if len(chats) < _CHATS:
             break
         chat_id = chats[-1].id
-    if messages:
-        log.info("messages_numbered", messages=messages)
+    if messages or placed:
+        log.info("backfilled", messages=messages, chats=placed)
 
 
 def number_messages(engine: Engine, pacer: Pacer, chat_id: UUID, after: int | None = None) -> int:
-    """Number the messages of a chat, as far as possible: those after a seq, by default those unread by somebody.
+    """Number messages of a chat as far as possible: those after a seq, by default those unread by somebody.
 
     Returns how many got a number. Raises sqlalchemy.exc.SQLAlchemyError.
     """
@@ -110,7 +120,8 @@ def _run(engine: Engine, pacer: Pacer, statement: TextClause, **params: Any) -> 
     """Run a statement in a transaction of its own. Messages that stay locked are left to the next run."""
     try:
         with engine.begin() as conn:
-            rows = list(conn.execute(statement, params))
+            result = conn.execute(statement, params)
+            rows = list(result) if result.returns_rows else []
         pacer.pause()
         return rows
     except OperationalError as error:

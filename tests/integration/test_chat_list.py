@@ -1,0 +1,195 @@
+"""`list_chats` answers with the newest chats in order, at a cost that follows the page."""
+
+import random
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from functions.backfill import backfill
+from functions.pacer import Pacer
+from infra.store.engine import make_engine
+from tests.harness.engines import Store
+from tests.harness.many_chats import add_chats
+from tests.harness.worker_bench import WorkerBench
+
+_IN_ORDER = """
+    SELECT id FROM chats WHERE :user IN (user_lo, user_hi) ORDER BY activity_at DESC, id DESC
+"""
+_BUFFERS = """
+    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND query LIKE '%before_chat%' AND query NOT LIKE '%pg_stat_statements%'
+"""
+
+
+def page(bench: WorkerBench, user: uuid.UUID, **payload: Any) -> Any:
+    listed = bench.event(user, "list_chats", payload)
+    return bench.ask(listed).ack(listed)
+
+
+def all_pages(bench: WorkerBench, user: uuid.UUID, limit: int) -> list[str]:
+    """Return the ids of all chats as a client reads them."""
+    ids: list[str] = []
+    cursor = None
+    while True:
+        ack = page(bench, user, limit=limit, **({"cursor": cursor} if cursor else {}))
+        ids += [chat["chatId"] for chat in ack["chats"]]
+        if (cursor := ack["nextCursor"]) is None:
+            return ids
+
+
+def in_order(bench: WorkerBench, user: uuid.UUID) -> list[str]:
+    return [str(row.id) for row in bench.rows(_IN_ORDER, user=user)]
+
+
+@pytest.fixture
+def engine(bench_store: Store) -> Any:
+    """The engine of the functions."""
+    engine = make_engine(bench_store.database_url)
+    yield engine
+    engine.dispose()
+
+
+class Life:
+    """Lets anything happen to the chats of a user that can move them in the list."""
+
+    def __init__(self, bench: WorkerBench, engine: Engine, seed: int) -> None:
+        self.bench = bench
+        self.engine = engine
+        self.random = random.Random(seed)
+        self.user, self.name = bench.person("popular")
+        self.peers = [*bench.people(*(f"peer{n}" for n in range(12))), (self.user, self.name)]
+
+    def step(self) -> None:
+        steps = [self.send, self.send, self.send, self.sweep, self.move_by_hand, self.forget, self.backfill]
+        self.random.choice(steps)()
+
+    def send(self) -> None:
+        chosen = self.random.choices(self.peers, k=self.random.randint(1, 6))
+        self.bench.ask(
+            *(
+                self.bench.send(self.user, name, "hello")
+                if self.random.random() < 0.5
+                else self.bench.send(peer, self.name, "hello")
+                for peer, name in chosen
+            )
+        )
+
+    def sweep(self) -> None:
+        for chat_id in in_order(self.bench, self.user):
+            if self.random.random() < 0.5:
+                self.bench.make_due(chat_id)
+        self.bench.sweep.run()
+
+    def move_by_hand(self) -> None:
+        """Do what a statement does that knows nothing of places."""
+        self.bench.rows(
+            "UPDATE chats SET activity_at = activity_at + make_interval(secs => :s)"
+            " WHERE :user IN (user_lo, user_hi) AND get_byte(uuid_send(id), 15) % 3 = 0",
+            s=self.random.randint(1, 100),
+            user=self.user,
+        )
+
+    def forget(self) -> None:
+        """Let chats be as the migration leaves them."""
+        self.bench.rows(
+            "UPDATE chats SET is_behind = true, listed_at = '-infinity'"
+            " WHERE :user IN (user_lo, user_hi) AND get_byte(uuid_send(id), 15) % 3 = 1",
+            user=self.user,
+        )
+
+    def backfill(self) -> None:
+        backfill(self.engine, Pacer(60))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_newest_chats_come_first_whatever_happens(
+    unswept_bench: WorkerBench, engine: Engine, seed: int
+) -> None:
+    life = Life(unswept_bench, engine, seed)
+    for limit in range(1, 21):
+        life.step()
+        assert all_pages(unswept_bench, life.user, limit) == in_order(unswept_bench, life.user)
+
+
+@pytest.mark.parametrize("state", ["placed", "behind"])
+def test_what_has_changed_since_is_found_wherever_the_chat_stands(
+    unswept_bench: WorkerBench, state: str
+) -> None:
+    user, name = unswept_bench.person("popular")
+    many = add_chats(unswept_bench, user, name, 10)
+    if state == "behind":
+        unswept_bench.rows(
+            "UPDATE chats SET is_behind = true, listed_at = '-infinity' WHERE :u IN (user_lo, user_hi)",
+            u=user,
+        )
+    since = page(unswept_bench, user, since=None)["since"]
+    unswept_bench.ask(unswept_bench.send(many.chats[3].peer, name, "new"))
+    unswept_bench.ask(unswept_bench.send(user, many.chats[7].username, "new"))
+    changed = page(unswept_bench, user, since=since)
+    assert [chat["chatId"] for chat in changed["chats"]] == [many.ids[7], many.ids[3]]
+
+
+def popular(bench: WorkerBench, engine: Engine, count: int) -> uuid.UUID:
+    """Return a user with chats from before chats had places, some of which are busy."""
+    user, name = bench.person("popular")
+    many = add_chats(bench, user, name, count)
+    bench.rows(
+        "UPDATE chats SET is_behind = true, listed_at = '-infinity',"
+        " activity_at = activity_at + random() * interval '1 hour' WHERE :u IN (user_lo, user_hi)",
+        u=user,
+    )
+    backfill(engine, Pacer(60))
+    for chat in many.chats[:5] * 2:
+        bench.ask(bench.send(user, chat.username, "hello"))
+    return user
+
+
+def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBench, engine: Engine) -> None:
+    bench = unswept_bench
+    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    users = [popular(bench, engine, count) for count in (60, 6_000)]
+    with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("VACUUM ANALYZE chats")
+    few, many = (costs(bench, user) for user in users)
+    assert all(few.values())
+    assert all(many[kind] <= few[kind] + 10 for kind in few), (few, many)
+
+
+def costs(bench: WorkerBench, user: uuid.UUID) -> dict[str, int]:
+    """Return how many buffers of Postgres it takes to find the chats of some pages."""
+    second = page(bench, user, limit=10, cursor=page(bench, user, limit=20)["nextCursor"])
+    asked = {
+        "first": {},
+        "later": {"cursor": second["nextCursor"]},
+        "changed": {"since": bench.rows("SELECT now()")[0][0].isoformat()},
+    }
+    return {kind: cost(bench, user, limit=10, **payload) for kind, payload in asked.items()}
+
+
+def cost(bench: WorkerBench, user: uuid.UUID, **payload: Any) -> int:
+    page(bench, user, **payload)
+    before = bench.rows(_BUFFERS)[0][0]
+    page(bench, user, **payload)
+    return int(bench.rows(_BUFFERS)[0][0] - before)
+
+
+def test_the_messages_of_a_busy_chat_change_no_index(unswept_bench: WorkerBench) -> None:
+    bench = unswept_bench
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    for _ in range(3):
+        bench.open_chat(alice, bob)
+    before = in_place(bench)
+    for _ in range(20):
+        bench.ask(bench.send(alice, bob, "more"))
+    assert in_place(bench) - before == 20
+
+
+def in_place(bench: WorkerBench) -> int:
+    """Return how many updates of chats have left the indexes alone."""
+    with bench.worker_engine.begin() as conn:
+        conn.execute(text("SELECT pg_stat_force_next_flush()"))
+    ((count,),) = bench.rows("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'chats'")
+    return int(count)
