@@ -80,7 +80,7 @@ class Chat(Base):
     activity_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """Time of the last message, or of the creation. It never decreases."""
     listed_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Place in the list of chats: `activity_at`, unless `is_behind`. A change costs an entry in each index."""
+    """Place in the list of chats: `activity_at`, unless `is_behind`. Each change costs index entries."""
     is_behind: Mapped[bool] = mapped_column(server_default=false())
     """Whether `activity_at` has moved on since. The sweep, which changes indexes anyway, makes up for it."""
     sweep_at: Mapped[datetime | None]
