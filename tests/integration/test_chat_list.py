@@ -153,9 +153,9 @@ def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBenc
     users = [popular(bench, engine, count) for count in (60, 6_000)]
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("VACUUM ANALYZE chats")
-    few, many = (costs(bench, user) for user in users)
-    assert all(few.values())
-    assert all(many[kind] <= few[kind] + 10 for kind in few), (few, many)
+    for found in (costs(bench, user) for user in users):
+        # A page from each index, each chat in another block, and the five that are behind.
+        assert all(0 < buffers < 60 for buffers in found.values()), found
 
 
 def costs(bench: WorkerBench, user: uuid.UUID) -> dict[str, int]:
