@@ -27,9 +27,14 @@ _FEW: Final = 100
 _READ = "(SELECT min(read_seq) FROM chat_members WHERE chat_id = c.id)"
 _WALK = text(
     f"""
-    SELECT c.id, {NUMBERED_AFTER.format(chat="c")} - {_READ} > {_FEW} AS has_many,
-        c.is_behind AND c.sweep_at IS NULL AS is_behind
-    FROM chats c WHERE c.id > :after ORDER BY c.id LIMIT {_CHATS}
+    SELECT c.id, c.is_behind AND c.sweep_at IS NULL AS is_behind,
+        c.numbered_after - {_READ} > {_FEW}
+            AND EXISTS (SELECT FROM messages WHERE chat_id = c.id AND seq = c.numbered_after) AS has_many
+    FROM (
+        SELECT id, is_behind, sweep_at, {NUMBERED_AFTER.format(chat="chats")} AS numbered_after
+        FROM chats WHERE id > :after ORDER BY id LIMIT {_CHATS}
+    ) c
+    ORDER BY c.id
     """
 )
 _PLACE = text(
@@ -41,6 +46,7 @@ _PLACE = text(
     WHERE c.id = held.id
     """
 )
+_LOCK = text("SELECT FROM chats WHERE id = :chat FOR NO KEY UPDATE")
 _NUMBER = text(
     f"""
     WITH chat AS MATERIALIZED (
@@ -48,12 +54,11 @@ _NUMBER = text(
             coalesce(CAST(:after AS bigint), {_READ}) AS after,
             CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS to_lo
         FROM chats c WHERE c.id = :chat
-        FOR NO KEY UPDATE SKIP LOCKED
-    ), start AS (
+    ), start AS MATERIALIZED (
         SELECT CASE WHEN chat.numbered_after = chat.last_seq THEN chat.to_lo
             ELSE next.to_lo - CAST(next.recipient_id <= next.sender_id AS int) END AS to_lo
         FROM chat LEFT JOIN messages next ON next.chat_id = chat.id AND next.seq = chat.numbered_after + 1
-    ), found AS (
+    ), found AS MATERIALIZED (
         SELECT m.seq, row_number() OVER back AS place,
             count(*) FILTER (WHERE m.recipient_id <= m.sender_id) OVER back
                 - CAST(m.recipient_id <= m.sender_id AS int) AS later_to_lo
@@ -66,7 +71,7 @@ _NUMBER = text(
     ), numbered AS (
         UPDATE messages m SET to_lo = start.to_lo - found.later_to_lo
         FROM chat, start, found
-        WHERE m.chat_id = chat.id AND m.seq = found.seq AND start.to_lo IS NOT NULL
+        WHERE m.chat_id = :chat AND m.seq = found.seq AND start.to_lo IS NOT NULL
             AND found.seq = chat.numbered_after + 1 - found.place
         RETURNING m.seq
     ), noted AS (
@@ -78,9 +83,9 @@ _NUMBER = text(
     SELECT count(*) AS messages FROM numbered
     """
 )
-"""Stops before a message that is missing.
+"""Stops before a message that is missing. It has to see what was stored before the chat was locked.
 
-What was stored after the statement began and before it had the lock counts as missing, too.
+MATERIALIZED: the planner might look for all messages again for each of them.
 """
 
 
@@ -108,7 +113,7 @@ def number_messages(engine: Engine, pacer: Pacer, chat_id: UUID, after: int | No
     """
     messages = 0
     while not pacer.out_of_time:
-        found = _run(engine, pacer, _NUMBER, chat=chat_id, after=after, portion=_PORTION)
+        found = _run(engine, pacer, _LOCK, _NUMBER, chat=chat_id, after=after, portion=_PORTION)
         numbered = sum(row.messages for row in found)
         messages += numbered
         if numbered < _PORTION:
@@ -116,11 +121,12 @@ def number_messages(engine: Engine, pacer: Pacer, chat_id: UUID, after: int | No
     return messages
 
 
-def _run(engine: Engine, pacer: Pacer, statement: TextClause, **params: Any) -> list[Row[Any]]:
-    """Run a statement in a transaction of its own. Messages that stay locked are left to the next run."""
+def _run(engine: Engine, pacer: Pacer, *statements: TextClause, **params: Any) -> list[Row[Any]]:
+    """Run statements in one transaction; return the rows of the last one. What stays locked is left alone."""
     try:
         with engine.begin() as conn:
-            result = conn.execute(statement, params)
+            for statement in statements:
+                result = conn.execute(statement, params)
             rows = list(result) if result.returns_rows else []
         pacer.pause()
         return rows

@@ -19,6 +19,7 @@ from functions.archive.holds import NOT_HELD
 from functions.backfill import backfill
 from functions.context import Context, Summary
 from functions.pacer import Pacer
+from infra.store.counting import note_holes
 
 _SLICE = 1_000
 """The most rows that one transaction deletes, and the most chats that it reads."""
@@ -109,12 +110,16 @@ _OLDEST = f"""
 _SELECT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")
 _DELETE_MESSAGES = text(
     _OLDEST.format(lock="FOR UPDATE SKIP LOCKED")
-    + """
-    DELETE FROM messages m USING oldest
-    WHERE m.chat_id = oldest.chat_id AND m.seq = oldest.seq
-    RETURNING m.chat_id, m.seq
+    + f"""
+    , gone AS (
+        DELETE FROM messages m USING oldest
+        WHERE m.chat_id = oldest.chat_id AND m.seq = oldest.seq
+        RETURNING m.chat_id, m.seq
+    ), noted AS ({note_holes("gone")})
+    SELECT chat_id, seq FROM gone
     """
 )
+"""Rows that are locked, or on hold, stay between those that are deleted."""
 
 
 def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:

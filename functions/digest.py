@@ -21,8 +21,11 @@ _OPEN = text(
     SELECT c.id AS chat_id, p.username, open.messages, newest.text
     FROM notifications n
     CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
-    JOIN chats c ON c.id = span.chat_id
-    JOIN chat_members w ON w.chat_id = c.id AND w.user_id = n.user_id
+    CROSS JOIN LATERAL (SELECT * FROM chats WHERE id = span.chat_id LIMIT 1) c
+    CROSS JOIN LATERAL (
+        SELECT delivered_seq, read_seq FROM chat_members
+        WHERE chat_id = span.chat_id AND user_id = n.user_id LIMIT 1
+    ) w
     CROSS JOIN LATERAL (
         SELECT greatest(span.first - 1, w.delivered_seq, w.read_seq) AS after,
             least(
@@ -41,6 +44,7 @@ _OPEN = text(
     ORDER BY newest.created_at DESC, c.id
     """
 )
+"""LATERAL: the planner might go through all spans for each chat of the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
-from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
 
 from functions.archive.holds import NOT_HELD
 from functions.archive.message_file import ArchivedMessage
-
-_TRIES: Final = 5
+from functions.archive.patience import patiently
+from infra.store.counting import note_holes
 
 _DELETE = text(
     f"""
@@ -31,7 +29,7 @@ _DELETE = text(
         INSERT INTO archived_chats (chat_id, seqs)
         SELECT chat_id, range_agg(int8range(seq, seq, '[]')) FROM gone GROUP BY chat_id ORDER BY chat_id
         ON CONFLICT (chat_id) DO UPDATE SET seqs = archived_chats.seqs + excluded.seqs
-    )
+    ), holes AS ({note_holes("gone")})
     SELECT count(*) FROM gone
     """
 )
@@ -47,13 +45,7 @@ def delete_messages(engine: Engine, day: date, messages: Sequence[ArchivedMessag
     Tried several times when rows are locked. Raises sqlalchemy.exc.SQLAlchemyError.
     """
     params = {**key_columns(messages), "day": day}
-    for _ in range(_TRIES - 1):
-        try:
-            return _delete(engine, params)
-        except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable):
-                raise
-    return _delete(engine, params)
+    return patiently(engine, lambda conn: int(conn.execute(_DELETE, params).scalar_one()))
 
 
 def key_columns(messages: Sequence[ArchivedMessage]) -> dict[str, Any]:
@@ -63,8 +55,3 @@ def key_columns(messages: Sequence[ArchivedMessage]) -> dict[str, Any]:
         "seqs": [message.seq for message in messages],
         "ids": [message.id for message in messages],
     }
-
-
-def _delete(engine: Engine, params: dict[str, Any]) -> int:
-    with engine.begin() as conn:
-        return int(conn.execute(_DELETE, params).scalar_one())

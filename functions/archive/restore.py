@@ -16,6 +16,7 @@ from functions.archive.deletion import key_columns
 from functions.archive.holds import hold_days
 from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage
+from functions.archive.patience import patiently
 from functions.backfill import number_messages
 from functions.context import Context, Summary
 from functions.errors import ArchiveError
@@ -137,10 +138,7 @@ def _objects(bucket: ArchiveBucket, pacer: Pacer, first_day: date, last_day: dat
 def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Totals) -> None:
     """Store messages. Halve a batch that the database refuses, until the one that is to blame is skipped."""
     try:
-        with engine.begin() as conn:
-            conn.execute(_COUNT_ONE_BY_ONE, key_columns(messages))
-            inserted = conn.execute(_INSERT, _columns(messages)).rowcount
-            stored = _note_restored(conn, messages)
+        inserted, stored = patiently(engine, lambda conn: _insert(conn, messages))
     except (DataError, IntegrityError) as error:
         half = len(messages) // 2
         if half:
@@ -153,6 +151,13 @@ def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Tota
         return
     totals.messages += inserted
     totals.skipped += len(messages) - stored
+
+
+def _insert(conn: Connection, messages: Sequence[ArchivedMessage]) -> tuple[int, int]:
+    """Store messages. Return how many were inserted, and how many of them are stored now."""
+    conn.execute(_COUNT_ONE_BY_ONE, key_columns(messages))
+    inserted = conn.execute(_INSERT, _columns(messages)).rowcount
+    return inserted, _note_restored(conn, messages)
 
 
 def _note_restored(conn: Connection, messages: Sequence[ArchivedMessage]) -> int:

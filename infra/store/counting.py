@@ -3,7 +3,7 @@
 Each message says how many messages have gone to `user_lo` up to it; the others have gone to `user_hi`. So two
 messages tell how many there are between them, provided that all of these are stored. That holds behind
 `numbered_after`: messages are stored there by workers alone, and deleted from the oldest on. Up to
-`numbered_after`, where messages have no numbers yet, or were restored, they are counted one by one.
+`numbered_after`, messages have no numbers yet, were restored, or are missing; they are counted one by one.
 """
 
 from typing import Final
@@ -52,3 +52,17 @@ def count_messages(chat: str, user: str, after: str, up_to: str) -> str:
     """
     numbered_after = NUMBERED_AFTER.format(chat=chat)
     return _COUNT.format(chat=chat, user=user, after=after, up_to=up_to, numbered_after=numbered_after)
+
+
+def note_holes(gone: str) -> str:
+    """Return SQL that raises `numbered_after` where messages are deleted although older ones stay.
+
+    `gone` names a CTE of the same statement: `chat_id` and `seq` of what is deleted.
+    """
+    return f"""
+        UPDATE chats c SET numbered_after = deleted.last
+        FROM (SELECT chat_id, max(seq) AS last, count(*) AS messages FROM {gone} GROUP BY chat_id) deleted
+        WHERE c.id = deleted.chat_id AND c.numbered_after < deleted.last AND deleted.messages < (
+            SELECT count(*) FROM messages m WHERE m.chat_id = c.id AND m.seq <= deleted.last
+        )
+    """

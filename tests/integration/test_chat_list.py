@@ -13,6 +13,7 @@ from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.harness.many_chats import add_chats
 from tests.harness.worker_bench import WorkerBench
+from workers.handlers import list_chats as module
 
 _IN_ORDER = """
     SELECT id FROM chats WHERE :user IN (user_lo, user_hi) ORDER BY activity_at DESC, id DESC
@@ -130,6 +131,22 @@ def test_what_has_changed_since_is_found_wherever_the_chat_stands(
     unswept_bench.ask(unswept_bench.send(user, many.chats[7].username, "new"))
     changed = page(unswept_bench, user, since=since)
     assert [chat["chatId"] for chat in changed["chats"]] == [many.ids[7], many.ids[3]]
+
+
+def test_a_chat_that_is_removed_while_it_is_listed_is_left_out(
+    unswept_bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, name = unswept_bench.person("popular")
+    many = add_chats(unswept_bench, user, name, 3)
+    read_details = module._read_details
+
+    def remove_first(*arguments: Any) -> Any:
+        unswept_bench.rows("SELECT remove_profile(:p)", p=many.chats[1].peer)
+        return read_details(*arguments)
+
+    monkeypatch.setattr(module, "_read_details", remove_first)
+    listed = {chat["chatId"] for chat in page(unswept_bench, user)["chats"]}
+    assert listed == {many.ids[0], many.ids[2]}
 
 
 def popular(bench: WorkerBench, engine: Engine, count: int) -> uuid.UUID:

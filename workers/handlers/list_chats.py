@@ -93,6 +93,12 @@ class _Details:
     unread: Mapping[Member, int]
     online: frozenset[str]
 
+    def has(self, row: Row[Any], user_id: str) -> bool:
+        """Return whether the chat still existed when the details were read."""
+        return all((row.id, member) in self.members for member in (row.user_lo, row.user_hi)) and (
+            (row.id, user_id) in self.unread
+        )
+
 
 def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context: HandlerContext) -> Outcome:
     """Answer each request with peer, last message and unread count of each chat."""
@@ -109,7 +115,11 @@ def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context
     details = _read_details(conn, [request for request, _ in asked], pages, context)
     for index, ((request, _), size) in enumerate(zip(asked, sizes, strict=True)):
         rows = pages[index]
-        chats = [_summary(row, request.user_id, details) for row in rows[:size]]
+        chats = [
+            _summary(row, request.user_id, details)
+            for row in rows[:size]
+            if details.has(row, request.user_id)
+        ]
         next_cursor = _encode(rows[size - 1]) if len(rows) > size else None
         asks_since = request.command.since is not msgspec.UNSET
         ack = ChatsAck(chats=chats, next_cursor=next_cursor, since=since if asks_since else msgspec.UNSET)

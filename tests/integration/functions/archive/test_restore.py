@@ -1,10 +1,15 @@
 """Restored messages are identical, and stay until their hold is over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from functions.archive.bucket import ArchiveBucket
+from functions.cleanup import cleanup
+from functions.pacer import Pacer
+from tests.harness.waiting import eventually
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     NOTHING,
@@ -15,6 +20,7 @@ from tests.integration.functions.archive.state import (
     objects,
     stored,
 )
+from tests.integration.functions.conftest import ContextFactory
 
 
 def test_what_was_archived_comes_back_identical(
@@ -113,3 +119,61 @@ def test_restored_messages_count_as_unread_and_those_missing_between_do_not(
             assert counted == stored
             unswept_bench.ask(unswept_bench.send(peer[0], user[1], "another"))
             assert unread(unswept_bench, user) == (stored + 1, stored + 1)
+
+
+def assert_counts_are_exact(bench: WorkerBench, *users: Any) -> None:
+    for user in users:
+        counted, stored = unread(bench, user)
+        assert counted == stored
+
+
+def test_what_is_archived_behind_a_held_day_does_not_count_as_unread(
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
+) -> None:
+    _, *people = make_chat({110: 3, 100: 6, 10: 2})
+    run()
+    bring_back(110, 100)
+    unswept_bench.rows("UPDATE archive_holds SET until = now() WHERE day = :day", day=day(100))
+    run()
+    assert_counts_are_exact(unswept_bench, *people)
+
+
+def test_what_is_too_old_behind_a_held_day_does_not_count_as_unread(
+    unswept_bench: WorkerBench, make_chat: Any, make_context: ContextFactory
+) -> None:
+    chat_id, *people = make_chat({400: 3, 399: 3, 398: 6, 10: 2}, delivered=False)
+    unswept_bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(399))
+    cleanup(make_context(retention_days=365), Pacer(60), False)
+    assert unswept_bench.seqs(chat_id) == [4, 5, 6, 13, 14]
+    assert_counts_are_exact(unswept_bench, *people)
+
+
+def test_messages_that_stay_because_they_are_locked_leave_no_wrong_count(
+    unswept_bench: WorkerBench, make_chat: Any, make_context: ContextFactory
+) -> None:
+    chat_id, *people = make_chat({400: 12, 10: 2}, delivered=False)
+    with unswept_bench.engine.begin() as conn:
+        conn.execute(
+            text("SELECT FROM messages WHERE chat_id = :c AND seq IN (2, 3) FOR UPDATE"), {"c": chat_id}
+        )
+        cleanup(make_context(retention_days=365), Pacer(60), False)
+    assert unswept_bench.seqs(chat_id) == [2, 3, 13, 14]
+    assert_counts_are_exact(unswept_bench, *people)
+
+
+def test_a_restore_waits_for_a_chat_that_is_being_written(
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
+) -> None:
+    chat_id, *_ = make_chat({110: 3, 10: 2})
+    run()
+    with unswept_bench.engine.begin() as conn:
+        conn.execute(text("SELECT FROM chats WHERE id = :c FOR NO KEY UPDATE"), {"c": chat_id})
+        restored = ThreadPoolExecutor().submit(bring_back, 110)
+        eventually(lambda: _waits(unswept_bench), "the restore waits for the chat")
+        eventually(lambda: not _waits(unswept_bench), "it has given up once")
+    assert restored.result(timeout=20)["messages"] == 3
+
+
+def _waits(bench: WorkerBench) -> bool:
+    """Return whether a statement waits for a lock."""
+    return bool(bench.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
