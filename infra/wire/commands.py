@@ -30,6 +30,13 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
+class Auth(msgspec.Struct, frozen=True):
+    """What a client connects with."""
+
+    token: str
+    """The access token of the signed-in user."""
+
+
 class SendMessage(_Command, frozen=True):
     """Send `text` to `username`. `client_id` makes a retry safe."""
 

@@ -49,6 +49,8 @@ class ServerEvent:
     payload: type[msgspec.Struct]
     summary: str
     """What it says: one sentence, for people."""
+    asks_for_ack: bool = False
+    """Whether clients are asked for an ack. Only the one of `new_message` has a consequence."""
 
 
 _COMMANDS: Final = (
@@ -159,11 +161,13 @@ _SERVER_EVENTS: Final = (
         name=events.TEST_MESSAGE,
         payload=events.TestMessage,
         summary="Follows `connection_success`, so that a client can check that events arrive.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.PING,
         payload=events.Ping,
         summary="A regular ping of the application, not of the transport; the client may ack it.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.MESSAGE_SENT,
@@ -174,6 +178,7 @@ _SERVER_EVENTS: Final = (
         name=events.NEW_MESSAGE,
         payload=events.Message,
         summary="A message to the user was stored; the client must ack it.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.MESSAGE_STATUS,
