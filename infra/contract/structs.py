@@ -29,6 +29,7 @@ RECEIVED: Final[tuple[Struct, ...]] = tuple(
     )
 )
 """What clients receive, as events and as acks."""
+ERROR_CODES: Final = "Stable codes of failed requests and refused connections."
 
 
 def with_parts(structs: tuple[Struct, ...]) -> list[Struct]:

@@ -7,7 +7,15 @@ from typing import Final
 import msgspec
 from msgspec import inspect
 
-from infra.contract.structs import RECEIVED, SENT, Struct, description, field_descriptions, with_parts
+from infra.contract.structs import (
+    ERROR_CODES,
+    RECEIVED,
+    SENT,
+    Struct,
+    description,
+    field_descriptions,
+    with_parts,
+)
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, SERVER_EVENTS, Command, ServerEvent
 
@@ -45,7 +53,7 @@ export type Ack<E extends keyof ClientToServerEvents> = Exclude<
 
 def _error_codes() -> Iterator[str]:
     codes = "".join(f"\n  | '{code}'" for code in ErrorCode)
-    yield f"{_comment('Stable codes of failed requests and refused connections.')}export type ErrorCode ={codes};\n"
+    yield f"{_comment(ERROR_CODES)}export type ErrorCode ={codes};\n"
     rows = "".join(f"  {code}: {_json(code.retryable)},\n" for code in ErrorCode)
     yield (
         "/** Whether the same request may succeed later. */\n"
@@ -89,6 +97,8 @@ def _type(kind: inspect.Type) -> str:
             return " | ".join(f"'{value}'" for value in values)
         case inspect.EnumType(cls=cls) | inspect.StructType(cls=cls):
             return cls.__name__
+        case inspect.Metadata(type=described):
+            return _type(described)
         case inspect.UnionType(types=types):
             return " | ".join(_type(one) for one in types)
         case inspect.ListType(item_type=item):

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from infra.wire import commands, events
+from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage
 
 REFRESH_TOKEN: Final = "refresh_token"
@@ -13,6 +14,27 @@ INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
 ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
+
+COMMON_ERRORS: Final = (
+    ErrorCode.INVALID_PAYLOAD,
+    ErrorCode.UNKNOWN_EVENT,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BUSY,
+    ErrorCode.TIMEOUT,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.INTERNAL,
+)
+"""Codes with which every request of a client can fail."""
+CONNECT_ERRORS: Final = (
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.TOKEN_EXPIRED,
+    ErrorCode.FORBIDDEN_ORIGIN,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.INTERNAL,
+)
+"""Codes with which a connection can be refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +48,8 @@ class Command:
     """Payload of a successful ack."""
     summary: str
     """What the command does: one sentence, for people."""
+    errors: tuple[ErrorCode, ...] = ()
+    """Codes with which it can fail, besides `COMMON_ERRORS`."""
     is_internal: bool = False
     """Whether only edges send it. A client that does is answered `unknown_event`."""
     is_answered_by_edge: bool = False
@@ -59,18 +83,21 @@ _COMMANDS: Final = (
         payload=commands.SendMessage,
         ack=events.SendAck,
         summary="Sends a message to a user.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
     ),
     Command(
         name="join_chat",
         payload=commands.JoinChat,
         ack=events.JoinAck,
         summary="Opens the chat with a user, creating it if there is none, and returns its newest page.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
     ),
     Command(
         name="mark_as_read",
         payload=commands.MarkAsRead,
         ack=events.ReadAck,
         summary="Marks the messages of a chat as read, up to a seq.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
         stale_because="without `upTo` it would also mark newer messages",
         stale_unless="up_to",
     ),
@@ -79,6 +106,7 @@ _COMMANDS: Final = (
         payload=commands.GetMessages,
         ack=events.MessagesAck,
         summary="Returns a page of a chat's history.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
     ),
     Command(
         name="list_chats",
@@ -97,6 +125,12 @@ _COMMANDS: Final = (
         payload=commands.Typing,
         ack=events.Done,
         summary="Tells the other user that this one is typing, or has stopped.",
+        errors=(
+            ErrorCode.USER_NOT_FOUND,
+            ErrorCode.CHAT_NOT_FOUND,
+            ErrorCode.NOT_A_MEMBER,
+            ErrorCode.PROFILE_MISSING,
+        ),
         is_ephemeral=True,
     ),
     Command(
@@ -104,6 +138,7 @@ _COMMANDS: Final = (
         payload=commands.RegisterDevice,
         ack=events.DeviceAck,
         summary="Registers a device for notifications while the user is away.",
+        errors=(ErrorCode.PROFILE_MISSING,),
         stale_because="the device may be somebody else's by now; the app registers it again",
     ),
     Command(
@@ -117,6 +152,7 @@ _COMMANDS: Final = (
         payload=commands.RefreshToken,
         ack=events.RefreshAck,
         summary="Replaces the connection's access token.",
+        errors=(ErrorCode.UNAUTHORIZED, ErrorCode.TOKEN_EXPIRED),
         is_answered_by_edge=True,
     ),
     Command(
