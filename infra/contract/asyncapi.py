@@ -35,8 +35,8 @@ _HOW_TO_CONNECT: Final = """\
 Socket.IO over Engine.IO 4, by websocket or long polling.
 """
 _ACCESS_TOKEN: Final = """\
-The Supabase access token of the user, sent as `auth.token` in the CONNECT packet of Socket.IO, not as an HTTP
-header. `refresh_token` replaces it before it expires.
+The Supabase access token of the user (a JWT), sent as `auth.token` in the CONNECT packet of Socket.IO, not as
+an HTTP header. `refresh_token` replaces it before it expires.
 """
 _ANY_ACK: Final = "What the client acks with. Its content does not matter, only that it comes."
 
@@ -85,7 +85,7 @@ def _server() -> Json:
 
 
 def _security() -> Json:
-    return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": _ACCESS_TOKEN}
+    return {"type": "apiKey", "in": "password", "description": _ACCESS_TOKEN}
 
 
 def _messages() -> Iterator[tuple[str, Json]]:

@@ -43,7 +43,7 @@ _Dumper.add_representer(str, _represent)
 
 
 def _yaml(document: dict[str, Any]) -> str:
-    # Once it was JSON, nothing in it is shared, for which YAML would have a notation, and codes are plain texts.
+    # As JSON, it has only plain texts, and shares no parts, which YAML would write as references.
     plain = json.loads(json.dumps(document))
     text = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return f"# Written by `make contract` from infra/wire. Do not edit.\n{text}"

@@ -31,7 +31,7 @@ clients must do. Like this page, these files are written from the code:
 
 - [asyncapi.yaml](asyncapi.yaml): the same as an AsyncAPI 3.0 document
 - `docs/contract/schemas/`: a JSON Schema (2020-12) of each object, linked below
-- `clients/typescript/src/contract.ts`: TypeScript types of the objects, and of the events as Socket.IO wants them
+- `clients/typescript/src/contract.ts`: types of the objects, and of the events as Socket.IO wants them
 
 Events, fields and codes are added, but never renamed or removed. Ignore those that you do not know.
 """
