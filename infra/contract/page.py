@@ -34,6 +34,31 @@ clients must do. Like this page, these files are written from the code:
 - `clients/typescript/src/contract.ts`: types of the objects, and of the events as Socket.IO wants them
 
 Events, fields and codes are added, but never renamed or removed. Ignore those that you do not know.
+
+## Use it
+
+TypeScript, with the stock client and a copy of `contract.ts`:
+
+```ts
+import { io, type Socket } from 'socket.io-client';
+import type { ClientToServerEvents, ServerToClientEvents } from './contract.js';
+
+const auth = { token: 'the access token' };
+const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io('https://chat.example.com', { auth });
+socket.on('new_message', (message, ack) => {
+  console.log(message.senderUsername, message.text);
+  ack();
+});
+const answer = await socket.emitWithAck('send_message', { username: 'bob', text: 'Hello' });
+if (answer.success) console.log(answer.message.seq);
+else console.error(answer.code);
+```
+
+Classes for Kotlin, Swift, Dart, C# and others, from the schemas:
+
+```sh
+npx quicktype --src-lang schema --lang kotlin docs/contract/schemas/*.json -o Chat.kt
+```
 """
 _USES: Final = Counter(
     [
