@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN  := $(VENV)/bin
 JS   := tests/e2e/js
+SPEC := tests/contract/js
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install smoke test attack faults fuzz check tables audit package bench shape lock clean
+.PHONY: help run install smoke test attack faults fuzz check tables contract docs audit package bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -40,20 +41,27 @@ fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S secon
 	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
 
 audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependencies; needs the network
-	@for file in requirements.txt requirements-dev.txt requirements-functions.txt; do \
+	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt; do \
 		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
 
-check: $(VENV)/.dev ## Lint, check formatting, types and import rules
+check: $(VENV)/.dev $(SPEC)/node_modules/.stamp ## Lint, check formatting, types, import rules and the AsyncAPI document
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
 
 tables: $(VENV)/.dev ## Write the tables of settings and events in the docs
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
+
+contract: $(VENV)/.dev ## Write the contract with clients: docs/contract and the TypeScript types
+	@$(BIN)/python -m infra.contract
+
+docs: $(VENV)/.docs ## Render docs/ as a site with search in build/docs, check all its links
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict
 
 package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS Lambda, package serverless.yml with it, lint the result
 	@$(BIN)/python $(AWS)/build.py
@@ -72,15 +80,17 @@ faults: $(VENV)/.dev ## Break one thing after another under load, count what was
 lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK_DOCS) -o requirements-docs.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
-LOCK  = $(UV) pip compile pyproject.toml $(UPGRADE) --quiet --universal --generate-hashes \
-	--no-emit-index-url --no-header --python-version 3.11
+COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+LOCK = $(COMPILE) pyproject.toml
+LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
 LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
 	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
 
@@ -129,10 +139,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	$(call packages,"Installing the tests' packages (a minute or two)",$(BIN)/python $(PIP) --require-hashes -r requirements-dev.txt)
 	@touch $@
 
-# $(call tool,NAME,PACKAGE): install a tool into an environment of its own
+# $(call tool,NAME,PACKAGE,TITLE): install a tool into an environment of its own
 define tool
 @$(BIN)/python $(INSTALL) "Making an environment for $(1)" $(BIN)/python -m venv --clear $(VENV)/$(1)
-@$(VENV)/$(1)/bin/python $(INSTALL) "Installing $(2)" $(VENV)/$(1)/bin/python $(PIP) $(2)
+@$(VENV)/$(1)/bin/python $(INSTALL) "Installing $(or $(3),$(2))" $(VENV)/$(1)/bin/python $(PIP) $(2)
 @touch $@
 endef
 
@@ -141,6 +151,9 @@ $(VENV)/.uv: $(VENV)/.made
 
 $(VENV)/.audit: $(VENV)/.made
 	$(call tool,audit,pip-audit)
+
+$(VENV)/.docs: $(VENV)/.made requirements-docs.txt
+	$(call tool,docs,--require-hashes -r requirements-docs.txt,MkDocs)
 
 NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))
 
@@ -165,6 +178,9 @@ endef
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	$(call npm,$(JS))
+
+$(SPEC)/node_modules/.stamp: $(SPEC)/package.json $(SPEC)/package-lock.json
+	$(call npm,$(SPEC))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
 	$(call npm,$(PEER))

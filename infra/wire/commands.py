@@ -30,12 +30,22 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
+class Auth(msgspec.Struct, frozen=True):
+    """What a client connects with."""
+
+    token: str
+    """The access token of the signed-in user."""
+
+
 class SendMessage(_Command, frozen=True):
     """Send `text` to `username`. `client_id` makes a retry safe."""
 
     username: Username
+    """The recipient. Case does not matter."""
     text: Annotated[str, msgspec.Meta(min_length=1)]
+    """At least one visible character."""
     client_id: ClientId | None = None
+    """The client's own id for this message, unique per sender, across all chats."""
 
 
 class JoinChat(_Command, frozen=True):
@@ -43,6 +53,7 @@ class JoinChat(_Command, frozen=True):
 
     username: Username
     limit: Limit | None = None
+    """How many messages."""
 
 
 class MarkAsRead(_Command, frozen=True):
@@ -50,6 +61,7 @@ class MarkAsRead(_Command, frozen=True):
 
     chat_id: UUID
     up_to: Seq | None = None
+    """The last seq that was read. Pass it: without it, messages that nobody has seen yet are marked too."""
 
 
 class GetMessages(_Command, frozen=True):
@@ -57,23 +69,29 @@ class GetMessages(_Command, frozen=True):
 
     chat_id: UUID
     before: Seq | None = None
+    """Only messages with a smaller seq, the newest of them."""
     after: Seq | None = None
+    """Only messages with a greater seq, the oldest of them."""
     limit: Limit | None = None
+    """How many messages."""
 
 
 class ListChats(_Command, frozen=True):
     """List the user's chats, most recent activity first."""
 
     cursor: str | None = None
+    """`nextCursor` of the previous page."""
     limit: Limit | None = None
+    """How many chats."""
     since: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
-    """`since` of an earlier ack: leave out chats without activity since then. None asks for the first one."""
+    """`since` of an earlier ack: leave out chats without activity since then. Null asks for the first one."""
 
 
 class Sync(_Command, frozen=True):
     """Ask for everything newer than the client's cursor in each chat."""
 
     cursors: dict[UUID, Seq]
+    """For each chat that the client knows, the last seq up to which it has everything."""
     only: bool = False
     """Leave out chats without a cursor."""
 
@@ -83,6 +101,7 @@ class Typing(_Command, frozen=True):
 
     is_typing: bool
     username: Username | None = None
+    """The peer; or name the chat."""
     chat_id: UUID | None = None
 
 
@@ -117,12 +136,14 @@ class UnregisterDevice(_Command, frozen=True):
     """Stop notifying the user on this device."""
 
     device_id: UUID
+    """From the ack of `register_device`."""
 
 
 class RefreshToken(_Command, frozen=True):
     """Replace the token of this connection. The edge answers it, so that the token never leaves the edge."""
 
     token: str
+    """A fresh access token of the same user."""
 
 
 class CatchUp(_Command, frozen=True):

@@ -1,7 +1,7 @@
 """Payloads of the server events and acks that clients receive: JSON with camelCase names."""
 
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,9 @@ ERROR: Final = "error"
 
 Status = Literal["sent", "delivered", "read"]
 
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""ISO 8601 in UTC with milliseconds, see `iso_ms`."""
+
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
@@ -28,10 +31,14 @@ class ConnectionSuccess(_Payload, frozen=True):
     """The first event of a connection. Times are ISO 8601 UTC with milliseconds."""
 
     user_id: str
+    """Who the client is signed in as."""
     socket_id: str
-    server_time: str
-    expires_at: str
+    server_time: Time
+    """The server's clock."""
+    expires_at: Time
+    """When the token expires."""
     username: str | msgspec.UnsetType = msgspec.UNSET
+    """The name in the token, if it has one; the profile may have another."""
 
 
 class TestMessage(_Payload, frozen=True):
@@ -40,13 +47,13 @@ class TestMessage(_Payload, frozen=True):
     __test__ = False
 
     message: str
-    timestamp: str
+    timestamp: Time
 
 
 class Ping(_Payload, frozen=True):
     """Application-level ping; the client may ack it."""
 
-    timestamp: str
+    timestamp: Time
 
 
 class Message(_Payload, frozen=True):
@@ -55,14 +62,20 @@ class Message(_Payload, frozen=True):
     id: str
     chat_id: str
     seq: int
+    """Position in the chat, from 1, without holes."""
     sender_id: str
     sender_username: str
+    """The present name of the sender, like that of the recipient."""
     recipient_id: str
+    """Who it is for; the sender in a note to self."""
     recipient_username: str
     text: str
-    created_at: str
+    created_at: Time
+    """When it was stored."""
     status: Status
+    """`sent`: committed; `delivered`: acked by a socket of the recipient; `read`."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
+    """The sender's own id of the message, if one was given."""
 
 
 class MessageStatus(_Payload, frozen=True):
@@ -70,9 +83,11 @@ class MessageStatus(_Payload, frozen=True):
 
     chat_id: str
     user_id: str
+    """Who has received or read them: the peer, or the user on another socket."""
     status: Literal["delivered", "read"]
     up_to: int
-    at: str
+    """Every message to the user up to this seq."""
+    at: Time
 
 
 class TypingStatus(_Payload, frozen=True):
@@ -80,6 +95,7 @@ class TypingStatus(_Payload, frozen=True):
 
     chat_id: str
     user_id: str
+    """The peer."""
     username: str
     is_typing: bool
 
@@ -90,7 +106,8 @@ class UserStatus(_Payload, frozen=True):
     user_id: str
     username: str
     status: Literal["online", "offline"]
-    last_seen: str | None
+    last_seen: Time | None
+    """When they last came online or went offline."""
 
 
 class ErrorEvent(_Payload, frozen=True):
@@ -98,20 +115,29 @@ class ErrorEvent(_Payload, frozen=True):
 
     code: ErrorCode
     message: str
+    """One sentence for people. It may change, so do not compare it."""
     retryable: bool
+    """Whether the same request may succeed later."""
     event: str | msgspec.UnsetType = msgspec.UNSET
+    """The event that failed; missing if the error is not about a known event."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
+    """The `client_id` of the request, if the server could read it."""
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+    """When to try again, in milliseconds, if the server knows it."""
 
 
 class ErrorAck(_Payload, frozen=True):
     """Ack of a request that failed."""
 
     error: str
+    """One sentence for people. It may change, so do not compare it."""
     code: ErrorCode
     retryable: bool
+    """Whether the same request may succeed later."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
+    """The `client_id` of the request, if the server could read it."""
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+    """When to try again, in milliseconds, if the server knows it."""
     success: bool = False
 
 
@@ -121,9 +147,13 @@ class Peer(_Payload, frozen=True):
     user_id: str
     username: str
     online: bool
-    last_seen: str | None
+    """Whether they have a socket anywhere."""
+    last_seen: Time | None
+    """When they last came online or went offline."""
     delivered_up_to: int
+    """Up to which seq they have received everything."""
     read_up_to: int
+    """Up to which seq they have read everything."""
 
 
 class SendAck(_Payload, frozen=True):
@@ -139,10 +169,15 @@ class JoinAck(_Payload, frozen=True):
     chat_id: str
     peer: Peer
     messages: list[Message]
+    """The newest page, ascending by seq."""
     has_more: bool
+    """Whether there are older messages."""
     delivered_up_to: int
+    """The caller's own watermark."""
     read_up_to: int
+    """The caller's own watermark."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
+    """The messages just before this seq are in the archive."""
     success: bool = True
 
 
@@ -150,7 +185,9 @@ class ReadAck(_Payload, frozen=True):
     """Ack of `mark_as_read`."""
 
     read_up_to: int
+    """The new watermark."""
     unread: int
+    """Messages to the user after it."""
     success: bool = True
 
 
@@ -159,6 +196,7 @@ class MessagesAck(_Payload, frozen=True):
 
     messages: list[Message]
     has_more: bool
+    """Whether there are more messages in that direction: older, or newer with `after`."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
     """The messages just before this seq are in the archive."""
     success: bool = True
@@ -170,9 +208,13 @@ class ChatSummary(_Payload, frozen=True):
     chat_id: str
     peer: Peer
     last_message: Message | None
+    """The newest message; null if there is none, or if it is in the archive or deleted."""
     unread: int
+    """Messages to the user that they have not read."""
     read_up_to: int
+    """The caller's own watermark."""
     delivered_up_to: int
+    """The caller's own watermark."""
     last_seq: int
     """Seq of the newest message, even if it is in the archive or deleted; 0 if there was none."""
 
@@ -182,6 +224,7 @@ class ChatsAck(_Payload, frozen=True):
 
     chats: list[ChatSummary]
     next_cursor: str | None
+    """The `cursor` of the next page; null on the last one."""
     since: str | msgspec.UnsetType = msgspec.UNSET
     """If the request had one: what to send when the client wants to know what has changed since now."""
     success: bool = True
@@ -192,14 +235,18 @@ class ChatGap(_Payload, frozen=True):
 
     chat_id: str
     messages: list[Message]
+    """The messages after the cursor, ascending by seq, without a hole."""
     has_more: bool
+    """Whether there are more after these."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
+    """The messages just before this seq are in the archive: continue from here."""
 
 
 class SyncAck(_Payload, frozen=True):
     """Ack of `sync`."""
 
     chats: list[ChatGap]
+    """The chats with something newer than their cursors, newest activity first."""
     gone: list[str] | msgspec.UnsetType = msgspec.UNSET
     """Chats in the request that do not exist, or of which the user is no member."""
     success: bool = True
@@ -208,7 +255,8 @@ class SyncAck(_Payload, frozen=True):
 class RefreshAck(_Payload, frozen=True):
     """Ack of `refresh_token`. `username` is the name in the new token, as in `connection_success`."""
 
-    expires_at: str
+    expires_at: Time
+    """When the new token expires."""
     username: str | msgspec.UnsetType = msgspec.UNSET
     success: bool = True
 

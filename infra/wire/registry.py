@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from infra.wire import commands, events
+from infra.wire.errors import ErrorCode
 from infra.wire.inbox import CatchUpPage
 
 REFRESH_TOKEN: Final = "refresh_token"
@@ -13,6 +14,27 @@ INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
 ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
+
+COMMON_ERRORS: Final = (
+    ErrorCode.INVALID_PAYLOAD,
+    ErrorCode.UNKNOWN_EVENT,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BUSY,
+    ErrorCode.TIMEOUT,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.INTERNAL,
+)
+"""Codes with which every request of a client can fail."""
+CONNECT_ERRORS: Final = (
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.TOKEN_EXPIRED,
+    ErrorCode.FORBIDDEN_ORIGIN,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.INTERNAL,
+)
+"""Codes with which a connection can be refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +48,8 @@ class Command:
     """Payload of a successful ack."""
     summary: str
     """What the command does: one sentence, for people."""
+    errors: tuple[ErrorCode, ...] = ()
+    """Codes with which it can fail, besides `COMMON_ERRORS`."""
     is_internal: bool = False
     """Whether only edges send it. A client that does is answered `unknown_event`."""
     is_answered_by_edge: bool = False
@@ -49,6 +73,8 @@ class ServerEvent:
     payload: type[msgspec.Struct]
     summary: str
     """What it says: one sentence, for people."""
+    asks_for_ack: bool = False
+    """Whether clients are asked for an ack. Only the one of `new_message` has a consequence."""
 
 
 _COMMANDS: Final = (
@@ -57,18 +83,21 @@ _COMMANDS: Final = (
         payload=commands.SendMessage,
         ack=events.SendAck,
         summary="Sends a message to a user.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
     ),
     Command(
         name="join_chat",
         payload=commands.JoinChat,
         ack=events.JoinAck,
         summary="Opens the chat with a user, creating it if there is none, and returns its newest page.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
     ),
     Command(
         name="mark_as_read",
         payload=commands.MarkAsRead,
         ack=events.ReadAck,
         summary="Marks the messages of a chat as read, up to a seq.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
         stale_because="without `upTo` it would also mark newer messages",
         stale_unless="up_to",
     ),
@@ -77,6 +106,7 @@ _COMMANDS: Final = (
         payload=commands.GetMessages,
         ack=events.MessagesAck,
         summary="Returns a page of a chat's history.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
     ),
     Command(
         name="list_chats",
@@ -95,6 +125,12 @@ _COMMANDS: Final = (
         payload=commands.Typing,
         ack=events.Done,
         summary="Tells the other user that this one is typing, or has stopped.",
+        errors=(
+            ErrorCode.USER_NOT_FOUND,
+            ErrorCode.CHAT_NOT_FOUND,
+            ErrorCode.NOT_A_MEMBER,
+            ErrorCode.PROFILE_MISSING,
+        ),
         is_ephemeral=True,
     ),
     Command(
@@ -102,6 +138,7 @@ _COMMANDS: Final = (
         payload=commands.RegisterDevice,
         ack=events.DeviceAck,
         summary="Registers a device for notifications while the user is away.",
+        errors=(ErrorCode.PROFILE_MISSING,),
         stale_because="the device may be somebody else's by now; the app registers it again",
     ),
     Command(
@@ -115,6 +152,7 @@ _COMMANDS: Final = (
         payload=commands.RefreshToken,
         ack=events.RefreshAck,
         summary="Replaces the connection's access token.",
+        errors=(ErrorCode.UNAUTHORIZED, ErrorCode.TOKEN_EXPIRED),
         is_answered_by_edge=True,
     ),
     Command(
@@ -159,11 +197,13 @@ _SERVER_EVENTS: Final = (
         name=events.TEST_MESSAGE,
         payload=events.TestMessage,
         summary="Follows `connection_success`, so that a client can check that events arrive.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.PING,
         payload=events.Ping,
         summary="A regular ping of the application, not of the transport; the client may ack it.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.MESSAGE_SENT,
@@ -174,6 +214,7 @@ _SERVER_EVENTS: Final = (
         name=events.NEW_MESSAGE,
         payload=events.Message,
         summary="A message to the user was stored; the client must ack it.",
+        asks_for_ack=True,
     ),
     ServerEvent(
         name=events.MESSAGE_STATUS,

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from infra.wire import events
-from infra.wire.commands import BroadcastPresence
+from infra.wire.commands import Auth, BroadcastPresence
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import Answer
 from infra.wire.registry import ANNOUNCE
@@ -29,10 +29,6 @@ log = structlog.get_logger(__name__)
 
 _PAUSE_S = 1.0
 """Pause before a full lane is tried again, in seconds."""
-
-
-class _Auth(msgspec.Struct):
-    token: str
 
 
 class Admission:
@@ -143,6 +139,6 @@ class Admission:
 
 def _read_token(auth: str | None) -> str:
     try:
-        return msgspec.json.decode(auth or "", type=_Auth).token
+        return msgspec.json.decode(auth or "", type=Auth).token
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejection(ErrorCode.UNAUTHORIZED, "Connect with `auth: {token}`.") from error

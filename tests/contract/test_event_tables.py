@@ -1,9 +1,10 @@
 """The tables and examples of docs/events.md show exactly the fields that are on the wire."""
 
 import re
-from collections.abc import Iterator
-from types import NoneType
-from typing import Any, NamedTuple, get_args
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,59 +12,52 @@ import pytest
 from infra.wire import events
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS, SERVER_EVENTS, Command, ServerEvent
+from tests.contract.event_page import Row, examples, part, table
 from tests.contract.event_tables import PAGE, with_tables
 
 Struct = type[msgspec.Struct]
 
-
-class Row(NamedTuple):
-    """A row of a table of fields."""
-
-    names: list[str]
-    """Fields that share a row."""
-    cells: list[str]
-
-
-def part(section: str, heading: str = "") -> str:
-    """Return the text under a heading of the page, in a section of it."""
-    text = PAGE.read_text()
-    for found in (f"\n## {section}\n", *([f"\n### `{heading}`\n"] if heading else [])):
-        _, has_it, text = text.partition(found)
-        assert has_it, f"docs/events.md lacks {found.strip()!r}"
-    return re.split(r"\n##" if heading else r"\n## ", text)[0]
-
-
-def table(text: str, *header: str) -> list[Row] | None:
-    """Return the rows of the first table whose header starts with these cells; None if there is none."""
-    lines = iter(text.splitlines())
-    for line in lines:
-        if cells_of(line)[: len(header)] == list(header) and next(lines, "").startswith("| ---"):
-            return list(rows_of(lines))
-    return None
-
-
-def cells_of(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
-
-
-def rows_of(lines: Iterator[str]) -> Iterator[Row]:
-    for line in lines:
-        if not line.startswith("|"):
-            return
-        name, *cells = cells_of(line)
-        yield Row(re.findall(r"`(\w+)`", name), cells)
-
-
-def examples(text: str) -> list[str]:
-    """Return the JSON examples; a message stands where they abbreviate one."""
-    first, *_ = re.findall(r"```json\n(.*?)```", part("The message"), re.DOTALL)
-    return [example.replace("{...}", first) for example in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+JSON_TYPES = {
+    NoneType: "null",
+    str: "string",
+    UUID: "string",
+    datetime: "string",
+    ErrorCode: "string",
+    int: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
 
 
 def fields(struct: Struct) -> dict[str, msgspec.structs.FieldInfo]:
     """Return the fields by their names on the wire, without the `success` of acks."""
     named = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     return {name: field for name, field in named.items() if name != "success"}
+
+
+def json_types(annotation: Any) -> set[str]:
+    """Return the types of JSON that a field may have."""
+    if get_origin(annotation) in {Union, UnionType}:
+        return {kind for one in get_args(annotation) for kind in json_types(one)}
+    if get_origin(annotation) is Annotated:
+        return json_types(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return {"string"}
+    if annotation is msgspec.UnsetType:
+        return set()
+    return {JSON_TYPES.get(get_origin(annotation) or annotation, "object")}
+
+
+def assert_types(rows: list[Row], struct: Struct) -> None:
+    """Assert that a table names the types of JSON of each field."""
+    for row in rows:
+        for name in row.names:
+            field = fields(struct)[name]
+            # In a payload, null means the same as no value, unless the field has a meaning for it.
+            kinds = json_types(field.type) - ({"null"} if field.default is None else set())
+            named = set(re.findall(r"string|number|boolean|array|object|null", row.cells[0]))
+            assert named == kinds, name
 
 
 def element(struct: Struct, name: str) -> Struct:
@@ -82,6 +76,7 @@ def assert_shows(rows: list[Row], struct: Struct) -> None:
             kinds = get_args(fields(struct)[name].type)
             assert ("optional" in row.cells[0]) == (msgspec.UnsetType in kinds), name
             assert ("null" in row.cells[0]) == (NoneType in kinds), name
+    assert_types(rows, struct)
 
 
 def assert_is(example: str, struct: Struct) -> None:
@@ -105,6 +100,7 @@ def test_a_client_event_is_described_with_exactly_its_fields(command: Command) -
     for row in rows:
         for name in row.names:
             assert (row.cells[1] == "yes") == fields(command.payload)[name].required, name
+    assert_types(rows, command.payload)
 
 
 @pytest.mark.parametrize("command", CLIENT_COMMANDS.values(), ids=lambda command: command.name)
@@ -112,6 +108,8 @@ def test_an_ack_is_described_with_exactly_its_fields(command: Command) -> None:
     text = part("Client to server", command.name)
     if (rows := table(text, "field", "type", "meaning")) is not None:
         assert_shows(rows, command.ack)
+    for name in fields(command.ack):
+        assert f"`{name}`" in text or f'"{name}"' in text, name
     if (rows := table(text, "field of a chat")) is not None:
         assert_shows(rows, element(command.ack, "chats"))
 

@@ -24,6 +24,7 @@ STACKS: Final = {
         "tests/e2e/test_many_edges.py",
         "tests/e2e/test_names.py",
         "tests/e2e/test_offline.py",
+        "tests/e2e/test_published_contract.py",
         "tests/e2e/test_sync.py",
         "tests/e2e/test_token_life.py",
     ),
