@@ -17,9 +17,9 @@ from functions.archive.holds import hold_days
 from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage
 from functions.archive.patience import patiently
-from functions.backfill import number_messages
 from functions.context import Context, Summary
 from functions.errors import ArchiveError
+from functions.numbering import number_messages
 from functions.pacer import Pacer
 
 log = structlog.get_logger(__name__)

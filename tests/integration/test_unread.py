@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from functions import backfill as module
-from functions.backfill import backfill, number_messages
+from functions import numbering as module
+from functions.backfill import backfill
+from functions.numbering import number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
 from infra.store.engine import make_engine
