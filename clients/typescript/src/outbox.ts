@@ -242,23 +242,29 @@ export class Outbox {
   async #drain(lane: string): Promise<ChatError | undefined> {
     await this.#read();
     for (let draft = this.#first(lane); draft && this.listener.isReady(); draft = this.#first(lane)) {
-      this.#sending.add(draft.clientId);
-      try {
-        const message = await this.listener.send(draft);
-        this.listener.stored(message);
+      const result = await this.#attempt(draft);
+      if (result instanceof ChatError) {
+        if (result.retryable) return result;
+        this.#fail(draft.clientId, result);
+      } else {
+        this.listener.stored(result);
         this.remove(draft.clientId);
-        this.#tabs?.tell({ type: 'stored', message });
-        await this.#writes;
-      } catch (cause) {
-        const error = cause as ChatError;
-        if (error.retryable) return error;
-        this.#fail(draft.clientId, error);
-        await this.#writes;
-      } finally {
-        this.#sending.delete(draft.clientId);
+        this.#tabs?.tell({ type: 'stored', message: result });
       }
+      await this.#writes;
     }
     return undefined;
+  }
+
+  async #attempt(draft: Draft): Promise<Message | ChatError> {
+    this.#sending.add(draft.clientId);
+    try {
+      return await this.listener.send(draft);
+    } catch (error) {
+      return error as ChatError;
+    } finally {
+      this.#sending.delete(draft.clientId);
+    }
   }
 
   #fail(clientId: string, error: ChatError): void {
