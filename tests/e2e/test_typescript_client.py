@@ -52,7 +52,7 @@ async def test_the_typescript_client_against_real_edges_and_workers(two_edges: D
 async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whatever_breaks(
     deploy: DeploymentFactory, tmp_path: Path
 ) -> None:
-    chat = deploy(deadline_s=2, sweep_after_s=2).start(edges=2, workers=2)
+    chat = deploy(deadline_s=3, sweep_after_s=2).start(edges=2, workers=2)
     over, report = tmp_path / "over", tmp_path / "report.json"
     async with asyncio.TaskGroup() as both:
         both.create_task(vitest(chat, "faults", BBGRAM_FAULTS=str(over), BBGRAM_REPORT=str(report)))
