@@ -150,11 +150,9 @@ export class Synchronizer {
   async #catchUpOnce(): Promise<void> {
     const isFirst = this.#since === null;
     await this.#listChanges();
-    // Presence and watermarks of the chats on top may have changed without a message.
-    if (!isFirst) this.store.takeRows((await this.connection.request('list_chats', { limit: PAGE })).chats);
     const open = this.store.open;
     await this.#fillOpen(open);
-    for (const record of open) await this.#refreshPeer(record);
+    if (!isFirst) await this.#refreshPeers(open);
     for (const record of this.store.unreported) this.#reportRead(record).catch(() => {});
   }
 
@@ -216,6 +214,14 @@ export class Synchronizer {
       }
       behind = [...more, ...behind.slice(CURSORS)];
     }
+  }
+
+  /** Presence and watermarks may have changed without a message: of the chats on top, and of those that the app shows. */
+  async #refreshPeers(open: readonly ChatRecord[]): Promise<void> {
+    const { chats } = await this.connection.request('list_chats', { limit: PAGE });
+    this.store.takeRows(chats);
+    const fresh = new Set(chats.map(({ chatId }) => chatId));
+    for (const record of open.filter(({ chatId }) => !fresh.has(chatId!)).slice(-PAGE)) await this.#refreshPeer(record);
   }
 
   async #refreshPeer(record: ChatRecord): Promise<void> {
