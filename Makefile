@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN  := $(VENV)/bin
 JS   := tests/e2e/js
+TS   := clients/typescript
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
@@ -26,7 +27,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(TS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -75,7 +76,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(TS)/node_modules $(TS)/dist $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -165,6 +166,9 @@ endef
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	$(call npm,$(JS))
+
+$(TS)/node_modules/.stamp: $(TS)/package.json $(TS)/package-lock.json
+	$(call npm,$(TS))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
 	$(call npm,$(PEER))

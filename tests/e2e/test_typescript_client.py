@@ -2,51 +2,29 @@
 
 import asyncio
 import json
-import os
-import shutil
 from pathlib import Path
 
 from redis import Redis
 
-from infra.local.tether import tether
 from tests.conftest import DeploymentFactory
 from tests.harness.deployment import SECRET, SUPABASE_URL, Deployment
+from tests.harness.node import vitest
 
-CLIENT = Path(__file__).parents[2] / "clients" / "typescript"
 BETWEEN_FAULTS = 25
 """How many messages are stored after one fault and before the next."""
 
 
-async def vitest(chat: Deployment, *arguments: str, **env: str) -> None:
-    """Run tests of the client, which must pass."""
-    assert (CLIENT / "node_modules").is_dir(), "run `make test`, or `npm ci` in clients/typescript, first"
-    node = shutil.which("node")
-    assert node is not None, "Node.js is needed"
-    process = await asyncio.create_subprocess_exec(
-        *tether([node, "node_modules/vitest/vitest.mjs", "run", "--project", "edge", *arguments]),
-        cwd=CLIENT,
-        env={
-            **os.environ,
-            "BBGRAM_EDGES": json.dumps([edge.url for edge in chat.edges]),
-            "BBGRAM_SECRET": SECRET,
-            "BBGRAM_SUPABASE_URL": SUPABASE_URL,
-            "NO_COLOR": "1",
-            **env,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, output.decode()
+def addresses(chat: Deployment) -> dict[str, str]:
+    """Return what the client's tests need to know of a deployment."""
+    return {
+        "BBGRAM_EDGES": json.dumps([edge.url for edge in chat.edges]),
+        "BBGRAM_SECRET": SECRET,
+        "BBGRAM_SUPABASE_URL": SUPABASE_URL,
+    }
 
 
 async def test_the_typescript_client_against_real_edges_and_workers(two_edges: Deployment) -> None:
-    await vitest(two_edges)
+    await vitest("edge", **addresses(two_edges))
 
 
 async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whatever_breaks(
@@ -54,8 +32,9 @@ async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whateve
 ) -> None:
     chat = deploy(deadline_s=3, sweep_after_s=2).start(edges=2, workers=2)
     over, report = tmp_path / "over", tmp_path / "report.json"
+    files = {"BBGRAM_FAULTS": str(over), "BBGRAM_REPORT": str(report)}
     async with asyncio.TaskGroup() as both:
-        both.create_task(vitest(chat, "faults", BBGRAM_FAULTS=str(over), BBGRAM_REPORT=str(report)))
+        both.create_task(vitest("edge", "faults", **addresses(chat), **files))
         both.create_task(_break_everything(chat, over))
 
     found = json.loads(report.read_text())
@@ -80,7 +59,7 @@ async def _break_everything(chat: Deployment, over: Path) -> None:
     with Redis.from_url(chat.store.redis_url) as redis:
         redis.flushdb()
     await _more_messages(chat)
-    over.touch()
+    await asyncio.to_thread(over.touch)
 
 
 async def _more_messages(chat: Deployment) -> None:

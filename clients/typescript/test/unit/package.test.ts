@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -43,6 +43,19 @@ test('the package holds what an app needs and nothing else', async () => {
   expect((await readdir(installed)).sort()).toEqual(['README.md', 'dist', 'package.json']);
   const files = await readdir(join(installed, 'dist'));
   expect(files).toEqual(expect.arrayContaining(['index.js', 'index.d.ts', 'react.js', 'react.d.ts']));
+});
+
+test('what its README shows type-checks there', { timeout: 60_000 }, async () => {
+  const readme = await readFile('README.md', 'utf8');
+  const snippets = [...readme.matchAll(/```(tsx?)\n([\s\S]*?)```/g)];
+  expect(snippets).toHaveLength(2);
+  const files = snippets.map(([, kind], place) => `readme-${place}.${kind}`);
+  for (const [place, [, , text]] of snippets.entries())
+    await writeFile(join(app, files[place]!), `declare const supabase: any;\n${text}`);
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--jsx', 'react-jsx', '--types', ''];
+  await run('node', ['node_modules/typescript/bin/tsc', ...options, ...files], { cwd: app }).catch((error) => {
+    throw new Error(error.stdout);
+  });
 });
 
 test.each([
