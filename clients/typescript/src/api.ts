@@ -64,7 +64,7 @@ export interface ChatMessage {
   /** Whether this user wrote it. */
   mine: boolean;
   state: MessageState;
-  /** Why it failed, or why it is still pending. */
+  /** Why it failed. */
   error?: ChatError;
 }
 
@@ -117,7 +117,11 @@ export interface WireEvent {
   at: number;
 }
 
-/** A chat client. Make it with `createChat`. */
+/**
+ * A chat client. Make it with `createChat`.
+ *
+ * Where a user name is asked for, the id of a known chat will do as well, except to `send`. Deleted users all have the same name.
+ */
 export interface Chat {
   /** Connect, and stay connected. May be called again after `close`. */
   connect(): void;

@@ -87,6 +87,7 @@ export class Outbox {
       if (news.type === 'stored') this.listener.stored(news.message);
       else this.#readSoon();
     });
+    this.#readSoon();
   }
 
   /** Stop hearing the other tabs; resolves once everything is written. */
@@ -220,14 +221,18 @@ export class Outbox {
   async #send(lane: string): Promise<void> {
     if (!this.#userId || this.#lanes.has(lane)) return;
     this.#lanes.add(lane);
-    for (let tries = 0; this.listener.isReady() && this.#first(lane); ) {
-      const first = this.#first(lane);
-      const error = await alone(`${this.#userId}/${lane}`, () => this.#drain(lane));
-      if (!error || error.code === 'disconnected') continue;
-      tries = first === this.#first(lane) ? tries + 1 : 0;
-      await this.#pause(pauseMs(tries, error), error.retryAfterMs === undefined);
+    try {
+      for (let tries = 0; this.listener.isReady() && this.#first(lane); ) {
+        const first = this.#first(lane);
+        const error = await alone(`${this.#userId}/${lane}`, () => this.#drain(lane));
+        if (!error || error.code === 'disconnected') continue;
+        tries = first === this.#first(lane) ? tries + 1 : 0;
+        await this.#pause(pauseMs(tries, error), error.retryAfterMs === undefined);
+      }
+    } finally {
+      // At once: a message that is added in the next moment must find the lane free.
+      this.#lanes.delete(lane);
     }
-    this.#lanes.delete(lane);
   }
 
   async #pause(ms: number, canEnd: boolean): Promise<void> {
@@ -261,7 +266,7 @@ export class Outbox {
     try {
       return await this.listener.send(draft);
     } catch (error) {
-      return error as ChatError;
+      return error instanceof ChatError ? error : new ChatError('internal', String(error), undefined, { cause: error });
     } finally {
       this.#sending.delete(draft.clientId);
     }

@@ -134,6 +134,14 @@ test('when somebody else signs in, nothing of the first user is left', async () 
   expect(chat.getConversation(bob.name)!.messages.at(-1)).toMatchObject({ text: 'Never sent by Carol', senderId: alice.id });
 });
 
+test('the oldest of too many connections of a user is replaced, and does not push the next one out at once', async () => {
+  const alice = person('alice');
+  const oldest = await live(alice);
+  for (let number = 0; number < 20; number++) await live(alice);
+  await until(oldest, () => oldest.getConnection().state === 'offline');
+  expect(oldest.getConnection().error).toMatchObject({ code: 'rate_limited', retryable: true });
+});
+
 test('typing and presence of the peer show, and end', async () => {
   const [alice, bob] = [person('alice'), person('bob')];
   const [alices, bobs] = [await live(alice), await live(bob, { url: edges[1]! })];

@@ -72,6 +72,14 @@ test('a peer who is renamed keeps the chat, and the old name may be somebody els
   expect(store.list().items).toHaveLength(2);
 });
 
+test('chats with several deleted users are told apart by their ids', () => {
+  store.takeMessage(message(1, { chatId: 'one', senderId: 'x', senderUsername: 'Deleted user' }));
+  store.takeMessage(message(1, { chatId: 'two', senderId: 'y', senderUsername: 'Deleted user', text: 'second' }));
+  expect(store.conversation('one')!.messages[0]!.text).toBe('text 1');
+  expect(store.conversation('two')!.messages[0]!.text).toBe('second');
+  expect(store.list().items).toHaveLength(2);
+});
+
 test('somebody else cannot take the key of an own message', () => {
   store.takeMessage({ ...mine(1), clientId: 'same' });
   store.takeMessage(message(2, { clientId: 'same' }));

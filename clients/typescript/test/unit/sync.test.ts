@@ -125,6 +125,28 @@ test('more open chats than fit into a request are synced in several', async () =
   for (let number = 0; number < 1_100; number++) expect(seqs(`friend${number}`)).toEqual([1, 2]);
 });
 
+test('a known chat can be opened by its id', async () => {
+  storeMany('bob', 60);
+  await sync.catchUp();
+  await sync.open('chat-bob');
+  expect(seqs('chat-bob')).toEqual(upTo(11, 60));
+  expect(asked('join_chat')).toEqual([]);
+});
+
+test('who reads on while a report ends is reported as well', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  const touch = store.touch.bind(store);
+  store.touch = (touched) => {
+    touch(touched);
+    if (touched?.reportedUpTo === 1) queueMicrotask(() => void sync.markRead(record, 2));
+  };
+  await sync.markRead(record, 1);
+  await vi.runAllTimersAsync();
+  expect(server.chats.get('bob')!.readUpTo).toBe(2);
+});
+
 test('a chat that is gone is forgotten', async () => {
   storeMany('bob', 1);
   storeMany('carol', 1);
