@@ -257,3 +257,44 @@ test('a message on its way cannot be discarded', async () => {
   await empty(made);
   expect(made.stored).toHaveLength(1);
 });
+
+test('a slow storage does not bring back what is done with', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const made = await tab(server, storage, { isReady: false });
+  const { clientId } = made.outbox.add('bob', '1');
+  await vi.waitFor(async () => expect(await kept(storage)).toEqual(['1']));
+  const list = storage.list;
+  storage.list = async (prefix) => {
+    const found = await list(prefix);
+    made.outbox.discard(clientId);
+    return found;
+  };
+  await made.outbox.identified('alice-id');
+  expect(made.outbox.drafts).toEqual([]);
+});
+
+test('a slow storage does not make a client forget what it has not written yet', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const made = await tab(server, storage, { isReady: false });
+  const set = storage.set;
+  let write = (): void => {};
+  storage.set = (key, value) => new Promise((resolve) => (write = () => void set(key, value).then(resolve)));
+  made.outbox.add('bob', '1');
+  await made.outbox.identified('alice-id');
+  expect(made.outbox.drafts).toHaveLength(1);
+  write();
+  await vi.waitFor(async () => expect(await kept(storage)).toEqual(['1']));
+  storage.set = set;
+  write();
+});
+
+test.each([0, 1, 2, 3, 4, 5, 6])('a message that is added while the last one is done with is sent: %i steps later', async (steps) => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const made = await tab(server, storage);
+  made.outbox.add('bob', '1');
+  await vi.waitFor(() => expect(made.stored).toHaveLength(1));
+  for (let step = 0; step < steps; step++) await Promise.resolve();
+  made.outbox.add('bob', '2');
+  await empty(made);
+  expect(server.sends).toEqual(['1', '2']);
+});

@@ -133,14 +133,17 @@ test('a known chat can be opened by its id', async () => {
   expect(asked('join_chat')).toEqual([]);
 });
 
-test('who reads on while a report ends is reported as well', async () => {
+test.each([0, 1, 2, 3, 4, 5, 6])('who reads on while a report ends is reported as well: %i steps later', async (steps) => {
   storeMany('bob', 3);
   await sync.catchUp();
   const record = await sync.open('bob');
   const touch = store.touch.bind(store);
   store.touch = (touched) => {
     touch(touched);
-    if (touched?.reportedUpTo === 1) queueMicrotask(() => void sync.markRead(record, 2));
+    if (touched?.reportedUpTo !== 1) return;
+    let later = Promise.resolve();
+    for (let step = 0; step < steps; step++) later = later.then(() => {});
+    void later.then(() => sync.markRead(record, 2));
   };
   await sync.markRead(record, 1);
   await vi.runAllTimersAsync();
