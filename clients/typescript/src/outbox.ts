@@ -1,7 +1,7 @@
 import type { Message } from './contract.js';
 import { ChatError, type ChatErrorCode } from './errors.js';
 import { foldName, randomId } from './identity.js';
-import { pauseMs, sleep } from './pause.js';
+import { pauseMs } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { alone, openTabs, type Tabs } from './tabs.js';
 
@@ -235,12 +235,16 @@ export class Outbox {
     }
   }
 
-  async #pause(ms: number, canEnd: boolean): Promise<void> {
-    let end = (): void => {};
-    const ended = new Promise<void>((resolve) => (end = resolve));
-    if (canEnd) this.#pauses.add(end);
-    await Promise.race([sleep(ms), ended]);
-    this.#pauses.delete(end);
+  #pause(ms: number, canEnd: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      if (canEnd) this.#pauses.add(end);
+    });
   }
 
   /** Send until nothing waits; return what to wait for otherwise. One tab at a time does this. */
