@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ChatError, memoryStorage, type ChatStorage, type Message } from '../../src/index.js';
-import { Outbox, type Draft } from '../../src/outbox.js';
+import type { Draft } from '../../src/drafts.js';
+import { Outbox } from '../../src/outbox.js';
 import { message } from './messages.js';
 
 /** A server that stores each message once, and answers as it is told. */
