@@ -5,11 +5,13 @@ VENV := .venv
 BIN  := $(VENV)/bin
 JS   := tests/e2e/js
 SPEC := tests/contract/js
+TS   := clients/typescript
+REF  := clients/typescript/reference
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 
 .DEFAULT_GOAL := help
-.PHONY: help run install smoke test attack faults fuzz check tables contract docs audit package bench shape lock clean
+.PHONY: help run install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +29,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -68,6 +70,9 @@ package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS 
 	@$(OSLS) package --package build/package
 	@$(BIN)/cfn-lint build/package/cloudformation-template-update-stack.json
 
+reference: $(TS)/node_modules/.stamp $(REF)/node_modules/.stamp ## Write the reference of the TypeScript client into build/client-reference
+	@cd $(REF) && npm run --silent build
+
 bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 25 minutes)
 	@$(BIN)/python -m tests.benchmark $(ARGS)
 
@@ -84,7 +89,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -181,6 +186,12 @@ $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 
 $(SPEC)/node_modules/.stamp: $(SPEC)/package.json $(SPEC)/package-lock.json
 	$(call npm,$(SPEC))
+
+$(TS)/node_modules/.stamp: $(TS)/package.json $(TS)/package-lock.json
+	$(call npm,$(TS))
+
+$(REF)/node_modules/.stamp: $(REF)/package.json $(REF)/package-lock.json
+	$(call npm,$(REF))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
 	$(call npm,$(PEER))

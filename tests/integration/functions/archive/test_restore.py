@@ -175,8 +175,9 @@ def test_a_restore_waits_for_a_chat_that_is_being_written(
     with ThreadPoolExecutor() as pool, unswept_bench.engine.begin() as conn:
         conn.execute(text("SELECT FROM chats WHERE id = :c FOR NO KEY UPDATE"), {"c": chat_id})
         restored = pool.submit(bring_back, 110)
-        tries = set()
-        eventually(lambda: tries.update(_waiting(unswept_bench)) or len(tries) > 1, "it is tried again")
+        eventually(lambda: _waiting(unswept_bench), "it waits")
+        first = _waiting(unswept_bench)
+        eventually(lambda: _waiting(unswept_bench) not in ([], first), "it is tried again")
         conn.commit()
         assert restored.result(timeout=20)["messages"] == 3
 
