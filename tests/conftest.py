@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     """A Postgres and a Valkey for all tests of a worker."""
-    engines = Engines(tmp_path_factory.mktemp("engines"))
+    engines = Engines(tmp_path_factory.mktemp("engines"), durable=False)
     engines.start()
     yield engines
     engines.stop()

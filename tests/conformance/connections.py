@@ -197,7 +197,7 @@ class Polling(Connection):
         self.address = f"{server.url}/socket.io/?EIO=4&transport=polling"
 
     async def __aenter__(self) -> Self:
-        self.http = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False)
+        self.http = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=False)
         self.packets += await self.receive()
         self.address += f"&sid={self.sid}"
         return self

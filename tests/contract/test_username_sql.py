@@ -1,9 +1,9 @@
 """The rules for user names in SQL are those of Python, on all of Unicode."""
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -15,26 +15,23 @@ from infra.store.engine import make_engine
 from infra.store.invisible import BLANK, INVISIBLE
 from infra.store.profiles import is_username, username_key
 from infra.wire.commands import MAX_SPELLING
+from tests.contract.characters import telling_characters
 from tests.contract.joining import NAMES_WITH_JOINERS
 from tests.harness.engines import Store
 
-EVERYTHING = [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
-TELLING = [
-    char
-    for place, char in enumerate(EVERYTHING)
-    if char < "\U00034000" or "\U000e0000" <= char < "\U000e1000" or place % 100 == 0
-]
-"""Every character of the planes with more than private and unassigned ones, and a hundredth of the others."""
-JOINED = [
-    char
-    for place, char in enumerate(TELLING)
-    if place % 50 == 0
-    or unicodedata.category(char).startswith("M")
-    or re.match(f"[{joiners.JOINS_NEXT}{joiners.JOINS_LAST}{joiners.VOWEL_SIGNS}]", char)
-]
-"""Every character beside which joiners matter, except most letters, and a fiftieth of the others."""
+_BESIDE_JOINERS = f"[{joiners.JOINS_NEXT}{joiners.JOINS_LAST}{joiners.VOWEL_SIGNS}]"
 _KEYS = text("SELECT name, username_key(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
 _ALLOWED = text("SELECT name, is_username(name) FROM unnest(CAST(:names AS text[])) AS asked (name)")
+
+
+@cache
+def joined_characters() -> list[str]:
+    """Return every character beside which joiners matter, but few letters, and a twentieth of the others."""
+    return [
+        char
+        for place, char in enumerate(telling_characters())
+        if place % 20 == 0 or unicodedata.category(char).startswith("M") or re.match(_BESIDE_JOINERS, char)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +51,15 @@ def differing(conn: Connection, names: list[str]) -> list[str]:
 @pytest.mark.parametrize("context", ["a{}b e{}\u0301x", "{}\u0301\u0323 "], ids=["inside", "before marks"])
 def test_every_character_is_folded_as_in_python(conn: Connection, context: str) -> None:
     """Many a name, so that each character meets the ones before and after it as well."""
-    names = [context.replace("{}", char) for char in TELLING]
+    names = [context.replace("{}", char) for char in telling_characters()]
     assert differing(conn, ["".join(names[at : at + 100]) for at in range(0, len(names), 100)]) == []
 
 
 def test_every_character_is_allowed_where_python_allows_it(conn: Connection) -> None:
-    rows = conn.execute(_ALLOWED, {"names": [f"a{char}" for char in TELLING]})
+    marks = [char for char in telling_characters() if unicodedata.category(char).startswith("M")]
+    names = [f"a{char}" for char in telling_characters()]
+    names += [name for mark in marks for name in (mark, f"a{mark}{mark}")]
+    rows = conn.execute(_ALLOWED, {"names": names})
     assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
 
 
@@ -69,7 +69,7 @@ def test_every_character_is_allowed_where_python_allows_it(conn: Connection) -> 
     ids=["after A1", "before A1", "after B", "after A2", "before B"],
 )
 def test_joiners_beside_every_character_are_allowed_as_in_python(conn: Connection, context: str) -> None:
-    rows = conn.execute(_ALLOWED, {"names": [context.replace("{}", char) for char in JOINED]})
+    rows = conn.execute(_ALLOWED, {"names": [context.replace("{}", char) for char in joined_characters()]})
     assert [ascii(name) for name, allowed in rows if allowed != is_username(name)] == []
 
 

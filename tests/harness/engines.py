@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,11 +55,22 @@ class Store:
     redis_url: str
 
 
+class ForgetfulPostgres(Postgres):
+    """A Postgres whose data need not survive a crash of the machine: it never waits for the disk."""
+
+    stop_signal = signal.SIGQUIT
+
+    def argv(self) -> list[str]:
+        """Return the command line with settings that override those of the local stack."""
+        settings = ("fsync=off", "full_page_writes=off", "max_wal_size=8GB")
+        return [*super().argv(), *(word for setting in settings for word in ("-c", setting))]
+
+
 class Engines:
     """Starts both engines once and hands out stores: a Postgres database and a Redis database each."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.postgres = Postgres(data_dir, free_port())
+    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+        self.postgres = (Postgres if durable else ForgetfulPostgres)(data_dir, free_port())
         self.valkey = Valkey(data_dir, free_port())
         self._databases = itertools.count(1)
         self._has_template = False

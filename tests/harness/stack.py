@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -14,6 +15,8 @@ from infra.local.tether import tether
 from tests.harness.forks import run
 from tests.harness.waiting import eventually
 
+DOCTOR_S: Final = 0.5
+"""Pause between two questions to the doctor, which is a process each time."""
 _LEFT_OUT = ("BBGRAM_", "COVERAGE_", "PORT")
 
 

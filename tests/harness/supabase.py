@@ -45,15 +45,18 @@ class SupabaseProject:
     def __init__(self, engines: Engines, *, privileges: str = "classic") -> None:
         empty = engines.new_store(migrated=False)
         self._superuser_url = make_url(empty.database_url)
-        self.superuser(_script("roles"))
-        for role in _LOGINS:
-            self.superuser(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
-        self.superuser(_script("database").replace(":database", str(self._superuser_url.database)))
-        for role in ("postgres", "supabase_admin"):
-            for kind in ("TABLES", "FUNCTIONS", "SEQUENCES"):
-                self.superuser(PRIVILEGES[privileges].format(role=role, kind=kind))
-            if privileges == "everywhere":
-                self.superuser(PRIVILEGES[privileges].format(role=role, kind="SCHEMAS"))
+        kinds = ["TABLES", "FUNCTIONS", "SEQUENCES", *(["SCHEMAS"] if privileges == "everywhere" else [])]
+        statements = [
+            _script("roles"),
+            *(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'" for role in _LOGINS),
+            _script("database").replace(":database", str(self._superuser_url.database)),
+            *(
+                PRIVILEGES[privileges].format(role=role, kind=kind)
+                for role in ("postgres", "supabase_admin")
+                for kind in kinds
+            ),
+        ]
+        self.superuser(";\n".join(statements))
         self.store = Store(self.url_of("postgres"), empty.redis_url)
 
     @property

@@ -9,12 +9,14 @@ from typing import Any, Final
 _PAUSE_S: Final = 0.02
 
 
-def eventually(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
-    """Wait until the condition holds; fail if it does not in time."""
+def eventually(
+    condition: Callable[[], object], what: str, timeout_s: float = 60, *, pause_s: float = _PAUSE_S
+) -> None:
+    """Wait until the condition holds; fail if it does not in time. Pause longer if it is costly to ask."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:

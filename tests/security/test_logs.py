@@ -32,7 +32,7 @@ async def speak(edge: Edge, mallory: str, words: str) -> None:
     """Send the words everywhere a client can put text."""
     token = make_token(mallory, user_metadata={"username": f"{mallory}{words}"[:60]})
     encoded = words.encode()
-    async with httpx.AsyncClient(base_url=edge.url) as http:
+    async with httpx.AsyncClient(base_url=edge.url, verify=False) as http:
         for query in (
             {"EIO": "4", "transport": words},
             {"EIO": words, "transport": "polling"},

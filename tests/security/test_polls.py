@@ -102,7 +102,7 @@ async def test_a_request_that_ends_its_connection_is_answered_though_nobody_poll
             outcome="the request is answered and the connection closed",
             bound_mb=20,
         ),
-        httpx.AsyncClient(timeout=2) as http,
+        httpx.AsyncClient(timeout=2, verify=False) as http,
     ):
         for body in 20 * endings:
             address = await open_polling(http, target.edges[0])

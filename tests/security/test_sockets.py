@@ -64,7 +64,7 @@ async def test_polling_connections_that_never_sign_in_are_closed(
             outcome="each connection is forgotten after `CONNECT_S`",
             bound_mb=60,
         ),
-        httpx.AsyncClient(timeout=15) as http,
+        httpx.AsyncClient(timeout=15, verify=False) as http,
     ):
         addresses = [await open_polling(http, edge) for _ in range(200)]
         # A polling client learns that its connection is gone only when it asks.
@@ -221,7 +221,7 @@ async def test_upgrades_that_are_never_finished_are_closed(target: Deployment, b
             outcome="each is closed after `CONNECT_S` at the latest",
             bound_mb=40,
         ),
-        httpx.AsyncClient(timeout=15) as http,
+        httpx.AsyncClient(timeout=15, verify=False) as http,
         AsyncExitStack() as stack,
     ):
         address = await open_polling(http, edge)
@@ -250,7 +250,7 @@ async def test_a_connection_has_one_websocket(target: Deployment, besiege: Besie
             outcome="the faster one is served, the other closed",
             bound_mb=20,
         ),
-        httpx.AsyncClient(timeout=15) as http,
+        httpx.AsyncClient(timeout=15, verify=False) as http,
     ):
         for _ in range(20):
             sid = (await open_polling(http, edge)).rpartition("&")[2].encode()

@@ -94,7 +94,7 @@ def write(files: dict[str, Path]) -> None:
             info.create_system = 3  # Unix, otherwise the mode is ignored
             info.external_attr = 0o100644 << 16
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, files[name].read_bytes(), compresslevel=9)
+            archive.writestr(info, files[name].read_bytes(), compresslevel=6)
     shutil.move(partial, ZIP)
 
 

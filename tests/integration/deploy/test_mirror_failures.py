@@ -170,7 +170,7 @@ def test_the_app_goes_on_when_the_chat_is_broken(make_project: ProjectFactory, b
     assert [row.username for row in rows] == ["another", "new"]
 
 
-USERS = 10_000
+USERS = 3_000
 
 
 @pytest.mark.parametrize("how", ["psql", "editor"])

@@ -24,7 +24,7 @@ from tests.conftest import ClientFactory
 from tests.harness.client import Client
 from tests.harness.deployment import Edge, Part
 from tests.harness.engines import free_port
-from tests.harness.stack import clean_env
+from tests.harness.stack import DOCTOR_S, clean_env
 from tests.harness.supabase import PASSWORD, SupabaseProject
 from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
 from tests.harness.waiting import eventually
@@ -109,7 +109,6 @@ class Reader:
         self.env = {
             **clean_env({}),
             "PATH": f"{programs}:{os.environ['PATH']}:{Path(wheel.origin).parent}/pginstall/bin",
-            "PYTHONPATH": str(ROOT),
             "BBGRAM_DATA_DIR": str(folder),
         }
 
@@ -131,7 +130,7 @@ class Reader:
             return ""
         if text == "bbgram doctor\n":
             # What was started has to come up first.
-            eventually(lambda: self._run(text).returncode == 0, "the doctor finds nothing")
+            eventually(lambda: self._run(text).returncode == 0, "the doctor finds nothing", pause_s=DOCTOR_S)
         done = self._run(text)
         assert done.returncode == 0, done.stdout + done.stderr
         exported = (self._folder / "environment").read_text()
@@ -165,11 +164,11 @@ class Reader:
     def _start(self, arguments: list[str]) -> None:
         log = self._folder / f"{'-'.join(arguments)}.log"
         if arguments == ["edge"]:
-            edge = Edge(free_port(), self.env, log)
+            edge = Edge(free_port(), self.env, log, forked=True)
             self.parts.append(edge)
             edge.wait_ready()
         else:
-            self.parts.append(Part(arguments, self.env, log))
+            self.parts.append(Part(arguments, self.env, log, forked=True))
 
 
 async def test_from_a_project_with_users_to_the_first_message(

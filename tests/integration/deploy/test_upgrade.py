@@ -51,7 +51,7 @@ INSERT INTO archive_holds (day, until) VALUES ('2026-01-01', 'infinity');
 INSERT INTO dead_letters (id, event, user_id, payload, error)
 SELECT gen_random_uuid(), 'send_message', id, '{{}}', 'error' FROM profiles LIMIT 50;
 """
-MESSAGES = 100_000
+MESSAGES = 10_000
 TABLES = [
     "profiles", "chats", "chat_members", "messages", "dead_letters", "devices", "undelivered",
     "notifications", "archived_chats", "archive_holds",

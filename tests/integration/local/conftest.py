@@ -1,12 +1,14 @@
 """Local stacks as people start them."""
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.local.ports import free_port
-from tests.harness.stack import LocalStack
+from tests.harness.stack import LocalStack, is_gone
 
 StartStack = Callable[..., LocalStack]
 
@@ -23,3 +25,13 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
     yield start
     for stack in started:
         stack.stop()
+
+
+def check_that_it_stops(stack: LocalStack, number: signal.Signals) -> None:
+    """Signal a stack: it must stop within ten seconds and leave no process."""
+    family = stack.family()
+    assert len(family) > 6
+    began = time.monotonic()
+    assert stack.stop(number) == 0
+    assert time.monotonic() - began < 10
+    assert [one for one in family if not is_gone(one)] == []

@@ -15,7 +15,7 @@ from infra.settings.worker import WorkerSettings
 from tests.conftest import DeploymentFactory
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
-from tests.harness.stack import bbgram
+from tests.harness.stack import DOCTOR_S, bbgram
 from tests.harness.waiting import eventually
 
 BUCKET = "archive"
@@ -59,12 +59,12 @@ def test_the_doctor_asks_for_the_processes_that_do_not_run(deploy: DeploymentFac
     }
     chat.start_worker()
     chat.start_functions()
-    eventually(lambda: wrong(report(chat)).keys() == {"beat"}, "the workers are found", 40)
+    eventually(lambda: wrong(report(chat)).keys() == {"beat"}, "the workers are found", 40, pause_s=DOCTOR_S)
     assert wrong(report(chat))["beat"].startswith("start `bbgram beat`; ")
     beat = chat.start_beat()
-    eventually(lambda: wrong(report(chat)) == {}, "beat is found")
+    eventually(lambda: wrong(report(chat)) == {}, "beat is found", pause_s=DOCTOR_S)
     beat.stop()
-    eventually(lambda: "beat" in wrong(report(chat)), "beat is missed", 40)
+    eventually(lambda: "beat" in wrong(report(chat)), "beat is missed", 40, pause_s=DOCTOR_S)
 
 
 def test_the_doctor_asks_for_migrations_and_no_functions_worker_where_lambda_runs_them(

@@ -59,8 +59,8 @@ def test_each_day_is_an_object_with_its_first_and_last_message(
     ("first", "last", "days"),
     [
         ("2024-02-29", "2024-02-29", 1),
-        ("2024-12-31", "2025-03-30", 4),
-        ("2024-01-01", "2025-12-31", len(DAYS)),
+        ("2024-12-31", "2025-03-31", 5),
+        ("2025-10-26", "2025-11-02", 2),
     ],
 )
 def test_a_restore_brings_back_exactly_its_days(
