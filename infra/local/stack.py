@@ -14,6 +14,7 @@ from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
 from infra.local.folder import owned, require_free
 from infra.local.parts import (
+    PAGE,
     edge_part,
     engine_part,
     later_parts,
@@ -51,8 +52,16 @@ class Plan:
     postgres: Engine | None
     valkey: Engine | None
     signin_port: int | None
+    """Where the sign-in service listens, and the chat page is."""
     env: Mapping[str, str]
     """Environment of the parts that are ours."""
+
+    @property
+    def chat_url(self) -> str:
+        """Where clients on this machine connect to."""
+        host = reachable(self.host)
+        shown = "localhost" if host in _LOCALHOST else f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}"
 
 
 def run_stack(folder: Path, port: int, terminal: Terminal, command: str) -> None:
@@ -155,7 +164,7 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     terminal.line("stack", f"starting, data in {plan.folder}")
     starting = [_start_database(plan, supervisor), _start_edge(plan, supervisor)]
     if plan.signin_port:
-        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port)))
+        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port, plan.chat_url)))
     await asyncio.gather(*starting)
     watching = asyncio.create_task(supervisor.watch())
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))
@@ -196,14 +205,10 @@ async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:
 def _welcome(plan: Plan, command: str) -> str:
     if os.environ.get("BBGRAM_DATA_DIR"):
         command = f"BBGRAM_DATA_DIR={shlex.quote(str(plan.folder))} {command}"
-    host = reachable(plan.host)
-    shown = "localhost" if host in _LOCALHOST else f"[{host}]" if ":" in host else host
-    lines = [
-        "",
-        "BB-Gram chat is running.",
-        f"  Socket.IO    http://{shown}:{plan.port}",
-        f"  ready?       http://{shown}:{plan.port}/readyz",
-    ]
+    lines = ["", "BB-Gram chat is running."]
+    if plan.signin_port and PAGE.is_dir():
+        lines += [f"  open this    http://{HOST}:{plan.signin_port}"]
+    lines += [f"  Socket.IO    {plan.chat_url}", f"  ready?       {plan.chat_url}/readyz"]
     if plan.signin_port:
         lines += [
             f"  sign-in      http://{HOST}:{plan.signin_port}/auth/v1 (stands in for Supabase Auth)",
