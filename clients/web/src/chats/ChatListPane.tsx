@@ -1,0 +1,49 @@
+import { useChats } from '@bbgram/chat/react';
+import { Virtuoso } from 'react-virtuoso';
+
+import { Avatar } from '../Avatar';
+import type { Me } from '../ChatPage';
+import { IconButton } from '../Icon';
+import { NotifyButton } from '../notifications';
+import type { Auth } from '../session/auth';
+import type { Settings } from '../settings';
+import { ChatRow } from './ChatRow';
+import { NewChat } from './NewChat';
+import { useChatKeys } from './useChatKeys';
+import { useChatClient } from '@bbgram/chat/react';
+
+interface Props {
+  me: Me;
+  open: string | undefined;
+  auth: Auth;
+  settings: Settings;
+  panel: boolean;
+  onPanel: () => void;
+}
+
+/** All chats, newest activity first. */
+export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
+  const chat = useChatClient();
+  const { items, hasMore, loading } = useChats();
+  useChatKeys(items, open);
+
+  return (
+    <nav className="pane pane--list" aria-label="Chats">
+      <header className="bar">
+        <Avatar name={me.name} />
+        <h1 className="bar__title"><bdi>{me.name}</bdi></h1>
+        {settings.vapidKey && <NotifyButton vapidKey={settings.vapidKey} />}
+        <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
+        <IconButton icon="leave" label="Sign out" onClick={() => void auth.supabase.auth.signOut({ scope: 'local' })} />
+      </header>
+      <NewChat suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []} />
+      <Virtuoso
+        className="chats"
+        data={items}
+        computeItemKey={(_, item) => item.peer.userId || item.peer.username}
+        endReached={() => void (hasMore && chat.loadMoreChats())}
+        itemContent={(_, item) => <ChatRow item={item} isOpen={item.peer.username === open} />}
+      />
+    </nav>
+  );
+}
