@@ -1,0 +1,103 @@
+// A Chromium from an npm package, and how people use the chat page in it.
+
+import { mkdirSync } from 'node:fs';
+
+import sparticuz from '@sparticuz/chromium';
+import axe from 'axe-core';
+import { chromium } from 'playwright-core';
+
+export const PAGE = process.env.BBGRAM_PAGE;
+export const DESKTOP = { width: 1280, height: 800 };
+export const PHONE = { width: 390, height: 844 };
+
+const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
+
+/** Starts the browser. It needs neither the packages of a distribution nor any rights. */
+export async function launch() {
+  const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
+  return chromium.launch({ executablePath: await sparticuz.executablePath(), args });
+}
+
+/** Opens a window of its own: its storage is shared with no other. Errors on the page fail the test. */
+export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
+  const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
+  context.setDefaultTimeout(15_000);
+  t.after(() => context.close());
+  return context;
+}
+
+export async function newTab(context, errors = []) {
+  const page = await context.newPage();
+  page.on('pageerror', (error) => errors.push(error));
+  page.on('console', (line) => line.type() === 'error' && !/WebSocket|ERR_/.test(line.text()) && errors.push(line.text()));
+  await page.goto(PAGE);
+  return page;
+}
+
+/** Signs in a ready-made user with one click, in a window of their own. */
+export async function as(name, browser, t, options) {
+  return clickName(await newTab(await newWindow(browser, t, options)), name);
+}
+
+export async function clickName(page, name) {
+  await page.getByRole('button', { name }).click();
+  await page.getByRole('heading', { name: name.toLowerCase() }).waitFor();
+  return page;
+}
+
+let people = 0;
+
+/** Signs up a new user with the form, in a window of their own. */
+export async function someone(name, browser, t, options) {
+  const page = await newTab(await newWindow(browser, t, options));
+  await page.getByText('With an e-mail address').click();
+  await page.getByRole('button', { name: 'I am new here' }).click();
+  await page.getByLabel('Username').fill(name);
+  await page.getByLabel('E-mail').fill(`person-${process.pid}-${++people}@example.com`);
+  await page.getByLabel('Password').fill('correct horse');
+  await page.getByRole('button', { name: 'Sign up' }).click();
+  await page.getByRole('heading', { name, exact: true }).waitFor();
+  return page;
+}
+
+/** A name that no other test uses. */
+export const unique = (name) => `${name}-${process.pid}-${++people}`;
+
+export async function openChat(page, name) {
+  await page.getByLabel('New chat: username').fill(name);
+  await page.getByRole('button', { name: 'Start chat' }).click();
+  await composer(page, name).waitFor();
+}
+
+export const composer = (page, name) => page.getByLabel(`Message to ${name}`);
+
+export async function write(page, name, text) {
+  await composer(page, name).fill(text);
+  await composer(page, name).press('Enter');
+}
+
+/** The message with this text, in the open chat. */
+export const message = (page, text) => page.locator('.message').filter({ has: page.getByText(text, { exact: true }) });
+
+/** Waits until an own message has one of these states. */
+export async function untilState(page, text, ...states) {
+  await message(page, text).and(page.locator(states.map((state) => `[data-state=${state}]`).join())).waitFor();
+}
+
+/** The row of a chat in the list. */
+export const row = (page, name) => page.getByRole('navigation').getByRole('link', { name });
+
+/** Everything that axe finds serious. */
+export async function accessibilityProblems(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => axe.run());
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+}
+
+export async function screenshot(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: `${SCREENSHOTS}/${name}.png` });
+}
