@@ -1,0 +1,170 @@
+import type { ManagerOptions, SocketOptions } from 'socket.io-client';
+import type { Peer, RegisterDevice } from './contract.js';
+import type { ChatError } from './errors.js';
+import type { ChatStorage } from './storage.js';
+
+/** What `createChat` is made with. */
+export interface ChatOptions {
+  /** Address of an edge, such as `https://chat.example.com`. */
+  url: string;
+  /** Returns the newest access token. Called at each connect and each refresh. */
+  token: () => Promise<string>;
+  /** Where unsent messages are kept. IndexedDB in browsers, memory elsewhere, unless given. */
+  storage?: ChatStorage;
+  /** Options of the Socket.IO client, for instance `transports` or `path`. */
+  socket?: Partial<ManagerOptions & SocketOptions>;
+}
+
+/**
+ * State of the connection.
+ *
+ * - `connecting`: on the way, for the first time since `connect` was called.
+ * - `syncing`: connected, and asking for what was missed.
+ * - `live`: connected and up to date.
+ * - `offline`: not connected. Comes back by itself, unless `setOnline(false)` or `close` was called.
+ * - `refused`: the server does not let this user in. Stays so until `connect` or `refreshToken` is called.
+ */
+export type ConnectionState = 'connecting' | 'syncing' | 'live' | 'offline' | 'refused';
+
+/** The connection, as an immutable snapshot. */
+export interface Connection {
+  state: ConnectionState;
+  /** Why there is no connection. */
+  error?: ChatError;
+  /** Who is signed in, once it is known. */
+  userId?: string;
+  /** The name in the token, if it has one. */
+  username?: string;
+}
+
+/**
+ * State of a message.
+ *
+ * Own messages are `pending` until they are committed (`sent`), then `delivered` and `read` by the peer. A `failed` one
+ * was refused for good; see `Chat.retry` and `Chat.discard`. Messages of the peer are `delivered`, or `read` by this user.
+ */
+export type MessageState = 'pending' | 'sent' | 'delivered' | 'read' | 'failed';
+
+/** A message, as an immutable snapshot. */
+export interface ChatMessage {
+  /** Stable from the moment of sending: `clientId`, else `id`. */
+  key: string;
+  /** Missing while it is not stored. */
+  id?: string;
+  /** Missing while it is not stored. */
+  chatId?: string;
+  /** Position in the chat, from 1. Missing while it is not stored. */
+  seq?: number;
+  clientId?: string;
+  /** Empty for an own message that was written before the user was known. */
+  senderId: string;
+  text: string;
+  /** When it was stored; before that, when it was written. */
+  createdAt: string;
+  /** Whether this user wrote it. */
+  mine: boolean;
+  state: MessageState;
+  /** Why it failed, or why it is still pending. */
+  error?: ChatError;
+}
+
+/** One row of the list of chats, as an immutable snapshot. */
+export interface ChatItem {
+  /** Missing while nothing is stored in the chat. */
+  chatId?: string;
+  peer: Peer;
+  /** Whether the peer is typing. */
+  typing: boolean;
+  /** The newest message, own pending ones included. */
+  lastMessage?: ChatMessage;
+  /** Messages to this user that they have not read. */
+  unread: number;
+  /** Seq of the newest message; 0 if there is none. */
+  lastSeq: number;
+  /** How far this user has read. */
+  readUpTo: number;
+}
+
+/** The list of chats, newest activity first, as an immutable snapshot. */
+export interface ChatList {
+  items: readonly ChatItem[];
+  /** Whether the server has more; see `Chat.loadMoreChats`. */
+  hasMore: boolean;
+  loading: boolean;
+}
+
+/** A chat with its messages, as an immutable snapshot. */
+export interface Conversation extends ChatItem {
+  /** Ascending: by `seq`, then own pending and failed ones in the order of sending. */
+  messages: readonly ChatMessage[];
+  /** Whether the server has older messages; see `Chat.loadOlder`. */
+  hasOlder: boolean;
+  loadingOlder: boolean;
+  /** The messages directly before this seq are in the archive. */
+  archivedBefore?: number;
+  /** Whether messages are known to be missing; they are asked for. */
+  hole: boolean;
+}
+
+/** One packet on the wire, for developers. Access tokens are left out. */
+export interface WireEvent {
+  direction: 'in' | 'out';
+  name: string;
+  data: unknown;
+  /** For a packet that answers the event `name`: the answer. `data` is undefined then. */
+  ack?: unknown;
+  /** When, in milliseconds since the epoch. */
+  at: number;
+}
+
+/** A chat client. Make it with `createChat`. */
+export interface Chat {
+  /** Connect, and stay connected. May be called again after `close`. */
+  connect(): void;
+  /** Disconnect. Unsent messages stay in the storage. */
+  close(): Promise<void>;
+
+  /** The connection. The same object until something changes. */
+  getConnection(): Connection;
+  /** The list of chats. The same object until something changes. */
+  getChats(): ChatList;
+  /** The chat with a user, if it is known. The same object until something changes. */
+  getConversation(username: string): Conversation | undefined;
+  /** Call `listener` after every change. Returns what ends that. */
+  subscribe(listener: () => void): () => void;
+
+  /** Load the next page of the list of chats. */
+  loadMoreChats(): Promise<void>;
+  /** Open the chat with a user: load its newest page, and hear whether they are online. */
+  open(username: string): Promise<Conversation>;
+  /** Load the page before the oldest message. */
+  loadOlder(username: string): Promise<void>;
+
+  /** Send a text. Returns at once; the message is kept until it is stored, across reloads. */
+  send(username: string, text: string): ChatMessage;
+  /** Send a failed message again. */
+  retry(key: string): void;
+  /** Forget a failed message, or a pending one that is not on its way yet. */
+  discard(key: string): void;
+
+  /** Mark messages as read, by default all that are here. While offline, the server hears of it later. */
+  markRead(username: string, upToSeq?: number): Promise<void>;
+  /** Tell the peer that the user is typing. Call it at each key; it is throttled, and ends by itself. */
+  typing(username: string): void;
+
+  /** Have this device notified while the user is away. Call it at each start. Returns its id. */
+  registerDevice(device: RegisterDevice): Promise<string>;
+  /** Stop notifications to a device. Call it before signing out. */
+  unregisterDevice(id: string): Promise<void>;
+  /** Subscribe this browser to Web Push and register it. Returns the id of the device. */
+  registerWebPush(registration: ServiceWorkerRegistration, vapidPublicKey: string): Promise<string>;
+
+  /** Hear everything that goes over the wire, for developers. Returns what ends that. */
+  onEvent(listener: (event: WireEvent) => void): () => void;
+  /** Replace the token of the connection by the newest one; connect if the connection was refused. */
+  refreshToken(): Promise<void>;
+  /** Cut the connection, as a bad network does. It comes back. */
+  dropConnection(): void;
+  /** Stay offline until told otherwise. */
+  setOnline(online: boolean): void;
+}

@@ -1,0 +1,142 @@
+import type { Chat, ChatOptions, WireEvent } from './api.js';
+import { ServerConnection, type Answer } from './connection.js';
+import type { Message, MessageStatus, TypingStatus, UserStatus } from './contract.js';
+import { indexedDBStorage } from './indexeddb.js';
+import { Outbox } from './outbox.js';
+import { showDraft } from './record.js';
+import { memoryStorage } from './storage.js';
+import { ChatStore } from './store.js';
+import { Synchronizer } from './sync.js';
+import { TypingNotifier } from './typing.js';
+import { subscribe } from './webpush.js';
+
+/** Make a chat client. It does nothing until `connect` is called, so it may be made on a server too. */
+export function createChat(options: ChatOptions): Chat {
+  const listeners = new Set<() => void>();
+  const wireListeners = new Set<(event: WireEvent) => void>();
+  let isTold = true;
+  const storage =
+    options.storage ?? (typeof indexedDB === 'undefined' ? memoryStorage() : indexedDBStorage('bbgram-chat'));
+
+  /** Tell the app, once for everything that happens in one go. */
+  const changed = (): void => {
+    if (!isTold) return;
+    isTold = false;
+    queueMicrotask(() => {
+      isTold = true;
+      for (const listener of [...listeners]) listener();
+    });
+  };
+
+  const connection = new ServerConnection(options, {
+    changed,
+    identified: (userId) => {
+      if (store.me !== undefined) sync.reset();
+      void outbox.identified(userId);
+      store.reset(userId);
+    },
+    connected: () => {
+      void sync.catchUp();
+      outbox.wake();
+      outbox.resume();
+    },
+    received: (name, payload, answer) => receive[name]?.(payload, answer),
+    wire: (event) => {
+      for (const listener of wireListeners) listener({ ...event, at: Date.now() });
+    },
+  });
+
+  const store: ChatStore = new ChatStore({
+    changed,
+    stored: ({ clientId }) => clientId && outbox.remove(clientId),
+    holeFound: (record) => sync.holeFound(record),
+    unlistedFound: () => sync.listSoon(),
+    drafts: () => outbox.drafts,
+  });
+  const sync: Synchronizer = new Synchronizer(connection, store);
+  const outbox: Outbox = new Outbox(storage, {
+    isReady: () => connection.ready,
+    send: async ({ clientId, to, text }) => {
+      // The peer may have another name by now.
+      const record = store.byName(to);
+      const username = record?.chatId ? record.peer.username : to;
+      return (await connection.request('send_message', { username, text, clientId })).message;
+    },
+    changed: (draft) => {
+      const record = store.ensure(draft.to);
+      record.activity = Math.max(record.activity, draft.order);
+      store.touch(record);
+    },
+    stored: (message) => store.takeMessage(message),
+  });
+  const typing = new TypingNotifier((username, isTyping) => connection.tell('typing', { username, isTyping }));
+
+  /** What to do with each event of the server; the others are ignored. */
+  const receive: Record<string, ((payload: any, answer?: Answer) => void) | undefined> = {
+    message_sent: (message: Message) => store.takeMessage(message),
+    new_message: (message: Message, answer) => {
+      store.takeMessage(message);
+      answer?.({ received: true, messageId: message.id });
+    },
+    message_status: (status: MessageStatus) => store.takeStatus(status),
+    typing: (status: TypingStatus) => store.takeTyping(status),
+    user_status: (status: UserStatus) => store.takePresence(status),
+    ping: (_, answer) => answer?.({ received: true }),
+    test_message: (_, answer) => answer?.({ received: true }),
+  };
+
+  return {
+    connect: () => {
+      outbox.listen();
+      connection.connect();
+    },
+    close: () => {
+      connection.close();
+      sync.stop();
+      typing.close();
+      store.stopTyping();
+      outbox.wake();
+      return outbox.close();
+    },
+    getConnection: () => connection.snapshot,
+    getChats: () => store.list(),
+    getConversation: (username) => store.conversation(username),
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    loadMoreChats: () => sync.loadMoreChats(),
+    open: async (username) => {
+      await sync.open(username);
+      return store.conversation(username)!;
+    },
+    loadOlder: async (username) => {
+      const record = store.byName(username);
+      if (record) await sync.loadOlder(record);
+    },
+    send: (username, text) => {
+      typing.stop(username);
+      return showDraft(outbox.add(username, text), store.byName(username)?.chatId, store.me);
+    },
+    retry: (key) => outbox.retry(key),
+    discard: (key) => outbox.discard(key),
+    markRead: async (username, upToSeq) => {
+      const record = store.byName(username);
+      if (record) await sync.markRead(record, upToSeq ?? record.timeline.last);
+    },
+    typing: (username) => typing.key(username),
+    registerDevice: async (device) => (await connection.call('register_device', device)).deviceId,
+    unregisterDevice: async (deviceId) => void (await connection.call('unregister_device', { deviceId })),
+    registerWebPush: async (registration, vapidPublicKey) => {
+      const device = await subscribe(registration, vapidPublicKey);
+      return (await connection.call('register_device', device)).deviceId;
+    },
+    onEvent: (listener) => {
+      wireListeners.add(listener);
+      return () => void wireListeners.delete(listener);
+    },
+    refreshToken: () => connection.refresh(),
+    dropConnection: () => connection.drop(),
+    setOnline: (online) => connection.setOnline(online),
+  };
+}

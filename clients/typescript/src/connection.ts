@@ -1,0 +1,316 @@
+import { io, type Socket } from 'socket.io-client';
+import type { ChatOptions, Connection, ConnectionState, WireEvent } from './api.js';
+import type { Ack, ClientToServerEvents, ConnectionSuccess, ErrorAck, ErrorEvent, Payload } from './contract.js';
+import { ChatError, failureIn } from './errors.js';
+import { subjectOf } from './identity.js';
+import { pauseMs, sleep } from './pause.js';
+
+const ANSWER_MS = 15_000;
+/** A connection that lasted this long has worked: the next loss begins with a short pause. */
+const WORKED_MS = 10_000;
+/** The server has closed this socket because the user has too many: another one would only replace the next. */
+const TOO_MANY_SOCKETS_MS = 30_000;
+
+type Command = keyof ClientToServerEvents;
+/** Answers an event that asks for it. */
+export type Answer = (value: unknown) => void;
+
+/** What a connection tells the rest of the client. */
+export interface ConnectionListener {
+  /** The user is known, or is another one than before. */
+  identified(userId: string): void;
+  /** Signed in: requests are answered from now on. */
+  connected(): void;
+  /** The snapshot has changed. */
+  changed(): void;
+  /** An event has arrived. */
+  received(name: string, payload: unknown, answer?: Answer): void;
+  /** Something went over the wire. */
+  wire(event: Omit<WireEvent, 'at'>): void;
+}
+
+/** The socket, kept connected: which token it gives, and when it comes back. */
+export class ServerConnection {
+  /** An immutable snapshot. */
+  snapshot: Connection = { state: 'connecting' };
+  /** Whether requests are answered. */
+  ready = false;
+
+  #socket: Socket | undefined;
+  #isWanted = false;
+  #isClosed = false;
+  #isHeldOffline = false;
+  #tokenForNext: Promise<string> | undefined;
+  #attempt = 0;
+  #tries = 0;
+  #connectedAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #warning: ChatError | undefined;
+  readonly #inFlight = new Set<(error: ChatError) => void>();
+  #waiting: { resolve: () => void; reject: (error: ChatError) => void }[] = [];
+
+  constructor(
+    private readonly options: ChatOptions,
+    private readonly listener: ConnectionListener,
+  ) {}
+
+  /** Connect, and stay connected. */
+  connect(): void {
+    if (this.#isWanted && this.snapshot.state !== 'refused') return;
+    this.#isWanted = true;
+    this.#isClosed = false;
+    this.#tries = 0;
+    this.#watchBrowser(true);
+    this.#become('connecting');
+    // Asked for before there is a connection, so that unsent messages are shown while offline.
+    this.#tokenForNext = this.#token();
+    this.#tokenForNext.catch(() => {});
+    if (this.#isHeldOffline) this.#become('offline');
+    else this.#open();
+  }
+
+  /** Disconnect, until `connect` is called again. */
+  close(): void {
+    this.#isWanted = false;
+    this.#isClosed = true;
+    this.#watchBrowser(false);
+    this.#leave(new ChatError('closed'));
+    this.#rejectWaiting(new ChatError('closed'));
+  }
+
+  /** Stay offline until told otherwise. */
+  setOnline(online: boolean): void {
+    this.#isHeldOffline = !online;
+    if (!online) this.#leave(new ChatError('disconnected'));
+    else if (this.#isWanted && this.snapshot.state === 'offline') this.#open();
+  }
+
+  /** Cut the connection, as a bad network does. */
+  drop(): void {
+    this.#socket?.io.engine?.close();
+  }
+
+  /** Everything that was missed is here. */
+  becomeLive(): void {
+    if (this.snapshot.state === 'syncing') this.#become('live', this.#warning);
+  }
+
+  /** Replace the token of the connection by the newest one. */
+  async refresh(): Promise<void> {
+    if (this.snapshot.state === 'refused') return this.connect();
+    if (!this.ready) return;
+    const token = await this.#token();
+    const { username } = await this.request('refresh_token', { token });
+    this.#warning = undefined;
+    this.#become(this.snapshot.state, undefined, username);
+  }
+
+  /** Send a request once. Rejects with a `ChatError`. */
+  request<E extends Command>(event: E, payload: Payload<E>): Promise<Ack<E>> {
+    return new Promise((resolve, reject) => {
+      if (!this.ready) return reject(new ChatError('disconnected'));
+      this.#inFlight.add(reject);
+      this.listener.wire({ direction: 'out', name: event, data: event === 'refresh_token' ? {} : payload });
+      this.#socket!.timeout(ANSWER_MS).emit(event, payload, (late: Error | null, answer: Ack<E> | ErrorAck) => {
+        this.#inFlight.delete(reject);
+        if (late) return reject(new ChatError('timeout'));
+        this.listener.wire({ direction: 'in', name: event, data: undefined, ack: answer });
+        if (answer.success) resolve(answer as Ack<E>);
+        else reject(failureIn(answer));
+      });
+    });
+  }
+
+  /** Send a request as often as it takes: waits while offline, and retries what may succeed later. */
+  async call<E extends Command>(event: E, payload: Payload<E>): Promise<Ack<E>> {
+    for (let tries = 0; ; tries++) {
+      await this.#whenReady();
+      try {
+        return await this.request(event, payload);
+      } catch (error) {
+        if (!(error as ChatError).retryable) throw error;
+        if ((error as ChatError).code !== 'disconnected') await sleep(pauseMs(tries, error as ChatError));
+      }
+    }
+  }
+
+  /** Send an event that needs no answer, if there is a connection. */
+  tell<E extends Command>(event: E, payload: Payload<E>): void {
+    if (!this.ready) return;
+    this.listener.wire({ direction: 'out', name: event, data: payload });
+    this.#socket!.volatile.emit(event, payload);
+  }
+
+  #whenReady(): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    const { state, error } = this.snapshot;
+    if (state === 'refused' || this.#isClosed) return Promise.reject(error);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  #rejectWaiting(error: ChatError): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  async #token(): Promise<string> {
+    let token: string;
+    try {
+      token = await this.options.token();
+    } catch (cause) {
+      throw new ChatError('token_failed', undefined, undefined, { cause });
+    }
+    const userId = subjectOf(token);
+    if (userId && this.#isWanted) this.#identify(userId);
+    return token;
+  }
+
+  #identify(userId: string, username?: string): void {
+    const isSame = userId === this.snapshot.userId;
+    this.snapshot = { ...this.snapshot, userId, username: username ?? (isSame ? this.snapshot.username : undefined) };
+    if (!isSame) this.listener.identified(userId);
+    this.listener.changed();
+  }
+
+  #open(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#socket ??= this.#makeSocket();
+    this.#socket.connect();
+  }
+
+  #makeSocket(): Socket {
+    const socket = io(this.options.url, {
+      ...this.options.socket,
+      autoConnect: false,
+      forceNew: true,
+      auth: (give) => void this.#authenticate(give),
+    });
+    socket.io.on('close', () => this.#attempt++);
+    socket.on('connect_error', (error) => this.#failed(error as Error & { data?: ErrorEvent }));
+    socket.on('disconnect', (reason) => this.#lost(reason));
+    socket.onAny((name: string, payload: unknown, ack?: Answer) => this.#received(name, payload, ack));
+    return socket;
+  }
+
+  async #authenticate(give: (auth: object) => void): Promise<void> {
+    const attempt = this.#attempt;
+    const token = this.#tokenForNext ?? this.#token();
+    this.#tokenForNext = undefined;
+    try {
+      const found = await token;
+      // A token for a connection that is gone by now must not be sent on the next one.
+      if (attempt === this.#attempt) give({ token: found });
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      this.#socket?.disconnect();
+      this.#comeBack(error as ChatError);
+    }
+  }
+
+  #received(name: string, payload: unknown, ack?: Answer): void {
+    this.listener.wire({ direction: 'in', name, data: payload });
+    const answer =
+      ack &&
+      ((value: unknown) => {
+        ack(value);
+        this.listener.wire({ direction: 'out', name, data: undefined, ack: value });
+      });
+    if (name === 'connection_success') this.#signedIn(payload as ConnectionSuccess);
+    else if (name === 'error') this.#warned(payload as ErrorEvent);
+    this.listener.received(name, payload, answer);
+  }
+
+  #signedIn({ userId, username }: ConnectionSuccess): void {
+    this.#identify(userId, username);
+    this.ready = true;
+    this.#connectedAt = Date.now();
+    this.#warning = undefined;
+    this.#become('syncing');
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.listener.connected();
+  }
+
+  /** An error that is about the connection and not about a request. */
+  #warned(event: ErrorEvent): void {
+    if (event.event) return;
+    if (event.code === 'token_expired') return void this.#refreshInTime();
+    this.#warning = failureIn(event);
+    this.#become(this.snapshot.state, this.#warning);
+  }
+
+  async #refreshInTime(): Promise<void> {
+    const connectedAt = this.#connectedAt;
+    for (let tries = 0; this.ready && connectedAt === this.#connectedAt; tries++) {
+      try {
+        return await this.refresh();
+      } catch (error) {
+        // Otherwise the server closes the connection, and the next one shows what is wrong.
+        if (!(error as ChatError).retryable) return;
+        await sleep(pauseMs(tries, error as ChatError));
+      }
+    }
+  }
+
+  /** The connection could not be made. */
+  #failed(error: Error & { data?: ErrorEvent }): void {
+    this.#tokenForNext = undefined;
+    if (!error.data?.code) this.#become('offline', new ChatError('disconnected', undefined, undefined, { cause: error }));
+    else this.#comeBack(failureIn(error.data));
+  }
+
+  #lost(reason: string): void {
+    if (Date.now() - this.#connectedAt > WORKED_MS) this.#tries = 0;
+    const error = new ChatError('disconnected');
+    this.#notReady(error);
+    if (reason === 'io server disconnect') this.#comeBack(this.#warning?.code === 'rate_limited' ? this.#warning : error);
+    else if (reason !== 'io client disconnect') this.#become('offline', error);
+  }
+
+  /** Connect again later, which Socket.IO does not do by itself after a refusal; unless it is for good. */
+  #comeBack(error: ChatError): void {
+    if (!this.#isWanted || this.#isHeldOffline) return;
+    const isReplaced = error.code === 'rate_limited' && error.retryAfterMs === undefined;
+    if (!error.retryable) {
+      this.#become('refused', error);
+      return this.#rejectWaiting(error);
+    }
+    this.#become('offline', error);
+    this.#timer = setTimeout(() => this.#open(), pauseMs(this.#tries++, error) + (isReplaced ? TOO_MANY_SOCKETS_MS : 0));
+  }
+
+  #leave(error: ChatError): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#attempt++;
+    this.#socket?.disconnect();
+    this.#notReady(error);
+    this.#become('offline', error);
+  }
+
+  #notReady(error: ChatError): void {
+    this.ready = false;
+    for (const reject of this.#inFlight) reject(error);
+    this.#inFlight.clear();
+  }
+
+  #become(state: ConnectionState, error?: ChatError, username = this.snapshot.username): void {
+    this.snapshot = { state, error, userId: this.snapshot.userId, username };
+    this.listener.changed();
+  }
+
+  #watchBrowser(isWatched: boolean): void {
+    if (typeof window === 'undefined' || !window.addEventListener) return;
+    const change = isWatched ? 'addEventListener' : 'removeEventListener';
+    window[change]('online', this.#hurry);
+    document[change]('visibilitychange', this.#hurry);
+  }
+
+  /** The network is back, or the user: do not wait for the next try. */
+  readonly #hurry = (): void => {
+    const { state, error } = this.snapshot;
+    if (state !== 'offline' || this.#isHeldOffline || document.visibilityState === 'hidden') return;
+    if (error?.retryAfterMs || error?.code === 'rate_limited') return;
+    this.#socket?.disconnect();
+    this.#open();
+  };
+}

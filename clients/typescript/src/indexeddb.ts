@@ -1,0 +1,57 @@
+import type { ChatStorage } from './storage.js';
+
+const STORE = 'entries';
+/** A browser that does not open the database by then counts as one without: messages are kept in memory. */
+const OPEN_MS = 5_000;
+
+/** Keep messages in a browser's IndexedDB database of that name: they survive reloads, and all tabs share them. */
+export function indexedDBStorage(name: string): ChatStorage {
+  let opening: Promise<IDBDatabase> | undefined;
+  const forget = (): void => (opening = undefined);
+
+  async function run<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+    opening ??= open(name, forget);
+    try {
+      const transaction = (await opening).transaction(STORE, mode);
+      const request = act(transaction.objectStore(STORE));
+      await new Promise<void>((resolve, reject) => {
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = transaction.onerror = () => reject(transaction.error);
+      });
+      return request.result;
+    } catch (error) {
+      // Browsers close databases as they like; the next use opens it again.
+      forget();
+      throw error;
+    }
+  }
+
+  return {
+    list: async (prefix) => {
+      const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
+      const values = run('readonly', (store) => store.getAll(range));
+      const keys = await run('readonly', (store) => store.getAllKeys(range));
+      return (await values).map((value, place) => [String(keys[place]), value] as const);
+    },
+    set: async (key, value) => void (await run('readwrite', (store) => store.put(value, key))),
+    delete: async (key) => void (await run('readwrite', (store) => store.delete(key))),
+  };
+}
+
+function open(name: string, lost: () => void): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    setTimeout(() => reject(new Error('IndexedDB does not open')), OPEN_MS);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const database = request.result;
+      database.onclose = lost;
+      database.onversionchange = () => {
+        database.close();
+        lost();
+      };
+      resolve(database);
+    };
+  });
+}

@@ -1,0 +1,48 @@
+/**
+ * React hooks for BB-Gram chat.
+ *
+ * @packageDocumentation
+ */
+import { createContext, createElement, useContext, useEffect, useSyncExternalStore, type JSX, type ReactNode } from 'react';
+import type { Chat, ChatList, Connection, Conversation } from './api.js';
+
+const ChatContext = createContext<Chat | undefined>(undefined);
+
+/** What a server renders, and a browser before it knows better. */
+const noChats: ChatList = { items: [], hasMore: false, loading: false };
+const noConnection: Connection = { state: 'connecting' };
+const none = (): undefined => undefined;
+
+/** Give the components below the chat client. It neither connects nor closes it: that is up to the app. */
+export function ChatProvider({ chat, children }: { chat: Chat; children?: ReactNode }): JSX.Element {
+  return createElement(ChatContext.Provider, { value: chat }, children);
+}
+
+/** The client that `ChatProvider` was given. */
+export function useChatClient(): Chat {
+  const chat = useContext(ChatContext);
+  if (!chat) throw new Error('Wrap this component in <ChatProvider chat={...}>.');
+  return chat;
+}
+
+/** The chat with a user, which it opens. Undefined until something is known of it. */
+export function useChat(username: string): Conversation | undefined {
+  const chat = useChatClient();
+  useEffect(() => {
+    // Without such a user there is nothing to show; an app that wants to know why calls `open` itself.
+    chat.open(username).catch(() => {});
+  }, [chat, username]);
+  return useSyncExternalStore(chat.subscribe, () => chat.getConversation(username), none);
+}
+
+/** The list of chats, newest activity first. */
+export function useChats(): ChatList {
+  const chat = useChatClient();
+  return useSyncExternalStore(chat.subscribe, chat.getChats, () => noChats);
+}
+
+/** State of the connection. */
+export function useConnection(): Connection {
+  const chat = useChatClient();
+  return useSyncExternalStore(chat.subscribe, chat.getConnection, () => noConnection);
+}

@@ -1,0 +1,144 @@
+import type { ChatItem, ChatMessage, Conversation, MessageState } from './api.js';
+import type { Message, Peer } from './contract.js';
+import type { Draft } from './outbox.js';
+import { Timeline } from './timeline.js';
+
+/** What the list of chats said of the unread messages, and up to which message that holds. */
+interface Counted {
+  unread: number;
+  lastSeq: number;
+}
+
+/** What is known of one chat; makes the snapshots that an app sees. */
+export class ChatRecord {
+  chatId: string | undefined;
+  readonly timeline = new Timeline();
+  /** Whether the app has opened it, so that its messages are kept complete. */
+  isOpen = false;
+  isLoadingOlder = false;
+  isTyping = false;
+  readUpTo = 0;
+  /** How far the server knows that this user has read. */
+  reportedUpTo = 0;
+  /** When something last happened here, in milliseconds since the epoch. */
+  activity = 0;
+  counted: Counted = { unread: 0, lastSeq: 0 };
+  /** Whether the list of chats has told of it, or is asked. */
+  isListed = false;
+
+  #snapshot: Conversation | undefined;
+  #item: ChatItem | undefined;
+  readonly #shown = new Map<string, { source: Message | Draft; message: ChatMessage }>();
+
+  constructor(public peer: Peer) {}
+
+  /** Forget the snapshot: something has changed. */
+  touch(): void {
+    this.#snapshot = undefined;
+  }
+
+  /** Take what the server says of the peer. Watermarks only grow. */
+  takePeer(peer: Peer): void {
+    const { deliveredUpTo, readUpTo } = this.peer;
+    this.peer = {
+      ...peer,
+      deliveredUpTo: Math.max(deliveredUpTo, peer.deliveredUpTo),
+      readUpTo: Math.max(readUpTo, peer.readUpTo),
+    };
+    this.touch();
+  }
+
+  /** Note how far the peer has received or read. Reading includes receiving. */
+  peerReached(status: 'delivered' | 'read', upTo: number): void {
+    const readUpTo = status === 'read' ? upTo : 0;
+    this.takePeer({ ...this.peer, deliveredUpTo: upTo, readUpTo });
+  }
+
+  /** Note how far this user has read. Returns whether that is news. */
+  reached(upTo: number): boolean {
+    if (upTo <= this.readUpTo) return false;
+    this.readUpTo = upTo;
+    this.touch();
+    return true;
+  }
+
+  /** Note how far the server says that this user has read. */
+  serverReadUpTo(upTo: number): void {
+    this.reportedUpTo = Math.max(this.reportedUpTo, upTo);
+    this.reached(upTo);
+  }
+
+  /** The snapshot: the same object until something has changed. */
+  conversation(drafts: readonly Draft[], me: string | undefined): Conversation {
+    if (this.#snapshot) return this.#snapshot;
+    const { timeline } = this;
+    const stored = timeline.ordered.map((message) => this.#show(message, me));
+    const messages = [...stored, ...drafts.map((draft) => this.#showDraft(draft, me))];
+    return (this.#snapshot = {
+      chatId: this.chatId,
+      peer: this.peer,
+      typing: this.isTyping,
+      lastMessage: messages.at(-1),
+      unread: this.#unread(me),
+      lastSeq: timeline.top,
+      readUpTo: this.readUpTo,
+      messages,
+      hasOlder: timeline.hasOlder,
+      loadingOlder: this.isLoadingOlder,
+      archivedBefore: timeline.archivedBefore,
+      hole: timeline.hasHole,
+    });
+  }
+
+  /** The row in the list: the same object until one of its own fields has changed. */
+  item(drafts: readonly Draft[], me: string | undefined): ChatItem {
+    const { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo } = this.conversation(drafts, me);
+    const item: ChatItem = { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo };
+    const known = this.#item;
+    const isSame = known && (Object.keys(item) as (keyof ChatItem)[]).every((field) => known[field] === item[field]);
+    return isSame ? known : (this.#item = item);
+  }
+
+  #unread(me: string | undefined): number {
+    const { timeline, readUpTo, counted } = this;
+    if (this.peer.userId === me) return 0;
+    const isHere = timeline.first !== undefined && timeline.first <= readUpTo + 1 && !timeline.hasHole;
+    const from = isHere ? readUpTo : Math.max(readUpTo, counted.lastSeq);
+    const carried = isHere ? 0 : Math.max(0, Math.min(counted.unread, counted.lastSeq - readUpTo));
+    let here = 0;
+    for (const { seq, senderId } of timeline.messages.values()) if (seq > from && senderId !== me) here++;
+    return carried + here;
+  }
+
+  #show(source: Message, me: string | undefined): ChatMessage {
+    const { id, chatId, seq, clientId, senderId, text, createdAt } = source;
+    const mine = senderId === me;
+    const key = mine && clientId ? clientId : id;
+    const state = mine ? this.#stateOf(source) : seq <= this.readUpTo ? 'read' : 'delivered';
+    const known = this.#shown.get(key);
+    if (known?.source === source && known.message.state === state) return known.message;
+    const message: ChatMessage = { key, id, chatId, seq, clientId, senderId, text, createdAt, mine, state };
+    this.#shown.set(key, { source, message });
+    return message;
+  }
+
+  #stateOf({ seq, status }: Message): MessageState {
+    if (status === 'read' || seq <= this.peer.readUpTo) return 'read';
+    return seq <= this.peer.deliveredUpTo ? 'delivered' : status;
+  }
+
+  #showDraft(source: Draft, me: string | undefined): ChatMessage {
+    const known = this.#shown.get(source.clientId);
+    if (known?.source === source) return known.message;
+    const message = showDraft(source, this.chatId, me);
+    this.#shown.set(source.clientId, { source, message });
+    return message;
+  }
+}
+
+/** Return how an app sees an unsent message. */
+export function showDraft(draft: Draft, chatId: string | undefined, me: string | undefined): ChatMessage {
+  const { clientId, text, createdAt, error, isFailed } = draft;
+  const state = isFailed ? 'failed' : 'pending';
+  return { key: clientId, chatId, clientId, senderId: me ?? '', text, createdAt, mine: true, state, error };
+}

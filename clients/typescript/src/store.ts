@@ -1,0 +1,246 @@
+import type { ChatItem, ChatList, Conversation } from './api.js';
+import type { ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
+import { foldName } from './identity.js';
+import type { Draft } from './outbox.js';
+import { ChatRecord } from './record.js';
+
+/** A peer has stopped typing if nothing more is heard for this long. */
+const TYPING_MS = 6_000;
+
+/** What the store needs to know of, and tells, the rest of the client. */
+export interface StoreListener {
+  /** Something has changed. */
+  changed(): void;
+  /** An own message is stored. */
+  stored(message: Message): void;
+  /** Messages of a chat are missing. */
+  holeFound(record: ChatRecord): void;
+  /** A message came in a chat of which nothing else is known. */
+  unlistedFound(): void;
+  /** Unsent messages, in the order of sending. */
+  drafts(): readonly Draft[];
+}
+
+/** All chats that are here. Changes come from the server's events and answers; snapshots go to the app. */
+export class ChatStore {
+  me: string | undefined;
+  /** Where the next page of the list begins; null after the last, undefined before the first. */
+  nextCursor: string | null | undefined;
+  isLoadingChats = false;
+  /** The activity of the last row of the list that is here: older pages come below it. */
+  oldestListed = Date.now();
+
+  readonly #records = new Set<ChatRecord>();
+  readonly #byId = new Map<string, ChatRecord>();
+  readonly #byName = new Map<string, ChatRecord>();
+  readonly #typing = new Map<ChatRecord, ReturnType<typeof setTimeout>>();
+  #list: ChatList | undefined;
+
+  constructor(private readonly listener: StoreListener) {}
+
+  /** Chats that the app has opened. */
+  get open(): ChatRecord[] {
+    return [...this.#records].filter((record) => record.isOpen && record.chatId);
+  }
+
+  /** Chats that this user has read further than the server knows. */
+  get unreported(): ChatRecord[] {
+    return [...this.#records].filter((record) => record.chatId && record.reportedUpTo < record.readUpTo);
+  }
+
+  byId(chatId: string): ChatRecord | undefined {
+    return this.#byId.get(chatId);
+  }
+
+  byName(username: string): ChatRecord | undefined {
+    return this.#byName.get(foldName(username));
+  }
+
+  /** Return the chat with a user; begin one if none is known. */
+  ensure(username: string): ChatRecord {
+    return this.byName(username) ?? this.#begin({ ...nobody, username });
+  }
+
+  /** The snapshot of one chat. */
+  conversation(username: string): Conversation | undefined {
+    const record = this.byName(username);
+    if (!record) return undefined;
+    const drafts = this.#drafts().get(record) ?? [];
+    return record.chatId || drafts.length ? record.conversation(drafts, this.me) : undefined;
+  }
+
+  /** The snapshot of the list. */
+  list(): ChatList {
+    if (this.#list) return this.#list;
+    const items: ChatItem[] = [];
+    const all = this.#drafts();
+    for (const record of [...this.#records].sort((a, b) => b.activity - a.activity)) {
+      const drafts = all.get(record) ?? [];
+      if (record.chatId || drafts.length) items.push(record.item(drafts, this.me));
+    }
+    return (this.#list = { items, hasMore: Boolean(this.nextCursor), loading: this.isLoadingChats });
+  }
+
+  /** Say that a chat, or something about the list, has changed. */
+  touch(record?: ChatRecord): void {
+    record?.touch();
+    this.#list = undefined;
+    if (record?.timeline.hasHole) this.listener.holeFound(record);
+    this.listener.changed();
+  }
+
+  /** Take a message from an event or an answer. */
+  takeMessage(message: Message): void {
+    const isMine = message.senderId === this.me;
+    const { chatId } = message;
+    const [userId, username] = isMine
+      ? [message.recipientId, message.recipientUsername]
+      : [message.senderId, message.senderUsername];
+    const record = this.#of(chatId, { ...nobody, userId, username });
+    record.timeline.add(message);
+    record.activity = Math.max(record.activity, Date.parse(message.createdAt));
+    if (isMine) this.listener.stored(message);
+    else this.#setTyping(record, false);
+    this.touch(record);
+    if (record.isListed) return;
+    record.isListed = true;
+    this.listener.unlistedFound();
+  }
+
+  /** Own messages that the server has are not drafts any more, however this client hears of them. */
+  tellStored(messages: readonly Message[]): void {
+    if (!this.listener.drafts().length) return;
+    for (const message of messages) if (message.senderId === this.me) this.listener.stored(message);
+  }
+
+  /** Take rows of the list of chats, newest activity first. Returns the activity of the last one, for the next page. */
+  takeRows(rows: readonly ChatSummary[], above = Date.now()): number {
+    let activity = above;
+    for (const row of rows) {
+      const { chatId, peer, lastMessage, lastSeq, unread } = row;
+      const record = this.#of(chatId, peer);
+      const { timeline } = record;
+      activity = lastMessage ? Date.parse(lastMessage.createdAt) : activity;
+      record.activity = Math.max(record.activity, activity);
+      record.takePeer(peer);
+      record.serverReadUpTo(row.readUpTo);
+      if (lastSeq >= record.counted.lastSeq) record.counted = { unread, lastSeq };
+      record.isListed = true;
+      if (record.isOpen && timeline.first !== undefined) timeline.top = Math.max(timeline.top, lastSeq);
+      else timeline.skipTo(lastSeq, lastMessage);
+      if (lastMessage) this.tellStored([lastMessage]);
+      this.touch(record);
+    }
+    return activity;
+  }
+
+  /** Take the answer to `join_chat`. */
+  takeJoin(username: string, ack: JoinAck): ChatRecord {
+    const record = this.#of(ack.chatId, ack.peer);
+    this.#byName.set(foldName(username), record);
+    record.takePeer(ack.peer);
+    record.serverReadUpTo(ack.readUpTo);
+    this.tellStored(ack.messages);
+    this.touch(record);
+    return record;
+  }
+
+  /** Take a watermark. */
+  takeStatus({ chatId, userId, status, upTo }: MessageStatus): void {
+    const record = this.#byId.get(chatId);
+    if (!record) return;
+    if (userId === this.me && status === 'read') record.serverReadUpTo(upTo);
+    if (userId === record.peer.userId) record.peerReached(status, upTo);
+    this.touch(record);
+  }
+
+  /** Take news of who is online. */
+  takePresence({ userId, username, status, lastSeen }: UserStatus): void {
+    for (const record of this.#records) {
+      if (record.peer.userId !== userId) continue;
+      record.peer = { ...record.peer, username, online: status === 'online', lastSeen };
+      this.#byName.set(foldName(username), record);
+      this.touch(record);
+    }
+  }
+
+  /** Take news of who is typing. */
+  takeTyping({ chatId, isTyping }: TypingStatus): void {
+    const record = this.#byId.get(chatId);
+    if (record) this.#setTyping(record, isTyping);
+  }
+
+  /** The connection is lost: nobody is known to be typing. */
+  stopTyping(): void {
+    for (const record of [...this.#typing.keys()]) this.#setTyping(record, false);
+  }
+
+  /** Forget a chat that the server does not know any more. */
+  forget(chatId: string): void {
+    const record = this.#byId.get(chatId);
+    if (!record) return;
+    this.#byId.delete(chatId);
+    this.#records.delete(record);
+    for (const [name, other] of this.#byName) if (other === record) this.#byName.delete(name);
+    for (const draft of this.listener.drafts()) this.ensure(draft.to);
+    this.touch();
+  }
+
+  /** Forget everything: somebody else has signed in. */
+  reset(me: string): void {
+    this.stopTyping();
+    this.#records.clear();
+    this.#byId.clear();
+    this.#byName.clear();
+    this.me = me;
+    this.nextCursor = undefined;
+    for (const draft of this.listener.drafts()) this.ensure(draft.to);
+    this.touch();
+  }
+
+  #drafts(): Map<ChatRecord, Draft[]> {
+    const found = new Map<ChatRecord, Draft[]>();
+    for (const draft of this.listener.drafts()) {
+      const record = this.#byName.get(draft.lane);
+      if (!record) continue;
+      const drafts = found.get(record);
+      if (drafts) drafts.push(draft);
+      else found.set(record, [draft]);
+    }
+    return found;
+  }
+
+  #begin(peer: Peer): ChatRecord {
+    const record = new ChatRecord(peer);
+    this.#records.add(record);
+    this.#byName.set(foldName(peer.username), record);
+    return record;
+  }
+
+  /** Return the chat with this id, whatever the peer is called now. */
+  #of(chatId: string, peer: Peer): ChatRecord {
+    const named = this.byName(peer.username);
+    // A name may belong to somebody else by now.
+    const record = this.#byId.get(chatId) ?? (named && !named.chatId ? named : this.#begin(peer));
+    record.chatId = chatId;
+    this.#byId.set(chatId, record);
+    this.#byName.set(foldName(peer.username), record);
+    if (record.peer.userId !== peer.userId || record.peer.username !== peer.username) {
+      record.peer = { ...record.peer, userId: peer.userId, username: peer.username };
+      record.touch();
+    }
+    if (named && named !== record && !named.chatId) this.#records.delete(named);
+    return record;
+  }
+
+  #setTyping(record: ChatRecord, isTyping: boolean): void {
+    clearTimeout(this.#typing.get(record));
+    this.#typing.delete(record);
+    if (isTyping) this.#typing.set(record, setTimeout(() => this.#setTyping(record, false), TYPING_MS));
+    if (record.isTyping === isTyping) return;
+    record.isTyping = isTyping;
+    this.touch(record);
+  }
+}
+
+const nobody: Peer = { userId: '', username: '', online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };

@@ -1,0 +1,276 @@
+import type { ServerConnection } from './connection.js';
+import type { Ack, Message } from './contract.js';
+import type { ChatError } from './errors.js';
+import { foldName } from './identity.js';
+import { pauseMs, sleep } from './pause.js';
+import type { ChatRecord } from './record.js';
+import type { ChatStore } from './store.js';
+
+/** How long a missing message may take to come by itself. */
+const HOLE_MS = 1_500;
+const LIST_SOON_MS = 200;
+const PAGE = 50;
+const LARGEST_PAGE = 100;
+/** A request holds about 1,500 cursors. */
+const CURSORS = 500;
+/** An open chat that is further behind begins anew with its newest page; the rest can be loaded as history. */
+const FARTHEST_BEHIND = 500;
+
+/** Keeps the store complete: asks for what was missed, for holes and for history. */
+export class Synchronizer {
+  /** What to ask the list of chats for changes since. */
+  #since: string | null = null;
+  #round = 0;
+  #holes = new Map<ChatRecord, ReturnType<typeof setTimeout>>();
+  #isListDue = false;
+  #listTimer: ReturnType<typeof setTimeout> | undefined;
+  #pending = new Map<string, Promise<unknown>>();
+
+  constructor(
+    private readonly connection: ServerConnection,
+    private readonly store: ChatStore,
+  ) {}
+
+  /** Get everything that was missed; try again until it is here or the connection is lost. */
+  async catchUp(): Promise<void> {
+    const round = ++this.#round;
+    for (let tries = 0; round === this.#round && this.connection.ready; tries++) {
+      try {
+        await this.#catchUpOnce();
+        if (round !== this.#round) return;
+        this.connection.becomeLive();
+        if (this.#isListDue) this.listSoon();
+        return;
+      } catch (error) {
+        if ((error as ChatError).code === 'disconnected') return;
+        await sleep(pauseMs(tries, error as ChatError));
+      }
+    }
+  }
+
+  /** Stop everything: nothing that was asked for is wanted any more. */
+  stop(): void {
+    this.#round++;
+    clearTimeout(this.#listTimer);
+    this.#listTimer = undefined;
+    for (const timer of this.#holes.values()) clearTimeout(timer);
+    this.#holes.clear();
+    this.#pending.clear();
+  }
+
+  /** Forget how far the list is: somebody else has signed in. */
+  reset(): void {
+    this.stop();
+    this.#since = null;
+  }
+
+  /** Messages of a chat are missing: ask for them, unless they come soon. */
+  holeFound(record: ChatRecord): void {
+    if (this.#holes.has(record)) return;
+    const timer = setTimeout(() => void this.#fillLater(record), HOLE_MS);
+    this.#holes.set(record, timer);
+  }
+
+  /** A chat has appeared that is not in the list yet: list what is new. */
+  listSoon(): void {
+    this.#isListDue = this.connection.snapshot.state !== 'live';
+    if (this.#listTimer || this.#isListDue) return;
+    this.#listTimer = setTimeout(() => {
+      this.#listTimer = undefined;
+      // If it fails, the next connect lists them.
+      void this.#listChanges().catch(() => {});
+    }, LIST_SOON_MS);
+  }
+
+  /** Open a chat: its newest page, its peer, and from now on everything new in it. */
+  open(username: string): Promise<ChatRecord> {
+    return this.#once(`open/${foldName(username)}`, async () => {
+      const ack = await this.connection.call('join_chat', { username, limit: PAGE });
+      const record = this.store.takeJoin(username, ack);
+      record.isOpen = true;
+      record.timeline.takeNewest(ack);
+      this.store.touch(record);
+      return record;
+    });
+  }
+
+  /** Load the page before the oldest message that is here. */
+  loadOlder(record: ChatRecord): Promise<void> {
+    return this.#once(`older/${record.chatId}`, async () => {
+      const { chatId, timeline } = record;
+      const before = timeline.first;
+      if (!chatId || before === undefined || !timeline.hasOlder) return;
+      record.isLoadingOlder = true;
+      this.store.touch(record);
+      try {
+        timeline.prepend(before, await this.connection.call('get_messages', { chatId, before, limit: PAGE }));
+      } finally {
+        record.isLoadingOlder = false;
+        this.store.touch(record);
+      }
+    });
+  }
+
+  /** Mark the messages of a chat as read. Without a connection, the next one tells the server. */
+  async markRead(record: ChatRecord, upTo: number): Promise<void> {
+    if (!record.reached(Math.min(upTo, record.timeline.top))) return;
+    this.store.touch(record);
+    await this.#reportRead(record);
+  }
+
+  /** Load the next page of the list of chats. */
+  loadMoreChats(): Promise<void> {
+    return this.#once('list', async () => {
+      const cursor = this.store.nextCursor;
+      if (!cursor) return;
+      this.store.isLoadingChats = true;
+      this.store.touch();
+      try {
+        const page = await this.connection.call('list_chats', { cursor, limit: PAGE });
+        this.store.oldestListed = this.store.takeRows(page.chats, this.store.oldestListed);
+        this.store.nextCursor = page.nextCursor;
+      } finally {
+        this.store.isLoadingChats = false;
+        this.store.touch();
+      }
+    });
+  }
+
+  /** Run one request of a kind at a time; who asks again gets the same answer. */
+  #once<T>(kind: string, run: () => Promise<T>): Promise<T> {
+    const running = this.#pending.get(kind) as Promise<T> | undefined;
+    if (running) return running;
+    const started = run().finally(() => {
+      if (this.#pending.get(kind) === started) this.#pending.delete(kind);
+    });
+    this.#pending.set(kind, started);
+    return started;
+  }
+
+  async #catchUpOnce(): Promise<void> {
+    const isFirst = this.#since === null;
+    await this.#listChanges();
+    // Presence and watermarks of the chats on top may have changed without a message.
+    if (!isFirst) this.store.takeRows((await this.connection.request('list_chats', { limit: PAGE })).chats);
+    const open = this.store.open;
+    await this.#fillOpen(open);
+    for (const record of open) await this.#refreshPeer(record);
+    for (const record of this.store.unreported) this.#reportRead(record).catch(() => {});
+  }
+
+  #reportRead(record: ChatRecord): Promise<void> {
+    return this.#once(`read/${record.chatId}`, async () => {
+      const { chatId, timeline } = record;
+      for (let tries = 0; chatId && record.reportedUpTo < record.readUpTo && this.connection.ready; tries++) {
+        const upTo = record.readUpTo;
+        try {
+          const ack = await this.connection.request('mark_as_read', { chatId, upTo });
+          record.counted = { unread: ack.unread, lastSeq: timeline.top };
+          record.serverReadUpTo(Math.max(upTo, ack.readUpTo));
+          this.store.touch(record);
+        } catch (error) {
+          if (!(error as ChatError).retryable) throw error;
+          if (this.connection.ready) await sleep(pauseMs(tries, error as ChatError));
+        }
+      }
+    });
+  }
+
+  /** List the chats with something new since the last time; the first time, the newest page of all. */
+  async #listChanges(): Promise<void> {
+    const isFirst = this.#since === null;
+    let [cursor, since, activity]: [string | null, string | null, number | undefined] = [null, null, undefined];
+    do {
+      const limit = isFirst ? PAGE : LARGEST_PAGE;
+      const page: Ack<'list_chats'> = await this.connection.request('list_chats', { since: this.#since, cursor, limit });
+      since ??= page.since ?? null;
+      activity = this.store.takeRows(page.chats, activity);
+      cursor = page.nextCursor;
+    } while (cursor && !isFirst);
+    if (isFirst) this.store.nextCursor = cursor;
+    if (isFirst) this.store.oldestListed = activity ?? Date.now();
+    this.#since = since;
+    this.store.touch();
+  }
+
+  /** Get the newer messages of all open chats, in as few requests as they fit into. */
+  async #fillOpen(open: readonly ChatRecord[]): Promise<void> {
+    let behind = open.filter(({ timeline }) => timeline.first !== undefined);
+    for (const record of behind) if (isFarBehind(record)) await this.#beginAnew(record);
+    while (behind.length) {
+      const asked = behind.slice(0, CURSORS).map((record) => {
+        const { last, top } = record.timeline;
+        return { record, last, top };
+      });
+      const cursors = Object.fromEntries(asked.map(({ record, last }) => [record.chatId, last]));
+      const ack = await this.connection.request('sync', { cursors, only: true });
+      const gaps = new Map(ack.chats.map((gap) => [gap.chatId, gap]));
+      for (const chatId of ack.gone ?? []) this.store.forget(chatId);
+      const more: ChatRecord[] = [];
+      for (const { record, last, top } of asked) {
+        const gap = gaps.get(record.chatId!);
+        append(record, last, top, gap ?? { messages: [], hasMore: false });
+        this.store.tellStored(gap?.messages ?? []);
+        this.store.touch(record);
+        if (gap?.hasMore) more.push(record);
+      }
+      behind = [...more, ...behind.slice(CURSORS)];
+    }
+  }
+
+  async #refreshPeer(record: ChatRecord): Promise<void> {
+    if (!this.store.byId(record.chatId!)) return;
+    const { username } = record.peer;
+    try {
+      const ack = await this.connection.request('join_chat', { username, limit: 1 });
+      if (ack.chatId === record.chatId) this.store.takeJoin(username, ack);
+    } catch (error) {
+      // The peer may be deleted by now; the chat stays.
+      if ((error as ChatError).retryable) throw error;
+    }
+  }
+
+  async #fillLater(record: ChatRecord): Promise<void> {
+    try {
+      await this.#fill(record);
+    } catch {
+      // Without a connection the next one asks; otherwise the timer does.
+    }
+    this.#holes.delete(record);
+    if (record.timeline.hasHole && this.connection.ready) this.holeFound(record);
+  }
+
+  async #fill(record: ChatRecord): Promise<void> {
+    const { timeline, chatId } = record;
+    if (isFarBehind(record)) await this.#beginAnew(record);
+    while (chatId && timeline.hasHole && this.connection.ready) {
+      const { last, top } = timeline;
+      const page = await this.connection.request('get_messages', { chatId, after: last, limit: LARGEST_PAGE });
+      append(record, last, top, page);
+      this.store.tellStored(page.messages);
+      this.store.touch(record);
+    }
+  }
+
+  async #beginAnew(record: ChatRecord): Promise<void> {
+    const page = await this.connection.request('get_messages', { chatId: record.chatId!, limit: PAGE });
+    record.timeline.takeNewest(page);
+    this.store.tellStored(page.messages);
+    this.store.touch(record);
+  }
+}
+
+function isFarBehind({ timeline }: ChatRecord): boolean {
+  return timeline.top - timeline.last > FARTHEST_BEHIND;
+}
+
+/** Take the messages after a seq. What an answer without more does not hold, up to `top`, is not stored any more. */
+function append(
+  { timeline }: ChatRecord,
+  last: number,
+  top: number,
+  page: { messages: readonly Message[]; hasMore: boolean; archivedBefore?: number },
+): void {
+  const end = page.messages.at(-1)?.seq ?? (page.archivedBefore ?? last + 1) - 1;
+  timeline.append(last, page.messages, page.hasMore ? end : Math.max(end, top));
+}

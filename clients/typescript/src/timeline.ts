@@ -1,0 +1,103 @@
+import type { Message } from './contract.js';
+
+/** A page of messages, as `join_chat`, `get_messages` and `sync` return it. */
+export interface Page {
+  messages: readonly Message[];
+  hasMore: boolean;
+  archivedBefore?: number;
+}
+
+/**
+ * The messages of one chat that are here.
+ *
+ * Everything from `first` to `last` is known: here, or archived or deleted on the server. What is here beyond `last`
+ * comes after a hole.
+ */
+export class Timeline {
+  readonly messages = new Map<number, Message>();
+  /** Undefined until anything is known. */
+  first: number | undefined;
+  last = 0;
+  /** The newest seq that the chat is known to have. */
+  top = 0;
+  hasOlder = false;
+  archivedBefore: number | undefined;
+
+  /** Whether messages are missing between those that are here and the newest. */
+  get hasHole(): boolean {
+    return this.first !== undefined && this.last < this.top;
+  }
+
+  /** The messages in order. */
+  get ordered(): Message[] {
+    return [...this.messages.values()].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Take a message that came by itself. Returns whether it is new here. */
+  add(message: Message): boolean {
+    const { seq } = message;
+    this.top = Math.max(this.top, seq);
+    this.first ??= this.#begin(seq);
+    if (seq < this.first - 1 || this.messages.has(seq)) return false;
+    if (seq === this.first - 1) this.first = seq;
+    this.messages.set(seq, message);
+    this.#close();
+    this.hasOlder &&= this.first > 1;
+    return true;
+  }
+
+  /** Take the messages directly after a seq; everything up to `reach` is known then. */
+  append(after: number, messages: readonly Message[], reach: number): void {
+    if (this.first === undefined || after < this.first - 1 || after > this.last) return;
+    for (const message of messages) this.messages.set(message.seq, message);
+    this.last = Math.max(this.last, reach);
+    this.top = Math.max(this.top, this.last);
+    this.#close();
+  }
+
+  /** Take the page before a seq. */
+  prepend(before: number, { messages, hasMore, archivedBefore }: Page): void {
+    if (before !== this.first) return;
+    for (const message of messages) this.messages.set(message.seq, message);
+    this.first = messages[0]?.seq ?? this.first;
+    this.hasOlder = hasMore;
+    this.archivedBefore = archivedBefore;
+  }
+
+  /** Take the newest page. Messages that it does not connect to are dropped, and can be loaded as older ones. */
+  takeNewest(page: Page): void {
+    const start = page.messages[0]?.seq ?? page.archivedBefore ?? this.top + 1;
+    const end = page.messages.at(-1)?.seq ?? start - 1;
+    if (this.first !== undefined && start <= this.last + 1 && start >= this.first) return this.append(start - 1, page.messages, end);
+    for (const seq of this.messages.keys()) if (seq < start) this.messages.delete(seq);
+    this.first = start;
+    this.last = Math.max(this.last, end);
+    this.prepend(start, page);
+    this.append(start - 1, [], end);
+  }
+
+  /** Take what a list of chats says of a chat whose messages nobody looks at: its newest message will do. */
+  skipTo(top: number, message: Message | null): void {
+    this.top = Math.max(this.top, top);
+    if (this.first !== undefined && this.last >= top) return;
+    if (message && this.first !== undefined && message.seq === this.last + 1) return void this.add(message);
+    for (const seq of this.messages.keys()) if (seq < top) this.messages.delete(seq);
+    this.first = message?.seq ?? top + 1;
+    this.last = top;
+    this.hasOlder = this.first > 1;
+    this.archivedBefore = undefined;
+    if (message) this.messages.set(message.seq, message);
+    this.#close();
+  }
+
+  #begin(seq: number): number {
+    this.last = seq - 1;
+    this.hasOlder = seq > 1;
+    return seq;
+  }
+
+  /** Move `last` over messages that are here already. */
+  #close(): void {
+    while (this.messages.has(this.last + 1)) this.last++;
+  }
+}
