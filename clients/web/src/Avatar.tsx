@@ -9,7 +9,10 @@ export function Avatar({ name, online }: { name: string; online?: boolean }) {
   );
 }
 
-/** One of six colours. */
+const COLOURS = 8;
+
 function hue(name: string): number {
-  return [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)!) % 6, 0);
+  let hash = 0;
+  for (const letter of name.toLowerCase()) hash = Math.imul(hash ^ letter.codePointAt(0)!, 0x9e3779b1) >>> 0;
+  return (hash >>> 16) % COLOURS;
 }

@@ -29,10 +29,12 @@ export function ChatPage({ auth, settings, me: signedIn, wire }: Props) {
   const [open, setOpen] = useOpenChat();
   const [panel, setPanel] = useState(() => settings.local !== undefined && innerWidth >= 1100);
   const [isOnline, setIsOnline] = useState(true);
-  const me = { ...signedIn, name: useConnection().username ?? signedIn.name };
+  const connection = useConnection();
+  const me = { ...signedIn, name: connection.username ?? signedIn.name };
+  const classes = ['page', open && 'page--open', panel && 'page--panel', connection.state === 'offline' && 'page--offline'];
 
   return (
-    <div className={`page${open ? ' page--open' : ''}${panel ? ' page--panel' : ''}`}>
+    <div className={classes.filter(Boolean).join(' ')}>
       <ConnectionBanner auth={auth} />
       <ChatListPane me={me} open={open} auth={auth} settings={settings} panel={panel} onPanel={() => setPanel(!panel)} />
       <main className="pane pane--conversation">

@@ -1,5 +1,6 @@
 // A Chromium from an npm package, and how people use the chat page in it.
 
+import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 
 import sparticuz from '@sparticuz/chromium';
@@ -18,28 +19,30 @@ export async function launch() {
   return chromium.launch({ executablePath: await sparticuz.executablePath(), args });
 }
 
-/** Opens a window of its own: its storage is shared with no other. Errors on the page fail the test. */
+/** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
   const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
   context.setDefaultTimeout(15_000);
-  t.after(() => context.close());
+  const errors = [];
+  context.on('weberror', (error) => errors.push(error.error()));
+  // Also where the content security policy forbids something. A lost connection is no error of the page.
+  context.on('console', (line) => line.type() === 'error' && !/WebSocket|net::ERR/.test(line.text()) && errors.push(line.text()));
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(errors, []);
+  });
   return context;
 }
 
-export async function newTab(context, errors = []) {
+export async function newTab(context) {
   const page = await context.newPage();
-  page.on('pageerror', (error) => errors.push(error));
-  page.on('console', (line) => line.type() === 'error' && !/WebSocket|ERR_/.test(line.text()) && errors.push(line.text()));
   await page.goto(PAGE);
   return page;
 }
 
 /** Signs in a ready-made user with one click, in a window of their own. */
 export async function as(name, browser, t, options) {
-  return clickName(await newTab(await newWindow(browser, t, options)), name);
-}
-
-export async function clickName(page, name) {
+  const page = await newTab(await newWindow(browser, t, options));
   await page.getByRole('button', { name }).click();
   await page.getByRole('heading', { name: name.toLowerCase() }).waitFor();
   return page;
@@ -50,14 +53,27 @@ let people = 0;
 /** Signs up a new user with the form, in a window of their own. */
 export async function someone(name, browser, t, options) {
   const page = await newTab(await newWindow(browser, t, options));
-  await page.getByText('With an e-mail address').click();
-  await page.getByRole('button', { name: 'I am new here' }).click();
-  await page.getByLabel('Username').fill(name);
-  await page.getByLabel('E-mail').fill(`person-${process.pid}-${++people}@example.com`);
-  await page.getByLabel('Password').fill('correct horse');
-  await page.getByRole('button', { name: 'Sign up' }).click();
-  await page.getByRole('heading', { name, exact: true }).waitFor();
+  await fillForm(page, name, 'Sign up');
   return page;
+}
+
+/** Opens another tab of a page, and signs in the same user. */
+export async function anotherTab(page, name) {
+  const tab = await newTab(page.context());
+  await fillForm(tab, name, 'Sign in');
+  return tab;
+}
+
+async function fillForm(page, name, button) {
+  await page.getByText('With an e-mail address').click();
+  if (button === 'Sign up') {
+    await page.getByRole('button', { name: 'I am new here' }).click();
+    await page.getByLabel('Username').fill(name);
+  }
+  await page.getByLabel('E-mail').fill(`${encodeURIComponent(name).toLowerCase()}@example.com`);
+  await page.getByLabel('Password').fill('correct horse');
+  await page.getByRole('button', { name: button }).click();
+  await page.getByRole('heading', { name, exact: true }).waitFor();
 }
 
 /** A name that no other test uses. */
@@ -96,8 +112,20 @@ export async function accessibilityProblems(page) {
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }
 
-export async function screenshot(page, name) {
+/** Takes pictures of the page, wide and narrow, light and dark, if they are asked for. */
+export async function screenshots(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: `${SCREENSHOTS}/${name}.png` });
+  const panel = page.getByRole('button', { name: 'Close the panel' });
+  for (const size of [DESKTOP, PHONE]) {
+    await page.setViewportSize(size);
+    const covers = size === PHONE && (await panel.isVisible());
+    if (covers) await panel.click();
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${SCREENSHOTS}/${name}-${size.width}-${colorScheme}.png`, animations: 'disabled' });
+    }
+    await page.setViewportSize(DESKTOP);
+    if (covers) await page.getByRole('button', { name: "Developer's panel" }).click();
+  }
 }

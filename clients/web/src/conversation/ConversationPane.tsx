@@ -73,13 +73,14 @@ function useEscape(onEscape: () => void): void {
 
 function Header({ username, conversation, onClose }: { username: string; conversation: Conversation | undefined; onClose: () => void }) {
   const name = conversation?.peer.username ?? username;
+  const isOffline = useConnection().state === 'offline';
   return (
     <header className="bar">
       <IconButton icon="back" label="Back to the list of chats" className="bar__back" onClick={onClose} />
       <Avatar name={name} online={conversation?.peer.online} />
       <div className="bar__title">
         <h2><bdi>{name}</bdi></h2>
-        <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>{conversation && presence(conversation)}</p>
+        <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>{conversation && !isOffline && presence(conversation)}</p>
       </div>
     </header>
   );

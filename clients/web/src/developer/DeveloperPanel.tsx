@@ -86,6 +86,7 @@ function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: Tricks
 
 function WireRow({ event }: { event: LoggedEvent }) {
   const isAck = event.ack !== undefined;
+  const content = isAck ? event.ack : event.data;
   const isIn = event.direction === 'in';
   return (
     <details className="wire-row">
@@ -95,9 +96,9 @@ function WireRow({ event }: { event: LoggedEvent }) {
           <span aria-hidden="true">{isIn ? '↓' : '↑'}</span>
           <span className="visually-hidden">{isIn ? 'received' : 'sent'}</span>
         </span>
-        <code>{event.name}{isAck && <span className="muted"> ack</span>}</code>
+        <code className="wire-row__what">{event.name}{isAck && ' ack'} <span className="muted">{JSON.stringify(content)}</span></code>
       </summary>
-      <pre dir="ltr" tabIndex={0}>{JSON.stringify(isAck ? event.ack : event.data, null, 2)}</pre>
+      <pre dir="ltr" tabIndex={0}>{JSON.stringify(content, null, 2)}</pre>
     </details>
   );
 }
