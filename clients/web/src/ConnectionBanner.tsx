@@ -2,6 +2,7 @@ import type { Connection } from '@bbgram/chat';
 import { useChatClient, useConnection } from '@bbgram/chat/react';
 
 import type { Auth } from './session/auth';
+import { useSignOut } from './session/useSignOut';
 
 /** Says when there is no connection, and what that means. Always there, so that screen readers hear a change. */
 export function ConnectionBanner({ auth }: { auth: Auth }) {
@@ -30,10 +31,15 @@ function words({ state, error }: Connection): string {
 
 function RefusedActions({ auth }: { auth: Auth }) {
   const chat = useChatClient();
+  const signOut = useSignOut(auth);
   return (
     <>
-      <button type="button" onClick={() => chat.connect()}>Try again</button>
-      <button type="button" onClick={() => void auth.supabase.auth.signOut({ scope: 'local' })}>Sign out</button>
+      <button type="button" onClick={() => chat.connect()}>
+        Try again
+      </button>
+      <button type="button" onClick={() => void signOut()}>
+        Sign out
+      </button>
     </>
   );
 }

@@ -26,7 +26,15 @@ export function Icon({ name }: { name: IconName }) {
 }
 
 /** A button with a drawing only; `label` is what screen readers and tooltips say. */
-export function IconButton({ icon, label, onClick, pressed, type = 'button', disabled, className = '' }: {
+export function IconButton({
+  icon,
+  label,
+  onClick,
+  pressed,
+  type = 'button',
+  disabled,
+  className = '',
+}: {
   icon: IconName;
   label: string;
   onClick?: () => void;
@@ -36,7 +44,15 @@ export function IconButton({ icon, label, onClick, pressed, type = 'button', dis
   className?: string;
 }) {
   return (
-    <button type={type} className={`icon-button ${className}`} title={label} aria-label={label} aria-pressed={pressed} onClick={onClick} disabled={disabled}>
+    <button
+      type={type}
+      className={`icon-button ${className}`}
+      title={label}
+      aria-label={label}
+      aria-pressed={pressed}
+      onClick={onClick}
+      disabled={disabled}
+    >
       <Icon name={icon} />
     </button>
   );

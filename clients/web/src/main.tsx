@@ -9,6 +9,16 @@ import { loadSettings } from './settings';
 const root = createRoot(document.getElementById('root')!);
 
 loadSettings().then(
-  (settings) => root.render(<StrictMode><App settings={settings} /></StrictMode>),
-  (error: Error) => root.render(<p className="notice" role="alert">{error.message}</p>),
+  (settings) =>
+    root.render(
+      <StrictMode>
+        <App settings={settings} />
+      </StrictMode>,
+    ),
+  (error: Error) =>
+    root.render(
+      <p className="notice" role="alert">
+        {error.message}
+      </p>,
+    ),
 );

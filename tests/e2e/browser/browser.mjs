@@ -97,7 +97,9 @@ export const message = (page, text) => page.locator('.message').filter({ has: pa
 
 /** Waits until an own message has one of these states. */
 export async function untilState(page, text, ...states) {
-  await message(page, text).and(page.locator(states.map((state) => `[data-state=${state}]`).join())).waitFor();
+  await message(page, text)
+    .and(page.locator(states.map((state) => `[data-state=${state}]`).join()))
+    .waitFor();
 }
 
 /** The row of a chat in the list. */

@@ -4,12 +4,28 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import {
-  PHONE, accessibilityProblems, anotherTab, as, composer, launch, message, newTab, newWindow, openChat, row, screenshots, someone, unique,
-  untilState, write,
+  PHONE,
+  accessibilityProblems,
+  anotherTab,
+  as,
+  composer,
+  launch,
+  message,
+  newTab,
+  newWindow,
+  openChat,
+  row,
+  screenshots,
+  someone,
+  unique,
+  untilState,
+  write,
 } from './browser.mjs';
 
 let browser;
-before(async () => { browser = await launch(); });
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 /** Two new people who have never written to each other. */
@@ -23,7 +39,10 @@ async function pair(t, options) {
 function lookUp(list, pixels) {
   list.scrollTop -= pixels;
   const shown = [...list.querySelectorAll('.message')];
-  const places = shown.map((one) => [Number(one.querySelector('.text').textContent.split(' ')[1]), one.getBoundingClientRect().bottom]);
+  const places = shown.map((one) => [
+    Number(one.querySelector('.text').textContent.split(' ')[1]),
+    one.getBoundingClientRect().bottom,
+  ]);
   const { scrollTop, scrollHeight } = list;
   return { numbers: places.map(([number]) => number), places: Object.fromEntries(places), scrollTop, scrollHeight };
 }
@@ -107,7 +126,8 @@ describe('the chat page', { concurrency: 3 }, () => {
     await write(ben, annName, 'The last word');
     for (const page of [ann, second, ben]) {
       await message(page, 'The last word').waitFor();
-      for (const text of ['Seen in both tabs', 'An answer', 'Written offline']) assert.equal(await message(page, text).count(), 1);
+      for (const text of ['Seen in both tabs', 'An answer', 'Written offline'])
+        assert.equal(await message(page, text).count(), 1);
     }
   });
 
@@ -128,7 +148,11 @@ describe('the chat page', { concurrency: 3 }, () => {
   it('what looks like HTML is text, and only safe addresses are links', async (t) => {
     const { ann, benName } = await pair(t);
     await openChat(ann, benName);
-    await write(ann, benName, '<img src=x onerror="document.title=1"><b>bold</b> javascript:alert(1) (see https://example.com/a?b=c).');
+    await write(
+      ann,
+      benName,
+      '<img src=x onerror="document.title=1"><b>bold</b> javascript:alert(1) (see https://example.com/a?b=c).',
+    );
     const sent = ann.locator('.message');
     await sent.getByText('<b>bold</b>').waitFor();
     assert.equal(await sent.locator('img, b').count(), 0);
@@ -137,7 +161,12 @@ describe('the chat page', { concurrency: 3 }, () => {
     assert.equal(await link.getAttribute('href'), 'https://example.com/a?b=c');
     assert.match(await link.getAttribute('rel'), /noopener/);
     await write(ann, benName, 'مرحبا بالعالم');
-    assert.equal(await message(ann, 'مرحبا بالعالم').locator('.text').evaluate((text) => getComputedStyle(text).direction), 'rtl');
+    assert.equal(
+      await message(ann, 'مرحبا بالعالم')
+        .locator('.text')
+        .evaluate((text) => getComputedStyle(text).direction),
+      'rtl',
+    );
   });
 
   it('a message that is refused can be tried again or deleted', async (t) => {
@@ -170,20 +199,26 @@ describe('the chat page', { concurrency: 3 }, () => {
     await untilState(ann, 'Message 100 of 100', 'delivered');
     await ann.reload();
     await message(ann, 'Message 100 of 100').waitFor();
-    assert.ok(await ann.locator('.message').count() < 60, 'only what is visible is in the page');
+    assert.ok((await ann.locator('.message').count()) < 60, 'only what is visible is in the page');
 
     const history = ann.locator('.messages [data-virtuoso-scroller]');
     let pages = 0;
     for (let steps = 0; !(await message(ann, 'Message 1 of 100').isVisible()); steps++) {
       assert.ok(steps < 200, 'the beginning is never reached');
       const before = await history.evaluate(lookUp, 300);
-      assert.deepEqual(before.numbers, before.numbers.toSorted((a, b) => a - b));
+      assert.deepEqual(
+        before.numbers,
+        before.numbers.toSorted((a, b) => a - b),
+      );
       if (before.scrollTop > 400) continue;
       pages++;
-      await ann.waitForFunction(({ list, height }) => list.scrollHeight > height + 400 || list.textContent.includes('Message 1 of'), {
-        list: await history.elementHandle(),
-        height: before.scrollHeight,
-      });
+      await ann.waitForFunction(
+        ({ list, height }) => list.scrollHeight > height + 400 || list.textContent.includes('Message 1 of'),
+        {
+          list: await history.elementHandle(),
+          height: before.scrollHeight,
+        },
+      );
       const { places } = await history.evaluate(lookUp, 0);
       for (const [number, top] of Object.entries(before.places)) {
         assert.ok(Math.abs((places[number] ?? top) - top) < 60, `message ${number} jumped from ${top} to ${places[number]}`);
@@ -261,7 +296,13 @@ describe('the chat page', { concurrency: 3 }, () => {
     }
     await untilState(emma, 'Lunch at half past twelve?', 'read');
     await liam.context().close();
-    const typing = setInterval(() => composer(noah, 'Emma').press('x').catch(() => undefined), 1_000);
+    const typing = setInterval(
+      () =>
+        composer(noah, 'Emma')
+          .press('x')
+          .catch(() => undefined),
+      1_000,
+    );
     t.after(() => clearInterval(typing));
     await emma.getByRole('main').getByText('typing…').waitFor();
     await screenshots(emma, 'chat');

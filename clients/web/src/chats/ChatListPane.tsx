@@ -1,16 +1,16 @@
-import { useChats } from '@bbgram/chat/react';
+import { useChatClient, useChats } from '@bbgram/chat/react';
 import { Virtuoso } from 'react-virtuoso';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
 import { IconButton } from '../Icon';
-import { NotifyButton } from '../notifications';
+import { NotifyButton } from '../notifications/NotifyButton';
 import type { Auth } from '../session/auth';
+import { useSignOut } from '../session/useSignOut';
 import type { Settings } from '../settings';
 import { ChatRow } from './ChatRow';
 import { NewChat } from './NewChat';
 import { useChatKeys } from './useChatKeys';
-import { useChatClient } from '@bbgram/chat/react';
 
 interface Props {
   me: Me;
@@ -24,6 +24,7 @@ interface Props {
 /** All chats, newest activity first. */
 export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
   const chat = useChatClient();
+  const signOut = useSignOut(auth);
   const { items, hasMore, loading } = useChats();
   useChatKeys(items, open);
 
@@ -31,12 +32,16 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
     <nav className="pane pane--list" aria-label="Chats">
       <header className="bar">
         <Avatar name={me.name} />
-        <h1 className="bar__title"><bdi>{me.name}</bdi></h1>
+        <h1 className="bar__title">
+          <bdi>{me.name}</bdi>
+        </h1>
         {settings.vapidKey && <NotifyButton vapidKey={settings.vapidKey} />}
         <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
-        <IconButton icon="leave" label="Sign out" onClick={() => void auth.supabase.auth.signOut({ scope: 'local' })} />
+        <IconButton icon="leave" label="Sign out" onClick={() => void signOut()} />
       </header>
-      <NewChat suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []} />
+      <NewChat
+        suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
+      />
       <Virtuoso
         className="chats"
         data={items}

@@ -13,9 +13,15 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
       <Avatar name={peer.username} online={peer.online} />
       <span className="chat-row__text">
         <span className="chat-row__line">
-          <span className="chat-row__name"><bdi>{peer.username}</bdi></span>
+          <span className="chat-row__name">
+            <bdi>{peer.username}</bdi>
+          </span>
           {peer.online && <span className="visually-hidden">, online</span>}
-          {lastMessage && <time className="chat-row__time" dateTime={lastMessage.createdAt}>{shortTime(lastMessage.createdAt)}</time>}
+          {lastMessage && (
+            <time className="chat-row__time" dateTime={lastMessage.createdAt}>
+              {shortTime(lastMessage.createdAt)}
+            </time>
+          )}
         </span>
         <span className="chat-row__line">
           {typing ? <span className="chat-row__last typing">typing…</span> : <LastMessage message={lastMessage} />}
@@ -31,7 +37,9 @@ function LastMessage({ message }: { message: ChatMessage | undefined }) {
   return (
     <>
       {message.mine && <Ticks state={message.state} />}
-      <span className="chat-row__last"><bdi>{message.text}</bdi></span>
+      <span className="chat-row__last">
+        <bdi>{message.text}</bdi>
+      </span>
     </>
   );
 }

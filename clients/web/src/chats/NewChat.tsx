@@ -48,9 +48,17 @@ export function NewChat({ suggestions }: { suggestions: readonly string[] }) {
         />
         <IconButton icon="plus" label="Start chat" type="submit" disabled={busy || !name.trim()} />
       </div>
-      <p id="new-chat-error" className="error" role="alert">{error}</p>
+      <p id="new-chat-error" className="error" role="alert">
+        {error}
+      </p>
       {suggestions.map((suggestion) => (
-        <button key={suggestion} type="button" className="button button--main" disabled={busy} onClick={() => void start(suggestion)}>
+        <button
+          key={suggestion}
+          type="button"
+          className="button button--main"
+          disabled={busy}
+          onClick={() => void start(suggestion)}
+        >
           Write to <span className="capitalised">{suggestion}</span>
         </button>
       ))}

@@ -13,7 +13,11 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
   }, [newest]);
   return (
     <div className="visually-hidden" role="log" aria-label="New messages">
-      {said && <p key={said.key}>{peer.username}: {said.text}</p>}
+      {said && (
+        <p key={said.key}>
+          {peer.username}: {said.text}
+        </p>
+      )}
     </div>
   );
 }

@@ -30,7 +30,13 @@ export function Composer({ username, userId }: { username: string; userId: strin
   }
 
   return (
-    <form className="composer" onSubmit={(event: FormEvent) => { event.preventDefault(); send(); }}>
+    <form
+      className="composer"
+      onSubmit={(event: FormEvent) => {
+        event.preventDefault();
+        send();
+      }}
+    >
       <textarea
         ref={input}
         rows={1}

@@ -36,30 +36,30 @@ export function ConversationPane({ username, me, onClose }: Props) {
 function Messages({ conversation, me }: { conversation: Conversation; me: string }) {
   return (
     <>
-      {conversation.messages.length > 0
-        ? <MessageList conversation={conversation} me={me} />
-        : <p className="messages note">No messages yet. Say hello.</p>}
+      {conversation.messages.length > 0 ? (
+        <MessageList conversation={conversation} me={me} />
+      ) : (
+        <p className="messages note">No messages yet. Say hello.</p>
+      )}
       <Announcer conversation={conversation} />
     </>
   );
 }
 
-/** Opens the chat, and again whenever the connection is back. */
-function useOpened(username: string): { isLoaded: boolean; error: ChatError | undefined } {
+/** Opens the chat, as soon as there is a connection. */
+function useOpened(username: string): { isLoaded: boolean; error?: ChatError } {
   const chat = useChatClient();
-  const isLive = useConnection().state === 'live';
-  const [opened, setOpened] = useState<{ isLoaded: boolean; error: ChatError | undefined }>({ isLoaded: false, error: undefined });
+  const [opened, setOpened] = useState<{ isLoaded: boolean; error?: ChatError }>({ isLoaded: false });
   useEffect(() => {
-    if (!isLive) return;
     let isCurrent = true;
     chat.open(username).then(
-      () => isCurrent && setOpened({ isLoaded: true, error: undefined }),
-      (error: ChatError) => isCurrent && setOpened((before) => ({ ...before, error })),
+      () => isCurrent && setOpened({ isLoaded: true }),
+      (error: ChatError) => isCurrent && setOpened({ isLoaded: false, error }),
     );
     return () => {
       isCurrent = false;
     };
-  }, [chat, username, isLive]);
+  }, [chat, username]);
   return opened;
 }
 
@@ -71,7 +71,15 @@ function useEscape(onEscape: () => void): void {
   }, [onEscape]);
 }
 
-function Header({ username, conversation, onClose }: { username: string; conversation: Conversation | undefined; onClose: () => void }) {
+function Header({
+  username,
+  conversation,
+  onClose,
+}: {
+  username: string;
+  conversation: Conversation | undefined;
+  onClose: () => void;
+}) {
   const name = conversation?.peer.username ?? username;
   const isOffline = useConnection().state === 'offline';
   return (
@@ -79,8 +87,12 @@ function Header({ username, conversation, onClose }: { username: string; convers
       <IconButton icon="back" label="Back to the list of chats" className="bar__back" onClick={onClose} />
       <Avatar name={name} online={conversation?.peer.online} />
       <div className="bar__title">
-        <h2><bdi>{name}</bdi></h2>
-        <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>{conversation && !isOffline && presence(conversation)}</p>
+        <h2>
+          <bdi>{name}</bdi>
+        </h2>
+        <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>
+          {conversation && !isOffline && presence(conversation)}
+        </p>
       </div>
     </header>
   );
@@ -89,8 +101,18 @@ function Header({ username, conversation, onClose }: { username: string; convers
 function CannotOpen({ username, error, onClose }: { username: string; error: ChatError; onClose: () => void }) {
   return (
     <div className="nothing-open" role="alert">
-      <p>{error.code === 'user_not_found' ? <>Nobody here is called “<bdi>{username}</bdi>”.</> : error.message}</p>
-      <button type="button" className="button" onClick={onClose}>Back to the list of chats</button>
+      <p>
+        {error.code === 'user_not_found' ? (
+          <>
+            Nobody here is called “<bdi>{username}</bdi>”.
+          </>
+        ) : (
+          error.message
+        )}
+      </p>
+      <button type="button" className="button" onClick={onClose}>
+        Back to the list of chats
+      </button>
     </div>
   );
 }

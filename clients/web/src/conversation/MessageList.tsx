@@ -51,21 +51,39 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
           />
         )}
       />
-      {!atBottom && <IconButton icon="down" label="Go to the newest message" className="to-bottom" onClick={() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' })} />}
+      {!atBottom && (
+        <IconButton
+          icon="down"
+          label="Go to the newest message"
+          className="to-bottom"
+          onClick={() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' })}
+        />
+      )}
     </div>
   );
 }
 
 /** As high with words as without, so that the messages stay in their place. */
 function Top({ conversation: { hasOlder, archivedBefore } }: { conversation: Conversation }) {
-  return <p className="messages__top note">{hasOlder ? 'Loading older messages…' : archivedBefore ? 'Older messages are in the archive.' : ''}</p>;
+  return (
+    <p className="messages__top note">
+      {hasOlder ? 'Loading older messages…' : archivedBefore ? 'Older messages are in the archive.' : ''}
+    </p>
+  );
 }
 
 function Bottom({ conversation: { hole, typing, peer } }: { conversation: Conversation }) {
   return (
     <div className="messages__foot">
       {hole && <p className="note">Loading missing messages…</p>}
-      {typing && <p className="typing-dots"><bdi className="visually-hidden">{peer.username} is typing</bdi><i /><i /><i /></p>}
+      {typing && (
+        <p className="typing-dots">
+          <bdi className="visually-hidden">{peer.username} is typing</bdi>
+          <i />
+          <i />
+          <i />
+        </p>
+      )}
     </div>
   );
 }

@@ -26,9 +26,20 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
   const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
   return (
     <>
-      {isNewDay && <p className="separator"><span>{day(message.createdAt)}</span></p>}
-      {isFirstUnread && <p className="separator separator--unread"><span>New messages</span></p>}
-      <div className={`message${message.mine ? ' message--mine' : ''}${continues ? ' message--continues' : ''}`} data-state={message.state}>
+      {isNewDay && (
+        <p className="separator">
+          <span>{day(message.createdAt)}</span>
+        </p>
+      )}
+      {isFirstUnread && (
+        <p className="separator separator--unread">
+          <span>New messages</span>
+        </p>
+      )}
+      <div
+        className={`message${message.mine ? ' message--mine' : ''}${continues ? ' message--continues' : ''}`}
+        data-state={message.state}
+      >
         <div className="bubble">
           <span className="visually-hidden">{author}: </span>
           <MessageText text={message.text} />
@@ -52,8 +63,12 @@ function Failed({ message }: { message: ChatMessage }) {
   return (
     <p className="failed">
       <span>Not sent. {message.error?.message}</span>
-      <button type="button" onClick={() => chat.retry(message.key)}>Try again</button>
-      <button type="button" onClick={() => chat.discard(message.key)}>Delete</button>
+      <button type="button" onClick={() => chat.retry(message.key)}>
+        Try again
+      </button>
+      <button type="button" onClick={() => chat.discard(message.key)}>
+        Delete
+      </button>
     </p>
   );
 }

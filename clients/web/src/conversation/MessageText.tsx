@@ -9,7 +9,13 @@ export const MessageText = memo(function MessageText({ text }: { text: string })
   return (
     <p className={`text${FEW_EMOJI.test(text) ? ' text--emoji' : ''}`} dir="auto">
       {pieces(text).map(({ text, href }, index) =>
-        href ? <a key={index} href={href} target="_blank" rel="noopener noreferrer nofollow">{text}</a> : text,
+        href ? (
+          <a key={index} href={href} target="_blank" rel="noopener noreferrer nofollow">
+            {text}
+          </a>
+        ) : (
+          text
+        ),
       )}
     </p>
   );

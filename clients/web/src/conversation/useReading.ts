@@ -38,10 +38,13 @@ export function useReading(conversation: Conversation): [dividerAfter: number, o
     };
   }, [mark]);
 
-  const onSeen = useCallback((last: number) => {
-    lastSeen.current = last;
-    mark();
-  }, [mark]);
+  const onSeen = useCallback(
+    (last: number) => {
+      lastSeen.current = last;
+      mark();
+    },
+    [mark],
+  );
   return [dividerAfter, onSeen];
 }
 

@@ -6,7 +6,12 @@ import { IconButton } from '../Icon';
 import type { Auth } from '../session/auth';
 import type { LoggedEvent, WireLog } from './WireLog';
 
-const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
+});
 
 interface Props {
   auth: Auth;
@@ -72,14 +77,30 @@ function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: Tricks
 
   return (
     <div className="tricks">
-      <button type="button" className="button" onClick={() => chat.dropConnection()}>Kill the connection</button>
-      <button type="button" className="button" aria-pressed={!isOnline} onClick={toggleOnline}>{isOnline ? 'Go offline' : 'Go online'}</button>
-      <button type="button" className="button" disabled={!username} onClick={send100}>Send 100</button>
-      <button type="button" className="button" disabled={!isLocal} title={isLocal ? 'Use a token that is valid for 20 s' : 'Only with the local stack'} onClick={() => void expireSoon()}>
+      <button type="button" className="button" onClick={() => chat.dropConnection()}>
+        Kill the connection
+      </button>
+      <button type="button" className="button" aria-pressed={!isOnline} onClick={toggleOnline}>
+        {isOnline ? 'Go offline' : 'Go online'}
+      </button>
+      <button type="button" className="button" disabled={!username} onClick={send100}>
+        Send 100
+      </button>
+      <button
+        type="button"
+        className="button"
+        disabled={!isLocal}
+        title={isLocal ? 'Use a token that is valid for 20 s' : 'Only with the local stack'}
+        onClick={() => void expireSoon()}
+      >
         Token about to expire
       </button>
-      <button type="button" className="button button--plain" onClick={onClear}>Clear</button>
-      <p className="error" role="alert">{error}</p>
+      <button type="button" className="button button--plain" onClick={onClear}>
+        Clear
+      </button>
+      <p className="error" role="alert">
+        {error}
+      </p>
     </div>
   );
 }
@@ -96,9 +117,14 @@ function WireRow({ event }: { event: LoggedEvent }) {
           <span aria-hidden="true">{isIn ? '↓' : '↑'}</span>
           <span className="visually-hidden">{isIn ? 'received' : 'sent'}</span>
         </span>
-        <code className="wire-row__what">{event.name}{isAck && ' ack'} <span className="muted">{JSON.stringify(content)}</span></code>
+        <code className="wire-row__what">
+          {event.name}
+          {isAck && ' ack'} <span className="muted">{JSON.stringify(content)}</span>
+        </code>
       </summary>
-      <pre dir="ltr" tabIndex={0}>{JSON.stringify(content, null, 2)}</pre>
+      <pre dir="ltr" tabIndex={0}>
+        {JSON.stringify(content, null, 2)}
+      </pre>
     </details>
   );
 }

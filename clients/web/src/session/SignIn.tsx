@@ -26,9 +26,17 @@ export function SignIn({ auth, settings }: { auth: Auth; settings: Settings }) {
       <div className="sign-in__card">
         <img src="./icon.svg" alt="" width="44" height="44" />
         <h1>BB-Gram chat</h1>
-        {settings.local && <ReadyMade names={settings.local.readyMade} busy={busy} onChoose={(name) => attempt(() => auth.signInReadyMade(name))} />}
+        {settings.local && (
+          <ReadyMade
+            names={settings.local.readyMade}
+            busy={busy}
+            onChoose={(name) => attempt(() => auth.signInReadyMade(name))}
+          />
+        )}
         <EmailForm auth={auth} busy={busy} attempt={attempt} startOpen={!settings.local} />
-        <p className="error" role="alert">{error}</p>
+        <p className="error" role="alert">
+          {error}
+        </p>
       </div>
     </main>
   );
@@ -74,7 +82,9 @@ function EmailForm({ auth, busy, startOpen, attempt }: EmailFormProps) {
         {isNew && <Field label="Username" name="username" autoComplete="username" />}
         <Field label="E-mail" name="email" type="email" autoComplete="email" />
         <Field label="Password" name="password" type="password" autoComplete={isNew ? 'new-password' : 'current-password'} />
-        <button type="submit" className="button button--main" disabled={busy}>{isNew ? 'Sign up' : 'Sign in'}</button>
+        <button type="submit" className="button button--main" disabled={busy}>
+          {isNew ? 'Sign up' : 'Sign in'}
+        </button>
         <button type="button" className="button button--plain" onClick={() => setIsNew(!isNew)}>
           {isNew ? 'I have an account' : 'I am new here'}
         </button>
