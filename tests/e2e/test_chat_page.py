@@ -1,12 +1,17 @@
 """People use the chat page of the local stack in a real Chromium (browser/chat.test.mjs)."""
 
-import asyncio
 import os
 import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from infra.local.parts import PAGE
-from infra.local.ports import free_port
+from infra.local.ports import HOST, free_port
 from infra.local.tether import tether
 from tests.harness.stack import LocalStack
 
@@ -14,40 +19,64 @@ BROWSER = Path(__file__).parent / "browser"
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
-async def test_people_chat_in_a_browser(tmp_path: Path) -> None:
+def test_people_chat_in_a_browser(tmp_path: Path) -> None:
     assert PAGE.is_dir(), "run `make test`, or `npm ci && npm run build` in clients/web, first"
     assert (BROWSER / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/browser, first"
     stack = LocalStack(tmp_path / "data", free_port())
     try:
-        stack.wait_started()
-        await _run(page_of(stack))
+        page = page_of(stack.wait_started())
+        with served(built_for(stack, tmp_path / "page")) as deployed_page:
+            run("node", "--test", BBGRAM_PAGE=page, BBGRAM_DEPLOYED_PAGE=deployed_page)
     finally:
         stack.stop()
 
 
 def page_of(stack: LocalStack) -> str:
     """Return the address that the stack prints first."""
-    lines = stack.log.partition("is running.\n")[2].splitlines()
-    words = lines[0].split()
+    words = stack.log.partition("is running.\n")[2].split()
     assert words[:2] == ["open", "this"], stack.log
-    return words[-1]
+    return words[2]
 
 
-async def _run(page: str) -> None:
-    node = shutil.which("node")
-    assert node is not None, "Node.js is needed"
-    process = await asyncio.create_subprocess_exec(
-        *tether([node, "--test", "--test-reporter=spec"]),
-        cwd=BROWSER,
-        env={**os.environ, "BBGRAM_PAGE": page, "BBGRAM_SCREENSHOTS": str(SCREENSHOTS)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+def built_for(stack: LocalStack, folder: Path) -> Path:
+    """Build the page for a deployment at fixed addresses."""
+    run(
+        "npm",
+        *("run", "build", "--", "--outDir", str(folder), "--logLevel", "warn"),
+        folder=PAGE.parent,
+        VITE_CHAT_URL=f"http://localhost:{stack.port}",
+        VITE_SUPABASE_URL=stack.addresses["BBGRAM_SUPABASE_URL"],
+        VITE_SUPABASE_ANON_KEY="any-publishable-key",
     )
-    try:
-        async with asyncio.timeout(180):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, output.decode()
+    return folder
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve files from an origin of their own."""
+    with ThreadingHTTPServer((HOST, 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{HOST}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def run(program: str, *words: str, folder: Path = BROWSER, **env: str) -> None:
+    """Run a program of Node.js, which must succeed."""
+    found = shutil.which(program)
+    assert found is not None, "Node.js is needed"
+    result = subprocess.run(
+        tether([found, *words]),
+        cwd=folder,
+        env={**os.environ, "BBGRAM_SCREENSHOTS": str(SCREENSHOTS), **env},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -8,6 +8,8 @@ import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
 export const PAGE = process.env.BBGRAM_PAGE;
+/** The same page, built for a deployment, and served from another origin. */
+export const DEPLOYED_PAGE = process.env.BBGRAM_DEPLOYED_PAGE;
 export const DESKTOP = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 
@@ -34,9 +36,9 @@ export async function newWindow(browser, t, { viewport = DESKTOP, ...options } =
   return context;
 }
 
-export async function newTab(context) {
+export async function newTab(context, url = PAGE) {
   const page = await context.newPage();
-  await page.goto(PAGE);
+  await page.goto(url);
   return page;
 }
 
@@ -51,8 +53,8 @@ export async function as(name, browser, t, options) {
 let people = 0;
 
 /** Signs up a new user with the form, in a window of their own. */
-export async function someone(name, browser, t, options) {
-  const page = await newTab(await newWindow(browser, t, options));
+export async function someone(name, browser, t, { url, ...options } = {}) {
+  const page = await newTab(await newWindow(browser, t, options), url);
   await fillForm(page, name, 'Sign up');
   return page;
 }
@@ -65,12 +67,14 @@ export async function anotherTab(page, name) {
 }
 
 async function fillForm(page, name, button) {
-  await page.getByText('With an e-mail address').click();
+  const email = page.getByLabel('E-mail');
+  await page.getByText('With an e-mail address').waitFor();
+  if (!(await email.isVisible())) await page.getByText('With an e-mail address').click();
   if (button === 'Sign up') {
     await page.getByRole('button', { name: 'I am new here' }).click();
     await page.getByLabel('Username').fill(name);
   }
-  await page.getByLabel('E-mail').fill(`${encodeURIComponent(name).toLowerCase()}@example.com`);
+  await email.fill(`${encodeURIComponent(name).toLowerCase()}@example.com`);
   await page.getByLabel('Password').fill('correct horse');
   await page.getByRole('button', { name: button }).click();
   await page.getByRole('heading', { name, exact: true }).waitFor();

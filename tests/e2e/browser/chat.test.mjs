@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import {
+  DEPLOYED_PAGE,
   PHONE,
   accessibilityProblems,
   anotherTab,
@@ -270,6 +271,20 @@ describe('the chat page', { concurrency: 3 }, () => {
     await ann.getByText('Choose a chat').waitFor();
     await ann.keyboard.press('Alt+ArrowDown');
     await message(ann, 'Hands off the mouse').waitFor();
+  });
+
+  it('a page that is built for a deployment has one session in all tabs', async (t) => {
+    const [name, benName] = [unique('ann'), unique('ben')];
+    const ann = await someone(name, browser, t, { url: DEPLOYED_PAGE });
+    const ben = await someone(benName, browser, t);
+    assert.equal(await ann.getByRole('complementary').count(), 0);
+    const second = await newTab(ann.context(), DEPLOYED_PAGE);
+    await second.getByRole('heading', { name, exact: true }).waitFor();
+    await openChat(second, benName);
+    await write(second, benName, 'From another origin');
+    await row(ben, name).getByText('From another origin').waitFor();
+    await second.getByRole('button', { name: 'Sign out' }).click();
+    await ann.getByRole('button', { name: 'Sign in' }).waitFor();
   });
 
   it('looks like this', async (t) => {
