@@ -33,10 +33,10 @@ def engine_part(engine: Engine) -> Part:
     )
 
 
-def signin_part(env: Mapping[str, str], folder: Path, port: int, chat_url: str) -> Part:
+def signin_part(env: Mapping[str, str], folder: Path, port: int, *options: str) -> Part:
     """Return the dev sign-in service, which serves the chat page too."""
     words = ("-m", "infra.local.signin", "--port", str(port), "--data-dir", str(folder))
-    words += ("--chat-url", chat_url, *(("--page", str(PAGE)) if PAGE.is_dir() else ()))
+    words += (*options, *(("--page", str(PAGE)) if PAGE.is_dir() else ()))
     ready = http_ok(port, "/auth/v1/.well-known/jwks.json")
     return _python("sign-in", env, words, is_ready=ready, stop_rank=3, stop_s=0.7)
 

@@ -28,6 +28,7 @@ from infra.local.provided import require_postgres, require_redis
 from infra.local.stack_env import NAME, write_stack_env
 from infra.local.supervisor import START_S, Supervisor
 from infra.local.terminal import Terminal
+from infra.local.vapid import VapidKey, vapid_key
 from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
@@ -38,6 +39,8 @@ from infra.wire.commands import CHANNELS
 _LOOK_S: Final = 0.5
 """How often the stack looks whether its data folder is still there."""
 _POLL_S: Final = 0.1
+_VAPID_SUBJECT: Final = "mailto:chat@example.com"
+"""Whom a push service writes to about a sender that misbehaves. Some refuse a name without a dot."""
 _LOCALHOST: Final = {"localhost", HOST}
 
 
@@ -53,6 +56,8 @@ class Plan:
     valkey: Engine | None
     signin_port: int | None
     """Where the sign-in service listens, and the chat page is."""
+    vapid: VapidKey | None
+    """What notifications to browsers are signed with; None if the user provides a key."""
     env: Mapping[str, str]
     """Environment of the parts that are ours."""
 
@@ -96,6 +101,7 @@ def make_plan(folder: Path, host: str, port: int) -> Plan:
     postgres = None if database_url else Postgres(folder, ports.choose("postgres", avoid=port))
     valkey = None if redis_url else Valkey(folder, ports.choose("valkey", avoid=port))
     signin_port = None if supabase_url else ports.choose("sign-in", preferred=port + 1, avoid=port)
+    vapid = None if os.environ.get(variable("vapid_private_key")) else vapid_key(folder)
     settings = {
         "BBGRAM_DATABASE_URL": database_url or (postgres.url if postgres else ""),
         "BBGRAM_REDIS_URL": redis_url or (valkey.url if valkey else ""),
@@ -108,8 +114,10 @@ def make_plan(folder: Path, host: str, port: int) -> Plan:
         "BBGRAM_OFFLINE_DELAY_S": "10",
         "BBGRAM_OFFLINE_INTERVAL_S": "10",
     }
+    if vapid:
+        settings |= {"BBGRAM_VAPID_PRIVATE_KEY": vapid.private, "BBGRAM_VAPID_SUBJECT": _VAPID_SUBJECT}
     write_stack_env(folder, settings)
-    return Plan(folder, host, port, postgres, valkey, signin_port, _environment(folder, settings))
+    return Plan(folder, host, port, postgres, valkey, signin_port, vapid, _environment(folder, settings))
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -164,7 +172,8 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     terminal.line("stack", f"starting, data in {plan.folder}")
     starting = [_start_database(plan, supervisor), _start_edge(plan, supervisor)]
     if plan.signin_port:
-        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port, plan.chat_url)))
+        options = ("--chat-url", plan.chat_url, *(("--vapid-key", plan.vapid.public) if plan.vapid else ()))
+        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port, *options)))
     await asyncio.gather(*starting)
     watching = asyncio.create_task(supervisor.watch())
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))

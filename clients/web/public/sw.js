@@ -1,5 +1,8 @@
 // Shows Web Push notifications, and opens the chat that one is about.
 
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+
 self.addEventListener('push', (event) => {
   const notice = event.data?.json() ?? {};
   const options = { body: notice.body, tag: notice.id, icon: './icon.svg', data: notice };

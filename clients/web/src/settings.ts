@@ -32,12 +32,12 @@ export async function loadSettings(): Promise<Settings> {
       'This page does not know its chat. Start it with `make run`, or build it with VITE_CHAT_URL, VITE_SUPABASE_URL and VITE_SUPABASE_ANON_KEY.',
     );
   }
-  const { chatUrl, readyMade } = (await answer.json()) as { chatUrl: string; readyMade: string[] };
+  const { chatUrl, vapidKey, readyMade } = (await answer.json()) as { chatUrl: string; vapidKey: string | null; readyMade: string[] };
   return {
     chatUrl,
     supabaseUrl: location.origin,
     supabaseKey: 'local',
-    vapidKey: VITE_VAPID_PUBLIC_KEY,
+    vapidKey: vapidKey ?? VITE_VAPID_PUBLIC_KEY,
     local: { readyMade },
   };
 }

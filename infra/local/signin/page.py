@@ -17,11 +17,13 @@ from infra.local.signin.service import READY_MADE, SigninService
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
-def page_routes(service: SigninService, chat_url: str, folder: Path | None) -> list[BaseRoute]:
+def page_routes(
+    service: SigninService, chat_url: str, vapid_key: str | None, folder: Path | None
+) -> list[BaseRoute]:
     """Return the routes: settings, ready-made users, tokens that expire soon, and the built page."""
 
     def config(_: Request) -> Response:
-        return JSONResponse({"chatUrl": chat_url, "readyMade": READY_MADE})
+        return JSONResponse({"chatUrl": chat_url, "vapidKey": vapid_key, "readyMade": READY_MADE})
 
     def sign_in(request: Request) -> Response:
         return JSONResponse(service.sign_in_ready_made(request.path_params["username"]))

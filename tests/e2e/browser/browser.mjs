@@ -109,6 +109,37 @@ export async function untilState(page, text, ...states) {
 /** The row of a chat in the list. */
 export const row = (page, name) => page.getByRole('navigation').getByRole('link', { name });
 
+/**
+ * Has the page's service worker receive a push, as from a push service. Returns what it shows, and what a click on it does:
+ * a browser without a screen shows no notifications.
+ */
+export async function push(page, notice) {
+  const context = page.context();
+  const started = context.waitForEvent('serviceworker');
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.register('./sw.js');
+    await navigator.serviceWorker.ready;
+  });
+  const worker = await started;
+  await worker.evaluate(() => {
+    self.shown = new Promise((resolve) => {
+      self.registration.showNotification = async (...what) => resolve(what);
+    });
+  });
+  const devtools = await context.newCDPSession(page);
+  const registration = new Promise((resolve) => {
+    devtools.on('ServiceWorker.workerRegistrationUpdated', ({ registrations: [one] }) => one && resolve(one.registrationId));
+  });
+  await devtools.send('ServiceWorker.enable');
+  await devtools.send('ServiceWorker.deliverPushMessage', {
+    origin: new URL(page.url()).origin,
+    registrationId: await registration,
+    data: JSON.stringify(notice),
+  });
+  const shown = await worker.evaluate(() => self.shown);
+  return { shown, open: (hash) => worker.evaluate((to) => show(to).catch(() => undefined), hash) };
+}
+
 /** Everything that axe finds serious. */
 export async function accessibilityProblems(page) {
   await page.evaluate(axe.source);

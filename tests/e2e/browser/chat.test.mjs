@@ -15,6 +15,7 @@ import {
   newTab,
   newWindow,
   openChat,
+  push,
   row,
   screenshots,
   someone,
@@ -271,6 +272,15 @@ describe('the chat page', { concurrency: 3 }, () => {
     await ann.getByText('Choose a chat').waitFor();
     await ann.keyboard.press('Alt+ArrowDown');
     await message(ann, 'Hands off the mouse').waitFor();
+  });
+
+  it('a push becomes a notification that opens the chat', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    const notice = { id: 'a notice', title: 'Ben', body: 'Are you there?', senders: ['Ben'] };
+    const { shown, open } = await push(ann, notice);
+    assert.deepEqual([shown[0], shown[1].body, shown[1].tag], ['Ben', 'Are you there?', 'a notice']);
+    await open('#Ben');
+    await ann.waitForURL(/#Ben$/);
   });
 
   it('a page that is built for a deployment has one session in all tabs', async (t) => {

@@ -38,6 +38,7 @@ def test_the_page_may_connect_to_the_chat_and_nowhere_else(page: RunningService)
 def test_the_page_hears_where_the_chat_is_and_who_is_ready_made(page: RunningService) -> None:
     assert httpx.get(f"{page.url}/dev/config.json").json() == {
         "chatUrl": CHAT,
+        "vapidKey": None,
         "readyMade": list(READY_MADE),
     }
 
