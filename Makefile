@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN  := $(VENV)/bin
 JS   := tests/e2e/js
+TS   := clients/typescript
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 PAGE := clients/web
-CLIENT  := clients/typescript
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
@@ -35,7 +35,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -54,11 +54,12 @@ audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependenci
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
 
-check: $(VENV)/.dev ## Lint, check formatting, types and import rules
+check: $(VENV)/.dev $(PAGE)/node_modules/.stamp ## Lint, check formatting, types and import rules
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@cd $(PAGE) && npm run --silent check
 
 tables: $(VENV)/.dev ## Write the tables of settings and events in the docs
 	@$(BIN)/python -m infra.settings
@@ -84,7 +85,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(AWS)/node_modules $(PEER)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(TS)/node_modules $(TS)/dist $(AWS)/node_modules $(PEER)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -172,7 +173,7 @@ define npm
 @touch $@
 endef
 
-PAGE_SOURCES = $(wildcard $(addprefix $(PAGE)/,index.html *.ts *.json public/* src/* src/*/*) $(addprefix $(CLIENT)/src/,* */*))
+PAGE_SOURCES = $(wildcard $(addprefix $(PAGE)/,index.html *.ts *.json public/* src/* src/*/*) $(addprefix $(TS)/src/,* */*))
 
 $(PAGE)/dist/.stamp: $(PAGE)/node_modules/.stamp $(PAGE_SOURCES)
 	@cd $(PAGE) && "$(PYTHON)" "$(CURDIR)/infra/local/install.py" "$(CURDIR)/$(LOG)" "Building the chat page" npm run build
@@ -186,6 +187,9 @@ $(BROWSER)/node_modules/.stamp: $(BROWSER)/package.json $(BROWSER)/package-lock.
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	$(call npm,$(JS))
+
+$(TS)/node_modules/.stamp: $(TS)/package.json $(TS)/package-lock.json
+	$(call npm,$(TS))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
 	$(call npm,$(PEER))

@@ -26,6 +26,7 @@ STACKS: Final = {
         "tests/e2e/test_offline.py",
         "tests/e2e/test_sync.py",
         "tests/e2e/test_token_life.py",
+        "tests/e2e/test_typescript_client.py",
     ),
     "the package for AWS": ("tests/integration/aws/",),
 }

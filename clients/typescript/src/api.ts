@@ -28,8 +28,9 @@ export type ConnectionState = 'connecting' | 'syncing' | 'live' | 'offline' | 'r
 
 /** The connection, as an immutable snapshot. */
 export interface Connection {
+  /** Whether there is one, and whether it is up to date. */
   state: ConnectionState;
-  /** Why there is no connection. */
+  /** Why there is no connection; or what the server says of it, such as `profile_missing`. */
   error?: ChatError;
   /** Who is signed in, once it is known. */
   userId?: string;
@@ -55,16 +56,19 @@ export interface ChatMessage {
   chatId?: string;
   /** Position in the chat, from 1. Missing while it is not stored. */
   seq?: number;
+  /** The sender's own id of the message, if it was given one. */
   clientId?: string;
   /** Empty for an own message that was written before the user was known. */
   senderId: string;
+  /** The text, as it was written: show it as text, never as HTML. */
   text: string;
   /** When it was stored; before that, when it was written. */
   createdAt: string;
   /** Whether this user wrote it. */
   mine: boolean;
+  /** How far it has come. */
   state: MessageState;
-  /** Why it failed, or why it is still pending. */
+  /** Why it failed. */
   error?: ChatError;
 }
 
@@ -72,6 +76,7 @@ export interface ChatMessage {
 export interface ChatItem {
   /** Missing while nothing is stored in the chat. */
   chatId?: string;
+  /** The other user, with their presence and watermarks. */
   peer: Peer;
   /** Whether the peer is typing. */
   typing: boolean;
@@ -87,9 +92,11 @@ export interface ChatItem {
 
 /** The list of chats, newest activity first, as an immutable snapshot. */
 export interface ChatList {
+  /** The rows that are here. */
   items: readonly ChatItem[];
   /** Whether the server has more; see `Chat.loadMoreChats`. */
   hasMore: boolean;
+  /** Whether the next page is on its way. */
   loading: boolean;
 }
 
@@ -99,6 +106,7 @@ export interface Conversation extends ChatItem {
   messages: readonly ChatMessage[];
   /** Whether the server has older messages; see `Chat.loadOlder`. */
   hasOlder: boolean;
+  /** Whether the page before is on its way. */
   loadingOlder: boolean;
   /** The messages directly before this seq are in the archive. */
   archivedBefore?: number;
@@ -108,8 +116,11 @@ export interface Conversation extends ChatItem {
 
 /** One packet on the wire, for developers. Access tokens are left out. */
 export interface WireEvent {
+  /** `in`: from the server. */
   direction: 'in' | 'out';
+  /** The event. */
   name: string;
+  /** Its payload. */
   data: unknown;
   /** For a packet that answers the event `name`: the answer. `data` is undefined then. */
   ack?: unknown;
@@ -117,7 +128,11 @@ export interface WireEvent {
   at: number;
 }
 
-/** A chat client. Make it with `createChat`. */
+/**
+ * A chat client. Make it with `createChat`.
+ *
+ * Where a user name is asked for, the id of a known chat will do as well, except to `send`. Deleted users all have the same name.
+ */
 export interface Chat {
   /** Connect, and stay connected. May be called again after `close`. */
   connect(): void;

@@ -69,7 +69,10 @@ export function createChat(options: ChatOptions): Chat {
     },
     stored: (message) => store.takeMessage(message),
   });
-  const typing = new TypingNotifier((username, isTyping) => connection.tell('typing', { username, isTyping }));
+  const typing = new TypingNotifier((username, isTyping) => {
+    const chatId = store.byName(username)?.chatId;
+    connection.tell('typing', chatId ? { chatId, isTyping } : { username, isTyping });
+  });
 
   /** What to do with each event of the server; the others are ignored. */
   const receive: Record<string, ((payload: any, answer?: Answer) => void) | undefined> = {

@@ -38,7 +38,6 @@ export class ServerConnection {
 
   #socket: Socket | undefined;
   #isWanted = false;
-  #isClosed = false;
   #isHeldOffline = false;
   #tokenForNext: Promise<string> | undefined;
   #attempt = 0;
@@ -58,7 +57,6 @@ export class ServerConnection {
   connect(): void {
     if (this.#isWanted && this.snapshot.state !== 'refused') return;
     this.#isWanted = true;
-    this.#isClosed = false;
     this.#tries = 0;
     this.#watchBrowser(true);
     this.#become('connecting');
@@ -72,7 +70,6 @@ export class ServerConnection {
   /** Disconnect, until `connect` is called again. */
   close(): void {
     this.#isWanted = false;
-    this.#isClosed = true;
     this.#watchBrowser(false);
     this.#leave(new ChatError('closed'));
     this.#rejectWaiting(new ChatError('closed'));
@@ -144,7 +141,7 @@ export class ServerConnection {
   #whenReady(): Promise<void> {
     if (this.ready) return Promise.resolve();
     const { state, error } = this.snapshot;
-    if (state === 'refused' || this.#isClosed) return Promise.reject(error);
+    if (state === 'refused') return Promise.reject(error);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 

@@ -46,41 +46,52 @@ export interface Auth {
 
 /** Send `text` to `username`. `clientId` makes a retry safe. */
 export interface SendMessage {
+  /** The recipient. Case does not matter. */
   username: string;
+  /** At least one visible character. */
   text: string;
+  /** The client's own id for this message, unique per sender, across all chats. */
   clientId?: string | null;
 }
 
 /** Open the chat with `username`; create it if there is none. */
 export interface JoinChat {
   username: string;
+  /** How many messages. */
   limit?: number | null;
 }
 
 /** Move the reader's watermark to `upTo`, by default to the end of the chat. */
 export interface MarkAsRead {
   chatId: string;
+  /** The last seq that was read. Pass it: without it, messages that nobody has seen yet are marked too. */
   upTo?: number | null;
 }
 
 /** Read a page of history before or after a seq, by default the newest page. */
 export interface GetMessages {
   chatId: string;
+  /** Only messages with a smaller seq, the newest of them. */
   before?: number | null;
+  /** Only messages with a greater seq, the oldest of them. */
   after?: number | null;
+  /** How many messages. */
   limit?: number | null;
 }
 
 /** List the user's chats, most recent activity first. */
 export interface ListChats {
+  /** `nextCursor` of the previous page. */
   cursor?: string | null;
+  /** How many chats. */
   limit?: number | null;
-  /** `since` of an earlier ack: leave out chats without activity since then. None asks for the first one. */
+  /** `since` of an earlier ack: leave out chats without activity since then. Null asks for the first one. */
   since?: string | null;
 }
 
 /** Ask for everything newer than the client's cursor in each chat. */
 export interface Sync {
+  /** For each chat that the client knows, the last seq up to which it has everything. */
   cursors: Record<string, number>;
   /** Leave out chats without a cursor. */
   only?: boolean;
@@ -89,6 +100,7 @@ export interface Sync {
 /** Tell the other user that this one is typing, or has stopped. */
 export interface Typing {
   isTyping: boolean;
+  /** The peer; or name the chat. */
   username?: string | null;
   chatId?: string | null;
 }
@@ -116,20 +128,26 @@ export interface PushKeys {
 
 /** Stop notifying the user on this device. */
 export interface UnregisterDevice {
+  /** From the ack of `register_device`. */
   deviceId: string;
 }
 
 /** Replace the token of this connection. The edge answers it, so that the token never leaves the edge. */
 export interface RefreshToken {
+  /** A fresh access token of the same user. */
   token: string;
 }
 
 /** The first event of a connection. Times are ISO 8601 UTC with milliseconds. */
 export interface ConnectionSuccess {
+  /** Who the client is signed in as. */
   userId: string;
   socketId: string;
+  /** The server's clock. */
   serverTime: string;
+  /** When the token expires. */
   expiresAt: string;
+  /** The name in the token, if it has one; the profile may have another. */
   username?: string;
 }
 
@@ -148,22 +166,30 @@ export interface Ping {
 export interface Message {
   id: string;
   chatId: string;
+  /** Position in the chat, from 1, without holes. */
   seq: number;
   senderId: string;
+  /** The present name of the sender, like that of the recipient. */
   senderUsername: string;
+  /** Who it is for; the sender in a note to self. */
   recipientId: string;
   recipientUsername: string;
   text: string;
+  /** When it was stored. */
   createdAt: string;
+  /** `sent`: committed; `delivered`: acked by a socket of the recipient; `read`. */
   status: 'delivered' | 'read' | 'sent';
+  /** The sender's own id of the message, if one was given. */
   clientId?: string;
 }
 
 /** `userId` has received (`delivered`) or read all messages up to `upTo`. */
 export interface MessageStatus {
   chatId: string;
+  /** Who has received or read them: the peer, or the user on another socket. */
   userId: string;
   status: 'delivered' | 'read';
+  /** Every message to the user up to this seq. */
   upTo: number;
   at: string;
 }
@@ -171,6 +197,7 @@ export interface MessageStatus {
 /** `userId` is typing in a chat, or has stopped. */
 export interface TypingStatus {
   chatId: string;
+  /** The peer. */
   userId: string;
   username: string;
   isTyping: boolean;
@@ -181,16 +208,22 @@ export interface UserStatus {
   userId: string;
   username: string;
   status: 'offline' | 'online';
+  /** When they last came online or went offline. */
   lastSeen: string | null;
 }
 
 /** Payload of `error`, and `data` of a refused connection. */
 export interface ErrorEvent {
   code: ErrorCode;
+  /** One sentence for people. It may change, so do not compare it. */
   message: string;
+  /** Whether the same request may succeed later. */
   retryable: boolean;
+  /** The event that failed; missing if the error is not about a known event. */
   event?: string;
+  /** The `clientId` of the request, if the server could read it. */
   clientId?: string;
+  /** When to try again, in milliseconds, if the server knows it. */
   retryAfterMs?: number;
 }
 
@@ -204,10 +237,15 @@ export interface SendAck {
 export interface JoinAck {
   chatId: string;
   peer: Peer;
+  /** The newest page, ascending by seq. */
   messages: Message[];
+  /** Whether there are older messages. */
   hasMore: boolean;
+  /** The caller's own watermark. */
   deliveredUpTo: number;
+  /** The caller's own watermark. */
   readUpTo: number;
+  /** The messages just before this seq are in the archive. */
   archivedBefore?: number;
   success: true;
 }
@@ -216,15 +254,21 @@ export interface JoinAck {
 export interface Peer {
   userId: string;
   username: string;
+  /** Whether they have a socket anywhere. */
   online: boolean;
+  /** When they last came online or went offline. */
   lastSeen: string | null;
+  /** Up to which seq they have received everything. */
   deliveredUpTo: number;
+  /** Up to which seq they have read everything. */
   readUpTo: number;
 }
 
 /** Ack of `mark_as_read`. */
 export interface ReadAck {
+  /** The new watermark. */
   readUpTo: number;
+  /** Messages to the user after it. */
   unread: number;
   success: true;
 }
@@ -232,6 +276,7 @@ export interface ReadAck {
 /** Ack of `get_messages`; ascending by seq. */
 export interface MessagesAck {
   messages: Message[];
+  /** Whether there are more messages in that direction: older, or newer with `after`. */
   hasMore: boolean;
   /** The messages just before this seq are in the archive. */
   archivedBefore?: number;
@@ -241,6 +286,7 @@ export interface MessagesAck {
 /** Ack of `list_chats`. */
 export interface ChatsAck {
   chats: ChatSummary[];
+  /** The `cursor` of the next page; null on the last one. */
   nextCursor: string | null;
   /** If the request had one: what to send when the client wants to know what has changed since now. */
   since?: string;
@@ -251,9 +297,13 @@ export interface ChatsAck {
 export interface ChatSummary {
   chatId: string;
   peer: Peer;
+  /** The newest message; null if there is none, or if it is in the archive or deleted. */
   lastMessage: Message | null;
+  /** Messages to the user that they have not read. */
   unread: number;
+  /** The caller's own watermark. */
   readUpTo: number;
+  /** The caller's own watermark. */
   deliveredUpTo: number;
   /** Seq of the newest message, even if it is in the archive or deleted; 0 if there was none. */
   lastSeq: number;
@@ -261,6 +311,7 @@ export interface ChatSummary {
 
 /** Ack of `sync`. */
 export interface SyncAck {
+  /** The chats with something newer than their cursors, newest activity first. */
   chats: ChatGap[];
   /** Chats in the request that do not exist, or of which the user is no member. */
   gone?: string[];
@@ -270,8 +321,11 @@ export interface SyncAck {
 /** What a client missed in one chat. */
 export interface ChatGap {
   chatId: string;
+  /** The messages after the cursor, ascending by seq, without a hole. */
   messages: Message[];
+  /** Whether there are more after these. */
   hasMore: boolean;
+  /** The messages just before this seq are in the archive: continue from here. */
   archivedBefore?: number;
 }
 
@@ -288,6 +342,7 @@ export interface DeviceAck {
 
 /** Ack of `refresh_token`. `username` is the name in the new token, as in `connection_success`. */
 export interface RefreshAck {
+  /** When the new token expires. */
   expiresAt: string;
   username?: string;
   success: true;
@@ -295,10 +350,14 @@ export interface RefreshAck {
 
 /** Ack of a request that failed. */
 export interface ErrorAck {
+  /** One sentence for people. It may change, so do not compare it. */
   error: string;
   code: ErrorCode;
+  /** Whether the same request may succeed later. */
   retryable: boolean;
+  /** The `clientId` of the request, if the server could read it. */
   clientId?: string;
+  /** When to try again, in milliseconds, if the server knows it. */
   retryAfterMs?: number;
   success: false;
 }

@@ -9,29 +9,28 @@ export function indexedDBStorage(name: string): ChatStorage {
   let opening: Promise<IDBDatabase> | undefined;
   const forget = (): void => (opening = undefined);
 
-  async function run<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-    opening ??= open(name, forget);
-    try {
-      const transaction = (await opening).transaction(STORE, mode);
-      const request = act(transaction.objectStore(STORE));
-      await new Promise<void>((resolve, reject) => {
-        transaction.oncomplete = () => resolve();
-        transaction.onabort = transaction.onerror = () => reject(transaction.error);
-      });
-      return request.result;
-    } catch (error) {
-      // Browsers close databases as they like; the next use opens it again.
-      forget();
-      throw error;
-    }
+  async function once<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => T): Promise<T> {
+    const transaction = (await (opening ??= open(name, forget))).transaction(STORE, mode);
+    const requests = act(transaction.objectStore(STORE));
+    await new Promise<void>((resolve, reject) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
+    });
+    return requests;
   }
+
+  /** Browsers close databases as they like: then open it again. */
+  const run: typeof once = (mode, act) =>
+    once(mode, act).catch(() => {
+      forget();
+      return once(mode, act);
+    });
 
   return {
     list: async (prefix) => {
       const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
-      const values = run('readonly', (store) => store.getAll(range));
-      const keys = await run('readonly', (store) => store.getAllKeys(range));
-      return (await values).map((value, place) => [String(keys[place]), value] as const);
+      const [keys, values] = await run('readonly', (store) => [store.getAllKeys(range), store.getAll(range)] as const);
+      return keys.result.map((key, place) => [String(key), values.result[place]] as const);
     },
     set: async (key, value) => void (await run('readwrite', (store) => store.put(value, key))),
     delete: async (key) => void (await run('readwrite', (store) => store.delete(key))),

@@ -1,7 +1,7 @@
 import type { Message } from './contract.js';
 import { ChatError, type ChatErrorCode } from './errors.js';
 import { foldName, randomId } from './identity.js';
-import { pauseMs, sleep } from './pause.js';
+import { pauseMs } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { alone, openTabs, type Tabs } from './tabs.js';
 
@@ -87,6 +87,7 @@ export class Outbox {
       if (news.type === 'stored') this.listener.stored(news.message);
       else this.#readSoon();
     });
+    this.#readSoon();
   }
 
   /** Stop hearing the other tabs; resolves once everything is written. */
@@ -220,45 +221,59 @@ export class Outbox {
   async #send(lane: string): Promise<void> {
     if (!this.#userId || this.#lanes.has(lane)) return;
     this.#lanes.add(lane);
-    for (let tries = 0; this.listener.isReady() && this.#first(lane); ) {
-      const first = this.#first(lane);
-      const error = await alone(`${this.#userId}/${lane}`, () => this.#drain(lane));
-      if (!error || error.code === 'disconnected') continue;
-      tries = first === this.#first(lane) ? tries + 1 : 0;
-      await this.#pause(pauseMs(tries, error), error.retryAfterMs === undefined);
+    try {
+      for (let tries = 0; this.listener.isReady() && this.#first(lane); ) {
+        const first = this.#first(lane);
+        const error = await alone(`${this.#userId}/${lane}`, () => this.#drain(lane));
+        if (!error || error.code === 'disconnected') continue;
+        tries = first === this.#first(lane) ? tries + 1 : 0;
+        await this.#pause(pauseMs(tries, error), error.retryAfterMs === undefined);
+      }
+    } finally {
+      // At once: a message that is added in the next moment must find the lane free.
+      this.#lanes.delete(lane);
     }
-    this.#lanes.delete(lane);
   }
 
-  async #pause(ms: number, canEnd: boolean): Promise<void> {
-    let end = (): void => {};
-    const ended = new Promise<void>((resolve) => (end = resolve));
-    if (canEnd) this.#pauses.add(end);
-    await Promise.race([sleep(ms), ended]);
-    this.#pauses.delete(end);
+  #pause(ms: number, canEnd: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      if (canEnd) this.#pauses.add(end);
+    });
   }
 
   /** Send until nothing waits; return what to wait for otherwise. One tab at a time does this. */
   async #drain(lane: string): Promise<ChatError | undefined> {
     await this.#read();
     for (let draft = this.#first(lane); draft && this.listener.isReady(); draft = this.#first(lane)) {
-      this.#sending.add(draft.clientId);
-      try {
-        const message = await this.listener.send(draft);
-        this.listener.stored(message);
+      const result = await this.#attempt(draft);
+      if (result instanceof ChatError) {
+        if (result.retryable) return result;
+        this.#fail(draft.clientId, result);
+      } else {
+        this.listener.stored(result);
         this.remove(draft.clientId);
-        this.#tabs?.tell({ type: 'stored', message });
-        await this.#writes;
-      } catch (cause) {
-        const error = cause as ChatError;
-        if (error.retryable) return error;
-        this.#fail(draft.clientId, error);
-        await this.#writes;
-      } finally {
-        this.#sending.delete(draft.clientId);
+        this.#tabs?.tell({ type: 'stored', message: result });
       }
+      await this.#writes;
     }
     return undefined;
+  }
+
+  async #attempt(draft: Draft): Promise<Message | ChatError> {
+    this.#sending.add(draft.clientId);
+    try {
+      return await this.listener.send(draft);
+    } catch (error) {
+      return error instanceof ChatError ? error : new ChatError('internal', String(error), undefined, { cause: error });
+    } finally {
+      this.#sending.delete(draft.clientId);
+    }
   }
 
   #fail(clientId: string, error: ChatError): void {

@@ -52,8 +52,9 @@ export class ChatStore {
     return this.#byId.get(chatId);
   }
 
-  byName(username: string): ChatRecord | undefined {
-    return this.#byName.get(foldName(username));
+  /** Return the chat with a user, or with an id: several deleted users have the same name. */
+  byName(name: string): ChatRecord | undefined {
+    return this.#byId.get(name) ?? this.#byName.get(foldName(name));
   }
 
   /** Return the chat with a user; begin one if none is known. */
@@ -140,7 +141,6 @@ export class ChatStore {
     this.#byName.set(foldName(username), record);
     record.takePeer(ack.peer);
     record.serverReadUpTo(ack.readUpTo);
-    this.tellStored(ack.messages);
     this.touch(record);
     return record;
   }

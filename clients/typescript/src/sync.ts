@@ -1,10 +1,11 @@
 import type { ServerConnection } from './connection.js';
-import type { Ack, Message } from './contract.js';
+import type { Ack } from './contract.js';
 import type { ChatError } from './errors.js';
 import { foldName } from './identity.js';
 import { pauseMs, sleep } from './pause.js';
 import type { ChatRecord } from './record.js';
 import type { ChatStore } from './store.js';
+import type { Page } from './timeline.js';
 
 /** How long a missing message may take to come by itself. */
 const HOLE_MS = 1_500;
@@ -83,15 +84,25 @@ export class Synchronizer {
   }
 
   /** Open a chat: its newest page, its peer, and from now on everything new in it. */
-  open(username: string): Promise<ChatRecord> {
-    return this.#once(`open/${foldName(username)}`, async () => {
-      const ack = await this.connection.call('join_chat', { username, limit: PAGE });
-      const record = this.store.takeJoin(username, ack);
+  open(name: string): Promise<ChatRecord> {
+    return this.#once(`open/${foldName(name)}`, async () => {
+      const [record, page] = await (this.store.byId(name) ? this.#read(name) : this.#join(name));
       record.isOpen = true;
-      record.timeline.takeNewest(ack);
+      record.timeline.takeNewest(page);
+      this.store.tellStored(page.messages);
       this.store.touch(record);
       return record;
     });
+  }
+
+  async #join(username: string): Promise<[ChatRecord, Page]> {
+    const ack = await this.connection.call('join_chat', { username, limit: PAGE });
+    return [this.store.takeJoin(username, ack), ack];
+  }
+
+  async #read(chatId: string): Promise<[ChatRecord, Page]> {
+    const page = await this.connection.call('get_messages', { chatId, limit: PAGE });
+    return [this.store.byId(chatId)!, page];
   }
 
   /** Load the page before the oldest message that is here. */
@@ -115,7 +126,7 @@ export class Synchronizer {
   async markRead(record: ChatRecord, upTo: number): Promise<void> {
     if (!record.reached(Math.min(upTo, record.timeline.top))) return;
     this.store.touch(record);
-    await this.#reportRead(record);
+    if (record.chatId) await this.#reportRead(record);
   }
 
   /** Load the next page of the list of chats. */
@@ -150,30 +161,36 @@ export class Synchronizer {
   async #catchUpOnce(): Promise<void> {
     const isFirst = this.#since === null;
     await this.#listChanges();
-    // Presence and watermarks of the chats on top may have changed without a message.
-    if (!isFirst) this.store.takeRows((await this.connection.request('list_chats', { limit: PAGE })).chats);
     const open = this.store.open;
     await this.#fillOpen(open);
-    for (const record of open) await this.#refreshPeer(record);
+    if (!isFirst) await this.#refreshPeers(open);
     for (const record of this.store.unreported) this.#reportRead(record).catch(() => {});
   }
 
   #reportRead(record: ChatRecord): Promise<void> {
-    return this.#once(`read/${record.chatId}`, async () => {
-      const { chatId, timeline } = record;
-      for (let tries = 0; chatId && record.reportedUpTo < record.readUpTo && this.connection.ready; tries++) {
-        const upTo = record.readUpTo;
-        try {
-          const ack = await this.connection.request('mark_as_read', { chatId, upTo });
-          record.counted = { unread: ack.unread, lastSeq: timeline.top };
-          record.serverReadUpTo(Math.max(upTo, ack.readUpTo));
-          this.store.touch(record);
-        } catch (error) {
-          if (!(error as ChatError).retryable) throw error;
-          if (this.connection.ready) await sleep(pauseMs(tries, error as ChatError));
-        }
+    const kind = `read/${record.chatId}`;
+    return this.#once(kind, async () => {
+      try {
+        for (let tries = 0; record.reportedUpTo < record.readUpTo && this.connection.ready; tries++)
+          await this.#reportReadOnce(record, tries);
+      } finally {
+        // At once: who reads on in the next moment must not wait for a report that is over.
+        this.#pending.delete(kind);
       }
     });
+  }
+
+  async #reportReadOnce(record: ChatRecord, tries: number): Promise<void> {
+    const upTo = record.readUpTo;
+    try {
+      const ack = await this.connection.request('mark_as_read', { chatId: record.chatId!, upTo });
+      record.counted = { unread: ack.unread, lastSeq: record.timeline.top };
+      record.serverReadUpTo(Math.max(upTo, ack.readUpTo));
+      this.store.touch(record);
+    } catch (error) {
+      if (!(error as ChatError).retryable) throw error;
+      if (this.connection.ready) await sleep(pauseMs(tries, error as ChatError));
+    }
   }
 
   /** List the chats with something new since the last time; the first time, the newest page of all. */
@@ -216,6 +233,14 @@ export class Synchronizer {
       }
       behind = [...more, ...behind.slice(CURSORS)];
     }
+  }
+
+  /** Presence and watermarks may have changed without a message: of the chats on top, and of those that the app shows. */
+  async #refreshPeers(open: readonly ChatRecord[]): Promise<void> {
+    const { chats } = await this.connection.request('list_chats', { limit: PAGE });
+    this.store.takeRows(chats);
+    const fresh = new Set(chats.map(({ chatId }) => chatId));
+    for (const record of open.filter(({ chatId }) => !fresh.has(chatId!)).slice(-PAGE)) await this.#refreshPeer(record);
   }
 
   async #refreshPeer(record: ChatRecord): Promise<void> {
@@ -269,7 +294,7 @@ function append(
   { timeline }: ChatRecord,
   last: number,
   top: number,
-  page: { messages: readonly Message[]; hasMore: boolean; archivedBefore?: number },
+  page: Page,
 ): void {
   const end = page.messages.at(-1)?.seq ?? (page.archivedBefore ?? last + 1) - 1;
   timeline.append(last, page.messages, page.hasMore ? end : Math.max(end, top));

@@ -22,5 +22,11 @@ export function openTabs(userId: string, hear: (news: TabNews) => void): Tabs {
 /** Run something in one tab at a time, where browsers have Web Locks: everywhere but on pages without TLS. */
 export async function alone<T>(name: string, run: () => Promise<T>): Promise<T> {
   const locks = globalThis.navigator?.locks as LockManager | undefined;
-  return locks ? ((await locks.request(`bbgram-chat/${name}`, run)) as T) : run();
+  let running: Promise<T> | undefined;
+  try {
+    await locks?.request(`bbgram-chat/${name}`, () => (running = run()));
+  } catch {
+    // A page in a sandbox has locks that it may not use.
+  }
+  return running ?? run();
 }

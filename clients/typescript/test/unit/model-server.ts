@@ -1,0 +1,134 @@
+import type { ServerConnection } from '../../src/connection.js';
+import type { ChatSummary, Message, Peer } from '../../src/index.js';
+import { ChatError } from '../../src/index.js';
+import { message } from './messages.js';
+
+interface Stored {
+  chatId: string;
+  peer: Peer;
+  messages: Message[];
+  lastSeq: number;
+  readUpTo: number;
+  activity: number;
+}
+
+/** The server as docs/events.md describes it, for requests of alice. It stands in for a connection. */
+export class ModelServer {
+  readonly chats = new Map<string, Stored>();
+  readonly requests: [event: string, payload: any][] = [];
+  /** Errors of the next requests. */
+  readonly failures: ChatError[] = [];
+  ready = true;
+  snapshot = { state: 'syncing' };
+  #clock = 1;
+
+  /** Stand in for a connection. */
+  get connection(): ServerConnection {
+    return this as unknown as ServerConnection;
+  }
+
+  becomeLive(): void {
+    this.snapshot = { state: 'live' };
+  }
+
+  /** Store a message from the peer in a chat. */
+  store(username: string, fields: Partial<Message> = {}): Message {
+    const chat = this.chats.get(username) ?? this.#begin(username);
+    const activity = this.#clock++;
+    const made = message(++chat.lastSeq, {
+      id: `${username}-${chat.lastSeq}`,
+      chatId: chat.chatId,
+      senderId: chat.peer.userId,
+      senderUsername: username,
+      createdAt: new Date(activity * 1000).toISOString(),
+      ...fields,
+    });
+    chat.messages.push(made);
+    chat.activity = activity;
+    return made;
+  }
+
+  async request(event: string, payload: any): Promise<any> {
+    this.requests.push([event, payload]);
+    await Promise.resolve();
+    const failure = this.failures.shift();
+    if (failure) throw failure;
+    return (this as any)[event](payload);
+  }
+
+  call(event: string, payload: any): Promise<any> {
+    return this.request(event, payload);
+  }
+
+  list_chats({ cursor, limit, since }: { cursor?: string; limit: number; since?: string | null }) {
+    const all = [...this.chats.values()]
+      .sort((a, b) => b.activity - a.activity)
+      .filter((chat) => !since || chat.activity >= Number(since));
+    const start = cursor ? all.findIndex((chat) => chat.activity < Number(cursor)) : 0;
+    const page = all.slice(start, start + limit);
+    const more = start + limit < all.length;
+    const chats = page.map((chat): ChatSummary => ({
+      chatId: chat.chatId,
+      peer: chat.peer,
+      lastMessage: chat.messages.at(-1)?.seq === chat.lastSeq ? chat.messages.at(-1)! : null,
+      lastSeq: chat.lastSeq,
+      unread: chat.messages.filter(({ seq, senderId }) => seq > chat.readUpTo && senderId !== 'alice-id').length,
+      readUpTo: chat.readUpTo,
+      deliveredUpTo: chat.lastSeq,
+    }));
+    return {
+      success: true,
+      chats,
+      nextCursor: more ? String(page.at(-1)!.activity) : null,
+      ...(since === undefined ? {} : { since: String(this.#clock) }),
+    };
+  }
+
+  sync({ cursors, only }: { cursors: Record<string, number>; only: boolean }) {
+    if (!only || Object.keys(cursors).length > 1_500) throw new ChatError('payload_too_large');
+    let room = 500;
+    const byId = new Map([...this.chats.values()].map((chat) => [chat.chatId, chat]));
+    const behind = Object.entries(cursors).filter(([chatId, seq]) => (byId.get(chatId)?.lastSeq ?? 0) > seq);
+    const chats = behind.map(([chatId, seq]) => {
+      const page = this.#after(byId.get(chatId)!, seq, Math.min(100, room));
+      room -= page.messages.length;
+      return { chatId, ...page };
+    });
+    const gone = Object.keys(cursors).filter((chatId) => !byId.has(chatId));
+    return { success: true, chats, ...(gone.length ? { gone } : {}) };
+  }
+
+  get_messages({ chatId, before, after, limit }: { chatId: string; before?: number; after?: number; limit: number }) {
+    const chat = [...this.chats.values()].find((each) => each.chatId === chatId)!;
+    if (after !== undefined) return { success: true, ...this.#after(chat, after, limit) };
+    const older = chat.messages.filter(({ seq }) => seq < (before ?? Infinity));
+    return { success: true, messages: older.slice(-limit), hasMore: older.length > limit };
+  }
+
+  join_chat({ username, limit }: { username: string; limit: number }) {
+    const chat = this.chats.get(username);
+    if (!chat) throw new ChatError('user_not_found');
+    const { chatId, peer, readUpTo } = chat;
+    return { ...this.get_messages({ chatId, limit }), chatId, peer, readUpTo, deliveredUpTo: 0 };
+  }
+
+  mark_as_read({ chatId, upTo }: { chatId: string; upTo: number }) {
+    const chat = [...this.chats.values()].find((each) => each.chatId === chatId)!;
+    chat.readUpTo = Math.max(chat.readUpTo, upTo);
+    return { success: true, readUpTo: chat.readUpTo, unread: chat.messages.filter(({ seq }) => seq > chat.readUpTo).length };
+  }
+
+  #after(chat: Stored, after: number, limit: number) {
+    const newer = chat.messages.filter(({ seq }) => seq > after);
+    const first = newer[0]?.seq ?? 0;
+    const messages = newer.slice(0, limit).filter(({ seq }, place) => seq === first + place);
+    return { messages, hasMore: messages.length < newer.length };
+  }
+
+  #begin(username: string): Stored {
+    const peer = { userId: `${username}-id`, username, online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };
+    const made = { chatId: `chat-${username}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0 };
+    this.chats.set(username, made);
+    return made;
+  }
+}

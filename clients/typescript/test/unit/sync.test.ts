@@ -1,0 +1,234 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { ChatError, type Message } from '../../src/index.js';
+import { ChatStore } from '../../src/store.js';
+import { Synchronizer } from '../../src/sync.js';
+import { ModelServer } from './model-server.js';
+
+let server: ModelServer;
+let store: ChatStore;
+let sync: Synchronizer;
+let stored: Message[];
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new ModelServer();
+  stored = [];
+  store = new ChatStore({
+    changed: () => {},
+    stored: (message) => stored.push(message),
+    holeFound: (record) => sync.holeFound(record),
+    unlistedFound: () => sync.listSoon(),
+    drafts: () => [],
+  });
+  store.me = 'alice-id';
+  sync = new Synchronizer(server.connection, store);
+});
+afterEach(() => {
+  sync.stop();
+  vi.useRealTimers();
+});
+
+const seqs = (username: string): number[] => store.conversation(username)!.messages.map(({ seq }) => seq!);
+const upTo = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, place) => first + place);
+const asked = (event: string): any[] => server.requests.filter(([name]) => name === event).map(([, payload]) => payload);
+const storeMany = (username: string, count: number): void => {
+  for (let number = 0; number < count; number++) server.store(username);
+};
+
+test('a hole is asked for when it has not closed after a while, and not before', async () => {
+  storeMany('bob', 2);
+  await sync.catchUp();
+  await sync.open('bob');
+  const [third, fourth] = [server.store('bob'), server.store('bob')];
+  store.takeMessage(fourth);
+  expect(store.conversation('bob')).toMatchObject({ hole: true, lastSeq: 4 });
+  expect(seqs('bob')).toEqual([1, 2, 4]);
+  await vi.advanceTimersByTimeAsync(900);
+  expect(asked('get_messages')).toEqual([]);
+  store.takeMessage(third);
+  expect(store.conversation('bob')!.hole).toBe(false);
+
+  server.store('bob');
+  store.takeMessage(server.store('bob'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked('get_messages')).toEqual([{ chatId: 'chat-bob', after: 4, limit: 100 }]);
+  expect(seqs('bob')).toEqual(upTo(1, 6));
+});
+
+test('a hole that cannot be filled now is asked for again', async () => {
+  storeMany('bob', 1);
+  await sync.catchUp();
+  await sync.open('bob');
+  server.store('bob');
+  store.takeMessage(server.store('bob'));
+  server.failures.push(new ChatError('timeout'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(seqs('bob')).toEqual([1, 3]);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(seqs('bob')).toEqual([1, 2, 3]);
+});
+
+test('what was missed in open chats is asked for until no chat has more', async () => {
+  for (const name of ['bob', 'carol', 'dave']) storeMany(name, 1);
+  await sync.catchUp();
+  for (const name of ['bob', 'carol', 'dave']) await sync.open(name);
+  storeMany('bob', 450);
+  storeMany('carol', 300);
+  storeMany('dave', 5);
+  server.requests.length = 0;
+  await sync.catchUp();
+  expect(seqs('bob')).toEqual(upTo(1, 451));
+  expect(seqs('carol')).toEqual(upTo(1, 301));
+  expect(seqs('dave')).toEqual(upTo(1, 6));
+  expect(asked('sync').length).toBeGreaterThan(3);
+  expect(asked('sync').every(({ only }) => only)).toBe(true);
+});
+
+test('an open chat that is very far behind begins anew, and its history can be loaded', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  storeMany('bob', 2_000);
+  await sync.catchUp();
+  expect(seqs('bob')).toEqual(upTo(1_954, 2_003));
+  expect(store.conversation('bob')).toMatchObject({ hasOlder: true, hole: false });
+  while (store.conversation('bob')!.hasOlder) await sync.loadOlder(record);
+  expect(seqs('bob')).toEqual(upTo(1, 2_003));
+});
+
+test('with many chats, a reconnect costs what has changed', async () => {
+  for (let number = 0; number < 3_000; number++) server.store(`friend${number}`);
+  await sync.catchUp();
+  expect(store.list().items).toHaveLength(50);
+  while (store.list().hasMore) await sync.loadMoreChats();
+  expect(store.list().items).toHaveLength(3_000);
+  expect(store.list().items.map((item) => item.peer.username)).toEqual(
+    Array.from({ length: 3_000 }, (_, place) => `friend${2_999 - place}`),
+  );
+
+  for (let number = 0; number < 250; number++) server.store(`friend${number}`);
+  server.requests.length = 0;
+  await sync.catchUp();
+  expect(server.requests.map(([event]) => event)).toEqual(['list_chats', 'list_chats', 'list_chats', 'list_chats']);
+  expect(store.list().items[0]).toMatchObject({ peer: { username: 'friend249' }, unread: 2, lastSeq: 2 });
+  expect(store.list().items[249]).toMatchObject({ peer: { username: 'friend0' }, unread: 2 });
+  expect(store.list().items[250]!.peer.username).toBe('friend2999');
+});
+
+test('more open chats than fit into a request are synced in several', async () => {
+  for (let number = 0; number < 1_100; number++) server.store(`friend${number}`);
+  await sync.catchUp();
+  for (let number = 0; number < 1_100; number++) await sync.open(`friend${number}`);
+  for (let number = 0; number < 1_100; number++) server.store(`friend${number}`);
+  await sync.catchUp();
+  expect(Math.max(...asked('sync').map(({ cursors }) => Object.keys(cursors).length))).toBe(500);
+  for (let number = 0; number < 1_100; number++) expect(seqs(`friend${number}`)).toEqual([1, 2]);
+});
+
+test('a known chat can be opened by its id', async () => {
+  storeMany('bob', 60);
+  await sync.catchUp();
+  await sync.open('chat-bob');
+  expect(seqs('chat-bob')).toEqual(upTo(11, 60));
+  expect(asked('join_chat')).toEqual([]);
+});
+
+test.each([0, 1, 2, 3, 4, 5, 6])('who reads on while a report ends is reported as well: %i steps later', async (steps) => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  const touch = store.touch.bind(store);
+  store.touch = (touched) => {
+    touch(touched);
+    if (touched?.reportedUpTo !== 1) return;
+    let later = Promise.resolve();
+    for (let step = 0; step < steps; step++) later = later.then(() => {});
+    void later.then(() => sync.markRead(record, 2));
+  };
+  await sync.markRead(record, 1);
+  await vi.runAllTimersAsync();
+  expect(server.chats.get('bob')!.readUpTo).toBe(2);
+});
+
+test('a chat that is gone is forgotten', async () => {
+  storeMany('bob', 1);
+  storeMany('carol', 1);
+  await sync.catchUp();
+  await sync.open('bob');
+  server.chats.delete('bob');
+  await sync.catchUp();
+  expect(store.conversation('bob')).toBeUndefined();
+  expect(store.list().items.map((item) => item.peer.username)).toEqual(['carol']);
+});
+
+test('messages that are not stored any more are not asked for for ever', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  await sync.open('bob');
+  storeMany('bob', 30);
+  const chat = server.chats.get('bob')!;
+  chat.messages = chat.messages.filter(({ seq }) => seq < 10 || (seq > 20 && seq < 30));
+  await sync.catchUp();
+  expect(seqs('bob')).toEqual([...upTo(1, 9), ...upTo(21, 29)]);
+  expect(store.conversation('bob')).toMatchObject({ hole: false, lastSeq: 33 });
+});
+
+test('a failure while catching up is tried again, and only then the client is live', async () => {
+  storeMany('bob', 1);
+  server.failures.push(new ChatError('unavailable'), new ChatError('busy'));
+  const done = sync.catchUp();
+  await vi.advanceTimersByTimeAsync(400);
+  expect(server.snapshot.state).toBe('syncing');
+  await vi.advanceTimersByTimeAsync(5_000);
+  await done;
+  expect(server.snapshot.state).toBe('live');
+  expect(store.list().items).toHaveLength(1);
+});
+
+test('a chat that somebody else begins is listed with what the server knows of it', async () => {
+  storeMany('bob', 5);
+  storeMany('carol', 1);
+  server.chats.get('bob')!.activity = -1_000;
+  for (let number = 0; number < 60; number++) server.store(`friend${number}`);
+  await sync.catchUp();
+  expect(store.conversation('bob')).toBeUndefined();
+  store.takeMessage(server.store('bob'));
+  expect(store.list().items[0]).toMatchObject({ peer: { username: 'bob' }, unread: 1 });
+  await vi.advanceTimersByTimeAsync(500);
+  expect(store.list().items[0]).toMatchObject({ peer: { username: 'bob' }, unread: 6, lastSeq: 6 });
+});
+
+test('what was read while offline is told to the server once there is a connection', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  server.ready = false;
+  await sync.markRead(record, 2);
+  expect(store.conversation('bob')).toMatchObject({ unread: 1, readUpTo: 2 });
+  expect(asked('mark_as_read')).toEqual([]);
+  server.ready = true;
+  await sync.catchUp();
+  await vi.runAllTimersAsync();
+  expect(server.chats.get('bob')!.readUpTo).toBe(2);
+});
+
+test('reading goes up only, and never beyond the chat', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  await sync.markRead(record, 99);
+  expect(record.readUpTo).toBe(3);
+  await sync.markRead(record, 1);
+  expect(store.conversation('bob')!.readUpTo).toBe(3);
+  expect(asked('mark_as_read')).toEqual([{ chatId: 'chat-bob', upTo: 3 }]);
+});
+
+test('own messages in a page are stored ones', async () => {
+  storeMany('bob', 1);
+  server.store('bob', { senderId: 'alice-id', clientId: 'mine' });
+  store = new ChatStore({ ...(store as any).listener, drafts: () => [{ clientId: 'mine', lane: 'bob', to: 'bob' }] as any });
+  store.me = 'alice-id';
+  sync = new Synchronizer(server.connection, store);
+  await sync.open('bob');
+  expect(stored.map(({ clientId }) => clientId)).toContain('mine');
+});

@@ -1,0 +1,131 @@
+import { expect, test } from 'vitest';
+import { Timeline, type Page } from '../../src/timeline.js';
+import { message, run } from './messages.js';
+
+const page = (first: number, last: number, fields: Partial<Page> = {}): Page => ({
+  messages: run(first, last),
+  hasMore: first > 1,
+  ...fields,
+});
+const seqs = (timeline: Timeline): number[] => timeline.ordered.map(({ seq }) => seq);
+
+function opened(first: number, last: number): Timeline {
+  const timeline = new Timeline();
+  timeline.takeNewest(page(first, last));
+  return timeline;
+}
+
+test('messages that come in any order, some twice, are sorted and here once', () => {
+  const timeline = opened(1, 2);
+  for (const seq of [5, 3, 5, 4, 3, 2]) timeline.add(message(seq));
+  expect(seqs(timeline)).toEqual([1, 2, 3, 4, 5]);
+  expect(timeline).toMatchObject({ first: 1, last: 5, hasHole: false, hasOlder: false });
+});
+
+test('a missing message is a hole until it comes', () => {
+  const timeline = opened(1, 2);
+  timeline.add(message(4));
+  expect(timeline).toMatchObject({ last: 2, top: 4, hasHole: true });
+  timeline.add(message(3));
+  expect(timeline).toMatchObject({ last: 4, hasHole: false });
+});
+
+test('a run fills a hole, also where messages are not stored any more', () => {
+  const timeline = opened(1, 2);
+  timeline.add(message(9));
+  timeline.append(2, [message(5), message(6)], 8);
+  expect(seqs(timeline)).toEqual([1, 2, 5, 6, 9]);
+  expect(timeline).toMatchObject({ last: 9, hasHole: false });
+});
+
+test('a run that begins beyond what is here is not taken', () => {
+  const timeline = opened(1, 2);
+  timeline.append(4, run(5, 6), 6);
+  expect(seqs(timeline)).toEqual([1, 2]);
+});
+
+test('older pages are put in front, and the last one says so', () => {
+  const timeline = opened(101, 150);
+  timeline.prepend(101, page(51, 100));
+  expect(timeline).toMatchObject({ first: 51, hasOlder: true });
+  timeline.prepend(51, page(1, 50));
+  expect(timeline).toMatchObject({ first: 1, hasOlder: false });
+  timeline.prepend(101, page(2, 3));
+  expect(timeline.first).toBe(1);
+});
+
+test('a page before which messages are in the archive says where', () => {
+  const timeline = new Timeline();
+  timeline.takeNewest(page(101, 150, { archivedBefore: 101 }));
+  expect(timeline).toMatchObject({ hasOlder: true, archivedBefore: 101 });
+  timeline.prepend(101, { messages: [], hasMore: false, archivedBefore: 101 });
+  expect(timeline).toMatchObject({ first: 101, hasOlder: false, archivedBefore: 101 });
+});
+
+test('a newest page that connects extends what is here, and one that does not replaces it', () => {
+  const timeline = opened(1, 60);
+  timeline.takeNewest(page(31, 80));
+  expect(timeline).toMatchObject({ first: 1, last: 80, hasOlder: false });
+  timeline.add(message(301));
+  timeline.takeNewest(page(201, 250));
+  expect(timeline).toMatchObject({ first: 201, last: 250, top: 301, hasHole: true, hasOlder: true });
+  expect(seqs(timeline)).toEqual([...run(201, 250).map(({ seq }) => seq), 301]);
+});
+
+test('a newest page that covers more than what is here keeps both', () => {
+  const timeline = new Timeline();
+  timeline.skipTo(60, message(60));
+  timeline.takeNewest(page(11, 60));
+  expect(timeline).toMatchObject({ first: 11, last: 60, hasOlder: true });
+});
+
+test('an empty chat begins with its first message', () => {
+  const timeline = new Timeline();
+  timeline.takeNewest({ messages: [], hasMore: false });
+  expect(timeline).toMatchObject({ hasHole: false, hasOlder: false });
+  timeline.add(message(1));
+  expect(timeline).toMatchObject({ first: 1, last: 1 });
+  timeline.add(message(3));
+  expect(timeline.hasHole).toBe(true);
+});
+
+test('a chat that nobody looks at keeps its newest message', () => {
+  const timeline = new Timeline();
+  timeline.skipTo(10, message(10));
+  expect(timeline).toMatchObject({ first: 10, last: 10, hasOlder: true, hasHole: false });
+  timeline.add(message(8));
+  expect(seqs(timeline)).toEqual([10]);
+  timeline.add(message(9));
+  timeline.skipTo(11, message(11));
+  expect(seqs(timeline)).toEqual([9, 10, 11]);
+  timeline.skipTo(50, message(50));
+  expect(seqs(timeline)).toEqual([50]);
+  timeline.skipTo(60, null);
+  expect(timeline).toMatchObject({ first: 61, last: 60, hasOlder: true, hasHole: false });
+});
+
+test('whatever comes in whatever order, nothing is twice and every gap is known', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = generator(seed);
+    const timeline = opened(5, 9);
+    const stored = 30;
+    const known = new Set([5, 6, 7, 8, 9]);
+    for (let step = 0; step < 60; step++) {
+      const seq = 1 + Math.floor(random() * stored);
+      if (random() < 0.7) timeline.add(message(seq));
+      else if (random() < 0.5) timeline.append(timeline.last, run(timeline.last + 1, Math.max(timeline.last, seq)), seq);
+      else timeline.prepend(timeline.first!, page(Math.max(1, timeline.first! - 4), timeline.first! - 1));
+      timeline.ordered.forEach(({ seq }) => known.add(seq));
+    }
+    const here = seqs(timeline);
+    expect(here).toEqual([...new Set(here)].sort((a, b) => a - b));
+    expect(here).toEqual([...known].sort((a, b) => a - b));
+    for (let seq = timeline.first!; seq <= timeline.last; seq++) expect(here).toContain(seq);
+    expect(timeline.hasHole).toBe(here.at(-1)! > timeline.last);
+  }
+});
+
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => (state = (state * 48271) % 2147483647) / 2147483647;
+}
