@@ -62,7 +62,7 @@ export class ServerConnection {
     this.#become('connecting');
     // Asked for before there is a connection, so that unsent messages are shown while offline.
     this.#tokenForNext = this.#token();
-    this.#tokenForNext.catch(() => {});
+    this.#tokenForNext.then((token) => this.#identifyBy(token), () => {});
     if (this.#isHeldOffline) this.#become('offline');
     else this.#open();
   }
@@ -97,6 +97,7 @@ export class ServerConnection {
     if (this.snapshot.state === 'refused') return this.connect();
     if (!this.ready) return;
     const token = await this.#token();
+    if (!this.#isFor(token)) return this.#connectAnew();
     const { username } = await this.request('refresh_token', { token });
     this.#warning = undefined;
     this.#become(this.snapshot.state, undefined, username);
@@ -150,15 +151,22 @@ export class ServerConnection {
   }
 
   async #token(): Promise<string> {
-    let token: string;
     try {
-      token = await this.options.token();
+      return await this.options.token();
     } catch (cause) {
       throw new ChatError('token_failed', undefined, undefined, { cause });
     }
+  }
+
+  /** Whether a token is for the user of this connection, as far as one can see. */
+  #isFor(token: string): boolean {
+    return (subjectOf(token) ?? this.snapshot.userId) === this.snapshot.userId;
+  }
+
+  /** Learn who the user is before the server says so; never while somebody else is signed in. */
+  #identifyBy(token: string): void {
     const userId = subjectOf(token);
-    if (userId && this.#isWanted) this.#identify(userId);
-    return token;
+    if (userId && this.#isWanted && !this.ready) this.#identify(userId);
   }
 
   #identify(userId: string, username?: string): void {
@@ -196,7 +204,9 @@ export class ServerConnection {
     try {
       const found = await token;
       // A token for a connection that is gone by now must not be sent on the next one.
-      if (attempt === this.#attempt) give({ token: found });
+      if (attempt !== this.#attempt) return;
+      this.#identifyBy(found);
+      give({ token: found });
     } catch (error) {
       if (attempt !== this.#attempt) return;
       this.#socket?.disconnect();
@@ -273,6 +283,12 @@ export class ServerConnection {
     }
     this.#become('offline', error);
     this.#timer = setTimeout(() => this.#open(), pauseMs(this.#tries++, error) + (isReplaced ? TOO_MANY_SOCKETS_MS : 0));
+  }
+
+  /** Somebody else is signed in to the app: a connection belongs to one user. */
+  #connectAnew(): void {
+    this.#leave(new ChatError('disconnected'));
+    this.#open();
   }
 
   #leave(error: ChatError): void {

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
-import type { ConnectionState, WireEvent } from '../../src/index.js';
+import { memoryStorage, type ConnectionState, type WireEvent } from '../../src/index.js';
 import { until } from '../until.js';
 import { clientOf, edges, live, person, texts } from './people.js';
 
@@ -33,7 +33,7 @@ test('after a lost connection a client comes back with the newest token', async 
 test('a token that is about to expire is replaced, and the connection stays', async () => {
   const alice = person('alice');
   const names: string[] = [];
-  const tokens = [alice.token(4), alice.token(3600)];
+  const tokens = [alice.token(6), alice.token(3600)];
   const chat = clientOf(alice, { token: async () => tokens.shift()! });
   chat.onEvent(({ name, ack }) => names.push(ack ? `${name} answered` : name));
   chat.connect();
@@ -45,7 +45,7 @@ test('a token that is about to expire is replaced, and the connection stays', as
 
 test('a client whose token expires comes back once it gets a new one', async () => {
   const alice = person('alice');
-  let token = alice.token(3);
+  let token = alice.token(6);
   const chat = await live(alice, { token: async () => token });
   // The server closes the connection: `io server disconnect`.
   await until(chat, () => chat.getConnection().error?.code === 'token_expired');
@@ -132,6 +132,26 @@ test('when somebody else signs in, nothing of the first user is left', async () 
   chat.dropConnection();
   await until(chat, () => chat.getConversation(bob.name)?.lastSeq === 2);
   expect(chat.getConversation(bob.name)!.messages.at(-1)).toMatchObject({ text: 'Never sent by Carol', senderId: alice.id });
+});
+
+test('a token of somebody else ends the connection, and nothing of the two is mixed up', async () => {
+  const [alice, bob, carol] = [person('alice'), person('bob'), person('carol')];
+  const bobs = await live(bob);
+  const storage = memoryStorage();
+  const before = await live(carol, { storage });
+  before.setOnline(false);
+  before.send(bob.name, 'From Carol');
+  await before.close();
+  let who = alice;
+  const chat = await live(alice, { storage, token: async () => who.token() });
+  chat.send(bob.name, 'From Alice');
+  await until(bobs, () => texts(bobs, alice.name).length === 1);
+  who = carol;
+  await chat.refreshToken();
+  await until(bobs, () => texts(bobs, carol.name).length === 1);
+  expect([texts(bobs, alice.name), texts(bobs, carol.name)]).toEqual([['From Alice'], ['From Carol']]);
+  expect(chat.getConnection()).toMatchObject({ userId: carol.id, username: carol.name });
+  expect(texts(chat, bob.name)).toEqual(['From Carol']);
 });
 
 test('the oldest of too many connections of a user is replaced, and does not push the next one out at once', async () => {
