@@ -3,12 +3,15 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 from infra.local.parts import PAGE
 from infra.local.ports import HOST, free_port
@@ -19,6 +22,10 @@ BROWSER = Path(__file__).parent / "browser"
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" and "CHROMIUM" not in os.environ,
+    reason="the browser runs on Linux; CHROMIUM names another one",
+)
 def test_people_chat_in_a_browser(tmp_path: Path) -> None:
     assert PAGE.is_dir(), "run `make test`, or `npm ci && npm run build` in clients/web, first"
     assert (BROWSER / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/browser, first"

@@ -5,14 +5,13 @@ import { useEffect, useState } from 'react';
 
 import { ChatPage } from './ChatPage';
 import { WireLog } from './developer/WireLog';
-import { createAuth, type Auth } from './session/auth';
+import type { Auth } from './session/auth';
 import { SignIn } from './session/SignIn';
 import { useUser } from './session/useUser';
 import type { Settings } from './settings';
 
 /** The page: signing in, or the chat of the signed-in user. */
-export function App({ settings }: { settings: Settings }) {
-  const [auth] = useState(() => createAuth(settings));
+export function App({ auth, settings }: { auth: Auth; settings: Settings }) {
   const user = useUser(auth);
   if (user === undefined) return null;
   if (user === null) return <SignIn auth={auth} settings={settings} />;

@@ -4,6 +4,7 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { App } from './App';
+import { createAuth } from './session/auth';
 import { loadSettings } from './settings';
 
 const root = createRoot(document.getElementById('root')!);
@@ -12,7 +13,7 @@ loadSettings().then(
   (settings) =>
     root.render(
       <StrictMode>
-        <App settings={settings} />
+        <App auth={createAuth(settings)} settings={settings} />
       </StrictMode>,
     ),
   (error: Error) =>

@@ -15,10 +15,10 @@ export const PHONE = { width: 390, height: 844 };
 
 const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
 
-/** Starts the browser. It needs neither the packages of a distribution nor any rights. */
+/** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
 export async function launch() {
   const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
-  return chromium.launch({ executablePath: await sparticuz.executablePath(), args });
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? (await sparticuz.executablePath()), args });
 }
 
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
