@@ -5,13 +5,14 @@ VENV := .venv
 BIN  := $(VENV)/bin
 JS   := tests/e2e/js
 TS   := clients/typescript
+REF  := clients/typescript/reference
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
 PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test attack faults fuzz check tables audit package bench shape lock clean
+.PHONY: help run page install smoke test attack faults fuzz check tables audit package reference bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS 
 	@$(OSLS) package --package build/package
 	@$(BIN)/cfn-lint build/package/cloudformation-template-update-stack.json
 
+reference: $(TS)/node_modules/.stamp $(REF)/node_modules/.stamp ## Write the reference of the TypeScript client into build/client-reference
+	@cd $(REF) && npm run --silent build
+
 bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 25 minutes)
 	@$(BIN)/python -m tests.benchmark $(ARGS)
 
@@ -85,7 +89,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(TS)/node_modules $(TS)/dist $(AWS)/node_modules $(PEER)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(AWS)/node_modules $(PEER)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -190,6 +194,9 @@ $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 
 $(TS)/node_modules/.stamp: $(TS)/package.json $(TS)/package-lock.json
 	$(call npm,$(TS))
+
+$(REF)/node_modules/.stamp: $(REF)/package.json $(REF)/package-lock.json
+	$(call npm,$(REF))
 
 $(PEER)/node_modules/.stamp: $(PEER)/package.json $(PEER)/package-lock.json
 	$(call npm,$(PEER))

@@ -1,17 +1,16 @@
 import { io, type Socket } from 'socket.io-client';
-import type { ChatOptions, Connection, ConnectionState, WireEvent } from './api.js';
-import type { Ack, ClientToServerEvents, ConnectionSuccess, ErrorAck, ErrorEvent, Payload } from './contract.js';
+import type { ChatOptions, Connection, ConnectionState } from './api.js';
+import type { ConnectionSuccess, ErrorEvent } from './contract.js';
 import { ChatError, failureIn } from './errors.js';
 import { subjectOf } from './identity.js';
 import { pauseMs, sleep } from './pause.js';
+import { Requests, type Wire } from './requests.js';
 
-const ANSWER_MS = 15_000;
 /** A connection that lasted this long has worked: the next loss begins with a short pause. */
 const WORKED_MS = 10_000;
 /** The server has closed this socket because the user has too many: another one would only replace the next. */
 const TOO_MANY_SOCKETS_MS = 30_000;
 
-type Command = keyof ClientToServerEvents;
 /** Answers an event that asks for it. */
 export type Answer = (value: unknown) => void;
 
@@ -26,15 +25,13 @@ export interface ConnectionListener {
   /** An event has arrived. */
   received(name: string, payload: unknown, answer?: Answer): void;
   /** Something went over the wire. */
-  wire(event: Omit<WireEvent, 'at'>): void;
+  wire: Wire;
 }
 
 /** The socket, kept connected: which token it gives, and when it comes back. */
-export class ServerConnection {
+export class ServerConnection extends Requests {
   /** An immutable snapshot. */
   snapshot: Connection = { state: 'connecting' };
-  /** Whether requests are answered. */
-  ready = false;
 
   #socket: Socket | undefined;
   #isWanted = false;
@@ -45,19 +42,20 @@ export class ServerConnection {
   #connectedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #warning: ChatError | undefined;
-  readonly #inFlight = new Set<(error: ChatError) => void>();
-  #waiting: { resolve: () => void; reject: (error: ChatError) => void }[] = [];
 
   constructor(
     private readonly options: ChatOptions,
     private readonly listener: ConnectionListener,
-  ) {}
+  ) {
+    super(listener.wire);
+  }
 
   /** Connect, and stay connected. */
   connect(): void {
     if (this.#isWanted && this.snapshot.state !== 'refused') return;
     this.#isWanted = true;
     this.#tries = 0;
+    this.allow();
     this.#watchBrowser(true);
     this.#become('connecting');
     // Asked for before there is a connection, so that unsent messages are shown while offline.
@@ -72,7 +70,7 @@ export class ServerConnection {
     this.#isWanted = false;
     this.#watchBrowser(false);
     this.#leave(new ChatError('closed'));
-    this.#rejectWaiting(new ChatError('closed'));
+    this.refuse(new ChatError('closed'), false);
   }
 
   /** Stay offline until told otherwise. */
@@ -101,53 +99,6 @@ export class ServerConnection {
     const { username } = await this.request('refresh_token', { token });
     this.#warning = undefined;
     this.#become(this.snapshot.state, undefined, username);
-  }
-
-  /** Send a request once. Rejects with a `ChatError`. */
-  request<E extends Command>(event: E, payload: Payload<E>): Promise<Ack<E>> {
-    return new Promise((resolve, reject) => {
-      if (!this.ready) return reject(new ChatError('disconnected'));
-      this.#inFlight.add(reject);
-      this.listener.wire({ direction: 'out', name: event, data: event === 'refresh_token' ? {} : payload });
-      this.#socket!.timeout(ANSWER_MS).emit(event, payload, (late: Error | null, answer: Ack<E> | ErrorAck) => {
-        this.#inFlight.delete(reject);
-        if (late) return reject(new ChatError('timeout'));
-        this.listener.wire({ direction: 'in', name: event, data: undefined, ack: answer });
-        if (answer.success) resolve(answer as Ack<E>);
-        else reject(failureIn(answer));
-      });
-    });
-  }
-
-  /** Send a request as often as it takes: waits while offline, and retries what may succeed later. */
-  async call<E extends Command>(event: E, payload: Payload<E>): Promise<Ack<E>> {
-    for (let tries = 0; ; tries++) {
-      await this.#whenReady();
-      try {
-        return await this.request(event, payload);
-      } catch (error) {
-        if (!(error as ChatError).retryable) throw error;
-        if ((error as ChatError).code !== 'disconnected') await sleep(pauseMs(tries, error as ChatError));
-      }
-    }
-  }
-
-  /** Send an event that needs no answer, if there is a connection. */
-  tell<E extends Command>(event: E, payload: Payload<E>): void {
-    if (!this.ready) return;
-    this.listener.wire({ direction: 'out', name: event, data: payload });
-    this.#socket!.volatile.emit(event, payload);
-  }
-
-  #whenReady(): Promise<void> {
-    if (this.ready) return Promise.resolve();
-    const { state, error } = this.snapshot;
-    if (state === 'refused') return Promise.reject(error);
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  #rejectWaiting(error: ChatError): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   async #token(): Promise<string> {
@@ -229,11 +180,10 @@ export class ServerConnection {
 
   #signedIn({ userId, username }: ConnectionSuccess): void {
     this.#identify(userId, username);
-    this.ready = true;
     this.#connectedAt = Date.now();
     this.#warning = undefined;
     this.#become('syncing');
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.begin(this.#socket!);
     this.listener.connected();
   }
 
@@ -268,7 +218,7 @@ export class ServerConnection {
   #lost(reason: string): void {
     if (Date.now() - this.#connectedAt > WORKED_MS) this.#tries = 0;
     const error = new ChatError('disconnected');
-    this.#notReady(error);
+    this.end(error);
     if (reason === 'io server disconnect') this.#comeBack(this.#warning?.code === 'rate_limited' ? this.#warning : error);
     else if (reason !== 'io client disconnect') this.#become('offline', error);
   }
@@ -279,7 +229,7 @@ export class ServerConnection {
     const isReplaced = error.code === 'rate_limited' && error.retryAfterMs === undefined;
     if (!error.retryable) {
       this.#become('refused', error);
-      return this.#rejectWaiting(error);
+      return this.refuse(error, true);
     }
     this.#become('offline', error);
     this.#timer = setTimeout(() => this.#open(), pauseMs(this.#tries++, error) + (isReplaced ? TOO_MANY_SOCKETS_MS : 0));
@@ -296,14 +246,8 @@ export class ServerConnection {
     this.#timer = undefined;
     this.#attempt++;
     this.#socket?.disconnect();
-    this.#notReady(error);
+    this.end(error);
     this.#become('offline', error);
-  }
-
-  #notReady(error: ChatError): void {
-    this.ready = false;
-    for (const reject of this.#inFlight) reject(error);
-    this.#inFlight.clear();
   }
 
   #become(state: ConnectionState, error?: ChatError, username = this.snapshot.username): void {
