@@ -1,6 +1,6 @@
 import type { ChatItem, ChatMessage, Conversation, MessageState } from './api.js';
 import type { Message, Peer } from './contract.js';
-import type { Draft } from './outbox.js';
+import type { Draft } from './drafts.js';
 import { Timeline } from './timeline.js';
 
 /** What the list of chats said of the unread messages, and up to which message that holds. */

@@ -1,7 +1,7 @@
 import type { ChatItem, ChatList, Conversation } from './api.js';
 import type { ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
 import { foldName } from './identity.js';
-import type { Draft } from './outbox.js';
+import type { Draft } from './drafts.js';
 import { ChatRecord } from './record.js';
 
 /** A peer has stopped typing if nothing more is heard for this long. */

@@ -1,6 +1,10 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
+import { memoryStorage, type WireEvent } from '../../src/index.js';
+import { webLocks } from '../locks.js';
 import { until } from '../until.js';
 import { clientOf, edges, live, person, texts } from './people.js';
+
+afterEach(() => vi.unstubAllGlobals());
 
 test('a message arrives, and its sender sees it delivered and read', async () => {
   const [alice, bob] = [person('alice'), person('bob')];
@@ -132,4 +136,30 @@ test('a note to self is stored and not counted as unread', async () => {
   await until(alices, () => alices.getConversation(alice.name)?.lastSeq === 1);
   await until(other, () => texts(other, alice.name)[0] === 'Milk');
   expect(other.getChats().items).toMatchObject([{ unread: 0, lastMessage: { mine: true } }]);
+});
+
+test('two tabs of a browser send what both have written once, in order, and show the same', async () => {
+  vi.stubGlobal('navigator', { locks: webLocks() });
+  const [alice, bob] = [person('alice'), person('bob')];
+  await live(bob);
+  const storage = memoryStorage();
+  const [one, other] = [await live(alice, { storage }), await live(alice, { storage, url: edges[1]! })];
+  const sends: WireEvent[] = [];
+  for (const tab of [one, other]) {
+    tab.onEvent((event) => event.direction === 'out' && event.name === 'send_message' && sends.push(event));
+    tab.setOnline(false);
+  }
+  const wanted = Array.from({ length: 20 }, (_, place) => String(place));
+  for (const [place, text] of wanted.entries()) {
+    const [writer, reader] = place % 2 ? [one, other] : [other, one];
+    writer.send(bob.name, text);
+    await until(reader, () => texts(reader, bob.name).includes(text));
+  }
+  for (const tab of [one, other]) tab.setOnline(true);
+  for (const tab of [one, other]) {
+    await until(tab, () => tab.getConversation(bob.name)?.messages.every((message) => message.seq));
+    await until(tab, () => tab.getConversation(bob.name)?.lastSeq === 20 && !tab.getConversation(bob.name)?.hole);
+    expect(texts(tab, bob.name)).toEqual(wanted);
+  }
+  expect(sends).toHaveLength(20);
 });

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ChatError, memoryStorage, type ChatStorage, type Message } from '../../src/index.js';
-import { Outbox, type Draft } from '../../src/outbox.js';
+import type { Draft } from '../../src/drafts.js';
+import { Outbox } from '../../src/outbox.js';
+import { webLocks } from '../locks.js';
 import { message } from './messages.js';
 
 /** A server that stores each message once, and answers as it is told. */
@@ -47,18 +49,6 @@ async function tab(server: Server, storage: ChatStorage, { isReady = true, userI
 const kept = async (storage: ChatStorage): Promise<string[]> =>
   (await storage.list('')).map(([, value]) => (value as Draft).text).sort();
 const empty = (...all: Tab[]) => vi.waitFor(() => expect(all.flatMap(({ outbox }) => outbox.drafts)).toEqual([]), 20_000);
-
-/** Web Locks, as browsers have them. */
-function webLocks(): { request: (name: string, run: () => Promise<unknown>) => Promise<unknown> } {
-  const held = new Map<string, Promise<unknown>>();
-  return {
-    request: (name, run) => {
-      const next = (held.get(name) ?? Promise.resolve()).then(run);
-      held.set(name, next.catch(() => {}));
-      return next;
-    },
-  };
-}
 
 beforeEach(() => {
   vi.stubGlobal('navigator', { locks: webLocks() });
