@@ -9,15 +9,23 @@ TS   := clients/typescript
 REF  := clients/typescript/reference
 AWS  := infra/deploy/aws
 PEER := tests/benchmark/peers/node
+PAGE := clients/web
+BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
+.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.runtime ## Start the whole stack on http://localhost:3000 (or on PORT, with the data in BBGRAM_DATA_DIR)
+run: $(VENV)/.runtime page ## Start the whole stack with its chat page (on PORT, or 3000; with the data in BBGRAM_DATA_DIR)
 	@exec $(BIN)/bbgram dev
+
+# Everything else runs without it, so `run` goes on when it cannot be built.
+page:
+	@if node -e '$(NODE_FITS)' >/dev/null 2>&1 && command -v npm >/dev/null 2>&1; \
+	then $(MAKE) --no-print-directory --silent $(PAGE)/dist/.stamp 2>&1 || echo "The chat page could not be built; the chat starts without it"; \
+	else echo "To see the chat page, install Node.js 20.19 or newer, with npm, and run this again; the chat starts without it"; fi
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
@@ -29,7 +37,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -48,12 +56,13 @@ audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependenci
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
 
-check: $(VENV)/.dev $(SPEC)/node_modules/.stamp ## Lint, check formatting, types, import rules and the AsyncAPI document
+check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## Lint, check formatting, types, import rules and the AsyncAPI document
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
+	@cd $(PAGE) && npm run --silent check
 
 tables: $(VENV)/.dev ## Write the tables of settings and events in the docs
 	@$(BIN)/python -m infra.settings
@@ -89,7 +98,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
-	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 UV   := $(VENV)/uv/bin/uv
@@ -180,6 +189,18 @@ define npm
 @cd $(1) && "$(PYTHON)" "$(CURDIR)/infra/local/install.py" "$(CURDIR)/$(LOG)" "Installing the Node.js packages of $(1)" npm ci --no-audit --no-fund --loglevel=error
 @touch $@
 endef
+
+PAGE_SOURCES = $(wildcard $(addprefix $(PAGE)/,index.html *.ts *.json public/* src/* src/*/*) $(addprefix $(TS)/src/,* */*))
+
+$(PAGE)/dist/.stamp: $(PAGE)/node_modules/.stamp $(PAGE_SOURCES)
+	@cd $(PAGE) && "$(PYTHON)" "$(CURDIR)/infra/local/install.py" "$(CURDIR)/$(LOG)" "Building the chat page" npm run build
+	@touch $@
+
+$(PAGE)/node_modules/.stamp: $(PAGE)/package.json $(PAGE)/package-lock.json
+	$(call npm,$(PAGE))
+
+$(BROWSER)/node_modules/.stamp: $(BROWSER)/package.json $(BROWSER)/package-lock.json
+	$(call npm,$(BROWSER))
 
 $(JS)/node_modules/.stamp: $(JS)/package.json $(JS)/package-lock.json
 	$(call npm,$(JS))

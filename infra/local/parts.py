@@ -15,6 +15,8 @@ from infra.local.supervisor import Part
 from infra.local.tether import tether
 
 WORKERS: Final = 2
+PAGE: Final = Path(__file__).parents[2] / "clients" / "web" / "dist"
+"""The chat page, where it was built."""
 
 
 def engine_part(engine: Engine) -> Part:
@@ -31,9 +33,10 @@ def engine_part(engine: Engine) -> Part:
     )
 
 
-def signin_part(env: Mapping[str, str], folder: Path, port: int) -> Part:
-    """Return the dev sign-in service."""
+def signin_part(env: Mapping[str, str], folder: Path, port: int, *options: str) -> Part:
+    """Return the dev sign-in service, which serves the chat page too."""
     words = ("-m", "infra.local.signin", "--port", str(port), "--data-dir", str(folder))
+    words += (*options, *(("--page", str(PAGE)) if PAGE.is_dir() else ()))
     ready = http_ok(port, "/auth/v1/.well-known/jwks.json")
     return _python("sign-in", env, words, is_ready=ready, stop_rank=3, stop_s=0.7)
 

@@ -14,6 +14,7 @@ from infra.errors import CommandError
 from infra.local.engines import Engine, Postgres, Valkey
 from infra.local.folder import owned, require_free
 from infra.local.parts import (
+    PAGE,
     edge_part,
     engine_part,
     later_parts,
@@ -27,6 +28,7 @@ from infra.local.provided import require_postgres, require_redis
 from infra.local.stack_env import NAME, write_stack_env
 from infra.local.supervisor import START_S, Supervisor
 from infra.local.terminal import Terminal
+from infra.local.vapid import VapidKey, vapid_key
 from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
@@ -37,6 +39,8 @@ from infra.wire.commands import CHANNELS
 _LOOK_S: Final = 0.5
 """How often the stack looks whether its data folder is still there."""
 _POLL_S: Final = 0.1
+_VAPID_SUBJECT: Final = "mailto:chat@example.com"
+"""Whom a push service writes to about a sender that misbehaves. Some refuse a name without a dot."""
 _LOCALHOST: Final = {"localhost", HOST}
 
 
@@ -51,8 +55,18 @@ class Plan:
     postgres: Engine | None
     valkey: Engine | None
     signin_port: int | None
+    """Where the sign-in service listens, and the chat page is."""
+    vapid: VapidKey | None
+    """What notifications to browsers are signed with; None if the user provides a key."""
     env: Mapping[str, str]
     """Environment of the parts that are ours."""
+
+    @property
+    def chat_url(self) -> str:
+        """Where clients on this machine connect to."""
+        host = reachable(self.host)
+        shown = "localhost" if host in _LOCALHOST else f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}"
 
 
 def run_stack(folder: Path, port: int, terminal: Terminal, command: str) -> None:
@@ -87,6 +101,7 @@ def make_plan(folder: Path, host: str, port: int) -> Plan:
     postgres = None if database_url else Postgres(folder, ports.choose("postgres", avoid=port))
     valkey = None if redis_url else Valkey(folder, ports.choose("valkey", avoid=port))
     signin_port = None if supabase_url else ports.choose("sign-in", preferred=port + 1, avoid=port)
+    vapid = None if os.environ.get(variable("vapid_private_key")) else vapid_key(folder)
     settings = {
         "BBGRAM_DATABASE_URL": database_url or (postgres.url if postgres else ""),
         "BBGRAM_REDIS_URL": redis_url or (valkey.url if valkey else ""),
@@ -99,8 +114,10 @@ def make_plan(folder: Path, host: str, port: int) -> Plan:
         "BBGRAM_OFFLINE_DELAY_S": "10",
         "BBGRAM_OFFLINE_INTERVAL_S": "10",
     }
+    if vapid:
+        settings |= {"BBGRAM_VAPID_PRIVATE_KEY": vapid.private, "BBGRAM_VAPID_SUBJECT": _VAPID_SUBJECT}
     write_stack_env(folder, settings)
-    return Plan(folder, host, port, postgres, valkey, signin_port, _environment(folder, settings))
+    return Plan(folder, host, port, postgres, valkey, signin_port, vapid, _environment(folder, settings))
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -155,7 +172,8 @@ async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Termina
     terminal.line("stack", f"starting, data in {plan.folder}")
     starting = [_start_database(plan, supervisor), _start_edge(plan, supervisor)]
     if plan.signin_port:
-        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port)))
+        options = ("--chat-url", plan.chat_url, *(("--vapid-key", plan.vapid.public) if plan.vapid else ()))
+        starting.append(supervisor.start(signin_part(plan.env, plan.folder, plan.signin_port, *options)))
     await asyncio.gather(*starting)
     watching = asyncio.create_task(supervisor.watch())
     answered = asyncio.create_task(_wait_for_workers(plan, terminal))
@@ -196,14 +214,10 @@ async def _start_edge(plan: Plan, supervisor: Supervisor) -> None:
 def _welcome(plan: Plan, command: str) -> str:
     if os.environ.get("BBGRAM_DATA_DIR"):
         command = f"BBGRAM_DATA_DIR={shlex.quote(str(plan.folder))} {command}"
-    host = reachable(plan.host)
-    shown = "localhost" if host in _LOCALHOST else f"[{host}]" if ":" in host else host
-    lines = [
-        "",
-        "BB-Gram chat is running.",
-        f"  Socket.IO    http://{shown}:{plan.port}",
-        f"  ready?       http://{shown}:{plan.port}/readyz",
-    ]
+    lines = ["", "BB-Gram chat is running."]
+    if plan.signin_port and PAGE.is_dir():
+        lines += [f"  open this    http://{HOST}:{plan.signin_port}"]
+    lines += [f"  Socket.IO    {plan.chat_url}", f"  ready?       {plan.chat_url}/readyz"]
     if plan.signin_port:
         lines += [
             f"  sign-in      http://{HOST}:{plan.signin_port}/auth/v1 (stands in for Supabase Auth)",

@@ -9,6 +9,7 @@ import uvicorn
 
 from infra.errors import CommandError
 from infra.local.signin.app import create_app
+from infra.local.signin.page import page_routes
 from infra.local.signin.profiles import profile_maker
 from infra.local.signin.service import SigninService
 from infra.local.signin.settings import SigninSettings
@@ -20,8 +21,18 @@ HOST = "127.0.0.1"
 @click.command()
 @click.option("--port", default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=default_data_dir, help="Data folder.")
+@click.option("--chat-url", help="Address of the chat, for its page.")
+@click.option("--vapid-key", help="Public key for the page's notifications.")
+@click.option("--page", type=click.Path(path_type=Path), help="Folder of the built chat page.")
 @click.option("--issuer", help="`iss` of the tokens; follows BBGRAM_SUPABASE_URL, or else the port.")
-def main(port: int, data_dir: Path, issuer: str | None) -> None:
+def main(
+    port: int,
+    data_dir: Path,
+    chat_url: str | None,
+    vapid_key: str | None,
+    page: Path | None,
+    issuer: str | None,
+) -> None:
     """Run the dev sign-in service until it is stopped."""
     settings = SigninSettings.load(data_dir)
     with socket.create_server((HOST, port)) as listener:
@@ -32,7 +43,8 @@ def main(port: int, data_dir: Path, issuer: str | None) -> None:
         except CommandError as error:
             raise click.ClickException(str(error)) from None
         click.echo(f"sign-in on {address}/auth/v1")
-        config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
+        routes = page_routes(service, chat_url, vapid_key, page) if chat_url else []
+        config = uvicorn.Config(create_app(service, routes), log_level="warning", access_log=False)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 

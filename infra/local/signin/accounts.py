@@ -112,6 +112,12 @@ class Transaction:
         self._conn.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", row)
         return user
 
+    def ensure_user(self, username: str) -> User:
+        """Return the user with this name; a new one has no password."""
+        return self.user_by_username(username) or self.add_user(
+            f"{username.lower()}@bbgram.local", username, password=None, metadata={}
+        )
+
     def user(self, user_id: str) -> User | None:
         """Return the user with this id."""
         return self._user("SELECT * FROM users WHERE id = ?", user_id)

@@ -1,6 +1,10 @@
-"""The service over HTTP, under the paths of Supabase Auth. For development: any origin may call it."""
+"""The service over HTTP, under the paths of Supabase Auth. For development: any origin may call it.
+
+Other paths belong to the chat page.
+"""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -10,14 +14,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from infra.local.signin.errors import SigninError
 from infra.local.signin.service import SigninService
 
 
-def create_app(service: SigninService) -> Starlette:
-    """Return the HTTP app of `service`."""
+def create_app(service: SigninService, others: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the HTTP app of `service`, with other routes beside its own."""
 
     async def sign_up(request: Request) -> Response:
         body = await _body(request)
@@ -39,10 +43,10 @@ def create_app(service: SigninService) -> Starlette:
         return JSONResponse(answer)
 
     def user(request: Request) -> Response:
-        return JSONResponse(service.user(_bearer(request)))
+        return JSONResponse(service.user(bearer(request)))
 
     def sign_out(request: Request) -> Response:
-        service.sign_out(_bearer(request), request.query_params.get("scope", "global"))
+        service.sign_out(bearer(request), request.query_params.get("scope", "global"))
         return Response(status_code=204)
 
     def jwks(_: Request) -> Response:
@@ -59,11 +63,9 @@ def create_app(service: SigninService) -> Starlette:
         Route("/.well-known/jwks.json", jwks),
         Route("/health", health),
     ]
+    any_origin = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
     return Starlette(
-        routes=[Mount("/auth/v1", routes=routes)],
-        middleware=[
-            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
-        ],
+        routes=[Mount("/auth/v1", routes=routes, middleware=[any_origin]), *others],
         exception_handlers={SigninError: _refuse, HTTPException: _refuse},
     )
 
@@ -78,7 +80,8 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _bearer(request: Request) -> str:
+def bearer(request: Request) -> str:
+    """Return the access token of a request. Raises SigninError."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise SigninError(401, "no_authorization", "This endpoint requires a valid Bearer token")

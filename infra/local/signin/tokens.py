@@ -38,9 +38,7 @@ def issue(data_dir: Path, issuer: str, username: str, ttl_s: int) -> IssuedToken
     make_profile = profile_maker(SigninSettings.load(data_dir))
     folder = signin_folder(data_dir)
     with Accounts(folder / "users.sqlite3").open() as accounts:
-        user = accounts.user_by_username(username) or accounts.add_user(
-            f"{username.lower()}@bbgram.local", username, password=None, metadata={}
-        )
+        user = accounts.ensure_user(username)
         make_profile(user)
         session_id = accounts.add_session(user)
     return IssuedToken(user.id, sign(load_key(folder), issuer, user, session_id, ttl_s))

@@ -91,6 +91,52 @@ def test_node_is_asked_for_when_it_is_missing_or_old(folder: Path, node: str | N
     assert line.endswith("needs Node.js 20.19 or newer, with npm: install it")
 
 
+@pytest.mark.parametrize("node", [None, "exit 1"])
+def test_without_node_one_line_says_what_the_chat_page_needs(folder: Path, node: str | None) -> None:
+    if node:
+        program(folder, "node", node)
+    result = make(folder, "page")
+    assert result.returncode == 0
+    assert result.stdout == (
+        "To see the chat page, install Node.js 20.19 or newer, with npm, and run this again; "
+        "the chat starts without it\n"
+    )
+
+
+def test_the_chat_page_is_built_once_and_again_after_a_change(folder: Path) -> None:
+    program(folder, "python3", f'exec {sys.executable} "$@"')
+    program(folder, "node", "exit 0")
+    program(folder, "npm", '[ "$1" = ci ] && mkdir -p node_modules || mkdir -p dist')
+    (folder / "bin" / "mkdir").symlink_to(shutil.which("mkdir") or "/nowhere")
+    page, client = (folder / "clients" / name for name in ("web", "typescript"))
+    sources = [page / "package.json", page / "package-lock.json", page / "src" / "App.tsx"]
+    for source in (*sources, page / "src" / "chats" / "List.tsx", client / "src" / "index.ts"):
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.touch()
+    assert "Building the chat page" in make(folder, "page").stdout
+    assert make(folder, "page").stdout == ""
+    for source in (page / "src" / "chats" / "List.tsx", client / "src" / "index.ts"):
+        later = (page / "dist" / ".stamp").stat().st_mtime + 1
+        os.utime(source, (later, later))
+        result = make(folder, "page")
+        assert "Building the chat page" in result.stdout
+        assert "Node.js" not in result.stdout
+        os.utime(page / "dist" / ".stamp", (later + 1, later + 1))
+
+
+def test_a_chat_page_that_cannot_be_built_keeps_nothing_from_starting(folder: Path) -> None:
+    program(folder, "python3", f'exec {sys.executable} "$@"')
+    program(folder, "node", "exit 0")
+    program(folder, "npm", "echo ENOTFOUND; exit 1")
+    (folder / "clients" / "web").mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        (folder / "clients" / "web" / name).touch()
+    result = make(folder, "page")
+    assert result.returncode == 0
+    assert "the package index cannot be reached" in result.stdout
+    assert "The chat page could not be built; the chat starts without it" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("state", "stays"), [("", True), ("moved", False), ("python gone", False), ("other python", False)]
 )

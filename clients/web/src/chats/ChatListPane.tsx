@@ -1,0 +1,54 @@
+import { useChatClient, useChats } from '@bbgram/chat/react';
+import { Virtuoso } from 'react-virtuoso';
+
+import { Avatar } from '../Avatar';
+import type { Me } from '../ChatPage';
+import { IconButton } from '../Icon';
+import { NotifyButton } from '../notifications/NotifyButton';
+import type { Auth } from '../session/auth';
+import { useSignOut } from '../session/useSignOut';
+import type { Settings } from '../settings';
+import { ChatRow } from './ChatRow';
+import { NewChat } from './NewChat';
+import { useChatKeys } from './useChatKeys';
+
+interface Props {
+  me: Me;
+  open: string | undefined;
+  auth: Auth;
+  settings: Settings;
+  panel: boolean;
+  onPanel: () => void;
+}
+
+/** All chats, newest activity first. */
+export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
+  const chat = useChatClient();
+  const signOut = useSignOut(auth);
+  const { items, hasMore, loading } = useChats();
+  useChatKeys(items, open);
+
+  return (
+    <nav className="pane pane--list" aria-label="Chats">
+      <header className="bar">
+        <Avatar name={me.name} />
+        <h1 className="bar__title">
+          <bdi>{me.name}</bdi>
+        </h1>
+        {settings.vapidKey && <NotifyButton vapidKey={settings.vapidKey} />}
+        <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
+        <IconButton icon="leave" label="Sign out" onClick={() => void signOut()} />
+      </header>
+      <NewChat
+        suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
+      />
+      <Virtuoso
+        className="chats"
+        data={items}
+        computeItemKey={(_, item) => item.peer.userId || item.peer.username}
+        endReached={() => void (hasMore && chat.loadMoreChats())}
+        itemContent={(_, item) => <ChatRow item={item} isOpen={item.peer.username === open} />}
+      />
+    </nav>
+  );
+}

@@ -1,0 +1,56 @@
+import { useChatClient } from '@bbgram/chat/react';
+import { useEffect, useRef, type FormEvent, type KeyboardEvent } from 'react';
+
+import { IconButton } from '../Icon';
+import { useDraft } from './useDraft';
+
+/** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
+export function Composer({ username, userId }: { username: string; userId: string }) {
+  const chat = useChatClient();
+  const [draft, setDraft] = useDraft(userId, username);
+  const input = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(() => {
+    // On a phone, it would open the keyboard over the messages.
+    if (matchMedia('(hover: hover)').matches) input.current?.focus();
+  }, []);
+
+  function send() {
+    if (!draft.trim()) return;
+    chat.send(username, draft.trim());
+    setDraft('');
+    input.current?.focus();
+  }
+
+  function onKeyDown(event: KeyboardEvent) {
+    // An input method uses Enter to choose among suggestions.
+    if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing) return;
+    event.preventDefault();
+    send();
+  }
+
+  return (
+    <form
+      className="composer"
+      onSubmit={(event: FormEvent) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        ref={input}
+        rows={1}
+        dir="auto"
+        placeholder="Message"
+        aria-label={`Message to ${username}`}
+        value={draft}
+        onChange={(event) => {
+          setDraft(event.target.value);
+          if (event.target.value) chat.typing(username);
+        }}
+        onKeyDown={onKeyDown}
+      />
+      <IconButton icon="send" label="Send" type="submit" disabled={!draft.trim()} className="composer__send" />
+    </form>
+  );
+}

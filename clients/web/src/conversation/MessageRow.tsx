@@ -1,0 +1,74 @@
+import type { ChatMessage } from '@bbgram/chat';
+import { useChatClient } from '@bbgram/chat/react';
+import { memo } from 'react';
+
+import { clock, day, isSameDay } from '../time';
+import { MessageText } from './MessageText';
+import { Ticks } from './Ticks';
+
+const GROUP_MS = 5 * 60_000;
+
+interface Props {
+  message: ChatMessage;
+  /** The one before, if it is loaded. */
+  previous: ChatMessage | undefined;
+  /** Whether the chat begins here. */
+  isOldest: boolean;
+  /** Who wrote it, for screen readers. */
+  author: string;
+  /** Whether the unread messages begin here. */
+  isFirstUnread: boolean;
+}
+
+/** A message, below the separators that come before it. */
+export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread }: Props) {
+  const isNewDay = previous ? !isSameDay(previous.createdAt, message.createdAt) : isOldest;
+  const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
+  return (
+    <>
+      {isNewDay && (
+        <p className="separator">
+          <span>{day(message.createdAt)}</span>
+        </p>
+      )}
+      {isFirstUnread && (
+        <p className="separator separator--unread">
+          <span>New messages</span>
+        </p>
+      )}
+      <div
+        className={`message${message.mine ? ' message--mine' : ''}${continues ? ' message--continues' : ''}`}
+        data-state={message.state}
+      >
+        <div className="bubble">
+          <span className="visually-hidden">{author}: </span>
+          <MessageText text={message.text} />
+          <span className="bubble__foot">
+            <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
+            {message.mine && <Ticks state={message.state} />}
+          </span>
+        </div>
+        {message.state === 'failed' && <Failed message={message} />}
+      </div>
+    </>
+  );
+});
+
+function isSoonAfter(previous: ChatMessage, message: ChatMessage): boolean {
+  return previous.mine === message.mine && Date.parse(message.createdAt) - Date.parse(previous.createdAt) < GROUP_MS;
+}
+
+function Failed({ message }: { message: ChatMessage }) {
+  const chat = useChatClient();
+  return (
+    <p className="failed">
+      <span>Not sent. {message.error?.message}</span>
+      <button type="button" onClick={() => chat.retry(message.key)}>
+        Try again
+      </button>
+      <button type="button" onClick={() => chat.discard(message.key)}>
+        Delete
+      </button>
+    </p>
+  );
+}

@@ -1,0 +1,168 @@
+// A Chromium from an npm package, and how people use the chat page in it.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+
+import sparticuz from '@sparticuz/chromium';
+import axe from 'axe-core';
+import { chromium } from 'playwright-core';
+
+export const PAGE = process.env.BBGRAM_PAGE;
+/** The same page, built for a deployment, and served from another origin. */
+export const DEPLOYED_PAGE = process.env.BBGRAM_DEPLOYED_PAGE;
+export const DESKTOP = { width: 1280, height: 800 };
+export const PHONE = { width: 390, height: 844 };
+
+const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
+
+/** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
+export async function launch() {
+  const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? (await sparticuz.executablePath()), args });
+}
+
+/** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
+export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
+  const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
+  context.setDefaultTimeout(15_000);
+  const errors = [];
+  context.on('weberror', (error) => errors.push(error.error()));
+  // Also where the content security policy forbids something. A lost connection is no error of the page.
+  context.on('console', (line) => line.type() === 'error' && !/WebSocket|net::ERR/.test(line.text()) && errors.push(line.text()));
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(errors, []);
+  });
+  return context;
+}
+
+export async function newTab(context, url = PAGE) {
+  const page = await context.newPage();
+  await page.goto(url);
+  return page;
+}
+
+/** Signs in a ready-made user with one click, in a window of their own. */
+export async function as(name, browser, t, options) {
+  const page = await newTab(await newWindow(browser, t, options));
+  await page.getByRole('button', { name }).click();
+  await page.getByRole('heading', { name: name.toLowerCase() }).waitFor();
+  return page;
+}
+
+let people = 0;
+
+/** Signs up a new user with the form, in a window of their own. */
+export async function someone(name, browser, t, { url, ...options } = {}) {
+  const page = await newTab(await newWindow(browser, t, options), url);
+  await fillForm(page, name, 'Sign up');
+  return page;
+}
+
+/** Opens another tab of a page, and signs in the same user. */
+export async function anotherTab(page, name) {
+  const tab = await newTab(page.context());
+  await fillForm(tab, name, 'Sign in');
+  return tab;
+}
+
+async function fillForm(page, name, button) {
+  const email = page.getByLabel('E-mail');
+  await page.getByText('With an e-mail address').waitFor();
+  if (!(await email.isVisible())) await page.getByText('With an e-mail address').click();
+  if (button === 'Sign up') {
+    await page.getByRole('button', { name: 'I am new here' }).click();
+    await page.getByLabel('Username').fill(name);
+  }
+  await email.fill(`${encodeURIComponent(name).toLowerCase()}@example.com`);
+  await page.getByLabel('Password').fill('correct horse');
+  await page.getByRole('button', { name: button }).click();
+  await page.getByRole('heading', { name, exact: true }).waitFor();
+}
+
+/** A name that no other test uses. */
+export const unique = (name) => `${name}-${process.pid}-${++people}`;
+
+export async function openChat(page, name) {
+  await page.getByLabel('New chat: username').fill(name);
+  await page.getByRole('button', { name: 'Start chat' }).click();
+  await composer(page, name).waitFor();
+}
+
+export const composer = (page, name) => page.getByLabel(`Message to ${name}`);
+
+export async function write(page, name, text) {
+  await composer(page, name).fill(text);
+  await composer(page, name).press('Enter');
+}
+
+/** The message with this text, in the open chat. */
+export const message = (page, text) => page.locator('.message').filter({ has: page.getByText(text, { exact: true }) });
+
+/** Waits until an own message has one of these states. */
+export async function untilState(page, text, ...states) {
+  await message(page, text)
+    .and(page.locator(states.map((state) => `[data-state=${state}]`).join()))
+    .waitFor();
+}
+
+/** The row of a chat in the list. */
+export const row = (page, name) => page.getByRole('navigation').getByRole('link', { name });
+
+/**
+ * Has the page's service worker receive a push, as from a push service. Returns what it shows, and what a click on it does:
+ * a browser without a screen shows no notifications.
+ */
+export async function push(page, notice) {
+  const context = page.context();
+  const started = context.waitForEvent('serviceworker');
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.register('./sw.js');
+    await navigator.serviceWorker.ready;
+  });
+  const worker = await started;
+  await worker.evaluate(() => {
+    self.shown = new Promise((resolve) => {
+      self.registration.showNotification = async (...what) => resolve(what);
+    });
+  });
+  const devtools = await context.newCDPSession(page);
+  const registration = new Promise((resolve) => {
+    devtools.on('ServiceWorker.workerRegistrationUpdated', ({ registrations: [one] }) => one && resolve(one.registrationId));
+  });
+  await devtools.send('ServiceWorker.enable');
+  await devtools.send('ServiceWorker.deliverPushMessage', {
+    origin: new URL(page.url()).origin,
+    registrationId: await registration,
+    data: JSON.stringify(notice),
+  });
+  const shown = await worker.evaluate(() => self.shown);
+  return { shown, open: (hash) => worker.evaluate((to) => show(to).catch(() => undefined), hash) };
+}
+
+/** Everything that axe finds serious. */
+export async function accessibilityProblems(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => axe.run());
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+}
+
+/** Takes pictures of the page, wide and narrow, light and dark, if they are asked for. */
+export async function screenshots(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  const panel = page.getByRole('button', { name: 'Close the panel' });
+  for (const size of [DESKTOP, PHONE]) {
+    await page.setViewportSize(size);
+    const covers = size === PHONE && (await panel.isVisible());
+    if (covers) await panel.click();
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${SCREENSHOTS}/${name}-${size.width}-${colorScheme}.png`, animations: 'disabled' });
+    }
+    await page.setViewportSize(DESKTOP);
+    if (covers) await page.getByRole('button', { name: "Developer's panel" }).click();
+  }
+}

@@ -1,0 +1,341 @@
+// What people do with the chat page, in a real browser.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import {
+  DEPLOYED_PAGE,
+  PHONE,
+  accessibilityProblems,
+  anotherTab,
+  as,
+  composer,
+  launch,
+  message,
+  newTab,
+  newWindow,
+  openChat,
+  push,
+  row,
+  screenshots,
+  someone,
+  unique,
+  untilState,
+  write,
+} from './browser.mjs';
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+/** Two new people who have never written to each other. */
+async function pair(t, options) {
+  const names = [unique('ann'), unique('ben')];
+  const [ann, ben] = await Promise.all(names.map((name) => someone(name, browser, t, options)));
+  return { ann, ben, annName: names[0], benName: names[1] };
+}
+
+/** Scrolls a list of numbered messages up, and returns what is in it, and where. Runs in the page. */
+function lookUp(list, pixels) {
+  list.scrollTop -= pixels;
+  const shown = [...list.querySelectorAll('.message')];
+  const places = shown.map((one) => [
+    Number(one.querySelector('.text').textContent.split(' ')[1]),
+    one.getBoundingClientRect().bottom,
+  ]);
+  const { scrollTop, scrollHeight } = list;
+  return { numbers: places.map(([number]) => number), places: Object.fromEntries(places), scrollTop, scrollHeight };
+}
+
+const trick = (page, name) => page.getByRole('button', { name }).click();
+
+describe('the chat page', { concurrency: 3 }, () => {
+  it('two ready-made users chat: unread, typing, ticks', async (t) => {
+    const [alice, bob] = await Promise.all(['Alice', 'Bob'].map((name) => as(name, browser, t)));
+    await alice.getByRole('button', { name: 'Write to bob' }).click();
+    await write(alice, 'bob', 'Hello, how are you?');
+    await untilState(alice, 'Hello, how are you?', 'sent', 'delivered');
+
+    const chat = row(bob, 'alice');
+    await chat.getByText('Hello, how are you?').waitFor();
+    await chat.getByText('1 unread').waitFor();
+    await untilState(alice, 'Hello, how are you?', 'delivered');
+    await chat.click();
+    await bob.getByText('New messages', { exact: true }).waitFor();
+    await untilState(alice, 'Hello, how are you?', 'read');
+    await chat.getByText('1 unread').waitFor({ state: 'detached' });
+
+    await composer(bob, 'alice').pressSequentially('Fine');
+    await alice.getByRole('main').getByText('typing…').waitFor();
+    await composer(bob, 'alice').press('Enter');
+    await message(alice, 'Fine').waitFor();
+    await alice.getByRole('log').getByText('bob: Fine').waitFor({ state: 'attached' });
+  });
+
+  it('a message written offline waits, and is sent when the connection is back', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await trick(ann, 'Go offline');
+    await ann.getByRole('status').getByText('You are offline').waitFor();
+    await write(ann, benName, 'Written in a tunnel');
+    await untilState(ann, 'Written in a tunnel', 'pending');
+    await trick(ann, 'Go online');
+    await untilState(ann, 'Written in a tunnel', 'delivered');
+    await row(ben, annName).getByText('Written in a tunnel').waitFor();
+    assert.equal(await ann.getByRole('status').innerText(), '');
+  });
+
+  it('a killed connection comes back by itself', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await trick(ann, 'Kill the connection');
+    await write(ann, benName, 'Did you notice?');
+    await row(ben, annName).getByText('Did you notice?').waitFor();
+  });
+
+  it('a pending message survives a reload, and arrives once', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await trick(ann, 'Go offline');
+    await write(ann, benName, 'Not lost');
+    await untilState(ann, 'Not lost', 'pending');
+    await ann.reload();
+    await untilState(ann, 'Not lost', 'delivered');
+    await row(ben, annName).click();
+    await message(ben, 'Not lost').waitFor();
+    await write(ben, annName, 'Got it');
+    await message(ann, 'Got it').waitFor();
+    assert.equal(await message(ann, 'Not lost').count(), 1);
+    assert.equal(await message(ben, 'Not lost').count(), 1);
+  });
+
+  it('a second tab of the same user stays in step, and nothing is sent twice', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    const second = await anotherTab(ann, annName);
+    for (const tab of [ann, second]) await openChat(tab, benName);
+    await openChat(ben, annName);
+    await write(ann, benName, 'Seen in both tabs');
+    await message(second, 'Seen in both tabs').waitFor();
+    await write(ben, annName, 'An answer');
+    for (const tab of [ann, second]) await message(tab, 'An answer').waitFor();
+
+    for (const tab of [ann, second]) await trick(tab, 'Go offline');
+    await write(ann, benName, 'Written offline');
+    for (const tab of [ann, second]) await trick(tab, 'Go online');
+    for (const tab of [ann, second]) await untilState(tab, 'Written offline', 'read');
+    await write(ben, annName, 'The last word');
+    for (const page of [ann, second, ben]) {
+      await message(page, 'The last word').waitFor();
+      for (const text of ['Seen in both tabs', 'An answer', 'Written offline'])
+        assert.equal(await message(page, text).count(), 1);
+    }
+  });
+
+  it('on a phone there is the list, or the chat, and nothing is wider than the screen', async (t) => {
+    const { ann, benName } = await pair(t, { viewport: PHONE, isMobile: true, hasTouch: true });
+    const overflow = () => ann.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.equal(await overflow(), 0);
+    await openChat(ann, benName);
+    await write(ann, benName, 'W'.repeat(400));
+    await untilState(ann, 'W'.repeat(400), 'delivered');
+    assert.equal(await overflow(), 0);
+    assert.equal(await ann.getByRole('navigation').isVisible(), false);
+    await ann.getByRole('button', { name: 'Back to the list of chats' }).click();
+    await row(ann, benName).waitFor();
+    assert.equal(await composer(ann, benName).isVisible(), false);
+  });
+
+  it('what looks like HTML is text, and only safe addresses are links', async (t) => {
+    const { ann, benName } = await pair(t);
+    await openChat(ann, benName);
+    await write(
+      ann,
+      benName,
+      '<img src=x onerror="document.title=1"><b>bold</b> javascript:alert(1) (see https://example.com/a?b=c).',
+    );
+    const sent = ann.locator('.message');
+    await sent.getByText('<b>bold</b>').waitFor();
+    assert.equal(await sent.locator('img, b').count(), 0);
+    const link = sent.getByRole('link');
+    assert.equal(await link.count(), 1);
+    assert.equal(await link.getAttribute('href'), 'https://example.com/a?b=c');
+    assert.match(await link.getAttribute('rel'), /noopener/);
+    await write(ann, benName, 'مرحبا بالعالم');
+    assert.equal(
+      await message(ann, 'مرحبا بالعالم')
+        .locator('.text')
+        .evaluate((text) => getComputedStyle(text).direction),
+      'rtl',
+    );
+  });
+
+  it('a message that is refused can be tried again or deleted', async (t) => {
+    const { ann, benName } = await pair(t);
+    await openChat(ann, benName);
+    const long = 'x'.repeat(70_000);
+    await write(ann, benName, long);
+    const failed = ann.locator('.message[data-state=failed]');
+    await failed.waitFor();
+    await failed.getByRole('button', { name: 'Try again' }).click();
+    await failed.getByRole('button', { name: 'Delete' }).click();
+    await failed.waitFor({ state: 'detached' });
+  });
+
+  it('each chat keeps its draft across a reload', async (t) => {
+    const { ann, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await composer(ann, benName).fill('Half a thought');
+    await ann.reload();
+    await composer(ann, benName).waitFor();
+    assert.equal(await composer(ann, benName).inputValue(), 'Half a thought');
+    await openChat(ann, annName);
+    assert.equal(await composer(ann, annName).inputValue(), '');
+  });
+
+  it('a hundred messages at once arrive in order, and older ones load without a jump', async (t) => {
+    const { ann, benName } = await pair(t);
+    await openChat(ann, benName);
+    await trick(ann, 'Send 100');
+    await untilState(ann, 'Message 100 of 100', 'delivered');
+    await ann.reload();
+    await message(ann, 'Message 100 of 100').waitFor();
+    assert.ok((await ann.locator('.message').count()) < 60, 'only what is visible is in the page');
+
+    const history = ann.locator('.messages [data-virtuoso-scroller]');
+    let pages = 0;
+    for (let steps = 0; !(await message(ann, 'Message 1 of 100').isVisible()); steps++) {
+      assert.ok(steps < 200, 'the beginning is never reached');
+      const before = await history.evaluate(lookUp, 300);
+      assert.deepEqual(
+        before.numbers,
+        before.numbers.toSorted((a, b) => a - b),
+      );
+      if (before.scrollTop > 400) continue;
+      pages++;
+      await ann.waitForFunction(
+        ({ list, height }) => list.scrollHeight > height + 400 || list.textContent.includes('Message 1 of'),
+        {
+          list: await history.elementHandle(),
+          height: before.scrollHeight,
+        },
+      );
+      const { places } = await history.evaluate(lookUp, 0);
+      for (const [number, top] of Object.entries(before.places)) {
+        assert.ok(Math.abs((places[number] ?? top) - top) < 60, `message ${number} jumped from ${top} to ${places[number]}`);
+      }
+    }
+    assert.ok(pages > 0);
+  });
+
+  it('the page answers a token that is about to expire with a new one', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    const wire = ann.getByRole('complementary');
+    const live = wire.getByText('live', { exact: true });
+    await live.waitFor();
+    await trick(ann, 'Token about to expire');
+    const refreshes = wire.getByText(/^refresh_token ack/);
+    await wire.getByText(/^error .*token_expired/).waitFor({ timeout: 30_000 });
+    await refreshes.nth(1).waitFor();
+    await live.waitFor();
+  });
+
+  it('axe finds nothing serious, in the light and in the dark', async (t) => {
+    for (const colorScheme of ['light', 'dark']) {
+      const { ann, ben, annName, benName } = await pair(t, { colorScheme });
+      const fresh = await newTab(await newWindow(browser, t, { colorScheme }));
+      assert.deepEqual(await accessibilityProblems(fresh), []);
+      await openChat(ann, benName);
+      await write(ann, benName, 'Look at https://example.com');
+      await row(ben, annName).waitFor();
+      assert.deepEqual(await accessibilityProblems(ben), []);
+      await row(ben, annName).click();
+      await write(ben, annName, 'I see');
+      await message(ann, 'I see').waitFor();
+      await trick(ann, 'Go offline');
+      await ann.getByRole('status').getByText('You are offline').waitFor();
+      assert.deepEqual(await accessibilityProblems(ann), []);
+    }
+  });
+
+  it('the keyboard is enough', async (t) => {
+    const { ann, benName } = await pair(t);
+    await ann.keyboard.press('Alt+n');
+    await ann.keyboard.type(benName);
+    await ann.keyboard.press('Enter');
+    await composer(ann, benName).and(ann.locator(':focus')).waitFor();
+    await ann.keyboard.type('Hands off the mouse');
+    await ann.keyboard.press('Enter');
+    await untilState(ann, 'Hands off the mouse', 'delivered');
+    await ann.keyboard.press('Escape');
+    await ann.getByText('Choose a chat').waitFor();
+    await ann.keyboard.press('Alt+ArrowDown');
+    await message(ann, 'Hands off the mouse').waitFor();
+  });
+
+  it('a push becomes a notification that opens the chat', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    const notice = { id: 'a notice', title: 'Ben', body: 'Are you there?', senders: ['Ben'] };
+    const { shown, open } = await push(ann, notice);
+    assert.deepEqual([shown[0], shown[1].body, shown[1].tag], ['Ben', 'Are you there?', 'a notice']);
+    await open('#Ben');
+    await ann.waitForURL(/#Ben$/);
+  });
+
+  it('a page that is built for a deployment has one session in all tabs', async (t) => {
+    const [name, benName] = [unique('ann'), unique('ben')];
+    const ann = await someone(name, browser, t, { url: DEPLOYED_PAGE });
+    const ben = await someone(benName, browser, t);
+    assert.equal(await ann.getByRole('complementary').count(), 0);
+    const second = await newTab(ann.context(), DEPLOYED_PAGE);
+    await second.getByRole('heading', { name, exact: true }).waitFor();
+    await openChat(second, benName);
+    await write(second, benName, 'From another origin');
+    await row(ben, name).getByText('From another origin').waitFor();
+    await second.getByRole('button', { name: 'Sign out' }).click();
+    await ann.getByRole('button', { name: 'Sign in' }).waitFor();
+  });
+
+  it('looks like this', async (t) => {
+    const names = ['Emma', 'Noah', 'Sofia', 'Liam', 'مريم'];
+    const [emma, noah, sofia, liam, maryam] = await Promise.all(names.map((name) => someone(name, browser, t)));
+    await openChat(maryam, 'Emma');
+    await write(maryam, 'Emma', 'صباح الخير! هل وصلت الصور؟');
+    await openChat(emma, 'Liam');
+    await write(emma, 'Liam', 'See you on Monday');
+    await openChat(sofia, 'Emma');
+    for (const text of ['Are you coming to the rehearsal?', 'We start at seven']) await write(sofia, 'Emma', text);
+    await openChat(emma, 'Noah');
+    await openChat(noah, 'Emma');
+    for (const [from, to, text] of [
+      [emma, 'Noah', 'Hi Noah! Did the new release go out?'],
+      [noah, 'Emma', 'An hour ago. The queue was empty all the time.'],
+      [noah, 'Emma', 'Here is what has changed:\nhttps://example.com/releases/2.4'],
+      [emma, 'Noah', 'Great. I was in a tunnel for ten minutes, and everything was there when I came out.'],
+      [noah, 'Emma', 'That is what it is for.'],
+      [emma, 'Noah', 'Lunch at half past twelve?'],
+    ]) {
+      await write(from, to, text);
+      await (from === emma ? noah : emma).getByRole('region').getByText(text.split('\n')[0]).waitFor();
+    }
+    await untilState(emma, 'Lunch at half past twelve?', 'read');
+    await liam.context().close();
+    const typing = setInterval(
+      () =>
+        composer(noah, 'Emma')
+          .press('x')
+          .catch(() => undefined),
+      1_000,
+    );
+    t.after(() => clearInterval(typing));
+    await emma.getByRole('main').getByText('typing…').waitFor();
+    await screenshots(emma, 'chat');
+    await emma.getByRole('button', { name: 'Go offline' }).click();
+    await write(emma, 'Noah', 'Or one o’clock?');
+    await screenshots(emma, 'offline');
+    await emma.keyboard.press('Escape');
+    await screenshots(emma, 'list');
+    await screenshots(await newTab(await newWindow(browser, t)), 'sign-in');
+  });
+});
