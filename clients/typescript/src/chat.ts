@@ -29,7 +29,10 @@ export function createChat(options: ChatOptions): Chat {
   };
 
   const connection = new ServerConnection(options, {
-    changed,
+    changed: () => {
+      if (!connection.ready) store.stopTyping();
+      changed();
+    },
     identified: (userId) => {
       if (store.me !== undefined) sync.reset();
       void outbox.identified(userId);

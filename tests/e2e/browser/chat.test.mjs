@@ -332,6 +332,7 @@ describe('the chat page', { concurrency: 3 }, () => {
     await emma.getByRole('main').getByText('typing…').waitFor();
     await screenshots(emma, 'chat');
     await emma.getByRole('button', { name: 'Go offline' }).click();
+    await emma.getByRole('main').getByText('typing…').waitFor({ state: 'hidden' });
     await write(emma, 'Noah', 'Or one o’clock?');
     await screenshots(emma, 'offline');
     await emma.keyboard.press('Escape');
