@@ -3,12 +3,16 @@ import { ServerConnection, type Answer } from './connection.js';
 import type { Message, MessageStatus, TypingStatus, UserStatus } from './contract.js';
 import { indexedDBStorage } from './indexeddb.js';
 import { Outbox } from './outbox.js';
+import { sleep } from './pause.js';
 import { showDraft } from './record.js';
 import { memoryStorage } from './storage.js';
 import { ChatStore } from './store.js';
 import { Synchronizer } from './sync.js';
 import { TypingNotifier } from './typing.js';
 import { subscribe } from './webpush.js';
+
+/** What waits is sent once the client is in step, or after this time. */
+const CATCH_UP_MS = 5_000;
 
 /** Make a chat client. It does nothing until `connect` is called, so it may be made on a server too. */
 export function createChat(options: ChatOptions): Chat {
@@ -39,9 +43,9 @@ export function createChat(options: ChatOptions): Chat {
       store.reset(userId);
     },
     connected: () => {
-      void sync.catchUp();
       outbox.wake();
-      outbox.resume();
+      // Peers may have been renamed meanwhile: first it is learned who is who.
+      void Promise.race([sync.catchUp(), sleep(CATCH_UP_MS)]).then(() => outbox.resume());
     },
     received: (name, payload, answer) => receive[name]?.(payload, answer),
     wire: (event) => {
@@ -59,14 +63,15 @@ export function createChat(options: ChatOptions): Chat {
   const sync: Synchronizer = new Synchronizer(connection, store);
   const outbox: Outbox = new Outbox(storage, {
     isReady: () => connection.ready,
-    send: async ({ clientId, to, text }) => {
-      // The peer may have another name by now.
-      const record = store.byName(to);
+    send: async (draft) => {
+      const { clientId, to, text } = draft;
+      // The peer may have another name by now, and the name another owner.
+      const record = store.recipient(draft);
       const username = record?.chatId ? record.peer.username : to;
       return (await connection.request('send_message', { username, text, clientId })).message;
     },
     changed: (draft) => {
-      const record = store.ensure(draft.to);
+      const record = store.recipient(draft) ?? store.ensure(draft.to);
       record.activity = Math.max(record.activity, draft.order);
       store.touch(record);
     },
@@ -122,7 +127,8 @@ export function createChat(options: ChatOptions): Chat {
     },
     send: (username, text) => {
       typing.stop(username);
-      return showDraft(outbox.add(username, text), store.byName(username)?.chatId, store.me);
+      const chatId = store.byName(username)?.chatId;
+      return showDraft(outbox.add(username, text, chatId), chatId, store.me);
     },
     retry: (key) => outbox.retry(key),
     discard: (key) => outbox.discard(key),

@@ -13,6 +13,8 @@ export interface Draft {
   readonly to: string;
   /** The recipient's folded name: drafts with the same one are sent one after the other. */
   readonly lane: string;
+  /** The chat it was written in, if there was one: a name may belong to somebody else later. */
+  readonly chatId?: string;
   readonly text: string;
   readonly createdAt: string;
   /** Place in the order of sending: milliseconds since the epoch, or a little more. */
@@ -106,9 +108,9 @@ export class Drafts {
   }
 
   /** Add a message at the end. */
-  add(to: string, text: string): Draft {
+  add(to: string, text: string, chatId?: string): Draft {
     const [clientId, lane, createdAt] = [randomId(), foldName(to), new Date().toISOString()];
-    return this.put({ clientId, to, lane, text, createdAt, order: this.#next(), isFailed: false });
+    return this.put({ clientId, to, lane, chatId, text, createdAt, order: this.#next(), isFailed: false });
   }
 
   /** Put a failed draft at the end, to be sent again. */

@@ -7,10 +7,14 @@ const OPEN_MS = 5_000;
 /** Keep messages in a browser's IndexedDB database of that name: they survive reloads, and all tabs share them. */
 export function indexedDBStorage(name: string): ChatStorage {
   let opening: Promise<IDBDatabase> | undefined;
-  const forget = (): void => (opening = undefined);
+  let hasOpened = false;
+  /** One that has never opened is not waited for again. */
+  const forget = (): void => void (hasOpened && (opening = undefined));
 
   async function once<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => T): Promise<T> {
-    const transaction = (await (opening ??= open(name, forget))).transaction(STORE, mode);
+    const database = await (opening ??= open(name, forget));
+    hasOpened = true;
+    const transaction = database.transaction(STORE, mode);
     const requests = act(transaction.objectStore(STORE));
     await new Promise<void>((resolve, reject) => {
       transaction.oncomplete = () => resolve();

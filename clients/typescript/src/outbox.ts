@@ -23,6 +23,8 @@ export class Outbox {
   readonly #sending = new Set<string>();
   readonly #lanes = new Set<string>();
   readonly #pauses = new Set<() => void>();
+  /** How many times it was opened. */
+  #opened = 0;
 
   constructor(
     storage: ChatStorage,
@@ -44,18 +46,21 @@ export class Outbox {
 
   /** Hear the other tabs. */
   listen(): void {
+    this.#opened++;
     this.#drafts.listen();
   }
 
   /** Stop hearing the other tabs; resolves once everything is written. */
   async close(): Promise<void> {
+    const opened = this.#opened;
     await this.#drafts.written;
-    this.#drafts.close();
+    // Unless it was opened again meanwhile.
+    if (opened === this.#opened) this.#drafts.close();
   }
 
   /** Add a message, and send it as soon as possible. */
-  add(to: string, text: string): Draft {
-    const draft = this.#drafts.add(to, text);
+  add(to: string, text: string, chatId?: string): Draft {
+    const draft = this.#drafts.add(to, text, chatId);
     void this.#send(draft.lane);
     return draft;
   }

@@ -198,10 +198,15 @@ export class ChatStore {
     this.touch();
   }
 
+  /** The chat of a draft: the one that it was written in, else that of the name. */
+  recipient({ chatId, lane }: Draft): ChatRecord | undefined {
+    return (chatId && this.#byId.get(chatId)) || this.#byName.get(lane);
+  }
+
   #drafts(): Map<ChatRecord, Draft[]> {
     const found = new Map<ChatRecord, Draft[]>();
     for (const draft of this.listener.drafts()) {
-      const record = this.#byName.get(draft.lane);
+      const record = this.recipient(draft);
       if (!record) continue;
       const drafts = found.get(record);
       if (drafts) drafts.push(draft);

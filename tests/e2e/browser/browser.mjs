@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
-import sparticuz from '@sparticuz/chromium';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
@@ -13,12 +13,23 @@ export const DEPLOYED_PAGE = process.env.BBGRAM_DEPLOYED_PAGE;
 export const DESKTOP = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 
+/** Where the package unpacks the browser: with this checkout, for nobody else to write to. */
+const UNPACKED = fileURLToPath(new URL('node_modules/.chromium', import.meta.url));
 const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
 
 /** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
 export async function launch() {
   const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? (await sparticuz.executablePath()), args });
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? (await unpacked()), args });
+}
+
+async function unpacked() {
+  mkdirSync(UNPACKED, { recursive: true });
+  process.env.TMPDIR = UNPACKED;
+  // With the libraries that a system may lack, which the package unpacks where it takes itself to be on Lambda.
+  process.env.AWS_LAMBDA_JS_RUNTIME ??= 'nodejs22.x';
+  const { default: sparticuz } = await import('@sparticuz/chromium');
+  return sparticuz.executablePath();
 }
 
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */

@@ -288,3 +288,13 @@ test.each([0, 1, 2, 3, 4, 5, 6])('a message that is added while the last one is 
   await empty(made);
   expect(server.sends).toEqual(['1', '2']);
 });
+
+test('an outbox that is closed and opened in one go hears the other tabs', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const [one, other] = [await tab(server, storage, { isReady: false }), await tab(server, storage, { isReady: false })];
+  const closed = one.outbox.close();
+  one.outbox.listen();
+  await closed;
+  other.outbox.add('bob', 'hello');
+  await vi.waitFor(() => expect(one.outbox.drafts.map(({ text }) => text)).toEqual(['hello']));
+});

@@ -58,3 +58,17 @@ test('a browser without a database says so, so that memory takes over', async ()
   await expect(indexedDBStorage('none').set('key', 'value')).rejects.toThrow('not here');
   spy.mockRestore();
 });
+
+test('a database that never opens is waited for once', async () => {
+  vi.useFakeTimers();
+  const spy = vi.spyOn(indexedDB, 'open').mockReturnValue({} as IDBOpenDBRequest);
+  const storage = indexedDBStorage('hanging');
+  const first = expect(storage.set('key', 'value')).rejects.toThrow('does not open');
+  await vi.advanceTimersByTimeAsync(5_000);
+  await first;
+  await expect(storage.set('key', 'value')).rejects.toThrow('does not open');
+  await expect(storage.list('')).rejects.toThrow('does not open');
+  expect(spy).toHaveBeenCalledOnce();
+  spy.mockRestore();
+  vi.useRealTimers();
+});

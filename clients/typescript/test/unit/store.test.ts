@@ -1,5 +1,6 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { ChatSummary, JoinAck, Peer } from '../../src/index.js';
+import type { Draft } from '../../src/drafts.js';
 import { ChatStore } from '../../src/store.js';
 import { message, run } from './messages.js';
 
@@ -115,4 +116,18 @@ test('what is about unknown chats is ignored', () => {
   store.takePresence({ userId: 'x', username: 'x', status: 'online', lastSeen: null });
   store.forget('unknown');
   expect(store.list().items).toEqual([]);
+});
+
+test('a draft belongs to the chat it was written in, whoever has the name of its peer by now', () => {
+  const draft: Draft = {
+    clientId: 'd', to: 'bob', lane: 'bob', chatId: 'chat', text: 'private', createdAt: '', order: 1, isFailed: false,
+  };
+  store = new ChatStore({ changed() {}, stored() {}, holeFound() {}, unlistedFound() {}, drafts: () => [draft] });
+  store.me = 'alice-id';
+  store.takeMessage(message(1));
+  store.takeMessage(message(2, { senderUsername: 'robert' }));
+  store.takeMessage(message(1, { id: 'x', chatId: 'other', senderId: 'new-bob-id' }));
+  expect(store.recipient(draft)!.peer.username).toBe('robert');
+  expect(store.conversation('robert')!.messages.at(-1)!.text).toBe('private');
+  expect(store.conversation('bob')!.messages.map(({ id }) => id)).toEqual(['x']);
 });

@@ -23,8 +23,8 @@ export function Composer({ username, userId }: { username: string; userId: strin
   }
 
   function onKeyDown(event: KeyboardEvent) {
-    // An input method uses Enter to choose among suggestions.
-    if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing) return;
+    // An input method uses Enter to choose among suggestions. Safari says so by the code 229 only.
+    if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     send();
   }

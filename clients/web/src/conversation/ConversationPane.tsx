@@ -65,7 +65,7 @@ function useOpened(username: string): { isLoaded: boolean; error?: ChatError } {
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
-    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !event.defaultPrevented && onEscape();
+    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !event.isComposing && !event.defaultPrevented && onEscape();
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   }, [onEscape]);

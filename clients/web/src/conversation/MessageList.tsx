@@ -32,10 +32,10 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         context={conversation}
         components={COMPONENTS}
         firstItemIndex={first}
-        initialTopMostItemIndex={firstUnread > 0 ? { index: firstUnread, align: 'start' } : { index: 'LAST', align: 'end' }}
+        initialTopMostItemIndex={firstUnread >= 0 ? { index: firstUnread, align: 'start' } : { index: 'LAST', align: 'end' }}
         computeItemKey={(_, message) => message.key}
         alignToBottom
-        increaseViewportBy={{ top: 600, bottom: 200 }}
+        increaseViewportBy={{ top: 600, bottom: 0 }}
         atBottomThreshold={60}
         atBottomStateChange={setAtBottom}
         followOutput={useFollow(messages)}

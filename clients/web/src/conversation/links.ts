@@ -34,6 +34,10 @@ function trimmed(link: string): string {
 const count = (text: string, letter: string): number => text.split(letter).length - 1;
 
 function safe(link: string): string | undefined {
-  const url = URL.parse(link);
-  return url && SAFE.has(url.protocol) ? url.href : undefined;
+  try {
+    const url = new URL(link);
+    return SAFE.has(url.protocol) ? url.href : undefined;
+  } catch {
+    return undefined;
+  }
 }
