@@ -182,9 +182,10 @@ export class Synchronizer {
 
   async #reportReadOnce(record: ChatRecord, tries: number): Promise<void> {
     const upTo = record.readUpTo;
+    const { top } = record.timeline;
     try {
       const ack = await this.connection.request('mark_as_read', { chatId: record.chatId!, upTo });
-      record.counted = { unread: ack.unread, lastSeq: record.timeline.top };
+      record.counted = { unread: ack.unread, lastSeq: top };
       record.serverReadUpTo(Math.max(upTo, ack.readUpTo));
       this.store.touch(record);
     } catch (error) {
@@ -256,13 +257,15 @@ export class Synchronizer {
   }
 
   async #fillLater(record: ChatRecord): Promise<void> {
+    let canRetry = true;
     try {
       await this.#fill(record);
-    } catch {
+    } catch (error) {
       // Without a connection the next one asks; otherwise the timer does.
+      canRetry = (error as ChatError).retryable;
     }
     this.#holes.delete(record);
-    if (record.timeline.hasHole && this.connection.ready) this.holeFound(record);
+    if (canRetry && record.timeline.hasHole && this.connection.ready) this.holeFound(record);
   }
 
   async #fill(record: ChatRecord): Promise<void> {

@@ -50,7 +50,8 @@ class _Page(StaticFiles):
         websocket = chat_url.replace("http", "ws", 1)
         self._headers = {
             "Content-Security-Policy": f"default-src 'self'; img-src 'self' data:; "
-            f"connect-src 'self' {chat_url} {websocket}; base-uri 'none'; frame-ancestors 'none'",
+            f"connect-src 'self' {chat_url} {websocket}; "
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
             "Cache-Control": "no-cache",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
