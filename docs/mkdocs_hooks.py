@@ -7,15 +7,21 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+    "clients/typescript/README.md": "typescript.md",
+    "clients/web/README.md": "web.md",
+}
 """Where each page beside docs/ is on the site."""
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages beside docs/."""
     for page, place in PAGES.items():
-        # Their links start a folder higher, so here they are written like those of docs/.
-        text = (ROOT / page).read_text().replace("](docs/", "](")
+        # Their links start in other folders, so here they are written like those of docs/.
+        text = re.sub(r"(\]\(|src=\")(?:\.\./\.\./)?docs/", r"\1", (ROOT / page).read_text())
         text = re.sub(rf"\]\((?={'|'.join(PAGES)})", "](../", text)
         files.append(File.generated(config, place, content=text))
     return files
