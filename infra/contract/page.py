@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any, Final
 
 from infra.contract import examples
@@ -60,6 +61,8 @@ Classes for Kotlin, Swift, Dart, C# and others, from the schemas:
 npx quicktype --src-lang schema --lang kotlin docs/contract/schemas/*.json -o Chat.kt
 ```
 """
+_WIDTH: Final = 150
+"""Characters of a line, of which links are not broken."""
 _USES: Final = Counter(
     [
         Auth,
@@ -82,7 +85,7 @@ def _connecting() -> Iterator[str]:
     yield from ("## Connecting", "", *_payload("`auth`", Auth, examples.auth()))
     yield "The first event is [`connection_success`](#connection_success), unless the connection is refused."
     yield from ("", *_payload("`data` of a `connect_error`", ErrorEvent, examples.refusals()))
-    yield f"Codes: {_codes(CONNECT_ERRORS)}."
+    yield from _wrapped(f"Codes: {_codes(CONNECT_ERRORS)}.")
 
 
 def _client_events() -> Iterator[str]:
@@ -101,7 +104,7 @@ def _client_event(command: Command) -> Iterator[str]:
     yield from _payload("Payload", command.payload, examples.sent()[command.name])
     yield from _payload("Ack", command.ack, examples.acks()[command.name])
     own = f"{_codes(command.errors)}, and " if command.errors else ""
-    yield f"**Errors:** {own}those of [every event](#errors)."
+    yield from _wrapped(f"**Errors:** {own}those of [every event](#errors).")
 
 
 def _server_events() -> Iterator[str]:
@@ -125,7 +128,8 @@ def _errors() -> Iterator[str]:
         "",
     )
     yield from _payload("Ack", ErrorAck, examples.failed())
-    yield from (f"Every event can fail with {_codes(COMMON_ERRORS)}.", "", f"### {ERROR_CODE}", "")
+    yield from _wrapped(f"Every event can fail with {_codes(COMMON_ERRORS)}.")
+    yield from ("", f"### {ERROR_CODE}", "")
     yield from (f"{ERROR_CODES} [Schema](schemas/{ERROR_CODE}.json)", "")
     yield from ("| code | retryable | usual message |", "| --- | --- | --- |")
     for code in ErrorCode:
@@ -155,6 +159,10 @@ def _payload(label: str, struct: Struct, payloads: list[Any]) -> Iterator[str]:
 
 def _text(struct: Struct) -> str:
     return " ".join(description(struct).split())
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _codes(codes: tuple[ErrorCode, ...]) -> str:

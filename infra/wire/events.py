@@ -67,7 +67,7 @@ class Message(_Payload, frozen=True):
     sender_username: str
     """The present name of the sender, like that of the recipient."""
     recipient_id: str
-    """Who it is for; the sender in a note to self."""
+    """The recipient; in a note to self, the sender."""
     recipient_username: str
     text: str
     created_at: Time
@@ -83,7 +83,7 @@ class MessageStatus(_Payload, frozen=True):
 
     chat_id: str
     user_id: str
-    """Who has received or read them: the peer, or the user on another socket."""
+    """The user who received or read them: the peer, or this user on another socket."""
     status: Literal["delivered", "read"]
     up_to: int
     """Every message to the user up to this seq."""

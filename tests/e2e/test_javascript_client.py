@@ -1,19 +1,16 @@
 """The official JavaScript client, unmodified, runs every snippet of the seed document (js/scenarios.mjs)."""
 
-import asyncio
 import json
-import os
 import re
-import shutil
 import uuid
 from pathlib import Path
 
 import pytest
 
-from infra.local.tether import tether
 from tests.conftest import EdgeFactory, Name
 from tests.harness.deployment import Deployment, Edge, make_token, user_id_of, with_profile
 from tests.harness.many_chats import add_chats
+from tests.harness.node import run_node
 
 JS = Path(__file__).parent / "js"
 SCENARIOS = re.findall(r"^export async function (\w+)", (JS / "scenarios.mjs").read_text(), re.MULTILINE)
@@ -26,31 +23,15 @@ def person(username: str) -> str:
 
 async def run(edge: Edge, name: Name, transports: str, *script: str) -> None:
     """Run a script, which must succeed."""
-    assert (JS / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/js, first"
-    node = shutil.which("node")
-    assert node is not None, "Node.js is needed"
-    process = await asyncio.create_subprocess_exec(
-        *tether([node, *script]),
-        cwd=JS,
-        env={
-            **os.environ,
-            "BBGRAM_URL": edge.url,
-            "BBGRAM_TRANSPORTS": json.dumps(TRANSPORTS[transports]),
-            "BBGRAM_ALICE": person(name("alice")),
-            "BBGRAM_BOB": person(name("bob")),
-            "BBGRAM_EXPIRED_TOKEN": make_token(name("alice"), ttl_s=-60),
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    await run_node(
+        JS,
+        *script,
+        BBGRAM_URL=edge.url,
+        BBGRAM_TRANSPORTS=json.dumps(TRANSPORTS[transports]),
+        BBGRAM_ALICE=person(name("alice")),
+        BBGRAM_BOB=person(name("bob")),
+        BBGRAM_EXPIRED_TOKEN=make_token(name("alice"), ttl_s=-60),
     )
-    try:
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, output.decode()
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)

@@ -1,4 +1,4 @@
-"""Runs the tests of the TypeScript client."""
+"""Runs programs of Node.js."""
 
 import asyncio
 import os
@@ -8,23 +8,30 @@ from typing import Final
 
 from infra.local.tether import tether
 
+_LONGEST_S: Final = 300
 CLIENT: Final = Path(__file__).parents[2] / "clients" / "typescript"
 
 
 async def run_tool(tool: str, *arguments: str, **env: str) -> None:
     """Run a program of the client's Node.js packages, such as `typescript/bin/tsc`. It must succeed."""
-    assert (CLIENT / "node_modules").is_dir(), "run `make test`, or `npm ci` in clients/typescript, first"
+    await run_node(CLIENT, f"node_modules/{tool}", *arguments, NO_COLOR="1", **env)
+
+
+async def run_node(folder: Path, *arguments: str, **env: str) -> None:
+    """Run a script in a folder with Node.js packages. It must succeed, and in time."""
+    assert (folder / "node_modules").is_dir(), f"run `make test`, or `npm ci` in {folder}, first"
     node = shutil.which("node")
     assert node is not None, "Node.js is needed"
     process = await asyncio.create_subprocess_exec(
-        *tether([node, f"node_modules/{tool}", *arguments]),
-        cwd=CLIENT,
-        env={**os.environ, "NO_COLOR": "1", **env},
+        *tether([node, *arguments]),
+        cwd=folder,
+        env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await process.communicate()
+        async with asyncio.timeout(_LONGEST_S):
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

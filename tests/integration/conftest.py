@@ -6,7 +6,9 @@ from functools import cache
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
+from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.harness.worker_bench import WorkerBench
 
@@ -40,6 +42,14 @@ def bench(make_bench: BenchFactory) -> WorkerBench:
 def unswept_bench(make_bench: BenchFactory) -> WorkerBench:
     """Make one whose chats stay out of all sweeps."""
     return make_bench(sweep_after_s=NEVER_S)
+
+
+@pytest.fixture
+def engine(bench_store: Store) -> Iterator[Engine]:
+    """The engine of functions."""
+    engine = make_engine(bench_store.database_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

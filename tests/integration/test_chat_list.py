@@ -9,8 +9,6 @@ from sqlalchemy import Engine, text
 
 from functions.backfill import backfill
 from functions.pacer import Pacer
-from infra.store.engine import make_engine
-from tests.harness.engines import Store
 from tests.harness.many_chats import add_chats
 from tests.harness.worker_bench import WorkerBench
 from workers.handlers import list_chats as module
@@ -43,14 +41,6 @@ def all_pages(bench: WorkerBench, user: uuid.UUID, limit: int) -> list[str]:
 
 def in_order(bench: WorkerBench, user: uuid.UUID) -> list[str]:
     return [str(row.id) for row in bench.rows(_IN_ORDER, user=user)]
-
-
-@pytest.fixture
-def engine(bench_store: Store) -> Any:
-    """The engine of the functions."""
-    engine = make_engine(bench_store.database_url)
-    yield engine
-    engine.dispose()
 
 
 class Life:

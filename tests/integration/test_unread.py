@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,6 @@ from functions.backfill import backfill
 from functions.numbering import number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
-from infra.store.engine import make_engine
-from tests.harness.engines import Store
 from tests.harness.worker_bench import WorkerBench
 
 _BY_HAND = """
@@ -93,14 +91,6 @@ class Talk:
 @pytest.fixture
 def talk(unswept_bench: WorkerBench) -> Talk:
     return Talk.start(unswept_bench)
-
-
-@pytest.fixture
-def engine(bench_store: Store) -> Iterator[Engine]:
-    """The engine of the functions."""
-    engine = make_engine(bench_store.database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ export interface Message {
   senderId: string;
   /** The present name of the sender, like that of the recipient. */
   senderUsername: string;
-  /** Who it is for; the sender in a note to self. */
+  /** The recipient; in a note to self, the sender. */
   recipientId: string;
   recipientUsername: string;
   text: string;
@@ -186,7 +186,7 @@ export interface Message {
 /** `userId` has received (`delivered`) or read all messages up to `upTo`. */
 export interface MessageStatus {
   chatId: string;
-  /** Who has received or read them: the peer, or the user on another socket. */
+  /** The user who received or read them: the peer, or this user on another socket. */
   userId: string;
   status: 'delivered' | 'read';
   /** Every message to the user up to this seq. */

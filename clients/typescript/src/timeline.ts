@@ -10,8 +10,8 @@ export interface Page {
 /**
  * The messages of one chat that are here.
  *
- * Everything from `first` to `last` is known: here, or archived or deleted on the server. What is here beyond `last`
- * comes after a hole.
+ * Nothing is missing from `first` to `last`: each message is here, or the server no longer has it. Messages after `last`
+ * come after a hole.
  */
 export class Timeline {
   readonly messages = new Map<number, Message>();

@@ -8,7 +8,6 @@ from sqlalchemy import Engine
 
 from functions.context import Context
 from infra.settings.functions import FunctionSettings
-from infra.store.engine import make_engine
 from tests.harness.engines import Engines, Store
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
@@ -43,14 +42,6 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
         return bench
 
     return make
-
-
-@pytest.fixture
-def engine(bench_store: Store) -> Iterator[Engine]:
-    """The engine of the functions under test."""
-    engine = make_engine(bench_store.database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

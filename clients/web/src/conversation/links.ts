@@ -27,7 +27,8 @@ export function pieces(text: string): Piece[] {
 /** Leaves out what belongs to the sentence: punctuation, and a bracket that was opened before the link. */
 function trimmed(link: string): string {
   let rest = link.replace(TRAILING, '');
-  while (rest.endsWith(')') && count(rest, ')') > count(rest, '(')) rest = rest.slice(0, -1).replace(TRAILING, '');
+  let unopened = count(rest, ')') - count(rest, '(');
+  for (; rest.endsWith(')') && unopened > 0; unopened--) rest = rest.slice(0, -1).replace(TRAILING, '');
   return rest;
 }
 
