@@ -7,6 +7,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -162,8 +163,11 @@ class Websocket(Connection):
     async def __aenter__(self) -> Self:
         session = f"&sid={self._sid}" if self._sid else ""
         self.ws = await open_websocket(self.server, f"EIO=4&transport=websocket{session}")
-        if self._sid is None:
-            await self.expect("0")
+        async with AsyncExitStack() as unless_open:
+            unless_open.push_async_callback(self.ws.close)
+            if self._sid is None:
+                await self.expect("0")
+            unless_open.pop_all()
         return self
 
     async def __aexit__(
@@ -198,7 +202,10 @@ class Polling(Connection):
 
     async def __aenter__(self) -> Self:
         self.http = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=False)
-        self.packets += await self.receive()
+        async with AsyncExitStack() as unless_open:
+            unless_open.push_async_callback(self.http.aclose)
+            self.packets += await self.receive()
+            unless_open.pop_all()
         self.address += f"&sid={self.sid}"
         return self
 

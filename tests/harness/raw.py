@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,8 +64,11 @@ class RawClient:
     async def __aenter__(self) -> Self:
         self.ws = await open_websocket(self._edge)
         self._reading = asyncio.create_task(self._read())
-        await self.send(f"40{json.dumps({'token': self._token})}")
-        await self.expect("test_message")
+        async with AsyncExitStack() as unless_signed_in:
+            unless_signed_in.push_async_exit(self)
+            await self.send(f"40{json.dumps({'token': self._token})}")
+            await self.expect("test_message")
+            unless_signed_in.pop_all()
         return self
 
     async def __aexit__(
@@ -155,10 +159,13 @@ class RawPolling:
 
     async def __aenter__(self) -> Self:
         self.http = httpx.AsyncClient(timeout=15, verify=False)
-        opened = json.loads((await self.http.get(self.address)).text[1:])
-        self.address += f"&sid={opened['sid']}"
-        await self.post(f"40{json.dumps({'token': self._token})}")
-        await self.expect('42["connection_success"')
+        async with AsyncExitStack() as unless_signed_in:
+            unless_signed_in.push_async_exit(self)
+            opened = json.loads((await self.http.get(self.address)).text[1:])
+            self.address += f"&sid={opened['sid']}"
+            await self.post(f"40{json.dumps({'token': self._token})}")
+            await self.expect('42["connection_success"')
+            unless_signed_in.pop_all()
         return self
 
     async def __aexit__(
