@@ -142,6 +142,13 @@ class Connection(ABC):
         """Assert that an event is answered."""
         assert (await self.ask("list_chats", {}))["success"]
 
+    async def send_to_the_end(self, *packets: str | bytes) -> None:
+        """Send packets that end the connection; receive meanwhile, as clients do."""
+        sending = asyncio.create_task(self.send(*packets))
+        await self.closed()
+        # The server may close the connection before it answers.
+        await asyncio.gather(sending, return_exceptions=True)
+
     async def closed(self) -> int | None:
         """Wait until the server has closed the connection; return the code."""
         try:
