@@ -64,9 +64,10 @@ check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## L
 	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
 	@cd $(PAGE) && npm run --silent check
 
-tables: $(VENV)/.dev ## Write the tables of settings and events in the docs
+tables: $(VENV)/.dev ## Write the tables of settings, events and metrics in the docs
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
+	@$(BIN)/python -m tests.contract.metric_table
 
 contract: $(VENV)/.dev ## Write the contract with clients: docs/contract and the TypeScript types
 	@$(BIN)/python -m infra.contract

@@ -9,6 +9,7 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Engine
 
+from infra.redis_client import make_redis
 from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
 from infra.store.engine import make_engine
@@ -48,8 +49,4 @@ class Context:
         """The Redis of edges and workers. Raises SettingsError without an address."""
         if self.settings.redis_url is None:
             raise SettingsError("BBGRAM_REDIS_URL is not set; this function needs it.")
-        return Redis.from_url(
-            self.settings.redis_url,
-            socket_timeout=_REDIS_TIMEOUT_S,
-            socket_connect_timeout=_REDIS_TIMEOUT_S,
-        )
+        return make_redis(self.settings.redis_url, _REDIS_TIMEOUT_S)

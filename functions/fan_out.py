@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine, Row
 
-from functions import notifications
+from functions import metrics, notifications
 from functions.channels.channel import Channel, Device, Notice
 from functions.devices import remove_device, set_endpoint
 from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
@@ -66,6 +66,7 @@ class FanOut:
                 outcome = "later"
                 outcomes.failures.append(failure)
             outcomes.counts[outcome] += 1
+            metrics.NOTIFICATIONS.labels(device.channel, outcome).inc()
         return outcomes
 
     def _send(self, device: Device, notice: Notice, read_at: datetime, *, in_time: bool) -> None:

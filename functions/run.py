@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from functions import metrics
 from functions.archive.archiver import archive
 from functions.cleanup import cleanup
 from functions.context import Context, Summary
@@ -33,7 +34,14 @@ def run(name: str, context: Context, *, dry_run: bool = False) -> Summary:
 def run_function(name: str, function: Function, context: Context, *, dry_run: bool) -> Summary:
     """Do the same for a function that is not in the table, such as `restore`."""
     pacer = Pacer(context.settings.run_s)
-    summary = function(context, pacer, dry_run)
+    try:
+        summary = function(context, pacer, dry_run)
+    except Exception:
+        metrics.RUNS.labels(name, "failed").inc()
+        raise
+    metrics.RUNS.labels(name, "out_of_time" if pacer.out_of_time else "complete").inc()
+    metrics.RUN_SECONDS.labels(name).observe(pacer.elapsed_s)
+    metrics.LAST_RUN.labels(name).set_to_current_time()
     log.info(
         "function_finished",
         function=name,

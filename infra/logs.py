@@ -12,6 +12,8 @@ from typing import Final, TextIO
 import structlog
 from structlog.types import EventDict, ExcInfo, Processor, WrappedLogger
 
+from infra.metrics.common import LOG_LINES
+
 _WORD: Final = re.compile(r"[!-~]+")
 _WORD_CHARS: Final = 200
 _WORDS: Final = 5
@@ -26,7 +28,7 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     ]
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else _console()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, _count, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -37,13 +39,25 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*finish, renderer])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _count_foreign], processors=[*finish, renderer]
+        )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
     # For each client, it logs at INFO that it has found credentials.
     logging.getLogger("botocore").setLevel(logging.WARNING)
+
+
+def _count(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    LOG_LINES.labels(event["level"], event["event"]).inc()
+    return event
+
+
+def _count_foreign(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    LOG_LINES.labels(event["level"], "other").inc()
+    return event
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -10,11 +10,8 @@ from typing import Any, Final
 
 import structlog
 import uuid_utils
-from redis import ConnectionError as RedisConnectionError
 from redis import RedisError
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -23,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
+from infra.metrics.serve import serve_metrics
+from infra.redis_client import make_async_redis
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry
@@ -44,6 +43,7 @@ from socket_edge.limits.addresses import Addresses
 from socket_edge.limits.origins import Origins
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter
+from socket_edge.monitor import Monitor
 from socket_edge.relay.dispatch import Dispatcher
 from socket_edge.relay.inbox import Inbox
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
@@ -172,8 +172,8 @@ class Edge:
 def build_edge(settings: EdgeSettings) -> Edge:
     """Make an edge. It connects when its application starts. Raises SettingsError."""
     edge_id = uuid_utils.uuid7().hex
-    redis = _make_redis(settings, _REDIS_TIMEOUT_S)
-    queue = _make_redis(settings, _QUEUE_TIMEOUT_S)
+    redis = make_async_redis(settings.redis_url, _REDIS_TIMEOUT_S)
+    queue = make_async_redis(settings.redis_url, _QUEUE_TIMEOUT_S)
     clock = RedisClock()
     tasks = Tasks()
     users = ConnectedUsers()
@@ -198,7 +198,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         workers.note(entry)
         delivery.take(entry)
 
-    inbox = Inbox(redis, edge_id, take)
+    inbox = Inbox(redis, edge_id, clock, take)
     workers = WorkerWatch(edge_id, dispatcher.send, inbox.wait_created)
     catch_ups = CatchUps(users, lanes, delivery, tasks, settings.page_ack_s)
 
@@ -219,6 +219,8 @@ def build_edge(settings: EdgeSettings) -> Edge:
     )
     events = ClientEvents(authenticator, limiter, lanes, delivery, settings.payload_bytes, refusals)
     server.handler = ChatHandler(admission, events, delivery, limiter)
+    named_lanes = {"receipts": receipt_lane, **{str(place): lane for place, lane in enumerate(client_lanes)}}
+    monitor = Monitor(users, named_lanes, inbox, presence, workers)
     heartbeat = Heartbeat(users, settings.ping_s, settings.token_grace_s)
 
     background = (
@@ -232,6 +234,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         receipts.run,
         heartbeat.run,
         refusals.run,
+        monitor.run,
     )
     return Edge(
         id=edge_id,
@@ -256,6 +259,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
 def serve(settings: EdgeSettings) -> None:
     """Run one edge until SIGTERM. Raises SettingsError."""
     configure_logs(as_json=settings.log_json)
+    serve_metrics(settings, "edge")
     edge = build_edge(settings)
     tune_collector()
     serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)
@@ -286,13 +290,3 @@ def _make_lanes(
         settings.redispatch_s,
     )
     return [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)]
-
-
-def _make_redis(settings: EdgeSettings, timeout_s: float) -> Redis:
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        # Reconnect once if the connection has broken. Do not retry after a time-out.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-    )

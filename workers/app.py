@@ -13,15 +13,15 @@ from celery.signals import setup_logging
 from celery.worker.request import Request as CeleryRequest
 from kombu.entity import Queue
 from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from infra.collector import tune_collector
 from infra.logs import configure_logs
+from infra.metrics.serve import serve_metrics
 from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
+from infra.redis_client import make_redis
 from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
@@ -30,12 +30,14 @@ from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.serializer import CONTENT_TYPE, register_serializer
+from workers import metrics
 from workers.backlog import Backlog
 from workers.batch_processor import BatchProcessor
 from workers.beat import FileScheduler
 from workers.broker import Broker
 from workers.context import HandlerContext
 from workers.expiry import drop_expired, punctual
+from workers.piles import Piles
 from workers.publish import Publisher
 from workers.schedule import add_function_tasks, beat_schedule
 from workers.sweep import Sweep
@@ -95,12 +97,7 @@ class Parts:
 
 def make_parts(settings: WorkerSettings) -> Parts:
     """Return the parts of a worker. They connect on first use."""
-    redis = Redis.from_url(
-        settings.redis_url,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
-    )
+    redis = make_redis(settings.redis_url, _REDIS_TIMEOUT_S)
     clock = RedisClock()
     publisher = Publisher(redis, clock)
     engine = make_engine(
@@ -127,6 +124,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     parts = make_parts(settings)
     backlog = Backlog(parts.redis)
     sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.context)
+    piles = Piles(parts.engine, parts.redis)
     outage = Outage("sweep")
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
@@ -142,8 +140,11 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
         try:
             parts.redis.set(names.SWEPT_KEY, 1, px=int(_MISSED_SWEEPS * settings.sweep_s * 1000) + 10_000)
             sweep.run()
+            piles.count()
+            metrics.SWEEPS.labels("done").inc()
             outage.ends()
         except (RedisError, SQLAlchemyError) as error:
+            metrics.SWEEPS.labels("failed").inc()
             if outage.begins():
                 log.warning("sweep_failed", error=f"{type(error).__name__}: {reason(error)}")
 
@@ -166,6 +167,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
+    serve_metrics(settings, "functions" if queue == names.FUNCTIONS_QUEUE else "worker")
     app = create_app(settings, functions)
     _look_for_postgres(settings)
     tune_collector()
@@ -198,6 +200,7 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _set_up_logs(as_json=settings.log_json)
+    serve_metrics(settings, "beat")
     create_app(settings, functions).start(
         [
             "--quiet",

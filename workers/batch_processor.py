@@ -1,5 +1,6 @@
 """Processes batches: decode, store, publish. An event that fails harms no other."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.inbox import Answer, InboxEntry
-from workers import dead_letters
+from workers import dead_letters, metrics
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
@@ -77,15 +78,22 @@ class BatchProcessor:
 
         Processing them again changes nothing and gives the same answers.
         """
+        began, outcome = monotonic(), "done"
         try:
             try:
                 self._process(batches)
             except Unreachable as error:
+                outcome = "postponed"
                 log.warning("batches_postponed", batches=_ids(batches), error=str(error))
                 self._publisher.postpone(batches, ErrorCode.UNAVAILABLE)
         except RedisError as error:
+            outcome = "unpublished"
             # The edges send the batches again; the sweep delivers the rest.
             log.warning("publish_failed", batches=_ids(batches), error=str(error))
+        metrics.BATCH_SECONDS.observe(monotonic() - began)
+        metrics.BATCHES.labels(outcome).inc(len(batches))
+        if outcome == "done":
+            metrics.LAST_BATCH.set_to_current_time()
 
     def process_alone(self, event: Event) -> Answer:
         """Process an event whose answer no edge waits for, publish its effects, and return the answer.
@@ -94,7 +102,7 @@ class BatchProcessor:
         Raises Unreachable, and redis.RedisError if it may be stored but is not published.
         """
         self._give_up_at = monotonic() + _GIVE_UP_S
-        outcome = self._attempt([event], self._context)
+        outcome = self._attempt_counted([event])
         self._publisher.publish(Outcome(emits=outcome.emits))
         (answer,) = InboxEntry(answers=outcome.answers, emits=outcome.emits).all_answers()
         return answer
@@ -106,8 +114,8 @@ class BatchProcessor:
         self._give_up_at = monotonic() + _GIVE_UP_S
         *first, last = portions(events)
         for portion in first:
-            self._publisher.publish(self._attempt(portion, self._context), batches, is_all=False)
-        self._publisher.publish(self._attempt(last, self._context), batches)
+            self._publisher.publish(self._attempt_counted(portion), batches, is_all=False)
+        self._publisher.publish(self._attempt_counted(last), batches)
 
     def _try_postgres(self) -> None:
         """Answer an edge that asks whether messages could be stored. Raises Unreachable."""
@@ -116,6 +124,19 @@ class BatchProcessor:
                 conn.execute(_NOTHING)
         except DBAPIError as error:
             raise Unreachable(f"Postgres: {_first_line(error)}") from error
+
+    def _attempt_counted(self, events: Sequence[Event]) -> Outcome:
+        outcome = self._attempt(events, self._context)
+        names = {event.id: event.name for event in events}
+        counts = Counter((name, "ok") for name in names.values())
+        for answer in outcome.answers:
+            if answer.failure is not None:
+                name = names[answer.id]
+                counts[name, "ok"] -= 1
+                counts[name, answer.failure.code] += 1
+        for (name, code), count in counts.items():
+            metrics.EVENTS.labels(name, code).inc(count)
+        return outcome
 
     def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
         """Handle events together; if that fails, handle as many of them as possible."""
@@ -136,11 +157,13 @@ class BatchProcessor:
                 context = replace(context, patient=False)
             if len(events) == 1:
                 return self._give_up(events[0], error)
+            metrics.SPLITS.inc()
             log.warning("batch_split", events=len(events), error=type(error).__name__)
         return self._attempt_in_halves(events, context)
 
     def _attempt_without_waiting(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
         """Skip rows that are still locked. No event is at fault; those that need the rows are rejected."""
+        metrics.LOCK_WAITS.inc()
         log.warning("batch_waited_for_lock", events=len(events))
         if not self._is_hurried():
             self._hurry_until = monotonic() + _HURRY_S
@@ -164,6 +187,7 @@ class BatchProcessor:
             except DBAPIError as error:
                 if not tries_left or not is_collision(error):
                     raise
+                metrics.COLLISIONS.inc()
             else:
                 outcome.extend(rejected)
                 return outcome
@@ -175,7 +199,9 @@ class BatchProcessor:
         requests = ensure_profiles(conn, requests, context, outcome)
         for name, entry in HANDLERS.items():
             if same_kind := requests.get(name):
+                began = monotonic()
                 outcome.extend(entry.handle(conn, same_kind, context))
+                metrics.handler_seconds_of(name).observe(monotonic() - began)
         return outcome
 
     @contextmanager
@@ -189,6 +215,8 @@ class BatchProcessor:
                 if limits is not None:
                     conn.execute(limits)
                 yield conn
+                began = monotonic()
+            metrics.COMMIT_SECONDS.observe(monotonic() - began)
         else:
             with self._statements.connect() as conn:
                 yield conn
@@ -203,7 +231,9 @@ class BatchProcessor:
         log.error("event_failed", event_id=event.id, name=event.name, error=type(error).__name__)
         try:
             dead_letters.keep(self._engine, event, error)
+            metrics.DEAD_LETTERS.labels(event.name, "kept").inc()
         except SQLAlchemyError as failure:
+            metrics.DEAD_LETTERS.labels(event.name, "lost").inc()
             log.error("dead_letter_lost", event_id=event.id, error=type(failure).__name__)
         return _rejected([event], ErrorCode.INTERNAL)
 

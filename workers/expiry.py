@@ -9,6 +9,7 @@ from redis import Redis, RedisError
 
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
+from workers import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +26,7 @@ def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
     seconds, micros = redis.time()
     events = _fresh(batch, clock.note(seconds, micros))
     if len(events) < len(batch.events):
+        metrics.EXPIRED.inc(len(batch.events) - len(events))
         log.warning("events_expired", batch=batch.id, events=len(batch.events) - len(events))
     return msgspec.structs.replace(batch, events=events)
 

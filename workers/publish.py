@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
+from time import monotonic
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +15,7 @@ from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, Emit, InboxEntry
+from workers import metrics
 from workers.outcome import Outcome
 
 _ENTRY_BYTES: Final = 64_000
@@ -128,11 +130,14 @@ class Publisher:
         plan = msgspec.msgpack.encode(
             ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], routed)
         )
+        began = monotonic()
         seconds, micros = self._publish(
             [names.LEASES_KEY, *map(names.user_edges_key, places)],
             [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES],
         )
         self._clock.note(int(seconds), int(micros))
+        metrics.PUBLISH_SECONDS.observe(monotonic() - began)
+        metrics.PUBLICATIONS.inc(len(emits))
 
 
 def _edges_by_user(batches: Sequence[Batch]) -> dict[str, set[str]]:

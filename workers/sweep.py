@@ -20,6 +20,7 @@ from sqlalchemy import Engine, Row, text
 
 from infra.presence import EndedLeases
 from infra.wire.events import Message
+from workers import metrics
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.handlers.broadcast_presence import announcements, note_last_seen
@@ -175,6 +176,8 @@ class Sweep:
         # Before it is recorded, so that what could not be published is swept again.
         self._publisher.publish(Outcome(emits=deliveries(messages)))
         self._record(due, _swept_up_to(due, messages, page))
+        metrics.SWEPT_CHATS.inc(len(due))
+        metrics.SWEPT_MESSAGES.inc(len(messages))
         log.info("swept", chats=len(due), messages=len(messages))
         return len(due)
 

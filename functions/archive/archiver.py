@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 import structlog
 from sqlalchemy import Engine
 
+from functions import metrics
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.deletion import delete_messages
 from functions.archive.layout import ObjectName, Shard
@@ -128,6 +129,7 @@ class _ShardArchiver:
         if checksum.count:
             deleted, _ = self._delete(name, checksum)
             self.totals.messages += deleted
+            metrics.ARCHIVED_MESSAGES.inc(deleted)
             self.totals.objects += 1
             self.totals.days.add(name.day)
         return True
@@ -137,7 +139,9 @@ class _ShardArchiver:
         deleted = 0
         with self.bucket.verified(name, written) as copy:
             self.bucket.put_manifest(name, copy.facts)
-            self.totals.bytes += copy.facts.size if written else 0
+            if written:
+                self.totals.bytes += copy.facts.size
+                metrics.ARCHIVED_BYTES.inc(copy.facts.size)
             for messages in copy.messages():
                 if deleted and self.pacer.out_of_time:
                     return deleted, False

@@ -1,10 +1,10 @@
 """Settings that edges and workers share."""
 
-from infra.settings.base import Settings
+from infra.settings.metrics import MetricsSettings
 from infra.settings.values import RedisAddress
 
 
-class ServiceSettings(Settings):
+class ServiceSettings(MetricsSettings):
     """The settings that edges, workers and beat share."""
 
     redis_url: RedisAddress

@@ -4,9 +4,21 @@ import os
 import re
 from typing import Any, Final
 
+from psycopg import OperationalError, errors
 from psycopg.types.string import TextLoader
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Dialect,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 
+from infra.metrics.common import POSTGRES_ERRORS
 from infra.settings.store import SCHEMA
 from infra.store.connection import KEEPALIVE, LimitedConnection
 
@@ -25,6 +37,14 @@ _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 8
 _DURATION = re.compile(r"'?\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*'?")
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 """A server setting in libpq's `options`."""
+
+_KINDS: Final[dict[str, tuple[type[Exception], ...]]] = {
+    "timeout": (errors.QueryCanceled,),
+    "lock": (errors.LockNotAvailable,),
+    "deadlock": (errors.DeadlockDetected, errors.SerializationFailure),
+    "conflict": (errors.UniqueViolation,),
+}
+"""What errors count as."""
 
 _SET_ALL = text(
     """
@@ -80,6 +100,7 @@ def make_engine(
     _connect_with_limit(engine, None if timeout is None else _limit_s(str(timeout)))
     if pooled:
         _set_in_each_transaction(engine, {**written, **settings})
+    event.listen(engine, "handle_error", _count_error)
     if for_batches:
         event.listen(engine, "connect", _read_uuids_as_text)
     return engine
@@ -124,3 +145,11 @@ def _connect_with_limit(engine: Engine, limit_s: float | None) -> None:
 
 def _read_uuids_as_text(connection: Any, _: object) -> None:
     connection.adapters.register_loader("uuid", TextLoader)
+
+
+def _count_error(context: ExceptionContext) -> None:
+    error = context.original_exception
+    kind = next((kind for kind, types in _KINDS.items() if isinstance(error, types)), "other")
+    if context.is_disconnect or (isinstance(error, OperationalError) and error.sqlstate is None):
+        kind = "connection"
+    POSTGRES_ERRORS.labels(kind).inc()

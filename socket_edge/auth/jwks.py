@@ -17,6 +17,7 @@ import structlog
 from jwt import PyJWK, PyJWTError
 
 from infra.logs import shown
+from socket_edge import metrics
 from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
@@ -107,8 +108,10 @@ class Jwks:
                 body = await self._download()
             self._keys = usable_keys(body)
             self._fetched_at = self._clock()
+            metrics.JWKS_FETCHES.labels("ok").inc()
             _log.info("jwks_fetched", keys=len(self._keys))
         except Exception as error:  # whatever is wrong with the endpoint, known keys stay in use
+            metrics.JWKS_FETCHES.labels("failed").inc()
             _log.warning("jwks_fetch_failed", url=self._url, error=type(error).__name__, reason=str(error))
         finally:
             self._fetch = None

@@ -12,8 +12,10 @@ from infra.wire.commands import Auth, BroadcastPresence
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import Answer
 from infra.wire.registry import ANNOUNCE
-from socket_edge.auth import Authenticator
-from socket_edge.auth.refusal_log import CONNECT, RefusalLog
+from socket_edge import metrics
+from socket_edge.auth import Authenticator, Identity
+from socket_edge.auth.refusal_log import CONNECT, RefusalLog, explain
+from socket_edge.auth.rejections import RefusalReason
 from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import Connection, DisconnectReason
@@ -62,14 +64,24 @@ class Admission:
 
     async def admit(self, connection: Connection, auth: str | None) -> Session:
         """Return the session of a client with a valid token and an allowed origin. Raises Rejection."""
+        try:
+            identity = await self._identify(connection, auth)
+        except Rejection as rejection:
+            reason, _, _ = explain(rejection)
+            metrics.SIGN_INS.labels(rejection.code if reason is RefusalReason.OTHER else reason).inc()
+            raise
+        return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
+
+    async def _identify(self, connection: Connection, auth: str | None) -> Identity:
         with self._refusals.recorded(CONNECT):
             self._origins.check(connection.origin, connection.host)
             identity = await self._authenticator.authenticate(_read_token(auth))
         self._limiter.sign_in(identity.user_id)
-        return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
+        return identity
 
     def welcome(self, session: Session) -> None:
         """Greet an admitted client, and start its catch-up."""
+        metrics.SIGN_INS.labels("ok").inc()
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
         if session.user_id not in self._users:
             self._tasks.start(self._announce(session))
@@ -81,6 +93,7 @@ class Admission:
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
         self._users.remove(session)
+        metrics.DISCONNECTS.labels(reason, "yes").inc()
         log.info("client_disconnected", user=session.user_id, sid=session.socket_id, reason=reason)
         if session.catching_up is not None:
             session.catching_up.cancel()

@@ -1,5 +1,6 @@
 """A client's events: limited, checked, relayed to a worker, and answered."""
 
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import msgspec
 
 from infra.wire.commands import EnsureProfile, RefreshToken
-from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.events import RefreshAck, iso_ms
 from infra.wire.inbox import Answer
 from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE, REFRESH_TOKEN
+from socket_edge import metrics
 from socket_edge.auth import Authenticator, Identity
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.auth.rejections import RefusalReason, unauthorized
@@ -61,6 +63,7 @@ class ClientEvents:
         try:
             event = read_event(data, self._payload_bytes)
         except Rejection as rejection:
+            _count(known_name(data), rejection.failure())
             session.fail(ack_id, known_name(data), rejection.failure())
             if isinstance(rejection, MalformedEvent):
                 session.end(DisconnectReason.PROTOCOL_ERROR)
@@ -75,14 +78,19 @@ class ClientEvents:
     ) -> None:
         """Refuse an event unparsed; cut off a client that goes on regardless."""
         name = known_name(data)
+        _count(name, rejection.failure())
         if not self._limiter.allows(session.user_id, session.connection.id, size):
             session.end(DisconnectReason.FLOOD)
         elif name is None or not CLIENT_COMMANDS[name].is_ephemeral:
             session.fail(ack_id, name, rejection.failure())
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
+        arrived_at = time.monotonic()
+
         def settle(answer: Answer) -> None:
             self._answer(session, ack_id, event.name, answer)
+            metrics.ack_seconds_of(event.name).observe(time.monotonic() - arrived_at)
+            _count(event.name, answer.failure)
             session.unanswered -= 1
             if session.is_leaving and not session.unanswered:
                 session.end(DisconnectReason.SERVER_SHUTDOWN)
@@ -119,8 +127,10 @@ class ClientEvents:
             identity = await self._read_identity(session, payload)
         except Rejection as rejection:
             self._refusals.record(rejection, REFRESH_TOKEN)
+            _count(REFRESH_TOKEN, rejection.failure())
             session.fail(ack_id, REFRESH_TOKEN, rejection.failure())
         else:
+            _count(REFRESH_TOKEN, None)
             # A client that cannot get a token that lasts longer must not be warned again and again.
             is_longer = identity.expires_at > session.identity.expires_at
             session.is_warned = session.is_warned and not is_longer
@@ -142,3 +152,7 @@ class ClientEvents:
         if identity.user_id != session.user_id:
             raise unauthorized(RefusalReason.OTHER_USER, "The token belongs to another user.")
         return identity
+
+
+def _count(name: str | None, failure: Failure | None) -> None:
+    metrics.events_with(name or "unknown", "ok" if failure is None else failure.code).inc()

@@ -85,6 +85,12 @@ class EdgePresence:
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
+    @property
+    def has_lease(self) -> bool:
+        """Whether workers publish to this edge."""
+        now_ms = self._clock.now_ms()
+        return now_ms is not None and now_ms < self._lease_end_ms
+
     async def register(self, user_id: str) -> None:
         """Register whether the user has a socket here; returns once Redis has it."""
         registered = self._changed.get(user_id)

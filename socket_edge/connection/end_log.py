@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from socket_edge import metrics
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.limits.token_bucket import TokenBucket
 
@@ -30,6 +31,7 @@ class EndLog:
 
     def add(self, reason: DisconnectReason, connection_id: str | None = None) -> None:
         """Log an end, or count it. Without an id, the client never got as far as a connection."""
+        metrics.DISCONNECTS.labels(reason, "no").inc()
         if self._lines.take(reason, self._clock()):
             self._unlogged[reason] += 1
         else:

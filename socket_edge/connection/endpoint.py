@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from socket_edge import metrics
 from socket_edge.connection.bounds import (
     POLL_PACKETS,
     STRANGER_BYTES,
@@ -189,6 +190,7 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             body = await read_body(scope, receive, self._limit(connection))
         except BodyTooLarge as error:
             return _too_large(connection, error.size)
+        metrics.RECEIVED_BYTES.inc(len(body))
         packets: list[str] | None
         if request.session_id and connection is None:
             packets = self._last_words.pop(request.session_id, None)
@@ -212,6 +214,7 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             body = await read_body(scope, receive, self._limit(connection))
         except BodyTooLarge as error:
             return _too_large(connection, error.size)
+        metrics.RECEIVED_BYTES.inc(len(body))
         if body.count(RECORD_SEPARATOR.encode()) >= POLL_PACKETS:
             return _too_large(connection, len(body))
         is_jsonp = request.jsonp_index is not None
@@ -226,9 +229,11 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
 
 
 def _answer(text: str, media_type: str) -> Response:
-    return Response(
+    response = Response(
         text, headers={"Cache-Control": "no-store", "Content-Type": f"{media_type}; charset=UTF-8"}
     )
+    metrics.SENT_BYTES.inc(len(response.body))
+    return response
 
 
 def _too_large(connection: EngineConnection | None, size: int) -> Response:

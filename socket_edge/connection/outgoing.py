@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from socket_edge import metrics
 from socket_edge.connection.bounds import SendBounds
 
 
@@ -63,6 +64,7 @@ class Outgoing:
             self._writes.clear()
         data = b"".join(unsent)
         self._written += len(data)
+        metrics.SENT_BYTES.inc(len(data))
         self._writes.append((self._written, len(data), len(unsent)))
         self.transport.write(data)
 

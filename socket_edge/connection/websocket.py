@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from socket_edge import metrics
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.bounds import CLOSE_S, STRANGER_BYTES, UNREAD_BYTES, SendBounds
 from socket_edge.connection.outgoing import Outgoing
@@ -68,6 +69,7 @@ class WebSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Hand over each complete message."""
         kind = frame.msg_type
+        metrics.RECEIVED_BYTES.inc(frame.payload_size)
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
         if kind == WSMsgType.TEXT and frame.fin and self._fragments is None:

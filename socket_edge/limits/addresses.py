@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from socket_edge import metrics
 from socket_edge.limits.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
@@ -45,8 +46,11 @@ class Addresses:
         address, now = _network(host), self._clock()
         is_full = bool(self._sockets) and self._open[address] >= self._sockets
         wait_s = _FULL_S if is_full else self._connects.take(address, now)
-        if wait_s and not self._lines.take(address, now):
-            what = "sockets" if is_full else "connects"
+        if not wait_s:
+            return 0.0
+        what = "sockets" if is_full else "connects"
+        metrics.REFUSED_CONNECTIONS.labels(what).inc()
+        if not self._lines.take(address, now):
             log.warning("connections_refused", address=host[:_HOST_CHARS], what=what)
         return wait_s
 

@@ -12,7 +12,9 @@ from redis.asyncio import Redis
 from infra.outage import Outage, reason, redis_address
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
+from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry, decode_entry
+from socket_edge import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +29,12 @@ _FIRST_ID = b"0-1"
 class Inbox:
     """A stream reader that resumes where it stopped, even after a reconnect."""
 
-    def __init__(self, redis: Redis, edge_id: str, take: Callable[[InboxEntry], None]) -> None:
+    def __init__(
+        self, redis: Redis, edge_id: str, clock: RedisClock, take: Callable[[InboxEntry], None]
+    ) -> None:
         self._redis = redis
         self._key = names.inbox_key(edge_id)
+        self._clock = clock
         self._take = take
         self._last_id = _FIRST_ID
         self._entries_read = 0
@@ -91,16 +96,29 @@ class Inbox:
                     if generation == self._generation:
                         self._last_id = entry_id
                         self._entries_read += 1
-                    self._hand_over(fields[names.INBOX_FIELD])
+                    self._hand_over(entry_id, fields[names.INBOX_FIELD])
                     await asyncio.sleep(0)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, entry_id: bytes, data: bytes) -> None:
         try:
             entry = decode_entry(data)
         except msgspec.DecodeError as error:
             log.error("inbox_entry_unreadable", error=str(error))
             return
         self._take(entry)
+        self._measure(entry_id, entry)
+
+    def _measure(self, entry_id: bytes, entry: InboxEntry) -> None:
+        """Note how long ago the entry was published, which its id says."""
+        now_ms = self._clock.now_ms()
+        if now_ms is None:
+            return
+        published_ms, _ = _parts(entry_id)
+        lag_s = max(0, now_ms - published_ms) / 1000
+        metrics.INBOX_LAG.set(lag_s)
+        for emit in entry.emits:
+            if emit.position is not None:
+                metrics.DELIVERY_SECONDS.observe(lag_s)
 
 
 def _parts(entry_id: bytes | str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
 from infra.wire.registry import COMMANDS, CONFIRM_DELIVERY
+from socket_edge import metrics
 from socket_edge.relay.pending import PendingRequest, PendingRequests, Settle
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,8 @@ class Lane:
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._in_flight: str | None = None
+        self._carried: list[PendingRequest] = []
+        """The requests of the batch in flight."""
         self._result: asyncio.Future[InboxEntry] | None = None
         self._trouble: ErrorCode | None = None
 
@@ -63,6 +66,10 @@ class Lane:
     def has_room_to_spare(self) -> bool:
         """Whether the lane is far from full."""
         return len(self._waiting) * 10 < self._limits.max_events
+
+    def unanswered(self) -> list[PendingRequest]:
+        """Return the requests without an answer: those in flight, and those that wait for their turn."""
+        return [request for request in (*self._carried, *self._waiting) if request in self._requests]
 
     def submit(self, request: PendingRequest) -> bool:
         """Queue a request; return False if the lane is full."""
@@ -112,12 +119,16 @@ class Lane:
                 for r in requests
             ],
         )
+        metrics.BATCH_EVENTS.observe(len(requests))
+        self._carried = requests
         deadline = requests[-1].deadline
         self._in_flight = batch.id
         tries = 0
         while (left := deadline - time.monotonic()) > 0:
             self._result = asyncio.get_running_loop().create_future()
             again_at = time.monotonic() + min(left, self._limits.redispatch_s)
+            if tries:
+                metrics.REDISPATCHES.inc()
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
             entry = await _until(again_at, self._result)
@@ -133,8 +144,9 @@ class Lane:
                 self._trouble = ErrorCode.TIMEOUT
             await asyncio.sleep(again_at - time.monotonic())
         else:
+            metrics.ABANDONED.inc()
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
-        self._in_flight = self._result = None
+        self._in_flight, self._result, self._carried = None, None, []
 
 
 async def _until(moment: float, result: asyncio.Future[InboxEntry]) -> InboxEntry | None:

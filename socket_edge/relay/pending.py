@@ -29,6 +29,8 @@ class PendingRequest:
     """JSON."""
     settle: Settle
     id: str
+    received_at: float
+    """Monotonic time in seconds."""
     deadline: float
     """Monotonic time in seconds."""
     expires_ms: int
@@ -66,7 +68,7 @@ class PendingRequests:
 
         If it `expires`, workers drop it after its deadline; otherwise they handle it even then.
         """
-        now_ms = self._clock.now_ms() if expires else None
+        now, now_ms = time.monotonic(), self._clock.now_ms() if expires else None
         request = PendingRequest(
             name,
             user_id,
@@ -74,7 +76,8 @@ class PendingRequests:
             payload,
             settle,
             id=str(uuid_utils.uuid7()),
-            deadline=time.monotonic() + self._deadline_s,
+            received_at=now,
+            deadline=now + self._deadline_s,
             expires_ms=0 if now_ms is None else now_ms + int(self._deadline_s * 1000),
         )
         self._open[request.id] = request

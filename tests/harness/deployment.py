@@ -178,10 +178,10 @@ class Deployment:
         self.workers.append(Part(["worker"], self._env(settings), log, forked=self._forked))
         return self.workers[-1]
 
-    def start_functions(self) -> Part:
+    def start_functions(self, **settings: object) -> Part:
         """Start a worker that runs functions and sends notifications."""
         log = self._folder / f"functions-{len(self.functions)}.log"
-        self.functions.append(Part(["worker", "--functions"], self.env, log, forked=self._forked))
+        self.functions.append(Part(["worker", "--functions"], self._env(settings), log, forked=self._forked))
         return self.functions[-1]
 
     def run(self, *arguments: str) -> str:
@@ -194,10 +194,10 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start_beat(self) -> Part:
+    def start_beat(self, **settings: object) -> Part:
         """Start beat."""
         log = self._folder / f"beat-{len(self.beats)}.log"
-        self.beats.append(Part(["beat"], self.env, log, forked=self._forked))
+        self.beats.append(Part(["beat"], self._env(settings), log, forked=self._forked))
         return self.beats[-1]
 
     def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":

@@ -106,6 +106,7 @@ async def test_an_edge_runs_a_lane_for_receipts_beside_those_for_events() -> Non
             "Heartbeat.run",
             "SocketServer.beat",
             "Inbox.run",
+            "Monitor.run",
         ),
         *("EdgePresence.keep_lease", "EdgePresence.keep_registry"),
     }

@@ -35,9 +35,9 @@ class Edge:
     def __init__(self, redis: Redis, refresh_s: float = 60) -> None:
         self.redis = redis
         self.users = ConnectedUsers()
-        self.inbox = Inbox(redis, EDGE, ignore)
-        self.losses = asyncio.Queue[float]()
         self.clock = RedisClock()
+        self.inbox = Inbox(redis, EDGE, self.clock, ignore)
+        self.losses = asyncio.Queue[float]()
         self.presence = EdgePresence(
             redis, EDGE, self.users, self.inbox, LEASE_S, refresh_s, self.clock, self.losses.put_nowait
         )

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
+from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry
 from socket_edge.relay import inbox as module
 from socket_edge.relay.inbox import Inbox
@@ -28,7 +29,7 @@ class Reader:
         self.redis = redis
         self.taken: list[str | None] = []
         self._more = asyncio.Event()
-        self.inbox = Inbox(redis, EDGE, self._take)
+        self.inbox = Inbox(redis, EDGE, RedisClock(), self._take)
         self._running: list[asyncio.Task[None]] = []
 
     def _take(self, entry: InboxEntry) -> None:

@@ -1,0 +1,30 @@
+"""The metrics of functions. A worker serves them; AWS Lambda has its own."""
+
+from typing import Final
+
+from infra.metrics.registry import counter, gauge, histogram
+
+RUNS: Final = counter(
+    "bbgram_function_runs_total",
+    "Runs by outcome: `complete`, `out_of_time` (the next run continues), `failed`.",
+    ["function", "outcome"],
+)
+RUN_SECONDS: Final = histogram(
+    "bbgram_function_seconds",
+    "Duration of runs.",
+    ["function"],
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200),
+)
+LAST_RUN: Final = gauge(
+    "bbgram_function_last_run_timestamp_seconds",
+    "When a run last ended without an error, since the epoch.",
+    ["function"],
+)
+NOTIFICATIONS: Final = counter(
+    "bbgram_notifications_total",
+    "Notifications by the channel of a device, and what became of it: `sent`, `gone`, `refused`, `later`, "
+    "`not_configured`.",
+    ["channel", "outcome"],
+)
+ARCHIVED_MESSAGES: Final = counter("bbgram_archived_messages_total", "Messages moved to the archive.")
+ARCHIVED_BYTES: Final = counter("bbgram_archived_bytes_total", "Compressed bytes of the archive's objects.")

@@ -1,0 +1,41 @@
+"""Operators rely on the names of metrics: these follow the conventions, and the docs list them all."""
+
+import pytest
+from prometheus_client import Counter, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from infra.metrics.registry import REGISTRY
+from tests.contract.metric_table import MODULES, PAGE, labels_of, metrics_of, name_of, with_table
+
+METRICS = {name_of(metric): metric for part in MODULES for metric in metrics_of(part)}
+LABELS = {
+    *("channel", "code", "error", "event", "function", "lane", "level", "limit", "outcome", "part", "queue"),
+    *("reason", "signed_in", "version"),
+}
+"""All labels have few values. A user, chat, socket or address must never be one."""
+
+
+def test_the_table_of_metrics_is_that_of_the_registry() -> None:
+    page = PAGE.read_text()
+    assert page == with_table(page), "run `make tables`"
+
+
+def test_each_metric_is_registered_once() -> None:
+    ours = {family.name for family in REGISTRY.collect() if family.name.startswith("bbgram_")}
+    assert ours == {name.removesuffix("_total") for name in METRICS}
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_name_says_what_is_counted_in_which_unit(metric: MetricWrapperBase) -> None:
+    name = name_of(metric)
+    assert name.startswith("bbgram_")
+    if isinstance(metric, Counter):
+        assert name.endswith("_total")
+    if isinstance(metric, Histogram):
+        assert name.endswith(("_seconds", "_bytes", "_events"))
+    assert "_ms" not in name
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_labels_have_few_values(metric: MetricWrapperBase) -> None:
+    assert set(labels_of(metric)) <= LABELS

@@ -1,0 +1,57 @@
+"""Counts what piles up when something is down. Called by the sweep, so that one worker at a time does it."""
+
+import time
+from functools import partial
+from typing import Final
+
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from infra.wire import names
+from workers import metrics
+
+_FRESH_S: Final = 60.0
+"""Numbers of a worker that has not counted for this long are nobody's business any more."""
+
+_COUNT = text(
+    """
+    SELECT
+        (SELECT extract(epoch FROM now() - min(sweep_at)) FROM chats WHERE sweep_at <= now()) AS sweep_age,
+        (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) some) AS dead_letters,
+        (SELECT count(*) FROM (
+            SELECT FROM notifications
+            WHERE finished_at IS NULL AND created_at < now() - interval '15 minutes' LIMIT 1000
+        ) some) AS notifications
+    """
+)
+
+
+class Piles:
+    """The gauges of what piles up; they fall to 0 when another worker counts."""
+
+    def __init__(self, engine: Engine, redis: Redis) -> None:
+        self._engine = engine
+        self._redis = redis
+        self._counted: dict[str, float] = {}
+        self._counted_at = 0.0
+        for name, gauge in {
+            "sweep_age": metrics.SWEEP_AGE,
+            "dead_letters": metrics.KEPT_DEAD_LETTERS,
+            "notifications": metrics.OPEN_NOTIFICATIONS,
+            names.QUEUE: metrics.QUEUE.labels(names.QUEUE),
+            names.FUNCTIONS_QUEUE: metrics.QUEUE.labels(names.FUNCTIONS_QUEUE),
+        }.items():
+            gauge.set_function(partial(self._read, name))
+
+    def count(self) -> None:
+        """Count. Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError."""
+        with self._engine.begin() as conn:
+            counted = conn.execute(_COUNT).one()._asdict()
+        for queue in (names.QUEUE, names.FUNCTIONS_QUEUE):
+            counted[queue] = self._redis.llen(queue)
+        self._counted = {name: float(value or 0) for name, value in counted.items()}
+        self._counted_at = time.monotonic()
+
+    def _read(self, name: str) -> float:
+        is_fresh = time.monotonic() - self._counted_at < _FRESH_S
+        return self._counted.get(name, 0.0) if is_fresh else 0.0
