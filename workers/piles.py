@@ -17,11 +17,11 @@ _COUNT = text(
     """
     SELECT
         (SELECT extract(epoch FROM now() - min(sweep_at)) FROM chats WHERE sweep_at <= now()) AS sweep_age,
-        (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) some) AS dead_letters,
+        (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) AS kept) AS dead_letters,
         (SELECT count(*) FROM (
             SELECT FROM notifications
             WHERE finished_at IS NULL AND created_at < now() - interval '15 minutes' LIMIT 1000
-        ) some) AS notifications
+        ) AS late) AS notifications
     """
 )
 
