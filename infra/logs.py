@@ -17,10 +17,14 @@ from infra.metrics.common import LOG_LINES
 _WORD: Final = re.compile(r"[!-~]+")
 _WORD_CHARS: Final = 200
 _WORDS: Final = 5
+_OURS: Final = ("functions", "infra", "socket_edge", "workers")
 
 
-def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
-    """Send structlog and stdlib logging to stderr in one format. Call once, in an entry point."""
+def configure_logs(*, as_json: bool, level: str = "info") -> None:
+    """Send structlog and stdlib logging to stderr in one format. Call once, in an entry point.
+
+    Libraries log nothing below `info`: what they log at `debug` may be what clients send.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -45,7 +49,9 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    for package in _OURS:
+        logging.getLogger(package).setLevel(level.upper())
     # For each client, it logs at INFO that it has found credentials.
     logging.getLogger("botocore").setLevel(logging.WARNING)
 

@@ -19,8 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.collector import tune_collector
-from infra.logs import configure_logs
-from infra.metrics.serve import serve_metrics
+from infra.observability import observe
 from infra.redis_client import make_async_redis
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
@@ -258,8 +257,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
 
 def serve(settings: EdgeSettings) -> None:
     """Run one edge until SIGTERM. Raises SettingsError."""
-    configure_logs(as_json=settings.log_json)
-    serve_metrics(settings, "edge")
+    observe(settings, "edge")
     edge = build_edge(settings)
     tune_collector()
     serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)

@@ -17,8 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from infra.collector import tune_collector
-from infra.logs import configure_logs
-from infra.metrics.serve import serve_metrics
+from infra.observability import observe
 from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
 from infra.redis_client import make_redis
@@ -163,11 +162,11 @@ class _Unacked(CeleryRequest):  # type: ignore[misc]
 
 def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str) -> None:
     """Run one worker process until SIGTERM. It finishes the batch or function that it is working on."""
-    _set_up_logs(as_json=settings.log_json)
+    part = "functions" if queue == names.FUNCTIONS_QUEUE else "worker"
+    _observe(settings, part)
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
-    serve_metrics(settings, "functions" if queue == names.FUNCTIONS_QUEUE else "worker")
     app = create_app(settings, functions)
     _look_for_postgres(settings)
     tune_collector()
@@ -199,8 +198,7 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
-    _set_up_logs(as_json=settings.log_json)
-    serve_metrics(settings, "beat")
+    _observe(settings, "beat")
     create_app(settings, functions).start(
         [
             "--quiet",
@@ -211,9 +209,9 @@ def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     )
 
 
-def _set_up_logs(*, as_json: bool) -> None:
-    """Make Celery log in our format, and only warnings and errors."""
-    configure_logs(as_json=as_json)
+def _observe(settings: WorkerSettings, part: str) -> None:
+    """Log, serve metrics and trace. Celery logs in our format, and only warnings and errors."""
+    observe(settings, part)
     logging.getLogger("celery").setLevel(logging.WARNING)
     setup_logging.connect(_keep_logs)
 

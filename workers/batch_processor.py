@@ -16,6 +16,7 @@ from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.inbox import Answer, InboxEntry
 from workers import dead_letters, metrics
+from workers.batch_trace import BatchTrace
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
@@ -72,6 +73,7 @@ class BatchProcessor:
         self._hurry_until = 0.0
         self._give_up_at = 0.0
         self._deleted_users = DeletedUsers()
+        self._trace = BatchTrace()
 
     def process(self, batches: Sequence[Batch]) -> None:
         """Process batches as if they were one, and answer them. Never raises.
@@ -81,7 +83,7 @@ class BatchProcessor:
         began, outcome = monotonic(), "done"
         try:
             try:
-                self._process(batches)
+                self._process_traced(batches)
             except Unreachable as error:
                 outcome = "postponed"
                 log.warning("batches_postponed", batches=_ids(batches), error=str(error))
@@ -107,15 +109,24 @@ class BatchProcessor:
         (answer,) = InboxEntry(answers=outcome.answers, emits=outcome.emits).all_answers()
         return answer
 
-    def _process(self, batches: Sequence[Batch]) -> None:
+    def _process_traced(self, batches: Sequence[Batch]) -> None:
         events = [event for batch in batches for event in batch.events]
+        self._trace = BatchTrace(events)
+        with self._trace.handling():
+            self._process(events, batches)
+
+    def _process(self, events: Sequence[Event], batches: Sequence[Batch]) -> None:
         if not events:
             self._try_postgres()
         self._give_up_at = monotonic() + _GIVE_UP_S
         *first, last = portions(events)
         for portion in first:
-            self._publisher.publish(self._attempt_counted(portion), batches, is_all=False)
-        self._publisher.publish(self._attempt_counted(last), batches)
+            self._publish(self._attempt_counted(portion), batches, is_all=False)
+        self._publish(self._attempt_counted(last), batches)
+
+    def _publish(self, outcome: Outcome, batches: Sequence[Batch], *, is_all: bool = True) -> None:
+        with self._trace.step("publish"):
+            self._publisher.publish(self._trace.passed_on(outcome), batches, is_all=is_all)
 
     def _try_postgres(self) -> None:
         """Answer an edge that asks whether messages could be stored. Raises Unreachable."""
@@ -200,7 +211,8 @@ class BatchProcessor:
         for name, entry in HANDLERS.items():
             if same_kind := requests.get(name):
                 began = monotonic()
-                outcome.extend(entry.handle(conn, same_kind, context))
+                with self._trace.step(name, {request.id for request in same_kind}):
+                    outcome.extend(entry.handle(conn, same_kind, context))
                 metrics.handler_seconds_of(name).observe(monotonic() - began)
         return outcome
 

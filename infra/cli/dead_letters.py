@@ -102,7 +102,7 @@ def replay(ids: tuple[UUID, ...], everything: bool) -> None:
         from workers.dead_letters import all_ids, find
         from workers.replay import replay as replay_letter
 
-        configure_logs(as_json=settings.log_json)
+        configure_logs(as_json=settings.log_json, level=settings.log_level)
         parts = make_parts(settings)
         letter_ids = all_ids(parts.engine) if everything else _require(parts.engine, ids)
         if not letter_ids:

@@ -91,7 +91,7 @@ def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> Non
     from infra.cli.unreachable import errors_in_one_line
     from infra.logs import configure_logs
 
-    configure_logs(as_json=settings.log_json)
+    configure_logs(as_json=settings.log_json, level=settings.log_level)
     queue = _celery_queue(settings) if name == "offline_delivery" else _NoQueue()
     try:
         with errors_in_one_line(name, settings.database_url, settings.redis_url):

@@ -5,10 +5,10 @@ from prometheus_client import start_http_server
 from infra.metrics.common import note_part
 from infra.metrics.registry import REGISTRY
 from infra.settings.base import SettingsError
-from infra.settings.metrics import MetricsSettings
+from infra.settings.observability import ObservabilitySettings
 
 
-def serve_metrics(settings: MetricsSettings, part: str) -> None:
+def serve_metrics(settings: ObservabilitySettings, part: str) -> None:
     """Serve `/metrics` from a thread of its own, if there is a port for it. Raises SettingsError."""
     note_part(part)
     if settings.metrics_port is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from infra.settings.base import variable
+from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
 from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, Seconds
@@ -30,14 +31,12 @@ def _time_zone(value: str) -> str:
     return value
 
 
-class FunctionSettings(StoreSettings):
+class FunctionSettings(StoreSettings, LogSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
     """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; of the
     functions, only `offline_delivery` needs it."""
-    log_json: bool = True
-    """`true` logs JSON lines, `false` logs text for people."""
     run_s: Seconds = 600.0
     """A run of a function starts no new work after this time; the next run continues."""
 

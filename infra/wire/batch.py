@@ -14,6 +14,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     payload: msgspec.Raw
     expires_ms: int = 0
     """Redis time in ms since the epoch after which nobody waits for the answer; 0 if it never expires."""
+    trace: str | None = None
+    """The `traceparent` of a traced event."""
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -46,6 +46,8 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Set for messages: the position that identifies it on each socket."""
     answers: str | None = None
     """Event whose ack holds this message, so that a message travels once. See `InboxEntry.all_answers`."""
+    trace: str | None = None
+    """The `traceparent` of a traced event that has led to it."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):

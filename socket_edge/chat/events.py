@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from infra import tracing
 from infra.wire.commands import EnsureProfile, RefreshToken
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.events import RefreshAck, iso_ms
@@ -86,11 +87,13 @@ class ClientEvents:
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
         arrived_at = time.monotonic()
+        span = tracing.begin_trace(event.name)
 
         def settle(answer: Answer) -> None:
             self._answer(session, ack_id, event.name, answer)
             metrics.ack_seconds_of(event.name).observe(time.monotonic() - arrived_at)
             _count(event.name, answer.failure)
+            tracing.end(span, outcome=_outcome(answer.failure))
             session.unanswered -= 1
             if session.is_leaving and not session.unanswered:
                 session.end(DisconnectReason.SERVER_SHUTDOWN)
@@ -99,7 +102,13 @@ class ClientEvents:
             self._ensure_profile(session)
         session.unanswered += 1
         self._lanes.relay(
-            session.lane, event.name, session.user_id, event.payload, settle, socket_id=session.socket_id
+            session.lane,
+            event.name,
+            session.user_id,
+            event.payload,
+            settle,
+            socket_id=session.socket_id,
+            trace=tracing.traceparent(span),
         )
 
     def _ensure_profile(self, session: Session) -> None:
@@ -155,4 +164,8 @@ class ClientEvents:
 
 
 def _count(name: str | None, failure: Failure | None) -> None:
-    metrics.events_with(name or "unknown", "ok" if failure is None else failure.code).inc()
+    metrics.events_with(name or "unknown", _outcome(failure)).inc()
+
+
+def _outcome(failure: Failure | None) -> str:
+    return "ok" if failure is None else failure.code

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from infra import tracing
 from infra.wire.events import NEW_MESSAGE
 from infra.wire.inbox import Emit, InboxEntry, Position, Target
 from socket_edge.chat.session import ConnectedUsers, Session
@@ -34,10 +35,13 @@ class Delivery:
         for answer in entry.all_answers():
             self._requests.answer(answer)
         for emit in entry.emits:
+            began_ns = tracing.now_ns() if emit.trace else 0
             for target in emit.to:
                 for session in self._users.of_user(target.user_id):
                     if target.skip != session.socket_id:
                         self._emit_or_hold(session, target, emit)
+            if emit.trace:
+                tracing.record_span("emit", emit.trace, began_ns)
 
     def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
         """Emit older messages. Sets `session.page_acked` if none of them waits for an ack."""

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 import uuid_utils
 
+from infra import tracing
 from infra.wire.batch import Batch, Event
 from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
@@ -111,11 +112,20 @@ class Lane:
 
     async def _carry(self, requests: list[PendingRequest]) -> None:
         """Send a batch, repeatedly, until its result arrives or nobody waits for it any more."""
+        spans = {r.id: tracing.begin_span("batch", r.trace) for r in requests if r.trace}
         batch = Batch(
             id=uuid_utils.uuid7().hex,
             edge_id=self._edge_id,
             events=[
-                Event(r.id, r.name, r.user_id, r.socket_id, msgspec.Raw(r.payload), r.expires_ms)
+                Event(
+                    r.id,
+                    r.name,
+                    r.user_id,
+                    r.socket_id,
+                    msgspec.Raw(r.payload),
+                    r.expires_ms,
+                    tracing.traceparent(spans.get(r.id)),
+                )
                 for r in requests
             ],
         )
@@ -146,6 +156,8 @@ class Lane:
         else:
             metrics.ABANDONED.inc()
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
+        for span in spans.values():
+            tracing.end(span, events=len(requests), tries=tries)
         self._in_flight, self._result, self._carried = None, None, []
 
 
@@ -185,13 +197,14 @@ class Lanes:
         *,
         socket_id: str = "",
         expires: bool = True,
+        trace: str | None = None,
     ) -> None:
         """Send an event to a worker through a lane. `settle` is called exactly once, maybe at once.
 
         A full lane answers `busy`; long before it is full, it takes no ephemeral events. If the event
         `expires`, workers drop it after its deadline.
         """
-        request = self._requests.open(name, user_id, socket_id, payload, settle, expires=expires)
+        request = self._requests.open(name, user_id, socket_id, payload, settle, expires=expires, trace=trace)
         chosen = self._lanes[lane]
         is_dropped = COMMANDS[name].is_ephemeral and not chosen.has_room_to_spare
         if is_dropped or not chosen.submit(request):

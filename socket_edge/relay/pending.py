@@ -35,6 +35,8 @@ class PendingRequest:
     """Monotonic time in seconds."""
     expires_ms: int
     """The deadline in Redis time, in ms since the epoch; 0 if it never expires or Redis time is unknown."""
+    trace: str | None = None
+    """The `traceparent` of a traced event."""
     trouble: Callable[[], ErrorCode] = lambda: ErrorCode.TIMEOUT
     """Returns why there is no answer yet, as far as the lane knows."""
 
@@ -63,6 +65,7 @@ class PendingRequests:
         settle: Settle,
         *,
         expires: bool = True,
+        trace: str | None = None,
     ) -> PendingRequest:
         """Make a request. `settle` is called once: with the answer, or with a failure at the deadline.
 
@@ -79,6 +82,7 @@ class PendingRequests:
             received_at=now,
             deadline=now + self._deadline_s,
             expires_ms=0 if now_ms is None else now_ms + int(self._deadline_s * 1000),
+            trace=trace,
         )
         self._open[request.id] = request
         return request

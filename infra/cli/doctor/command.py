@@ -1,6 +1,5 @@
 """The command: runs all checks and prints a line for each."""
 
-import logging
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -41,7 +40,7 @@ def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str
 def doctor(local: bool, token: str | None) -> None:
     """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
     # What the parts of an edge would log is in the findings.
-    configure_logs(as_json=False, level=logging.CRITICAL)
+    configure_logs(as_json=False, level="critical")
     filled = use_local_stack() if local else set()
     if token is not None:
         token = sys.stdin.buffer.read(_TOKEN_BYTES).decode(errors="replace").strip()

@@ -51,6 +51,7 @@ class RecordingLanes:
         *,
         socket_id: str = "",
         expires: bool = True,
+        trace: str | None = None,
     ) -> None:
         """Record an event."""
         decoded = msgspec.json.decode(payload)
