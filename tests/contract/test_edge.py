@@ -45,8 +45,8 @@ def test_a_batch_leaves_as_in_the_golden_file() -> None:
         id=BATCH_ID,
         edge_id="edge-1",
         events=[
-            Event(event_id, name, user_id, socket_id, msgspec.Raw(encoded(payload)), expires_ms)
-            for event_id, name, user_id, socket_id, payload, expires_ms in golden["events"]
+            Event(event_id, name, user_id, socket_id, msgspec.Raw(encoded(payload)), expires_ms, trace)
+            for event_id, name, user_id, socket_id, payload, expires_ms, trace in golden["events"]
         ],
     )
     message = ((batch,), arguments, embedded)

@@ -37,6 +37,7 @@ from tests.contract.golden import (
     BOB,
     CHAT,
     EVENT_ID,
+    TRACE,
     encoded,
     load,
     on_the_wire,
@@ -121,6 +122,13 @@ def test_an_event_of_an_older_edge_never_expires() -> None:
     ((batch,), arguments, embedded) = load("relay_batch")
     older = {**batch, "events": [event[:5] for event in batch["events"]]}
     assert [event.expires_ms for event in read_batch([[older], arguments, embedded]).events] == [0, 0]
+
+
+def test_an_event_of_an_older_edge_is_not_traced() -> None:
+    ((batch,), arguments, embedded) = load("relay_batch")
+    assert [event.trace for event in read_batch(load("relay_batch")).events] == [TRACE, None]
+    older = {**batch, "events": [event[:6] for event in batch["events"]]}
+    assert [event.trace for event in read_batch([[older], arguments, embedded]).events] == [None, None]
 
 
 def test_payloads_reach_the_worker_unparsed() -> None:

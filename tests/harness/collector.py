@@ -35,9 +35,7 @@ class Collector:
     def take(self, body: bytes) -> None:
         """Read a request."""
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            service = {one.key: one.value.string_value for one in resource.resource.attributes}[
-                "service.name"
-            ]
+            about = {one.key: one.value.string_value for one in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     attributes = {
@@ -45,7 +43,7 @@ class Collector:
                     }
                     self.spans.append(
                         CollectedSpan(
-                            service,
+                            about["service.name"],
                             span.name,
                             span.trace_id.hex(),
                             span.span_id.hex(),
