@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.collector import tune_collector
 from infra.observability import observe
+from infra.processes import Announcer
 from infra.redis_client import make_async_redis
 from infra.settings.edge import EdgeSettings
 from infra.wire.clock import RedisClock
@@ -116,10 +117,17 @@ class Edge:
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     """Coroutines that run until the edge shuts down."""
 
-    def asgi(self) -> ASGIApp:
-        """Return the application: Socket.IO, and two health checks."""
+    def asgi(self, while_up: AbstractContextManager[Any] | None = None) -> ASGIApp:
+        """Return the application: Socket.IO, and two health checks. It holds `while_up` while it is up."""
         routes = [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
-        health = Starlette(routes=routes, lifespan=self._lifespan)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            with while_up or nullcontext():
+                async with self._running():
+                    yield
+
+        health = Starlette(routes=routes, lifespan=lifespan)
         socket_io = self.server.asgi()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +138,7 @@ class Edge:
         return KeepAlive(app, _SOCKET_IO)
 
     @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _running(self) -> AsyncIterator[None]:
         log.info("edge_started", edge=self.id)
         running = [asyncio.create_task(keep_running(part)) for part in self.background]
         yield
@@ -260,7 +268,8 @@ def serve(settings: EdgeSettings) -> None:
     observe(settings, "edge")
     edge = build_edge(settings)
     tune_collector()
-    serve_app(edge.asgi(), settings, edge.server.shut_down_polls, edge.server.request_timed_out)
+    app = edge.asgi(Announcer(settings.redis_url, "edge"))
+    serve_app(app, settings, edge.server.shut_down_polls, edge.server.request_timed_out)
 
 
 def _make_server(settings: EdgeSettings, origins: Origins) -> SocketServer:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from infra.pulse import PULSE
 from socket_edge import metrics
 from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers
@@ -39,6 +40,7 @@ class Monitor:
             await asyncio.sleep(_EVERY_S)
             metrics.LOOP_DELAY.observe(max(0.0, time.monotonic() - due))
             self.measure()
+            PULSE.beat()
 
     def measure(self) -> None:
         """Set all gauges."""

@@ -20,6 +20,8 @@ from infra.collector import tune_collector
 from infra.observability import observe
 from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
+from infra.processes import Announcer
+from infra.pulse import PULSE
 from infra.redis_client import make_redis
 from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
@@ -170,18 +172,21 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     app = create_app(settings, functions)
     _look_for_postgres(settings)
     tune_collector()
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=solo",
-            f"--queues={queue}",
-            f"--hostname={node}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
-    )
+    if part == "functions":
+        PULSE.limit_s += functions.run_s
+    with Announcer(settings.redis_url, part):
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                "--pool=solo",
+                f"--queues={queue}",
+                f"--hostname={node}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
 
 
 def _look_for_postgres(settings: WorkerSettings) -> None:
@@ -199,14 +204,15 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _observe(settings, "beat")
-    create_app(settings, functions).start(
-        [
-            "--quiet",
-            "beat",
-            f"--schedule={data_dir() / 'beat-schedule'}",
-            f"--scheduler={FileScheduler.__module__}:{FileScheduler.__name__}",
-        ]
-    )
+    with Announcer(settings.redis_url, "beat"):
+        create_app(settings, functions).start(
+            [
+                "--quiet",
+                "beat",
+                f"--schedule={data_dir() / 'beat-schedule'}",
+                f"--scheduler={FileScheduler.__module__}:{FileScheduler.__name__}",
+            ]
+        )
 
 
 def _observe(settings: WorkerSettings, part: str) -> None:

@@ -10,6 +10,8 @@ import msgspec
 import structlog
 from celery.beat import Scheduler
 
+from infra.pulse import PULSE
+
 log = structlog.get_logger(__name__)
 
 _OLDEST: Final = timedelta(days=366)
@@ -27,6 +29,11 @@ class FileScheduler(Scheduler):  # type: ignore[misc]
         self._path = Path(schedule_filename)
         self._is_kept = True
         super().__init__(*args, **kwargs)
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """Send what is due. Celery calls this again and again."""
+        PULSE.beat()
+        return super().tick(*args, **kwargs)
 
     def setup_schedule(self) -> None:
         """Read the file. Celery calls this once."""

@@ -7,6 +7,7 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 
 from infra.outage import REDIS_PORT, Outage, address_of, reason
+from infra.pulse import PULSE
 
 log = structlog.get_logger(__name__)
 
@@ -19,11 +20,17 @@ class SteadyConnection(Connection):
     Kombu would wait longer each time, up to 30 s after Redis is back, and Celery would log every try.
     """
 
+    def drain_events(self, *args: Any, **options: Any) -> Any:
+        """Wait for a task, but only for moments. A worker calls it again and again."""
+        PULSE.beat()
+        return super().drain_events(*args, **options)  # type: ignore[no-untyped-call]
+
     def ensure_connection(self, errback: object = None, *args: Any, **options: Any) -> "SteadyConnection":
         """Return when connected."""
         outage = Outage("queue")
 
         def note(error: BaseException, _: float) -> None:
+            PULSE.beat()
             if outage.begins():
                 address = address_of(self.as_uri(), REDIS_PORT)
                 log.warning("queue_unreachable", address=address, error=reason(error))

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis import Redis
 from sqlalchemy import Engine, text
@@ -26,6 +26,24 @@ _COUNT = text(
 )
 
 
+class Counted(NamedTuple):
+    """What was found."""
+
+    sweep_age_s: float
+    """For how long the oldest due chat has been due."""
+    dead_letters: int
+    """Up to 1,000."""
+    open_notifications: int
+    """Those older than 15 minutes, up to 1,000."""
+
+
+def count_piles(engine: Engine) -> Counted:
+    """Count what piles up in the database. Raises sqlalchemy.exc.SQLAlchemyError."""
+    with engine.begin() as conn:
+        row = conn.execute(_COUNT).one()
+    return Counted(float(row.sweep_age or 0), row.dead_letters, row.notifications)
+
+
 class Piles:
     """The gauges of what piles up; they fall to 0 when another worker counts."""
 
@@ -35,9 +53,9 @@ class Piles:
         self._counted: dict[str, float] = {}
         self._counted_at = 0.0
         for name, gauge in {
-            "sweep_age": metrics.SWEEP_AGE,
+            "sweep_age_s": metrics.SWEEP_AGE,
             "dead_letters": metrics.KEPT_DEAD_LETTERS,
-            "notifications": metrics.OPEN_NOTIFICATIONS,
+            "open_notifications": metrics.OPEN_NOTIFICATIONS,
             names.QUEUE: metrics.QUEUE.labels(names.QUEUE),
             names.FUNCTIONS_QUEUE: metrics.QUEUE.labels(names.FUNCTIONS_QUEUE),
         }.items():
@@ -45,11 +63,10 @@ class Piles:
 
     def count(self) -> None:
         """Count. Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError."""
-        with self._engine.begin() as conn:
-            counted = conn.execute(_COUNT).one()._asdict()
-        for queue in (names.QUEUE, names.FUNCTIONS_QUEUE):
-            counted[queue] = self._redis.llen(queue)
-        self._counted = {name: float(value or 0) for name, value in counted.items()}
+        self._counted = {
+            **count_piles(self._engine)._asdict(),
+            **{queue: self._redis.llen(queue) for queue in (names.QUEUE, names.FUNCTIONS_QUEUE)},
+        }
         self._counted_at = time.monotonic()
 
     def _read(self, name: str) -> float:

@@ -15,6 +15,7 @@ from infra.cli.doctor.command import doctor
 from infra.cli.local import dev, local_hint, token
 from infra.cli.program import with_program
 from infra.cli.run import run
+from infra.cli.status.command import status
 from infra.errors import CommandError
 from infra.logs import printable
 from infra.settings.base import SettingsError
@@ -105,5 +106,5 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {printable(name)} is not a setting and has no effect; {hint}", err=True)
 
 
-for command in (beat, dead_letters, dev, doctor, edge, migrate, run, token, worker):
+for command in (beat, dead_letters, dev, doctor, edge, migrate, run, status, token, worker):
     main.add_command(command)

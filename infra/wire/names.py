@@ -26,6 +26,12 @@ FUNCTIONS_QUEUE: Final = "bbgram-functions"
 LEASES_KEY: Final = "bbgram:edges"
 """Sorted set: edge id -> Redis time in ms since the epoch at which its lease ends."""
 
+PROCESSES_KEY: Final = "bbgram:processes"
+"""Sorted set: id of a process -> Redis time in ms since the epoch until which it counts as running."""
+
+PROCESS_STATES_KEY: Final = "bbgram:processes:states"
+"""Hash: id of a process -> what it says of itself, as JSON."""
+
 INBOX_FIELD: Final = b"e"
 """The only field of an inbox stream entry: an encoded `infra.wire.inbox.InboxEntry`."""
 

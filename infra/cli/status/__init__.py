@@ -1,0 +1,1 @@
+"""`bbgram status`: what runs, and what piles up."""
