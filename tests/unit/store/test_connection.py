@@ -12,6 +12,7 @@ from infra.store.connection import LimitedConnection
 from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.harness.interruption import Interrupted, interrupted
+from tests.harness.waiting import eventually
 
 
 @pytest.fixture
@@ -34,7 +35,16 @@ def test_without_a_limit_a_statement_may_take_any_time(connection: LimitedConnec
 
 def test_a_limit_of_the_library_itself_is_left_alone(connection: LimitedConnection) -> None:
     connection.limit_s = 60
-    done = threading.Timer(0.1, connection.cancel_safe)
+    pid = connection.info.backend_pid
+
+    def cancel_once_it_runs() -> None:
+        running = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        info = connection.info
+        with psycopg.connect(info.dsn, password=info.password, autocommit=True) as other:
+            eventually(lambda: other.execute(running, [pid]).rowcount, "the statement runs")
+        connection.cancel_safe()
+
+    done = threading.Thread(target=cancel_once_it_runs)
     done.start()
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute("SELECT pg_sleep(60)")
