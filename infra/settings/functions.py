@@ -35,8 +35,8 @@ class FunctionSettings(StoreSettings, LogSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
-    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; of the
-    functions, only `offline_delivery` needs it."""
+    """`redis://` or [`rediss://`](#tls) address of the one Redis that edges, workers and functions share; of
+    the functions, only `offline_delivery` needs it."""
     run_s: Seconds = 600.0
     """A run of a function starts no new work after this time; the next run continues."""
 

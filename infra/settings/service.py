@@ -8,5 +8,5 @@ class ServiceSettings(ObservabilitySettings):
     """The settings that edges, workers and beat share."""
 
     redis_url: RedisAddress
-    """`redis://` or `rediss://` address of the one Redis that edges, workers and functions share; of the
-    functions, only `offline_delivery` needs it."""
+    """`redis://` or [`rediss://`](#tls) address of the one Redis that edges, workers and functions share; of
+    the functions, only `offline_delivery` needs it."""

@@ -1,7 +1,7 @@
 """The types of settings, each with bounds within which everything that uses it works."""
 
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -60,6 +60,18 @@ def _redis_options(value: str) -> str:
     return value
 
 
+def _verified(value: str) -> str:
+    """Have every client check the certificate, unless the address says otherwise.
+
+    redis-py does so by itself, Celery does not.
+    """
+    parts = urlsplit(value)
+    if parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+        return value
+    query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))
+    return urlunsplit(parts._replace(query=query))
+
+
 def _host(value: str) -> str:
     try:
         value.encode("idna")
@@ -102,5 +114,7 @@ HttpUrl = Annotated[str, _address("http", "https")]
 """The address of one document."""
 HttpAddress = Annotated[HttpUrl, AfterValidator(lambda value: value.rstrip("/"))]
 """The address under which there are several."""
-RedisAddress = Annotated[str, _address("redis", "rediss"), AfterValidator(_redis_options)]
+RedisAddress = Annotated[
+    str, _address("redis", "rediss"), AfterValidator(_redis_options), AfterValidator(_verified)
+]
 Host = Annotated[str, AfterValidator(_host)]

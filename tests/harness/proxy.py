@@ -1,16 +1,18 @@
 """A TCP proxy that a test can cut, as a network would."""
 
 import asyncio
+import ssl
 from typing import Literal
 
 Direction = Literal["to the server", "from the server"]
 
 
 class Proxy:
-    """Forwards connections to `port`. Clients connect to `url`."""
+    """Forwards connections to `port`. Clients connect to `url`; with a `context`, they speak TLS."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._target = port
+        self._context = context
         self._port = 0
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, Direction] = {}
@@ -30,7 +32,7 @@ class Proxy:
 
     async def start(self) -> "Proxy":
         """Accept connections, also again after a cut."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=self._context)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
