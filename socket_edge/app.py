@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -166,6 +167,8 @@ class Edge:
         return JSONResponse({"status": "ok"})
 
     async def _readyz(self, _: Request) -> JSONResponse:
+        if self.server.is_draining:
+            return JSONResponse({"status": "unavailable", "reason": "the edge is shutting down"}, 503)
         if not await self.redis_check.is_reachable():
             return JSONResponse({"status": "unavailable", "reason": "Redis is not reachable"}, 503)
         if not self.inbox.reading:
@@ -269,7 +272,8 @@ def serve(settings: EdgeSettings) -> None:
     edge = build_edge(settings)
     tune_collector()
     app = edge.asgi(Announcer(settings.redis_url, "edge"))
-    serve_app(app, settings, edge.server.shut_down_polls, edge.server.request_timed_out)
+    drain = partial(edge.server.drain, settings.drain_s)
+    serve_app(app, settings, drain, edge.server.shut_down_polls, edge.server.request_timed_out)
 
 
 def _make_server(settings: EdgeSettings, origins: Origins) -> SocketServer:

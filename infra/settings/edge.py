@@ -171,6 +171,9 @@ class EdgeSettings(ServiceSettings):
     """Packets that may wait for a client that does not read, before it is disconnected."""
     send_bytes: Count = 8_000_000
     """Bytes that may wait for such a client."""
+    drain_s: NonNegativeSeconds = 10.0
+    """How long the clients of an edge that is stopped take to leave, one after the other; a hundred may
+    always leave within a second."""
     connect_s: Seconds = 15.0
     """Time limit for a connection to sign in, for a request to arrive, and for an upgrade."""
     heartbeat_s: Seconds = 25.0

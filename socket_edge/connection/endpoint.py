@@ -90,6 +90,9 @@ class EngineRequest:
 class EndpointHub(Hub, Protocol):
     """What the endpoint needs besides what all connections share."""
 
+    is_draining: bool
+    """Whether no new connections are opened."""
+
     def opened(self, connection: EngineConnection, scope: Scope) -> None:
         """Called when a request has opened a connection."""
 
@@ -146,6 +149,8 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             if fault is Fault.UNSUPPORTED_VERSION:
                 self.hub.unsupported_version()
             return fault.response()
+        if not request.session_id and self.hub.is_draining:
+            return PlainTextResponse("This edge is shutting down.", 503, {"Retry-After": "1"})
         connection = self.sockets.get(request.session_id)
         if request.is_websocket:
             await receive()  # what ASGI begins with

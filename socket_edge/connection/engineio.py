@@ -227,6 +227,18 @@ class EngineConnection:
     # What the endpoint and the Socket.IO server call.
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the client has been told to leave, or is once it is answered."""
+        return self._is_shutting_down
+
+    def let_go(self) -> None:
+        """Let the client go once nothing is owed to it: the edge shuts down."""
+        if self.websocket is not None:
+            self.websocket.shutdown()
+        else:
+            self.shutting_down()
+
+    @property
     def is_polling(self) -> bool:
         """Whether the client uses long polling, and may upgrade to a websocket."""
         return self._polls is not None and self.websocket is None

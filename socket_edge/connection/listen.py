@@ -1,8 +1,10 @@
 """Listens on one socket for each address of the host, and has uvicorn serve them."""
 
+import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,19 +14,22 @@ from infra.settings.edge import EdgeSettings
 from socket_edge.connection.bounds import BACKLOG, SHUTDOWN_S, BoundedHttp, bound_unread
 from socket_edge.connection.handshake import Handshake
 
+_LOOK_S: Final = 0.1
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def serve(
     app: ASGIApp,
     settings: EdgeSettings,
+    drain: Callable[[], Coroutine[Any, Any, None]],
     shutting_down: Callable[[], None],
     request_timed_out: Callable[[], None],
 ) -> None:
     """Serve an application until SIGTERM.
 
-    `shutting_down` is called then, once or several times; `request_timed_out` for each client that is cut
-    off because its request takes too long.
+    Then `drain` runs while the application still listens, unless a second SIGINT cuts it short. After that,
+    `shutting_down` is called, once or several times. `request_timed_out` is called for each client that is
+    cut off because its request takes too long.
 
     Raises SettingsError if it cannot listen on the address.
     """
@@ -42,7 +47,23 @@ def serve(
         log_level="warning",
     )
     unread_s = settings.heartbeat_s + settings.heartbeat_timeout_s
-    uvicorn.Server(config).run(sockets=listen(settings.host, settings.port, unread_s))
+    _Server(config, drain).run(sockets=listen(settings.host, settings.port, unread_s))
+
+
+class _Server(uvicorn.Server):
+    """Drains before it stops listening."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then stop. uvicorn calls this after SIGTERM."""
+        draining = asyncio.create_task(self._drain())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=_LOOK_S)
+        draining.cancel()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int, unread_s: float) -> list[socket.socket]:

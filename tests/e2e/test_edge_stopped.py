@@ -1,7 +1,14 @@
 """A stopping edge answers the requests it has taken and then disconnects its clients."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.protocol import State
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import ANSWERED_S
@@ -32,6 +39,30 @@ async def test_accepted_requests_are_answered_before_the_edge_stops(
         assert all(ack["success"] for ack in await asyncio.gather(*acks))
     await alice.expect("disconnect")
     await stopping
+
+
+async def test_clients_leave_one_after_the_other_and_no_new_ones_come(deploy: DeploymentFactory) -> None:
+    chat = deploy(drain_s=4).start(workers=0, beat=False)
+    (edge,) = chat.edges
+    address = f"{edge.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(connect(address, proxy=None)) for _ in range(400)]
+        stopping = asyncio.create_task(asyncio.to_thread(edge.stop))
+        await sockets[0].wait_closed()
+        # They leave in the order in which they came, so the others are still there.
+        assert {one.state for one in sockets[-50:]} == {State.OPEN}
+        async with httpx.AsyncClient(verify=False) as http:
+            ready = await http.get(f"{edge.url}/readyz")
+            new = await http.get(f"{edge.url}/socket.io/?EIO=4&transport=polling")
+        assert (ready.status_code, ready.json()["reason"]) == (503, "the edge is shutting down")
+        assert (new.status_code, new.headers["Retry-After"]) == (503, "1")
+        with pytest.raises(InvalidStatus):
+            await connect(address, proxy=None)
+        assert {one.state for one in sockets[-50:]} == {State.OPEN}
+        for one in sockets:
+            await one.wait_closed()
+        assert {one.close_code for one in sockets} == {1012}
+        await stopping
 
 
 async def test_a_polling_client_is_let_go_and_its_peers_hear_that_it_is_offline(
