@@ -73,12 +73,12 @@ export class Outbox {
 
   /** Forget a message: it is stored. */
   remove(clientId: string): void {
-    this.#drafts.remove(clientId);
+    this.#drafts.remove(clientId, true);
   }
 
   /** Forget a message, unless it is on its way. */
   discard(clientId: string): void {
-    if (!this.#sending.has(clientId)) this.remove(clientId);
+    if (!this.#sending.has(clientId)) this.#drafts.remove(clientId, false);
   }
 
   /** There is a connection: send what waits. */
