@@ -1,6 +1,6 @@
 import type { Message } from './contract.js';
 import { Drafts, type Draft } from './drafts.js';
-import { ChatError } from './errors.js';
+import { asChatError, ChatError } from './errors.js';
 import { pauseMs } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { alone } from './tabs.js';
@@ -144,7 +144,7 @@ export class Outbox {
     try {
       return await this.listener.send(draft);
     } catch (error) {
-      return error instanceof ChatError ? error : new ChatError('internal', String(error), undefined, { cause: error });
+      return asChatError(error);
     } finally {
       this.#sending.delete(draft.clientId);
     }

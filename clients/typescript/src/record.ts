@@ -20,7 +20,7 @@ export class ChatRecord {
   readUpTo = 0;
   /** How far the server knows that this user has read. */
   reportedUpTo = 0;
-  /** When something last happened here, in milliseconds since the epoch. */
+  /** When something last happened here, in milliseconds since the epoch, by the clock of the server. */
   activity = 0;
   counted: Counted = { unread: 0, lastSeq: 0 };
   /** Whether the list of chats has told of it, or is asked. */
