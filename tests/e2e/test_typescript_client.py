@@ -44,6 +44,10 @@ async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whateve
     client_ids = [row.client_id for row in rows]
     assert len(set(client_ids)) == len(client_ids) == len({row.text for row in rows})
     assert set(found["reported"]) == set(client_ids)
+    # What was pending on the disk of a client that was killed.
+    assert found["kills"] >= 5
+    assert found["onDisk"]
+    assert set(found["onDisk"]) <= set(client_ids)
 
 
 async def _break_everything(chat: Deployment, over: Path) -> None:
