@@ -2,10 +2,13 @@ import type { Message } from './contract.js';
 import type { ChatError } from './errors.js';
 import { foldName, randomId } from './identity.js';
 import { discarded, isDone, isNewer, keep, restore, stored, type Done, type Entry } from './kept.js';
+import { within } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { openTabs, type Tabs } from './tabs.js';
 
 const TOGETHER_MS = 20;
+/** A storage that takes longer counts as one that fails: messages are sent all the same. */
+const STUCK_MS = 10_000;
 
 /** A message that is not stored by the server, as far as anybody knows. Immutable. */
 export interface Draft {
@@ -220,7 +223,7 @@ export class Drafts {
   }
 
   #run(step: () => Promise<unknown>): Promise<unknown> {
-    return (this.#queue = this.#queue.then(step).catch(() => {}));
+    return (this.#queue = this.#queue.then(() => within(STUCK_MS, step())).catch(() => {}));
   }
 
   /** Read once for all news of a moment. */

@@ -238,6 +238,20 @@ test('without a storage that works, messages are sent all the same', async () =>
   expect(server.sends).toEqual(['1', '1']);
 });
 
+test('a storage that never answers holds up messages for a while only', async () => {
+  vi.useFakeTimers();
+  const never = (): Promise<never> => new Promise(() => {});
+  const server = new Server();
+  const opened = tab(server, { list: never, set: never, delete: never });
+  await vi.advanceTimersByTimeAsync(10_000);
+  const { outbox } = await opened;
+  outbox.add('bob', '1');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(server.sends).toEqual(['1']);
+  expect(outbox.drafts).toEqual([]);
+  vi.useRealTimers();
+});
+
 test('a message on its way cannot be discarded', async () => {
   const [server, storage] = [new Server(), memoryStorage()];
   const made = await tab(server, storage);

@@ -6,7 +6,7 @@ import { Outbox } from '../../src/outbox.js';
 import { webLocks } from '../locks.js';
 import { message } from './messages.js';
 
-const RUNS = 120;
+const RUNS = 80;
 const STEPS = 60;
 const TABS = 3;
 
@@ -124,7 +124,7 @@ class Browser {
     await this.settle();
     for (const tab of this.tabs) tab.isReady = true;
     for (let round = 0; this.tabs.some(({ outbox }) => outbox.drafts.length); round++) {
-      if (round > 400) return void this.wrong.push('messages wait for ever');
+      if (round > 2_000) return void this.wrong.push('messages wait for ever');
       for (const tab of this.tabs) {
         while (tab.outbox.drafts.some(({ isFailed }) => isFailed)) this.retry(tab);
         tab.outbox.wake();
