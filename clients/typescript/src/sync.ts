@@ -47,7 +47,7 @@ export class Synchronizer {
       } catch (cause) {
         const error = asChatError(cause);
         if (error.code === 'disconnected' || error.code === 'closed') return;
-        // Not even what is final ends it: the server may be mended while the connection lasts.
+        // Not even what is final ends it: the server may be fixed while the connection lasts.
         if (!error.retryable) this.connection.becomeStuck(error);
         await sleep(pauseMs(error.retryable ? tries : MANY_TRIES, error));
       }

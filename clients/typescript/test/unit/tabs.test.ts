@@ -6,7 +6,7 @@ import { Outbox } from '../../src/outbox.js';
 import { webLocks } from '../locks.js';
 import { message } from './messages.js';
 
-const RUNS = 80;
+const RUNS = 40;
 const STEPS = 60;
 const TABS = 3;
 
