@@ -1,8 +1,10 @@
 // A Chromium from an npm package, and how people use the chat page in it.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
@@ -119,6 +121,57 @@ export async function untilState(page, text, ...states) {
 
 /** The row of a chat in the list. */
 export const row = (page, name) => page.getByRole('navigation').getByRole('link', { name });
+
+/** Runs SQL in the database of the stack, for what takes people too long, or what they cannot do. */
+export async function sql(statement) {
+  await promisify(execFile)(process.env.BBGRAM_PSQL, ['-qv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL]);
+}
+
+/** Stores numbered messages of both in their chat, which is empty, as if they had been read long ago. */
+export const storeMessages = (name, peer, count) =>
+  sql(`
+    WITH talk AS (
+      UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count}
+      WHERE user_lo IN ${idsOf(name, peer)} AND user_hi IN ${idsOf(name, peer)} AND user_lo <> user_hi
+      RETURNING id, user_lo, user_hi
+    ), seen AS (
+      UPDATE bbgram.chat_members SET delivered_seq = ${count}, read_seq = ${count} FROM talk WHERE chat_id = talk.id
+    )
+    INSERT INTO bbgram.messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
+    SELECT id, n, gen_random_uuid(), CASE n % 3 WHEN 0 THEN user_lo ELSE user_hi END,
+      CASE n % 3 WHEN 0 THEN user_hi ELSE user_lo END, 'Message ' || n || repeat(' and more', n % 20),
+      now() - (${count} - n) * interval '1 minute'
+    FROM talk, generate_series(1, ${count}) AS n`);
+
+/** Deletes the chats of a user, without a word to anybody. */
+export const deleteChats = (name) =>
+  sql(`DELETE FROM bbgram.chats WHERE user_lo IN ${idsOf(name)} OR user_hi IN ${idsOf(name)}`);
+
+const idsOf = (...names) => `(SELECT id FROM bbgram.profiles WHERE username IN (${names.map((name) => `'${name}'`)}))`;
+
+/** The list of messages, as it scrolls. */
+export const scroller = (page) => page.locator('.messages [data-virtuoso-scroller]').elementHandle();
+
+/**
+ * Scrolls a list of numbered messages by some pixels, and returns where they are before and after that, by number, and how
+ * far it could scroll. Runs in the page, in one go.
+ */
+export function scrollBy(list, pixels) {
+  const places = () =>
+    Object.fromEntries(
+      [...list.querySelectorAll('.message')].map((one) => [
+        one.querySelector('.text').textContent.split(' ')[1],
+        one.getBoundingClientRect().bottom,
+      ]),
+    );
+  const before = places();
+  list.scrollTop += pixels;
+  return { before, after: places(), isAtTop: list.scrollTop === 0 };
+}
+
+/** Waits until the page has shown what it has to show. */
+export const settled = (page) =>
+  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
 
 /**
  * Has the page's service worker receive a push, as from a push service. Returns what it shows, and what a click on it does:

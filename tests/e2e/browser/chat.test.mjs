@@ -18,6 +18,9 @@ import {
   push,
   row,
   screenshots,
+  scrollBy,
+  scroller,
+  settled,
   someone,
   unique,
   untilState,
@@ -37,16 +40,27 @@ async function pair(t, options) {
   return { ann, ben, annName: names[0], benName: names[1] };
 }
 
-/** Scrolls a list of numbered messages up, and returns what is in it, and where. Runs in the page. */
-function lookUp(list, pixels) {
-  list.scrollTop -= pixels;
-  const shown = [...list.querySelectorAll('.message')];
-  const places = shown.map((one) => [
-    Number(one.querySelector('.text').textContent.split(' ')[1]),
-    one.getBoundingClientRect().bottom,
-  ]);
-  const { scrollTop, scrollHeight } = list;
-  return { numbers: places.map(([number]) => number), places: Object.fromEntries(places), scrollTop, scrollHeight };
+/** How far a message may be from where it was, in pixels: less than half the height of one. */
+const TOLERANCE = 16;
+
+/** Fails if messages that are still in the list are not where they were, or if none are. */
+function assertNoJump(known, now) {
+  const still = Object.keys(known).filter((number) => number in now);
+  assert.ok(still.length > 0, `of the messages ${Object.keys(known)} none are left, but ${Object.keys(now)}`);
+  for (const number of still) {
+    const moved = Math.abs(known[number] - now[number]);
+    assert.ok(moved <= TOLERANCE, `message ${number} jumped from ${known[number]} to ${now[number]}`);
+  }
+}
+
+/** Fails unless messages, from the top of the list to its end, are without a gap and in order. */
+function assertInOrder(places) {
+  const numbers = Object.keys(places).map(Number);
+  const sorted = numbers.toSorted((a, b) => places[a] - places[b]);
+  assert.deepEqual(
+    sorted,
+    numbers.map((_, index) => numbers[0] + index),
+  );
 }
 
 const trick = (page, name) => page.getByRole('button', { name }).click();
@@ -203,30 +217,20 @@ describe('the chat page', { concurrency: 3 }, () => {
     await message(ann, 'Message 100 of 100').waitFor();
     assert.ok((await ann.locator('.message').count()) < 60, 'only what is visible is in the page');
 
-    const history = ann.locator('.messages [data-virtuoso-scroller]');
-    let pages = 0;
-    for (let steps = 0; !(await message(ann, 'Message 1 of 100').isVisible()); steps++) {
+    const history = await scroller(ann);
+    const first = message(ann, 'Message 1 of 100');
+    // A page may load at any time. Whenever it does, what was there stays where the last step has left it.
+    let known = (await history.evaluate(scrollBy, 0)).after;
+    assert.ok(!('1' in known));
+    for (let steps = 0; !(await first.isVisible()); steps++) {
       assert.ok(steps < 200, 'the beginning is never reached');
-      const before = await history.evaluate(lookUp, 300);
-      assert.deepEqual(
-        before.numbers,
-        before.numbers.toSorted((a, b) => a - b),
-      );
-      if (before.scrollTop > 400) continue;
-      pages++;
-      await ann.waitForFunction(
-        ({ list, height }) => list.scrollHeight > height + 400 || list.textContent.includes('Message 1 of'),
-        {
-          list: await history.elementHandle(),
-          height: before.scrollHeight,
-        },
-      );
-      const { places } = await history.evaluate(lookUp, 0);
-      for (const [number, top] of Object.entries(before.places)) {
-        assert.ok(Math.abs((places[number] ?? top) - top) < 60, `message ${number} jumped from ${top} to ${places[number]}`);
-      }
+      const { before, after, isAtTop } = await history.evaluate(scrollBy, -300);
+      assertNoJump(known, before);
+      assertInOrder(before);
+      known = after;
+      if (isAtTop) await ann.waitForFunction((list) => list.scrollTop > 0 || list.textContent.includes('Message 1 of'), history);
+      await settled(ann);
     }
-    assert.ok(pages > 0);
   });
 
   it('the page answers a token that is about to expire with a new one', async (t) => {
