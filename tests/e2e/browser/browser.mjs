@@ -131,7 +131,8 @@ export async function sql(statement) {
 export const storeMessages = (name, peer, count) =>
   sql(`
     WITH talk AS (
-      UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count}
+      UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count},
+        activity_at = now() - interval '1 day', listed_at = now() - interval '1 day'
       WHERE user_lo IN ${idsOf(name, peer)} AND user_hi IN ${idsOf(name, peer)} AND user_lo <> user_hi
       RETURNING id, user_lo, user_hi
     ), seen AS (

@@ -22,6 +22,7 @@ import {
   scroller,
   settled,
   someone,
+  storeMessages,
   unique,
   untilState,
   write,
@@ -38,6 +39,30 @@ async function pair(t, options) {
   const names = [unique('ann'), unique('ben')];
   const [ann, ben] = await Promise.all(names.map((name) => someone(name, browser, t, options)));
   return { ann, ben, annName: names[0], benName: names[1] };
+}
+
+/** More messages than fit into a window, and what is rendered around it. */
+const FEW = 60;
+
+/** Whether messages near this one, of ten thousand, are in a list. Runs in the page. */
+function isNear([list, number]) {
+  const shown = [...list.querySelectorAll('.message .text')].map((one) => Number(one.textContent.split(' ')[1]));
+  return shown.length > 0 && shown.every((one) => Math.abs(one - number) < 1_000);
+}
+
+/** Collects the messages of a list that are rendered, or change, from now on. Runs in the page. */
+function watchRows(list) {
+  const rows = new Set();
+  new MutationObserver((changes) => {
+    for (const { target, addedNodes } of changes) {
+      const own = (target.nodeType === Node.TEXT_NODE ? target.parentElement : target).closest('.message');
+      for (const found of own ? [own] : addedNodes) {
+        const added = found.matches?.('.message') ? [found] : (found.querySelectorAll?.('.message') ?? []);
+        for (const one of added) rows.add(one);
+      }
+    }
+  }).observe(list, { subtree: true, childList: true, attributes: true, characterData: true });
+  return rows;
 }
 
 /** How far a message may be from where it was, in pixels: less than half the height of one. */
@@ -231,6 +256,42 @@ describe('the chat page', { concurrency: 3 }, () => {
       if (isAtTop) await ann.waitForFunction((list) => list.scrollTop > 0 || list.textContent.includes('Message 1 of'), history);
       await settled(ann);
     }
+  });
+
+  it('ten thousand messages cost the page no more than those that are visible', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await trick(ann, 'Go offline');
+    await storeMessages(annName, benName, 10_000);
+    await trick(ann, 'Go online');
+    await ann.waitForFunction(() => /^Message 10000/m.test(document.querySelector('.messages')?.innerText));
+
+    const history = await scroller(ann);
+    for (const number of [10_000, 5_000, 1, 10_000]) {
+      await history.evaluate((list, part) => (list.scrollTop = part * list.scrollHeight), (number - 1) / 10_000);
+      await ann.waitForFunction(isNear, [history, number]);
+      const { after } = await history.evaluate(scrollBy, 0);
+      assertInOrder(after);
+      assert.ok(number === 5_000 || number in after);
+      assert.ok(Object.keys(after).length < FEW, `${Object.keys(after).length} messages are in the page`);
+      assert.ok((await ann.evaluate(() => document.querySelectorAll('*').length)) < 1_000);
+    }
+
+    // A row that is not in the page is not rendered either, so what changes in the page is what a message costs.
+    const atTheEnd = await history.evaluateHandle(watchRows);
+    await openChat(ben, annName);
+    await write(ben, annName, 'One more');
+    await message(ann, 'One more').waitFor();
+    assert.ok((await atTheEnd.evaluate((rows) => rows.size)) < 5);
+
+    await history.evaluate((list) => (list.scrollTop = 0));
+    await ann.waitForFunction(isNear, [history, 1]);
+    await settled(ann);
+    const atTheBeginning = await history.evaluateHandle(watchRows);
+    await write(ben, annName, 'And another');
+    await row(ann, benName).getByText('And another').waitFor();
+    await settled(ann);
+    assert.equal(await atTheBeginning.evaluate((rows) => rows.size), 0);
   });
 
   it('the page answers a token that is about to expire with a new one', async (t) => {
