@@ -70,9 +70,11 @@ def served(folder: Path) -> Iterator[str]:
     with ThreadingHTTPServer((HOST, 0), partial(_Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://{HOST}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://{HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def run(program: str, *words: str, folder: Path = BROWSER, **env: str) -> None:
