@@ -19,6 +19,9 @@ export const PHONE = { width: 390, height: 844 };
 const UNPACKED = fileURLToPath(new URL('node_modules/.chromium', import.meta.url));
 const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
 
+/** What the browser calls an error, but is none of the page: a lost connection, and that it knows no push service. */
+const NO_ERROR = /WebSocket|net::ERR|Push API in incognito mode/;
+
 /** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
 export async function launch() {
   const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
@@ -40,8 +43,8 @@ export async function newWindow(browser, t, { viewport = DESKTOP, ...options } =
   context.setDefaultTimeout(15_000);
   const errors = [];
   context.on('weberror', (error) => errors.push(error.error()));
-  // Also where the content security policy forbids something. A lost connection is no error of the page.
-  context.on('console', (line) => line.type() === 'error' && !/WebSocket|net::ERR/.test(line.text()) && errors.push(line.text()));
+  // Also where the content security policy forbids something.
+  context.on('console', (line) => line.type() === 'error' && !NO_ERROR.test(line.text()) && errors.push(line.text()));
   t.after(async () => {
     await context.close();
     assert.deepEqual(errors, []);
@@ -203,6 +206,19 @@ export async function push(page, notice) {
   });
   const shown = await worker.evaluate(() => self.shown);
   return { shown, open: (hash) => worker.evaluate((to) => show(to).catch(() => undefined), hash) };
+}
+
+/** What the content security policy of a page forbids when code in the page, given as text, tries something. */
+export async function forbidden(browser, url, attempt) {
+  const context = await browser.newContext();
+  const page = await newTab(context, url);
+  const violation = page.evaluate(
+    () => new Promise((resolve) => addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective))),
+  );
+  await page.evaluate(attempt);
+  const directive = await violation;
+  await context.close();
+  return directive;
 }
 
 /** Everything that axe finds serious. */

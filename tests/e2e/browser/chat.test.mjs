@@ -5,11 +5,14 @@ import { after, before, describe, it } from 'node:test';
 
 import {
   DEPLOYED_PAGE,
+  PAGE,
   PHONE,
   accessibilityProblems,
   anotherTab,
   as,
   composer,
+  deleteChats,
+  forbidden,
   launch,
   message,
   newTab,
@@ -346,6 +349,56 @@ describe('the chat page', { concurrency: 3 }, () => {
     assert.deepEqual([shown[0], shown[1].body, shown[1].tag], ['Ben', 'Are you there?', 'a notice']);
     await open('#Ben');
     await ann.waitForURL(/#Ben$/);
+  });
+
+  it('who asks for notifications hears in one line why there are none', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    const bell = ann.getByRole('button', { name: 'Notify me while I am away' });
+    await bell.waitFor();
+    // The browser of the tests lets pages notify if it is told to, but knows no push service.
+    await ann.context().grantPermissions(['notifications']);
+    await bell.click();
+    await ann.getByRole('alert').getByText('This browser cannot be notified: Registration failed').waitFor();
+    assert.ok(await bell.isVisible(), 'the user can try again');
+    assert.deepEqual(await accessibilityProblems(ann), []);
+  });
+
+  it('a user who has not allowed notifications is not asked again', async (t) => {
+    // To allow something else only is to refuse this.
+    const ann = await someone(unique('ann'), browser, t, { permissions: ['geolocation'] });
+    assert.equal(await ann.evaluate(async () => (await navigator.permissions.query({ name: 'notifications' })).state), 'denied');
+    await settled(ann);
+    assert.equal(await ann.getByRole('button', { name: 'Notify me while I am away' }).count(), 0);
+  });
+
+  it('a page loads and connects to nothing that its content security policy does not name', async () => {
+    for (const url of [PAGE, DEPLOYED_PAGE]) {
+      assert.equal(await forbidden(browser, url, "void fetch('https://example.com').catch(() => undefined)"), 'connect-src');
+      assert.equal(await forbidden(browser, url, "document.body.append(Object.assign(new Image(), { src: 'https://example.com/x.png' }))"), 'img-src');
+      const script = "document.body.append(Object.assign(document.createElement('script'), { text: 'alert(1)' }))";
+      assert.equal(await forbidden(browser, url, script), 'script-src-elem');
+    }
+  });
+
+  it('a chat that is deleted while it is open says so, and comes back with a new message', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await write(ann, benName, 'A secret');
+    await openChat(ben, annName);
+    await message(ben, 'A secret').waitFor();
+    await untilState(ann, 'A secret', 'read');
+    await deleteChats(annName);
+    await trick(ann, 'Kill the connection');
+    await ann.getByRole('alert').getByText('This chat has been deleted.').waitFor();
+    assert.equal(await row(ann, benName).count(), 0);
+    await write(ben, annName, 'Are you there?');
+    await message(ann, 'Are you there?').waitFor();
+    assert.equal(await message(ann, 'A secret').count(), 0);
+
+    await deleteChats(annName);
+    await trick(ann, 'Kill the connection');
+    await ann.getByRole('button', { name: 'Back to the list of chats' }).click();
+    await ann.getByText('Choose a chat').waitFor();
   });
 
   it('a page that is built for a deployment has one session in all tabs', async (t) => {
