@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
-import { contentSecurityPolicy } from './csp';
+import { contentSecurityPolicy } from './csp.ts';
 
 /** Where `make run` serves the sign-in service, for `npm run dev`. */
 const localStack = process.env.BBGRAM_LOCAL_STACK ?? 'http://127.0.0.1:3001';

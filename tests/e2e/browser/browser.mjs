@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -33,9 +33,28 @@ async function unpacked() {
   process.env.TMPDIR = UNPACKED;
   // With the libraries that a system may lack, which the package unpacks where it takes itself to be on Lambda.
   process.env.AWS_LAMBDA_JS_RUNTIME ??= 'nodejs22.x';
+  process.env.FONTCONFIG_FILE = fonts();
   const { default: sparticuz } = await import('@sparticuz/chromium');
   return sparticuz.executablePath();
 }
+
+/** Every machine has other fonts, or none: these are the same everywhere. */
+function fonts() {
+  const dejavu = fileURLToPath(new URL('node_modules/dejavu-fonts-ttf/ttf', import.meta.url));
+  const file = `${UNPACKED}/fonts.conf`;
+  writeFileSync(
+    file,
+    `<fontconfig>
+      <dir>${UNPACKED}/fonts</dir><dir>${dejavu}</dir><cachedir>${UNPACKED}/fonts-cache</cachedir>
+      ${preferred('sans-serif', 'Open Sans', 'DejaVu Sans')}
+      ${preferred('monospace', 'DejaVu Sans Mono')}
+    </fontconfig>`,
+  );
+  return file;
+}
+
+const preferred = (kind, ...names) =>
+  `<alias><family>${kind}</family><prefer>${names.map((name) => `<family>${name}</family>`).join('')}</prefer></alias>`;
 
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
@@ -84,8 +103,9 @@ export async function anotherTab(page, name) {
 
 async function fillForm(page, name, button) {
   const email = page.getByLabel('E-mail');
-  await page.getByText('With an e-mail address').waitFor();
-  if (!(await email.isVisible())) await page.getByText('With an e-mail address').click();
+  const more = page.getByText('With an e-mail address');
+  await more.or(email).first().waitFor();
+  if (!(await email.isVisible())) await more.click();
   if (button === 'Sign up') {
     await page.getByRole('button', { name: 'I am new here' }).click();
     await page.getByLabel('Username').fill(name);
@@ -235,10 +255,12 @@ export async function screenshots(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   const panel = page.getByRole('button', { name: 'Close the panel' });
+  await page.mouse.move(0, 0);
   for (const size of [DESKTOP, PHONE]) {
     await page.setViewportSize(size);
     const covers = size === PHONE && (await panel.isVisible());
     if (covers) await panel.click();
+    if (!(await page.locator('textarea:focus').count())) await page.evaluate(() => document.activeElement?.blur());
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
       await page.screenshot({ path: `${SCREENSHOTS}/${name}-${size.width}-${colorScheme}.png`, animations: 'disabled' });

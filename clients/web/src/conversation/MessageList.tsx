@@ -1,6 +1,6 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
-import { useRef, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { Virtuoso, type Components, type VirtuosoHandle } from 'react-virtuoso';
 
 import { IconButton } from '../Icon';
@@ -22,6 +22,8 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
   const [dividerAfter, onSeen] = useReading(conversation);
   const [atBottom, setAtBottom] = useState(true);
   const list = useRef<VirtuosoHandle>(null);
+  const goToEnd = useCallback(() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' }), []);
+  useOnResize(atBottom ? goToEnd : undefined);
   const firstUnread = messages.findIndex((message) => !message.mine && message.seq !== undefined && message.seq > dividerAfter);
 
   return (
@@ -52,15 +54,19 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         )}
       />
       {!atBottom && (
-        <IconButton
-          icon="down"
-          label="Go to the newest message"
-          className="to-bottom"
-          onClick={() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' })}
-        />
+        <IconButton icon="down" label="Go to the newest message" className="to-bottom" onClick={goToEnd} />
       )}
     </div>
   );
+}
+
+/** Calls something when the window gets another size, for instance because a phone is turned. */
+function useOnResize(onResize: (() => void) | undefined): void {
+  useEffect(() => {
+    if (!onResize) return;
+    addEventListener('resize', onResize);
+    return () => removeEventListener('resize', onResize);
+  }, [onResize]);
 }
 
 /** As high with words as without, so that the messages stay in their place. */
