@@ -43,7 +43,7 @@ def page_routes(
 
 
 class _Page(StaticFiles):
-    """The files of the page. Its own policy (`clients/web/csp.ts`) is in it; headers add what only a server knows."""
+    """The files of the page. It has a policy of its own (`clients/web/csp.ts`); headers add to it."""
 
     def __init__(self, folder: Path, chat_url: str) -> None:
         super().__init__(directory=folder, html=True)

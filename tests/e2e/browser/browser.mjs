@@ -59,7 +59,7 @@ const preferred = (kind, ...names) =>
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
   const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const errors = [];
   context.on('weberror', (error) => errors.push(error.error()));
   // Also where the content security policy forbids something.
@@ -150,8 +150,11 @@ export async function sql(statement) {
   await promisify(execFile)(process.env.BBGRAM_PSQL, ['-qv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL]);
 }
 
-/** Stores numbered messages of both in their chat, which is empty, as if they had been read long ago. */
-export const storeMessages = (name, peer, count) =>
+/**
+ * Stores numbered messages of both in their chat, which is empty, as if they had been read long ago. The list of chats, which
+ * would have the page begin with the newest, does not tell of them.
+ */
+const storeMessages = (name, peer, count) =>
   sql(`
     WITH talk AS (
       UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count},
@@ -167,13 +170,25 @@ export const storeMessages = (name, peer, count) =>
       now() - (${count} - n) * interval '1 minute'
     FROM talk, generate_series(1, ${count}) AS n`);
 
+/**
+ * Gives a page a chat, open and empty, with this many messages. It hears of them as after hours offline, which takes a few
+ * requests; as history they would take hundreds.
+ */
+export async function loadMessages(page, name, peer, count) {
+  await page.getByRole('button', { name: 'Go offline' }).click();
+  await storeMessages(name, peer, count);
+  await page.getByRole('button', { name: 'Go online' }).click();
+  await row(page, peer).getByText(new RegExp(`^Message ${count}\\b`)).waitFor();
+  await scroller(page);
+}
+
 /** Deletes the chats of a user, without a word to anybody. */
 export const deleteChats = (name) =>
   sql(`DELETE FROM bbgram.chats WHERE user_lo IN ${idsOf(name)} OR user_hi IN ${idsOf(name)}`);
 
 const idsOf = (...names) => `(SELECT id FROM bbgram.profiles WHERE username IN (${names.map((name) => `'${name}'`)}))`;
 
-/** The list of messages, as it scrolls. */
+/** The list of messages, as it scrolls, once there are messages. */
 export const scroller = (page) => page.locator('.messages [data-virtuoso-scroller]').elementHandle();
 
 /**
@@ -193,9 +208,23 @@ export function scrollBy(list, pixels) {
   return { before, after: places(), isAtTop: list.scrollTop === 0 };
 }
 
-/** Waits until the page has shown what it has to show. */
-export const settled = (page) =>
-  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
+/** Scrolls a list of this many numbered messages to one of them. Returns whether it is there yet. Runs in the page. */
+export function jump([list, number, count]) {
+  list.scrollTop = ((number - 1) / count) * list.scrollHeight;
+  const shown = [...list.querySelectorAll('.message .text')].map((one) => Number(one.textContent.split(' ')[1]));
+  const isEnd = number === 1 || number === count;
+  return isEnd ? shown.includes(number) : shown.some((one) => Math.abs(one - number) < count / 20);
+}
+
+/** Waits until the page has shown what it has to show: nothing changes in it for as many frames. */
+export const settled = (page, frames = 2) =>
+  page.evaluate(async (needed) => {
+    let quiet = 0;
+    const observer = new MutationObserver(() => (quiet = 0));
+    observer.observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+    while (quiet++ < needed) await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    observer.disconnect();
+  }, frames);
 
 /**
  * Has the page's service worker receive a push, as from a push service. Returns what it shows, and what a click on it does:

@@ -13,7 +13,9 @@ import {
   composer,
   deleteChats,
   forbidden,
+  jump,
   launch,
+  loadMessages,
   message,
   newTab,
   newWindow,
@@ -25,7 +27,6 @@ import {
   scroller,
   settled,
   someone,
-  storeMessages,
   unique,
   untilState,
   write,
@@ -47,12 +48,6 @@ async function pair(t, options) {
 /** More messages than fit into a window, and what is rendered around it. */
 const FEW = 60;
 
-/** Whether messages near this one, of ten thousand, are in a list. Runs in the page. */
-function isNear([list, number]) {
-  const shown = [...list.querySelectorAll('.message .text')].map((one) => Number(one.textContent.split(' ')[1]));
-  return shown.length > 0 && shown.every((one) => Math.abs(one - number) < 1_000);
-}
-
 /** Collects the messages of a list that are rendered, or change, from now on. Runs in the page. */
 function watchRows(list) {
   const rows = new Set();
@@ -68,8 +63,11 @@ function watchRows(list) {
   return rows;
 }
 
-/** How far a message may be from where it was, in pixels: less than half the height of one. */
-const TOLERANCE = 16;
+/**
+ * How far a message may be from where it was, in pixels: less than two of the lowest. The list guesses how high older messages
+ * are until it has shown them. Without its care they would be a page away.
+ */
+const TOLERANCE = 60;
 
 /** Fails if messages that are still in the list are not where they were, or if none are. */
 function assertNoJump(known, now) {
@@ -246,36 +244,30 @@ describe('the chat page', { concurrency: 3 }, () => {
     assert.ok((await ann.locator('.message').count()) < 60, 'only what is visible is in the page');
 
     const history = await scroller(ann);
-    const first = message(ann, 'Message 1 of 100');
     // A page may load at any time. Whenever it does, what was there stays where the last step has left it.
     let known = (await history.evaluate(scrollBy, 0)).after;
     assert.ok(!('1' in known));
-    for (let steps = 0; !(await first.isVisible()); steps++) {
+    for (let steps = 0; !('1' in known); steps++) {
       assert.ok(steps < 200, 'the beginning is never reached');
+      await settled(ann);
       const { before, after, isAtTop } = await history.evaluate(scrollBy, -300);
       assertNoJump(known, before);
       assertInOrder(before);
       known = after;
       if (isAtTop) await ann.waitForFunction((list) => list.scrollTop > 0 || list.textContent.includes('Message 1 of'), history);
-      await settled(ann);
     }
   });
 
   it('ten thousand messages cost the page no more than those that are visible', async (t) => {
     const { ann, ben, annName, benName } = await pair(t);
     await openChat(ann, benName);
-    await trick(ann, 'Go offline');
-    await storeMessages(annName, benName, 10_000);
-    await trick(ann, 'Go online');
-    await ann.waitForFunction(() => /^Message 10000/m.test(document.querySelector('.messages')?.innerText));
-
+    await loadMessages(ann, annName, benName, 10_000);
     const history = await scroller(ann);
     for (const number of [10_000, 5_000, 1, 10_000]) {
-      await history.evaluate((list, part) => (list.scrollTop = part * list.scrollHeight), (number - 1) / 10_000);
-      await ann.waitForFunction(isNear, [history, number]);
+      await ann.waitForFunction(jump, [history, number, 10_000]);
+      await settled(ann, 30);
       const { after } = await history.evaluate(scrollBy, 0);
       assertInOrder(after);
-      assert.ok(number === 5_000 || number in after);
       assert.ok(Object.keys(after).length < FEW, `${Object.keys(after).length} messages are in the page`);
       assert.ok((await ann.evaluate(() => document.querySelectorAll('*').length)) < 1_000);
     }
@@ -287,9 +279,8 @@ describe('the chat page', { concurrency: 3 }, () => {
     await message(ann, 'One more').waitFor();
     assert.ok((await atTheEnd.evaluate((rows) => rows.size)) < 5);
 
-    await history.evaluate((list) => (list.scrollTop = 0));
-    await ann.waitForFunction(isNear, [history, 1]);
-    await settled(ann);
+    await ann.waitForFunction(jump, [history, 1, 10_000]);
+    await settled(ann, 30);
     const atTheBeginning = await history.evaluateHandle(watchRows);
     await write(ben, annName, 'And another');
     await row(ann, benName).getByText('And another').waitFor();

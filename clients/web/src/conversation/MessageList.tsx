@@ -1,6 +1,6 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { Virtuoso, type Components, type VirtuosoHandle } from 'react-virtuoso';
 
 import { IconButton } from '../Icon';
@@ -24,7 +24,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
   const list = useRef<VirtuosoHandle>(null);
   const goToEnd = useCallback(() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' }), []);
   useOnResize(atBottom ? goToEnd : undefined);
-  const firstUnread = messages.findIndex((message) => !message.mine && message.seq !== undefined && message.seq > dividerAfter);
+  const firstUnread = useMemo(() => indexAfter(messages, dividerAfter), [messages, dividerAfter]);
 
   return (
     <div className="messages" role="region" aria-label="Messages">
@@ -36,6 +36,8 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         firstItemIndex={first}
         initialTopMostItemIndex={firstUnread >= 0 ? { index: firstUnread, align: 'start' } : { index: 'LAST', align: 'end' }}
         computeItemKey={(_, message) => message.key}
+        // A row that is not as high as was guessed is put right in the same frame, before anybody sees it.
+        skipAnimationFrameInResizeObserver
         alignToBottom
         increaseViewportBy={{ top: 600, bottom: 0 }}
         atBottomThreshold={60}
@@ -58,6 +60,12 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
       )}
     </div>
   );
+}
+
+/** The index of the peer's first message after a seq, or -1. */
+function indexAfter(messages: readonly ChatMessage[], after: number): number {
+  if (after >= (messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0)) return -1;
+  return messages.findIndex(({ mine, seq }) => !mine && seq !== undefined && seq > after);
 }
 
 /** Calls something when the window gets another size, for instance because a phone is turned. */
