@@ -1,6 +1,6 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { useMemo, useRef, useState } from 'react';
 import { Virtuoso, type Components, type VirtuosoHandle } from 'react-virtuoso';
 
 import { IconButton } from '../Icon';
@@ -22,8 +22,6 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
   const [dividerAfter, onSeen] = useReading(conversation);
   const [atBottom, setAtBottom] = useState(true);
   const list = useRef<VirtuosoHandle>(null);
-  const goToEnd = useCallback(() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' }), []);
-  useOnResize(atBottom ? goToEnd : undefined);
   const firstUnread = useMemo(() => indexAfter(messages, dividerAfter), [messages, dividerAfter]);
 
   return (
@@ -56,7 +54,12 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         )}
       />
       {!atBottom && (
-        <IconButton icon="down" label="Go to the newest message" className="to-bottom" onClick={goToEnd} />
+        <IconButton
+          icon="down"
+          label="Go to the newest message"
+          className="to-bottom"
+          onClick={() => list.current?.scrollToIndex({ index: 'LAST', align: 'end' })}
+        />
       )}
     </div>
   );
@@ -66,15 +69,6 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
 function indexAfter(messages: readonly ChatMessage[], after: number): number {
   if (after >= (messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0)) return -1;
   return messages.findIndex(({ mine, seq }) => !mine && seq !== undefined && seq > after);
-}
-
-/** Calls something when the window gets another size, for instance because a phone is turned. */
-function useOnResize(onResize: (() => void) | undefined): void {
-  useEffect(() => {
-    if (!onResize) return;
-    addEventListener('resize', onResize);
-    return () => removeEventListener('resize', onResize);
-  }, [onResize]);
 }
 
 /** As high with words as without, so that the messages stay in their place. */
