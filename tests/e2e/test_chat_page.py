@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from infra.local.parts import PAGE
 from infra.local.ports import HOST, free_port
 from tests.harness.chat_page import run_in_browser, run_node_program
 from tests.harness.stack import LocalStack
+from tests.integration.local.conftest import check_that_it_stops
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -32,6 +34,7 @@ def test_people_chat_in_a_browser(tmp_path: Path) -> None:
             run_in_browser(
                 stack, "--test", BBGRAM_DEPLOYED_PAGE=deployed_page, BBGRAM_SCREENSHOTS=str(SCREENSHOTS)
             )
+        check_that_it_stops(stack, signal.SIGTERM)
     finally:
         stack.stop()
 
