@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
+.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape frames lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
+
+frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print how long frames of the chat page take, also with 10,000 messages in a chat
+	@$(BIN)/python -m tests.benchmark.frames
 
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)

@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
+import { contentSecurityPolicy } from './csp.ts';
+
 /** Where `make run` serves the sign-in service, for `npm run dev`. */
 const localStack = process.env.BBGRAM_LOCAL_STACK ?? 'http://127.0.0.1:3001';
 
@@ -11,7 +13,7 @@ const source = (file: string) => fileURLToPath(new URL(`../typescript/src/${file
 
 export default defineConfig({
   base: './',
-  plugins: [react()],
+  plugins: [react(), contentSecurityPolicy()],
   resolve: {
     alias: [
       { find: /^@bbgram\/chat$/, replacement: source('index.ts') },

@@ -37,11 +37,10 @@ def with_parts(structs: tuple[Struct, ...]) -> list[Struct]:
     return list(dict.fromkeys(part for struct in structs for part in _parts(struct)))
 
 
-def _parts(struct: Struct) -> Iterator[Struct]:
-    yield struct
-    for field in msgspec.structs.fields(struct):
-        for held in _structs_in(field.type):
-            yield from _parts(held)
+@cache
+def _parts(struct: Struct) -> tuple[Struct, ...]:
+    held = [one for field in msgspec.structs.fields(struct) for one in _structs_in(field.type)]
+    return (struct, *(part for one in held for part in _parts(one)))
 
 
 def _structs_in(annotation: Any) -> Iterator[Struct]:

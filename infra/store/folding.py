@@ -6,7 +6,6 @@ not know unchanged.
 """
 
 import re
-import sys
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -87,6 +86,9 @@ $_$;
 COMMENT ON FUNCTION username_key(text) IS '<version>';
 """
 
+_IN_USE: Final = (0, 1, 2, 3, 14)
+"""The planes of Unicode that hold more than unassigned or private characters; a test looks at the others."""
+
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 
 _RULES: Final = (
@@ -138,7 +140,7 @@ def _render(schema: str) -> str:
 @cache
 def unicode_parts() -> dict[str, str]:
     """Return what the functions are made of."""
-    characters = _characters()
+    characters = "".join(map(_characters, _IN_USE))
     folds = {
         char: char.casefold()
         for char in compress(characters, map(ne, characters, map(str.casefold, characters)))
@@ -193,17 +195,21 @@ def _spans(belongs: Callable[[str], bool]) -> list[tuple[int, int]]:
     return spans
 
 
-def _characters() -> str:
-    return "".join(map(chr, range(1, sys.maxunicode + 1)))
-
-
 @cache
 def _runs() -> list[tuple[int, int]]:
     """Return runs of characters, first and last code, that no property tells apart.
 
-    There are a million characters, but few runs.
+    There are a million characters, but few runs. Where a plane is not in use, all but its last two are alike.
     """
-    characters = _characters()
+    runs = []
+    for plane in range(17):
+        first, last = plane << 16, plane << 16 | 0xFFFF
+        runs += _runs_of(plane) if plane in _IN_USE else [(first, last - 2), (last - 1, last)]
+    return runs
+
+
+def _runs_of(plane: int) -> list[tuple[int, int]]:
+    characters = _characters(plane)
     kinds = zip(
         map(unicodedata.category, characters),
         map(unicodedata.combining, characters),
@@ -213,13 +219,18 @@ def _runs() -> list[tuple[int, int]]:
         strict=True,
     )
     runs = []
-    start = 1
+    start = ord(characters[0])
     for (category, *_), run in groupby(kinds):
         end = start + len(list(run))
         if category != "Cs":
             runs.append((start, end - 1))
         start = end
     return runs
+
+
+def _characters(plane: int) -> str:
+    """Return the characters of a plane, without NUL."""
+    return "".join(map(chr, range(plane << 16 or 1, (plane + 1) << 16)))
 
 
 def _escape(characters: str) -> str:

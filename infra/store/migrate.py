@@ -55,7 +55,7 @@ def upgrade(database_url: str, schema: str = SCHEMA) -> list[str]:
     them. It runs as the owner of the tables, whoever connects. It is safe to call this again, and from
     several processes at once. Raises MigrationError and sqlalchemy.exc.SQLAlchemyError.
     """
-    unicode_parts()  # takes a second, and is kept: not while others wait for our locks
+    unicode_parts()  # takes a moment, and is kept: not while others wait for our locks
     engine = make_engine(database_url, schema=schema, pooled=True, timeouts=False)
     try:
         for tries_left in reversed(range(_TRIES)):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from infra.store import joiners
+from infra.store import folding, joiners
 from infra.store.engine import make_engine
 from infra.store.invisible import BLANK, INVISIBLE
 from infra.store.profiles import is_username, username_key
@@ -46,6 +46,16 @@ def differing(conn: Connection, names: list[str]) -> list[str]:
     """Return the names that SQL folds to another key than Python."""
     rows = conn.execute(_KEYS, {"names": names})
     return [ascii(name) for name, key in rows if key != username_key.__wrapped__(name)]
+
+
+@pytest.mark.parametrize("plane", sorted({*range(17)} - {*folding._IN_USE}))
+def test_planes_that_nobody_looks_at_hold_only_characters_that_are_alike(plane: int) -> None:
+    *characters, one, two = map(chr, range(plane << 16, (plane + 1) << 16))
+    assert {*map(unicodedata.category, characters)} in ({"Cn"}, {"Co"})
+    assert unicodedata.category(one) == unicodedata.category(two) == "Cn"
+    together = "".join(characters) + one + two
+    assert together.casefold() == together
+    assert re.search(f"[{INVISIBLE}{BLANK}]", together) is None
 
 
 @pytest.mark.parametrize("context", ["a{}b e{}\u0301x", "{}\u0301\u0323 "], ids=["inside", "before marks"])

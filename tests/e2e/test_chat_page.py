@@ -2,8 +2,7 @@
 
 import os
 import platform
-import shutil
-import subprocess
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ import pytest
 
 from infra.local.parts import PAGE
 from infra.local.ports import HOST, free_port
-from infra.local.tether import tether
+from tests.harness.chat_page import run_in_browser, run_node_program
 from tests.harness.stack import LocalStack
+from tests.integration.local.conftest import check_that_it_stops
 
-BROWSER = Path(__file__).parent / "browser"
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
@@ -28,27 +27,21 @@ SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
     reason="the browser runs on Linux on x86-64; CHROMIUM names another one",
 )
 def test_people_chat_in_a_browser(tmp_path: Path) -> None:
-    assert PAGE.is_dir(), "run `make test`, or `npm ci && npm run build` in clients/web, first"
-    assert (BROWSER / "node_modules").is_dir(), "run `make test`, or `npm ci` in tests/e2e/browser, first"
     stack = LocalStack(tmp_path / "data", free_port())
     try:
-        page = page_of(stack.wait_started())
+        stack.wait_started()
         with served(built_for(stack, tmp_path / "page")) as deployed_page:
-            run("node", "--test", BBGRAM_PAGE=page, BBGRAM_DEPLOYED_PAGE=deployed_page)
+            run_in_browser(
+                stack, "--test", BBGRAM_DEPLOYED_PAGE=deployed_page, BBGRAM_SCREENSHOTS=str(SCREENSHOTS)
+            )
+        check_that_it_stops(stack, signal.SIGTERM)
     finally:
         stack.stop()
 
 
-def page_of(stack: LocalStack) -> str:
-    """Return the address that the stack prints first."""
-    words = stack.log.partition("is running.\n")[2].split()
-    assert words[:2] == ["open", "this"], stack.log
-    return words[2]
-
-
 def built_for(stack: LocalStack, folder: Path) -> Path:
     """Build the page for a deployment at fixed addresses."""
-    run(
+    run_node_program(
         "npm",
         *("run", "build", "--", "--outDir", str(folder), "--logLevel", "warn"),
         folder=PAGE.parent,
@@ -70,21 +63,8 @@ def served(folder: Path) -> Iterator[str]:
     with ThreadingHTTPServer((HOST, 0), partial(_Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://{HOST}:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def run(program: str, *words: str, folder: Path = BROWSER, **env: str) -> None:
-    """Run a program of Node.js, which must succeed."""
-    found = shutil.which(program)
-    assert found is not None, "Node.js is needed"
-    result = subprocess.run(
-        tether([found, *words]),
-        cwd=folder,
-        env={**os.environ, "BBGRAM_SCREENSHOTS": str(SCREENSHOTS), **env},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+        try:
+            yield f"http://{HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -23,8 +23,14 @@ def addresses(chat: Deployment) -> dict[str, str]:
     }
 
 
-async def test_the_typescript_client_against_real_edges_and_workers(two_edges: Deployment) -> None:
-    await vitest("edge", **addresses(two_edges))
+async def test_the_typescript_client_against_real_edges_and_workers(
+    two_edges: Deployment, tmp_path: Path
+) -> None:
+    deleting = asyncio.create_task(_delete_chats(two_edges, tmp_path))
+    try:
+        await vitest("edge", BBGRAM_DELETE=str(tmp_path), **addresses(two_edges))
+    finally:
+        deleting.cancel()
 
 
 async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whatever_breaks(
@@ -44,6 +50,23 @@ async def test_what_the_typescript_client_reports_as_sent_is_stored_once_whateve
     client_ids = [row.client_id for row in rows]
     assert len(set(client_ids)) == len(client_ids) == len({row.text for row in rows})
     assert set(found["reported"]) == set(client_ids)
+    # What was pending on the disk of a client that was killed.
+    assert found["kills"] >= 5
+    assert found["onDisk"]
+    assert set(found["onDisk"]) <= set(client_ids)
+
+
+async def _delete_chats(chat: Deployment, wanted: Path) -> None:
+    """Delete the chats that a test names by a file in a folder, and then the file."""
+
+    def delete() -> None:
+        for file in wanted.iterdir():
+            chat.rows("DELETE FROM chats WHERE id = :id", id=file.name)
+            file.unlink()
+
+    while True:
+        await asyncio.to_thread(delete)
+        await asyncio.sleep(0.05)
 
 
 async def _break_everything(chat: Deployment, over: Path) -> None:

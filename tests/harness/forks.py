@@ -65,19 +65,25 @@ class ForkedProcess:
     """A fork that runs `bbgram`, with the methods of subprocess.Popen that the tests use."""
 
     def __init__(
-        self, words: Sequence[str], env: Mapping[str, str], out: int, err: int, folder: Path | None = None
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        out: int,
+        err: int,
+        folder: Path | None = None,
+        stdin: str = "",
     ) -> None:
         assert can_fork(env), "a fork cannot have that environment"
         self.args = ["bbgram", *words]
         self.returncode: int | None = None
-        given = json.dumps({"words": list(words), "env": dict(env), "folder": str(folder or _ROOT)})
+        asked = {"words": list(words), "env": dict(env), "folder": str(folder or _ROOT), "stdin": stdin}
         request, ours = os.pipe()
         self._status, theirs = os.pipe()
         socket.send_fds(_server().connection, [b"."], [request, theirs, out, err])
         os.close(request)
         os.close(theirs)
         with os.fdopen(ours, "w") as pipe:
-            pipe.write(given)
+            json.dump(asked, pipe)
         self.pid = self._read_number()
 
     def poll(self) -> int | None:
@@ -121,11 +127,16 @@ class ForkedProcess:
 
 
 def run(
-    words: Sequence[str], env: Mapping[str, str], *, folder: Path | None = None, timeout_s: float = 60
+    words: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    stdin: str = "",
+    timeout_s: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run `bbgram` to its end in a fork, and return what it printed."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = ForkedProcess(words, env, out.fileno(), err.fileno(), folder)
+        process = ForkedProcess(words, env, out.fileno(), err.fileno(), folder, stdin)
         try:
             code = process.wait(timeout_s)
         finally:
@@ -239,6 +250,8 @@ def _main() -> None:
     time.tzset()
     os.chdir(asked["folder"])
     sys.argv[1:] = asked["words"]
+    if asked["stdin"]:
+        _read_from(asked["stdin"])
     from coverage import process_startup
 
     process_startup()
@@ -246,6 +259,14 @@ def _main() -> None:
         runpy.run_module("infra.cli", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         _end(end.code)
+
+
+def _read_from(text: str) -> None:
+    """Let the standard input hold this text."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
 
 
 def _end(code: object) -> None:

@@ -40,13 +40,13 @@ def bbgram(
     *words: str, env: dict[str, str], folder: Path | None = None, stdin: str = "", forked: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with no BBGRAM setting but those given; in another folder if told so."""
-    if forked and not stdin:
-        return run(words, clean_env(env), folder=folder)
+    if forked:
+        return run(words, clean_env(env), folder=folder, stdin=stdin)
     return subprocess.run(
         tether([sys.executable, "-m", "infra.cli", *words]),
         env=clean_env(env),
         cwd=folder,
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,

@@ -19,7 +19,7 @@ export interface ChatOptions {
  * State of the connection.
  *
  * - `connecting`: on the way, for the first time since `connect` was called.
- * - `syncing`: connected, and asking for what was missed.
+ * - `syncing`: connected, and asking for what was missed. With an `error`, the server does not answer that; it is asked now and then.
  * - `live`: connected and up to date.
  * - `offline`: not connected. Comes back by itself, unless `setOnline(false)` or `close` was called.
  * - `refused`: the server does not let this user in. Stays so until `connect` or `refreshToken` is called.
@@ -30,7 +30,7 @@ export type ConnectionState = 'connecting' | 'syncing' | 'live' | 'offline' | 'r
 export interface Connection {
   /** Whether there is one, and whether it is up to date. */
   state: ConnectionState;
-  /** Why there is no connection; or what the server says of it, such as `profile_missing`. */
+  /** Why there is no connection, or why it stays `syncing`; or what the server says of it, such as `profile_missing`. */
   error?: ChatError;
   /** Who is signed in, once it is known. */
   userId?: string;
@@ -90,7 +90,7 @@ export interface ChatItem {
   readUpTo: number;
 }
 
-/** The list of chats, newest activity first, as an immutable snapshot. */
+/** The list of chats, as an immutable snapshot: those with unsent messages, then the others, newest activity first. */
 export interface ChatList {
   /** The rows that are here. */
   items: readonly ChatItem[];
@@ -143,14 +143,20 @@ export interface Chat {
   getConnection(): Connection;
   /** The list of chats. The same object until something changes. */
   getChats(): ChatList;
-  /** The chat with a user, if it is known. The same object until something changes. */
+  /**
+   * The chat with a user. The same object until something changes.
+   *
+   * Undefined as long as nothing is known of it, and again when the server does not know it any more. So if it is undefined
+   * after `open` has resolved, the chat was deleted: say so. Messages that were not sent yet are still shown. A message of
+   * either side, or another `open`, begins the chat anew; then it has another `chatId`, and is still kept complete.
+   */
   getConversation(username: string): Conversation | undefined;
   /** Call `listener` after every change. Returns what ends that. */
   subscribe(listener: () => void): () => void;
 
   /** Load the next page of the list of chats. */
   loadMoreChats(): Promise<void>;
-  /** Open the chat with a user: load its newest page, and hear whether they are online. */
+  /** Open the chat with a user: load its newest page, and hear whether they are online. Rejects with `chat_not_found` if it is deleted meanwhile. */
   open(username: string): Promise<Conversation>;
   /** Load the page before the oldest message. */
   loadOlder(username: string): Promise<void>;

@@ -1,6 +1,7 @@
 import type { Chat, ChatOptions, WireEvent } from './api.js';
 import { ServerConnection, type Answer } from './connection.js';
 import type { Message, MessageStatus, TypingStatus, UserStatus } from './contract.js';
+import { ChatError } from './errors.js';
 import { indexedDBStorage } from './indexeddb.js';
 import { Outbox } from './outbox.js';
 import { sleep } from './pause.js';
@@ -66,15 +67,11 @@ export function createChat(options: ChatOptions): Chat {
     send: async (draft) => {
       const { clientId, to, text } = draft;
       // The peer may have another name by now, and the name another owner.
-      const record = store.recipient(draft);
-      const username = record?.chatId ? record.peer.username : to;
+      const { userId, username: name } = store.recipient(draft)?.peer ?? {};
+      const username = userId ? name! : to;
       return (await connection.request('send_message', { username, text, clientId })).message;
     },
-    changed: (draft) => {
-      const record = store.recipient(draft) ?? store.ensure(draft.to);
-      record.activity = Math.max(record.activity, draft.order);
-      store.touch(record);
-    },
+    changed: (draft) => store.touch(store.recipient(draft) ?? store.ensure(draft.to)),
     stored: (message) => store.takeMessage(message),
   });
   const typing = new TypingNotifier((username, isTyping) => {
@@ -119,7 +116,9 @@ export function createChat(options: ChatOptions): Chat {
     loadMoreChats: () => sync.loadMoreChats(),
     open: async (username) => {
       await sync.open(username);
-      return store.conversation(username)!;
+      const conversation = store.conversation(username);
+      if (!conversation) throw new ChatError('chat_not_found', 'This chat does not exist any more.');
+      return conversation;
     },
     loadOlder: async (username) => {
       const record = store.byName(username);

@@ -90,6 +90,11 @@ export class ServerConnection extends Requests {
     if (this.snapshot.state === 'syncing') this.#become('live', this.#warning);
   }
 
+  /** What was missed cannot be had for now. */
+  becomeStuck(error: ChatError): void {
+    if (this.snapshot.state === 'syncing') this.#become('syncing', error);
+  }
+
   /** Replace the token of the connection by the newest one. */
   async refresh(): Promise<void> {
     if (this.snapshot.state === 'refused') return this.connect();

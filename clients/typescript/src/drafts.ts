@@ -1,10 +1,14 @@
 import type { Message } from './contract.js';
-import { ChatError, type ChatErrorCode } from './errors.js';
+import type { ChatError } from './errors.js';
 import { foldName, randomId } from './identity.js';
+import { discarded, isDone, isNewer, keep, restore, stored, type Done, type Entry } from './kept.js';
+import { within } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { openTabs, type Tabs } from './tabs.js';
 
 const TOGETHER_MS = 20;
+/** A storage that takes longer counts as one that fails: messages are sent all the same. */
+const STUCK_MS = 10_000;
 
 /** A message that is not stored by the server, as far as anybody knows. Immutable. */
 export interface Draft {
@@ -24,9 +28,6 @@ export interface Draft {
   readonly error?: ChatError;
 }
 
-/** A draft as it is kept: errors do not survive a structured clone. */
-type Kept = Omit<Draft, 'error'> & { error?: { code: ChatErrorCode; message: string } };
-
 /** What drafts tell the rest of the client. */
 export interface DraftsListener {
   /** A draft has come, changed or gone. */
@@ -44,12 +45,13 @@ export class Drafts {
   readonly #all = new Map<string, Draft>();
   #sorted: readonly Draft[] | undefined;
   #tabs: Tabs | undefined;
-  /** Drafts that the storage has; the others exist only here. */
-  readonly #kept = new Set<string>();
-  /** Drafts that are done with, which a slow answer of the storage must not bring back. */
-  readonly #done = new Set<string>();
+  /** What is done with, as long as it is kept: another tab may bring it back. */
+  readonly #done = new Map<string, Done>();
+  /** What is to be written. */
+  readonly #unwritten = new Map<string, Entry>();
   #isReadDue = false;
-  #writes: Promise<unknown> = Promise.resolve();
+  /** One read or write after the other, so that a read finds what was written before. */
+  #queue: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly storage: ChatStorage,
@@ -63,7 +65,7 @@ export class Drafts {
 
   /** Resolves once everything is written that is to be written now. */
   get written(): Promise<unknown> {
-    return this.#writes;
+    return this.#queue;
   }
 
   /** Return a draft, if it is one. */
@@ -81,12 +83,11 @@ export class Drafts {
     this.close();
     if (this.userId && this.userId !== userId) {
       this.#all.clear();
-      this.#kept.clear();
+      this.#done.clear();
       this.#sorted = undefined;
     }
     this.userId = userId;
     this.listen();
-    for (const draft of this.all) if (!this.#kept.has(draft.clientId)) this.#keep(draft);
     await this.read();
     this.listener.read();
   }
@@ -121,19 +122,17 @@ export class Drafts {
   /** Add or replace a draft. */
   put(draft: Draft): Draft {
     this.#set(draft);
-    this.#keep(draft);
+    this.#write(keep(draft));
     return draft;
   }
 
-  /** Forget a draft. */
-  remove(clientId: string): void {
+  /** Forget a draft: it is stored, or the user does not want it. */
+  remove(clientId: string, isStored: boolean): void {
     const draft = this.#all.get(clientId);
     if (!draft) return;
-    this.#done.add(clientId);
-    this.#drop(draft);
-    if (!this.userId) return;
-    const key = this.#key(clientId);
-    this.#write(() => this.storage.delete(key));
+    const done = isStored ? stored(clientId) : discarded(draft);
+    this.#end(done);
+    this.#write(done);
   }
 
   /** Tell the other tabs that a message is stored. */
@@ -142,28 +141,33 @@ export class Drafts {
   }
 
   /** Take over what other tabs, or this one before a reload, have kept. */
-  async read(): Promise<void> {
-    const userId = this.userId;
-    const before = new Set(this.#kept);
-    let entries;
-    try {
-      entries = await this.storage.list(`outbox/${userId}/`);
-    } catch {
-      return;
+  read(): Promise<unknown> {
+    return this.#run(async () => {
+      const userId = this.userId;
+      const entries = await this.storage.list(`outbox/${userId}/`);
+      if (userId === this.userId) this.#merge(new Map(entries.map(([, value]) => [(value as Entry).clientId, value as Entry])));
+    });
+  }
+
+  /** Of each message, the newest state holds, here and in the storage; and what the browser has thrown away is written again. */
+  #merge(found: ReadonlyMap<string, Entry>): void {
+    const now = Date.now();
+    for (const { clientId, doneUntil } of this.#done.values()) if (doneUntil < now) this.#done.delete(clientId);
+    for (const draft of this.all) if (!found.has(draft.clientId)) this.#writeAgain(draft);
+    for (const entry of found.values()) {
+      const { clientId } = entry;
+      const known = this.#all.get(clientId) ?? this.#done.get(clientId);
+      if (isNewer(entry, known)) this.#take(entry);
+      else if (isNewer(known!, entry)) this.#writeAgain(known!);
+      if (isDone(entry) && entry.doneUntil < now) this.#forget(clientId);
     }
-    if (userId !== this.userId) return;
-    const found = new Map(entries.map(([, value]) => [(value as Kept).clientId, value as Kept]));
-    for (const clientId of before) {
-      const draft = this.#all.get(clientId);
-      if (draft && !found.has(clientId)) this.#drop(draft);
-    }
-    for (const kept of found.values()) {
-      const known = this.#all.get(kept.clientId);
-      const isSame = known && known.isFailed === kept.isFailed && known.order === kept.order;
-      if (isSame || this.#done.has(kept.clientId) || (known && !before.has(kept.clientId))) continue;
-      this.#kept.add(kept.clientId);
-      this.#set({ ...kept, error: kept.error && new ChatError(kept.error.code, kept.error.message) });
-    }
+  }
+
+  #take(entry: Entry): void {
+    this.#unwritten.delete(entry.clientId);
+    if (isDone(entry)) return this.#end(entry);
+    this.#done.delete(entry.clientId);
+    this.#set(restore(entry));
   }
 
   #next(): number {
@@ -180,31 +184,46 @@ export class Drafts {
     this.listener.changed(draft);
   }
 
-  #drop(draft: Draft): void {
-    this.#all.delete(draft.clientId);
-    this.#kept.delete(draft.clientId);
+  #end(done: Done): void {
+    const draft = this.#all.get(done.clientId);
+    this.#done.set(done.clientId, done);
+    if (!draft) return;
+    this.#all.delete(done.clientId);
     this.#sorted = undefined;
     this.listener.changed(draft);
   }
 
-  #keep(draft: Draft): void {
+  #writeAgain(known: Draft | Done): void {
+    if (!this.#unwritten.has(known.clientId)) this.#write(isDone(known) ? known : keep(known));
+  }
+
+  /** Write the newest state of a message, and tell the other tabs. Without a storage, memory has to do. */
+  #write(entry: Entry): void {
     if (!this.userId) return;
-    const { error, ...rest } = draft;
-    const kept: Kept = error ? { ...rest, error: { code: error.code, message: error.message } } : rest;
-    const key = this.#key(draft.clientId);
-    this.#kept.delete(draft.clientId);
-    this.#write(async () => {
-      await this.storage.set(key, kept);
-      if (this.#all.get(draft.clientId) === draft) this.#kept.add(draft.clientId);
+    const { clientId } = entry;
+    const key = this.#key(clientId);
+    this.#unwritten.set(clientId, entry);
+    void this.#run(async () => {
+      if (this.#unwritten.get(clientId) !== entry) return;
+      this.#unwritten.delete(clientId);
+      try {
+        await this.storage.set(key, entry);
+      } catch (error) {
+        // A storage that is full can still delete.
+        if (!isDone(entry)) throw error;
+        await this.storage.delete(key);
+      }
+      this.#tabs?.tell({ type: 'drafts' });
     });
   }
 
-  /** Change the storage, one change after the other, and tell the other tabs. Without a storage, memory has to do. */
-  #write(change: () => Promise<void>): void {
-    this.#writes = this.#writes
-      .then(change)
-      .then(() => this.#tabs?.tell({ type: 'drafts' }))
-      .catch(() => {});
+  #forget(clientId: string): void {
+    const key = this.#key(clientId);
+    void this.#run(() => this.storage.delete(key));
+  }
+
+  #run(step: () => Promise<unknown>): Promise<unknown> {
+    return (this.#queue = this.#queue.then(() => within(STUCK_MS, step())).catch(() => {}));
   }
 
   /** Read once for all news of a moment. */

@@ -39,6 +39,15 @@ export class ChatError extends Error {
 }
 
 /**
+ * Return what was thrown as a `ChatError`.
+ *
+ * @internal
+ */
+export function asChatError(cause: unknown): ChatError {
+  return cause instanceof ChatError ? cause : new ChatError('internal', String(cause), undefined, { cause });
+}
+
+/**
  * Read the failure in an ack or in `data` of a refused connection; both have the same fields but for the text.
  *
  * @internal

@@ -1,6 +1,6 @@
 import type { Message } from './contract.js';
 import { Drafts, type Draft } from './drafts.js';
-import { ChatError } from './errors.js';
+import { asChatError, ChatError } from './errors.js';
 import { pauseMs } from './pause.js';
 import type { ChatStorage } from './storage.js';
 import { alone } from './tabs.js';
@@ -73,12 +73,12 @@ export class Outbox {
 
   /** Forget a message: it is stored. */
   remove(clientId: string): void {
-    this.#drafts.remove(clientId);
+    this.#drafts.remove(clientId, true);
   }
 
   /** Forget a message, unless it is on its way. */
   discard(clientId: string): void {
-    if (!this.#sending.has(clientId)) this.remove(clientId);
+    if (!this.#sending.has(clientId)) this.#drafts.remove(clientId, false);
   }
 
   /** There is a connection: send what waits. */
@@ -144,7 +144,7 @@ export class Outbox {
     try {
       return await this.listener.send(draft);
     } catch (error) {
-      return error instanceof ChatError ? error : new ChatError('internal', String(error), undefined, { cause: error });
+      return asChatError(error);
     } finally {
       this.#sending.delete(draft.clientId);
     }

@@ -25,7 +25,7 @@ export function useChatClient(): Chat {
   return chat;
 }
 
-/** The chat with a user, which it opens. Undefined until something is known of it. */
+/** The chat with a user, which it opens. Undefined until something is known of it, and again once it is deleted; see `Chat.getConversation`. */
 export function useChat(username: string): Conversation | undefined {
   const chat = useChatClient();
   useEffect(() => {

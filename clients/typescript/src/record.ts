@@ -20,7 +20,7 @@ export class ChatRecord {
   readUpTo = 0;
   /** How far the server knows that this user has read. */
   reportedUpTo = 0;
-  /** When something last happened here, in milliseconds since the epoch. */
+  /** When something last happened here, in milliseconds since the epoch, by the clock of the server. */
   activity = 0;
   counted: Counted = { unread: 0, lastSeq: 0 };
   /** Whether the list of chats has told of it, or is asked. */
@@ -105,8 +105,9 @@ export class ChatRecord {
     const isHere = timeline.first !== undefined && timeline.first <= readUpTo + 1 && !timeline.hasHole;
     const from = isHere ? readUpTo : Math.max(readUpTo, counted.lastSeq);
     const carried = isHere ? 0 : Math.max(0, Math.min(counted.unread, counted.lastSeq - readUpTo));
+    const { ordered } = timeline;
     let here = 0;
-    for (const { seq, senderId } of timeline.messages.values()) if (seq > from && senderId !== me) here++;
+    for (let place = ordered.length - 1; place >= 0 && ordered[place]!.seq > from; place--) if (ordered[place]!.senderId !== me) here++;
     return carried + here;
   }
 

@@ -1,4 +1,4 @@
-import type { ChatItem, ChatList, Conversation } from './api.js';
+import type { ChatList, Conversation } from './api.js';
 import type { ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
 import { foldName } from './identity.js';
 import type { Draft } from './drafts.js';
@@ -28,10 +28,12 @@ export class ChatStore {
   nextCursor: string | null | undefined;
   isLoadingChats = false;
   /** The activity of the last row of the list that is here: older pages come below it. */
-  oldestListed = Date.now();
+  oldestListed = 0;
 
   readonly #records = new Set<ChatRecord>();
+  /** Also under the ids of chats that are gone: what was written in them goes to the same peer. */
   readonly #byId = new Map<string, ChatRecord>();
+  readonly #byPeer = new Map<string, ChatRecord>();
   readonly #byName = new Map<string, ChatRecord>();
   readonly #typing = new Map<ChatRecord, ReturnType<typeof setTimeout>>();
   #list: ChatList | undefined;
@@ -49,12 +51,13 @@ export class ChatStore {
   }
 
   byId(chatId: string): ChatRecord | undefined {
-    return this.#byId.get(chatId);
+    const record = this.#byId.get(chatId);
+    return record?.chatId === chatId ? record : undefined;
   }
 
   /** Return the chat with a user, or with an id: several deleted users have the same name. */
   byName(name: string): ChatRecord | undefined {
-    return this.#byId.get(name) ?? this.#byName.get(foldName(name));
+    return this.byId(name) ?? this.#byName.get(foldName(name));
   }
 
   /** Return the chat with a user; begin one if none is known. */
@@ -73,12 +76,13 @@ export class ChatStore {
   /** The snapshot of the list. */
   list(): ChatList {
     if (this.#list) return this.#list;
-    const items: ChatItem[] = [];
     const all = this.#drafts();
-    for (const record of [...this.#records].sort((a, b) => b.activity - a.activity)) {
-      const drafts = all.get(record) ?? [];
-      if (record.chatId || drafts.length) items.push(record.item(drafts, this.me));
-    }
+    // Never by the time of a draft and of a stored message together: they come from two clocks.
+    const items = [...this.#records]
+      .map((record) => ({ record, drafts: all.get(record) ?? [] }))
+      .filter(({ record, drafts }) => record.chatId || drafts.length)
+      .sort((a, b) => (b.drafts.at(-1)?.order ?? 0) - (a.drafts.at(-1)?.order ?? 0) || b.record.activity - a.record.activity)
+      .map(({ record, drafts }) => record.item(drafts, this.me));
     return (this.#list = { items, hasMore: Boolean(this.nextCursor), loading: this.isLoadingChats });
   }
 
@@ -94,14 +98,17 @@ export class ChatStore {
   takeMessage(message: Message): void {
     const isMine = message.senderId === this.me;
     const { chatId } = message;
+    if (isMine) this.listener.stored(message);
+    const former = this.#byId.get(chatId);
+    // Late news of a chat that is gone, and was begun anew.
+    if (former?.chatId && former.chatId !== chatId) return;
     const [userId, username] = isMine
       ? [message.recipientId, message.recipientUsername]
       : [message.senderId, message.senderUsername];
     const record = this.#of(chatId, { ...nobody, userId, username });
     record.timeline.add(message);
     record.activity = Math.max(record.activity, Date.parse(message.createdAt));
-    if (isMine) this.listener.stored(message);
-    else this.#setTyping(record, false);
+    if (!isMine) this.#setTyping(record, false);
     this.touch(record);
     if (record.isListed) return;
     record.isListed = true;
@@ -115,13 +122,13 @@ export class ChatStore {
   }
 
   /** Take rows of the list of chats, newest activity first. Returns the activity of the last one, for the next page. */
-  takeRows(rows: readonly ChatSummary[], above = Date.now()): number {
-    let activity = above;
+  takeRows(rows: readonly ChatSummary[], above?: number): number {
+    let activity = above ?? timeOf(rows.find((row) => row.lastMessage)?.lastMessage) ?? this.#newest;
     for (const row of rows) {
       const { chatId, peer, lastMessage, lastSeq, unread } = row;
       const record = this.#of(chatId, peer);
       const { timeline } = record;
-      activity = lastMessage ? Date.parse(lastMessage.createdAt) : activity;
+      activity = timeOf(lastMessage) ?? activity;
       record.activity = Math.max(record.activity, activity);
       record.takePeer(peer);
       record.serverReadUpTo(row.readUpTo);
@@ -135,19 +142,27 @@ export class ChatStore {
     return activity;
   }
 
+  /** Return the chats that belong among the newest rows of the list, and are not there: perhaps they are gone. */
+  missing(rows: readonly ChatSummary[], hasMore: boolean): ChatRecord[] {
+    const listed = new Set(rows.map(({ chatId }) => chatId));
+    const oldest = hasMore ? Math.min(...rows.map((row) => timeOf(row.lastMessage) ?? Infinity)) : -1;
+    return [...this.#records].filter(({ chatId, activity }) => chatId && !listed.has(chatId) && activity > oldest);
+  }
+
   /** Take the answer to `join_chat`. */
   takeJoin(username: string, ack: JoinAck): ChatRecord {
     const record = this.#of(ack.chatId, ack.peer);
     this.#byName.set(foldName(username), record);
     record.takePeer(ack.peer);
     record.serverReadUpTo(ack.readUpTo);
+    record.activity ||= timeOf(ack.messages.at(-1)) ?? this.#newest;
     this.touch(record);
     return record;
   }
 
   /** Take a watermark. */
   takeStatus({ chatId, userId, status, upTo }: MessageStatus): void {
-    const record = this.#byId.get(chatId);
+    const record = this.byId(chatId);
     if (!record) return;
     if (userId === this.me && status === 'read') record.serverReadUpTo(upTo);
     if (userId === record.peer.userId) record.peerReached(status, upTo);
@@ -156,17 +171,16 @@ export class ChatStore {
 
   /** Take news of who is online. */
   takePresence({ userId, username, status, lastSeen }: UserStatus): void {
-    for (const record of this.#records) {
-      if (record.peer.userId !== userId) continue;
-      record.peer = { ...record.peer, username, online: status === 'online', lastSeen };
-      this.#byName.set(foldName(username), record);
-      this.touch(record);
-    }
+    const record = this.#byPeer.get(userId);
+    if (!record) return;
+    record.peer = { ...record.peer, username, online: status === 'online', lastSeen };
+    this.#byName.set(foldName(username), record);
+    this.touch(record);
   }
 
   /** Take news of who is typing. */
   takeTyping({ chatId, isTyping }: TypingStatus): void {
-    const record = this.#byId.get(chatId);
+    const record = this.byId(chatId);
     if (record) this.#setTyping(record, isTyping);
   }
 
@@ -175,15 +189,10 @@ export class ChatStore {
     for (const record of [...this.#typing.keys()]) this.#setTyping(record, false);
   }
 
-  /** Forget a chat that the server does not know any more. */
+  /** Forget a chat that the server does not know any more. What was written to its peer stays, and may begin it anew. */
   forget(chatId: string): void {
-    const record = this.#byId.get(chatId);
-    if (!record) return;
-    this.#byId.delete(chatId);
-    this.#records.delete(record);
-    for (const [name, other] of this.#byName) if (other === record) this.#byName.delete(name);
-    for (const draft of this.listener.drafts()) this.ensure(draft.to);
-    this.touch();
+    const record = this.byId(chatId);
+    if (record) this.touch(this.#beginAnew(record));
   }
 
   /** Forget everything: somebody else has signed in. */
@@ -191,6 +200,7 @@ export class ChatStore {
     this.stopTyping();
     this.#records.clear();
     this.#byId.clear();
+    this.#byPeer.clear();
     this.#byName.clear();
     this.me = me;
     this.nextCursor = undefined;
@@ -215,6 +225,10 @@ export class ChatStore {
     return found;
   }
 
+  get #newest(): number {
+    return [...this.#records].reduce((newest, { activity }) => Math.max(newest, activity), 0);
+  }
+
   #begin(peer: Peer): ChatRecord {
     const record = new ChatRecord(peer);
     this.#records.add(record);
@@ -222,19 +236,35 @@ export class ChatStore {
     return record;
   }
 
+  /** Another record for the peer of a chat that is gone: what was asked about that chat is answered to nobody. */
+  #beginAnew(gone: ChatRecord): ChatRecord {
+    this.#setTyping(gone, false);
+    const record = new ChatRecord({ ...gone.peer, deliveredUpTo: 0, readUpTo: 0 });
+    record.isOpen = gone.isOpen;
+    this.#records.delete(gone);
+    this.#records.add(record);
+    for (const index of [this.#byId, this.#byPeer, this.#byName])
+      for (const [key, other] of index) if (other === gone) index.set(key, record);
+    return record;
+  }
+
   /** Return the chat with this id, whatever the peer is called now. */
   #of(chatId: string, peer: Peer): ChatRecord {
     const named = this.byName(peer.username);
+    let record = this.byId(chatId) ?? this.#byPeer.get(peer.userId);
+    // Two users have one chat: if it has another id now, the one that is known is gone.
+    if (record?.chatId && record.chatId !== chatId) record = this.#beginAnew(record);
     // A name may belong to somebody else by now.
-    const record = this.#byId.get(chatId) ?? (named && !named.chatId ? named : this.#begin(peer));
+    record ??= named && !named.chatId && !named.peer.userId ? named : this.#begin(peer);
     record.chatId = chatId;
     this.#byId.set(chatId, record);
+    this.#byPeer.set(peer.userId, record);
     this.#byName.set(foldName(peer.username), record);
     if (record.peer.userId !== peer.userId || record.peer.username !== peer.username) {
       record.peer = { ...record.peer, userId: peer.userId, username: peer.username };
       record.touch();
     }
-    if (named && named !== record && !named.chatId) this.#records.delete(named);
+    if (named && named !== record && !named.chatId && !named.peer.userId) this.#records.delete(named);
     return record;
   }
 
@@ -246,6 +276,11 @@ export class ChatStore {
     record.isTyping = isTyping;
     this.touch(record);
   }
+}
+
+/** When a message was stored, in milliseconds since the epoch, by the clock of the server. */
+function timeOf(message: Message | null | undefined): number | undefined {
+  return message ? Date.parse(message.createdAt) : undefined;
 }
 
 const nobody: Peer = { userId: '', username: '', online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };

@@ -1,6 +1,6 @@
 import type { ServerConnection } from './connection.js';
 import type { Ack } from './contract.js';
-import type { ChatError } from './errors.js';
+import { asChatError, type ChatError } from './errors.js';
 import { foldName } from './identity.js';
 import { pauseMs, sleep } from './pause.js';
 import type { ChatRecord } from './record.js';
@@ -16,6 +16,8 @@ const LARGEST_PAGE = 100;
 const CURSORS = 500;
 /** An open chat that is further behind begins anew with its newest page; the rest can be loaded as history. */
 const FARTHEST_BEHIND = 500;
+/** Pauses after an error that is final begin with the longest. */
+const MANY_TRIES = 10;
 
 /** Keeps the store complete: asks for what was missed, for holes and for history. */
 export class Synchronizer {
@@ -42,9 +44,12 @@ export class Synchronizer {
         this.connection.becomeLive();
         if (this.#isListDue) this.listSoon();
         return;
-      } catch (error) {
-        if ((error as ChatError).code === 'disconnected') return;
-        await sleep(pauseMs(tries, error as ChatError));
+      } catch (cause) {
+        const error = asChatError(cause);
+        if (error.code === 'disconnected' || error.code === 'closed') return;
+        // Not even what is final ends it: the server may be fixed while the connection lasts.
+        if (!error.retryable) this.connection.becomeStuck(error);
+        await sleep(pauseMs(error.retryable ? tries : MANY_TRIES, error));
       }
     }
   }
@@ -101,8 +106,8 @@ export class Synchronizer {
   }
 
   async #read(chatId: string): Promise<[ChatRecord, Page]> {
-    const page = await this.connection.call('get_messages', { chatId, limit: PAGE });
-    return [this.store.byId(chatId)!, page];
+    const record = this.store.byId(chatId)!;
+    return [record, await this.#ask(chatId, this.connection.call('get_messages', { chatId, limit: PAGE }))];
   }
 
   /** Load the page before the oldest message that is here. */
@@ -114,7 +119,7 @@ export class Synchronizer {
       record.isLoadingOlder = true;
       this.store.touch(record);
       try {
-        timeline.prepend(before, await this.connection.call('get_messages', { chatId, before, limit: PAGE }));
+        timeline.prepend(before, await this.#ask(chatId, this.connection.call('get_messages', { chatId, before, limit: PAGE })));
       } finally {
         record.isLoadingOlder = false;
         this.store.touch(record);
@@ -158,12 +163,24 @@ export class Synchronizer {
     return started;
   }
 
+  /** Get an answer about a chat. If the server does not know it any more, it is forgotten. */
+  async #ask<T>(chatId: string, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (isGone(error)) this.store.forget(chatId);
+      throw error;
+    }
+  }
+
   async #catchUpOnce(): Promise<void> {
     const isFirst = this.#since === null;
     await this.#listChanges();
+    const newest = isFirst ? undefined : await this.#listNewest();
     const open = this.store.open;
-    await this.#fillOpen(open);
-    if (!isFirst) await this.#refreshPeers(open);
+    await this.#fillAll(new Set([...open, ...(newest?.missing ?? [])]));
+    // Presence and watermarks may have changed without a message, also in chats that the app shows and the list does not.
+    if (newest) for (const record of open.filter(({ chatId }) => !newest.listed.has(chatId!)).slice(-PAGE)) await this.#refreshPeer(record);
     for (const record of this.store.unreported) this.#reportRead(record).catch(() => {});
   }
 
@@ -184,7 +201,8 @@ export class Synchronizer {
     const upTo = record.readUpTo;
     const { top } = record.timeline;
     try {
-      const ack = await this.connection.request('mark_as_read', { chatId: record.chatId!, upTo });
+      const chatId = record.chatId!;
+      const ack = await this.#ask(chatId, this.connection.request('mark_as_read', { chatId, upTo }));
       record.counted = { unread: ack.unread, lastSeq: top };
       record.serverReadUpTo(Math.max(upTo, ack.readUpTo));
       this.store.touch(record);
@@ -211,11 +229,18 @@ export class Synchronizer {
     this.store.touch();
   }
 
-  /** Get the newer messages of all open chats, in as few requests as they fit into. */
-  async #fillOpen(open: readonly ChatRecord[]): Promise<void> {
-    let behind = open.filter(({ timeline }) => timeline.first !== undefined);
-    for (const record of behind) if (isFarBehind(record)) await this.#beginAnew(record);
-    while (behind.length) {
+  /** List the chats on top anew, as they are now, and find those that may be gone. */
+  async #listNewest(): Promise<{ listed: Set<string>; missing: ChatRecord[] }> {
+    const { chats, nextCursor } = await this.connection.request('list_chats', { limit: PAGE });
+    this.store.takeRows(chats);
+    return { listed: new Set(chats.map(({ chatId }) => chatId)), missing: this.store.missing(chats, Boolean(nextCursor)) };
+  }
+
+  /** Get the newer messages of some chats, in as few requests as they fit into; forget those that are gone. */
+  async #fillAll(records: ReadonlySet<ChatRecord>): Promise<void> {
+    let behind = [...records].filter(({ timeline }) => timeline.first !== undefined);
+    for (const record of behind) if (isFarBehind(record)) await this.#beginAnew(record).catch(unlessGone);
+    for (behind = this.#known(behind); behind.length; ) {
       const asked = behind.slice(0, CURSORS).map((record) => {
         const { last, top } = record.timeline;
         return { record, last, top };
@@ -232,20 +257,16 @@ export class Synchronizer {
         this.store.touch(record);
         if (gap?.hasMore) more.push(record);
       }
-      behind = [...more, ...behind.slice(CURSORS)];
+      behind = this.#known([...more, ...behind.slice(CURSORS)]);
     }
   }
 
-  /** Presence and watermarks may have changed without a message: of the chats on top, and of those that the app shows. */
-  async #refreshPeers(open: readonly ChatRecord[]): Promise<void> {
-    const { chats } = await this.connection.request('list_chats', { limit: PAGE });
-    this.store.takeRows(chats);
-    const fresh = new Set(chats.map(({ chatId }) => chatId));
-    for (const record of open.filter(({ chatId }) => !fresh.has(chatId!)).slice(-PAGE)) await this.#refreshPeer(record);
+  #known(records: readonly ChatRecord[]): ChatRecord[] {
+    return records.filter((record) => this.store.byId(record.chatId!) === record);
   }
 
   async #refreshPeer(record: ChatRecord): Promise<void> {
-    if (!this.store.byId(record.chatId!)) return;
+    if (!this.#known([record]).length) return;
     const { username } = record.peer;
     try {
       const ack = await this.connection.request('join_chat', { username, limit: 1 });
@@ -273,7 +294,7 @@ export class Synchronizer {
     if (isFarBehind(record)) await this.#beginAnew(record);
     while (chatId && timeline.hasHole && this.connection.ready) {
       const { last, top } = timeline;
-      const page = await this.connection.request('get_messages', { chatId, after: last, limit: LARGEST_PAGE });
+      const page = await this.#ask(chatId, this.connection.request('get_messages', { chatId, after: last, limit: LARGEST_PAGE }));
       append(record, last, top, page);
       this.store.tellStored(page.messages);
       this.store.touch(record);
@@ -281,11 +302,22 @@ export class Synchronizer {
   }
 
   async #beginAnew(record: ChatRecord): Promise<void> {
-    const page = await this.connection.request('get_messages', { chatId: record.chatId!, limit: PAGE });
+    const chatId = record.chatId!;
+    const page = await this.#ask(chatId, this.connection.request('get_messages', { chatId, limit: PAGE }));
     record.timeline.takeNewest(page);
     this.store.tellStored(page.messages);
     this.store.touch(record);
   }
+}
+
+/** Whether the server says that a chat does not exist, or not for this user. */
+function isGone(error: unknown): boolean {
+  const { code } = error as ChatError;
+  return code === 'chat_not_found' || code === 'not_a_member';
+}
+
+function unlessGone(error: unknown): void {
+  if (!isGone(error)) throw error;
 }
 
 function isFarBehind({ timeline }: ChatRecord): boolean {

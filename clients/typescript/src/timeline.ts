@@ -14,7 +14,8 @@ export interface Page {
  * come after a hole.
  */
 export class Timeline {
-  readonly messages = new Map<number, Message>();
+  readonly #messages = new Map<number, Message>();
+  #ordered: Message[] | undefined;
   /** Undefined until anything is known. */
   first: number | undefined;
   last = 0;
@@ -29,8 +30,8 @@ export class Timeline {
   }
 
   /** The messages in order. */
-  get ordered(): Message[] {
-    return [...this.messages.values()].sort((a, b) => a.seq - b.seq);
+  get ordered(): readonly Message[] {
+    return (this.#ordered ??= [...this.#messages.values()].sort((a, b) => a.seq - b.seq));
   }
 
   /** Take a message that came by itself. Returns whether it is new here. */
@@ -38,9 +39,9 @@ export class Timeline {
     const { seq } = message;
     this.top = Math.max(this.top, seq);
     this.first ??= this.#begin(seq);
-    if (seq < this.first - 1 || this.messages.has(seq)) return false;
+    if (seq < this.first - 1 || this.#messages.has(seq)) return false;
     if (seq === this.first - 1) this.first = seq;
-    this.messages.set(seq, message);
+    this.#put(message);
     this.#close();
     this.hasOlder &&= this.first > 1;
     return true;
@@ -49,7 +50,7 @@ export class Timeline {
   /** Take the messages directly after a seq; everything up to `reach` is known then. */
   append(after: number, messages: readonly Message[], reach: number): void {
     if (this.first === undefined || after < this.first - 1 || after > this.last) return;
-    for (const message of messages) this.messages.set(message.seq, message);
+    for (const message of messages) this.#put(message);
     this.last = Math.max(this.last, reach);
     this.top = Math.max(this.top, this.last);
     this.#close();
@@ -58,7 +59,7 @@ export class Timeline {
   /** Take the page before a seq. */
   prepend(before: number, { messages, hasMore, archivedBefore }: Page): void {
     if (before !== this.first) return;
-    for (const message of messages) this.messages.set(message.seq, message);
+    for (const message of messages) this.#put(message);
     this.first = messages[0]?.seq ?? this.first;
     this.hasOlder = hasMore;
     this.archivedBefore = archivedBefore;
@@ -69,7 +70,7 @@ export class Timeline {
     const start = page.messages[0]?.seq ?? page.archivedBefore ?? this.top + 1;
     const end = page.messages.at(-1)?.seq ?? start - 1;
     if (this.first !== undefined && start <= this.last + 1 && start >= this.first) return this.append(start - 1, page.messages, end);
-    for (const seq of this.messages.keys()) if (seq < start) this.messages.delete(seq);
+    this.#dropBefore(start);
     this.first = start;
     this.last = Math.max(this.last, end);
     this.prepend(start, page);
@@ -81,13 +82,25 @@ export class Timeline {
     this.top = Math.max(this.top, top);
     if (this.first !== undefined && this.last >= top) return;
     if (message && this.first !== undefined && message.seq === this.last + 1) return void this.add(message);
-    for (const seq of this.messages.keys()) if (seq < top) this.messages.delete(seq);
+    this.#dropBefore(top);
     this.first = message?.seq ?? top + 1;
     this.last = top;
     this.hasOlder = this.first > 1;
     this.archivedBefore = undefined;
-    if (message) this.messages.set(message.seq, message);
+    if (message) this.#put(message);
     this.#close();
+  }
+
+  /** Most messages are the newest ones: they need no sorting. */
+  #put(message: Message): void {
+    this.#messages.set(message.seq, message);
+    if (this.#ordered && message.seq > (this.#ordered.at(-1)?.seq ?? 0)) this.#ordered.push(message);
+    else this.#ordered = undefined;
+  }
+
+  #dropBefore(start: number): void {
+    for (const seq of this.#messages.keys()) if (seq < start) this.#messages.delete(seq);
+    this.#ordered = undefined;
   }
 
   #begin(seq: number): number {
@@ -98,6 +111,6 @@ export class Timeline {
 
   /** Move `last` over messages that are here already. */
   #close(): void {
-    while (this.messages.has(this.last + 1)) this.last++;
+    while (this.#messages.has(this.last + 1)) this.last++;
   }
 }

@@ -43,15 +43,13 @@ def page_routes(
 
 
 class _Page(StaticFiles):
-    """The files of the page, which may load nothing from elsewhere and connect to nothing but the chat."""
+    """The files of the page. It has a policy of its own (`clients/web/csp.ts`); headers add to it."""
 
     def __init__(self, folder: Path, chat_url: str) -> None:
         super().__init__(directory=folder, html=True)
         websocket = chat_url.replace("http", "ws", 1)
         self._headers = {
-            "Content-Security-Policy": f"default-src 'self'; img-src 'self' data:; "
-            f"connect-src 'self' {chat_url} {websocket}; "
-            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            "Content-Security-Policy": f"connect-src 'self' {chat_url} {websocket}; frame-ancestors 'none'",
             "Cache-Control": "no-cache",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",

@@ -1,8 +1,10 @@
 // A Chromium from an npm package, and how people use the chat page in it.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
@@ -17,6 +19,9 @@ export const PHONE = { width: 390, height: 844 };
 const UNPACKED = fileURLToPath(new URL('node_modules/.chromium', import.meta.url));
 const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
 
+/** What the browser calls an error, but is none of the page: a lost connection, and that it knows no push service. */
+const NO_ERROR = /WebSocket|net::ERR|Push API in incognito mode/;
+
 /** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
 export async function launch() {
   const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
@@ -28,18 +33,37 @@ async function unpacked() {
   process.env.TMPDIR = UNPACKED;
   // With the libraries that a system may lack, which the package unpacks where it takes itself to be on Lambda.
   process.env.AWS_LAMBDA_JS_RUNTIME ??= 'nodejs22.x';
+  process.env.FONTCONFIG_FILE = fonts();
   const { default: sparticuz } = await import('@sparticuz/chromium');
   return sparticuz.executablePath();
 }
 
+/** Every machine has other fonts, or none: these are the same everywhere. */
+function fonts() {
+  const dejavu = fileURLToPath(new URL('node_modules/dejavu-fonts-ttf/ttf', import.meta.url));
+  const file = `${UNPACKED}/fonts.conf`;
+  writeFileSync(
+    file,
+    `<fontconfig>
+      <dir>${UNPACKED}/fonts</dir><dir>${dejavu}</dir><cachedir>${UNPACKED}/fonts-cache</cachedir>
+      ${preferred('sans-serif', 'Open Sans', 'DejaVu Sans')}
+      ${preferred('monospace', 'DejaVu Sans Mono')}
+    </fontconfig>`,
+  );
+  return file;
+}
+
+const preferred = (kind, ...names) =>
+  `<alias><family>${kind}</family><prefer>${names.map((name) => `<family>${name}</family>`).join('')}</prefer></alias>`;
+
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
   const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const errors = [];
   context.on('weberror', (error) => errors.push(error.error()));
-  // Also where the content security policy forbids something. A lost connection is no error of the page.
-  context.on('console', (line) => line.type() === 'error' && !/WebSocket|net::ERR/.test(line.text()) && errors.push(line.text()));
+  // Also where the content security policy forbids something.
+  context.on('console', (line) => line.type() === 'error' && !NO_ERROR.test(line.text()) && errors.push(line.text()));
   t.after(async () => {
     await context.close();
     assert.deepEqual(errors, []);
@@ -79,8 +103,9 @@ export async function anotherTab(page, name) {
 
 async function fillForm(page, name, button) {
   const email = page.getByLabel('E-mail');
-  await page.getByText('With an e-mail address').waitFor();
-  if (!(await email.isVisible())) await page.getByText('With an e-mail address').click();
+  const more = page.getByText('With an e-mail address');
+  await more.or(email).first().waitFor();
+  if (!(await email.isVisible())) await more.click();
   if (button === 'Sign up') {
     await page.getByRole('button', { name: 'I am new here' }).click();
     await page.getByLabel('Username').fill(name);
@@ -120,6 +145,87 @@ export async function untilState(page, text, ...states) {
 /** The row of a chat in the list. */
 export const row = (page, name) => page.getByRole('navigation').getByRole('link', { name });
 
+/** Runs SQL in the database of the stack, for what takes people too long, or what they cannot do. */
+export async function sql(statement) {
+  await promisify(execFile)(process.env.BBGRAM_PSQL, ['-qv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL]);
+}
+
+/**
+ * Stores numbered messages of both in their chat, which is empty, as if they had been read long ago. The list of chats, which
+ * would have the page begin with the newest, does not tell of them.
+ */
+const storeMessages = (name, peer, count) =>
+  sql(`
+    WITH talk AS (
+      UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count},
+        activity_at = now() - interval '1 day', listed_at = now() - interval '1 day'
+      WHERE user_lo IN ${idsOf(name, peer)} AND user_hi IN ${idsOf(name, peer)} AND user_lo <> user_hi
+      RETURNING id, user_lo, user_hi
+    ), seen AS (
+      UPDATE bbgram.chat_members SET delivered_seq = ${count}, read_seq = ${count} FROM talk WHERE chat_id = talk.id
+    )
+    INSERT INTO bbgram.messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
+    SELECT id, n, gen_random_uuid(), CASE n % 3 WHEN 0 THEN user_lo ELSE user_hi END,
+      CASE n % 3 WHEN 0 THEN user_hi ELSE user_lo END, 'Message ' || n || repeat(' and more', n % 20),
+      now() - (${count} - n) * interval '1 minute'
+    FROM talk, generate_series(1, ${count}) AS n`);
+
+/**
+ * Gives a page a chat, open and empty, with this many messages. It hears of them as after hours offline, which takes a few
+ * requests; as history they would take hundreds.
+ */
+export async function loadMessages(page, name, peer, count) {
+  await page.getByRole('button', { name: 'Go offline' }).click();
+  await storeMessages(name, peer, count);
+  await page.getByRole('button', { name: 'Go online' }).click();
+  await row(page, peer).getByText(new RegExp(`^Message ${count}\\b`)).waitFor();
+  await scroller(page);
+}
+
+/** Deletes the chats of a user, without a word to anybody. */
+export const deleteChats = (name) =>
+  sql(`DELETE FROM bbgram.chats WHERE user_lo IN ${idsOf(name)} OR user_hi IN ${idsOf(name)}`);
+
+const idsOf = (...names) => `(SELECT id FROM bbgram.profiles WHERE username IN (${names.map((name) => `'${name}'`)}))`;
+
+/** The list of messages, as it scrolls, once there are messages. */
+export const scroller = (page) => page.locator('.messages [data-virtuoso-scroller]').elementHandle();
+
+/**
+ * Scrolls a list of numbered messages by some pixels, and returns where they are before and after that, by number, and how
+ * far it could scroll. Runs in the page, in one go.
+ */
+export function scrollBy(list, pixels) {
+  const places = () =>
+    Object.fromEntries(
+      [...list.querySelectorAll('.message')].map((one) => [
+        one.querySelector('.text').textContent.split(' ')[1],
+        one.getBoundingClientRect().bottom,
+      ]),
+    );
+  const before = places();
+  list.scrollTop += pixels;
+  return { before, after: places(), isAtTop: list.scrollTop === 0 };
+}
+
+/** Scrolls a list of this many numbered messages to one of them. Returns whether it is there yet. Runs in the page. */
+export function jump([list, number, count]) {
+  list.scrollTop = ((number - 1) / count) * list.scrollHeight;
+  const shown = [...list.querySelectorAll('.message .text')].map((one) => Number(one.textContent.split(' ')[1]));
+  const isEnd = number === 1 || number === count;
+  return isEnd ? shown.includes(number) : shown.some((one) => Math.abs(one - number) < count / 20);
+}
+
+/** Waits until the page has shown what it has to show: nothing changes in it for as many frames. */
+export const settled = (page, frames = 2) =>
+  page.evaluate(async (needed) => {
+    let quiet = 0;
+    const observer = new MutationObserver(() => (quiet = 0));
+    observer.observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+    while (quiet++ < needed) await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    observer.disconnect();
+  }, frames);
+
 /**
  * Has the page's service worker receive a push, as from a push service. Returns what it shows, and what a click on it does:
  * a browser without a screen shows no notifications.
@@ -151,6 +257,19 @@ export async function push(page, notice) {
   return { shown, open: (hash) => worker.evaluate((to) => show(to).catch(() => undefined), hash) };
 }
 
+/** What the content security policy of a page forbids when code in the page, given as text, tries something. */
+export async function forbidden(browser, url, attempt) {
+  const context = await browser.newContext();
+  const page = await newTab(context, url);
+  const violation = page.evaluate(
+    () => new Promise((resolve) => addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective))),
+  );
+  await page.evaluate(attempt);
+  const directive = await violation;
+  await context.close();
+  return directive;
+}
+
 /** Everything that axe finds serious. */
 export async function accessibilityProblems(page) {
   await page.evaluate(axe.source);
@@ -165,10 +284,12 @@ export async function screenshots(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   const panel = page.getByRole('button', { name: 'Close the panel' });
+  await page.mouse.move(0, 0);
   for (const size of [DESKTOP, PHONE]) {
     await page.setViewportSize(size);
     const covers = size === PHONE && (await panel.isVisible());
     if (covers) await panel.click();
+    if (!(await page.locator('textarea:focus').count())) await page.evaluate(() => document.activeElement?.blur());
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
       await page.screenshot({ path: `${SCREENSHOTS}/${name}-${size.width}-${colorScheme}.png`, animations: 'disabled' });

@@ -5,12 +5,17 @@ import { after, before, describe, it } from 'node:test';
 
 import {
   DEPLOYED_PAGE,
+  PAGE,
   PHONE,
   accessibilityProblems,
   anotherTab,
   as,
   composer,
+  deleteChats,
+  forbidden,
+  jump,
   launch,
+  loadMessages,
   message,
   newTab,
   newWindow,
@@ -18,6 +23,9 @@ import {
   push,
   row,
   screenshots,
+  scrollBy,
+  scroller,
+  settled,
   someone,
   unique,
   untilState,
@@ -37,16 +45,48 @@ async function pair(t, options) {
   return { ann, ben, annName: names[0], benName: names[1] };
 }
 
-/** Scrolls a list of numbered messages up, and returns what is in it, and where. Runs in the page. */
-function lookUp(list, pixels) {
-  list.scrollTop -= pixels;
-  const shown = [...list.querySelectorAll('.message')];
-  const places = shown.map((one) => [
-    Number(one.querySelector('.text').textContent.split(' ')[1]),
-    one.getBoundingClientRect().bottom,
-  ]);
-  const { scrollTop, scrollHeight } = list;
-  return { numbers: places.map(([number]) => number), places: Object.fromEntries(places), scrollTop, scrollHeight };
+/** More messages than fit into a window, and what is rendered around it. */
+const FEW = 60;
+
+/** Collects the messages of a list that are rendered, or change, from now on. Runs in the page. */
+function watchRows(list) {
+  const rows = new Set();
+  new MutationObserver((changes) => {
+    for (const { target, addedNodes } of changes) {
+      const own = (target.nodeType === Node.TEXT_NODE ? target.parentElement : target).closest('.message');
+      for (const found of own ? [own] : addedNodes) {
+        const added = found.matches?.('.message') ? [found] : (found.querySelectorAll?.('.message') ?? []);
+        for (const one of added) rows.add(one);
+      }
+    }
+  }).observe(list, { subtree: true, childList: true, attributes: true, characterData: true });
+  return rows;
+}
+
+/**
+ * How far a message may be from where it was, in pixels: less than two of the lowest. The list guesses how high older messages
+ * are until it has shown them. Without its care they would be a page away.
+ */
+const TOLERANCE = 60;
+
+/** Fails if messages that are still in the list are not where they were, or if none are. */
+function assertNoJump(known, now) {
+  const still = Object.keys(known).filter((number) => number in now);
+  assert.ok(still.length > 0, `of the messages ${Object.keys(known)} none are left, but ${Object.keys(now)}`);
+  for (const number of still) {
+    const moved = Math.abs(known[number] - now[number]);
+    assert.ok(moved <= TOLERANCE, `message ${number} jumped from ${known[number]} to ${now[number]}`);
+  }
+}
+
+/** Fails unless messages, from the top of the list to its end, are without a gap and in order. */
+function assertInOrder(places) {
+  const numbers = Object.keys(places).map(Number);
+  const sorted = numbers.toSorted((a, b) => places[a] - places[b]);
+  assert.deepEqual(
+    sorted,
+    numbers.map((_, index) => numbers[0] + index),
+  );
 }
 
 const trick = (page, name) => page.getByRole('button', { name }).click();
@@ -203,30 +243,49 @@ describe('the chat page', { concurrency: 3 }, () => {
     await message(ann, 'Message 100 of 100').waitFor();
     assert.ok((await ann.locator('.message').count()) < 60, 'only what is visible is in the page');
 
-    const history = ann.locator('.messages [data-virtuoso-scroller]');
-    let pages = 0;
-    for (let steps = 0; !(await message(ann, 'Message 1 of 100').isVisible()); steps++) {
+    const history = await scroller(ann);
+    // A page may load at any time. Whenever it does, what was there stays where the last step has left it.
+    let known = (await history.evaluate(scrollBy, 0)).after;
+    assert.ok(!('1' in known));
+    for (let steps = 0; !('1' in known); steps++) {
       assert.ok(steps < 200, 'the beginning is never reached');
-      const before = await history.evaluate(lookUp, 300);
-      assert.deepEqual(
-        before.numbers,
-        before.numbers.toSorted((a, b) => a - b),
-      );
-      if (before.scrollTop > 400) continue;
-      pages++;
-      await ann.waitForFunction(
-        ({ list, height }) => list.scrollHeight > height + 400 || list.textContent.includes('Message 1 of'),
-        {
-          list: await history.elementHandle(),
-          height: before.scrollHeight,
-        },
-      );
-      const { places } = await history.evaluate(lookUp, 0);
-      for (const [number, top] of Object.entries(before.places)) {
-        assert.ok(Math.abs((places[number] ?? top) - top) < 60, `message ${number} jumped from ${top} to ${places[number]}`);
-      }
+      await settled(ann);
+      const { before, after, isAtTop } = await history.evaluate(scrollBy, -300);
+      assertNoJump(known, before);
+      assertInOrder(before);
+      known = after;
+      if (isAtTop) await ann.waitForFunction((list) => list.scrollTop > 0 || list.textContent.includes('Message 1 of'), history);
     }
-    assert.ok(pages > 0);
+  });
+
+  it('ten thousand messages cost the page no more than those that are visible', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await loadMessages(ann, annName, benName, 10_000);
+    const history = await scroller(ann);
+    for (const number of [10_000, 5_000, 1, 10_000]) {
+      await ann.waitForFunction(jump, [history, number, 10_000]);
+      await settled(ann, 30);
+      const { after } = await history.evaluate(scrollBy, 0);
+      assertInOrder(after);
+      assert.ok(Object.keys(after).length < FEW, `${Object.keys(after).length} messages are in the page`);
+      assert.ok((await ann.evaluate(() => document.querySelectorAll('*').length)) < 1_000);
+    }
+
+    // A row that is not in the page is not rendered either, so what changes in the page is what a message costs.
+    const atTheEnd = await history.evaluateHandle(watchRows);
+    await openChat(ben, annName);
+    await write(ben, annName, 'One more');
+    await message(ann, 'One more').waitFor();
+    assert.ok((await atTheEnd.evaluate((rows) => rows.size)) < 5);
+
+    await ann.waitForFunction(jump, [history, 1, 10_000]);
+    await settled(ann, 30);
+    const atTheBeginning = await history.evaluateHandle(watchRows);
+    await write(ben, annName, 'And another');
+    await row(ann, benName).getByText('And another').waitFor();
+    await settled(ann);
+    assert.equal(await atTheBeginning.evaluate((rows) => rows.size), 0);
   });
 
   it('the page answers a token that is about to expire with a new one', async (t) => {
@@ -281,6 +340,56 @@ describe('the chat page', { concurrency: 3 }, () => {
     assert.deepEqual([shown[0], shown[1].body, shown[1].tag], ['Ben', 'Are you there?', 'a notice']);
     await open('#Ben');
     await ann.waitForURL(/#Ben$/);
+  });
+
+  it('who asks for notifications hears in one line why there are none', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    const bell = ann.getByRole('button', { name: 'Notify me while I am away' });
+    await bell.waitFor();
+    // The browser of the tests lets pages notify if it is told to, but knows no push service.
+    await ann.context().grantPermissions(['notifications']);
+    await bell.click();
+    await ann.getByRole('alert').getByText('This browser cannot be notified: Registration failed').waitFor();
+    assert.ok(await bell.isVisible(), 'the user can try again');
+    assert.deepEqual(await accessibilityProblems(ann), []);
+  });
+
+  it('a user who has not allowed notifications is not asked again', async (t) => {
+    // To allow something else only is to refuse this.
+    const ann = await someone(unique('ann'), browser, t, { permissions: ['geolocation'] });
+    assert.equal(await ann.evaluate(async () => (await navigator.permissions.query({ name: 'notifications' })).state), 'denied');
+    await settled(ann);
+    assert.equal(await ann.getByRole('button', { name: 'Notify me while I am away' }).count(), 0);
+  });
+
+  it('a page loads and connects to nothing that its content security policy does not name', async () => {
+    for (const url of [PAGE, DEPLOYED_PAGE]) {
+      assert.equal(await forbidden(browser, url, "void fetch('https://example.com').catch(() => undefined)"), 'connect-src');
+      assert.equal(await forbidden(browser, url, "document.body.append(Object.assign(new Image(), { src: 'https://example.com/x.png' }))"), 'img-src');
+      const script = "document.body.append(Object.assign(document.createElement('script'), { text: 'alert(1)' }))";
+      assert.equal(await forbidden(browser, url, script), 'script-src-elem');
+    }
+  });
+
+  it('a chat that is deleted while it is open says so, and comes back with a new message', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await openChat(ann, benName);
+    await write(ann, benName, 'A secret');
+    await openChat(ben, annName);
+    await message(ben, 'A secret').waitFor();
+    await untilState(ann, 'A secret', 'read');
+    await deleteChats(annName);
+    await trick(ann, 'Kill the connection');
+    await ann.getByRole('alert').getByText('This chat has been deleted.').waitFor();
+    assert.equal(await row(ann, benName).count(), 0);
+    await write(ben, annName, 'Are you there?');
+    await message(ann, 'Are you there?').waitFor();
+    assert.equal(await message(ann, 'A secret').count(), 0);
+
+    await deleteChats(annName);
+    await trick(ann, 'Kill the connection');
+    await ann.getByRole('button', { name: 'Back to the list of chats' }).click();
+    await ann.getByText('Choose a chat').waitFor();
   });
 
   it('a page that is built for a deployment has one session in all tabs', async (t) => {

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from infra.local.tether import tether
-from tests.harness.stack import command_line, is_gone
+from tests.harness.stack import clean_env, command_line, is_gone
 from tests.harness.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +40,7 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path, number: signal.Signals) -
                 [sys.executable, "-m", "pytest", *options, f"--basetemp={tmp_path / 'run'}", str(endless)]
             ),
             cwd=ROOT,
+            env=clean_env({}),
             stdout=log,
             stderr=log,
         )

@@ -4,10 +4,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 import socketio
 
@@ -18,6 +20,9 @@ from tests.harness.engines import Engines
 from tests.harness.stack import DOCTOR_S, LocalStack, bbgram, clean_env, command_line, is_gone
 from tests.harness.waiting import eventually
 from tests.integration.local.conftest import StartStack, check_that_it_stops
+
+QUICK_S = 15
+"""How long a second start may take where the first one does not take half of it."""
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +82,6 @@ def test_another_edge_joins_the_stack_when_it_is_told_to(stack: LocalStack) -> N
         assert edge.wait(15) is not None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
-def test_nothing_outlives_a_killed_supervisor_and_the_next_one_stops_with_its_terminal(
-    start_stack: StartStack,
-) -> None:
-    stack = start_stack()
-    family = stack.family()
-    stack.stop(signal.SIGKILL)
-    eventually(lambda: all(is_gone(one) for one in family), "all parts are gone", 10)
-    again = start_stack()
-    assert again.is_ready()
-    check_that_it_stops(again, signal.SIGHUP)
-
-
 def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     stack = LocalStack(tmp_path / "data", free_port())
     eventually(lambda: len(stack.family()) >= 2, "the first parts run")
@@ -127,14 +119,6 @@ def test_a_part_that_dies_is_restarted(stack: LocalStack, words: tuple[str, ...]
     assert "starting it again in" in stack.log
 
 
-def test_engines_that_the_user_provides_are_used_instead(start_stack: StartStack, engines: Engines) -> None:
-    store = engines.new_store()
-    stack = start_stack(BBGRAM_DATABASE_URL=store.database_url, BBGRAM_REDIS_URL=store.redis_url)
-    names = {one.name() for one in stack.family()}
-    assert names.isdisjoint({"postgres", "valkey-server"})
-    assert stack.addresses["BBGRAM_REDIS_URL"] == store.redis_url
-
-
 def test_secrets_are_readable_by_their_owner_only_and_never_shown(stack: LocalStack) -> None:
     assert (stack.folder / "stack.env").stat().st_mode & 0o077 == 0
     secrets = [(stack.folder / name / "password").read_text() for name in ("postgres", "valkey")]
@@ -143,8 +127,52 @@ def test_secrets_are_readable_by_their_owner_only_and_never_shown(stack: LocalSt
     assert not any(secret in line for line in lines for secret in secrets)
 
 
-def test_a_stack_whose_folder_is_deleted_stops_with_one_line(start_stack: StartStack) -> None:
+def test_what_the_user_sets_is_used_instead_and_what_is_no_setting_is_named_once(
+    start_stack: StartStack, engines: Engines
+) -> None:
+    store = engines.new_store()
+    urls = {"BBGRAM_DATABASE_URL": store.database_url, "BBGRAM_REDIS_URL": store.redis_url}
+    stack = start_stack(BBGRAM_HOST="127.0.0.2", BBGRAM_LANE="3", **urls)
+    names = {one.name() for one in stack.family()}
+    assert names.isdisjoint({"postgres", "valkey-server"})
+    assert stack.addresses["BBGRAM_REDIS_URL"] == store.redis_url
+    assert f"Socket.IO    http://127.0.0.2:{stack.port}\n" in stack.log
+    answer = httpx.get(f"http://127.0.0.2:{stack.port}/readyz").json()
+    assert answer.get("workers") in (None, "answering")
+    assert not http_ok(stack.port, "/readyz")()
+    assert stack.log.count("is not a setting") == 1
+    assert "did you mean BBGRAM_LANES?" in stack.log
+    check_that_it_stops(stack, signal.SIGTERM, parts=6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_a_stack_goes_on_as_it_was_after_ctrl_c_and_after_a_kill_and_ends_with_its_terminal(
+    start_stack: StartStack,
+) -> None:
+    began = time.monotonic()
     stack = start_stack()
+    first_s = time.monotonic() - began
+    token = bbgram("token", "alice", env=stack.env).stdout.strip()
+    addresses = stack.addresses
+    check_that_it_stops(stack, signal.SIGINT)
+
+    began = time.monotonic()
+    second = start_stack()
+    assert time.monotonic() - began < max(QUICK_S, 2 * first_s)
+    assert second.addresses == addresses
+    jwks = httpx.get(f"{addresses['BBGRAM_SUPABASE_URL']}/auth/v1/.well-known/jwks.json").json()
+    assert jwt.get_unverified_header(token)["kid"] in {key["kid"] for key in jwks["keys"]}
+
+    family = second.family()
+    second.stop(signal.SIGKILL)
+    eventually(lambda: all(is_gone(one) for one in family), "all parts are gone", 10)
+    third = start_stack()
+    assert third.is_ready()
+    check_that_it_stops(third, signal.SIGHUP)
+
+
+def test_a_stack_whose_folder_is_deleted_stops_with_one_line(stack: LocalStack) -> None:
+    """The last test, because the shared stack is gone after it."""
     family = stack.family()
     shown = len(stack.log)
     shutil.rmtree(stack.folder, ignore_errors=True)
@@ -153,16 +181,5 @@ def test_a_stack_whose_folder_is_deleted_stops_with_one_line(start_stack: StartS
     assert last == (
         f"Error: {stack.folder} was deleted or moved, so everything was stopped; `make run` starts anew"
     )
-    assert "starting it again" not in stack.log
+    assert "starting it again" not in stack.log[shown:]
     assert [one for one in family if not is_gone(one)] == []
-
-
-def test_a_stack_listens_where_it_is_told_to_warns_once_and_stops_at_ctrl_c(start_stack: StartStack) -> None:
-    stack = start_stack(BBGRAM_HOST="127.0.0.2", BBGRAM_LANE="3")
-    assert f"Socket.IO    http://127.0.0.2:{stack.port}\n" in stack.log
-    answer = httpx.get(f"http://127.0.0.2:{stack.port}/readyz").json()
-    assert answer.get("workers") in (None, "answering")
-    assert not http_ok(stack.port, "/readyz")()
-    assert stack.log.count("is not a setting") == 1
-    assert "did you mean BBGRAM_LANES?" in stack.log
-    check_that_it_stops(stack, signal.SIGINT)

@@ -239,6 +239,16 @@ async def test_any_other_path_is_not_found(edge: Edge, path: str) -> None:
         assert (await client.get(path)).status_code in {307, 404}
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/icon.svg", "/sw.js", "/assets/index.js", "/dev/config.json"]
+)
+async def test_an_edge_never_serves_the_chat_page(edge: Edge, path: str) -> None:
+    transport = httpx.ASGITransport(edge.asgi())
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
+        answer = await client.get(path)
+    assert (answer.status_code, answer.text) == (404, "Not Found")
+
+
 async def test_a_running_edge_is_registered_and_one_that_has_stopped_is_not(edge: Edge, redis: Redis) -> None:
     async with running(edge):
         await until_ready(edge)

@@ -1,14 +1,21 @@
-import { existsSync, writeFileSync } from 'node:fs';
-import { test } from 'vitest';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { expect, test, vi } from 'vitest';
 import { memoryStorage, type Chat, type ChatMessage } from '../../src/index.js';
 import { until } from '../until.js';
-import { clientOf, edges, live, person, texts, type Person } from './people.js';
+import { clientOf, edges, live, person, type Person } from './people.js';
+import { diskStorage, type WriterNews, type WriterOptions } from './writer.js';
 
 /** tests/e2e/test_typescript_client.py breaks things meanwhile, makes this file at the end, and checks the report. */
 const { BBGRAM_FAULTS: over = '', BBGRAM_REPORT: report = '' } = process.env;
 const AT_LEAST = 60;
 const AT_ONCE = 5;
 const PATIENCE_MS = 35_000;
+const KILLS = 5;
 
 const reported = new Set<string>();
 
@@ -39,29 +46,99 @@ async function keepSending(first: Chat, me: Person, peer: Person, restart: () =>
   return chat;
 }
 
-test('two people write while everything breaks', { timeout: 60_000 }, async () => {
-  const [alice, bob] = [person('alice'), person('bob')];
-  const start = async (me: Person, peer: Person, url: string): Promise<Chat> => {
-    const storage = memoryStorage();
-    const chat = watch(await live(me, { url, storage }), peer);
-    return keepSending(chat, me, peer, async () => {
-      const again = watch(clientOf(me, { url, storage }), peer);
-      again.connect();
-      await again.open(peer.name);
-      return again;
+/** A client that is killed again and again, at moments that nobody chooses, and started anew with what it had on disk. */
+class KilledClient {
+  /** What was pending on disk when it was killed. */
+  readonly onDisk = new Set<string>();
+  kills = 0;
+  rows: readonly unknown[] = [];
+  readonly #folder = mkdtempSync(join(tmpdir(), 'bbgram-writer-'));
+  readonly #program = join(import.meta.dirname, `writer-${process.pid}.tmp.mjs`);
+  #child: ChildProcess | undefined;
+
+  constructor(
+    private readonly me: Person,
+    private readonly peer: Person,
+    private readonly url: string,
+  ) {}
+
+  /** Run it until everything has been broken; the last time, until it is told to end. */
+  async run(): Promise<void> {
+    await build({
+      entryPoints: [join(import.meta.dirname, 'writer.ts')],
+      outfile: this.#program,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      external: ['socket.io-client'],
     });
-  };
+    while (!existsSync(over) || this.kills < KILLS) {
+      this.#start();
+      await this.#killed(Math.random() * 25, Math.random() * 30);
+      for (const [, entry] of await diskStorage(this.#folder).list('')) {
+        const { clientId, text } = entry as { clientId: string; text?: string };
+        if (text) this.onDisk.add(clientId);
+      }
+    }
+    this.#start();
+  }
+
+  /** Let it send what waits, and show everything. Resolves once that holds. */
+  async finish(holds: (rows: readonly unknown[]) => boolean): Promise<void> {
+    this.#child!.send('over');
+    await vi.waitFor(() => expect(holds(this.rows)).toBe(true), PATIENCE_MS);
+  }
+
+  close(): void {
+    this.#child?.kill('SIGKILL');
+    rmSync(this.#program, { force: true });
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  #start(): void {
+    const options: WriterOptions = {
+      url: this.url, token: this.me.token(), peer: this.peer.name, folder: this.#folder, name: `${this.me.name} ${this.kills}`,
+    };
+    this.#child = fork(this.#program, [JSON.stringify(options)], { execArgv: [] });
+    this.#child.on('message', (news: WriterNews) => {
+      if ('sent' in news) reported.add(news.sent);
+      else this.rows = news.rows;
+    });
+  }
+
+  /** Kill it some moments after it has reported some messages. */
+  async #killed(reports: number, ms: number): Promise<void> {
+    const child = this.#child!;
+    let count = 0;
+    child.on('message', () => ++count > reports && setTimeout(() => child.kill('SIGKILL'), ms));
+    const [, signal] = await once(child, 'exit');
+    expect(signal).toBe('SIGKILL');
+    this.kills++;
+  }
+}
+
+test('two people write while everything breaks, and one of the clients is killed again and again', { timeout: 90_000 }, async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
   await (await live(bob)).close();
   await (await live(alice)).close();
-  const [alices, bobs] = await Promise.all([start(alice, bob, edges[0]!), start(bob, alice, edges[1]!)]);
-
-  for (const [chat, peer] of [[alices, bob], [bobs, alice]] as const) {
-    await until(chat, () => chat.getConnection().state === 'live' && !pending(chat, peer).length, PATIENCE_MS);
-    while (chat.getConversation(peer.name)!.hasOlder) await chat.loadOlder(peer.name);
+  const storage = memoryStorage();
+  const first = watch(await live(alice, { url: edges[0]!, storage }), bob);
+  const restart = async (): Promise<Chat> => {
+    const again = watch(clientOf(alice, { url: edges[0]!, storage }), bob);
+    again.connect();
+    await again.open(bob.name);
+    return again;
+  };
+  const bobs = new KilledClient(bob, alice, edges[1]!);
+  try {
+    const [alices] = await Promise.all([keepSending(first, alice, bob, restart), bobs.run()]);
+    await until(alices, () => alices.getConnection().state === 'live' && !pending(alices, bob).length, PATIENCE_MS);
+    while (alices.getConversation(bob.name)!.hasOlder) await alices.loadOlder(bob.name);
+    const rows = () => alices.getConversation(bob.name)!.messages.map(({ seq, id, text }) => [seq, id, text]);
+    await bobs.finish((theirs) => JSON.stringify(theirs) === JSON.stringify(rows()));
+    const { onDisk, kills } = bobs;
+    writeFileSync(report, JSON.stringify({ stores: [rows(), bobs.rows], reported: [...reported], onDisk: [...onDisk], kills }));
+  } finally {
+    bobs.close();
   }
-  await until(alices, () => texts(alices, bob.name).length === bobs.getConversation(alice.name)!.lastSeq, PATIENCE_MS);
-  await until(bobs, () => texts(bobs, alice.name).length === alices.getConversation(bob.name)!.lastSeq, PATIENCE_MS);
-  const stores = [alices.getConversation(bob.name)!.messages, bobs.getConversation(alice.name)!.messages];
-  const rows = stores.map((messages) => messages.map(({ seq, id, text }) => [seq, id, text]));
-  writeFileSync(report, JSON.stringify({ stores: rows, reported: [...reported] }));
 });

@@ -19,16 +19,28 @@ export class ModelServer {
   /** Errors of the next requests. */
   readonly failures: ChatError[] = [];
   ready = true;
-  snapshot = { state: 'syncing' };
+  snapshot: { state: string; error?: ChatError } = { state: 'syncing' };
   #clock = 1;
+  #begun = 0;
 
   /** Stand in for a connection. */
   get connection(): ServerConnection {
     return this as unknown as ServerConnection;
   }
 
+  becomeStuck(error: ChatError): void {
+    this.snapshot = { state: 'syncing', error };
+  }
+
   becomeLive(): void {
     this.snapshot = { state: 'live' };
+  }
+
+  /** Delete the chat with a user, and begin another one with a message from them. */
+  beginAnew(username: string): Message {
+    this.chats.delete(username);
+    this.#begin(username, `-${++this.#begun}`);
+    return this.store(username);
   }
 
   /** Store a message from the peer in a chat. */
@@ -99,7 +111,7 @@ export class ModelServer {
   }
 
   get_messages({ chatId, before, after, limit }: { chatId: string; before?: number; after?: number; limit: number }) {
-    const chat = [...this.chats.values()].find((each) => each.chatId === chatId)!;
+    const chat = this.#find(chatId);
     if (after !== undefined) return { success: true, ...this.#after(chat, after, limit) };
     const older = chat.messages.filter(({ seq }) => seq < (before ?? Infinity));
     return { success: true, messages: older.slice(-limit), hasMore: older.length > limit };
@@ -113,9 +125,15 @@ export class ModelServer {
   }
 
   mark_as_read({ chatId, upTo }: { chatId: string; upTo: number }) {
-    const chat = [...this.chats.values()].find((each) => each.chatId === chatId)!;
+    const chat = this.#find(chatId);
     chat.readUpTo = Math.max(chat.readUpTo, upTo);
     return { success: true, readUpTo: chat.readUpTo, unread: chat.messages.filter(({ seq }) => seq > chat.readUpTo).length };
+  }
+
+  #find(chatId: string): Stored {
+    const chat = [...this.chats.values()].find((each) => each.chatId === chatId);
+    if (!chat) throw new ChatError('chat_not_found');
+    return chat;
   }
 
   #after(chat: Stored, after: number, limit: number) {
@@ -125,9 +143,10 @@ export class ModelServer {
     return { messages, hasMore: messages.length < newer.length };
   }
 
-  #begin(username: string): Stored {
+  /** A chat that is begun anew has another id. */
+  #begin(username: string, again = ''): Stored {
     const peer = { userId: `${username}-id`, username, online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };
-    const made = { chatId: `chat-${username}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0 };
+    const made = { chatId: `chat-${username}${again}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0 };
     this.chats.set(username, made);
     return made;
   }

@@ -47,7 +47,7 @@ async function tab(server: Server, storage: ChatStorage, { isReady = true, userI
 }
 
 const kept = async (storage: ChatStorage): Promise<string[]> =>
-  (await storage.list('')).map(([, value]) => (value as Draft).text).sort();
+  (await storage.list('')).flatMap(([, value]) => (value as Draft).text ?? []).sort();
 const empty = (...all: Tab[]) => vi.waitFor(() => expect(all.flatMap(({ outbox }) => outbox.drafts)).toEqual([]), 20_000);
 
 beforeEach(() => {
@@ -238,6 +238,20 @@ test('without a storage that works, messages are sent all the same', async () =>
   expect(server.sends).toEqual(['1', '1']);
 });
 
+test('a storage that never answers holds up messages for a while only', async () => {
+  vi.useFakeTimers();
+  const never = (): Promise<never> => new Promise(() => {});
+  const server = new Server();
+  const opened = tab(server, { list: never, set: never, delete: never });
+  await vi.advanceTimersByTimeAsync(10_000);
+  const { outbox } = await opened;
+  outbox.add('bob', '1');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(server.sends).toEqual(['1']);
+  expect(outbox.drafts).toEqual([]);
+  vi.useRealTimers();
+});
+
 test('a message on its way cannot be discarded', async () => {
   const [server, storage] = [new Server(), memoryStorage()];
   const made = await tab(server, storage);
@@ -267,15 +281,17 @@ test('a slow storage does not make a client forget what it has not written yet',
   const [server, storage] = [new Server(), memoryStorage()];
   const made = await tab(server, storage, { isReady: false });
   const set = storage.set;
-  let write = (): void => {};
+  let write: (() => void) | undefined;
   storage.set = (key, value) => new Promise((resolve) => (write = () => void set(key, value).then(resolve)));
   made.outbox.add('bob', '1');
-  await made.outbox.identified('alice-id');
+  const read = made.outbox.identified('alice-id');
+  await vi.waitFor(() => expect(write).toBeDefined());
   expect(made.outbox.drafts).toHaveLength(1);
-  write();
+  write!();
+  await read;
+  expect(made.outbox.drafts).toHaveLength(1);
   await vi.waitFor(async () => expect(await kept(storage)).toEqual(['1']));
   storage.set = set;
-  write();
 });
 
 test.each([0, 1, 2, 3, 4, 5, 6])('a message that is added while the last one is done with is sent: %i steps later', async (steps) => {
@@ -297,4 +313,58 @@ test('an outbox that is closed and opened in one go hears the other tabs', async
   await closed;
   other.outbox.add('bob', 'hello');
   await vi.waitFor(() => expect(one.outbox.drafts.map(({ text }) => text)).toEqual(['hello']));
+});
+
+test('what a browser throws away while a tab is open is sent, and kept again until then', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const [one, other] = [await tab(server, storage, { isReady: false }), await tab(server, storage, { isReady: false })];
+  one.outbox.add('bob', '1');
+  await vi.waitFor(() => expect(other.outbox.drafts).toHaveLength(1));
+  for (const [key] of await storage.list('')) await storage.delete(key);
+  other.outbox.add('bob', '2');
+  await vi.waitFor(async () => expect(await kept(storage)).toEqual(['1', '2']));
+  for (const made of [one, other]) made.isReady = true;
+  one.outbox.resume();
+  await empty(one, other);
+  expect(server.sends).toEqual(['1', '2']);
+});
+
+test('a storage that is full or cannot be read does not bring back what was discarded', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const made = await tab(server, storage, { isReady: false });
+  const [full, unreadable] = [made.outbox.add('bob', '1'), made.outbox.add('bob', '2')];
+  await vi.waitFor(async () => expect(await kept(storage)).toEqual(['1', '2']));
+  const { list, set } = storage;
+  storage.set = () => Promise.reject(new Error('no space'));
+  made.outbox.discard(full.clientId);
+  await vi.waitFor(async () => expect(await kept(storage)).toEqual(['2']));
+  storage.set = set;
+  storage.list = () => Promise.reject(new Error('not now'));
+  made.outbox.discard(unreadable.clientId);
+  await made.outbox.identified('alice-id');
+  storage.list = list;
+  await made.outbox.identified('alice-id');
+  expect(made.outbox.drafts).toEqual([]);
+  expect(await kept(storage)).toEqual([]);
+});
+
+test('what is kept of messages that are done with goes in time', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  const [server, storage] = [new Server(), memoryStorage()];
+  const made = await tab(server, storage);
+  made.outbox.add('bob', 'sent');
+  await empty(made);
+  made.isReady = false;
+  made.outbox.discard(made.outbox.add('bob', 'discarded').clientId);
+  await made.outbox.identified('alice-id');
+  expect(await storage.list('')).toHaveLength(2);
+  const later = async (ms: number): Promise<number> => {
+    vi.setSystemTime(Date.now() + ms);
+    await made.outbox.identified('alice-id');
+    await made.outbox.close();
+    return (await storage.list('')).length;
+  };
+  expect(await later(3_600_000)).toBe(1);
+  expect(await later(24 * 3_600_000)).toBe(0);
+  vi.useRealTimers();
 });

@@ -118,6 +118,81 @@ test('what is about unknown chats is ignored', () => {
   expect(store.list().items).toEqual([]);
 });
 
+const draftOf = (fields: Partial<Draft>): Draft => ({
+  clientId: 'd', to: 'bob', lane: 'bob', text: 'unsent', createdAt: '', order: 1, isFailed: false, ...fields,
+});
+const storeWith = (drafts: Draft[]): ChatStore => {
+  const made = new ChatStore({ changed() {}, stored() {}, holeFound() {}, unlistedFound() {}, drafts: () => drafts });
+  made.me = 'alice-id';
+  return made;
+};
+
+const anew = { chatId: 'new', peer: bob };
+test.each([
+  ['a message', () => store.takeMessage(message(1, { chatId: 'new', text: 'again' }))],
+  ['a row of the list', () => store.takeRows([row(1, { ...anew, lastMessage: message(1, { chatId: 'new', text: 'again' }) })])],
+  ['the answer to join_chat', () => store.takeJoin('bob', join(anew)) && store.takeMessage(message(1, { chatId: 'new', text: 'again' }))],
+])('a chat that is begun anew with the same peer takes the place of the one that is gone: by %s', (_, begin) => {
+  store = storeWith([draftOf({ chatId: 'chat' })]);
+  store.takeRows([row(9, { readUpTo: 9, peer: { ...bob, username: 'robert', readUpTo: 9 } })]);
+  store.byId('chat')!.isOpen = true;
+  begin();
+  expect(store.list().items).toHaveLength(1);
+  expect(store.conversation('bob')).toMatchObject({ chatId: 'new', lastSeq: 1, readUpTo: 0, peer: { readUpTo: 0 } });
+  // What was written in the old one goes on; the app still shows the chat.
+  expect(store.conversation('robert')!.messages.map(({ text }) => text)).toEqual(['again', 'unsent']);
+  expect(store.open).toHaveLength(1);
+  expect(store.conversation('chat')).toBeUndefined();
+  // Late news of the old one.
+  store.takeMessage(message(10));
+  store.takeStatus({ chatId: 'chat', userId: 'bob-id', status: 'read', upTo: 9, at: '' });
+  store.forget('chat');
+  expect(store.conversation('bob')).toMatchObject({ chatId: 'new', lastSeq: 1, peer: { readUpTo: 0 } });
+});
+
+test('a chat that is gone is not listed, but what was written to its peer is', () => {
+  const drafts = [draftOf({ chatId: 'chat' })];
+  store = storeWith(drafts);
+  run(1, 3).forEach((each) => store.takeMessage(each));
+  store.forget('chat');
+  expect(store.conversation('bob')!.messages.map(({ text }) => text)).toEqual(['unsent']);
+  expect(store.recipient(drafts[0]!)!.peer.userId).toBe('bob-id');
+  drafts.pop();
+  store.touch(store.byName('bob'));
+  expect(store.conversation('bob')).toBeUndefined();
+  expect(store.list().items).toEqual([]);
+});
+
+test('somebody who takes the name of the peer of a chat that is gone does not get what was written in it', () => {
+  const draft = draftOf({ chatId: 'chat', text: 'private' });
+  store = storeWith([draft]);
+  store.takeMessage(message(1));
+  store.forget('chat');
+  store.takeMessage(message(1, { id: 'x', chatId: 'other', senderId: 'new-bob-id' }));
+  expect(store.recipient(draft)!.peer.userId).toBe('bob-id');
+  expect(store.conversation('bob')!.messages.map(({ id }) => id)).toEqual(['x']);
+});
+
+test.each([-86_400_000, 0, 86_400_000])('the clock of the client does not decide where a chat is listed: %i ms ahead', (ahead) => {
+  vi.useFakeTimers({ now: Date.UTC(2026, 0, 1) + ahead });
+  const drafts: Draft[] = [];
+  store = storeWith(drafts);
+  const names = () => store.list().items.map(({ peer }) => peer.username);
+  const carol = { chatId: 'carols', peer: { ...bob, userId: 'carol-id', username: 'carol' } };
+  const dave = { chatId: 'daves', peer: { ...bob, userId: 'dave-id', username: 'dave' } };
+  store.takeRows([row(0, { ...dave, lastMessage: null }), row(50), row(40, { ...carol, lastMessage: message(40, { chatId: 'carols' }) })]);
+  expect(names()).toEqual(['dave', 'bob', 'carol']);
+  drafts.push(draftOf({ to: 'carol', lane: 'carol', order: Date.now() }));
+  store.touch(store.byName('carol'));
+  expect(names()).toEqual(['carol', 'dave', 'bob']);
+  drafts.pop();
+  store.takeMessage({ ...mine(41), chatId: 'carols', createdAt: message(60).createdAt, recipientId: 'carol-id', recipientUsername: 'carol' });
+  expect(names()).toEqual(['carol', 'dave', 'bob']);
+  store.takeMessage(message(70));
+  expect(names()).toEqual(['bob', 'carol', 'dave']);
+  vi.useRealTimers();
+});
+
 test('a draft belongs to the chat it was written in, whoever has the name of its peer by now', () => {
   const draft: Draft = {
     clientId: 'd', to: 'bob', lane: 'bob', chatId: 'chat', text: 'private', createdAt: '', order: 1, isFailed: false,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { ChatError, type Message } from '../../src/index.js';
+import { ChatError, type ErrorCode, type Message } from '../../src/index.js';
+import { retryable } from '../../src/contract.js';
 import { ChatStore } from '../../src/store.js';
 import { Synchronizer } from '../../src/sync.js';
 import { ModelServer } from './model-server.js';
@@ -159,6 +160,100 @@ test('a chat that is gone is forgotten', async () => {
   await sync.catchUp();
   expect(store.conversation('bob')).toBeUndefined();
   expect(store.list().items.map((item) => item.peer.username)).toEqual(['carol']);
+});
+
+test.each([5, 120])('chats that the list does not name any more are gone at the next connect, of %i', async (count) => {
+  for (let number = 0; number < count; number++) server.store(`friend${number}`);
+  await sync.catchUp();
+  while (store.list().hasMore) await sync.loadMoreChats();
+  const last = `friend${count - 2}`;
+  server.chats.delete(last);
+  server.requests.length = 0;
+  await sync.catchUp();
+  expect(store.conversation(last)).toBeUndefined();
+  expect(store.list().items).toHaveLength(count - 1);
+  expect(asked('sync')).toEqual([{ only: true, cursors: { [`chat-${last}`]: 1 } }]);
+});
+
+test('a chat that was deleted and begun anew while offline is there once, and stays open', async () => {
+  storeMany('bob', 30);
+  storeMany('carol', 1);
+  await sync.catchUp();
+  const record = await sync.open('bob');
+  await sync.markRead(record, 30);
+  server.beginAnew('bob');
+  storeMany('bob', 2);
+  await sync.catchUp();
+  expect(store.list().items.map((item) => item.peer.username)).toEqual(['bob', 'carol']);
+  expect(store.conversation('bob')).toMatchObject({ chatId: 'chat-bob-1', unread: 3, readUpTo: 0, lastSeq: 3 });
+  storeMany('bob', 3);
+  await sync.catchUp();
+  expect(seqs('bob').at(-1)).toBe(6);
+  while (store.conversation('bob')!.hasOlder) await sync.loadOlder(store.byName('bob')!);
+  expect(seqs('bob')).toEqual(upTo(1, 6));
+});
+
+test.each([
+  ['opened by its id', () => sync.open('chat-bob')],
+  ['asked for history', () => sync.loadOlder(store.byName('bob')!)],
+  ['read', () => sync.markRead(store.byName('bob')!, 60)],
+  ['asked for a hole', async () => {
+    store.takeMessage({ ...server.store('carol'), chatId: 'chat-bob', senderId: 'bob-id', senderUsername: 'bob', seq: 99 });
+    await vi.advanceTimersByTimeAsync(2_000);
+    throw new ChatError('chat_not_found');
+  }],
+])('a chat that is found to be gone when it is %s is forgotten', async (_, ask) => {
+  storeMany('bob', 60);
+  storeMany('carol', 1);
+  await sync.catchUp();
+  await sync.open('bob');
+  server.chats.delete('bob');
+  await expect(ask()).rejects.toMatchObject({ code: 'chat_not_found' });
+  expect(store.conversation('bob')).toBeUndefined();
+  expect(store.list().items.map((item) => item.peer.username)).toEqual(['carol']);
+});
+
+test('a chat that is gone while it is far behind does not keep the others from catching up', async () => {
+  storeMany('bob', 1);
+  storeMany('carol', 1);
+  await sync.catchUp();
+  for (const name of ['bob', 'carol']) await sync.open(name);
+  storeMany('bob', 600);
+  storeMany('carol', 5);
+  const list = server.list_chats.bind(server);
+  server.list_chats = (payload) => {
+    const answer = list(payload);
+    server.chats.delete('bob');
+    return answer;
+  };
+  await sync.catchUp();
+  expect(server.snapshot).toEqual({ state: 'live' });
+  expect(store.conversation('bob')).toBeUndefined();
+  expect(seqs('carol')).toEqual(upTo(1, 6));
+});
+
+const codes = Object.entries(retryable) as [ErrorCode, boolean][];
+test.each(codes)('%s while catching up', async (code, isRetryable) => {
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+  storeMany('bob', 1);
+  server.failures.push(...Array.from({ length: 4 }, () => new ChatError(code)));
+  const done = sync.catchUp();
+  await vi.advanceTimersByTimeAsync(10_000);
+  // What may succeed later is tried again soon; what is final, slowly, and the app hears why.
+  expect(server.requests.length).toBe(isRetryable ? 5 : 1);
+  expect(server.snapshot.state).toBe(isRetryable ? 'live' : 'syncing');
+  expect(server.snapshot.error?.code).toBe(isRetryable ? undefined : code);
+  await vi.advanceTimersByTimeAsync(60_000);
+  await done;
+  expect(server.snapshot).toEqual({ state: 'live' });
+  vi.restoreAllMocks();
+});
+
+test.each(['disconnected', 'closed'] as const)('%s while catching up leaves it to the next connection', async (code) => {
+  server.failures.push(new ChatError(code));
+  await sync.catchUp();
+  expect(server.requests).toHaveLength(1);
+  expect(server.snapshot).toEqual({ state: 'syncing' });
 });
 
 test('messages that are not stored any more are not asked for for ever', async () => {

@@ -4,7 +4,7 @@ import { Virtuoso } from 'react-virtuoso';
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
 import { IconButton } from '../Icon';
-import { NotifyButton } from '../notifications/NotifyButton';
+import { useNotifications } from '../notifications/useNotifications';
 import type { Auth } from '../session/auth';
 import { useSignOut } from '../session/useSignOut';
 import type { Settings } from '../settings';
@@ -26,6 +26,7 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
   const chat = useChatClient();
   const signOut = useSignOut(auth);
   const { items, hasMore, loading } = useChats();
+  const notifications = useNotifications(settings.vapidKey);
   useChatKeys(items, open);
 
   return (
@@ -35,10 +36,15 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
         <h1 className="bar__title">
           <bdi>{me.name}</bdi>
         </h1>
-        {settings.vapidKey && <NotifyButton vapidKey={settings.vapidKey} />}
+        {notifications.canAsk && (
+          <IconButton icon="bell" label="Notify me while I am away" onClick={() => void notifications.ask()} />
+        )}
         <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
         <IconButton icon="leave" label="Sign out" onClick={() => void signOut()} />
       </header>
+      <p className="error error--line" role="alert">
+        {notifications.problem}
+      </p>
       <NewChat
         suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
       />

@@ -4,13 +4,14 @@ import { useEffect, useRef, useState } from 'react';
 /** Reads new messages of the other user to screen readers. The list itself cannot: scrolling changes it. */
 export function Announcer({ conversation: { messages, peer } }: { conversation: Conversation }) {
   const [said, setSaid] = useState<readonly ChatMessage[]>([]);
-  const newest = messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0;
-  const heard = useRef(newest);
+  const heard = useRef(newestSeq(messages));
   useEffect(() => {
-    const fresh = messages.filter(({ seq = 0, mine }) => seq > heard.current && !mine);
-    heard.current = Math.max(heard.current, newest);
+    // What was heard before is at the beginning, and may be long.
+    const known = messages.findLastIndex(({ seq }) => seq !== undefined && seq <= heard.current);
+    const fresh = messages.slice(known + 1).filter(({ seq, mine }) => seq !== undefined && !mine);
+    heard.current = Math.max(heard.current, newestSeq(messages));
     if (fresh.length) setSaid(fresh);
-  }, [messages, newest]);
+  }, [messages]);
   return (
     <div className="visually-hidden" role="log" aria-label="New messages">
       {said.map(({ key, text }) => (
@@ -21,3 +22,5 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
     </div>
   );
 }
+
+const newestSeq = (messages: readonly ChatMessage[]): number => messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0;

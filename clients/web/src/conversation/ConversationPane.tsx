@@ -1,10 +1,10 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
 import { useChat, useChatClient, useConnection } from '@bbgram/chat/react';
-import { useEffect, useState } from 'react';
+import { useEffect, useState, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
-import { IconButton } from '../Icon';
+import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
 import { Announcer } from './Announcer';
 import { Composer } from './Composer';
@@ -19,10 +19,11 @@ interface Props {
 /** The open chat. */
 export function ConversationPane({ username, me, onClose }: Props) {
   const conversation = useChat(username);
-  const { isLoaded, error } = useOpened(username);
+  const { isLoaded, error, isGone } = useOpened(username, conversation);
   useEscape(onClose);
 
-  if (error && !conversation) return <CannotOpen username={username} error={error} onClose={onClose} />;
+  if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
+  if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, username)}</NoChat>;
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   return (
     <>
@@ -46,11 +47,18 @@ function Messages({ conversation, me }: { conversation: Conversation; me: string
   );
 }
 
-/** Opens the chat, as soon as there is a connection. */
-function useOpened(username: string): { isLoaded: boolean; error?: ChatError } {
+interface Opened {
+  isLoaded: boolean;
+  error?: ChatError;
+}
+
+/** Opens the chat, as soon as there is a connection. One that is gone is opened again when there is something in it. */
+function useOpened(username: string, conversation: Conversation | undefined): Opened & { isGone: boolean } {
   const chat = useChatClient();
-  const [opened, setOpened] = useState<{ isLoaded: boolean; error?: ChatError }>({ isLoaded: false });
+  const [opened, setOpened] = useState<Opened>({ isLoaded: false });
+  const isGone = opened.isLoaded && !conversation;
   useEffect(() => {
+    if (isGone) return;
     let isCurrent = true;
     chat.open(username).then(
       () => isCurrent && setOpened({ isLoaded: true }),
@@ -59,8 +67,8 @@ function useOpened(username: string): { isLoaded: boolean; error?: ChatError } {
     return () => {
       isCurrent = false;
     };
-  }, [chat, username]);
-  return opened;
+  }, [chat, username, isGone]);
+  return { ...opened, isGone };
 }
 
 function useEscape(onEscape: () => void): void {
@@ -98,21 +106,23 @@ function Header({
   );
 }
 
-function CannotOpen({ username, error, onClose }: { username: string; error: ChatError; onClose: () => void }) {
+function NoChat({ children, onClose }: { children: ReactNode; onClose: () => void }) {
   return (
     <div className="nothing-open" role="alert">
-      <p>
-        {error.code === 'user_not_found' ? (
-          <>
-            Nobody here is called “<bdi>{username}</bdi>”.
-          </>
-        ) : (
-          error.message
-        )}
-      </p>
+      <Icon name="chat" />
+      <p>{children}</p>
       <button type="button" className="button" onClick={onClose}>
         Back to the list of chats
       </button>
     </div>
+  );
+}
+
+function explain(error: ChatError, username: string): ReactNode {
+  if (error.code !== 'user_not_found') return error.message;
+  return (
+    <>
+      Nobody here is called “<bdi>{username}</bdi>”.
+    </>
   );
 }

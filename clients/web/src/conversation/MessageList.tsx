@@ -1,6 +1,6 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
-import { useRef, useState } from 'react';
+import { useMemo, useRef, useState } from 'react';
 import { Virtuoso, type Components, type VirtuosoHandle } from 'react-virtuoso';
 
 import { IconButton } from '../Icon';
@@ -22,7 +22,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
   const [dividerAfter, onSeen] = useReading(conversation);
   const [atBottom, setAtBottom] = useState(true);
   const list = useRef<VirtuosoHandle>(null);
-  const firstUnread = messages.findIndex((message) => !message.mine && message.seq !== undefined && message.seq > dividerAfter);
+  const firstUnread = useMemo(() => indexAfter(messages, dividerAfter), [messages, dividerAfter]);
 
   return (
     <div className="messages" role="region" aria-label="Messages">
@@ -34,6 +34,8 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         firstItemIndex={first}
         initialTopMostItemIndex={firstUnread >= 0 ? { index: firstUnread, align: 'start' } : { index: 'LAST', align: 'end' }}
         computeItemKey={(_, message) => message.key}
+        // A row that is not as high as was guessed is put right in the same frame, before anybody sees it.
+        skipAnimationFrameInResizeObserver
         alignToBottom
         increaseViewportBy={{ top: 600, bottom: 0 }}
         atBottomThreshold={60}
@@ -61,6 +63,12 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
       )}
     </div>
   );
+}
+
+/** The index of the peer's first message after a seq, or -1. */
+function indexAfter(messages: readonly ChatMessage[], after: number): number {
+  if (after >= (messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0)) return -1;
+  return messages.findIndex(({ mine, seq }) => !mine && seq !== undefined && seq > after);
 }
 
 /** As high with words as without, so that the messages stay in their place. */

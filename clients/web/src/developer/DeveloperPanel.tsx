@@ -2,7 +2,7 @@ import { useChatClient, useConnection } from '@bbgram/chat/react';
 import { useState, useSyncExternalStore } from 'react';
 import { Virtuoso } from 'react-virtuoso';
 
-import { IconButton } from '../Icon';
+import { Icon, IconButton } from '../Icon';
 import type { Auth } from '../session/auth';
 import type { LoggedEvent, WireLog } from './WireLog';
 
@@ -12,6 +12,9 @@ const TIME = new Intl.DateTimeFormat('en-GB', {
   second: '2-digit',
   fractionalSecondDigits: 3,
 });
+
+/** Characters of an event that a row shows: more than fit into it. */
+const SUMMARY = 200;
 
 interface Props {
   auth: Auth;
@@ -108,23 +111,26 @@ function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: Tricks
 function WireRow({ event }: { event: LoggedEvent }) {
   const isAck = event.ack !== undefined;
   const content = isAck ? event.ack : event.data;
-  const isIn = event.direction === 'in';
+  // A page of history is long, and most rows are never opened.
+  const [isOpen, setIsOpen] = useState(false);
   return (
-    <details className="wire-row">
+    <details className="wire-row" onToggle={({ currentTarget }) => setIsOpen(currentTarget.open)}>
       <summary>
         <time>{TIME.format(event.at)}</time>
         <span className={`wire-row__way wire-row__way--${event.direction}`}>
-          <span aria-hidden="true">{isIn ? '↓' : '↑'}</span>
-          <span className="visually-hidden">{isIn ? 'received' : 'sent'}</span>
+          <Icon name={event.direction} />
+          <span className="visually-hidden">{event.direction === 'in' ? 'received' : 'sent'}</span>
         </span>
         <code className="wire-row__what">
           {event.name}
-          {isAck && ' ack'} <span className="muted">{JSON.stringify(content)}</span>
+          {isAck && ' ack'} <span className="muted">{JSON.stringify(content)?.slice(0, SUMMARY)}</span>
         </code>
       </summary>
-      <pre dir="ltr" tabIndex={0}>
-        {JSON.stringify(content, null, 2)}
-      </pre>
+      {isOpen && (
+        <pre dir="ltr" tabIndex={0}>
+          {JSON.stringify(content, null, 2)}
+        </pre>
+      )}
     </details>
   );
 }

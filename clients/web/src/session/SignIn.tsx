@@ -21,6 +21,7 @@ export function SignIn({ auth, settings }: { auth: Auth; settings: Settings }) {
     }
   }
 
+  const form = <EmailForm auth={auth} busy={busy} attempt={attempt} />;
   return (
     <main className="sign-in">
       <div className="sign-in__card">
@@ -33,7 +34,14 @@ export function SignIn({ auth, settings }: { auth: Auth; settings: Settings }) {
             onChoose={(name) => attempt(() => auth.signInReadyMade(name))}
           />
         )}
-        <EmailForm auth={auth} busy={busy} attempt={attempt} startOpen={!settings.local} />
+        {settings.local ? (
+          <details>
+            <summary>With an e-mail address</summary>
+            {form}
+          </details>
+        ) : (
+          form
+        )}
         <p className="error" role="alert">
           {error}
         </p>
@@ -61,11 +69,10 @@ function ReadyMade({ names, busy, onChoose }: { names: readonly string[]; busy: 
 interface EmailFormProps {
   auth: Auth;
   busy: boolean;
-  startOpen: boolean;
   attempt: (action: () => Promise<string | void>) => Promise<void>;
 }
 
-function EmailForm({ auth, busy, startOpen, attempt }: EmailFormProps) {
+function EmailForm({ auth, busy, attempt }: EmailFormProps) {
   const [isNew, setIsNew] = useState(false);
 
   function submit(event: FormEvent<HTMLFormElement>) {
@@ -76,20 +83,17 @@ function EmailForm({ auth, busy, startOpen, attempt }: EmailFormProps) {
   }
 
   return (
-    <details open={startOpen}>
-      <summary>With an e-mail address</summary>
-      <form className="sign-in__form" onSubmit={submit}>
-        {isNew && <Field label="Username" name="username" autoComplete="username" />}
-        <Field label="E-mail" name="email" type="email" autoComplete="email" />
-        <Field label="Password" name="password" type="password" autoComplete={isNew ? 'new-password' : 'current-password'} />
-        <button type="submit" className="button button--main" disabled={busy}>
-          {isNew ? 'Sign up' : 'Sign in'}
-        </button>
-        <button type="button" className="button button--plain" onClick={() => setIsNew(!isNew)}>
-          {isNew ? 'I have an account' : 'I am new here'}
-        </button>
-      </form>
-    </details>
+    <form className="sign-in__form" onSubmit={submit}>
+      {isNew && <Field label="Username" name="username" autoComplete="username" />}
+      <Field label="E-mail" name="email" type="email" autoComplete="email" />
+      <Field label="Password" name="password" type="password" autoComplete={isNew ? 'new-password' : 'current-password'} />
+      <button type="submit" className="button button--main" disabled={busy}>
+        {isNew ? 'Sign up' : 'Sign in'}
+      </button>
+      <button type="button" className="button button--plain" onClick={() => setIsNew(!isNew)}>
+        {isNew ? 'I have an account' : 'I am new here'}
+      </button>
+    </form>
   );
 }
 
