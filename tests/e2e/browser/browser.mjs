@@ -150,35 +150,41 @@ export async function sql(statement) {
   await promisify(execFile)(process.env.BBGRAM_PSQL, ['-qv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL]);
 }
 
-/**
- * Stores numbered messages of both in their chat, which is empty, as if they had been read long ago. The list of chats, which
- * would have the page begin with the newest, does not tell of them.
- */
-const storeMessages = (name, peer, count) =>
+/** Stores numbered messages of both in their chat, which ends before the first of them, as if they had been read. */
+const storeMessages = (name, peer, first, last) =>
   sql(`
     WITH talk AS (
-      UPDATE bbgram.chats SET last_seq = ${count}, numbered_after = ${count},
-        activity_at = now() - interval '1 day', listed_at = now() - interval '1 day'
+      UPDATE bbgram.chats SET last_seq = ${last}, numbered_after = ${last}, activity_at = now(), listed_at = now()
       WHERE user_lo IN ${idsOf(name, peer)} AND user_hi IN ${idsOf(name, peer)} AND user_lo <> user_hi
       RETURNING id, user_lo, user_hi
     ), seen AS (
-      UPDATE bbgram.chat_members SET delivered_seq = ${count}, read_seq = ${count} FROM talk WHERE chat_id = talk.id
+      UPDATE bbgram.chat_members SET delivered_seq = ${last}, read_seq = ${last} FROM talk WHERE chat_id = talk.id
     )
     INSERT INTO bbgram.messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
     SELECT id, n, gen_random_uuid(), CASE n % 3 WHEN 0 THEN user_lo ELSE user_hi END,
       CASE n % 3 WHEN 0 THEN user_hi ELSE user_lo END, 'Message ' || n || repeat(' and more', n % 20),
-      now() - (${count} - n) * interval '1 minute'
-    FROM talk, generate_series(1, ${count}) AS n`);
+      now() - (${last} - n) * interval '1 second'
+    FROM talk, generate_series(${first}, ${last}) AS n`);
+
+/** Further behind than this, a chat begins anew with its newest messages. */
+const BEHIND = 500;
 
 /**
- * Gives a page a chat, open and empty, with this many messages. It hears of them as after hours offline, which takes a few
- * requests; as history they would take hundreds.
+ * Gives a page a chat, open and empty, with this many messages. It hears of them as after short times offline; as history
+ * they would take ten times as many requests.
  */
 export async function loadMessages(page, name, peer, count) {
-  await page.getByRole('button', { name: 'Go offline' }).click();
-  await storeMessages(name, peer, count);
-  await page.getByRole('button', { name: 'Go online' }).click();
-  await row(page, peer).getByText(new RegExp(`^Message ${count}\\b`)).waitFor();
+  for (let last = 0; last < count; ) {
+    const first = last + 1;
+    last = Math.min(last + BEHIND, count);
+    await page.getByRole('button', { name: 'Go offline' }).click();
+    await storeMessages(name, peer, first, last);
+    await page.getByRole('button', { name: 'Go online' }).click();
+    await page
+      .locator('.message .text')
+      .filter({ hasText: new RegExp(`^Message ${last}\\b`) })
+      .waitFor();
+  }
   await scroller(page);
 }
 
