@@ -92,9 +92,11 @@ shape: $(VENV)/.dev ## Print how much work messages share under load
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
-lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
+lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) --extra edge --extra tracing -c requirements.txt -o requirements-edge.txt
+	@$(LOCK) --extra worker --extra tracing -c requirements.txt -o requirements-worker.txt
 	@$(LOCK_DOCS) -o requirements-docs.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
@@ -102,7 +104,7 @@ clean: ## Remove everything built; the data of the local stack stays
 	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-UV   := $(VENV)/uv/bin/uv
+UV   := $(BIN)/uv
 COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
@@ -160,9 +162,6 @@ define tool
 @$(VENV)/$(1)/bin/python $(INSTALL) "Installing $(or $(3),$(2))" $(VENV)/$(1)/bin/python $(PIP) $(2)
 @touch $@
 endef
-
-$(VENV)/.uv: $(VENV)/.made
-	$(call tool,uv,uv)
 
 $(VENV)/.audit: $(VENV)/.made
 	$(call tool,audit,pip-audit)

@@ -22,6 +22,7 @@ from infra.collector import tune_collector
 from infra.observability import observe
 from infra.redis_client import make_async_redis
 from infra.settings.edge import EdgeSettings
+from infra.version import VERSION
 from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry
 from socket_edge.auth import Authenticator, create_authenticator
@@ -131,7 +132,7 @@ class Edge:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        log.info("edge_started", edge=self.id)
+        log.info("edge_started", edge=self.id, version=VERSION)
         running = [asyncio.create_task(keep_running(part)) for part in self.background]
         yield
         self.server.end_all()

@@ -25,6 +25,7 @@ from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.engine import make_engine
+from infra.version import VERSION
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
@@ -168,6 +169,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     warnings.filterwarnings("ignore", category=SecurityWarning)
     node = f"worker-{os.getpid()}@{socket.gethostname()}"
     app = create_app(settings, functions)
+    log.info("worker_started", worker=node, queue=queue, version=VERSION)
     _look_for_postgres(settings)
     tune_collector()
     app.worker_main(
@@ -199,7 +201,9 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _observe(settings, "beat")
-    create_app(settings, functions).start(
+    app = create_app(settings, functions)
+    log.info("beat_started", version=VERSION)
+    app.start(
         [
             "--quiet",
             "beat",
