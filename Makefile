@@ -97,7 +97,8 @@ lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes, for every p
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) --extra edge --extra tracing -c requirements.txt -o requirements-edge.txt
 	@$(LOCK) --extra worker --extra tracing -c requirements.txt -o requirements-worker.txt
-	@$(LOCK_DOCS) -o requirements-docs.txt
+	@$(COMPILE) --group pyproject.toml:build -c requirements.txt -o requirements-build.txt
+	@$(COMPILE) --group pyproject.toml:docs -o requirements-docs.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
@@ -107,7 +108,6 @@ clean: ## Remove everything built; the data of the local stack stays
 UV   := $(BIN)/uv
 COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
-LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
 LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
 	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
 

@@ -11,6 +11,7 @@ _EXTRAS: Final = {
     "migrate": "worker",
     "run": "functions",
     "run offline_delivery": "worker",  # it queues notifications as Celery tasks
+    "status": "worker",
     "token": "local",
     "worker": "worker",
 }
