@@ -181,6 +181,8 @@ needs-of-tests:
 	$(if $(ARGS),,$(call need,pgbouncer,pgbouncer))
 	$(if $(ARGS),,$(call need,nginx,nginx-light))
 	$(if $(ARGS),,$(call need,haproxy,haproxy))
+	$(if $(ARGS),,$(call need,caddy,caddy))
+	$(if $(ARGS),,$(call need,systemd-analyze,systemd))
 
 # $(call npm,FOLDER)
 define npm

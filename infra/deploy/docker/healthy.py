@@ -1,4 +1,4 @@
-"""The health check of a container: does its process answer `/healthz` on the port that a variable names?"""
+"""The health check of a container. Its process must answer `/healthz` on the port that a variable names."""
 
 import os
 import sys
