@@ -5,6 +5,7 @@ import os
 import socket
 import warnings
 from dataclasses import dataclass
+from secrets import token_hex
 
 import structlog
 from celery import Celery
@@ -167,7 +168,8 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     _observe(settings, part)
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    node = f"worker-{os.getpid()}@{socket.gethostname()}"
+    # Containers that share a host's name may also share the number of their process.
+    node = f"worker-{os.getpid()}-{token_hex(4)}@{socket.gethostname()}"
     app = create_app(settings, functions)
     log.info("worker_started", worker=node, queue=queue, version=VERSION)
     _look_for_postgres(settings)
