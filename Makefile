@@ -56,11 +56,12 @@ audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependenci
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
 
-check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## Lint, check formatting, types, import rules and the AsyncAPI document
+check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## Lint, check formatting, types, import rules, the Dockerfile and the AsyncAPI document
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint infra/deploy/docker/Dockerfile
 	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
 	@cd $(PAGE) && npm run --silent check
 
