@@ -168,8 +168,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     _observe(settings, part)
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # Containers that share a host's name may also share the number of their process.
-    node = f"worker-{os.getpid()}-{token_hex(4)}@{socket.gethostname()}"
+    node = node_name()
     app = create_app(settings, functions)
     log.info("worker_started", worker=node, queue=queue, version=VERSION)
     _look_for_postgres(settings)
@@ -186,6 +185,11 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
             "--without-heartbeat",
         ]
     )
+
+
+def node_name() -> str:
+    """Return a new name for a worker. Containers may share their host's name and the number of their process."""
+    return f"worker-{os.getpid()}-{token_hex(4)}@{socket.gethostname()}"
 
 
 def _look_for_postgres(settings: WorkerSettings) -> None:
