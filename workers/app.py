@@ -188,7 +188,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
 
 
 def node_name() -> str:
-    """Return a new name for a worker. Containers may share their host's name and the number of their process."""
+    """Return a new name for a worker. Containers may share a host's name and the number of a process."""
     return f"worker-{os.getpid()}-{token_hex(4)}@{socket.gethostname()}"
 
 
