@@ -56,11 +56,12 @@ audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependenci
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
 
-check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## Lint, check formatting, types, import rules and the AsyncAPI document
+check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## Lint, check formatting, types, import rules, the Dockerfile and the AsyncAPI document
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint infra/deploy/docker/Dockerfile
 	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
 	@cd $(PAGE) && npm run --silent check
 
@@ -95,20 +96,22 @@ frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
-lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
+lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
-	@$(LOCK_DOCS) -o requirements-docs.txt
+	@$(LOCK) --extra edge --extra tracing -c requirements.txt -o requirements-edge.txt
+	@$(LOCK) --extra worker --extra tracing -c requirements.txt -o requirements-worker.txt
+	@$(COMPILE) --group pyproject.toml:build -c requirements.txt -o requirements-build.txt
+	@$(COMPILE) --group pyproject.toml:docs -o requirements-docs.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
 	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-UV   := $(VENV)/uv/bin/uv
+UV   := $(BIN)/uv
 COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
-LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
 LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
 	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
 
@@ -164,9 +167,6 @@ define tool
 @touch $@
 endef
 
-$(VENV)/.uv: $(VENV)/.made
-	$(call tool,uv,uv)
-
 $(VENV)/.audit: $(VENV)/.made
 	$(call tool,audit,pip-audit)
 
@@ -185,6 +185,8 @@ needs-of-tests:
 	$(if $(ARGS),,$(call need,pgbouncer,pgbouncer))
 	$(if $(ARGS),,$(call need,nginx,nginx-light))
 	$(if $(ARGS),,$(call need,haproxy,haproxy))
+	$(if $(ARGS),,$(call need,caddy,caddy))
+	$(if $(ARGS),,$(call need,systemd-analyze,systemd))
 
 # $(call npm,FOLDER)
 define npm

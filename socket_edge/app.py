@@ -24,6 +24,7 @@ from infra.observability import observe
 from infra.processes import Announcer
 from infra.redis_client import make_async_redis
 from infra.settings.edge import EdgeSettings
+from infra.version import VERSION
 from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry
 from socket_edge.auth import Authenticator, create_authenticator
@@ -140,7 +141,7 @@ class Edge:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
-        log.info("edge_started", edge=self.id)
+        log.info("edge_started", edge=self.id, version=VERSION)
         running = [asyncio.create_task(keep_running(part)) for part in self.background]
         yield
         self.server.end_all()

@@ -5,6 +5,7 @@ import os
 import socket
 import warnings
 from dataclasses import dataclass
+from secrets import token_hex
 
 import structlog
 from celery import Celery
@@ -27,6 +28,7 @@ from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.engine import make_engine
+from infra.version import VERSION
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
@@ -168,8 +170,9 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     _observe(settings, part)
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    node = f"worker-{os.getpid()}@{socket.gethostname()}"
+    node = node_name()
     app = create_app(settings, functions)
+    log.info("worker_started", worker=node, queue=queue, version=VERSION)
     _look_for_postgres(settings)
     tune_collector()
     if part == "functions":
@@ -189,6 +192,11 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
         )
 
 
+def node_name() -> str:
+    """Return a new name for a worker. Containers may share a host's name and the number of a process."""
+    return f"worker-{os.getpid()}-{token_hex(4)}@{socket.gethostname()}"
+
+
 def _look_for_postgres(settings: WorkerSettings) -> None:
     """Say so if Postgres does not answer. The worker starts all the same, and works as soon as it does."""
     engine = make_engine(settings.database_url, pooled=True)
@@ -204,8 +212,10 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
     _observe(settings, "beat")
+    app = create_app(settings, functions)
+    log.info("beat_started", version=VERSION)
     with Announcer(settings.redis_url, "beat"):
-        create_app(settings, functions).start(
+        app.start(
             [
                 "--quiet",
                 "beat",

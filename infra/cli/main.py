@@ -4,7 +4,6 @@ import errno
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any, Final
 
 import click
@@ -12,6 +11,7 @@ import click
 from infra.cli.dead_letters import dead_letters
 from infra.cli.deployables import beat, edge, migrate, worker
 from infra.cli.doctor.command import doctor
+from infra.cli.extras import advice
 from infra.cli.local import dev, local_hint, token
 from infra.cli.program import with_program
 from infra.cli.run import run
@@ -20,6 +20,7 @@ from infra.errors import CommandError
 from infra.logs import printable
 from infra.settings.base import SettingsError
 from infra.settings.unknown import unknown_variables
+from infra.version import VERSION
 
 _FILE_ERRORS: Final = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
@@ -72,18 +73,12 @@ class _Group(click.Group):
                 "make it writable, free some space, or set BBGRAM_DATA_DIR to another folder"
             ) from error
         except ModuleNotFoundError as error:
-            raise _Failure(
-                f"{error.name} is not installed here; {ctx.invoked_subcommand} needs it"
-            ) from error
+            raise _Failure(advice(str(ctx.invoked_subcommand), error)) from error
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        try:
-            ours = version("bbgram-chat")
-        except PackageNotFoundError:
-            ours = "(not installed)"
-        click.echo(f"bbgram {ours}, Python {platform.python_version()}")
+        click.echo(f"bbgram {VERSION}, Python {platform.python_version()}")
         context.exit()
 
 

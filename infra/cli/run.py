@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from infra.cli.extras import advice
 from infra.cli.local import local_option
 from infra.errors import CommandError
 from infra.settings.functions import FunctionSettings
@@ -102,10 +103,15 @@ def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> Non
 
 
 def _celery_queue(settings: FunctionSettings) -> "NotificationQueue":
-    """Return the queue that the functions workers read. Raises SettingsError without REDIS_URL."""
-    from workers.app import create_app
-    from workers.schedule import CeleryQueue
+    """Return the queue that the functions workers read.
 
+    Raises CommandError without the extra `worker`, and SettingsError without REDIS_URL.
+    """
+    try:
+        from workers.app import create_app
+        from workers.schedule import CeleryQueue
+    except ModuleNotFoundError as error:
+        raise CommandError(advice("run offline_delivery", error)) from error
     return CeleryQueue(create_app(WorkerSettings.load(), settings))
 
 

@@ -10,8 +10,6 @@ from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, reason, unusable
 @contextmanager
 def errors_in_one_line(what: str, database_url: str, redis_url: str | None = None) -> Iterator[None]:
     """Turn errors of Postgres and Redis into CommandErrors that name the service, or say what it refused."""
-    from kombu.exceptions import KombuError
-    from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -24,11 +22,22 @@ def errors_in_one_line(what: str, database_url: str, redis_url: str | None = Non
         else:
             told = str(cause)
         raise CommandError(f"{what} failed: {told}") from error
-    except (KombuError, RedisError) as error:
+    except _redis_errors() as error:
         told = reason(error)
         if redis_url:
             told = unusable("Redis", address_of(redis_url, REDIS_PORT), error, "BBGRAM_REDIS_URL")
         raise CommandError(f"{what} failed: {told}") from error
+
+
+def _redis_errors() -> tuple[type[Exception], ...]:
+    """Return what Redis clients raise. Without the extra `worker` there is no kombu, which is one of them."""
+    from redis import RedisError
+
+    try:
+        from kombu.exceptions import KombuError
+    except ModuleNotFoundError:
+        return (RedisError,)
+    return (KombuError, RedisError)
 
 
 def _is_lost(error: Exception) -> bool:

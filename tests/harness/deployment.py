@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Store, free_port
 from tests.harness.forks import ForkedProcess, prepare, run
 
+CHECKOUT = (sys.executable, "-m", "infra.cli")
+"""Runs `bbgram` as it is in this checkout."""
 SECRET = "a shared secret of the tests, long enough"
 ANSWERED_S = 15.0
 """How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
@@ -58,13 +60,21 @@ class Part:
 
     process: subprocess.Popen[bytes] | ForkedProcess
 
-    def __init__(self, arguments: list[str], env: dict[str, str], log: Path, *, forked: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        env: dict[str, str],
+        log: Path,
+        *,
+        forked: bool = False,
+        program: Sequence[str] = CHECKOUT,
+    ) -> None:
         self._log = log
         with log.open("ab") as out:
             if forked:
                 self.process = ForkedProcess(arguments, env, out.fileno(), out.fileno())
             else:
-                command = tether([sys.executable, "-m", "infra.cli", *arguments])
+                command = tether([*program, *arguments])
                 self.process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
 
     @property
@@ -100,8 +110,16 @@ class Part:
 class Edge(Part):
     """An edge and its address."""
 
-    def __init__(self, port: int, env: dict[str, str], log: Path, *, forked: bool = False) -> None:
-        super().__init__(["edge", "--port", str(port)], env, log, forked=forked)
+    def __init__(
+        self,
+        port: int,
+        env: dict[str, str],
+        log: Path,
+        *,
+        forked: bool = False,
+        program: Sequence[str] = CHECKOUT,
+    ) -> None:
+        super().__init__(["edge", "--port", str(port)], env, log, forked=forked, program=program)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -189,7 +207,7 @@ class Deployment:
         if self._forked:
             done = run(arguments, self.env, timeout_s=120)
         else:
-            command = [sys.executable, "-m", "infra.cli", *arguments]
+            command = [*CHECKOUT, *arguments]
             done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout

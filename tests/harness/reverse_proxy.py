@@ -1,4 +1,4 @@
-"""nginx and HAProxy in front of two edges, configured as docs/deployment.md shows."""
+"""nginx, HAProxy and Caddy in front of two edges, configured as docs/deployment.md shows."""
 
 import getpass
 import os
@@ -44,6 +44,17 @@ http {{
 }}
 """
 """What a distribution's nginx.conf has around the example."""
+_CADDY: Final = """
+{{
+    admin off
+    auto_https disable_redirects
+    storage file_system {folder}/storage
+}}
+https://127.0.0.1:{port} {{
+    bind 127.0.0.1
+    tls {folder}/chat.pem {folder}/chat.pem
+"""
+"""What the example has instead of a name with a certificate of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,20 @@ def haproxy(edges: Sequence[int], folder: Path) -> Iterator[ReverseProxy]:
         yield proxy
 
 
-PROXIES: Final = {"nginx": nginx, "haproxy": haproxy}
+@contextmanager
+def caddy(edges: Sequence[int], folder: Path) -> Iterator[ReverseProxy]:
+    """Run Caddy in front of the edges on these ports."""
+    folder.mkdir()
+    port, tls = free_port(), _certificate(folder)
+    changes = {"chat.example.com {": _CADDY.format(port=port, folder=folder)}
+    main = folder / "Caddyfile"
+    main.write_text(_fill_in("Caddyfile", edges, changes))
+    arguments = ["run", "--adapter", "caddyfile", "--config", str(main)]
+    with _running("caddy", arguments, folder, ReverseProxy(port, tls)) as proxy:
+        yield proxy
+
+
+PROXIES: Final = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
 
 
 def _fill_in(example: str, edges: Sequence[int], changes: dict[str, str]) -> str:
@@ -111,7 +135,8 @@ def _running(name: str, arguments: list[str], folder: Path, proxy: ReverseProxy)
     program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program, f"{name} is missing: install it with `apt-get install {name}`, as .ci/run does"
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(tether([program, *arguments]), stdout=log, stderr=log)
+        env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}  # for Caddy
+        process = subprocess.Popen(tether([program, *arguments]), stdout=log, stderr=log, env=env)
     try:
         eventually(lambda: process.poll() is not None or _serves(proxy), f"{name} serves", 30)
         assert process.poll() is None, (folder / "log").read_text()

@@ -23,9 +23,14 @@ class Finding:
 
 
 def finding(subject: str, advice: str, ask: Callable[[], Finding], what: str | None = None) -> Finding:
-    """Return what `ask` finds. If it raises, the finding is that `what` cannot be used, and why."""
+    """Return what `ask` finds. If it raises, the finding is that `what` cannot be used, and why.
+
+    Raises ModuleNotFoundError: that says something of this installation, not of the service.
+    """
     try:
         return ask()
+    except ModuleNotFoundError:
+        raise
     except SettingsError as error:
         return Finding(subject, "cannot be used with these settings", str(error))
     except Exception as error:  # whatever a client library raises: the service did not answer

@@ -20,9 +20,14 @@ OURS: Final = (
     "functions/**/*.py",
     "infra/__init__.py",
     "infra/logs.py",
+    "infra/metrics/__init__.py",
+    "infra/metrics/common.py",
+    "infra/metrics/registry.py",
     "infra/presence.py",
+    "infra/redis_client.py",
     "infra/settings/*.py",
     "infra/store/*.py",
+    "infra/version.py",
     "infra/wire/*.py",
 )
 UNUSED: Final = frozenset({"infra/store/migrate.py", "infra/wire/serializer.py"})

@@ -15,17 +15,17 @@ from infra.local.signin.service import SigninService
 from infra.local.signin.settings import SigninSettings
 from infra.settings.base import data_dir as default_data_dir
 
-HOST = "127.0.0.1"
-
 
 @click.command()
-@click.option("--port", default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 in a container.")
+@click.option("--port", default=0, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=default_data_dir, help="Data folder.")
 @click.option("--chat-url", help="Address of the chat, for its page.")
 @click.option("--vapid-key", help="Public key for the page's notifications.")
 @click.option("--page", type=click.Path(path_type=Path), help="Folder of the built chat page.")
 @click.option("--issuer", help="`iss` of the tokens; follows BBGRAM_SUPABASE_URL, or else the port.")
 def main(
+    host: str,
     port: int,
     data_dir: Path,
     chat_url: str | None,
@@ -35,8 +35,8 @@ def main(
 ) -> None:
     """Run the dev sign-in service until it is stopped."""
     settings = SigninSettings.load(data_dir)
-    with socket.create_server((HOST, port)) as listener:
-        address = f"http://{HOST}:{listener.getsockname()[1]}"
+    with socket.create_server((host, port)) as listener:
+        address = f"http://{host}:{listener.getsockname()[1]}"
         issuer = issuer or f"{(settings.supabase_url or address).rstrip('/')}/auth/v1"
         try:
             service = SigninService(data_dir, issuer, profile_maker(settings))

@@ -20,7 +20,7 @@ APP = "https://app.example"
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
 PER_ADDRESS = 30
-NETWORKS = [f"127.0.{number}.1" for number in range(1, 9)]
+NETWORKS = [f"127.0.{number}.1" for number in range(1, 17)]
 """Addresses in different networks: nginx looks at the first three bytes only."""
 
 RawFrom = Callable[[str], httpx.AsyncClient]

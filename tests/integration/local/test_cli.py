@@ -232,7 +232,10 @@ def test_a_command_whose_packages_are_not_installed_says_so(tmp_path: Path) -> N
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError(name='psycopg')")
     result = bbgram("dev", env={"BBGRAM_DATA_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}, forked=False)
     assert result.returncode == 1
-    assert the_one_line(result) == "Error: psycopg is not installed here; dev needs it"
+    assert the_one_line(result) == (
+        "Error: dev needs psycopg, which is not installed here; "
+        'install it with: pip install "bbgram-chat[local]"'
+    )
 
 
 def test_a_port_taken_by_another_program_is_replaced(tmp_path: Path) -> None:
@@ -320,7 +323,7 @@ def test_an_archive_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
 def test_the_version_is_shown() -> None:
     result = bbgram("--version", env={})
     assert (result.returncode, result.stderr) == (0, "")
-    assert re.fullmatch(r"bbgram (\d+\.\d+\.\d+|\(not installed\)), Python 3\.\d+\.\d+\n", result.stdout)
+    assert re.fullmatch(r"bbgram (\d+\.\d+\.\d+|unknown), Python 3\.\d+\.\d+\n", result.stdout)
 
 
 @pytest.mark.parametrize("words", [(), ("run",)])
