@@ -5,14 +5,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 RULES: Final = Path(__file__).parents[2] / "infra" / "deploy" / "prometheus"
 RULE_FILES: Final = (RULES / "recording.yml", RULES / "alerts.yml")
 
-Rule = Mapping[str, str]
+Rule = Mapping[str, Any]
 
 
 def program(name: str) -> str:

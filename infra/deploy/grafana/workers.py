@@ -66,7 +66,7 @@ WORKERS: Final = Dashboard(
             "Time",
             graphs=[
                 Panel(
-                    "Batches",
+                    "Duration of batches",
                     "From taking batches to publishing their results.",
                     "s",
                     quantiles("bbgram_worker_batch_seconds"),

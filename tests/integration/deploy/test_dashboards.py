@@ -122,4 +122,5 @@ def must_find(place: str) -> bool:
     """Tell whether a query finds something while all is well: alerts do not."""
     expr = QUERIES[place]
     is_condition = place.startswith("Bbgram") or expr.endswith("> 0")
-    return not is_condition and not {"ALERTS", *QUIET} & {one.metric for one in selectors(expr)}
+    concerns = {place.split()[0], *(one.metric for one in selectors(expr))}
+    return not is_condition and not concerns & {"ALERTS", *QUIET}
