@@ -4,9 +4,14 @@ from infra.deploy.grafana.panel import Panel
 from infra.deploy.grafana.promql import PER_S
 
 
+def only(part: str) -> str:
+    """Return what, after a query, leaves the processes of this kind: beat serves a worker's metrics, too."""
+    return f'* on (job, instance) group_left () bbgram_build_info{{part="{part}"}}'
+
+
 def processes(part: str) -> list[Panel]:
     """Return the panels that show what processes of a kind use."""
-    own = f'* on (job, instance) group_left () bbgram_build_info{{part="{part}"}}'
+    own = only(part)
     return [
         Panel(
             "CPU",
@@ -33,10 +38,9 @@ def processes(part: str) -> list[Panel]:
 
 def log_lines(part: str) -> Panel:
     """Return the panel that shows what processes of a kind complain of."""
-    own = f'on (job, instance) group_left () bbgram_build_info{{part="{part}"}}'
     return Panel(
         "Warnings and errors in the log",
         "Lines in the last ten minutes by event; docs/operations.md says what each means.",
         "none",
-        {"{{level}} {{event}}": f"sum by (level, event) (bbgram:log_lines:increase10m * {own}) > 0"},
+        {"{{level}} {{event}}": f"sum by (level, event) (bbgram:log_lines:increase10m {only(part)}) > 0"},
     )

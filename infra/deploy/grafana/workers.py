@@ -3,9 +3,11 @@
 from typing import Final
 
 from infra.deploy.grafana.panel import Dashboard, Panel, Row
-from infra.deploy.grafana.processes import log_lines, processes
+from infra.deploy.grafana.processes import log_lines, only, processes
 from infra.deploy.grafana.promql import quantile, quantiles, rate
 
+_BUSY: Final = rate("bbgram_worker_batch_seconds_sum", "job", "instance")
+_PUBLISHED: Final = rate("bbgram_worker_publications_total", "job", "instance")
 _LAST_BATCH: Final = "bbgram_worker_last_batch_timestamp_seconds"
 
 WORKERS: Final = Dashboard(
@@ -27,7 +29,7 @@ WORKERS: Final = Dashboard(
                     "How busy",
                     "Share of its time that each worker spends on batches. If all are near 1, add workers.",
                     "percentunit",
-                    {"{{instance}}": rate("bbgram_worker_batch_seconds_sum", "job", "instance")},
+                    {"{{instance}}": f"{_BUSY} {only('worker')}"},
                     red_from=0.9,
                 ),
                 Panel(
@@ -97,7 +99,7 @@ WORKERS: Final = Dashboard(
                     "Publications",
                     "Messages and other events that workers published a second.",
                     "cps",
-                    {"{{instance}}": rate("bbgram_worker_publications_total", "job", "instance")},
+                    {"{{instance}}": f"{_PUBLISHED} {only('worker')}"},
                     stacked=True,
                 ),
                 Panel(
