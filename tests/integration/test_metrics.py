@@ -86,6 +86,8 @@ async def test_what_clients_do_is_counted(observed: Observed, client: ClientFact
     assert grew("bbgram_edge_delivery_seconds_count") == 3
     assert 0 <= grew("bbgram_edge_delivery_seconds_sum") < 30
     assert grew("bbgram_edge_batch_events_count") >= 4
+    assert grew("bbgram_edge_dispatch_seconds_count") >= 4
+    assert 0 < grew("bbgram_edge_dispatch_seconds_sum") < 30
     assert grew("bbgram_edge_received_bytes_total") > 4 * len('42["send_message",{}]')
     assert grew("bbgram_edge_sent_bytes_total") > grew("bbgram_edge_received_bytes_total")
 
@@ -121,6 +123,8 @@ async def test_the_age_of_the_oldest_waiting_event_grows_while_no_worker_works(
     observed: Observed, client: ClientFactory, name: Name
 ) -> None:
     alice, bob = await talk(observed, client, name)
+    await alice.settle()
+    await bob.settle()
     (worker,) = observed.chat.workers
     redispatched = observed.value("bbgram_edge_redispatches_total")
     with worker.paused():

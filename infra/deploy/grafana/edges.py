@@ -4,7 +4,7 @@ from typing import Final
 
 from infra.deploy.grafana.panel import Dashboard, Panel, Row
 from infra.deploy.grafana.processes import log_lines, processes
-from infra.deploy.grafana.promql import mean, quantile, rate
+from infra.deploy.grafana.promql import mean, quantile, quantiles, rate
 
 _EACH: Final = ("job", "instance")
 
@@ -165,6 +165,13 @@ EDGES: Final = Dashboard(
                         "mean": mean("bbgram_edge_batch_events"),
                         "p99": quantile(0.99, "bbgram_edge_batch_events"),
                     },
+                ),
+                Panel(
+                    "Writes to Redis",
+                    "How long Redis takes to put a batch on the queue; usual are a few milliseconds.",
+                    "s",
+                    quantiles("bbgram_edge_dispatch_seconds"),
+                    red_from=0.1,
                 ),
                 Panel(
                     "Batches sent again, batches given up",

@@ -3,7 +3,7 @@
 from typing import Final
 
 from infra.deploy.grafana.panel import Dashboard, Panel, Row
-from infra.deploy.grafana.promql import quantiles, rate
+from infra.deploy.grafana.promql import quantile, quantiles, rate
 
 _FIRING: Final = 'ALERTS{alertname=~"Bbgram.*",alertstate="firing"}'
 _SEND: Final = '{event="send_message"}'
@@ -145,10 +145,13 @@ OVERVIEW: Final = Dashboard(
                 ),
                 Panel(
                     "Redis",
-                    "How long workers take to write results to Redis; usual are a few milliseconds. If it "
-                    "grows, Redis is slow.",
+                    "How long edges and workers take for a write; usual are a few milliseconds. If it grows, "
+                    "Redis is slow.",
                     "s",
-                    quantiles("bbgram_worker_publish_seconds"),
+                    {
+                        "edges p95": quantile(0.95, "bbgram_edge_dispatch_seconds"),
+                        "workers p95": quantile(0.95, "bbgram_worker_publish_seconds"),
+                    },
                     red_from=0.1,
                 ),
                 Panel(

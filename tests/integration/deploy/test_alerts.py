@@ -109,6 +109,9 @@ HEALTHY: Mapping[str, str] = {
     of("worker", "bbgram_worker_queue_length", queue="bbgram-functions"): flat(0),
     of("worker", "bbgram_worker_sweep_age_seconds"): flat(0),
     of("worker", "bbgram_worker_sweeps_total", outcome="done"): grows(3),
+    bucket("edge", "bbgram_edge_dispatch_seconds", "0.005"): grows(100),
+    bucket("edge", "bbgram_edge_dispatch_seconds", "0.5"): grows(100),
+    bucket("edge", "bbgram_edge_dispatch_seconds", "+Inf"): grows(100),
     bucket("worker", "bbgram_worker_publish_seconds", "0.005"): grows(100),
     bucket("worker", "bbgram_worker_publish_seconds", "0.5"): grows(100),
     bucket("worker", "bbgram_worker_publish_seconds", "+Inf"): grows(100),
@@ -291,6 +294,12 @@ TROUBLES = [
         {of("worker", "bbgram_redis_errors_total", error="ConnectionError"): f"_x{BREAKS_AT} 1+1x{SAMPLES}"},
         "16m",
         "16m15s",
+    ),
+    Trouble(
+        "BbgramRedisSlow",
+        {bucket("edge", "bbgram_edge_dispatch_seconds", "0.005"): f"0+100x{BREAKS_AT} 6000+0x{SAMPLES}"},
+        "18m",
+        "19m",
     ),
     Trouble(
         "BbgramRedisSlow",
