@@ -65,10 +65,12 @@ check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## L
 	@node $(SPEC)/validate.mjs docs/contract/asyncapi.yaml
 	@cd $(PAGE) && npm run --silent check
 
-tables: $(VENV)/.dev ## Write the tables of settings, events and metrics in the docs
+tables: $(VENV)/.dev ## Write the tables of settings, events, metrics and alerts in the docs, and the dashboards
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
 	@$(BIN)/python -m tests.contract.metric_table
+	@$(BIN)/python -m tests.contract.alert_table
+	@$(BIN)/python -m infra.deploy.grafana
 
 contract: $(VENV)/.dev ## Write the contract with clients: docs/contract and the TypeScript types
 	@$(BIN)/python -m infra.contract
@@ -187,6 +189,7 @@ needs-of-tests:
 	$(if $(ARGS),,$(call need,haproxy,haproxy))
 	$(if $(ARGS),,$(call need,caddy,caddy))
 	$(if $(ARGS),,$(call need,systemd-analyze,systemd))
+	$(if $(ARGS),,$(call need,promtool,prometheus))
 
 # $(call npm,FOLDER)
 define npm

@@ -64,6 +64,11 @@ BATCH_EVENTS: Final = histogram(
     "Events in a batch.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
+DISPATCH_SECONDS: Final = histogram(
+    "bbgram_edge_dispatch_seconds",
+    "How long Redis takes to put a batch on the queue.",
+    buckets=WAIT_BUCKETS,
+)
 REDISPATCHES: Final = counter("bbgram_edge_redispatches_total", "Batches sent again, for want of a result.")
 ABANDONED: Final = counter(
     "bbgram_edge_abandoned_batches_total", "Batches without a result until their deadline."

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from infra.wire import names
 from infra.wire.batch import Batch
 from infra.wire.serializer import SERIALIZER, register_serializer
+from socket_edge import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,9 @@ class Dispatcher:
         try:
             if cautious and await self._redis.llen(names.QUEUE) >= _BACKLOG:
                 return False
-            await self._redis.lpush(names.QUEUE, self._render(batch))
+            message = self._render(batch)
+            with metrics.DISPATCH_SECONDS.time():
+                await self._redis.lpush(names.QUEUE, message)
         except (RedisError, OSError) as error:
             log.warning("dispatch_failed", batch=batch.id, error=type(error).__name__)
             return False

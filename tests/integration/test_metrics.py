@@ -14,33 +14,9 @@ from tests.contract.metric_table import metrics_of, name_of
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, with_profile
 from tests.harness.engines import Engines, free_port
-from tests.harness.metrics import Scraped, scrape
+from tests.harness.metrics import scrape
+from tests.harness.observed import PARTS, Observed
 from tests.harness.waiting import until
-
-PARTS = ("edge", "worker", "functions", "beat")
-
-
-class Observed:
-    """A chat whose processes all serve metrics."""
-
-    def __init__(self, chat: Deployment) -> None:
-        self.chat = chat
-        self.ports = {part: free_port() for part in PARTS}
-        chat.start_beat(metrics_port=self.ports["beat"])
-        chat.start_worker(metrics_port=self.ports["worker"])
-        chat.start_functions(metrics_port=self.ports["functions"])
-        self.edge = chat.start_edge(metrics_port=self.ports["edge"])
-
-    def of(self, part: str) -> Scraped:
-        return scrape(self.ports[part])
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return a sample of the kind of process that its name begins with."""
-        part = name.split("_")[1]
-        return self.of(part if part in PARTS else "functions").value(name, **labels)
-
-    async def becomes(self, expected: float, name: str, **labels: str) -> None:
-        await until(lambda: self.value(name, **labels) == expected, f"{name} {labels} is {expected}")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +86,8 @@ async def test_what_clients_do_is_counted(observed: Observed, client: ClientFact
     assert grew("bbgram_edge_delivery_seconds_count") == 3
     assert 0 <= grew("bbgram_edge_delivery_seconds_sum") < 30
     assert grew("bbgram_edge_batch_events_count") >= 4
+    assert grew("bbgram_edge_dispatch_seconds_count") >= 4
+    assert 0 < grew("bbgram_edge_dispatch_seconds_sum") < 30
     assert grew("bbgram_edge_received_bytes_total") > 4 * len('42["send_message",{}]')
     assert grew("bbgram_edge_sent_bytes_total") > grew("bbgram_edge_received_bytes_total")
 
@@ -145,6 +123,8 @@ async def test_the_age_of_the_oldest_waiting_event_grows_while_no_worker_works(
     observed: Observed, client: ClientFactory, name: Name
 ) -> None:
     alice, bob = await talk(observed, client, name)
+    await alice.settle()
+    await bob.settle()
     (worker,) = observed.chat.workers
     redispatched = observed.value("bbgram_edge_redispatches_total")
     with worker.paused():
