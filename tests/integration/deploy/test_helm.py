@@ -121,7 +121,7 @@ def built_in(manifest: Manifest, version: str) -> Validator:
     group, _, api = manifest["apiVersion"].rpartition("/")
     name = "-".join(filter(None, [manifest["kind"].lower(), group.split(".")[0], api]))
     return Draft7Validator(
-        json.loads((schemas(version) / f"{name}.json").read_text()), registry=registry(version)
+        json.loads((schemas(version) / f"{name}.json").read_text()), registry=definitions(version)
     )
 
 
@@ -130,12 +130,12 @@ def schemas(version: str) -> Path:
 
 
 @cache
-def registry(version: str) -> Registry[Any]:
+def definitions(version: str) -> Registry[Any]:
     """Return the definitions that schemas refer to."""
     name = "_definitions.json"
-    definitions = DRAFT7.create_resource(json.loads((schemas(version) / name).read_text()))
-    empty: Registry[Any] = Registry()
-    return empty.with_resource(name, definitions)
+    resource = DRAFT7.create_resource(json.loads((schemas(version) / name).read_text()))
+    registry: Registry[Any] = Registry().with_resource(name, resource)
+    return registry
 
 
 def custom(kind: str) -> Validator:

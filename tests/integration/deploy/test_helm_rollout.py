@@ -37,14 +37,19 @@ def test_a_step_leaves_the_others_as_they_are(step: str, paused: set[str], migra
 
 
 def test_stopped_workers_stay_stopped() -> None:
-    made = deployments("--set", "rollout.step=stop-workers")
-    assert {role: spec.get("replicas") for role, spec in made.items()} == {
-        "edge": None,
-        "worker": 0,
-        "functions": 0,
-        "beat": 0,
-    }
-    assert "ScaledObject" not in kinds("--set", "rollout.step=stop-workers")
+    made = deployments("--set", "rollout.step=stop-workers", "--set", "worker.autoscaling.enabled=false")
+    replicas = {role: spec.get("replicas") for role, spec in made.items()}
+    assert replicas == {"edge": None, "worker": 0, "functions": 0, "beat": 0}
+
+
+@pytest.mark.parametrize(
+    ("step", "annotations"), [("stop-workers", {"0"}), ("workers", set()), ("all", set())]
+)
+def test_keda_stops_the_workers_that_it_scales(step: str, replicas: str | None) -> None:
+    """Only KEDA may change the number: with any other one, the upgrade would conflict with it."""
+    made = render("everything", "--is-upgrade", "--set", f"rollout.step={step}")
+    (scaled,) = [one["metadata"] for one in made if one["kind"] == "ScaledObject"]
+    assert scaled.get("annotations", {}).get("autoscaling.keda.sh/paused-replicas") == replicas
 
 
 def test_what_an_autoscaler_scales_has_no_number_of_its_own() -> None:

@@ -25,9 +25,14 @@ metadata:
     {{- include "bbgram-chat.labels" $root | nindent 4 }}
     app.kubernetes.io/component: {{ .role }}
 spec:
-  {{- if $isStopped }}
+  {{- if .autoscaled }}
+  {{- /* The number of the autoscaler, where it can be seen. Without any, an upgrade that enables it would begin with one pod; any other conflicts with it. */}}
+  {{- with lookup "apps/v1" "Deployment" $root.Release.Namespace (printf "%s-%s" (include "bbgram-chat.fullname" $root) .role) }}
+  replicas: {{ .spec.replicas }}
+  {{- end }}
+  {{- else if $isStopped }}
   replicas: 0
-  {{- else if not .autoscaled }}
+  {{- else }}
   replicas: {{ hasKey $values "replicas" | ternary $values.replicas 1 }}
   {{- end }}
   # A paused Deployment keeps its pods as they are.

@@ -16,11 +16,11 @@
 {{- $first := include "bbgram-chat.live" (list .root .first) -}}
 {{- $second := include "bbgram-chat.live" (list .root .second) -}}
 {{- if and (eq $second "other") (ne $first "new") (ne $first "none") -}}
-{{- fail (printf "this release replaces %ss before %ss: run this with --set rollout.step=%s --wait first, then again without it (docs/deployment.md, Kubernetes)" .first .second .step) -}}
+{{- fail (printf "this release replaces %ss before %ss, and no %s of it is ready: run this with --set rollout.step=%s --wait, then again without it (docs/deployment.md, Kubernetes)" .first .second .first .step) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* What runs of a role: `none`, `new` (nothing but the image that this upgrade wants) or `other`. */}}
+{{/* What runs of a role: `none`, `new` (pods, all with the image that this upgrade wants) or `other`. */}}
 {{- define "bbgram-chat.live" -}}
 {{- $root := index . 0 -}}
 {{- $role := index . 1 -}}
