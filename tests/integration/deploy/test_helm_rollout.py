@@ -42,9 +42,7 @@ def test_stopped_workers_stay_stopped() -> None:
     assert replicas == {"edge": None, "worker": 0, "functions": 0, "beat": 0}
 
 
-@pytest.mark.parametrize(
-    ("step", "annotations"), [("stop-workers", {"0"}), ("workers", set()), ("all", set())]
-)
+@pytest.mark.parametrize(("step", "replicas"), [("stop-workers", "0"), ("workers", None), ("all", None)])
 def test_keda_stops_the_workers_that_it_scales(step: str, replicas: str | None) -> None:
     """Only KEDA may change the number: with any other one, the upgrade would conflict with it."""
     made = render("everything", "--is-upgrade", "--set", f"rollout.step={step}")
