@@ -179,7 +179,7 @@ $(VENV)/.docs: $(VENV)/.made requirements-docs.txt
 	$(call tool,docs,--require-hashes -r requirements-docs.txt,MkDocs)
 
 build/cluster: $(wildcard tests/cluster/*.go tests/cluster/go.*)
-	$(call need,go,golang)
+	$(call need,go,golang (1.26 or newer))
 	@cd tests/cluster && go build -o ../../build/cluster -ldflags "-X k8s.io/component-base/version.gitVersion=\
 	$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
 
