@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install helm smoke test attack faults fuzz check tables contract docs audit package reference bench cluster shape lock clean
+.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ page:
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
+.PHONY: helm cluster
 helm: $(VENV)/.helm ## Install Helm, kubectl and the schemas of Kubernetes into .venv/helm, for the tests of the chart
 
 smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
