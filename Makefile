@@ -57,7 +57,7 @@ fuzz: $(VENV)/.dev ## Send broken input to an edge and a worker for FUZZ_S secon
 	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_S) $(ARGS)
 
 audit: $(VENV)/.audit ## Look for known vulnerabilities in the pinned dependencies; needs the network
-	@for file in requirements.txt requirements-dev.txt requirements-docs.txt requirements-functions.txt requirements-helm.txt; do \
+	@for file in requirements*.txt; do \
 		$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || \
 		{ echo "audit: $$file has known holes, or could not be looked up (see above)" >&2; exit 1; }; \
 	done

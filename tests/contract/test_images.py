@@ -168,7 +168,6 @@ def test_only_this_machine_reaches_the_published_ports() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-@pytest.mark.skipif(not (DOCKER.parent / "grafana").exists(), reason="the dashboards are not there yet")
 def test_the_files_that_services_mount_exist() -> None:
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", ())]
     for source in (mount.split(":")[0] for mount in mounts):
