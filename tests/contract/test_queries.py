@@ -12,7 +12,7 @@ from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.auth.rejections import RefusalReason
 from socket_edge.connection.api import DisconnectReason
 from tests.contract.metric_table import MODULES, labels_of, metrics_of, name_of
-from tests.contract.test_documentation import LOG_CALLS
+from tests.contract.test_documentation import log_calls
 from tests.harness.observed import PARTS
 from tests.harness.promql import groupings, queries, selectors
 from tests.harness.promtool import rules
@@ -36,11 +36,12 @@ EXPORTERS = {
 """Metrics of others, with their labels."""
 EVENT = {*CLIENT_COMMANDS, "unknown"}
 OUTCOME = {"ok", *ErrorCode}
+LOG_EVENTS = {*(call.event for call in log_calls()), "other"}
 VALUES = {
     ("bbgram_build_info", "part"): {*PARTS},
-    ("bbgram_log_lines_total", "event"): {*(call.event for call in LOG_CALLS), "other"},
+    ("bbgram_log_lines_total", "event"): LOG_EVENTS,
     ("bbgram_log_lines_total", "level"): {"info", "warning", "error"},
-    ("bbgram:log_lines:increase10m", "event"): {*(call.event for call in LOG_CALLS), "other"},
+    ("bbgram:log_lines:increase10m", "event"): LOG_EVENTS,
     ("bbgram:log_lines:increase10m", "level"): {"warning", "error"},
     ("bbgram_postgres_errors_total", "error"): {
         "connection",
