@@ -28,6 +28,7 @@ export class ChatRecord {
 
   #snapshot: Conversation | undefined;
   #item: ChatItem | undefined;
+  #listed: { from: readonly unknown[]; messages: readonly ChatMessage[] } | undefined;
   readonly #shown = new Map<string, { source: Message | Draft; message: ChatMessage }>();
 
   constructor(public peer: Peer) {}
@@ -72,8 +73,7 @@ export class ChatRecord {
   conversation(drafts: readonly Draft[], me: string | undefined): Conversation {
     if (this.#snapshot) return this.#snapshot;
     const { timeline } = this;
-    const stored = timeline.ordered.map((message) => this.#show(message, me));
-    const messages = [...stored, ...drafts.map((draft) => this.#showDraft(draft, me))];
+    const messages = this.#list(drafts, me);
     return (this.#snapshot = {
       chatId: this.chatId,
       peer: this.peer,
@@ -97,6 +97,19 @@ export class ChatRecord {
     const known = this.#item;
     const isSame = known && (Object.keys(item) as (keyof ChatItem)[]).every((field) => known[field] === item[field]);
     return isSame ? known : (this.#item = item);
+  }
+
+  /** The messages as an app sees them: the same list until one of them has changed. Typing and presence change none. */
+  #list(drafts: readonly Draft[], me: string | undefined): readonly ChatMessage[] {
+    const { chatId, peer, readUpTo } = this;
+    const { ordered } = this.timeline;
+    const from = [ordered, ordered.length, chatId, readUpTo, peer.deliveredUpTo, peer.readUpTo, me, ...drafts];
+    const isSame = from.length === this.#listed?.from.length && from.every((one, place) => one === this.#listed?.from[place]);
+    if (this.#listed && isSame) return this.#listed.messages;
+    const stored = ordered.map((message) => this.#show(message, me));
+    const messages = [...stored, ...drafts.map((draft) => this.#showDraft(draft, me))];
+    this.#listed = { from, messages };
+    return messages;
   }
 
   #unread(me: string | undefined): number {

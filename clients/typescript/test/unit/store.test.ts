@@ -34,6 +34,18 @@ test('a snapshot is the same object until something changes, and so are its mess
   expect(store.conversation('bob')).toBe(after);
 });
 
+test('the list of messages is the same as long as no message changes', () => {
+  [1, 2, 3].forEach((seq) => store.takeMessage(mine(seq)));
+  const { messages } = store.conversation('bob')!;
+  store.takeTyping({ chatId: 'chat', userId: 'bob-id', username: 'bob', isTyping: true });
+  store.takePresence({ userId: 'bob-id', username: 'bob', status: 'online', lastSeen: null });
+  store.takeStatus({ chatId: 'chat', userId: 'bob-id', at: '', status: 'delivered', upTo: 0 });
+  expect(store.conversation('bob')!.typing).toBe(true);
+  expect(store.conversation('bob')!.messages).toBe(messages);
+  store.takeStatus({ chatId: 'chat', userId: 'bob-id', at: '', status: 'read', upTo: 1 });
+  expect(store.conversation('bob')!.messages).not.toBe(messages);
+});
+
 test('watermarks only grow, and reading includes receiving', () => {
   [1, 2, 3].forEach((seq) => store.takeMessage(mine(seq)));
   const states = () => store.conversation('bob')!.messages.map(({ state }) => state);
