@@ -37,7 +37,7 @@ from workers import metrics
 from workers.backlog import Backlog
 from workers.batch_processor import BatchProcessor
 from workers.beat import FileScheduler
-from workers.broker import Broker
+from workers.broker import Broker, PulseStep
 from workers.context import HandlerContext
 from workers.expiry import drop_expired, punctual
 from workers.piles import Piles
@@ -81,6 +81,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
     )
+    app.steps["consumer"].add(PulseStep)
     _add_tasks(app, settings)
     add_function_tasks(app, functions)
     return app

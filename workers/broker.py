@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import structlog
 from celery.app.amqp import AMQP
+from celery.bootsteps import StartStopStep
 from kombu.connection import Connection
 
 from infra.outage import REDIS_PORT, Outage, address_of, reason
@@ -12,6 +13,7 @@ from infra.pulse import PULSE
 log = structlog.get_logger(__name__)
 
 _RETRY_S: Final = 1.0
+_PULSE_S: Final = 2.0
 
 
 class SteadyConnection(Connection):
@@ -19,11 +21,6 @@ class SteadyConnection(Connection):
 
     Kombu would wait longer each time, up to 30 s after Redis is back, and Celery would log every try.
     """
-
-    def drain_events(self, *args: Any, **options: Any) -> Any:
-        """Wait for a task, but only for moments. A worker calls it again and again."""
-        PULSE.beat()
-        return super().drain_events(*args, **options)  # type: ignore[no-untyped-call]
 
     def ensure_connection(self, errback: object = None, *args: Any, **options: Any) -> "SteadyConnection":
         """Return when connected."""
@@ -39,6 +36,17 @@ class SteadyConnection(Connection):
         super().ensure_connection(note, *args, **{**pace, **options})  # type: ignore[no-untyped-call]
         outage.ends()
         return self
+
+
+class PulseStep(StartStopStep):  # type: ignore[misc]
+    """Has the event loop of a worker beat the pulse, from each connection on."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Called by Celery when it is connected."""
+        PULSE.beat()
+        consumer.hub.call_repeatedly(_PULSE_S, PULSE.beat)
 
 
 class Broker(AMQP):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.tether import tether
-from tests.harness.deployment import Deployment, make_token
+from tests.harness.deployment import Deployment, make_token, with_profile
 
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
@@ -68,6 +68,8 @@ async def run_script(folder: Path, script: str, **env: str) -> tuple[int | None,
 
 async def test_two_people_chat_as_the_readme_says(two_edges: Deployment, folder: Path) -> None:
     people = {"ALICE": make_token("alice"), "BOB": make_token("bob")}
+    for username in ("alice", "bob"):
+        with_profile(two_edges, username)  # as `bbgram token` does
     code, lines = await run_script(folder, "chat.mjs", CHAT_URL=two_edges.edges[0].url, **people)
     assert code == 0, lines
     printed = "\n".join(sorted(lines))

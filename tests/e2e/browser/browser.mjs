@@ -180,10 +180,7 @@ export async function loadMessages(page, name, peer, count) {
     await page.getByRole('button', { name: 'Go offline' }).click();
     await storeMessages(name, peer, first, last);
     await page.getByRole('button', { name: 'Go online' }).click();
-    await page
-      .locator('.message .text')
-      .filter({ hasText: new RegExp(`^Message ${last}\\b`) })
-      .waitFor();
+    await page.waitForFunction(jump, [await scroller(page), last, last]);
   }
   await scroller(page);
 }
