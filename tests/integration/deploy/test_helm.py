@@ -1,6 +1,7 @@
 """What the chart makes of values is valid, and wrong values are refused."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -96,6 +97,15 @@ def test_the_rules_are_those_for_prometheus() -> None:
     groups = [group for text in theirs for group in yaml.safe_load(text)["groups"]]
     (made,) = [one for one in render("production") if one["kind"] == "PrometheusRule"]
     assert made["spec"]["groups"] == groups
+
+
+def test_the_alerts_look_for_the_job_that_the_service_monitor_makes() -> None:
+    made = {one["kind"]: one for one in render("production") if one["kind"].startswith(("Service", "Prom"))}
+    services = [one["metadata"]["labels"] for one in render("production") if one["kind"] == "Service"]
+    job = {labels[made["ServiceMonitor"]["spec"]["jobLabel"]] for labels in services}
+    wanted = set(re.findall(r'job=~"([^"]*)"', json.dumps(made["PrometheusRule"]).replace('\\"', '"')))
+    assert wanted
+    assert all(re.fullmatch(pattern, name) for pattern in wanted for name in job)
 
 
 def test_alerts_lead_to_a_copy_of_the_runbook() -> None:
