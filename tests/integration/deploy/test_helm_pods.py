@@ -125,16 +125,19 @@ def test_there_is_one_beat_and_never_two() -> None:
     assert (beat["spec"]["replicas"], beat["spec"]["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_an_edge_has_time_to_drain() -> None:
-    """After the pause it closes sockets once their requests are answered, within 5 s and 2 s."""
-    edge = pods("small")["edge"]["spec"]
+@pytest.mark.parametrize(("arguments", "drain"), [([], 10), (["--set", "settings.edge.DRAIN_S=60.5"], 61)])
+def test_an_edge_has_time_to_drain(arguments: list[str], drain: int) -> None:
+    """It needs DRAIN_S, after the pause, and 10 s."""
+    edge = pods("small", *arguments)["edge"]["spec"]
     pause = edge["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert edge["terminationGracePeriodSeconds"] > pause + 10
+    assert edge["terminationGracePeriodSeconds"] == pause + drain + 10
 
 
 def test_a_functions_worker_has_time_to_finish_its_run() -> None:
-    grace = pods("small")["functions"]["spec"]["terminationGracePeriodSeconds"]
-    assert grace > FunctionSettings.model_fields["run_s"].default
+    default = FunctionSettings.model_fields["run_s"].default
+    for arguments, run_s in (([], default), (["--set", "settings.worker.RUN_S=1200"], 1200)):
+        made = pods("small", *arguments)["functions"]["spec"]
+        assert made["terminationGracePeriodSeconds"] == run_s + 30
 
 
 @pytest.mark.parametrize(

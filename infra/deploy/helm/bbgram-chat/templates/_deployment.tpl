@@ -6,6 +6,7 @@ A Deployment of a role, of a dict:
   secrets       keys that the Secret must have
   optional      keys that it may have
   env           more variables
+  grace         seconds until the container is killed, unless the values say so
   autoscaled    whether something else sets the number of replicas
   container     more of the container: ports, probes
   volumes, volumeMounts
@@ -65,7 +66,7 @@ spec:
     spec:
       {{- include "bbgram-chat.podSpec" $root | nindent 6 }}
       serviceAccountName: {{ include "bbgram-chat.serviceAccountName" $root }}
-      terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
+      terminationGracePeriodSeconds: {{ default .grace $values.terminationGracePeriodSeconds }}
       {{- with include "bbgram-chat.spread" (list $root .role) }}
       {{- trim . | nindent 6 }}
       {{- end }}
