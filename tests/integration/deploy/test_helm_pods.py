@@ -125,12 +125,13 @@ def test_there_is_one_beat_and_never_two() -> None:
     assert (beat["spec"]["replicas"], beat["spec"]["strategy"]) == (1, {"type": "Recreate"})
 
 
-@pytest.mark.parametrize(("arguments", "drain"), [([], 10), (["--set", "settings.edge.DRAIN_S=60.5"], 61)])
-def test_an_edge_has_time_to_drain(arguments: list[str], drain: int) -> None:
+def test_an_edge_has_time_to_drain() -> None:
     """It needs DRAIN_S, after the pause, and 10 s."""
-    edge = pods("small", *arguments)["edge"]["spec"]
-    pause = edge["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert edge["terminationGracePeriodSeconds"] == pause + drain + 10
+    default = EdgeSettings.model_fields["drain_s"].default
+    for arguments, drain_s in (([], default), (["--set", "settings.edge.DRAIN_S=60.5"], 61)):
+        edge = pods("small", *arguments)["edge"]["spec"]
+        pause = edge["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert edge["terminationGracePeriodSeconds"] == pause + drain_s + 10
 
 
 def test_a_functions_worker_has_time_to_finish_its_run() -> None:
