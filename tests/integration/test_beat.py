@@ -27,7 +27,10 @@ def test_beat_starts_anew_with_a_damaged_file_and_says_so_in_one_line(
     beat = chat.start_beat()
     with Redis.from_url(chat.store.redis_url) as redis:
         eventually(lambda: redis.llen(names.QUEUE), "beat has sent a sweep")
-    assert [line.split()[2] for line in beat.log.splitlines()] == ["beat_started", "beat_schedule_damaged"]
+    assert [line.partition("] ")[2].split()[0] for line in beat.log.splitlines()] == [
+        "beat_started",
+        "beat_schedule_damaged",
+    ]
     beat.stop()
     assert file.is_file()
     assert "Traceback" not in beat.log
