@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test attack faults fuzz check tables contract docs audit package reference bench shape frames lock clean
+.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package reference bench shape frames lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +43,13 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(VENV)/.helm $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests but those of `deployment`, and print the coverage
 	@$(BIN)/coverage erase
-	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || status=$$?; \
+	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(or $(ARGS),--ignore=tests/deployment) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
+deployment: needs-of-deployment $(VENV)/.dev $(VENV)/.helm ## Test what deploys the chat: wheels by role, Helm chart, systemd units, alerts, dashboards
+	@$(BIN)/python -m pytest -n $(JOBS) $(or $(ARGS),tests/deployment)
 
 attack: $(VENV)/.dev ## Attack an edge in every known way, print what it did, write the table of docs/guarantees.md
 	@$(BIN)/python -m tests.security $(ARGS)
@@ -206,8 +209,11 @@ needs-of-tests:
 	$(if $(ARGS),,$(call need,nginx,nginx-light))
 	$(if $(ARGS),,$(call need,haproxy,haproxy))
 	$(if $(ARGS),,$(call need,caddy,caddy))
-	$(if $(ARGS),,$(call need,systemd-analyze,systemd))
-	$(if $(ARGS),,$(call need,promtool,prometheus))
+
+.PHONY: needs-of-deployment
+needs-of-deployment:
+	$(call need,systemd-analyze,systemd)
+	$(call need,promtool,prometheus)
 
 # $(call npm,FOLDER)
 define npm

@@ -5,7 +5,7 @@ from typing import Final
 from tests.cluster.walk import Walk, page
 from tests.harness.helm import CHART, ROOT, VALUES
 
-_CRDS: Final = ROOT / "tests/integration/deploy/crds"
+_CRDS: Final = ROOT / "tests/deployment/crds"
 
 
 def follow(walk: Walk) -> None:

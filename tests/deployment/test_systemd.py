@@ -13,7 +13,7 @@ from infra.settings.edge import EdgeSettings
 from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
 
-UNITS = Path(__file__).parents[3] / "infra" / "deploy" / "systemd"
+UNITS = Path(__file__).parents[2] / "infra" / "deploy" / "systemd"
 DROP_IN = UNITS / "bbgram-.service.d" / "bbgram.conf"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 EXPOSURE = 3.0

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.promtool import RULES, alerts, assert_firing, promtool
-from tests.integration.deploy.troubles import (
+from tests.deployment.troubles import (
     BREAKS_AT,
     HEALTHY,
     TROUBLES,
@@ -15,6 +14,7 @@ from tests.integration.deploy.troubles import (
     last_run,
     of,
 )
+from tests.harness.promtool import RULES, alerts, assert_firing, promtool
 
 
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
