@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from infra.metrics.registry import WAIT_BUCKETS, counter, gauge, histogram
+from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, counter, gauge, histogram
 
 SOCKETS: Final = gauge("bbgram_edge_sockets", "Signed-in sockets.")
 USERS: Final = gauge("bbgram_edge_users", "Users with a socket here.")
@@ -23,12 +23,12 @@ DISCONNECTS: Final = counter(
     "they do not read.",
     ["reason", "signed_in"],
 )
-RECEIVED_BYTES: Final = counter(
+RECEIVED_BYTES: Final = LocalCounter(
     "bbgram_edge_received_bytes_total", "Bytes of frames, and of bodies of polling clients."
 )
-SENT_BYTES: Final = counter("bbgram_edge_sent_bytes_total", "The same, in the other direction.")
+SENT_BYTES: Final = LocalCounter("bbgram_edge_sent_bytes_total", "The same, in the other direction.")
 
-EVENTS: Final = counter(
+EVENTS: Final = LocalCounter(
     "bbgram_edge_events_total",
     "Events of clients, by name (`unknown` for no known one) and outcome: `ok` or the error code.",
     ["event", "outcome"],
@@ -41,7 +41,8 @@ ACK_SECONDS: Final = histogram(
 )
 DELIVERY_SECONDS: Final = histogram(
     "bbgram_edge_delivery_seconds",
-    "From the publication of a message, right after its commit, to its emission, by the clock of Redis.",
+    "From the publication of messages, right after their commit, to their emission, by the clock of Redis; "
+    "once for all messages of an entry of the inbox.",
     buckets=WAIT_BUCKETS,
 )
 INBOX_LAG: Final = gauge(
@@ -88,5 +89,4 @@ JWKS_FETCHES: Final = counter(
     "bbgram_edge_jwks_fetches_total", "Fetches of the published keys: `ok` or `failed`.", ["outcome"]
 )
 
-events_with: Final = cache(EVENTS.labels)
 ack_seconds_of: Final = cache(ACK_SECONDS.labels)

@@ -164,7 +164,7 @@ class ClientEvents:
 
 
 def _count(name: str | None, failure: Failure | None) -> None:
-    metrics.events_with(name or "unknown", _outcome(failure)).inc()
+    metrics.EVENTS.counts[name or "unknown", _outcome(failure)] += 1
 
 
 def _outcome(failure: Failure | None) -> str:

@@ -195,7 +195,7 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             body = await read_body(scope, receive, self._limit(connection))
         except BodyTooLarge as error:
             return _too_large(connection, error.size)
-        metrics.RECEIVED_BYTES.inc(len(body))
+        metrics.RECEIVED_BYTES.counts[()] += len(body)
         packets: list[str] | None
         if request.session_id and connection is None:
             packets = self._last_words.pop(request.session_id, None)
@@ -219,7 +219,7 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             body = await read_body(scope, receive, self._limit(connection))
         except BodyTooLarge as error:
             return _too_large(connection, error.size)
-        metrics.RECEIVED_BYTES.inc(len(body))
+        metrics.RECEIVED_BYTES.counts[()] += len(body)
         if body.count(RECORD_SEPARATOR.encode()) >= POLL_PACKETS:
             return _too_large(connection, len(body))
         is_jsonp = request.jsonp_index is not None
@@ -237,7 +237,7 @@ def _answer(text: str, media_type: str) -> Response:
     response = Response(
         text, headers={"Cache-Control": "no-store", "Content-Type": f"{media_type}; charset=UTF-8"}
     )
-    metrics.SENT_BYTES.inc(len(response.body))
+    metrics.SENT_BYTES.counts[()] += len(response.body)
     return response
 
 

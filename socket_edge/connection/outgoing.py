@@ -64,7 +64,7 @@ class Outgoing:
             self._writes.clear()
         data = b"".join(unsent)
         self._written += len(data)
-        metrics.SENT_BYTES.inc(len(data))
+        metrics.SENT_BYTES.counts[()] += len(data)
         self._writes.append((self._written, len(data), len(unsent)))
         self.transport.write(data)
 

@@ -69,7 +69,7 @@ class WebSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Hand over each complete message."""
         kind = frame.msg_type
-        metrics.RECEIVED_BYTES.inc(frame.payload_size)
+        metrics.RECEIVED_BYTES.counts[()] += frame.payload_size
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
         if kind == WSMsgType.TEXT and frame.fin and self._fragments is None:

@@ -116,9 +116,8 @@ class Inbox:
         published_ms, _ = _parts(entry_id)
         lag_s = max(0, now_ms - published_ms) / 1000
         metrics.INBOX_LAG.set(lag_s)
-        for emit in entry.emits:
-            if emit.position is not None:
-                metrics.DELIVERY_SECONDS.observe(lag_s)
+        if any(emit.position is not None for emit in entry.emits):
+            metrics.DELIVERY_SECONDS.observe(lag_s)
 
 
 def _parts(entry_id: bytes | str) -> tuple[int, int]:

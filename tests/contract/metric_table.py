@@ -12,6 +12,7 @@ import functions.metrics
 import infra.metrics.common
 import socket_edge.metrics
 import workers.metrics
+from infra.metrics.registry import LocalCounter
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 _BEGIN: Final = "<!-- metrics: written by `make tables` -->\n"
@@ -24,26 +25,36 @@ MODULES: Final = {
     "functions": functions.metrics,
 }
 """Where the metrics are defined, by the processes that serve them."""
-_KINDS: Final[dict[type[MetricWrapperBase], str]] = {
+Served = MetricWrapperBase | LocalCounter
+
+_KINDS: Final[dict[type[Served], str]] = {
     Counter: "counter",
+    LocalCounter: "counter",
     Gauge: "gauge",
     Histogram: "histogram",
 }
 
 
-def metrics_of(part: str) -> list[MetricWrapperBase]:
+def metrics_of(part: str) -> list[Served]:
     """Return the metrics that a kind of process defines."""
-    return [value for value in vars(MODULES[part]).values() if isinstance(value, MetricWrapperBase)]
+    return [value for value in vars(MODULES[part]).values() if isinstance(value, Served)]
 
 
-def name_of(metric: MetricWrapperBase) -> str:
+def name_of(metric: Served) -> str:
     """Return the name under which Prometheus stores the metric."""
+    if isinstance(metric, LocalCounter):
+        return metric.name
     return f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name)
 
 
-def labels_of(metric: MetricWrapperBase) -> tuple[str, ...]:
+def labels_of(metric: Served) -> tuple[str, ...]:
     """Return the names of the labels."""
-    return tuple(metric._labelnames)
+    return metric.labels if isinstance(metric, LocalCounter) else tuple(metric._labelnames)
+
+
+def _documentation(metric: Served) -> str:
+    text = metric.documentation if isinstance(metric, LocalCounter) else metric._documentation
+    return re.sub(r"\s+", " ", text)
 
 
 def with_table(page: str) -> str:
@@ -61,8 +72,8 @@ def _lines() -> Iterator[str]:
     for part in MODULES:
         for metric in metrics_of(part):
             labels = ", ".join(f"`{name}`" for name in labels_of(metric))
-            meaning = re.sub(r"\s+", " ", metric._documentation)
-            yield f"| `{name_of(metric)}` | {_KINDS[type(metric)]} | {labels} | {part} | {meaning} |"
+            kind, meaning = _KINDS[type(metric)], _documentation(metric)
+            yield f"| `{name_of(metric)}` | {kind} | {labels} | {part} | {meaning} |"
 
 
 if __name__ == "__main__":
