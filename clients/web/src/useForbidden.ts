@@ -6,7 +6,7 @@ const listeners = new Set<() => void>();
 // From the start: the page may be refused its chat before anything is shown.
 document.addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) => {
   if (effectiveDirective !== 'connect-src') return;
-  forbidden = new URL(blockedURI).origin;
+  [forbidden = blockedURI] = /^\w+:\/\/[^/]+/.exec(blockedURI) ?? [];
   for (const listener of listeners) listener();
 });
 

@@ -62,5 +62,5 @@ class _Page(StaticFiles):
 
 
 def _sources(chat_url: str) -> str:
-    """Return what a policy calls the chat. Policies have no word for an IPv6 address: then any host will do."""
+    """Return what a policy calls the chat. It cannot name an IPv6 address: then any host will do."""
     return "http: ws:" if "[" in chat_url else f"{chat_url} {chat_url.replace('http', 'ws', 1)}"
