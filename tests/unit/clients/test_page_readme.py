@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 
 from infra.local.parts import PAGE
 from infra.local.ports import free_port
@@ -20,17 +19,19 @@ WEB: Final = PAGE.parent
 BUILD, CHANGE, BEGIN = re.findall(r"```sh\n(.*?)```", (WEB / "README.md").read_text(), re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of both packages, as installed, that a test may change."""
-    folder = tmp_path_factory.mktemp("readme") / "checkout"
+def test_the_commands_in_the_readme_of_the_page_work(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
     for package in (WEB, CLIENT):
         assert (package / "node_modules").is_dir(), f"run `make test`, or `npm ci` in {package}, first"
-        copy = folder / "clients" / package.name
-        shutil.copytree(
-            package, copy, symlinks=True, ignore=lambda at, _: ["dist"] if at == str(package) else []
-        )
-    return folder
+        copy(package, checkout / "clients" / package.name)
+    build_for_a_deployment(checkout / "clients" / "web")
+    change(checkout / "clients" / "web")
+    begin_an_app(checkout)
+
+
+def copy(package: Path, to: Path) -> None:
+    """Copy a package with what is installed, without what is built."""
+    shutil.copytree(package, to, symlinks=True, ignore=lambda at, _: ["dist"] if at == str(package) else [])
 
 
 def run(commands: str, folder: Path) -> None:
@@ -47,14 +48,15 @@ def run(commands: str, folder: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_page_is_built_for_a_deployment(checkout: Path) -> None:
-    web = checkout / "clients" / "web"
+def build_for_a_deployment(web: Path) -> None:
+    """Build it, with the settings that the README shows."""
     run(BUILD, web)
     assert "https://chat.example.com wss://chat.example.com" in (web / "dist" / "index.html").read_text()
 
 
-def test_the_page_is_changed_with_a_server_that_reloads_it(checkout: Path) -> None:
-    web, port = checkout / "clients" / "web", free_port()
+def change(web: Path) -> None:
+    """Check and test it, and have it served while it is changed."""
+    port = free_port()
     commands = re.findall(r"^npm (?!ci).*?(?=  )", CHANGE, re.MULTILINE)
     assert commands == ["npm run dev", "npm run check", "npm test"]
     for command in commands[1:]:
@@ -68,7 +70,8 @@ def test_the_page_is_changed_with_a_server_that_reloads_it(checkout: Path) -> No
             server.terminate()
 
 
-def test_an_app_begins_with_a_copy_and_the_packed_client(checkout: Path) -> None:
+def begin_an_app(checkout: Path) -> None:
+    """Copy it, with the packed client instead of its source."""
     run(BEGIN, checkout)
     app = checkout.parent / "my-chat"
     for part in (
