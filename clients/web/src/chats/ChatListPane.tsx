@@ -11,10 +11,11 @@ import type { Settings } from '../settings';
 import { ChatRow } from './ChatRow';
 import { NewChat } from './NewChat';
 import { useChatKeys } from './useChatKeys';
+import { isAt, type ChatAddress } from './useOpenChat';
 
 interface Props {
   me: Me;
-  open: string | undefined;
+  open: ChatAddress | undefined;
   auth: Auth;
   settings: Settings;
   panel: boolean;
@@ -53,7 +54,7 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
         data={items}
         computeItemKey={(_, item) => item.peer.userId || item.peer.username}
         endReached={() => void (hasMore && chat.loadMoreChats())}
-        itemContent={(_, item) => <ChatRow item={item} isOpen={item.peer.username === open} />}
+        itemContent={(_, item) => <ChatRow item={item} isOpen={isAt(open, item)} />}
       />
     </nav>
   );

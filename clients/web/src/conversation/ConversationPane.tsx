@@ -1,35 +1,37 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
-import { useChat, useChatClient, useConnection } from '@bbgram/chat/react';
-import { useEffect, useState, type ReactNode } from 'react';
+import { useConnection } from '@bbgram/chat/react';
+import { useEffect, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
+import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
 import { Announcer } from './Announcer';
 import { Composer } from './Composer';
 import { MessageList } from './MessageList';
+import { useConversation } from './useConversation';
 
 interface Props {
-  username: string;
+  address: ChatAddress;
   me: Me;
   onClose: () => void;
 }
 
 /** The open chat. */
-export function ConversationPane({ username, me, onClose }: Props) {
-  const conversation = useChat(username);
-  const { isLoaded, error, isGone } = useOpened(username, conversation);
+export function ConversationPane({ address, me, onClose }: Props) {
+  const { conversation, isLoaded, error, isGone } = useConversation(address);
+  const name = conversation?.peer.username ?? address.username;
   useEscape(onClose);
 
   if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
-  if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, username)}</NoChat>;
+  if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, address.username)}</NoChat>;
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   return (
     <>
-      <Header username={username} conversation={conversation} onClose={onClose} />
+      <Header name={name} conversation={conversation} onClose={onClose} />
       {shown ? <Messages conversation={shown} me={me.name} /> : <p className="messages note">Loading…</p>}
-      <Composer username={conversation?.peer.username ?? username} userId={me.id} />
+      {name && <Composer to={address.chatId ?? name} name={name} userId={me.id} />}
     </>
   );
 }
@@ -47,30 +49,6 @@ function Messages({ conversation, me }: { conversation: Conversation; me: string
   );
 }
 
-interface Opened {
-  isLoaded: boolean;
-  error?: ChatError;
-}
-
-/** Opens the chat, as soon as there is a connection. One that is gone is opened again when there is something in it. */
-function useOpened(username: string, conversation: Conversation | undefined): Opened & { isGone: boolean } {
-  const chat = useChatClient();
-  const [opened, setOpened] = useState<Opened>({ isLoaded: false });
-  const isGone = opened.isLoaded && !conversation;
-  useEffect(() => {
-    if (isGone) return;
-    let isCurrent = true;
-    chat.open(username).then(
-      () => isCurrent && setOpened({ isLoaded: true }),
-      (error: ChatError) => isCurrent && setOpened({ isLoaded: false, error }),
-    );
-    return () => {
-      isCurrent = false;
-    };
-  }, [chat, username, isGone]);
-  return { ...opened, isGone };
-}
-
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !event.isComposing && !event.defaultPrevented && onEscape();
@@ -80,15 +58,14 @@ function useEscape(onEscape: () => void): void {
 }
 
 function Header({
-  username,
+  name = '',
   conversation,
   onClose,
 }: {
-  username: string;
+  name: string | undefined;
   conversation: Conversation | undefined;
   onClose: () => void;
 }) {
-  const name = conversation?.peer.username ?? username;
   const isOffline = useConnection().state === 'offline';
   return (
     <header className="bar">
@@ -118,8 +95,8 @@ function NoChat({ children, onClose }: { children: ReactNode; onClose: () => voi
   );
 }
 
-function explain(error: ChatError, username: string): ReactNode {
-  if (error.code !== 'user_not_found') return error.message;
+function explain(error: ChatError, username: string | undefined): ReactNode {
+  if (error.code !== 'user_not_found' || username === undefined) return error.message;
   return (
     <>
       Nobody here is called “<bdi>{username}</bdi>”.

@@ -17,7 +17,7 @@ const COMPONENTS: Components<ChatMessage, Conversation> = {
 /** The messages, of which only the visible ones are in the page. Older ones are loaded when the user scrolls up. */
 export function MessageList({ conversation, me }: { conversation: Conversation; me: string }) {
   const chat = useChatClient();
-  const { messages, peer } = conversation;
+  const { chatId, messages, peer } = conversation;
   const first = useFirstItemIndex(messages);
   const [dividerAfter, onSeen] = useReading(conversation);
   const [atBottom, setAtBottom] = useState(true);
@@ -41,7 +41,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         atBottomThreshold={60}
         atBottomStateChange={setAtBottom}
         followOutput={useFollow(messages)}
-        startReached={() => void (conversation.hasOlder && chat.loadOlder(peer.username).catch(() => undefined))}
+        startReached={() => void (conversation.hasOlder && chatId && chat.loadOlder(chatId).catch(() => undefined))}
         rangeChanged={({ endIndex }) => onSeen(endIndex - first)}
         itemContent={(index, message) => (
           <MessageRow
