@@ -1,32 +1,31 @@
 import { useChatClient } from '@bbgram/chat/react';
-import { useEffect, useRef, type FormEvent, type KeyboardEvent } from 'react';
+import { useEffect, type FormEvent, type KeyboardEvent, type RefObject } from 'react';
 
 import { IconButton } from '../Icon';
-import { useDraft } from './useDraft';
 
 interface Props {
   /** The id of the chat, or the name of the other user before there is one. */
   to: string;
   /** What the other user is called now. */
   name: string;
-  userId: string;
+  draft: string;
+  onDraft: (draft: string) => void;
+  input: RefObject<HTMLTextAreaElement | null>;
 }
 
 /** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
-export function Composer({ to, name, userId }: Props) {
+export function Composer({ to, name, draft, onDraft, input }: Props) {
   const chat = useChatClient();
-  const [draft, setDraft] = useDraft(userId, to, name);
-  const input = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => {
     // On a phone, it would open the keyboard over the messages.
     if (matchMedia('(hover: hover)').matches) input.current?.focus();
-  }, []);
+  }, [input]);
 
   function send() {
     if (!draft.trim()) return;
     chat.send(name, draft.trim());
-    setDraft('');
+    onDraft('');
     input.current?.focus();
   }
 
@@ -53,7 +52,7 @@ export function Composer({ to, name, userId }: Props) {
         aria-label={`Message to ${name}`}
         value={draft}
         onChange={(event) => {
-          setDraft(event.target.value);
+          onDraft(event.target.value);
           if (event.target.value) chat.typing(to);
         }}
         onKeyDown={onKeyDown}

@@ -1,6 +1,6 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
 import { useConnection } from '@bbgram/chat/react';
-import { useEffect, type ReactNode } from 'react';
+import { memo, useCallback, useEffect, useRef, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
@@ -11,6 +11,10 @@ import { Announcer } from './Announcer';
 import { Composer } from './Composer';
 import { MessageList } from './MessageList';
 import { useConversation } from './useConversation';
+import { useDraft } from './useDraft';
+
+/** What the server calls every deleted user; nobody else can have this name. */
+const DELETED_USER = 'Deleted user';
 
 interface Props {
   address: ChatAddress;
@@ -30,24 +34,56 @@ export function ConversationPane({ address, me, onClose }: Props) {
   return (
     <>
       <Header name={name} conversation={conversation} onClose={onClose} />
-      {shown ? <Messages conversation={shown} me={me.name} /> : <p className="messages note">Loading…</p>}
-      {name && <Composer to={address.chatId ?? name} name={name} userId={me.id} />}
+      {name === undefined ? <Loading /> : <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} />}
     </>
   );
 }
 
-function Messages({ conversation, me }: { conversation: Conversation; me: string }) {
+/** The messages, and where one is written. */
+function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
+  const [draft, setDraft] = useDraft(me.id, to, name);
+  const input = useRef<HTMLTextAreaElement>(null);
+  const isDeleted = name === DELETED_USER;
+  const edit = useCallback(
+    (text: string) => {
+      setDraft((known) => (known ? `${text}\n${known}` : text));
+      input.current?.focus();
+    },
+    [setDraft],
+  );
+  return (
+    <>
+      {conversation ? <Messages conversation={conversation} me={me.name} onEdit={isDeleted ? undefined : edit} /> : <Loading />}
+      {isDeleted ? (
+        <p className="composer note">This user has been deleted. Nobody can write to them.</p>
+      ) : (
+        <Composer to={to} name={name} draft={draft} onDraft={setDraft} input={input} />
+      )}
+    </>
+  );
+}
+
+const Loading = () => <p className="messages note">Loading…</p>;
+
+interface MessagesProps {
+  conversation: Conversation;
+  me: string;
+  onEdit: ((text: string) => void) | undefined;
+}
+
+/** Rendered for messages only, not for each letter that is written. */
+const Messages = memo(function Messages({ conversation, me, onEdit }: MessagesProps) {
   return (
     <>
       {conversation.messages.length > 0 ? (
-        <MessageList conversation={conversation} me={me} />
+        <MessageList conversation={conversation} me={me} onEdit={onEdit} />
       ) : (
         <p className="messages note">No messages yet. Say hello.</p>
       )}
       <Announcer conversation={conversation} />
     </>
   );
-}
+});
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {

@@ -14,8 +14,14 @@ const COMPONENTS: Components<ChatMessage, Conversation> = {
   Footer: ({ context }) => <Bottom conversation={context} />,
 };
 
+interface Props {
+  conversation: Conversation;
+  me: string;
+  onEdit: ((text: string) => void) | undefined;
+}
+
 /** The messages, of which only the visible ones are in the page. Older ones are loaded when the user scrolls up. */
-export function MessageList({ conversation, me }: { conversation: Conversation; me: string }) {
+export function MessageList({ conversation, me, onEdit }: Props) {
   const chat = useChatClient();
   const { chatId, messages, peer } = conversation;
   const first = useFirstItemIndex(messages);
@@ -50,6 +56,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
             isOldest={index === first && !conversation.hasOlder}
             author={message.mine ? me : peer.username}
             isFirstUnread={index - first === firstUnread}
+            onEdit={onEdit}
           />
         )}
       />

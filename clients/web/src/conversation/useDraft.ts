@@ -1,21 +1,28 @@
-import { useState } from 'react';
+import { useCallback, useState } from 'react';
 
 import { local } from '../storage';
+
+type Change = (draft: string) => string;
 
 /**
  * What the user has written but not sent in a chat. It survives a reload. `to` is the id of the chat; what was written
  * before there was one is kept under the name of the other user, and is moved.
  */
-export function useDraft(userId: string, to: string, name: string): [string, (text: string) => void] {
+export function useDraft(userId: string, to: string, name: string): [string, (draft: string | Change) => void] {
+  const key = keyOf(userId, to);
   const [draft, setDraft] = useState(() => {
-    move(keyOf(userId, name), keyOf(userId, to));
-    return local.getItem(keyOf(userId, to)) ?? '';
+    move(keyOf(userId, name), key);
+    return local.getItem(key) ?? '';
   });
-  function keep(text: string) {
-    setDraft(text);
-    if (text) local.setItem(keyOf(userId, to), text);
-    else local.removeItem(keyOf(userId, to));
-  }
+  const keep = useCallback(
+    (change: string | Change) => {
+      const text = typeof change === 'string' ? change : change(local.getItem(key) ?? '');
+      setDraft(text);
+      if (text) local.setItem(key, text);
+      else local.removeItem(key);
+    },
+    [key],
+  );
   return [draft, keep];
 }
 
