@@ -1,4 +1,4 @@
-"""People use the chat page of the local stack in a real Chromium (browser/chat.test.mjs)."""
+"""People use the chat page of the local stack in a real Chromium (browser/*.test.mjs)."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ from infra.local.ports import HOST, free_port
 from tests.harness.chat_page import run_in_browser, run_node_program
 from tests.harness.stack import LocalStack
 from tests.integration.local.conftest import check_that_it_stops
+from tests.integration.signin.service import running_service
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -30,9 +31,18 @@ def test_people_chat_in_a_browser(tmp_path: Path) -> None:
     stack = LocalStack(tmp_path / "data", free_port())
     try:
         stack.wait_started()
-        with served(built_for(stack, tmp_path / "page")) as deployed_page:
+        with ExitStack() as pages:
+            deployed = pages.enter_context(served(built_for(stack, tmp_path / "page")))
+            elsewhere = [
+                pages.enter_context(page_of_a_chat_at(f"http://{host}:{stack.port}", tmp_path / host))
+                for host in ("127.0.0.2", "[::1]")
+            ]
             run_in_browser(
-                stack, "--test", BBGRAM_DEPLOYED_PAGE=deployed_page, BBGRAM_SCREENSHOTS=str(SCREENSHOTS)
+                stack,
+                "--test",
+                BBGRAM_DEPLOYED_PAGE=deployed,
+                BBGRAM_PAGES_ELSEWHERE=" ".join(elsewhere),
+                BBGRAM_SCREENSHOTS=str(SCREENSHOTS),
             )
         check_that_it_stops(stack, signal.SIGTERM)
     finally:
@@ -50,6 +60,13 @@ def built_for(stack: LocalStack, folder: Path) -> Path:
         VITE_SUPABASE_ANON_KEY="any-publishable-key",
     )
     return folder
+
+
+@contextmanager
+def page_of_a_chat_at(url: str, folder: Path) -> Iterator[str]:
+    """Serve the page as a local stack does whose chat has another address."""
+    with running_service(folder, "--chat-url", url, "--page", str(PAGE)) as service:
+        yield service.url
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -1,13 +1,16 @@
-import type { Connection } from '@bbgram/chat';
+import type { ChatError, Connection } from '@bbgram/chat';
 import { useChatClient, useConnection } from '@bbgram/chat/react';
 
 import type { Auth } from './session/auth';
 import { useSignOut } from './session/useSignOut';
+import { useForbidden } from './useForbidden';
+
+const OFFLINE = 'You are offline.';
 
 /** Says when there is no connection, and what that means. Always there, so that screen readers hear a change. */
 export function ConnectionBanner({ auth }: { auth: Auth }) {
   const connection = useConnection();
-  const text = words(connection);
+  const text = words(connection, useForbidden());
   return (
     <div className={`banner banner--${connection.state}`} role="status">
       {text}
@@ -16,10 +19,12 @@ export function ConnectionBanner({ auth }: { auth: Auth }) {
   );
 }
 
-function words({ state, error }: Connection): string {
+function words({ state, error }: Connection, forbidden: string | undefined): string {
   switch (state) {
     case 'offline':
-      return 'You are offline. What you write is sent when the connection is back.';
+      return `${whyOffline(error, forbidden)} What you write is sent when the connection is back.`;
+    case 'syncing':
+      return error ? `Some messages are still missing: ${error.message}` : '';
     case 'connecting':
       return 'Connecting…';
     case 'refused':
@@ -28,6 +33,15 @@ function words({ state, error }: Connection): string {
       return '';
   }
 }
+
+function whyOffline(error: ChatError | undefined, forbidden: string | undefined): string {
+  if (error?.code === 'token_failed') return sentence(`There is no access token: ${(error.cause as Error).message}`);
+  if (error && error.code !== 'disconnected') return sentence(error.message);
+  if (!error?.cause || !navigator.onLine) return OFFLINE;
+  return forbidden ? `The content security policy of this page forbids ${forbidden}.` : 'The chat does not answer.';
+}
+
+const sentence = (text: string): string => text.replace(/\.?$/, '.');
 
 function RefusedActions({ auth }: { auth: Auth }) {
   const chat = useChatClient();

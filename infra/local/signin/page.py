@@ -47,9 +47,8 @@ class _Page(StaticFiles):
 
     def __init__(self, folder: Path, chat_url: str) -> None:
         super().__init__(directory=folder, html=True)
-        websocket = chat_url.replace("http", "ws", 1)
         self._headers = {
-            "Content-Security-Policy": f"connect-src 'self' {chat_url} {websocket}; frame-ancestors 'none'",
+            "Content-Security-Policy": f"connect-src 'self' {_sources(chat_url)}; frame-ancestors 'none'",
             "Cache-Control": "no-cache",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
@@ -60,3 +59,8 @@ class _Page(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
         return response
+
+
+def _sources(chat_url: str) -> str:
+    """Return what a policy calls the chat. Policies have no word for an IPv6 address: then any host will do."""
+    return "http: ws:" if "[" in chat_url else f"{chat_url} {chat_url.replace('http', 'ws', 1)}"

@@ -90,9 +90,12 @@ let people = 0;
 /** Signs up a new user with the form, in a window of their own. */
 export async function someone(name, browser, t, { url, ...options } = {}) {
   const page = await newTab(await newWindow(browser, t, options), url);
-  await fillForm(page, name, 'Sign up');
+  await signUp(page, name);
   return page;
 }
+
+/** Signs up a new user with the form of a page. */
+export const signUp = (page, name) => fillForm(page, name, 'Sign up');
 
 /** Opens another tab of a page, and signs in the same user. */
 export async function anotherTab(page, name) {

@@ -33,6 +33,14 @@ def test_the_page_connects_to_nothing_but_the_chat_and_is_in_no_frame(page: Runn
     assert policy == f"connect-src 'self' {CHAT} ws://localhost:3000; frame-ancestors 'none'"
 
 
+def test_a_chat_on_an_ipv6_address_is_reached_although_no_policy_can_name_it(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+    options = ("--chat-url", "http://[::1]:3000", "--page", str(tmp_path))
+    with running_service(tmp_path / "data", *options) as service:
+        policy = httpx.get(service.url).headers["content-security-policy"]
+    assert policy == "connect-src 'self' http: ws:; frame-ancestors 'none'"
+
+
 def test_the_page_hears_where_the_chat_is_and_who_is_ready_made(page: RunningService) -> None:
     assert httpx.get(f"{page.url}/dev/config.json").json() == {
         "chatUrl": CHAT,

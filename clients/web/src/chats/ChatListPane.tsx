@@ -1,4 +1,5 @@
-import { useChatClient, useChats } from '@bbgram/chat/react';
+import { useChatClient, useChats, useConnection } from '@bbgram/chat/react';
+import { useState } from 'react';
 import { Virtuoso } from 'react-virtuoso';
 
 import { Avatar } from '../Avatar';
@@ -26,7 +27,8 @@ interface Props {
 export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
   const chat = useChatClient();
   const signOut = useSignOut(auth);
-  const { items, hasMore, loading } = useChats();
+  const { items, hasMore } = useChats();
+  const isKnown = useIsKnown();
   const notifications = useNotifications(settings.vapidKey);
   useChatKeys(items, open);
 
@@ -47,7 +49,7 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
         {notifications.problem}
       </p>
       <NewChat
-        suggestions={items.length === 0 && !loading ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
+        suggestions={items.length === 0 && isKnown ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
       />
       <Virtuoso
         className="chats"
@@ -58,4 +60,12 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
       />
     </nav>
   );
+}
+
+/** Whether it is known which chats there are: before that, no chats are no news. */
+function useIsKnown(): boolean {
+  const [isKnown, setIsKnown] = useState(false);
+  const isLive = useConnection().state === 'live';
+  if (isLive && !isKnown) setIsKnown(true);
+  return isKnown;
 }

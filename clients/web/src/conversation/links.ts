@@ -1,5 +1,7 @@
 const CANDIDATE = /\b(?:https?:\/\/|mailto:)[^\s<>"“”]+/gi;
-const TRAILING = /[.,:;!?'’*_…]+$/;
+const PUNCTUATION = new Set(".,:;!?'’*_…");
+/** No name of a server is that long, and browsers work long on one that is. */
+const LONG_HOST = /^https?:[/\\]*[^/?#\\]{256}/i;
 const SAFE = new Set(['http:', 'https:', 'mailto:']);
 
 /** A piece of a text; with `href`, a link. */
@@ -24,17 +26,24 @@ export function pieces(text: string): Piece[] {
   return found;
 }
 
-/** Leaves out what belongs to the sentence: punctuation, and a bracket that was opened before the link. */
+/**
+ * Leaves out what belongs to the sentence: punctuation, and a bracket that was opened before the link. Goes once over the link
+ * from each side: a message may hold anything, and is shown to somebody else.
+ */
 function trimmed(link: string): string {
-  let rest = link.replace(TRAILING, '');
-  let unopened = count(rest, ')') - count(rest, '(');
-  for (; rest.endsWith(')') && unopened > 0; unopened--) rest = rest.slice(0, -1).replace(TRAILING, '');
-  return rest;
+  let unopened = 0;
+  for (const letter of link) unopened += letter === ')' ? 1 : letter === '(' ? -1 : 0;
+  let end = link.length;
+  for (; end > 0; end--) {
+    const letter = link[end - 1]!;
+    if (letter === ')' && unopened > 0) unopened--;
+    else if (!PUNCTUATION.has(letter)) break;
+  }
+  return link.slice(0, end);
 }
 
-const count = (text: string, letter: string): number => text.split(letter).length - 1;
-
 function safe(link: string): string | undefined {
+  if (LONG_HOST.test(link)) return undefined;
   try {
     const url = new URL(link);
     return SAFE.has(url.protocol) ? url.href : undefined;

@@ -1,5 +1,7 @@
 import type { Chat } from '@bbgram/chat';
 
+import { local } from '../storage';
+
 /** Where the id of this browser, as a device of the user, is kept. */
 const DEVICE = 'bbgram-device';
 
@@ -9,14 +11,14 @@ export const canNotify = 'serviceWorker' in navigator && 'PushManager' in window
 export async function registerThisBrowser(chat: Chat, vapidKey: string): Promise<void> {
   await navigator.serviceWorker.register('./sw.js');
   const registration = await navigator.serviceWorker.ready;
-  localStorage.setItem(DEVICE, await chat.registerWebPush(registration, vapidKey));
+  local.setItem(DEVICE, await chat.registerWebPush(registration, vapidKey));
 }
 
 /** Ends that. Without a connection the server finds out later, because the subscription is gone. */
 export async function forgetThisBrowser(chat: Chat | undefined): Promise<void> {
-  const device = localStorage.getItem(DEVICE);
+  const device = local.getItem(DEVICE);
   if (!device || !canNotify) return;
-  localStorage.removeItem(DEVICE);
+  local.removeItem(DEVICE);
   const registration = await navigator.serviceWorker.getRegistration();
   const subscription = await registration?.pushManager.getSubscription();
   await subscription?.unsubscribe();

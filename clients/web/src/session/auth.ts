@@ -1,6 +1,7 @@
 import { createClient, type Session, type SupabaseClient } from '@supabase/supabase-js';
 
 import type { Settings } from '../settings';
+import { tab } from '../storage';
 
 /** The signed-in user, and the newest access token. */
 export interface Auth {
@@ -15,14 +16,18 @@ export interface Auth {
 
 export function createAuth(settings: Settings): Auth {
   const supabase = createClient(settings.supabaseUrl, settings.supabaseKey, {
-    auth: settings.local && { storage: sessionStorage, storageKey: tabKey(), detectSessionInUrl: false },
+    auth: settings.local && { storage: tab, storageKey: tabKey(), detectSessionInUrl: false },
   });
   let shortLived: string | undefined;
 
   async function newest(): Promise<string> {
     const { data, error } = await supabase.auth.getSession();
     if (error) throw error;
-    if (!data.session) throw new Error('You have signed out.');
+    if (!data.session) {
+      // It is gone from the browser's storage, which nothing tells: have the page ask who it is.
+      await supabase.auth.signOut({ scope: 'local' });
+      throw new Error('You have signed out.');
+    }
     return data.session.access_token;
   }
 
@@ -47,8 +52,8 @@ export function createAuth(settings: Settings): Auth {
 
 /** In the local stack each tab has its own session, so that one browser can show both sides of a chat. */
 function tabKey(): string {
-  const key = sessionStorage.getItem('bbgram-tab') ?? `bbgram-session-${crypto.randomUUID()}`;
-  sessionStorage.setItem('bbgram-tab', key);
+  const key = tab.getItem('bbgram-tab') ?? `bbgram-session-${crypto.randomUUID()}`;
+  tab.setItem('bbgram-tab', key);
   return key;
 }
 
