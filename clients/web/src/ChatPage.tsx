@@ -36,7 +36,7 @@ export function ChatPage({ auth, settings, me: signedIn, wire }: Props) {
 
   return (
     <div className={classes.filter(Boolean).join(' ')}>
-      <ConnectionBanner auth={auth} />
+      <ConnectionBanner auth={auth} userId={me.id} />
       <ChatListPane me={me} open={open} auth={auth} settings={settings} panel={panel} onPanel={() => setPanel(!panel)} />
       <main className="pane pane--conversation">
         {open ? <ConversationPane key={open.chatId ?? open.username} address={open} me={me} onClose={close} /> : <NothingOpen />}

@@ -26,10 +26,10 @@ interface Props {
 /** All chats, newest activity first. */
 export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
   const chat = useChatClient();
-  const signOut = useSignOut(auth);
+  const signOut = useSignOut(auth, me.id);
   const { items, hasMore } = useChats();
   const isKnown = useIsKnown();
-  const notifications = useNotifications(settings.vapidKey);
+  const notifications = useNotifications(me.id, settings.vapidKey);
   useChatKeys(items, open);
 
   return (

@@ -1,6 +1,7 @@
 import { useCallback, useState } from 'react';
 
 import { local } from '../storage';
+import { draftsOf } from './drafts';
 
 type Change = (draft: string) => string;
 
@@ -26,7 +27,7 @@ export function useDraft(userId: string, to: string, name: string): [string, (dr
   return [draft, keep];
 }
 
-const keyOf = (userId: string, to: string): string => `bbgram-draft:${userId}:${to}`;
+const keyOf = (userId: string, to: string): string => draftsOf(userId) + to;
 
 function move(from: string, to: string): void {
   const text = from !== to && local.getItem(from);
