@@ -1,31 +1,48 @@
 import { useChatClient } from '@bbgram/chat/react';
-import { useEffect, type FormEvent, type KeyboardEvent, type RefObject } from 'react';
+import { useEffect, useImperativeHandle, useRef, type FormEvent, type KeyboardEvent, type Ref } from 'react';
 
 import { IconButton } from '../Icon';
+import { useDraft } from './useDraft';
+
+export interface ComposerHandle {
+  /** Puts a text before what is written. */
+  edit: (text: string) => void;
+}
 
 interface Props {
   /** The id of the chat, or the name of the other user before there is one. */
   to: string;
   /** What the other user is called now. */
   name: string;
-  draft: string;
-  onDraft: (draft: string) => void;
-  input: RefObject<HTMLTextAreaElement | null>;
+  userId: string;
+  ref: Ref<ComposerHandle>;
 }
 
 /** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
-export function Composer({ to, name, draft, onDraft, input }: Props) {
+export function Composer({ to, name, userId, ref }: Props) {
   const chat = useChatClient();
+  const [draft, setDraft] = useDraft(userId, to, name);
+  const input = useRef<HTMLTextAreaElement>(null);
+  useImperativeHandle(
+    ref,
+    () => ({
+      edit(text) {
+        setDraft((known) => (known ? `${text}\n${known}` : text));
+        input.current?.focus();
+      },
+    }),
+    [setDraft],
+  );
 
   useEffect(() => {
     // On a phone, it would open the keyboard over the messages.
     if (matchMedia('(hover: hover)').matches) input.current?.focus();
-  }, [input]);
+  }, []);
 
   function send() {
     if (!draft.trim()) return;
     chat.send(name, draft.trim());
-    onDraft('');
+    setDraft('');
     input.current?.focus();
   }
 
@@ -52,7 +69,7 @@ export function Composer({ to, name, draft, onDraft, input }: Props) {
         aria-label={`Message to ${name}`}
         value={draft}
         onChange={(event) => {
-          onDraft(event.target.value);
+          setDraft(event.target.value);
           if (event.target.value) chat.typing(to);
         }}
         onKeyDown={onKeyDown}

@@ -1,6 +1,6 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
 import { useConnection } from '@bbgram/chat/react';
-import { memo, useCallback, useEffect, useRef, type ReactNode } from 'react';
+import { useCallback, useEffect, useRef, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
@@ -8,10 +8,9 @@ import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
 import { Announcer } from './Announcer';
-import { Composer } from './Composer';
+import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
 import { useConversation } from './useConversation';
-import { useDraft } from './useDraft';
 
 /** What the server calls every deleted user; nobody else can have this name. */
 const DELETED_USER = 'Deleted user';
@@ -41,23 +40,16 @@ export function ConversationPane({ address, me, onClose }: Props) {
 
 /** The messages, and where one is written. */
 function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
-  const [draft, setDraft] = useDraft(me.id, to, name);
-  const input = useRef<HTMLTextAreaElement>(null);
+  const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
-  const edit = useCallback(
-    (text: string) => {
-      setDraft((known) => (known ? `${text}\n${known}` : text));
-      input.current?.focus();
-    },
-    [setDraft],
-  );
+  const edit = useCallback((text: string) => composer.current?.edit(text), []);
   return (
     <>
       {conversation ? <Messages conversation={conversation} me={me.name} onEdit={isDeleted ? undefined : edit} /> : <Loading />}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
       ) : (
-        <Composer to={to} name={name} draft={draft} onDraft={setDraft} input={input} />
+        <Composer ref={composer} to={to} name={name} userId={me.id} />
       )}
     </>
   );
@@ -71,8 +63,7 @@ interface MessagesProps {
   onEdit: ((text: string) => void) | undefined;
 }
 
-/** Rendered for messages only, not for each letter that is written. */
-const Messages = memo(function Messages({ conversation, me, onEdit }: MessagesProps) {
+function Messages({ conversation, me, onEdit }: MessagesProps) {
   return (
     <>
       {conversation.messages.length > 0 ? (
@@ -83,7 +74,7 @@ const Messages = memo(function Messages({ conversation, me, onEdit }: MessagesPr
       <Announcer conversation={conversation} />
     </>
   );
-});
+}
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
