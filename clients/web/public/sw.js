@@ -11,9 +11,14 @@ self.addEventListener('push', (event) => {
 
 self.addEventListener('notificationclick', (event) => {
   event.notification.close();
-  const sender = event.notification.data?.senders?.[0];
-  event.waitUntil(show(sender ? `#${encodeURIComponent(sender)}` : ''));
+  event.waitUntil(show(linkOf(event.notification.data)));
 });
+
+/** The newest of the chats that a notice is about, as the page addresses it: see src/chats/useOpenChat.ts. */
+function linkOf(notice) {
+  const chatId = notice?.chatIds?.[0];
+  return chatId ? `#/${chatId}` : '';
+}
 
 async function show(hash) {
   const url = new URL(hash, self.registration.scope).href;

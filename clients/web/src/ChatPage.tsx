@@ -1,9 +1,9 @@
-import { useConnection } from '@bbgram/chat/react';
-import { useState } from 'react';
+import { useChatClient, useConnection } from '@bbgram/chat/react';
+import { useState, useSyncExternalStore } from 'react';
 
 import { ConnectionBanner } from './ConnectionBanner';
 import { ChatListPane } from './chats/ChatListPane';
-import { useOpenChat } from './chats/useOpenChat';
+import { useOpenChat, type ChatAddress } from './chats/useOpenChat';
 import { ConversationPane } from './conversation/ConversationPane';
 import { DeveloperPanel } from './developer/DeveloperPanel';
 import type { WireLog } from './developer/WireLog';
@@ -26,7 +26,8 @@ interface Props {
 
 /** The list of chats, the open chat, and the developer's panel. On a phone, one of them at a time. */
 export function ChatPage({ auth, settings, me: signedIn, wire }: Props) {
-  const [open, setOpen] = useOpenChat();
+  const [open, close] = useOpenChat();
+  const peer = usePeer(open);
   const [panel, setPanel] = useState(() => settings.local !== undefined && innerWidth >= 1100);
   const [isOnline, setIsOnline] = useState(true);
   const connection = useConnection();
@@ -35,16 +36,16 @@ export function ChatPage({ auth, settings, me: signedIn, wire }: Props) {
 
   return (
     <div className={classes.filter(Boolean).join(' ')}>
-      <ConnectionBanner auth={auth} />
+      <ConnectionBanner auth={auth} userId={me.id} />
       <ChatListPane me={me} open={open} auth={auth} settings={settings} panel={panel} onPanel={() => setPanel(!panel)} />
       <main className="pane pane--conversation">
-        {open ? <ConversationPane key={open} username={open} me={me} onClose={() => setOpen(undefined)} /> : <NothingOpen />}
+        {open ? <ConversationPane key={open.chatId ?? open.username} address={open} me={me} onClose={close} /> : <NothingOpen />}
       </main>
       {panel && (
         <DeveloperPanel
           auth={auth}
           wire={wire}
-          username={open}
+          peer={peer}
           isLocal={settings.local !== undefined}
           isOnline={isOnline}
           onOnline={setIsOnline}
@@ -53,6 +54,13 @@ export function ChatPage({ auth, settings, me: signedIn, wire }: Props) {
       )}
     </div>
   );
+}
+
+/** The name of the other user in the open chat, as far as it is known. */
+function usePeer(open: ChatAddress | undefined): string | undefined {
+  const chat = useChatClient();
+  const find = () => open && (chat.getConversation(open.chatId ?? open.username)?.peer.username ?? open.username);
+  return useSyncExternalStore(chat.subscribe, find);
 }
 
 function NothingOpen() {

@@ -7,14 +7,19 @@ import { useForbidden } from './useForbidden';
 
 const OFFLINE = 'You are offline.';
 
+interface Props {
+  auth: Auth;
+  userId: string;
+}
+
 /** Says when there is no connection, and what that means. Always there, so that screen readers hear a change. */
-export function ConnectionBanner({ auth }: { auth: Auth }) {
+export function ConnectionBanner({ auth, userId }: Props) {
   const connection = useConnection();
   const text = words(connection, useForbidden());
   return (
     <div className={`banner banner--${connection.state}`} role="status">
       {text}
-      {connection.state === 'refused' && <RefusedActions auth={auth} />}
+      {connection.state === 'refused' && <RefusedActions auth={auth} userId={userId} />}
     </div>
   );
 }
@@ -43,9 +48,9 @@ function whyOffline(error: ChatError | undefined, forbidden: string | undefined)
 
 const sentence = (text: string): string => text.replace(/\.?$/, '.');
 
-function RefusedActions({ auth }: { auth: Auth }) {
+function RefusedActions({ auth, userId }: Props) {
   const chat = useChatClient();
-  const signOut = useSignOut(auth);
+  const signOut = useSignOut(auth, userId);
   return (
     <>
       <button type="button" onClick={() => chat.connect()}>

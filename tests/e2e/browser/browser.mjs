@@ -192,6 +192,13 @@ export async function loadMessages(page, name, peer, count) {
 export const deleteChats = (name) =>
   sql(`DELETE FROM bbgram.chats WHERE user_lo IN ${idsOf(name)} OR user_hi IN ${idsOf(name)}`);
 
+/** Deletes users, as the app that they are users of. */
+export const deleteUsers = (...names) => sql(`DELETE FROM bbgram.profiles WHERE id IN ${idsOf(...names)}`);
+
+/** Gives a user another name. */
+export const renameUser = (name, newName) =>
+  sql(`SELECT bbgram.put_profile(id, '${newName}') FROM bbgram.profiles WHERE id IN ${idsOf(name)}`);
+
 const idsOf = (...names) => `(SELECT id FROM bbgram.profiles WHERE username IN (${names.map((name) => `'${name}'`)}))`;
 
 /** The list of messages, as it scrolls, once there are messages. */
@@ -260,7 +267,7 @@ export async function push(page, notice) {
     data: JSON.stringify(notice),
   });
   const shown = await worker.evaluate(() => self.shown);
-  return { shown, open: (hash) => worker.evaluate((to) => show(to).catch(() => undefined), hash) };
+  return { shown, click: () => worker.evaluate((data) => show(linkOf(data)).catch(() => undefined), shown[1].data) };
 }
 
 /** What the content security policy of a page forbids when code in the page, given as text, tries something. */

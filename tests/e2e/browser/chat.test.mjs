@@ -211,16 +211,24 @@ describe('the chat page', { concurrency: 3 }, () => {
     );
   });
 
-  it('a message that is refused can be tried again or deleted', async (t) => {
+  it('a message that is refused can be changed or deleted', async (t) => {
     const { ann, benName } = await pair(t);
     await openChat(ann, benName);
     const long = 'x'.repeat(70_000);
     await write(ann, benName, long);
     const failed = ann.locator('.message[data-state=failed]');
     await failed.waitFor();
-    await failed.getByRole('button', { name: 'Try again' }).click();
+    await composer(ann, benName).fill('The next one');
+    assert.equal(await failed.getByRole('button', { name: 'Try again' }).count(), 0);
+    await failed.getByRole('button', { name: 'Edit' }).click();
+    await failed.waitFor({ state: 'detached' });
+    await composer(ann, benName).and(ann.locator(':focus')).waitFor();
+    assert.equal(await composer(ann, benName).inputValue(), `${long}\nThe next one`);
+
+    await composer(ann, benName).press('Enter');
     await failed.getByRole('button', { name: 'Delete' }).click();
     await failed.waitFor({ state: 'detached' });
+    assert.equal(await composer(ann, benName).inputValue(), '');
   });
 
   it('each chat keeps its draft across a reload', async (t) => {
@@ -335,11 +343,11 @@ describe('the chat page', { concurrency: 3 }, () => {
 
   it('a push becomes a notification that opens the chat', async (t) => {
     const ann = await someone(unique('ann'), browser, t);
-    const notice = { id: 'a notice', title: 'Ben', body: 'Are you there?', senders: ['Ben'] };
-    const { shown, open } = await push(ann, notice);
+    const notice = { id: 'a notice', title: 'Ben', body: 'Are you there?', senders: ['Ben'], chatIds: ['an-id'] };
+    const { shown, click } = await push(ann, notice);
     assert.deepEqual([shown[0], shown[1].body, shown[1].tag], ['Ben', 'Are you there?', 'a notice']);
-    await open('#Ben');
-    await ann.waitForURL(/#Ben$/);
+    await click();
+    await ann.waitForURL(/#\/an-id$/);
   });
 
   it('who asks for notifications hears in one line why there are none', async (t) => {

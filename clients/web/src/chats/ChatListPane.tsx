@@ -12,10 +12,11 @@ import type { Settings } from '../settings';
 import { ChatRow } from './ChatRow';
 import { NewChat } from './NewChat';
 import { useChatKeys } from './useChatKeys';
+import { isAt, type ChatAddress } from './useOpenChat';
 
 interface Props {
   me: Me;
-  open: string | undefined;
+  open: ChatAddress | undefined;
   auth: Auth;
   settings: Settings;
   panel: boolean;
@@ -25,10 +26,10 @@ interface Props {
 /** All chats, newest activity first. */
 export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props) {
   const chat = useChatClient();
-  const signOut = useSignOut(auth);
+  const signOut = useSignOut(auth, me.id);
   const { items, hasMore } = useChats();
   const isKnown = useIsKnown();
-  const notifications = useNotifications(settings.vapidKey);
+  const notifications = useNotifications(me.id, settings.vapidKey);
   useChatKeys(items, open);
 
   return (
@@ -55,7 +56,7 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
         data={items}
         computeItemKey={(_, item) => item.peer.userId || item.peer.username}
         endReached={() => void (hasMore && chat.loadMoreChats())}
-        itemContent={(_, item) => <ChatRow item={item} isOpen={item.peer.username === open} />}
+        itemContent={(_, item) => <ChatRow item={item} isOpen={isAt(open, item)} />}
       />
     </nav>
   );

@@ -9,7 +9,7 @@ import { chatLink } from './useOpenChat';
 export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
   const { peer, lastMessage, unread, typing } = item;
   return (
-    <a className="chat-row" href={chatLink(peer.username)} aria-current={isOpen || undefined}>
+    <a className="chat-row" href={chatLink(item)} aria-current={isOpen || undefined}>
       <Avatar name={peer.username} online={peer.online} />
       <span className="chat-row__text">
         <span className="chat-row__line">

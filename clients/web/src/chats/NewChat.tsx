@@ -16,9 +16,9 @@ export function NewChat({ suggestions }: { suggestions: readonly string[] }) {
     setBusy(true);
     setError('');
     try {
-      const { peer } = await chat.open(username);
+      const conversation = await chat.open(username);
       setName('');
-      location.hash = chatLink(peer.username);
+      location.hash = chatLink(conversation);
     } catch (problem) {
       setError(explain(problem as ChatError, username));
     } finally {

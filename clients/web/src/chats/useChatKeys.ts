@@ -1,10 +1,10 @@
 import type { ChatItem } from '@bbgram/chat';
 import { useEffect } from 'react';
 
-import { chatLink } from './useOpenChat';
+import { chatLink, isAt, type ChatAddress } from './useOpenChat';
 
 /** Alt+Up and Alt+Down go to the chat above and below, Alt+N to the name of a new one. */
-export function useChatKeys(items: readonly ChatItem[], open: string | undefined): void {
+export function useChatKeys(items: readonly ChatItem[], open: ChatAddress | undefined): void {
   useEffect(() => {
     function onKey(event: KeyboardEvent) {
       if (!event.altKey || event.ctrlKey || event.metaKey) return;
@@ -15,9 +15,9 @@ export function useChatKeys(items: readonly ChatItem[], open: string | undefined
     }
 
     function go(step: 1 | -1) {
-      const at = items.findIndex((item) => item.peer.username === open);
+      const at = items.findIndex((item) => isAt(open, item));
       const next = items[at === -1 ? 0 : at + step];
-      if (next) location.hash = chatLink(next.peer.username);
+      if (next) location.hash = chatLink(next);
     }
 
     addEventListener('keydown', onKey);

@@ -1,14 +1,38 @@
 import { useChatClient } from '@bbgram/chat/react';
-import { useEffect, useRef, type FormEvent, type KeyboardEvent } from 'react';
+import { useEffect, useImperativeHandle, useRef, type FormEvent, type KeyboardEvent, type Ref } from 'react';
 
 import { IconButton } from '../Icon';
 import { useDraft } from './useDraft';
 
+export interface ComposerHandle {
+  /** Puts a text before what is written. */
+  edit: (text: string) => void;
+}
+
+interface Props {
+  /** The id of the chat, or the name of the other user before there is one. */
+  to: string;
+  /** What the other user is called now. */
+  name: string;
+  userId: string;
+  ref: Ref<ComposerHandle>;
+}
+
 /** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
-export function Composer({ username, userId }: { username: string; userId: string }) {
+export function Composer({ to, name, userId, ref }: Props) {
   const chat = useChatClient();
-  const [draft, setDraft] = useDraft(userId, username);
+  const [draft, setDraft] = useDraft(userId, to, name);
   const input = useRef<HTMLTextAreaElement>(null);
+  useImperativeHandle(
+    ref,
+    () => ({
+      edit(text) {
+        setDraft((known) => (known ? `${text}\n${known}` : text));
+        input.current?.focus();
+      },
+    }),
+    [setDraft],
+  );
 
   useEffect(() => {
     // On a phone, it would open the keyboard over the messages.
@@ -17,7 +41,7 @@ export function Composer({ username, userId }: { username: string; userId: strin
 
   function send() {
     if (!draft.trim()) return;
-    chat.send(username, draft.trim());
+    chat.send(name, draft.trim());
     setDraft('');
     input.current?.focus();
   }
@@ -42,11 +66,11 @@ export function Composer({ username, userId }: { username: string; userId: strin
         rows={1}
         dir="auto"
         placeholder="Message"
-        aria-label={`Message to ${username}`}
+        aria-label={`Message to ${name}`}
         value={draft}
         onChange={(event) => {
           setDraft(event.target.value);
-          if (event.target.value) chat.typing(username);
+          if (event.target.value) chat.typing(to);
         }}
         onKeyDown={onKeyDown}
       />

@@ -1,74 +1,79 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
-import { useChat, useChatClient, useConnection } from '@bbgram/chat/react';
-import { useEffect, useState, type ReactNode } from 'react';
+import { useConnection } from '@bbgram/chat/react';
+import { useCallback, useEffect, useRef, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
+import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
 import { Announcer } from './Announcer';
-import { Composer } from './Composer';
+import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
+import { useConversation } from './useConversation';
+
+/** What the server calls every deleted user; nobody else can have this name. */
+const DELETED_USER = 'Deleted user';
 
 interface Props {
-  username: string;
+  address: ChatAddress;
   me: Me;
   onClose: () => void;
 }
 
 /** The open chat. */
-export function ConversationPane({ username, me, onClose }: Props) {
-  const conversation = useChat(username);
-  const { isLoaded, error, isGone } = useOpened(username, conversation);
+export function ConversationPane({ address, me, onClose }: Props) {
+  const { conversation, isLoaded, error, isGone } = useConversation(address);
+  const name = conversation?.peer.username ?? address.username;
   useEscape(onClose);
 
   if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
-  if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, username)}</NoChat>;
+  if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, address.username)}</NoChat>;
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   return (
     <>
-      <Header username={username} conversation={conversation} onClose={onClose} />
-      {shown ? <Messages conversation={shown} me={me.name} /> : <p className="messages note">Loading…</p>}
-      <Composer username={conversation?.peer.username ?? username} userId={me.id} />
+      <Header name={name} conversation={conversation} onClose={onClose} />
+      {name === undefined ? <Loading /> : <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} />}
     </>
   );
 }
 
-function Messages({ conversation, me }: { conversation: Conversation; me: string }) {
+/** The messages, and where one is written. */
+function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
+  const composer = useRef<ComposerHandle>(null);
+  const isDeleted = name === DELETED_USER;
+  const edit = useCallback((text: string) => composer.current?.edit(text), []);
+  return (
+    <>
+      {conversation ? <Messages conversation={conversation} me={me.name} onEdit={isDeleted ? undefined : edit} /> : <Loading />}
+      {isDeleted ? (
+        <p className="composer note">This user has been deleted. Nobody can write to them.</p>
+      ) : (
+        <Composer ref={composer} to={to} name={name} userId={me.id} />
+      )}
+    </>
+  );
+}
+
+const Loading = () => <p className="messages note">Loading…</p>;
+
+interface MessagesProps {
+  conversation: Conversation;
+  me: string;
+  onEdit: ((text: string) => void) | undefined;
+}
+
+function Messages({ conversation, me, onEdit }: MessagesProps) {
   return (
     <>
       {conversation.messages.length > 0 ? (
-        <MessageList conversation={conversation} me={me} />
+        <MessageList conversation={conversation} me={me} onEdit={onEdit} />
       ) : (
         <p className="messages note">No messages yet. Say hello.</p>
       )}
       <Announcer conversation={conversation} />
     </>
   );
-}
-
-interface Opened {
-  isLoaded: boolean;
-  error?: ChatError;
-}
-
-/** Opens the chat, as soon as there is a connection. One that is gone is opened again when there is something in it. */
-function useOpened(username: string, conversation: Conversation | undefined): Opened & { isGone: boolean } {
-  const chat = useChatClient();
-  const [opened, setOpened] = useState<Opened>({ isLoaded: false });
-  const isGone = opened.isLoaded && !conversation;
-  useEffect(() => {
-    if (isGone) return;
-    let isCurrent = true;
-    chat.open(username).then(
-      () => isCurrent && setOpened({ isLoaded: true }),
-      (error: ChatError) => isCurrent && setOpened({ isLoaded: false, error }),
-    );
-    return () => {
-      isCurrent = false;
-    };
-  }, [chat, username, isGone]);
-  return { ...opened, isGone };
 }
 
 function useEscape(onEscape: () => void): void {
@@ -80,15 +85,14 @@ function useEscape(onEscape: () => void): void {
 }
 
 function Header({
-  username,
+  name = '',
   conversation,
   onClose,
 }: {
-  username: string;
+  name: string | undefined;
   conversation: Conversation | undefined;
   onClose: () => void;
 }) {
-  const name = conversation?.peer.username ?? username;
   const isOffline = useConnection().state === 'offline';
   return (
     <header className="bar">
@@ -118,8 +122,8 @@ function NoChat({ children, onClose }: { children: ReactNode; onClose: () => voi
   );
 }
 
-function explain(error: ChatError, username: string): ReactNode {
-  if (error.code !== 'user_not_found') return error.message;
+function explain(error: ChatError, username: string | undefined): ReactNode {
+  if (error.code !== 'user_not_found' || username === undefined) return error.message;
   return (
     <>
       Nobody here is called “<bdi>{username}</bdi>”.

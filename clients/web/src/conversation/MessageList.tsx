@@ -14,10 +14,16 @@ const COMPONENTS: Components<ChatMessage, Conversation> = {
   Footer: ({ context }) => <Bottom conversation={context} />,
 };
 
+interface Props {
+  conversation: Conversation;
+  me: string;
+  onEdit: ((text: string) => void) | undefined;
+}
+
 /** The messages, of which only the visible ones are in the page. Older ones are loaded when the user scrolls up. */
-export function MessageList({ conversation, me }: { conversation: Conversation; me: string }) {
+export function MessageList({ conversation, me, onEdit }: Props) {
   const chat = useChatClient();
-  const { messages, peer } = conversation;
+  const { chatId, messages, peer } = conversation;
   const first = useFirstItemIndex(messages);
   const [dividerAfter, onSeen] = useReading(conversation);
   const [atBottom, setAtBottom] = useState(true);
@@ -41,7 +47,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
         atBottomThreshold={60}
         atBottomStateChange={setAtBottom}
         followOutput={useFollow(messages)}
-        startReached={() => void (conversation.hasOlder && chat.loadOlder(peer.username).catch(() => undefined))}
+        startReached={() => void (conversation.hasOlder && chatId && chat.loadOlder(chatId).catch(() => undefined))}
         rangeChanged={({ endIndex }) => onSeen(endIndex - first)}
         itemContent={(index, message) => (
           <MessageRow
@@ -50,6 +56,7 @@ export function MessageList({ conversation, me }: { conversation: Conversation; 
             isOldest={index === first && !conversation.hasOlder}
             author={message.mine ? me : peer.username}
             isFirstUnread={index - first === firstUnread}
+            onEdit={onEdit}
           />
         )}
       />

@@ -18,10 +18,12 @@ interface Props {
   author: string;
   /** Whether the unread messages begin here. */
   isFirstUnread: boolean;
+  /** Takes the text of a message that was refused, to be written anew, if one can write here. */
+  onEdit: ((text: string) => void) | undefined;
 }
 
 /** A message, below the separators that come before it. */
-export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread }: Props) {
+export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread, onEdit }: Props) {
   const isNewDay = previous ? !isSameDay(previous.createdAt, message.createdAt) : isOldest;
   const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
   return (
@@ -48,7 +50,7 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
             {message.mine && <Ticks state={message.state} />}
           </span>
         </div>
-        {message.state === 'failed' && <Failed message={message} />}
+        {message.state === 'failed' && <Failed message={message} onEdit={onEdit} />}
       </div>
     </>
   );
@@ -58,14 +60,23 @@ function isSoonAfter(previous: ChatMessage, message: ChatMessage): boolean {
   return previous.mine === message.mine && Date.parse(message.createdAt) - Date.parse(previous.createdAt) < GROUP_MS;
 }
 
-function Failed({ message }: { message: ChatMessage }) {
+/** What is refused for good would be refused again: the user can only change it. */
+function Failed({ message, onEdit }: Pick<Props, 'message' | 'onEdit'>) {
   const chat = useChatClient();
+
+  function edit() {
+    chat.discard(message.key);
+    onEdit?.(message.text);
+  }
+
   return (
     <p className="failed">
       <span>Not sent. {message.error?.message}</span>
-      <button type="button" onClick={() => chat.retry(message.key)}>
-        Try again
-      </button>
+      {onEdit && (
+        <button type="button" onClick={edit}>
+          Edit
+        </button>
+      )}
       <button type="button" onClick={() => chat.discard(message.key)}>
         Delete
       </button>

@@ -15,10 +15,10 @@ export function useReading(conversation: Conversation): [dividerAfter: number, o
   const [dividerAfter, setDividerAfter] = useState(conversation.unread > 0 ? conversation.readUpTo : Infinity);
 
   const mark = useCallback(() => {
-    const { messages, readUpTo, peer } = latest.current;
+    const { chatId, messages, readUpTo } = latest.current;
     const seq = seqAtOrBefore(messages, lastSeen.current);
     // A failure is no matter: it is tried again with the next message, or the next look.
-    if (isLooking() && seq > readUpTo) chat.markRead(peer.username, seq).catch(() => undefined);
+    if (isLooking() && chatId && seq > readUpTo) chat.markRead(chatId, seq).catch(() => undefined);
   }, [chat]);
 
   useEffect(() => {

@@ -19,8 +19,8 @@ const SUMMARY = 200;
 interface Props {
   auth: Auth;
   wire: WireLog;
-  /** The open chat. */
-  username: string | undefined;
+  /** The other user in the open chat. */
+  peer: string | undefined;
   isLocal: boolean;
   isOnline: boolean;
   onOnline: (isOnline: boolean) => void;
@@ -55,7 +55,7 @@ function ConnectionState() {
 
 type TricksProps = Omit<Props, 'wire' | 'onClose'> & { onClear: () => void };
 
-function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: TricksProps) {
+function Tricks({ auth, peer, isLocal, isOnline, onOnline, onClear }: TricksProps) {
   const chat = useChatClient();
   const [error, setError] = useState('');
 
@@ -65,7 +65,7 @@ function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: Tricks
   }
 
   function send100() {
-    for (let number = 1; number <= 100; number++) chat.send(username!, `Message ${number} of 100`);
+    for (let number = 1; number <= 100; number++) chat.send(peer!, `Message ${number} of 100`);
   }
 
   async function expireSoon() {
@@ -86,7 +86,7 @@ function Tricks({ auth, username, isLocal, isOnline, onOnline, onClear }: Tricks
       <button type="button" className="button" aria-pressed={!isOnline} onClick={toggleOnline}>
         {isOnline ? 'Go offline' : 'Go online'}
       </button>
-      <button type="button" className="button" disabled={!username} onClick={send100}>
+      <button type="button" className="button" disabled={!peer} onClick={send100}>
         Send 100
       </button>
       <button

@@ -2,7 +2,7 @@ import type { Chat } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { useEffect, useState } from 'react';
 
-import { canNotify, registerThisBrowser } from './browser';
+import { canNotify, onOtherForgotten, registerThisBrowser } from './browser';
 
 interface Notifications {
   /** Whether the user is not notified while they are away, but could be. */
@@ -14,21 +14,24 @@ interface Notifications {
 }
 
 /** Notifications while the user is away: on, if they have allowed them. Without a key there are none. */
-export function useNotifications(vapidKey: string | undefined): Notifications {
+export function useNotifications(userId: string, vapidKey: string | undefined): Notifications {
   const chat = useChatClient();
   const [permission, setPermission] = usePermission();
   const [failure, setFailure] = useState<Error>();
   const [hasAsked, setHasAsked] = useState(false);
 
   useEffect(() => {
-    if (permission === 'granted' && vapidKey) void register(chat, vapidKey).then(setFailure);
-  }, [chat, permission, vapidKey]);
+    if (permission !== 'granted' || !vapidKey) return;
+    const registerAgain = () => void register(chat, userId, vapidKey).then(setFailure);
+    registerAgain();
+    return onOtherForgotten(userId, registerAgain);
+  }, [chat, permission, userId, vapidKey]);
 
   async function ask() {
     setHasAsked(true);
     const answer = await Notification.requestPermission();
     setPermission(answer === 'default' ? 'prompt' : answer);
-    if (answer === 'granted' && permission === 'granted') setFailure(await register(chat, vapidKey!));
+    if (answer === 'granted' && permission === 'granted') setFailure(await register(chat, userId, vapidKey!));
   }
 
   const canAsk = vapidKey !== undefined && (permission === 'prompt' || failure !== undefined);
@@ -53,9 +56,9 @@ function usePermission(): [PermissionState, (state: PermissionState) => void] {
   return [state, setState];
 }
 
-async function register(chat: Chat, vapidKey: string): Promise<Error | undefined> {
+async function register(chat: Chat, userId: string, vapidKey: string): Promise<Error | undefined> {
   try {
-    await registerThisBrowser(chat, vapidKey);
+    await registerThisBrowser(chat, userId, vapidKey);
   } catch (error) {
     return error as Error;
   }

@@ -5,13 +5,13 @@ import { forgetThisBrowser } from '../notifications/browser';
 import type { Auth } from './auth';
 
 /** Returns what signs out: this browser is no longer notified, and nothing of the user stays open or written here. */
-export function useSignOut(auth: Auth): () => Promise<void> {
+export function useSignOut(auth: Auth, userId: string): () => Promise<void> {
   const chat = useChatClient();
-  const { state, userId } = useConnection();
+  const { state } = useConnection();
   return async () => {
-    await forgetThisBrowser(state === 'live' ? chat : undefined).catch(() => undefined);
+    await forgetThisBrowser(state === 'live' ? chat : undefined, userId).catch(() => undefined);
     location.hash = '';
-    if (userId) forgetDrafts(userId);
+    forgetDrafts(userId);
     await auth.supabase.auth.signOut({ scope: 'local' });
   };
 }

@@ -1,0 +1,183 @@
+// What the chat page does when users are renamed or deleted, and when two of them share a browser.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import {
+  PAGE,
+  accessibilityProblems,
+  anotherTab,
+  composer,
+  deleteUsers,
+  launch,
+  message,
+  openChat,
+  push,
+  renameUser,
+  row,
+  someone,
+  unique,
+  untilState,
+  write,
+} from './browser.mjs';
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+/** New people, by these names with a number: their pages, and what they are called. */
+async function people(t, ...names) {
+  const called = names.map(unique);
+  return { called, pages: await Promise.all(called.map((name) => someone(name, browser, t))) };
+}
+
+const CHAT_ID = /#\/[0-9a-f-]{36}$/;
+
+describe('people in the chat page', { concurrency: 2 }, () => {
+  it('chats with two deleted users are read each by itself, and nothing can be written in them', async (t) => {
+    const {
+      called: [annName, benName, catName],
+      pages: [ann, ben, cat],
+    } = await people(t, 'ann', 'ben', 'cat');
+    for (const [page, text] of [
+      [ben, 'From the one'],
+      [cat, 'From the other'],
+    ]) {
+      await openChat(page, annName);
+      await write(page, annName, text);
+      await untilState(page, text, 'delivered');
+      await page.context().close();
+    }
+    await deleteUsers(benName, catName);
+    await ann.reload();
+    const rows = row(ann, 'Deleted user');
+    for (const text of ['From the one', 'From the other']) {
+      const one = rows.filter({ hasText: text });
+      await one.getByText('1 unread').waitFor();
+      await one.click();
+      await message(ann, text).waitFor();
+      await one.getByText('1 unread').waitFor({ state: 'detached' });
+      assert.equal(await ann.locator('[aria-current]').count(), 1);
+      await one.and(ann.locator('[aria-current]')).waitFor();
+      await ann.getByText('This user has been deleted. Nobody can write to them.').waitFor();
+      assert.equal(await composer(ann, 'Deleted user').count(), 0);
+    }
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await ann.reload();
+    await message(ann, 'From the other').waitFor();
+    assert.equal(await message(ann, 'From the one').count(), 0);
+  });
+
+  it('a chat stays open, with its draft, when the other user is renamed', async (t) => {
+    const {
+      called: [, benName],
+      pages: [ann, ben],
+    } = await people(t, 'ann', 'ben');
+    await openChat(ann, benName);
+    await write(ann, benName, 'Who are you?');
+    await untilState(ann, 'Who are you?', 'delivered');
+    await composer(ann, benName).fill('Half a thought');
+    await ben.context().close();
+    const newName = unique('bernard');
+    await renameUser(benName, newName);
+    await ann.reload();
+    await message(ann, 'Who are you?').waitFor();
+    assert.equal(await composer(ann, newName).inputValue(), 'Half a thought');
+    await composer(ann, newName).press('Enter');
+    await untilState(ann, 'Half a thought', 'sent');
+  });
+
+  it('an address with a name, as the page used them, becomes that of the chat', async (t) => {
+    const {
+      called: [annName, benName],
+      pages: [ann, ben],
+    } = await people(t, 'ann', 'ben');
+    await openChat(ben, annName);
+    await write(ben, annName, 'By name');
+    await untilState(ben, 'By name', 'delivered');
+    await ann.evaluate((name) => {
+      const session = Object.values(sessionStorage).find((value) => value.includes('access_token'));
+      localStorage.setItem(`bbgram-draft:${JSON.parse(session).user.id}:${name}`, 'Kept under the name');
+    }, benName);
+    await ann.goto(`${PAGE}#${benName}`);
+    await message(ann, 'By name').waitFor();
+    await ann.waitForURL(CHAT_ID);
+    assert.equal(await composer(ann, benName).inputValue(), 'Kept under the name');
+    await row(ann, benName).and(ann.locator('[aria-current]')).waitFor();
+    await ann.goBack();
+    await ann.getByText('Choose a chat').waitFor();
+  });
+
+  it('an address of a chat that does not exist says so', async (t) => {
+    const ann = await someone(unique('ann'), browser, t);
+    await ann.goto(`${PAGE}#/01a209cf-d79e-719c-ba78-97bf693d6acc`);
+    await ann.getByRole('alert').getByText('This chat has been deleted.').waitFor();
+  });
+
+  it('a push opens the chat that it is about, whatever the other user is called', async (t) => {
+    const {
+      called: [annName, benName],
+      pages: [ann, ben],
+    } = await people(t, 'ann', 'ben');
+    await openChat(ben, annName);
+    await write(ben, annName, 'Are you there?');
+    await untilState(ben, 'Are you there?', 'delivered');
+    await ben.waitForURL(CHAT_ID);
+    const chatId = new URL(ben.url()).hash.slice(2);
+    await deleteUsers(benName);
+    const { click } = await push(ann, { id: 'a notice', title: 'Ben', senders: ['Deleted user'], chatIds: [chatId] });
+    await click();
+    await message(ann, 'Are you there?').waitFor();
+  });
+
+  it('of two users in two tabs, the one who stays is notified when the other signs out', async (t) => {
+    const {
+      called: [annName, benName],
+      pages: [ann, bensWindow],
+    } = await people(t, 'ann', 'ben');
+    await bensWindow.context().close();
+    await ann.context().addInitScript(standInForPushService);
+    await ann.context().grantPermissions(['notifications']);
+    await ann.reload();
+    const registered = (page) => page.getByRole('complementary').getByText(/^register_device ack .*"success":true/);
+    await registered(ann).waitFor();
+    const ben = await anotherTab(ann, benName);
+    await registered(ben).waitFor();
+    assert.equal((await devices(ben)).length, 2);
+
+    await ann.getByRole('button', { name: 'Sign out' }).click();
+    await ann.getByRole('button', { name: 'Alice' }).waitFor();
+    await registered(ben).nth(1).waitFor();
+    assert.equal((await devices(ben)).length, 1);
+    assert.ok(await ben.evaluate(() => localStorage.getItem('subscription')));
+
+    await ben.getByRole('button', { name: 'Sign out' }).click();
+    await ben.getByRole('button', { name: 'Alice' }).waitFor();
+    assert.deepEqual(await devices(ben), []);
+    assert.equal(await ben.evaluate(() => localStorage.getItem('subscription')), null);
+  });
+});
+
+const devices = (page) => page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('bbgram-device:')));
+
+/** The browser of the tests knows no push service: this gives all tabs one subscription, as a browser has. Runs in the page. */
+function standInForPushService() {
+  const bytes = (length) => btoa('x'.repeat(length)).replace(/=/g, '');
+  const subscription = (applicationServerKey) => ({
+    options: { applicationServerKey },
+    toJSON: () => ({ endpoint: localStorage.getItem('subscription'), keys: { p256dh: localStorage.getItem('p256dh'), auth: bytes(16) } }),
+    unsubscribe: async () => localStorage.removeItem('subscription'),
+  });
+  let key;
+  PushManager.prototype.getSubscription = async () => (localStorage.getItem('subscription') ? subscription(key) : null);
+  PushManager.prototype.subscribe = async ({ applicationServerKey }) => {
+    key = applicationServerKey.buffer;
+    const pair = await crypto.subtle.generateKey({ name: 'ECDH', namedCurve: 'P-256' }, true, ['deriveBits']);
+    const raw = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey));
+    localStorage.setItem('p256dh', btoa(String.fromCharCode(...raw)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, ''));
+    localStorage.setItem('subscription', `https://push.example.com/${crypto.randomUUID()}`);
+    return subscription(key);
+  };
+}
