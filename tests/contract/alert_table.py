@@ -1,22 +1,15 @@
 """The table of alerts in docs/operations.md, from the rules of Prometheus: `make tables` writes it."""
 
 from collections.abc import Iterator
-from typing import Final
 
+from tests.contract.generated import with_lines
 from tests.contract.metric_table import PAGE
 from tests.harness.promtool import alerts
-
-_BEGIN: Final = "<!-- alerts: written by `make tables` -->\n"
-_END: Final = "<!-- end of alerts -->\n"
 
 
 def with_table(page: str) -> str:
     """Return the page with today's table between its markers. Raises ValueError without markers."""
-    before, found_begin, rest = page.partition(_BEGIN)
-    _, found_end, after = rest.partition(_END)
-    if not found_begin or not found_end:
-        raise ValueError(f"the page has no {_BEGIN.strip()} ... {_END.strip()}")
-    return "\n".join([before + _BEGIN, *_lines(), "", _END + after])
+    return with_lines(page, "alerts", _lines())
 
 
 def _lines() -> Iterator[str]:

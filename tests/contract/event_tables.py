@@ -8,23 +8,15 @@ import msgspec
 
 from infra.wire.events import Message
 from infra.wire.registry import CLIENT_COMMANDS, SERVER_EVENTS, Command, ServerEvent
+from tests.contract.generated import with_lines
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
 
 
 def with_tables(page: str) -> str:
     """Return the page with today's overviews between their markers. Raises ValueError without markers."""
-    page = _with_table(page, "client events", _client_events())
-    return _with_table(page, "server events", _server_events())
-
-
-def _with_table(page: str, name: str, lines: Iterator[str]) -> str:
-    begin, end = f"<!-- {name}: written by `make tables` -->\n", f"<!-- end of {name} -->\n"
-    before, found_begin, rest = page.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found_begin or not found_end:
-        raise ValueError(f"the page has no {begin.strip()} ... {end.strip()}")
-    return "\n".join([before + begin, *lines, "", end + after])
+    page = with_lines(page, "client events", _client_events())
+    return with_lines(page, "server events", _server_events())
 
 
 def _client_events() -> Iterator[str]:

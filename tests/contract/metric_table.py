@@ -13,10 +13,9 @@ import infra.metrics.common
 import socket_edge.metrics
 import workers.metrics
 from infra.metrics.registry import LocalCounter
+from tests.contract.generated import with_lines
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operations.md"
-_BEGIN: Final = "<!-- metrics: written by `make tables` -->\n"
-_END: Final = "<!-- end of metrics -->\n"
 
 MODULES: Final = {
     "all": infra.metrics.common,
@@ -59,11 +58,7 @@ def _documentation(metric: Served) -> str:
 
 def with_table(page: str) -> str:
     """Return the page with today's table between its markers. Raises ValueError without markers."""
-    before, found_begin, rest = page.partition(_BEGIN)
-    _, found_end, after = rest.partition(_END)
-    if not found_begin or not found_end:
-        raise ValueError(f"the page has no {_BEGIN.strip()} ... {_END.strip()}")
-    return "\n".join([before + _BEGIN, *_lines(), "", _END + after])
+    return with_lines(page, "metrics", _lines())
 
 
 def _lines() -> Iterator[str]:
