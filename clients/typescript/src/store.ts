@@ -189,7 +189,7 @@ export class ChatStore {
     for (const record of [...this.#typing.keys()]) this.#setTyping(record, false);
   }
 
-  /** Forget a chat that the server does not know any more. What was written to its peer stays, and may begin it anew. */
+  /** Forget a chat that the server does not know any more. Unsent messages to its peer stay, and may begin a new chat. */
   forget(chatId: string): void {
     const record = this.byId(chatId);
     if (record) this.touch(this.#beginAnew(record));
