@@ -33,7 +33,7 @@ EDGES: Final = Dashboard(
                 Panel(
                     "Disconnects",
                     "Ends of connections a second by reason: `slow_client` does not read what it gets, "
-                    "`flood` goes on above"
+                    "`flood` goes on above "
                     "its limits.",
                     "cps",
                     {"{{reason}}": rate("bbgram_edge_disconnects_total", "reason")},
@@ -42,7 +42,7 @@ EDGES: Final = Dashboard(
                 Panel(
                     "Connections refused to addresses",
                     "Connections a second that got HTTP 429, by limit. If the address is that of your "
-                    "proxy, the edges do not"
+                    "proxy, the edges do not "
                     "trust it.",
                     "reqps",
                     {"{{limit}}": rate("bbgram_edge_refused_connections_total", "limit")},

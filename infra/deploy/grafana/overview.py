@@ -34,7 +34,7 @@ OVERVIEW: Final = Dashboard(
                 Panel(
                     "Answered without a failure of ours",
                     "Share of the messages of the last hour that got no `internal`, `timeout`, "
-                    "`unavailable` or `busy`."
+                    "`unavailable` or `busy`. "
                     "The target is 99.9 %.",
                     "percentunit",
                     {"answered": '1 - bbgram:slo_errors:ratio_rate1h{slo="answers"}'},
@@ -43,7 +43,7 @@ OVERVIEW: Final = Dashboard(
                 Panel(
                     "Delivered within 1 s",
                     "Share of the messages of the last hour that left for online recipients within a "
-                    "second of their commit."
+                    "second of their commit. "
                     "The target is 99.9 %.",
                     "percentunit",
                     {"delivered": '1 - bbgram:slo_errors:ratio_rate1h{slo="delivery"}'},
@@ -98,7 +98,7 @@ OVERVIEW: Final = Dashboard(
                 Panel(
                     "Refused events",
                     "Events that got an error, by its code. `timeout`, `unavailable`, `internal` and "
-                    "`busy` are our failures;"
+                    "`busy` are our failures; "
                     "with many `rate_limited`, a client floods.",
                     "reqps",
                     {"{{outcome}}": rate('bbgram_edge_events_total{outcome!="ok"}', "outcome")},
