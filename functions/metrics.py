@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from infra.metrics.registry import counter, gauge, histogram
+from infra.metrics.registry import LocalHistogram, counter, gauge
 
 RUNS: Final = counter(
     "bbgram_function_runs_total",
     "Runs by outcome: `complete`, `out_of_time` (the next run continues), `failed`.",
     ["function", "outcome"],
 )
-RUN_SECONDS: Final = histogram(
+RUN_SECONDS: Final = LocalHistogram(
     "bbgram_function_seconds",
     "Duration of runs.",
     ["function"],

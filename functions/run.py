@@ -40,7 +40,7 @@ def run_function(name: str, function: Function, context: Context, *, dry_run: bo
         metrics.RUNS.labels(name, "failed").inc()
         raise
     metrics.RUNS.labels(name, "out_of_time" if pacer.out_of_time else "complete").inc()
-    metrics.RUN_SECONDS.labels(name).observe(pacer.elapsed_s)
+    metrics.RUN_SECONDS.observe(pacer.elapsed_s, name)
     metrics.LAST_RUN.labels(name).set_to_current_time()
     log.info(
         "function_finished",

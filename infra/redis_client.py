@@ -1,10 +1,11 @@
 """The one place where Redis clients are made. Each try that fails is counted."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis, RedisError
+from redis import TimeoutError as RedisTimeoutError
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -12,8 +13,6 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from infra.metrics.common import REDIS_ERRORS
-
-T = TypeVar("T")
 
 _RETRIES: Final = 1
 """A connection that has broken is opened again at once."""
@@ -25,7 +24,7 @@ def make_redis(url: str, timeout_s: float) -> Redis:
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=_CountedRetry(NoBackoff(), _RETRIES),
+        retry=_CountedRetry(RedisConnectionError, RedisTimeoutError),
     )
 
 
@@ -35,35 +34,36 @@ def make_async_redis(url: str, timeout_s: float) -> AsyncRedis:
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=_CountedAsyncRetry(NoBackoff(), _RETRIES, supported_errors=(RedisConnectionError,)),
+        retry=_CountedAsyncRetry(RedisConnectionError),
     )
 
 
-def _count(error: Exception) -> None:
-    # Redis does not know a script until it is sent in full: nothing has failed.
-    if not isinstance(error, NoScriptError):
-        REDIS_ERRORS.labels(type(error).__name__).inc()
+class _Counted:
+    """What a retry does with an error: count it, and try again after some kinds only."""
+
+    def __init__(self, *retried: type[Exception]) -> None:
+        super().__init__(NoBackoff(), _RETRIES, (RedisError, OSError))  # type: ignore[call-arg]
+        self._retried = retried
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        def count(error: Exception) -> bool:
+            # Redis does not know a script until it is sent in full: nothing has failed.
+            if not isinstance(error, NoScriptError):
+                REDIS_ERRORS.labels(type(error).__name__).inc()
+            return isinstance(error, self._retried) and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, count, with_failure_count)  # type: ignore[misc]
 
 
-class _CountedRetry(Retry):
-    def call_with_retry(self, do: Callable[[], T], *args: Any, **options: Any) -> T:
-        def counted() -> T:
-            try:
-                return do()
-            except (RedisError, OSError) as error:
-                _count(error)
-                raise
-
-        return super().call_with_retry(counted, *args, **options)
+class _CountedRetry(_Counted, Retry):
+    pass
 
 
-class _CountedAsyncRetry(AsyncRetry):
-    async def call_with_retry(self, do: Callable[[], Awaitable[T]], *args: Any, **options: Any) -> T:
-        async def counted() -> T:
-            try:
-                return await do()
-            except (RedisError, OSError) as error:
-                _count(error)
-                raise
-
-        return await super().call_with_retry(counted, *args, **options)
+class _CountedAsyncRetry(_Counted, AsyncRetry):
+    pass

@@ -1,9 +1,8 @@
 """The metrics of an edge."""
 
-from functools import cache
 from typing import Final
 
-from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, counter, gauge, histogram
+from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, counter, gauge
 
 SOCKETS: Final = gauge("bbgram_edge_sockets", "Signed-in sockets.")
 USERS: Final = gauge("bbgram_edge_users", "Users with a socket here.")
@@ -33,13 +32,13 @@ EVENTS: Final = LocalCounter(
     "Events of clients, by name (`unknown` for no known one) and outcome: `ok` or the error code.",
     ["event", "outcome"],
 )
-ACK_SECONDS: Final = histogram(
+ACK_SECONDS: Final = LocalHistogram(
     "bbgram_edge_ack_seconds",
     "From the arrival of an event to its answer. Events that the edge refuses itself are not in it.",
     ["event"],
     buckets=WAIT_BUCKETS,
 )
-DELIVERY_SECONDS: Final = histogram(
+DELIVERY_SECONDS: Final = LocalHistogram(
     "bbgram_edge_delivery_seconds",
     "From the publication of messages, right after their commit, to their emission, by the clock of Redis; "
     "once for all messages of an entry of the inbox.",
@@ -60,12 +59,12 @@ OLDEST_WAITING: Final = gauge(
     "Age of the oldest of them; 0 if there is none. Workers are scaled by it.",
     ["lane"],
 )
-BATCH_EVENTS: Final = histogram(
+BATCH_EVENTS: Final = LocalHistogram(
     "bbgram_edge_batch_events",
     "Events in a batch.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
-DISPATCH_SECONDS: Final = histogram(
+DISPATCH_SECONDS: Final = LocalHistogram(
     "bbgram_edge_dispatch_seconds",
     "How long Redis takes to put a batch on the queue.",
     buckets=WAIT_BUCKETS,
@@ -80,7 +79,7 @@ WORKERS_ANSWERING: Final = gauge(
 LEASE_HELD: Final = gauge(
     "bbgram_edge_lease_held", "1 if the edge holds its lease; without it, nothing is published to it."
 )
-LOOP_DELAY: Final = histogram(
+LOOP_DELAY: Final = LocalHistogram(
     "bbgram_edge_loop_delay_seconds",
     "How late the event loop runs what is due, measured twice a second.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
@@ -88,5 +87,3 @@ LOOP_DELAY: Final = histogram(
 JWKS_FETCHES: Final = counter(
     "bbgram_edge_jwks_fetches_total", "Fetches of the published keys: `ok` or `failed`.", ["outcome"]
 )
-
-ack_seconds_of: Final = cache(ACK_SECONDS.labels)

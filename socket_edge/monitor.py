@@ -47,6 +47,7 @@ class Monitor:
         metrics.SOCKETS.set(len(self._users))
         metrics.USERS.set(len(self._users.user_ids()))
         metrics.INBOX_READING.set(self._inbox.reading)
+        metrics.INBOX_LAG.set(self._inbox.lag_s)
         metrics.LEASE_HELD.set(self._presence.has_lease)
         metrics.WORKERS_ANSWERING.set(self._workers.state is WorkerState.ANSWERING)
         for name, lane in self._lanes.items():

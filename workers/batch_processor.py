@@ -93,7 +93,7 @@ class BatchProcessor:
             # The edges send the batches again; the sweep delivers the rest.
             log.warning("publish_failed", batches=_ids(batches), error=str(error))
         metrics.BATCH_SECONDS.observe(monotonic() - began)
-        metrics.BATCHES.labels(outcome).inc(len(batches))
+        metrics.BATCHES.counts[outcome,] += len(batches)
         if outcome == "done":
             metrics.LAST_BATCH.set_to_current_time()
 
@@ -138,15 +138,9 @@ class BatchProcessor:
 
     def _attempt_counted(self, events: Sequence[Event]) -> Outcome:
         outcome = self._attempt(events, self._context)
-        names = {event.id: event.name for event in events}
-        counts = Counter((name, "ok") for name in names.values())
-        for answer in outcome.answers:
-            if answer.failure is not None:
-                name = names[answer.id]
-                counts[name, "ok"] -= 1
-                counts[name, answer.failure.code] += 1
-        for (name, code), count in counts.items():
-            metrics.EVENTS.labels(name, code).inc(count)
+        failed = {answer.id: answer.failure.code for answer in outcome.answers if answer.failure}
+        for labels, count in Counter((event.name, failed.get(event.id, "ok")) for event in events).items():
+            metrics.EVENTS.counts[labels] += count
         return outcome
 
     def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
@@ -211,9 +205,9 @@ class BatchProcessor:
         for name, entry in HANDLERS.items():
             if same_kind := requests.get(name):
                 began = monotonic()
-                with self._trace.step(name, {request.id for request in same_kind}):
+                with self._trace.step(name, same_kind):
                     outcome.extend(entry.handle(conn, same_kind, context))
-                metrics.handler_seconds_of(name).observe(monotonic() - began)
+                metrics.HANDLER_SECONDS.observe(monotonic() - began, name)
         return outcome
 
     @contextmanager

@@ -1,7 +1,8 @@
 """What traces show of a worker: a span for each traced event of a batch, with the steps as its children."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 from structlog.contextvars import bound_contextvars
@@ -9,6 +10,7 @@ from structlog.contextvars import bound_contextvars
 from infra import tracing
 from infra.wire.batch import Event
 from workers.outcome import Outcome
+from workers.requests import Request
 
 
 class BatchTrace:
@@ -34,12 +36,16 @@ class BatchTrace:
                 tracing.end(span)
 
     @contextmanager
-    def step(self, name: str, event_ids: Collection[str] | None = None) -> Iterator[None]:
-        """Hold while a step is taken, for these events or for all."""
-        began_ns = tracing.now_ns() if self._parents else 0
+    def step(self, name: str, requests: Iterable[Request[Any]] | None = None) -> Iterator[None]:
+        """Hold while a step is taken, for the events of these requests or for all."""
+        if not self._parents:
+            yield
+            return
+        began_ns = tracing.now_ns()
         yield
+        event_ids = self._parents if requests is None else {request.id for request in requests}
         for event_id, parent in self._parents.items():
-            if event_ids is None or event_id in event_ids:
+            if event_id in event_ids:
                 tracing.record_span(name, parent, began_ns)
 
     def passed_on(self, outcome: Outcome) -> Outcome:

@@ -1,17 +1,16 @@
 """The metrics of a worker."""
 
-from functools import cache
 from typing import Final
 
-from infra.metrics.registry import WAIT_BUCKETS, counter, gauge, histogram
+from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, counter, gauge
 
-BATCHES: Final = counter(
+BATCHES: Final = LocalCounter(
     "bbgram_worker_batches_total",
     "Batches by outcome: `done`, `postponed` because Postgres does not answer, `unpublished` because Redis "
     "does not.",
     ["outcome"],
 )
-BATCH_SECONDS: Final = histogram(
+BATCH_SECONDS: Final = LocalHistogram(
     "bbgram_worker_batch_seconds",
     "From taking batches, which are handled together, to publishing their results.",
     buckets=WAIT_BUCKETS,
@@ -19,7 +18,7 @@ BATCH_SECONDS: Final = histogram(
 LAST_BATCH: Final = gauge(
     "bbgram_worker_last_batch_timestamp_seconds", "When batches were last done, since the epoch."
 )
-EVENTS: Final = counter(
+EVENTS: Final = LocalCounter(
     "bbgram_worker_events_total",
     "Events that were handled, by name and outcome: `ok` or the error code.",
     ["event", "outcome"],
@@ -27,13 +26,13 @@ EVENTS: Final = counter(
 EXPIRED: Final = counter(
     "bbgram_worker_expired_events_total", "Events that were dropped because nobody waits for them any more."
 )
-HANDLER_SECONDS: Final = histogram(
+HANDLER_SECONDS: Final = LocalHistogram(
     "bbgram_worker_handler_seconds",
     "A handler's time for all events of its kind in a batch, statements included.",
     ["event"],
     buckets=WAIT_BUCKETS,
 )
-COMMIT_SECONDS: Final = histogram(
+COMMIT_SECONDS: Final = LocalHistogram(
     "bbgram_worker_commit_seconds",
     "Commits of batches that have a transaction; otherwise a statement commits by itself.",
     buckets=WAIT_BUCKETS,
@@ -52,10 +51,10 @@ DEAD_LETTERS: Final = counter(
     "Events that could not be handled, by name; those that could not be kept either are `lost`.",
     ["event", "outcome"],
 )
-PUBLICATIONS: Final = counter(
+PUBLICATIONS: Final = LocalCounter(
     "bbgram_worker_publications_total", "Messages and other events published to the edges."
 )
-PUBLISH_SECONDS: Final = histogram(
+PUBLISH_SECONDS: Final = LocalHistogram(
     "bbgram_worker_publish_seconds", "Writes to the inboxes of the edges.", buckets=WAIT_BUCKETS
 )
 
@@ -78,5 +77,3 @@ OPEN_NOTIFICATIONS: Final = gauge(
 KEPT_DEAD_LETTERS: Final = gauge(
     "bbgram_worker_kept_dead_letters", "Dead letters in the database, up to 1,000, as the sweep counted them."
 )
-
-handler_seconds_of: Final = cache(HANDLER_SECONDS.labels)

@@ -137,7 +137,7 @@ class Publisher:
         )
         self._clock.note(int(seconds), int(micros))
         metrics.PUBLISH_SECONDS.observe(monotonic() - began)
-        metrics.PUBLICATIONS.inc(len(emits))
+        metrics.PUBLICATIONS.counts[()] += len(emits)
 
 
 def _edges_by_user(batches: Sequence[Batch]) -> dict[str, set[str]]:

@@ -91,9 +91,11 @@ class ClientEvents:
 
         def settle(answer: Answer) -> None:
             self._answer(session, ack_id, event.name, answer)
-            metrics.ack_seconds_of(event.name).observe(time.monotonic() - arrived_at)
-            _count(event.name, answer.failure)
-            tracing.end(span, outcome=_outcome(answer.failure))
+            outcome = _outcome(answer.failure)
+            metrics.EVENTS.counts[event.name, outcome] += 1
+            metrics.ACK_SECONDS.observe(time.monotonic() - arrived_at, event.name)
+            if span is not None:
+                tracing.end(span, outcome=outcome)
             session.unanswered -= 1
             if session.is_leaving and not session.unanswered:
                 session.end(DisconnectReason.SERVER_SHUTDOWN)
@@ -108,7 +110,7 @@ class ClientEvents:
             event.payload,
             settle,
             socket_id=session.socket_id,
-            trace=tracing.traceparent(span),
+            trace=span and tracing.traceparent(span),
         )
 
     def _ensure_profile(self, session: Session) -> None:

@@ -42,6 +42,8 @@ class Inbox:
         self._exists = asyncio.Event()
         self.reading = False
         """Whether the last attempt to read succeeded."""
+        self.lag_s = 0.0
+        """How long ago the entry that was read last had been published."""
 
     async def create(self) -> None:
         """Create the stream, empty. Workers only add to a stream that exists. Raises redis.RedisError."""
@@ -114,10 +116,9 @@ class Inbox:
         if now_ms is None:
             return
         published_ms, _ = _parts(entry_id)
-        lag_s = max(0, now_ms - published_ms) / 1000
-        metrics.INBOX_LAG.set(lag_s)
+        self.lag_s = max(0, now_ms - published_ms) / 1000
         if any(emit.position is not None for emit in entry.emits):
-            metrics.DELIVERY_SECONDS.observe(lag_s)
+            metrics.DELIVERY_SECONDS.observe(self.lag_s)
 
 
 def _parts(entry_id: bytes | str) -> tuple[int, int]:

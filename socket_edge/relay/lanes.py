@@ -124,7 +124,7 @@ class Lane:
                     r.socket_id,
                     msgspec.Raw(r.payload),
                     r.expires_ms,
-                    tracing.traceparent(spans.get(r.id)),
+                    tracing.traceparent(spans[r.id]) if r.trace else None,
                 )
                 for r in requests
             ],

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 from prometheus_client.metrics import MetricWrapperBase
 
 import functions.metrics
 import infra.metrics.common
 import socket_edge.metrics
 import workers.metrics
-from infra.metrics.registry import LocalCounter
+from infra.metrics.registry import LocalCounter, LocalHistogram
 from tests.contract.generated import with_lines
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -24,13 +24,14 @@ MODULES: Final = {
     "functions": functions.metrics,
 }
 """Where the metrics are defined, by the processes that serve them."""
-Served = MetricWrapperBase | LocalCounter
+Local = LocalCounter | LocalHistogram
+Served = MetricWrapperBase | Local
 
 _KINDS: Final[dict[type[Served], str]] = {
     Counter: "counter",
     LocalCounter: "counter",
     Gauge: "gauge",
-    Histogram: "histogram",
+    LocalHistogram: "histogram",
 }
 
 
@@ -41,18 +42,18 @@ def metrics_of(part: str) -> list[Served]:
 
 def name_of(metric: Served) -> str:
     """Return the name under which Prometheus stores the metric."""
-    if isinstance(metric, LocalCounter):
+    if isinstance(metric, Local):
         return metric.name
     return f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name)
 
 
 def labels_of(metric: Served) -> tuple[str, ...]:
     """Return the names of the labels."""
-    return metric.labels if isinstance(metric, LocalCounter) else tuple(metric._labelnames)
+    return metric.labels if isinstance(metric, Local) else tuple(metric._labelnames)
 
 
 def _documentation(metric: Served) -> str:
-    text = metric.documentation if isinstance(metric, LocalCounter) else metric._documentation
+    text = metric.documentation if isinstance(metric, Local) else metric._documentation
     return re.sub(r"\s+", " ", text)
 
 
