@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -75,19 +76,38 @@ def test_a_process_that_ends_during_a_wait_leaves_no_statement_behind(connection
         ("-c statement_timeout=2s", True, 3.0),
         ("-c statement_timeout=1min", True, 61.0),
         ("--statement-timeout=1h", True, 3601.0),
+        ("--statement_timeout=0x7D0", True, 3.0),
+        ("-c statement_timeout=2e3", True, 3.0),
+        ("-c statement_timeout=.05min", True, 4.0),
+        ("-c statement_timeout=9000000us", True, 10.0),
+        ("-c statement_timeout=2\\ s", True, 3.0),
+        ("-c statement_timeout=2s -c statement_timeout=4s", True, 5.0),
         ("-c statement_timeout=2000", False, 3.0),
-        ("-c statement_timeout=0", True, None),
+        # Without an end of the server's, ours stays; only a migration may take any time.
+        ("-c statement_timeout=0", True, 9.0),
+        ("-c statement_timeout=0s", True, 9.0),
+        ("-c statement_timeout=0", False, None),
         ("", False, None),
     ],
 )
 def test_the_limit_exceeds_the_time_that_a_statement_may_take(
     bench_store: Store, options: str, timeouts: bool, limit_s: float | None
 ) -> None:
-    address = f"{bench_store.database_url}?options={options.replace(' ', '%20').replace('=', '%3D')}"
+    address = f"{bench_store.database_url}?options={quote(options)}"
     engine = make_engine(address, timeouts=timeouts)
     with engine.connect() as conn:
         assert isinstance(conn.connection.driver_connection, LimitedConnection)
         assert conn.connection.driver_connection.limit_s == limit_s
+    engine.dispose()
+
+
+def test_the_limit_follows_what_the_environment_says(
+    bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=2s")
+    engine = make_engine(bench_store.database_url)
+    with engine.connect() as conn:
+        assert conn.connection.driver_connection.limit_s == 3.0  # type: ignore[union-attr]
     engine.dispose()
 
 
