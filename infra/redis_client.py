@@ -1,5 +1,6 @@
 """The one place where Redis clients are made. Each try that fails is counted."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -18,14 +19,27 @@ T = TypeVar("T")
 _RETRIES: Final = 1
 """A connection that has broken is opened again at once."""
 
+KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": 5,
+        "TCP_KEEPINTVL": 2,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 5_000,
+    }.items()
+    if hasattr(socket, name)
+}
+"""TCP options, in seconds, but the last in ms: how soon the system notices a peer that has vanished."""
+
 
 def make_redis(url: str, timeout_s: float) -> Redis:
-    """Return a client that connects on first use, and gives up after `timeout_s` seconds."""
+    """Return a client that connects on first use. It does not try again after a time-out."""
     return Redis.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=_CountedRetry(NoBackoff(), _RETRIES),
+        socket_keepalive_options=KEEPALIVE,
+        retry=_CountedRetry(NoBackoff(), _RETRIES, supported_errors=(RedisConnectionError,)),
     )
 
 
@@ -35,6 +49,7 @@ def make_async_redis(url: str, timeout_s: float) -> AsyncRedis:
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
+        socket_keepalive_options=KEEPALIVE,
         retry=_CountedAsyncRetry(NoBackoff(), _RETRIES, supported_errors=(RedisConnectionError,)),
     )
 
