@@ -33,6 +33,9 @@ TIMEOUTS_MS: Final = {
 _TRAVEL_S: Final = 1.0
 """How long an answer may travel: so much longer than `statement_timeout` is waited for it."""
 
+_FOR_EVER: Final = "0"
+"""What ends a limit of libpq in an address. Ours stays then."""
+
 _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"'?\s*(0[xX][\da-fA-F]+|\+?[\d.]+(?:[eE][+-]?\d+)?)\s*(us|ms|s|min|h|d)?\s*'?")
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
@@ -82,7 +85,7 @@ def make_engine(
     settings = {name: value for name, value in settings.items() if name not in written}
     settings["search_path"] = ",".join(filter(None, (schema, written.get("search_path"))))
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
-    connect = {name: value for name, value in connect.items() if name not in url.query}
+    connect = {name: value for name, value in connect.items() if url.query.get(name, _FOR_EVER) == _FOR_EVER}
     if pooled:
         connect["prepare_threshold"] = None
         connect["options"] = _WRITTEN.sub("", options).strip()

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from infra.store.connection import LimitedConnection
 from infra.store.engine import make_engine
@@ -112,7 +113,10 @@ def test_the_limit_follows_what_the_environment_says(
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
-@pytest.mark.parametrize(("given", "user_timeout_ms"), [("", 5_000), ("?tcp_user_timeout=7000", 7_000)])
+@pytest.mark.parametrize(
+    ("given", "user_timeout_ms"),
+    [("", 5_000), ("?tcp_user_timeout=7000", 7_000), ("?tcp_user_timeout=0", 5_000)],
+)
 def test_the_system_notices_a_peer_that_has_vanished(
     bench_store: Store, given: str, user_timeout_ms: int
 ) -> None:
@@ -123,3 +127,12 @@ def test_the_system_notices_a_peer_that_has_vanished(
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == user_timeout_ms
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
     engine.dispose()
+
+
+def test_a_server_that_does_not_answer_is_given_up_whatever_the_address_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        engine = make_engine(f"postgresql+psycopg://chat@127.0.0.1:{port}/chat?connect_timeout=0")
+        with pytest.raises(OperationalError, match="timeout expired"):
+            engine.connect()
+        engine.dispose()
