@@ -47,11 +47,16 @@ class FanOut:
         self._reported: set[str] = set()
 
     def send(self, notice: Notice, devices: Iterable[Device], claimed: Row[Any]) -> DeviceOutcomes:
-        """Send a notice to the devices that do not have it yet. Raises sqlalchemy.exc.SQLAlchemyError."""
+        """Send a notice to the devices that neither have it nor refused it.
+
+        Raises sqlalchemy.exc.SQLAlchemyError.
+        """
         outcomes = DeviceOutcomes()
         began = time.monotonic()
         for device in devices:
             try:
+                if device.id in claimed.refused_by:
+                    raise NoticeRefused(f"{device.channel}: refused before")
                 if device.id not in claimed.sent_to:
                     self._send(device, notice, claimed.now, in_time=time.monotonic() - began <= _SENDING_S)
                 outcome = "sent"
@@ -84,11 +89,13 @@ class FanOut:
             with self._engine.begin() as conn:
                 remove_device(conn, device, read_at)
             raise
-        except ChannelMisconfigured as error:
-            self._report(device.channel, str(error))
-            raise
         except NoticeRefused as error:
-            log.warning("push_refused", device=str(device.id), channel=device.channel, error=str(error))
+            if isinstance(error, ChannelMisconfigured):
+                self._report(device.channel, str(error))
+            else:
+                log.warning("push_refused", device=str(device.id), channel=device.channel, error=str(error))
+            with self._engine.begin() as conn:
+                notifications.note_refused(conn, notice.id, device.id)
             raise
         except TryLater as failure:
             log.warning("push_failed", device=str(device.id), channel=device.channel, error=str(failure))

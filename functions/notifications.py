@@ -46,14 +46,18 @@ _CLAIM = text(
     UPDATE notifications SET claimed_until = now() + interval '5 minutes',
         next_at = now() + interval '10 minutes',
         tries = CASE WHEN outcome = 'failed' THEN 1 ELSE tries + 1 END,
+        refused_by = CASE WHEN outcome = 'failed' THEN '{}' ELSE refused_by END,
         outcome = NULL, finished_at = NULL
     WHERE id = :id AND (finished_at IS NULL OR outcome = 'failed')
         AND (claimed_until IS NULL OR claimed_until < now())
-    RETURNING id, user_id, tries, sent_to, now() AS now
+    RETURNING id, user_id, tries, sent_to, refused_by, now() AS now
     """
 )
 _OUTCOME = text("SELECT outcome FROM notifications WHERE id = :id")
 _SENT_TO = text("UPDATE notifications SET sent_to = array_append(sent_to, :device_id) WHERE id = :id")
+_REFUSED_BY = text(
+    "UPDATE notifications SET refused_by = array_append(refused_by, :device_id) WHERE id = :id"
+)
 _FINISH = text(
     "UPDATE notifications SET finished_at = now(), claimed_until = NULL, outcome = :outcome WHERE id = :id"
 )
@@ -101,7 +105,8 @@ def take_due(conn: Connection) -> list[UUID]:
 def claim(conn: Connection, notification_id: UUID) -> Row[Any] | None:
     """Claim a notification for 5 minutes and count a try. Return its row, or None if it cannot be claimed.
 
-    A failed one can be claimed, because somebody sent it back to the queue. Its tries count from 1 again.
+    A failed one can be claimed, because somebody sent it back to the queue. Its tries count from 1 again, and
+    devices that refused it are asked again.
     """
     return conn.execute(_CLAIM, {"id": notification_id}).one_or_none()
 
@@ -123,6 +128,11 @@ def read_open(conn: Connection, after: UUID) -> list[UUID]:
 def note_sent(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
     """Note that a device received the notification."""
     conn.execute(_SENT_TO, {"id": notification_id, "device_id": device_id})
+
+
+def note_refused(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
+    """Note that a device does not accept the notification."""
+    conn.execute(_REFUSED_BY, {"id": notification_id, "device_id": device_id})
 
 
 def finish(conn: Connection, notification_id: UUID, outcome: str) -> None:

@@ -23,7 +23,7 @@ from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
 from infra.processes import Announcer
 from infra.pulse import PULSE
-from infra.redis_client import make_redis
+from infra.redis_client import KEEPALIVE, make_redis
 from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
@@ -67,6 +67,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
             "socket_timeout": _REDIS_TIMEOUT_S,
             "socket_connect_timeout": _REDIS_TIMEOUT_S,
             "socket_keepalive": True,
+            "socket_keepalive_options": KEEPALIVE,
             # In seconds: a BRPOP that is answered this much too late is on a dead connection.
             "health_check_interval": 3,
         },

@@ -1,9 +1,9 @@
 """Pages of history: runs of messages without a hole."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, text
@@ -12,6 +12,13 @@ from infra.wire.events import Message
 from workers.arrays import array
 from workers.chats import Chat
 from workers.messages import COLUMNS, JOINS, to_message
+
+ANSWER_BYTES: Final = 800_000
+"""Most bytes of messages in one answer, unless a single one is longer. Some clients refuse large frames."""
+_SHORT: Final = 2_000
+"""No message has more bytes, apart from its text."""
+_CHAR_BYTES: Final = 6
+"""No character of a text takes more in JSON: `\\u0001`."""
 
 _WINDOWS = text(
     f"""
@@ -77,7 +84,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A run of messages without a hole, ascending by seq."""
+    """A run of messages without a hole, ascending by seq. Together they are no larger than an answer."""
 
     messages: list[Message]
     has_more: bool
@@ -90,7 +97,7 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
     """Read all pages with one statement, and one more if messages are missing before any of them.
 
     Messages may be missing because they are in the archive, or were deleted because of their age. A page
-    ends where one is missing.
+    ends where one is missing, or where it would be larger than an answer.
     """
     order = sorted(set(windows))
     found: dict[int, list[Row[Any]]] = defaultdict(list)
@@ -104,7 +111,7 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
         }
         for row in conn.execute(_WINDOWS, params):
             found[row.place].append(row)
-    runs = [_run(window, found[place]) for place, window in enumerate(order)]
+    runs = [_shortened(window, _run(window, found[place])) for place, window in enumerate(order)]
     starts = [run[0].seq if run else _empty_at(window) for window, run in zip(order, runs, strict=True)]
     holes = {
         (window.chat_id, start - 1)
@@ -114,7 +121,7 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
     archived = _read_archived(conn, holes)
     return {
         window: Page(
-            messages=[to_message(row) for row in run],
+            messages=run,
             has_more=len(run) < sum(not window.upwards or row.seq > window.edge for row in found[place]),
             archived_before=start if (window.chat_id, start - 1) in archived else msgspec.UNSET,
         )
@@ -129,6 +136,30 @@ def _run(window: Window, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         return [row for place, row in enumerate(rows) if row.seq == rows[0].seq + place]
     rows = rows[max(0, len(rows) - window.size) :]
     return [row for place, row in enumerate(reversed(rows)) if row.seq == rows[-1].seq - place][::-1]
+
+
+def _shortened(window: Window, rows: Sequence[Row[Any]]) -> list[Message]:
+    """Return the messages of a run, but those furthest from the edge only if there is room for them."""
+    messages = [to_message(row) for row in rows]
+    if sum(_SHORT + _CHAR_BYTES * len(message.text) for message in messages) <= ANSWER_BYTES:
+        return messages
+    if window.upwards:
+        return messages[: fitting(messages)[0]]
+    return messages[len(messages) - fitting(reversed(messages))[0] :]
+
+
+def fitting(items: Iterable[msgspec.Struct], room: int = ANSWER_BYTES) -> tuple[int, int]:
+    """Return how many of the items have room in an answer, and their bytes.
+
+    A single one always has, unless something else is in the answer already.
+    """
+    count = size = 0
+    for item in items:
+        added = len(msgspec.json.encode(item))
+        if size + added > room and (count or room < ANSWER_BYTES):
+            break
+        count, size = count + 1, size + added
+    return count, size
 
 
 def _empty_at(window: Window) -> int:

@@ -5,7 +5,6 @@ from datetime import datetime, tzinfo
 from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +22,7 @@ from functions.run import run
 from functions.schedule import JOBS, Job
 from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
+from infra.settings.time_zones import load_time_zone
 from infra.settings.worker import WorkerSettings
 from infra.wire import names
 from workers.expiry import punctual
@@ -103,7 +103,7 @@ class ZonedCrontab(crontab):  # type: ignore[misc]
 
     @property
     def tz(self) -> tzinfo:
-        """The time zone. `nowfun` holds it, because beat stores that with the entry."""
+        """That time zone."""
         zone: tzinfo = self.now().tzinfo
         return zone
 
@@ -119,10 +119,14 @@ def _entry(job: Job) -> dict[str, Any]:
             day_of_month=day_of_month,
             month_of_year=month_of_year,
             day_of_week=day_of_week,
-            nowfun=partial(datetime.now, ZoneInfo(job.zone)),
+            nowfun=partial(_now, job.zone),
         ),
         "options": {"expires": job.late_s, "queue": names.FUNCTIONS_QUEUE},
     }
+
+
+def _now(zone: str) -> datetime:
+    return datetime.now(load_time_zone(zone))
 
 
 def _reason(error: Exception) -> str:

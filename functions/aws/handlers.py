@@ -4,6 +4,7 @@ Powertools for AWS Lambda provides logs, metrics, secrets and partial batches. A
 and connections for all its invocations.
 """
 
+import os
 from functools import cache
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from functions.errors import TriesExhausted, TryLater, UnreadableBody
 from functions.push import Push
 from functions.run import run
 from infra.settings.functions import FunctionSettings
+from infra.settings.unknown import unknown_variables
 
 Event = dict[str, Any]
 
@@ -118,6 +120,8 @@ def _deliver(record: SQSRecord) -> None:
 def _context() -> Context:
     """Make what all invocations of this process share."""
     configure_logs()
+    for name, nearest in unknown_variables(os.environ):
+        log.warning("unknown_setting", variable=name, nearest=nearest)
     settings = FunctionSettings.load(**read_secrets())
     return Context.make(settings, SqsQueue(settings.push_queue_url))
 

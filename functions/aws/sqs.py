@@ -59,7 +59,7 @@ class SqsQueue:
 
     @cached_property
     def _client(self) -> "SQSClient":
-        return boto3.client("sqs", config=Config(connect_timeout=3, read_timeout=10))
+        return boto3.client("sqs", config=Config(connect_timeout=3, read_timeout=10, tcp_keepalive=True))
 
 
 def parse_body(body: str) -> UUID:

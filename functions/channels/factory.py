@@ -97,4 +97,5 @@ def _aws_config() -> "Config":
         connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=_READ_TIMEOUT_S,
         retries={"mode": "standard", "max_attempts": _RETRIES},
+        tcp_keepalive=True,
     )

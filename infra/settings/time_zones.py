@@ -25,6 +25,11 @@ def time_zone_or(name: str | None, default: _Default) -> str | _Default:
     return name if name is not None and is_time_zone(name) else default
 
 
+def find_time_zone(name: str) -> str | None:
+    """Return the time zone that this means, whatever its case: `asia/kolkata` is `Asia/Kolkata`."""
+    return _by_lower_case().get(name.strip().lower())
+
+
 @cache
 def load_time_zone(name: str) -> tzinfo:
     """Return a time zone for which `is_time_zone` is true. Raises OSError for another one."""
@@ -35,3 +40,8 @@ def load_time_zone(name: str) -> tzinfo:
 @cache
 def _time_zones() -> frozenset[str]:
     return frozenset((files("tzdata") / "zones").read_text("utf-8").split()) - {_PLACEHOLDER}
+
+
+@cache
+def _by_lower_case() -> dict[str, str]:
+    return {name.lower(): name for name in _time_zones()}

@@ -33,8 +33,11 @@ TIMEOUTS_MS: Final = {
 _TRAVEL_S: Final = 1.0
 """How long an answer may travel: so much longer than `statement_timeout` is waited for it."""
 
+_FOR_EVER: Final = "0"
+"""What ends a limit of libpq in an address. Ours stays then."""
+
 _UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 86_400}
-_DURATION = re.compile(r"'?\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*'?")
+_DURATION = re.compile(r"'?\s*(0[xX][\da-fA-F]+|\+?[\d.]+(?:[eE][+-]?\d+)?)\s*(us|ms|s|min|h|d)?\s*'?")
 _WRITTEN = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 """A server setting in libpq's `options`."""
 
@@ -67,11 +70,11 @@ def make_engine(
 
     Statements find their tables in `schema`. Server settings in the `options` of the address win over ours;
     a `search_path` there follows `schema`. A server that is silent for longer than a statement may take is
-    given up, unless there is no such time.
+    given up; where the address ends that time (`statement_timeout=0`), ours stays the measure.
 
     `pooled` is for transaction-mode poolers: no server-side prepared statements, and server settings, also
     those of the address, are set in each transaction. Anything else in `options` is left to the pooler.
-    Without `timeouts`, statements may take any time.
+    Without `timeouts`, statements may take any time, unless the address limits it.
     `for_batches` is for running the same few statements over and over: each is planned once for any number
     of rows, and a uuid is read as text, as it is on the wire.
     """
@@ -82,7 +85,7 @@ def make_engine(
     settings = {name: value for name, value in settings.items() if name not in written}
     settings["search_path"] = ",".join(filter(None, (schema, written.get("search_path"))))
     connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE}
-    connect = {name: value for name, value in connect.items() if name not in url.query}
+    connect = {name: value for name, value in connect.items() if url.query.get(name, _FOR_EVER) == _FOR_EVER}
     if pooled:
         connect["prepare_threshold"] = None
         connect["options"] = _WRITTEN.sub("", options).strip()
@@ -96,8 +99,9 @@ def make_engine(
         connect_args=connect,
         hide_parameters=True,
     )
-    timeout = {**settings, **written}.get("statement_timeout")
-    _connect_with_limit(engine, None if timeout is None else _limit_s(str(timeout)))
+    default_s = TIMEOUTS_MS["statement_timeout"] / 1_000 if timeouts else None
+    timeout_s = _seconds(written.get("statement_timeout", "")) or default_s
+    _connect_with_limit(engine, timeout_s and timeout_s + _TRAVEL_S)
     if pooled:
         _set_in_each_transaction(engine, {**written, **settings})
     event.listen(engine, "handle_error", _count_error)
@@ -106,11 +110,16 @@ def make_engine(
     return engine
 
 
-def _limit_s(timeout: str) -> float | None:
-    """Return how long to wait for any answer, by the server's `statement_timeout`; None if it has none."""
+def _seconds(timeout: str) -> float | None:
+    """Return the seconds that a `statement_timeout` stands for; None or 0 if it says nothing."""
     found = _DURATION.fullmatch(re.sub(r"\\(.)", r"\1", timeout))
-    seconds = float(found[1]) * _UNITS_S[found[2] or "ms"] if found else 0
-    return seconds + _TRAVEL_S if seconds else None
+    if found is None:
+        return None
+    number, unit = found.groups()
+    try:
+        return (int(number, 16) if "x" in number.lower() else float(number)) * _UNITS_S[unit or "ms"]
+    except ValueError:
+        return None
 
 
 def _options(url: URL) -> str:

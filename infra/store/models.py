@@ -232,6 +232,8 @@ class Notification(Base):
     """Until then a worker is sending it."""
     sent_to: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
     """Devices that have received it."""
+    refused_by: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    """Devices that do not accept it, whose services are not asked again."""
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`. None while it is open."""

@@ -139,7 +139,9 @@ class Admission:
                 break
             await asyncio.sleep(_PAUSE_S)
         # A join and a leave may both be under way.
-        self.unannounced -= Counter([session.user_id])
+        self.unannounced[session.user_id] -= 1
+        if not self.unannounced[session.user_id]:
+            del self.unannounced[session.user_id]
 
     async def _ask_to_announce(self, session: Session) -> Answer:
         payload = msgspec.json.encode(BroadcastPresence())

@@ -110,7 +110,7 @@ class ClientEvents:
             event.payload,
             settle,
             socket_id=session.socket_id,
-            trace=span and tracing.traceparent(span),
+            trace=tracing.traceparent(span),
         )
 
     def _ensure_profile(self, session: Session) -> None:

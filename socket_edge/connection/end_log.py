@@ -29,11 +29,28 @@ class EndLog:
         self._unlogged: Counter[DisconnectReason] = Counter()
         self._clock = clock
 
-    def add(self, reason: DisconnectReason, connection_id: str | None = None) -> None:
-        """Log an end, or count it. Without an id, the client never got as far as a connection."""
+    def add(
+        self,
+        reason: DisconnectReason,
+        connection_id: str | None = None,
+        *,
+        address: str | None = None,
+        protocol: str | None = None,
+    ) -> None:
+        """Log an end, or count it. Without an id, the client never got as far as a connection.
+
+        `address` and `protocol` are those of a client with another version of the protocol.
+        """
         metrics.DISCONNECTS.labels(reason, "no").inc()
         if self._lines.take(reason, self._clock()):
             self._unlogged[reason] += 1
         else:
             others = self._unlogged.pop(reason, 0)
-            log.info("connection_closed", connection=connection_id, reason=reason, others=others)
+            log.info(
+                "connection_closed",
+                connection=connection_id,
+                reason=reason,
+                others=others,
+                address=address,
+                protocol=protocol,
+            )

@@ -96,8 +96,8 @@ class EndpointHub(Hub, Protocol):
     def opened(self, connection: EngineConnection, scope: Scope) -> None:
         """Called when a request has opened a connection."""
 
-    def unsupported_version(self) -> None:
-        """Called when a client asks for a version of the protocol that is not served."""
+    def unsupported_version(self, scope: Scope, version: str) -> None:
+        """Called when a client asks for a version of Engine.IO that is not served; empty if for none."""
 
 
 class Endpoint(AsyncServer):  # type: ignore[misc]
@@ -147,7 +147,7 @@ class Endpoint(AsyncServer):  # type: ignore[misc]
             return PlainTextResponse("ok")
         if (fault := self._fault(request)) is not None:
             if fault is Fault.UNSUPPORTED_VERSION:
-                self.hub.unsupported_version()
+                self.hub.unsupported_version(scope, request.version)
             return fault.response()
         if not request.session_id and self.hub.is_draining:
             return PlainTextResponse("This edge is shutting down.", 503, {"Retry-After": "1"})

@@ -16,6 +16,7 @@ from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 from starlette.types import ASGIApp, Scope
 
+from infra.logs import shown
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import error_event
 from socket_edge.connection.api import DisconnectReason, Handler, State
@@ -128,9 +129,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """Note that a client was cut off before its request was complete."""
         self._end_log.add(DisconnectReason.REQUEST_TIMEOUT)
 
-    def unsupported_version(self) -> None:
+    def unsupported_version(self, scope: Scope, version: str) -> None:
         """Note that a client was refused because of the version of its protocol."""
-        self._end_log.add(DisconnectReason.UNSUPPORTED_PROTOCOL)
+        self._end_log.add(
+            DisconnectReason.UNSUPPORTED_PROTOCOL, address=shown(peer(scope)), protocol=shown(version or None)
+        )
 
     def opened(self, connection: EngineConnection, scope: Scope) -> None:
         """Take note of a new connection, and expect a sign-in."""
@@ -168,13 +171,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         loop.call_at(deadline, check)
 
     async def connect(self, connection: EngineConnection, namespace: str, auth: str) -> None:
-        """Answer a client that asks to sign in with this JSON, unless somebody is signing in or signed in."""
+        """Answer a client that asks to sign in with this JSON. Nobody may be signing in or signed in."""
         if namespace != "/":
             refusal = _refusal(Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)).error_args
             connection.send_packet(Packet(packet.CONNECT_ERROR, refusal, namespace).encode())
         elif connection.state is not State.OPEN:
-            if auth and not is_object(auth):
-                connection.end(DisconnectReason.PROTOCOL_ERROR)
+            connection.end(DisconnectReason.PROTOCOL_ERROR)
             return
         else:
             await self._handle_connect(connection.sid, namespace, auth)

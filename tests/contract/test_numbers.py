@@ -19,7 +19,8 @@ from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, POLL_PACKETS, R
 from socket_edge.limits.users import _FLOOD
 from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.list_chats import _UNCOMMITTED_S
-from workers.handlers.sync import _BYTES, _CHATS, _MESSAGES
+from workers.handlers.sync import _CHATS, _MESSAGES
+from workers.pages import ANSWER_BYTES
 
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "infra" / "store" / "supabase.sql"
@@ -68,7 +69,8 @@ LIMITS = {
     "connections": [edge("rate_connects_burst"), edge("rate_connects")],
     "sockets": [edge("sockets_per_user")],
     "limit": [worker("page"), worker("page_max"), worker("page_max"), get_args(Limit)[1].ge],
-    "sync": [worker("page_max"), _MESSAGES, _BYTES, _CHATS],
+    "page": [ANSWER_BYTES],
+    "sync": [worker("page_max"), _MESSAGES, ANSWER_BYTES, _CHATS],
     "token": [MAX_TOKEN_CHARS],
     "nesting": [DEPTH],
     "binary data": [],
@@ -110,7 +112,7 @@ SENTENCES = [
     ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
     ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
-    ("docs/events.md", f"({_MESSAGES} messages, or {_BYTES:,} bytes of them)"),
+    ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),
     ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),
     ("docs/events.md", f"longer than {MAX_SPELLING} characters"),

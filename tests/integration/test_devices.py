@@ -18,12 +18,27 @@ REPORTED_ZONES = (
     *("", " ", "Etc/Unknown", "Unknown", "Europe/Not_Yet", "America/Argentina/Nowhere", "SystemV/PST8PDT"),
     *("GMT+05:30", "GMT+0530", "GMT-3", "UTC+2", "UTC+02:00", "UTC-11", "+05:30", "-03", "Z", "UTC +1"),
     *("unknown", "undefined", "null", "(null)", "Custom", "GMT\u221205:30"),
+    *(
+        "gmt+05:30",
+        "utc-3",
+        "GMT+05:30 (IST)",
+        "(UTC+01:00) Amsterdam, Berlin",
+        "(UTC) Lisbon",
+        "asia/nowhere",
+    ),
     *("CEST", "IST", "PDT", "W. Europe Standard Time", "Central European Summer Time"),
 )
 """What phones, browsers and their libraries have been seen to report."""
 NO_ZONES = (
     *("localtime", "posixrules", "Factory", "right/Europe/Berlin", "posix/Europe/Berlin", "leapseconds"),
-    *("europe/berlin", "Europe/../Europe/Berlin", "/Europe/Berlin", "Europe/Berlin/", "Europe", "zone.tab"),
+    *(
+        "europe/../europe/berlin",
+        "Europe/../Europe/Berlin",
+        "/Europe/Berlin",
+        "Europe/Berlin/",
+        "Europe",
+        "zone.tab",
+    ),
     *("Europe/Berlin\0", "\0", "Europe//Berlin", "tzdata.zi", "."),
 )
 """Files of a host's zone database, paths, and other names that are no zones."""
@@ -169,6 +184,21 @@ def test_a_zone_of_the_shipped_database_is_kept(bench: WorkerBench, zone: str) -
     bob, name = bench.person("bob")
     register(bench, bob, "fcm", f"token-{name}", timeZone=zone)
     assert zone_of(bench, bob) == zone
+
+
+@pytest.mark.parametrize(
+    ("zone", "kept"),
+    [
+        ("asia/kolkata", "Asia/Kolkata"),
+        ("AMERICA/NEW_YORK", "America/New_York"),
+        ("utc", "UTC"),
+        (" GB ", "GB"),
+    ],
+)
+def test_the_case_of_a_zone_does_not_count(bench: WorkerBench, zone: str, kept: str) -> None:
+    bob, name = bench.person("bob")
+    register(bench, bob, "fcm", f"token-{name}", timeZone=zone)
+    assert zone_of(bench, bob) == kept
 
 
 @pytest.mark.parametrize("zone", REPORTED_ZONES)

@@ -207,6 +207,51 @@ def test_an_answer_with_long_messages_fits_into_a_frame(bench: WorkerBench, char
     assert everything(bench, popular.user) == {chat_id: [*range(1, 101)] for chat_id in popular.ids}
 
 
+@pytest.mark.parametrize("char", ["\U0001f600", "\x01"], ids=["four bytes", "escaped"])
+@pytest.mark.parametrize("edge", ["before", "after"])
+def test_a_page_of_long_messages_fits_into_a_frame(bench: WorkerBench, edge: str, char: str) -> None:
+    popular = many(bench, 1)
+    fill(bench, popular, 0, 100, "x" + char * 3_999)
+    asked: dict[str, Any] = {"chatId": popular.ids[0], "limit": 100}
+    found: list[int] = []
+    position = {"before": 101, "after": 0}[edge]
+    for _ in range(100):
+        page = call(bench, popular.user, "get_messages", {**asked, edge: position})
+        assert size(page) < FRAME_BYTES
+        assert seqs(page) == sorted(seqs(page))
+        found += seqs(page)
+        if not page["hasMore"]:
+            break
+        position = seqs(page)[0 if edge == "before" else -1]
+    assert len(seqs(page)) < 100
+    assert sorted(found) == [*range(1, 101)]
+
+
+def test_the_newest_page_of_a_chat_with_long_messages_fits_into_a_frame(bench: WorkerBench) -> None:
+    popular = many(bench, 1)
+    fill(bench, popular, 0, 100, "\U0001f600" * 4_000)
+    asked = {"username": popular.chats[0].username, "limit": 100}
+    page = call(bench, popular.user, "join_chat", asked)
+    assert FRAME_BYTES / 2 < size(page) < FRAME_BYTES
+    assert page["hasMore"]
+    assert seqs(page) == [*range(101 - len(page["messages"]), 101)]
+
+
+def test_a_page_of_chats_with_long_messages_fits_into_a_frame(bench: WorkerBench) -> None:
+    popular = many(bench, 100)
+    for place in range(100):
+        fill(bench, popular, place, 2, "\U0001f600" * 4_000)
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        page = call(bench, popular.user, "list_chats", {"limit": 100, "cursor": cursor})
+        assert size(page) < FRAME_BYTES
+        found += [chat["chatId"] for chat in page["chats"]]
+        cursor = page["nextCursor"]
+    assert len(page["chats"]) < 100
+    assert sorted(found) == sorted(popular.ids)
+
+
 def test_a_message_that_is_longer_than_an_answer_is_answered_alone(make_bench: BenchFactory) -> None:
     bench = make_bench(text_chars=2_000_000)
     popular = many(bench, 2)

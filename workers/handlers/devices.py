@@ -7,7 +7,7 @@ from typing import Final
 import uuid_utils
 from sqlalchemy import Connection, text
 
-from infra.settings.time_zones import is_time_zone, time_zone_or
+from infra.settings.time_zones import find_time_zone
 from infra.wire.commands import RegisterDevice, UnregisterDevice
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import DeviceAck, Done
@@ -30,11 +30,12 @@ _MINUS = "\u2212"
 _REPORTED_ZONE = re.compile(
     r"""
     (Etc/)?(?i:unknown|undefined|none|custom|\(?null\)?) |
-    (Etc/)?(GMT|UTC?|Z)?\ ?([+-]\d{1,2}(:?\d{2}){0,2})? |  # GMT+05:30, UTC+2, -03, or nothing
+    (?i:(Etc/)?(GMT|UTC?|Z)?\ ?([+-]\d{1,2}(:?\d{2}){0,2})?(\ \(.*\))?) |  # GMT+05:30, -03 (BRT), or nothing
+    \((GMT|UTC)([+-]\d{1,2}:\d{2})?\)\ .* |                # (UTC+01:00) Amsterdam, Berlin
     [A-Z]{3,5} |                                          # abbreviations: CEST, IST
     [A-Z][\w.\ +()-]*\ [Tt]ime |                          # W. Europe Standard Time
-    (Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Brazil|Canada|Chile|Etc|Europe|Indian|Mexico
-        |Pacific|SystemV|US)(/[A-Z][\w+-]*){1,2}           # newer or older than our database
+    (?i:(Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Brazil|Canada|Chile|Etc|Europe|Indian
+        |Mexico|Pacific|SystemV|US)(/[A-Z][\w+-]*){1,2})   # newer or older than our database
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -146,7 +147,7 @@ def _store(
             "ids": array(str(uuid_utils.uuid7()) for _ in order),
             "p256dhs": [command.keys.p256dh if command.keys else None for command in commands],
             "auths": [command.keys.auth if command.keys else None for command in commands],
-            "time_zones": [time_zone_or(command.time_zone, None) for command in commands],
+            "time_zones": [find_time_zone(command.time_zone or "") for command in commands],
         },
     ).all()
     conn.execute(_LIMIT, {"users": columns["users"], "most": context.devices_max})
@@ -188,4 +189,6 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
 
 def _is_understood(zone: str) -> bool:
     """Return whether it is a time zone, or what a device reports instead: it then gets the deployment's."""
-    return is_time_zone(zone) or _REPORTED_ZONE.fullmatch(zone.strip().replace(_MINUS, "-")) is not None
+    if find_time_zone(zone) is not None:
+        return True
+    return _REPORTED_ZONE.fullmatch(zone.strip().replace(_MINUS, "-")) is not None

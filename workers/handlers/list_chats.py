@@ -19,6 +19,7 @@ from workers.context import HandlerContext
 from workers.members import Member, delivered_up_to, read_members, read_unread, to_peer
 from workers.messages import read_messages
 from workers.outcome import Outcome
+from workers.pages import fitting
 from workers.requests import Request
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,14 +116,17 @@ def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context
     details = _read_details(conn, [request for request, _ in asked], pages, context)
     for index, ((request, _), size) in enumerate(zip(asked, sizes, strict=True)):
         rows = pages[index]
-        chats = [
-            _summary(row, request.user_id, details)
-            for row in rows[:size]
-            if details.has(row, request.user_id)
-        ]
-        next_cursor = _encode(rows[size - 1]) if len(rows) > size else None
+        listed = [row for row in rows[:size] if details.has(row, request.user_id)]
+        chats = [_summary(row, request.user_id, details) for row in listed]
+        count, _ = fitting(chats)
+        is_cut = count < len(chats)
+        last = listed[count - 1] if is_cut else rows[size - 1] if len(rows) > size else None
         asks_since = request.command.since is not msgspec.UNSET
-        ack = ChatsAck(chats=chats, next_cursor=next_cursor, since=since if asks_since else msgspec.UNSET)
+        ack = ChatsAck(
+            chats=chats[:count],
+            next_cursor=_encode(last) if last else None,
+            since=since if asks_since else msgspec.UNSET,
+        )
         outcome.succeed(request, ack)
     return outcome
 

@@ -14,13 +14,11 @@ from workers.arrays import array
 from workers.chats import read_chats
 from workers.context import HandlerContext
 from workers.outcome import Outcome
-from workers.pages import Page, Window, read_pages
+from workers.pages import ANSWER_BYTES, Page, Window, fitting, read_pages
 from workers.requests import Request
 
 _MESSAGES = 500
 """Most messages in one answer. Gaps that do not fit are listed with `hasMore` and no messages."""
-_BYTES: Final = 800_000
-"""Most bytes of messages in one answer, unless a single one is longer. Some clients refuse large frames."""
 _CHATS: Final = 1_000
 """Most chats in one answer, and one more with `hasMore` that stands for all others."""
 
@@ -98,7 +96,7 @@ def sync(conn: Connection, requests: Sequence[Request[Sync]], context: HandlerCo
 def _describe(gaps: Sequence[_Gap], pages: Mapping[Window, Page]) -> list[ChatGap]:
     """Return what an answer says about each gap, with as many messages as it has room for."""
     described = []
-    room = _BYTES
+    room = ANSWER_BYTES
     for gap in gaps:
         page, size = _cut(pages[gap.window] if gap.window else _LATER, room)
         room -= size
@@ -115,13 +113,10 @@ def _describe(gaps: Sequence[_Gap], pages: Mapping[Window, Page]) -> list[ChatGa
 
 def _cut(page: Page, room: int) -> tuple[Page, int]:
     """Return as much of the page as there is room for, and its bytes. The first message always fits."""
-    size = 0
-    for count, message in enumerate(page.messages):
-        added = len(msgspec.json.encode(message))
-        if size + added > room and (count or room < _BYTES):
-            return (Page(page.messages[:count], True, page.archived_before) if count else _LATER), size
-        size += added
-    return page, size
+    count, size = fitting(page.messages, room)
+    if count == len(page.messages):
+        return page, size
+    return (Page(page.messages[:count], True, page.archived_before) if count else _LATER), size
 
 
 def _read_gaps(

@@ -59,16 +59,21 @@ class Accounts:
     """The database of the sign-in service. `Accounts(path).open()` is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or create it. Raises CommandError if it is damaged."""
+        """Open the file, or create it. Raises CommandError if it is damaged, or cannot be used."""
         self._path = path
         try:
             with self._connect() as conn:
                 conn.executescript(_SCHEMA)
+                # Pages that nothing has read yet may be damaged, too.
+                (found,) = conn.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+        except sqlite3.OperationalError as error:  # it is locked, or no file, or the disk is full
+            raise CommandError(f"{path} cannot be used ({error})") from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # it is locked, or the disk is full
+            reason = " ".join(str(error).split())
             raise CommandError(
-                f"{path} is damaged ({error}); restore it, or delete it, and everybody signs up again"
+                f"{path} is damaged ({reason}); restore it, or delete it, and everybody signs up again"
             ) from error
 
     @contextmanager

@@ -204,3 +204,14 @@ def administer(store: Store, *statements: str) -> None:
         for statement in statements:
             conn.execute(text(statement))
     engine.dispose()
+
+
+def test_a_variable_that_is_no_setting_is_named_once(
+    database_secret: str, runs: Runs, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}NOTIFICATON_DAYS", "3")
+    for _ in range(2):
+        handlers.cleanup({}, LambdaContext())
+    (line,) = output.events("unknown_setting")
+    assert line["variable"] == f"{PREFIX}NOTIFICATON_DAYS"
+    assert line["nearest"] == f"{PREFIX}NOTIFICATION_DAYS"

@@ -66,6 +66,38 @@ def test_a_dead_letter_names_what_was_refused_and_what_was_tried_in_vain(
         notices.push(fcm, push_tries=1).deliver(notification_id)
 
 
+@pytest.mark.parametrize("refusal", ["refused", "misconfigured"])
+def test_a_device_that_refused_it_is_not_asked_again_while_others_are(
+    notices: Notices, fcm: ListChannel, refusal: str
+) -> None:
+    for address in ("refusing", "busy"):
+        notices.register(notices.bob, address=address)
+    fcm.failing = {"refusing": FAILURES[refusal], "busy": FAILURES["busy"]}
+    notification_id = notices.notify()
+    results = [notices.push(fcm, push_tries=3).attempt(notification_id) for _ in range(3)]
+    assert results == ["later", "later", "failed"]
+    assert sorted(fcm.asked) == ["busy"] * 3 + ["refusing"]
+    ((error,),) = notices.bench.rows("SELECT error FROM dead_letters")
+    assert error == "tried 3 times: fcm: refused before; webpush: status 503"
+    # Somebody who sends a dead letter back has mended what was wrong.
+    fcm.failing = {}
+    assert notices.push(fcm).deliver(notification_id) == "sent"
+    assert fcm.asked.count("refusing") == 2
+
+
+def test_what_was_refused_is_a_dead_letter_even_if_the_other_device_has_gone(
+    notices: Notices, fcm: ListChannel
+) -> None:
+    for address in ("refusing", "busy"):
+        notices.register(notices.bob, address=address)
+    fcm.failing = {"refusing": FAILURES["refused"], "busy": FAILURES["busy"]}
+    notification_id = notices.notify()
+    assert notices.push(fcm).attempt(notification_id) == "later"
+    fcm.failing["busy"] = FAILURES["gone"]
+    assert notices.push(fcm).attempt(notification_id) == "failed"
+    assert outcomes(notices) == [("failed", 2)]
+
+
 def test_a_device_that_is_unregistered_later_still_had_it(notices: Notices, fcm: ListChannel) -> None:
     had_it = notices.register(notices.bob, address="good")
     notices.register(notices.bob, address="bad")

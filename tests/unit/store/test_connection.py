@@ -4,9 +4,11 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from infra.store.connection import LimitedConnection
 from infra.store.engine import make_engine
@@ -75,15 +77,24 @@ def test_a_process_that_ends_during_a_wait_leaves_no_statement_behind(connection
         ("-c statement_timeout=2s", True, 3.0),
         ("-c statement_timeout=1min", True, 61.0),
         ("--statement-timeout=1h", True, 3601.0),
+        ("--statement_timeout=0x7D0", True, 3.0),
+        ("-c statement_timeout=2e3", True, 3.0),
+        ("-c statement_timeout=.05min", True, 4.0),
+        ("-c statement_timeout=9000000us", True, 10.0),
+        ("-c statement_timeout=2\\ s", True, 3.0),
+        ("-c statement_timeout=2s -c statement_timeout=4s", True, 5.0),
         ("-c statement_timeout=2000", False, 3.0),
-        ("-c statement_timeout=0", True, None),
+        # Without an end of the server's, ours stays; only a migration may take any time.
+        ("-c statement_timeout=0", True, 9.0),
+        ("-c statement_timeout=0s", True, 9.0),
+        ("-c statement_timeout=0", False, None),
         ("", False, None),
     ],
 )
 def test_the_limit_exceeds_the_time_that_a_statement_may_take(
     bench_store: Store, options: str, timeouts: bool, limit_s: float | None
 ) -> None:
-    address = f"{bench_store.database_url}?options={options.replace(' ', '%20').replace('=', '%3D')}"
+    address = f"{bench_store.database_url}?options={quote(options)}"
     engine = make_engine(address, timeouts=timeouts)
     with engine.connect() as conn:
         assert isinstance(conn.connection.driver_connection, LimitedConnection)
@@ -91,8 +102,21 @@ def test_the_limit_exceeds_the_time_that_a_statement_may_take(
     engine.dispose()
 
 
+def test_the_limit_follows_what_the_environment_says(
+    bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=2s")
+    engine = make_engine(bench_store.database_url)
+    with engine.connect() as conn:
+        assert conn.connection.driver_connection.limit_s == 3.0  # type: ignore[union-attr]
+    engine.dispose()
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
-@pytest.mark.parametrize(("given", "user_timeout_ms"), [("", 5_000), ("?tcp_user_timeout=7000", 7_000)])
+@pytest.mark.parametrize(
+    ("given", "user_timeout_ms"),
+    [("", 5_000), ("?tcp_user_timeout=7000", 7_000), ("?tcp_user_timeout=0", 5_000)],
+)
 def test_the_system_notices_a_peer_that_has_vanished(
     bench_store: Store, given: str, user_timeout_ms: int
 ) -> None:
@@ -103,3 +127,12 @@ def test_the_system_notices_a_peer_that_has_vanished(
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == user_timeout_ms
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
     engine.dispose()
+
+
+def test_a_server_that_does_not_answer_is_given_up_whatever_the_address_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        engine = make_engine(f"postgresql+psycopg://chat@127.0.0.1:{port}/chat?connect_timeout=0")
+        with pytest.raises(OperationalError, match="timeout expired"):
+            engine.connect()
+        engine.dispose()

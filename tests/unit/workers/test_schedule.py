@@ -1,7 +1,9 @@
 """Beat reads the table of functions, each with the clock of its own zone."""
 
 import pickle
+import zoneinfo
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +12,7 @@ import pytest
 from functions.run import FUNCTIONS
 from functions.schedule import JOBS, Job
 from infra.settings.functions import FunctionSettings
+from infra.settings.time_zones import is_time_zone, load_time_zone
 from infra.settings.worker import WorkerSettings
 from infra.wire import names
 from workers.schedule import beat_schedule
@@ -35,7 +38,7 @@ def test_beat_sends_each_job_of_the_table_to_the_workers_of_functions(job: Job) 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_a_job_of_the_table_is_a_function_with_a_zone_that_exists(job: Job) -> None:
     assert job.name in FUNCTIONS
-    assert ZoneInfo(job.zone)
+    assert is_time_zone(job.zone)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,19 @@ def test_a_daily_job_runs_by_local_time(last: str, now: str, wait_h: float) -> N
     schedule.nowfun = lambda: datetime.fromisoformat(now).replace(tzinfo=zone)
     remaining = schedule.remaining_estimate(datetime.fromisoformat(last).replace(tzinfo=zone))
     assert remaining.total_seconds() / 3600 == pytest.approx(wait_h, abs=0.001)
+
+
+def test_a_host_with_other_zones_moves_no_job(tmp_path: Path) -> None:
+    (tmp_path / "Europe").mkdir()
+    (tmp_path / "Europe" / "Berlin").write_bytes(b"TZif2 and then nothing")
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    ZoneInfo.clear_cache()
+    load_time_zone.cache_clear()
+    try:
+        zones = {str(entries()[job.name]["schedule"].tz) for job in JOBS if job.requires is None}
+    finally:
+        zoneinfo.reset_tzpath()
+    assert zones == {"UTC", "Europe/Berlin"}
 
 
 def test_the_zone_survives_in_the_file_of_beat() -> None:

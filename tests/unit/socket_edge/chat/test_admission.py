@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
@@ -250,6 +251,22 @@ async def test_a_leave_is_still_to_be_told_when_the_join_before_it_has_been(door
     leave.answer({})
     await door.tasks.wait()
     assert set(door.admission.unannounced) == set()
+
+
+class Unwalkable(Counter[str]):
+    """Cannot be walked through, which takes the longer the more users there are."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("looked at all users")
+
+    def items(self) -> Any:
+        raise AssertionError("looked at all users")
+
+
+async def test_an_announcement_costs_the_same_however_many_others_are_under_way(door: Door) -> None:
+    door.admission.unannounced = Unwalkable()
+    await door.arrive("bob")
+    assert len(door.admission.unannounced) == 0
 
 
 async def test_one_socket_too_many_ends_the_oldest_of_the_user() -> None:

@@ -103,6 +103,7 @@ async def test_operators_learn_of_clients_with_another_protocol_in_few_lines() -
     told = [line for line in logs if line.get("reason") == "unsupported_protocol"]
     assert 1 <= len(told) < 10
     assert told[0]["event"] == "connection_closed"
+    assert (told[0]["address"], told[0]["protocol"]) == ("127.0.0.1", "3")
 
 
 async def test_a_preflight_request_is_answered() -> None:
