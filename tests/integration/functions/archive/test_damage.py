@@ -5,6 +5,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from functions.archive.bucket import ArchiveBucket
@@ -88,6 +89,20 @@ def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
     with pytest.raises(ArchiveError):
         run()
     assert stored(unswept_bench) == before
+
+
+def test_rows_that_stay_locked_keep_no_other_day_from_the_archive(
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
+) -> None:
+    locked, _, _ = make_chat({100: 4})
+    make_chat({99: 4})
+    with unswept_bench.engine.begin() as conn:
+        conn.execute(text("SELECT FROM messages WHERE chat_id = :c AND seq = 2 FOR UPDATE"), {"c": locked})
+        with pytest.raises(ArchiveError, match="locked"):
+            run()
+    assert [str(row[0]) for row in stored(unswept_bench)] == [locked] * 4
+    assert run()["recovered"] == 4
+    assert stored(unswept_bench) == []
 
 
 def test_a_row_that_cannot_be_deleted_keeps_no_other_from_the_archive(
