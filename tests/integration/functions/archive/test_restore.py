@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from functions.archive import patience
 from functions.archive.bucket import ArchiveBucket
