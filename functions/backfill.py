@@ -8,6 +8,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
 
+from functions.data_errors import in_halves
 from functions.numbering import UNREAD_AFTER, number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
@@ -42,21 +43,32 @@ _PLACE = text(
 )
 
 
-def backfill(engine: Engine, pacer: Pacer) -> None:
-    """Walk through all chats; the next run continues. Raises sqlalchemy.exc.SQLAlchemyError."""
+def backfill(engine: Engine, pacer: Pacer) -> int:
+    """Walk through all chats; the next run continues. Return how many could not be handled.
+
+    Raises sqlalchemy.exc.SQLAlchemyError.
+    """
     messages, placed = 0, 0
+    failed: set[UUID] = set()
+
+    def skip(chat: UUID, error: Exception) -> None:
+        failed.add(chat)
+        log.error("row_skipped", function="cleanup", table="chats", key=str(chat), error=type(error).__name__)
+
     chat_id = UUID(int=0)
     while not pacer.out_of_time:
         chats = _run(engine, pacer, _WALK, after=chat_id)
-        if behind := [chat.id for chat in chats if chat.is_behind]:
-            _run(engine, pacer, _PLACE, chats=behind)
-            placed += len(behind)
-        messages += sum(number_messages(engine, pacer, chat.id) for chat in chats if chat.has_many)
+        behind = [chat.id for chat in chats if chat.is_behind]
+        in_halves(lambda some: _run(engine, pacer, _PLACE, chats=list(some)), behind, skip)
+        placed += len(behind)
+        for long in (chat.id for chat in chats if chat.has_many):
+            messages += sum(in_halves(lambda one: number_messages(engine, pacer, one[0]), [long], skip))
         if len(chats) < _CHATS:
             break
         chat_id = chats[-1].id
     if messages or placed:
         log.info("backfilled", messages=messages, chats=placed)
+    return len(failed)
 
 
 def _run(engine: Engine, pacer: Pacer, statement: TextClause, **params: Any) -> list[Row[Any]]:

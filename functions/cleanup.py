@@ -1,16 +1,17 @@
 """`cleanup`: deletes old rows from Postgres, and fills in what releases before left empty.
 
 Each slice is a short transaction of its own that skips locked rows. So runs may overlap, and a run may be
-killed at any point.
+killed at any point. Rows that cannot be deleted are skipped.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 from uuid import UUID
 
+import structlog
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine, Row, TextClause, text
 from sqlalchemy.exc import OperationalError
@@ -18,72 +19,22 @@ from sqlalchemy.exc import OperationalError
 from functions.archive.holds import NOT_HELD
 from functions.backfill import backfill
 from functions.context import Context, Summary
+from functions.data_errors import in_halves, is_data_error
+from functions.expiring_tables import BEFORE, DEAD_LETTERS, DEVICES, HOLDS, NOTIFICATIONS, ExpiringTable
 from functions.pacer import Pacer
 from infra.store.counting import note_holes
 
+log = structlog.get_logger(__name__)
+
 _SLICE = 1_000
 """The most rows that one transaction deletes, and the most chats that it reads."""
-
-_BEFORE: Final = "< now() - make_interval(hours => 24 * CAST(:days AS integer))"
-"""A day has 24 hours: days of Postgres depend on the time zone of the session, and on its clock changes."""
-
-
-@dataclass(frozen=True)
-class _ExpiringTable:
-    """A table whose rows are deleted once column `at` is too old. Large tables have an index on it."""
-
-    name: str
-    key: str
-    at: str
-
-    @property
-    def deletion(self) -> TextClause:
-        """Deletes the oldest rows that are not locked, and returns their times.
-
-        In seconds since the epoch, because Python has no `-infinity`.
-        """
-        return text(
-            f"""
-            DELETE FROM {self.name}
-            WHERE {self.key} = ANY(ARRAY(
-                SELECT {self.key} FROM {self.name}
-                WHERE {self.at} {_BEFORE} AND {self.at} >= to_timestamp(:after)
-                ORDER BY {self.at}
-                LIMIT :slice
-                FOR UPDATE SKIP LOCKED
-            ))
-            RETURNING {self._seconds}
-            """
-        )
-
-    @property
-    def selection(self) -> TextClause:
-        """Selects the same rows, and all others that are as old as the last of them."""
-        return text(
-            f"""
-            SELECT {self._seconds} FROM {self.name}
-            WHERE {self.at} {_BEFORE} AND {self.at} > to_timestamp(:after)
-            ORDER BY {self.at}
-            FETCH FIRST (:slice) ROWS WITH TIES
-            """
-        )
-
-    @property
-    def _seconds(self) -> str:
-        return f"CAST(extract(epoch FROM {self.at}) AS double precision) AS at"
-
-
-_DEAD_LETTERS: Final = _ExpiringTable("dead_letters", "id", "created_at")
-_DEVICES: Final = _ExpiringTable("devices", "id", "registered_at")
-_NOTIFICATIONS: Final = _ExpiringTable("notifications", "id", "created_at")
-_HOLDS: Final = _ExpiringTable("archive_holds", "day", "until")
 
 _DAY = "CAST({message}.created_at AT TIME ZONE 'UTC' AS date)"
 # Messages have no index on their time. But seq order is time order, so the oldest one of a chat decides.
 _CHATS = text(
     f"""
     SELECT c.id, first.seq,
-        coalesce(first.created_at {_BEFORE}, false)
+        coalesce(first.created_at {BEFORE}, false)
             AND {NOT_HELD.format(day=_DAY.format(message="first"))} AS is_due
     FROM (SELECT id FROM chats WHERE id > :after ORDER BY id LIMIT :slice) c
     LEFT JOIN LATERAL (
@@ -104,7 +55,7 @@ _OLDEST = f"""
             LIMIT :share
             {{lock}}
         ) m
-        WHERE m.created_at {_BEFORE} AND {NOT_HELD.format(day=_DAY.format(message="m"))}
+        WHERE m.created_at {BEFORE} AND {NOT_HELD.format(day=_DAY.format(message="m"))}
     )
 """
 _SELECT_MESSAGES = text(_OLDEST.format(lock="") + "SELECT chat_id, seq FROM oldest")
@@ -125,20 +76,20 @@ _DELETE_MESSAGES = text(
 def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     """Delete rows that are too old, then fill in the others. Return how many of each kind were deleted.
 
+    `failed` are rows, and chats, that cannot be handled.
     Raises sqlalchemy.exc.SQLAlchemyError; the next run continues.
     """
     settings = context.settings
     tables = _TableCleanup(context.engine, pacer, dry_run)
     summary = {
-        "dead_letters": tables.clean(_DEAD_LETTERS, settings.dead_letter_days),
-        "devices": tables.clean(_DEVICES, settings.device_days),
-        "notifications": tables.clean(_NOTIFICATIONS, settings.notification_days),
+        "dead_letters": tables.clean(DEAD_LETTERS, settings.dead_letter_days),
+        "devices": tables.clean(DEVICES, settings.device_days),
+        "notifications": tables.clean(NOTIFICATIONS, settings.notification_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
-        "holds": tables.clean(_HOLDS, 0),
+        "holds": tables.clean(HOLDS, 0),
     }
-    if not dry_run:
-        backfill(context.engine, pacer)
-    return summary
+    failed = len(tables.failed) + (0 if dry_run else backfill(context.engine, pacer))
+    return {**summary, "failed": failed}
 
 
 class _TableCleanup:
@@ -148,44 +99,75 @@ class _TableCleanup:
         self._engine = engine
         self._pacer = pacer
         self._dry_run = dry_run
+        self._messages = 0
+        self.failed: set[tuple[str, str]] = set()
+        """Table and key of what could not be deleted."""
 
-    def clean(self, table: _ExpiringTable, days: int) -> int:
+    def clean(self, table: ExpiringTable, days: int) -> int:
         """Delete rows that are older than `days`. Return how many."""
         statement = table.selection if self._dry_run else table.deletion
         rows = 0
         after = -math.inf
         while not self._pacer.out_of_time:
-            found = self._slice(statement, {"days": days, "after": after, "slice": _SLICE})
-            rows += len(found)
+            params = {"days": days, "after": after, "slice": _SLICE}
+            try:
+                found = self._slice(statement, params)
+                deleted = len(found)
+            except Exception as error:
+                if self._dry_run or not is_data_error(error):
+                    raise
+                found = self._slice(table.oldest, params)
+                deleted = self._remove(table, days, found)
+            rows += deleted
             if len(found) < _SLICE:
                 break
-            after = max(row.at for row in found)
+            before, after = after, max(row.at for row in found)
+            if not deleted and after == before:
+                break  # only rows that cannot be deleted
         return rows
+
+    def _remove(self, table: ExpiringTable, days: int, rows: Sequence[Row[Any]]) -> int:
+        """Delete as many of the rows as possible. Return how many."""
+
+        def remove(keys: Sequence[Any]) -> int:
+            return len(self._slice(table.removal, {"days": days, "keys": list(keys)}))
+
+        return sum(in_halves(remove, [row.key for row in rows], partial(self._skip, table.name)))
+
+    def _skip(self, table: str, key: Any, error: Exception) -> None:
+        """Log, once in a run, what cannot be deleted."""
+        if (table, str(key)) not in self.failed:
+            self.failed.add((table, str(key)))
+            log.error(
+                "row_skipped", function="cleanup", table=table, key=str(key), error=type(error).__name__
+            )
 
     def clean_messages(self, days: int) -> int:
         """Delete messages that are older than `days`, chat by chat. Return how many."""
-        rows = 0
         after = UUID(int=0)
         while not self._pacer.out_of_time:
             chats = self._slice(_CHATS, {"days": days, "after": after, "slice": _SLICE})
-            rows += self._clean_chats({chat.id: chat.seq for chat in chats if chat.is_due}, days)
+            due = [(chat.id, chat.seq) for chat in chats if chat.is_due]
+            in_halves(
+                lambda some: self._clean_chats(dict(some), days),
+                due,
+                lambda chat, error: self._skip("chats", chat[0], error),
+            )
             if len(chats) < _SLICE:
                 break
             after = chats[-1].id
-        return rows
+        return self._messages
 
-    def _clean_chats(self, due: Mapping[UUID, int], days: int) -> int:
+    def _clean_chats(self, due: Mapping[UUID, int], days: int) -> None:
         """Delete old messages of each chat, starting with a seq, until only recent ones are left."""
         statement = _SELECT_MESSAGES if self._dry_run else _DELETE_MESSAGES
-        rows = 0
         while due and not self._pacer.out_of_time:
             share = max(1, _SLICE // len(due))
             params = {"days": days, "chats": list(due), "seqs": list(due.values()), "share": share}
             found = self._slice(statement, params)
-            rows += len(found)
+            self._messages += len(found)
             counts = Counter(row.chat_id for row in found)
             due = {row.chat_id: row.seq + 1 for row in sorted(found) if counts[row.chat_id] == share}
-        return rows
 
     def _slice(self, statement: TextClause, params: Mapping[str, Any]) -> list[Row[Any]]:
         """Run a statement in a transaction of its own. A table that stays locked is left to the next run."""

@@ -2,24 +2,28 @@
 
 Nothing is deleted before it is read back from S3. A run first completes what an earlier run left half done:
 it deletes what the objects of a day already hold, then writes the next one. Two runs cannot write the same
-object at once; the slower one starts over. A day whose objects are damaged is left alone; the others go on.
+object at once; the slower one starts over. A day whose objects are damaged is left
+alone, and so is a row that cannot be deleted; the others go on.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from tempfile import TemporaryFile
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from functions import metrics
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.deletion import delete_messages
 from functions.archive.layout import ObjectName, Shard
-from functions.archive.message_file import Checksum, write_messages
+from functions.archive.message_file import ArchivedMessage, Checksum, write_messages
 from functions.archive.selection import Selection
 from functions.context import Context, Summary
+from functions.data_errors import in_halves, is_data_error
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
 
@@ -95,9 +99,17 @@ class _ShardArchiver:
             try:
                 self._archive_day(day)
             except ArchiveError as error:
-                log.error("object_skipped", function="archive", error=str(error))
-                self.totals.errors.append(error)
+                self._skip(error)
+            except DBAPIError as error:
+                if not is_data_error(error):
+                    raise
+                self._skip(ArchiveError(f"{day} cannot be archived: {type(error.orig).__name__}"))
             day = self.selection.next_day(day)
+
+    def _skip(self, error: ArchiveError) -> None:
+        """Log what is left alone, and go on. The run fails in the end."""
+        log.error("object_skipped", function="archive", error=str(error))
+        self.totals.errors.append(error)
 
     def _archive_day(self, day: date) -> None:
         """Archive a day, and start over if another run has written an object of it in the meantime."""
@@ -115,7 +127,7 @@ class _ShardArchiver:
         return [name for name in self.bucket.objects(day) if name.shard == shard or name.shard.of != shard.of]
 
     def _recover(self, name: ObjectName) -> bool:
-        """Delete the rows that an existing object holds. Return whether there was time for all of them."""
+        """Delete the rows that an existing object holds. Return whether none of them is left."""
         deleted, complete = self._delete(name)
         self.totals.recovered += deleted
         return complete
@@ -135,8 +147,13 @@ class _ShardArchiver:
         return True
 
     def _delete(self, name: ObjectName, written: Checksum | None = None) -> tuple[int, bool]:
-        """Delete the rows that an object holds. Return how many, and whether there was time for all."""
+        """Delete the rows that an object holds. Return how many, and whether none of them is left."""
         deleted = 0
+        kept: list[Exception] = []
+
+        def delete(messages: Sequence[ArchivedMessage]) -> int:
+            return delete_messages(self.engine, name.day, messages)
+
         with self.bucket.verified(name, written) as copy:
             self.bucket.put_manifest(name, copy.facts)
             if written:
@@ -145,6 +162,9 @@ class _ShardArchiver:
             for messages in copy.messages():
                 if deleted and self.pacer.out_of_time:
                     return deleted, False
-                deleted += delete_messages(self.engine, name.day, messages)
+                deleted += sum(in_halves(delete, messages, lambda _, error: kept.append(error)))
                 self.pacer.pause()
-        return deleted, True
+        if kept:
+            reason = type(kept[0]).__name__
+            self._skip(ArchiveError(f"{len(kept)} rows of {name.path} cannot be deleted: {reason}"))
+        return deleted, not kept

@@ -42,7 +42,7 @@ It checks the hold itself: a statement that started before the hold cannot see m
 def delete_messages(engine: Engine, day: date, messages: Sequence[ArchivedMessage]) -> int:
     """Delete exactly these messages and note that they are archived. Return how many were deleted.
 
-    Tried several times when rows are locked. Raises sqlalchemy.exc.SQLAlchemyError.
+    Tried several times when rows are locked. Raises ArchiveError and sqlalchemy.exc.SQLAlchemyError.
     """
     params = {**key_columns(messages), "day": day}
     return patiently(engine, lambda conn: int(conn.execute(_DELETE, params).scalar_one()))

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DataError, IntegrityError
 
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.deletion import key_columns
@@ -18,6 +17,7 @@ from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage
 from functions.archive.patience import patiently
 from functions.context import Context, Summary
+from functions.data_errors import in_halves
 from functions.errors import ArchiveError
 from functions.numbering import number_messages
 from functions.pacer import Pacer
@@ -120,10 +120,15 @@ def restore(
             log.error("object_skipped", function="restore", error=str(error))
             errors.append(error)
     for chat_id in sorted(totals.chats):
-        number_messages(context.engine, pacer, chat_id, after=0)
+        in_halves(lambda one: number_messages(context.engine, pacer, one[0], after=0), [chat_id], _skip_chat)
     if errors:
         raise errors[0]
     return totals.summary()
+
+
+def _skip_chat(chat_id: UUID, error: Exception) -> None:
+    """Its messages are restored, only counting them takes longer."""
+    log.error("row_skipped", function="restore", table="chats", key=str(chat_id), error=type(error).__name__)
 
 
 def _objects(bucket: ArchiveBucket, pacer: Pacer, first_day: date, last_day: date) -> Iterator[ObjectName]:
@@ -136,21 +141,18 @@ def _objects(bucket: ArchiveBucket, pacer: Pacer, first_day: date, last_day: dat
 
 
 def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Totals) -> None:
-    """Store messages. Halve a batch that the database refuses, until the one that is to blame is skipped."""
-    try:
-        inserted, stored = patiently(engine, lambda conn: _insert(conn, messages))
-    except (DataError, IntegrityError) as error:
-        half = len(messages) // 2
-        if half:
-            _put_back(engine, messages[:half], totals)
-            _put_back(engine, messages[half:], totals)
-        else:
-            (message,) = messages
-            log.error("message_skipped", function="restore", id=str(message.id), error=type(error).__name__)
-            totals.skipped += 1
-        return
-    totals.messages += inserted
-    totals.skipped += len(messages) - stored
+    """Store messages, but for those that the database refuses. Raises ArchiveError if rows stay locked."""
+
+    def insert(some: Sequence[ArchivedMessage]) -> None:
+        inserted, stored = patiently(engine, lambda conn: _insert(conn, some))
+        totals.messages += inserted
+        totals.skipped += len(some) - stored
+
+    def skip(message: ArchivedMessage, error: Exception) -> None:
+        log.error("message_skipped", function="restore", id=str(message.id), error=type(error).__name__)
+        totals.skipped += 1
+
+    in_halves(insert, messages, skip)
 
 
 def _insert(conn: Connection, messages: Sequence[ArchivedMessage]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ Restore = Callable[..., Summary]
 Row = tuple[Any, ...]
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """Stands for the death of the process."""
 
 

@@ -5,6 +5,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from functions.archive.bucket import ArchiveBucket
 from functions.errors import ArchiveError
@@ -14,6 +16,7 @@ from tests.integration.functions.archive.state import (
     Archive,
     Crash,
     Restore,
+    archived,
     noted,
     objects,
     stored,
@@ -86,3 +89,43 @@ def test_data_corrupted_by_s3_is_found_before_anything_is_deleted(
     with pytest.raises(ArchiveError):
         run()
     assert stored(unswept_bench) == before
+
+
+def test_rows_that_stay_locked_keep_no_other_day_from_the_archive(
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
+) -> None:
+    locked, _, _ = make_chat({100: 4})
+    make_chat({99: 4})
+    with unswept_bench.engine.begin() as conn:
+        conn.execute(text("SELECT FROM messages WHERE chat_id = :c AND seq = 2 FOR UPDATE"), {"c": locked})
+        with pytest.raises(ArchiveError, match="locked"):
+            run()
+    assert [str(row[0]) for row in stored(unswept_bench)] == [locked] * 4
+    assert run()["recovered"] == 4
+    assert stored(unswept_bench) == []
+
+
+def test_a_row_that_cannot_be_deleted_keeps_no_other_from_the_archive(
+    unswept_bench: WorkerBench, make_chat: Any, s3: Any, run: Archive
+) -> None:
+    make_chat({100: 4, 99: 4})
+    bad, _, _ = make_chat({100: 4})
+    make_chat({98: 4})
+    unswept_bench.rows(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+    )
+    unswept_bench.rows(
+        "CREATE TRIGGER refuse BEFORE DELETE ON messages FOR EACH ROW"
+        f" WHEN (OLD.chat_id = '{bad}' AND OLD.seq = 2) EXECUTE FUNCTION refuse()"
+    )
+    try:
+        for _ in range(2):
+            with capture_logs() as logs, pytest.raises(ArchiveError, match=r"1 rows of .* cannot be deleted"):
+                run()
+            assert [line["event"] for line in logs if line["log_level"] == "error"] == ["object_skipped"]
+            # Nothing is lost, and nothing is written twice.
+            assert [(str(row[0]), row[1]) for row in stored(unswept_bench)] == [(bad, 2)]
+            assert len(archived(s3)) == len(set(archived(s3))) == 16
+    finally:
+        unswept_bench.rows("DROP FUNCTION refuse CASCADE")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from functions.archive import patience
 from functions.archive.bucket import ArchiveBucket
@@ -83,6 +84,29 @@ def test_a_chat_whose_oldest_message_is_held_waits(
     unswept_bench.rows("INSERT INTO archive_holds VALUES (:day, now() + interval '1 day')", day=day(110))
     assert run()["messages"] == 4
     assert (unswept_bench.seqs(held), unswept_bench.seqs(free)) == ([1, 2, 3, 4, 5, 6, 7], [])
+
+
+def test_a_message_that_the_database_refuses_is_skipped_and_no_other(
+    unswept_bench: WorkerBench, make_chat: Any, run: Archive, bring_back: Restore
+) -> None:
+    chat_id, _, _ = make_chat({100: 7})
+    run()
+    unswept_bench.rows(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+    )
+    unswept_bench.rows(
+        "CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.seq = 3)"
+        " EXECUTE FUNCTION refuse()"
+    )
+    try:
+        with capture_logs() as logs:
+            assert bring_back(100) == {"messages": 6, "skipped": 1, "objects": 1}
+        assert [line["event"] for line in logs if line["log_level"] == "error"] == ["message_skipped"]
+    finally:
+        unswept_bench.rows("DROP FUNCTION refuse CASCADE")
+    assert unswept_bench.seqs(chat_id) == [1, 2, 4, 5, 6, 7]
+    assert bring_back(100) == {"messages": 1, "skipped": 0, "objects": 1}
 
 
 def test_messages_of_a_deleted_chat_are_skipped(

@@ -9,7 +9,7 @@ from tests.harness.worker_bench import WorkerBench
 
 AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
 """After how many days the rows of each kind are removed."""
-NOTHING: Summary = dict.fromkeys((*AGED, "messages"), 0)
+NOTHING: Summary = dict.fromkeys((*AGED, "messages", "failed"), 0)
 RETENTION = {"retention_days": 2}
 
 Clean = Callable[..., Summary]
