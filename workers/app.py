@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from infra.celery_broker import broker_settings
 from infra.collector import tune_collector
 from infra.observability import observe
 from infra.outage import POSTGRES_PORT, Outage, address_of, reason
@@ -55,21 +56,21 @@ _MISSED_SWEEPS = 4
 def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     """Return the Celery app with its tasks. Connects on first use."""
     register_serializer()
-    app = Celery("bbgram", broker=settings.redis_url, amqp=Broker)
+    app = Celery("bbgram", amqp=Broker)
     app.conf.update(
+        **broker_settings(
+            settings.redis_url,
+            _REDIS_TIMEOUT_S,
+            socket_keepalive=True,
+            # In seconds: a BRPOP that is answered this much too late is on a dead connection.
+            health_check_interval=3,
+        ),
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
         # A Redis that became a replica answers with channel errors. It may soon be the primary again.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "socket_timeout": _REDIS_TIMEOUT_S,
-            "socket_connect_timeout": _REDIS_TIMEOUT_S,
-            "socket_keepalive": True,
-            # In seconds: a BRPOP that is answered this much too late is on a dead connection.
-            "health_check_interval": 3,
-        },
         task_default_queue=names.QUEUE,
         task_ignore_result=True,
         task_queues=[
