@@ -20,7 +20,7 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
     consumers: Counter[str] = Counter()
 
     def ask() -> Finding:
-        consumers.update(_consumers(settings.redis_url))
+        consumers.update(_consumers(settings))
         return _workers(consumers[QUEUE], "workers", "start `bbgram worker`")
 
     yield finding("workers", "correct BBGRAM_REDIS_URL", ask)
@@ -34,11 +34,12 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
     )
 
 
-def _consumers(redis_url: str) -> Counter[str]:
+def _consumers(settings: WorkerSettings) -> Counter[str]:
     """Return how many workers consume each queue."""
     from celery import Celery
 
-    with Celery(set_as_current=False, **broker_settings(redis_url, _TIMEOUT_S)) as app:
+    broker = broker_settings(settings.redis_url, _TIMEOUT_S, prefix=settings.redis_prefix)
+    with Celery(set_as_current=False, **broker) as app:
         answers = app.control.inspect(timeout=_ANSWER_S).active_queues() or {}
     return Counter(queue["name"] for queues in answers.values() for queue in queues)
 
@@ -51,7 +52,7 @@ def _workers(count: int, subject: str, advice: str) -> Finding:
 
 def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
     with make_redis(settings.redis_url, _TIMEOUT_S) as redis:
-        if redis.exists(SWEPT_KEY):
+        if redis.exists(settings.redis_prefix + SWEPT_KEY):
             return Finding("beat", "the sweeps run as scheduled")
     if has_workers:
         advice = "start `bbgram beat`; if it has just started, wait for its first sweep"
