@@ -44,7 +44,7 @@ class Moving(Proxy):
 
 @pytest.fixture
 async def address(servers: tuple[Valkey, Valkey]) -> AsyncIterator[Moving]:
-    old, new = servers
+    old, _ = servers
     address = Moving(old.port)
     await address.start()
     yield address

@@ -16,7 +16,7 @@ _TOGETHER_S: Final = 3.0
 """How long the chat goes on once it is back."""
 
 
-@fault("Redis primary killed, replica promoted by Sentinel", _PROMISE, **_MORE)
+@fault("Redis primary killed under Sentinel", _PROMISE, **_MORE)
 async def primary_killed(field: Field) -> None:
     """Kill the primary. Later, start it again: it becomes a replica."""
     old, new = field.sentinels.servers
@@ -28,7 +28,7 @@ async def primary_killed(field: Field) -> None:
     await _demoted(old)
 
 
-@fault("Redis primary frozen, replica promoted by Sentinel", _PROMISE, **_MORE)
+@fault("Redis primary frozen under Sentinel", _PROMISE, **_MORE)
 async def primary_frozen(field: Field) -> None:
     """Freeze the primary. When it goes on, it takes itself for the primary until a Sentinel tells it."""
     old, new = field.sentinels.servers

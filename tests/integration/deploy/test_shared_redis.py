@@ -61,7 +61,7 @@ async def test_neighbours_see_nothing_of_each_other(
     assert "Workers: none" in report(blue, "status")
     assert "Workers: 1" in report(red, "status")
     with make_redis(red.store.redis_url, 5) as redis:
-        keys = [key.decode() for key in redis.keys()]
+        keys = [key.decode() for key in redis.scan_iter()]
         channels = [channel.decode() for channel in redis.pubsub_channels()]
         patterns = redis.pubsub_numpat()
     assert [key for key in (*keys, *channels) if not key.startswith(PREFIXES)] == []
