@@ -64,7 +64,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
             prefix=settings.redis_prefix,
             socket_keepalive=True,
             # In seconds: a BRPOP that is answered this much too late is on a dead connection.
-            health_check_interval=3,
+            health_check_interval=2,
         ),
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
