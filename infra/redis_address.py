@@ -29,7 +29,7 @@ class SentinelAddress:
         """What redis-py needs in order to connect to the primary, but for its host and port."""
         from redis.connection import parse_url
 
-        options: dict[str, Any] = dict(parse_url(self.server_url))
+        options: dict[str, Any] = dict(parse_url(self.server_url))  # type: ignore[no-untyped-call]
         is_tls = options.pop("connection_class", None) is not None
         for unknown in ("host", "port"):
             options.pop(unknown, None)

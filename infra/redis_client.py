@@ -37,7 +37,7 @@ def make_redis(url: str, timeout_s: float, *, retries: int = _RETRIES) -> Redis:
     if is_sentinel(url):
         address = parse_sentinel(url)
         sentinel = _Sentinel(address, timeout_s)
-        redis: Redis = sentinel.master_for(
+        redis: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
             address.primary, connection_pool_class=_SentinelPool, **{**options, **address.server}
         )
     else:
@@ -83,12 +83,13 @@ class _Sentinel(Sentinel):
 
     def __init__(self, address: SentinelAddress, timeout_s: float) -> None:
         self._retry = _CountedRetry(NoBackoff(), 0)
-        super().__init__(address.sentinels, sentinel_kwargs=sentinel_options(address, timeout_s, self._retry))
+        asked = sentinel_options(address, timeout_s, self._retry)
+        super().__init__(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
 
     def discover_master(self, service_name: str) -> Any:
         self._retry.failure = None
         try:
-            return super().discover_master(service_name)
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except RedisConnectionError as error:
             raise error from self._retry.failure
 
@@ -98,7 +99,8 @@ class _AsyncSentinel(AsyncSentinel):
 
     def __init__(self, address: SentinelAddress, timeout_s: float) -> None:
         self._retry = _CountedAsyncRetry(NoBackoff(), 0)
-        super().__init__(address.sentinels, sentinel_kwargs=sentinel_options(address, timeout_s, self._retry))
+        asked = sentinel_options(address, timeout_s, self._retry)
+        super().__init__(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
 
     async def discover_master(self, service_name: str) -> Any:
         self._retry.failure = None

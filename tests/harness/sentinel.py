@@ -67,7 +67,7 @@ class Server(Valkey):
     def is_in_step(self) -> bool:
         """Return whether it is a replica that has all data."""
         with suppress(RedisError), _client(self.port, SERVER_PASSWORD) as redis:
-            return redis.info("replication").get("master_link_status") == "up"
+            return bool(redis.info("replication").get("master_link_status") == "up")
         return False
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -64,16 +65,21 @@ async def server_of(client: redis.asyncio.Redis) -> int:
     return int((await client.info("server"))["tcp_port"])
 
 
+async def wait_at(client: redis.asyncio.Redis, last_id: str) -> Any:
+    return await client.xread({"stream": last_id}, block=20_000)
+
+
 async def test_all_connections_to_a_demoted_primary_are_given_up(
     servers: tuple[Valkey, Valkey], address: Moving
 ) -> None:
     async with make_async_redis(address.redis_url, 5) as client:
-        first, second = await client.connection_pool.get_connection(), await server_of(client)
-        await client.connection_pool.release(first)
+        assert {await server_of(client) for _ in range(2)} == {servers[0].port}
+        await asyncio.gather(*(client.ping() for _ in range(3)))
         await demote(servers, address)
-        assert second == await server_of(client) == servers[0].port, "nothing was written yet"
+        assert await server_of(client) == servers[0].port, "nothing was written yet"
         assert await client.set("key", "value")
-        assert await server_of(client) == servers[1].port
+        asked = await asyncio.gather(*(server_of(client) for _ in range(3)))
+        assert {*asked} == {servers[1].port}
 
 
 async def test_a_blocking_read_moves_too(servers: tuple[Valkey, Valkey], address: Moving) -> None:
@@ -82,13 +88,13 @@ async def test_a_blocking_read_moves_too(servers: tuple[Valkey, Valkey], address
         async def is_waiting() -> bool:
             return any(one["cmd"] == "xread" for one in await old.client_list())
 
-        reading = asyncio.create_task(client.xread({"stream": "$"}, block=20_000))
+        reading = asyncio.create_task(wait_at(client, "$"))
         await until(is_waiting, "it waits")
         await demote(servers, address)
         # Redis itself ends what waits when it becomes a replica; the next wait reads from the replica.
         with pytest.raises(redis.ResponseError, match="UNBLOCKED"):
             await reading
-        reading = asyncio.create_task(client.xread({"stream": "0"}, block=20_000))
+        reading = asyncio.create_task(wait_at(client, "0"))
         await until(is_waiting, "it waits at the replica")
         assert await client.xadd("stream", {"on": "the new primary"})
         assert [name for name, _ in await reading] == [b"stream"]
@@ -109,19 +115,17 @@ async def test_a_script_and_a_transaction_are_tried_again(
         assert await pipe.execute() == [True, True]
 
 
-def test_a_client_without_asyncio_moves_too(servers: tuple[Valkey, Valkey]) -> None:
-    old, new = servers
-    with make_redis(old.url, 5) as client:
-        pool = client.connection_pool
-        client.replicaof("127.0.0.1", str(free_port()))
-        pool.connection_kwargs["port"] = new.port
-        try:
-            assert client.info("server")["tcp_port"] == old.port
-            assert client.set("key", "value")
-            assert client.info("server")["tcp_port"] == new.port
-        finally:
-            with make_redis(old.url, 5) as again:
-                again.replicaof("NO", "ONE")
+async def test_a_client_without_asyncio_moves_too(servers: tuple[Valkey, Valkey], address: Moving) -> None:
+    with make_redis(address.redis_url, 5) as client:
+
+        def port() -> int:
+            return int(client.info("server")["tcp_port"])
+
+        assert await asyncio.to_thread(port) == servers[0].port
+        await demote(servers, address)
+        assert await asyncio.to_thread(port) == servers[0].port
+        assert await asyncio.to_thread(client.set, "key", "value")
+        assert await asyncio.to_thread(port) == servers[1].port
 
 
 async def test_a_replica_without_a_new_primary_is_told(

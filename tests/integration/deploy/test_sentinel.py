@@ -78,15 +78,14 @@ class Announcing(Proxy):
         self._told = told
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        read = source.read
+        write = sink.write
 
-        async def rewritten(count: int) -> bytes:
-            data = await read(count)
+        def rewritten(data: bytes) -> None:
             for really, told in self._told.items():
                 data = data.replace(really, told)
-            return data
+            write(data)
 
-        source.read = rewritten  # type: ignore[method-assign]
+        sink.write = rewritten  # type: ignore[method-assign, assignment]
         await super()._pump(source, sink)
 
 
