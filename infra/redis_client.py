@@ -160,7 +160,7 @@ class _CountedRetry(Retry):
             except ReadOnlyError as error:
                 _count(error)
                 if self.pool is not None:
-                    self.pool.disconnect()
+                    self.pool.disconnect(inuse_connections=False)
                 raise _demoted(error) from error
             except (RedisError, OSError) as error:
                 _count(error)
@@ -186,7 +186,9 @@ class _CountedAsyncRetry(AsyncRetry):
             except ReadOnlyError as error:
                 _count(error)
                 if self.pool is not None:
-                    await self.pool.disconnect()
+                    await self.pool.disconnect(inuse_connections=False)
+                    # Those on which others wait follow when their wait is over.
+                    await self.pool.update_active_connections_for_reconnect()
                 raise _demoted(error) from error
             except (RedisError, OSError) as error:
                 _count(error)
