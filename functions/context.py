@@ -9,6 +9,7 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Engine
 
+from infra.presence import PresenceReader
 from infra.redis_client import make_redis
 from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
@@ -50,3 +51,8 @@ class Context:
         if self.settings.redis_url is None:
             raise SettingsError("BBGRAM_REDIS_URL is not set; this function needs it.")
         return make_redis(self.settings.redis_url, _REDIS_TIMEOUT_S)
+
+    @cached_property
+    def presence(self) -> PresenceReader:
+        """Who is online. Raises SettingsError without an address."""
+        return PresenceReader(self.redis, prefix=self.settings.redis_prefix)

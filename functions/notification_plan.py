@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Row, text
 
 from functions.context import Context
 from functions.quiet_hours import quiet_until
-from infra.presence import PresenceReader
 from infra.settings.functions import FunctionSettings
 from infra.settings.time_zones import time_zone_or
 
@@ -144,7 +143,7 @@ def make_plan(conn: Connection, context: Context, users: Iterable[UUID], *, lock
     rows = conn.execute(_LOCK_OPEN if lock else _READ_OPEN, {"users": sorted(users)}).all()
     if not rows:
         return plan
-    online = PresenceReader(context.redis).online({str(user_id) for _, user_id in rows})
+    online = context.presence.online({str(user_id) for _, user_id in rows})
     columns = {"chats": [chat_id for chat_id, _ in rows], "users": [user_id for _, user_id in rows]}
     by_user: dict[UUID, list[Row[Any]]] = defaultdict(list)
     for row in conn.execute(_UNDELIVERED, columns):

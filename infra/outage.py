@@ -4,9 +4,10 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
+
+from infra.redis_address import hosts_of, joined
 
 log = structlog.get_logger(__name__)
 
@@ -15,6 +16,9 @@ POSTGRES_PORT: Final = 5432
 
 _REFUSED: Final = re.compile(r"[^\n]*(?:failed: |connecting to \S+\. )(?:(?:FATAL|ERROR): +)?([^\n]+)")
 """The reason in the messages of libpq and redis-py, without the address before it."""
+_NO_PRIMARY: Final = re.compile(r"No master found for '(?P<name>[^']*)'(?P<errors>.*)", re.DOTALL)
+_SENTINEL_ERROR: Final = re.compile(r"> - (?:\w+:)?(\w+)")
+"""What redis-py says when it finds no primary, and the error of each Sentinel in it."""
 
 
 class Outage:
@@ -41,23 +45,23 @@ class Outage:
 
 def address_of(url: str, default_port: int) -> str:
     """Return host and port of an address, and nothing else of it: neither user nor password."""
-    parts = urlsplit(url)
-    return _address(parts.hostname or "localhost", parts.port or default_port)
+    return hosts_of(url, default_port)
 
 
 def redis_address(redis: Any) -> str:
-    """Return host and port of the server that a Redis client talks to."""
-    options = redis.connection_pool.connection_kwargs
-    return _address(options.get("host", "localhost"), options.get("port", REDIS_PORT))
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """Return host and port of the server that a Redis client talks to, or of the Sentinels that it asks."""
+    pool = redis.connection_pool
+    sentinels = getattr(pool, "sentinel_manager", None)
+    clients = [redis] if sentinels is None else sentinels.sentinels
+    options = [one.connection_pool.connection_kwargs for one in clients]
+    return ",".join(joined(one.get("host", "localhost"), one.get("port", REDIS_PORT)) for one in options)
 
 
 def reason(error: BaseException) -> str:
     """Return why a service did not answer, in a few words."""
     for one in _chain(error):
+        if found := _NO_PRIMARY.match(str(one)):
+            return _why_no_primary(found["name"], found["errors"], one.__cause__)
         if isinstance(one, OSError) and one.strerror:
             return one.strerror
         if isinstance(one, TimeoutError) or "timeout" in type(one).__name__.lower():
@@ -66,6 +70,14 @@ def reason(error: BaseException) -> str:
     if found := _REFUSED.search(text):
         return found[1].rstrip(".")
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def _why_no_primary(name: str, errors: str, cause: BaseException | None) -> str:
+    """Return what redis-py tells in a long line that has all Sentinels in it."""
+    if reasons := dict.fromkeys(_SENTINEL_ERROR.findall(errors)):
+        told = ", ".join(reasons) if cause is None else reason(cause)
+        return f"no Sentinel says which server is the primary `{name}` ({told.rstrip('.')})"
+    return f"the Sentinels know no primary `{name}` that is up"
 
 
 def unusable(service: str, address: str, error: BaseException, setting: str) -> str:

@@ -132,40 +132,48 @@ ScriptCall = tuple[list[str], list[str | int]]
 """Keys and arguments of a script, as redis-py's clients take them."""
 
 
-def renewal(edge_id: str, lease_ms: int, known_end_ms: int) -> ScriptCall:
+def renewal(edge_id: str, lease_ms: int, known_end_ms: int, prefix: str = "") -> ScriptCall:
     """Return the call of RENEW_LEASE that makes the edge's lease end `lease_ms` from now.
 
     `known_end_ms` is the end of the lease in the last reply that the edge has seen, 0 before the first one.
     Thus a lost reply cannot hide that the lease had ended.
     """
-    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
-    return keys, [edge_id, lease_ms, known_end_ms]
+    return _edge_keys(edge_id, prefix), [edge_id, lease_ms, known_end_ms]
 
 
-def registration(edge_id: str, here: Sequence[str], gone: Sequence[str]) -> ScriptCall:
+def registration(edge_id: str, here: Sequence[str], gone: Sequence[str], prefix: str = "") -> ScriptCall:
     """Return the call of REGISTER_USERS for users with sockets on the edge, and for users without any."""
     user_ids = [*here, *gone]
-    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
-    return keys, [edge_id, len(here), *user_ids]
+    return _user_keys(edge_id, user_ids, prefix), [edge_id, len(here), *user_ids]
 
 
-def refreshment(user_ids: Collection[str]) -> ScriptCall:
+def refreshment(user_ids: Collection[str], prefix: str = "") -> ScriptCall:
     """Return the call of REFRESH_USERS for users with sockets on the edge; due within REGISTRY_TTL_S."""
-    return [names.user_edges_key(user_id) for user_id in user_ids], []
+    return [prefix + names.user_edges_key(user_id) for user_id in user_ids], []
 
 
-def withdrawal(edge_id: str) -> ScriptCall:
+def withdrawal(edge_id: str, prefix: str = "") -> ScriptCall:
     """Return the call of WITHDRAW."""
-    keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
-    return keys, [edge_id]
+    return _edge_keys(edge_id, prefix), [edge_id]
+
+
+def _edge_keys(edge_id: str, prefix: str) -> list[str]:
+    keys = (names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id))
+    return [prefix + key for key in keys]
+
+
+def _user_keys(edge_id: str, user_ids: Sequence[str], prefix: str) -> list[str]:
+    keys = (names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids))
+    return [prefix + key for key in keys]
 
 
 class PresenceReader:
     """Reads which edges hold sockets of which users."""
 
-    def __init__(self, redis: Redis, clock: RedisClock | None = None) -> None:
+    def __init__(self, redis: Redis, clock: RedisClock | None = None, prefix: str = "") -> None:
         self._look_up = redis.register_script(_LOOK_UP)
         self._clock = clock or RedisClock()
+        self._prefix = prefix
 
     def edges_of(self, user_ids: Collection[str]) -> dict[str, list[str]]:
         """Return the live edges that hold sockets of each user, in one round trip.
@@ -175,7 +183,8 @@ class PresenceReader:
         if not user_ids:
             return {}
         order = list(user_ids)
-        reply: Any = self._look_up([names.LEASES_KEY, *map(names.user_edges_key, order)])
+        keys = (names.LEASES_KEY, *map(names.user_edges_key, order))
+        reply: Any = self._look_up([self._prefix + key for key in keys])
         (seconds, micros), found = reply
         self._clock.note(int(seconds), int(micros))
         return {
@@ -193,28 +202,27 @@ class EndedLeases:
     An edge that has renewed its lease meanwhile keeps everything.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
         self._redis = redis
+        self._prefix = prefix
         self._find = redis.register_script(_FIND_ENDED)
         self._remove = redis.register_script(_REMOVE_USERS)
         self._forget = redis.register_script(_FORGET_ENDED)
 
     def find(self) -> list[str]:
         """Return the edges. Raises redis.RedisError."""
-        ended: Any = self._find([names.LEASES_KEY])
+        ended: Any = self._find([self._prefix + names.LEASES_KEY])
         return [edge.decode() for edge in ended]
 
     def users_of(self, edge_id: str, count: int) -> list[str]:
         """Return at most `count` of the users that an edge still has. Raises redis.RedisError."""
-        users: Any = self._redis.srandmember(names.edge_users_key(edge_id), count)
+        users: Any = self._redis.srandmember(self._prefix + names.edge_users_key(edge_id), count)
         return [user.decode() for user in users]
 
     def remove_users(self, edge_id: str, user_ids: Sequence[str]) -> None:
         """Remove users from an edge. Raises redis.RedisError."""
-        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), *map(names.user_edges_key, user_ids)]
-        self._remove(keys, [edge_id, *user_ids])
+        self._remove(_user_keys(edge_id, user_ids, self._prefix), [edge_id, *user_ids])
 
     def forget(self, edge_id: str) -> bool:
         """Remove the lease of an edge without users; return whether it is gone. Raises redis.RedisError."""
-        keys = [names.LEASES_KEY, names.edge_users_key(edge_id), names.inbox_key(edge_id)]
-        return bool(self._forget(keys, [edge_id]))
+        return bool(self._forget(_edge_keys(edge_id, self._prefix), [edge_id]))

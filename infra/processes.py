@@ -48,7 +48,11 @@ for _, alive in ipairs(redis.call('ZRANGE', KEYS[1], '(' .. now_ms, '+inf', 'BYS
 end
 return states
 """
-_KEYS: Final = [names.PROCESSES_KEY, names.PROCESS_STATES_KEY]
+
+
+def _keys(prefix: str) -> list[str]:
+    return [prefix + names.PROCESSES_KEY, prefix + names.PROCESS_STATES_KEY]
+
 
 SHOWN: Final = {
     "edge": (
@@ -103,8 +107,9 @@ class ProcessState(msgspec.Struct, frozen=True, rename="camel"):
 class Announcer(AbstractContextManager["Announcer"]):
     """Tells Redis about this process, from a thread of its own, while the context lasts."""
 
-    def __init__(self, redis_url: str, part: str) -> None:
+    def __init__(self, redis_url: str, part: str, prefix: str = "") -> None:
         self._redis = make_redis(redis_url, _TIMEOUT_S)
+        self._keys = _keys(prefix)
         self._announce = self._redis.register_script(_ANNOUNCE)
         self._id = uuid.uuid4().hex
         self._part = part
@@ -120,15 +125,16 @@ class Announcer(AbstractContextManager["Announcer"]):
         self._stopped.set()
         self._thread.join(2 * _TIMEOUT_S)
         with suppress(RedisError):
-            self._redis.zrem(names.PROCESSES_KEY, self._id)
-            self._redis.hdel(names.PROCESS_STATES_KEY, self._id)
+            leases, states = self._keys
+            self._redis.zrem(leases, self._id)
+            self._redis.hdel(states, self._id)
         self._redis.close()
 
     def _run(self) -> None:
         while True:
             # Others report that Redis does not answer.
             with suppress(RedisError):
-                self._announce(_KEYS, [self._id, _LEASE_MS, msgspec.json.encode(self._state())])
+                self._announce(self._keys, [self._id, _LEASE_MS, msgspec.json.encode(self._state())])
             if self._stopped.wait(_EVERY_S):
                 return
 
@@ -153,8 +159,8 @@ class Announcer(AbstractContextManager["Announcer"]):
         )
 
 
-def read_processes(redis: Redis) -> list[ProcessState]:
+def read_processes(redis: Redis, prefix: str = "") -> list[ProcessState]:
     """Return the processes that run. Raises redis.RedisError."""
-    states = redis.register_script(_READ)(_KEYS)
+    states = redis.register_script(_READ)(_keys(prefix))
     processes = [msgspec.json.decode(state, type=ProcessState) for state in states if state]
     return sorted(processes, key=lambda one: (list(SHOWN).index(one.part), one.started_at))

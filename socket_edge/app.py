@@ -182,7 +182,7 @@ class Edge:
 
 def build_edge(settings: EdgeSettings) -> Edge:
     """Make an edge. It connects when its application starts. Raises SettingsError."""
-    edge_id = uuid_utils.uuid7().hex
+    edge_id, prefix = uuid_utils.uuid7().hex, settings.redis_prefix
     redis = make_async_redis(settings.redis_url, _REDIS_TIMEOUT_S)
     queue = make_async_redis(settings.redis_url, _QUEUE_TIMEOUT_S)
     clock = RedisClock()
@@ -199,7 +199,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     server = _make_server(settings, origins)
 
     requests = PendingRequests(settings.deadline_s, clock)
-    dispatcher = Dispatcher(queue)
+    dispatcher = Dispatcher(queue, prefix)
     receipt_lane, *client_lanes = all_lanes = _make_lanes(settings, edge_id, dispatcher, requests)
     lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, _RECEIPT_LINGER_S)
@@ -209,12 +209,20 @@ def build_edge(settings: EdgeSettings) -> Edge:
         workers.note(entry)
         delivery.take(entry)
 
-    inbox = Inbox(redis, edge_id, clock, take)
+    inbox = Inbox(redis, edge_id, clock, take, prefix)
     workers = WorkerWatch(edge_id, dispatcher.send, inbox.wait_created)
     catch_ups = CatchUps(users, lanes, delivery, tasks, settings.page_ack_s)
 
     presence = EdgePresence(
-        redis, edge_id, users, inbox, settings.lease_s, settings.lease_refresh_s, clock, catch_ups.restart
+        redis,
+        edge_id,
+        users,
+        inbox,
+        settings.lease_s,
+        settings.lease_refresh_s,
+        clock,
+        catch_ups.restart,
+        prefix,
     )
     admission = Admission(
         authenticator,
@@ -272,7 +280,7 @@ def serve(settings: EdgeSettings) -> None:
     observe(settings, "edge")
     edge = build_edge(settings)
     tune_collector()
-    app = edge.asgi(Announcer(settings.redis_url, "edge"))
+    app = edge.asgi(Announcer(settings.redis_url, "edge", settings.redis_prefix))
     drain = partial(edge.server.drain, settings.drain_s)
     serve_app(app, settings, drain, edge.server.shut_down_polls, edge.server.request_timed_out)
 

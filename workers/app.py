@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from infra.celery_broker import broker_settings
 from infra.collector import tune_collector
 from infra.observability import observe
 from infra.outage import POSTGRES_PORT, Outage, address_of, reason
@@ -55,22 +56,22 @@ _MISSED_SWEEPS = 4
 def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
     """Return the Celery app with its tasks. Connects on first use."""
     register_serializer()
-    app = Celery("bbgram", broker=settings.redis_url, amqp=Broker)
+    app = Celery("bbgram", amqp=Broker)
     app.conf.update(
+        **broker_settings(
+            settings.redis_url,
+            _REDIS_TIMEOUT_S,
+            prefix=settings.redis_prefix,
+            socket_keepalive=True,
+            # In seconds: a BRPOP that is answered this much too late is on a dead connection.
+            health_check_interval=2,
+        ),
         accept_content=["json", CONTENT_TYPE],
         beat_schedule=beat_schedule(settings, functions),
         # A Redis that became a replica answers with channel errors. It may soon be the primary again.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "socket_timeout": _REDIS_TIMEOUT_S,
-            "socket_connect_timeout": _REDIS_TIMEOUT_S,
-            "socket_keepalive": True,
-            "socket_keepalive_options": KEEPALIVE,
-            # In seconds: a BRPOP that is answered this much too late is on a dead connection.
-            "health_check_interval": 3,
-        },
         task_default_queue=names.QUEUE,
         task_ignore_result=True,
         task_queues=[
@@ -104,7 +105,7 @@ def make_parts(settings: WorkerSettings) -> Parts:
     """Return the parts of a worker. They connect on first use."""
     redis = make_redis(settings.redis_url, _REDIS_TIMEOUT_S)
     clock = RedisClock()
-    publisher = Publisher(redis, clock)
+    publisher = Publisher(redis, clock, settings.redis_prefix)
     engine = make_engine(
         settings.database_url,
         schema=settings.database_schema,
@@ -112,7 +113,7 @@ def make_parts(settings: WorkerSettings) -> Parts:
         for_batches=True,
     )
     context = HandlerContext(
-        presence=PresenceReader(redis, clock),
+        presence=PresenceReader(redis, clock, settings.redis_prefix),
         provision_profiles=settings.provision_profiles,
         text_chars=settings.text_chars,
         page=settings.page,
@@ -126,10 +127,10 @@ def make_parts(settings: WorkerSettings) -> Parts:
 
 
 def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
-    parts = make_parts(settings)
-    backlog = Backlog(parts.redis)
-    sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.context)
-    piles = Piles(parts.engine, parts.redis)
+    parts, prefix = make_parts(settings), settings.redis_prefix
+    backlog = Backlog(parts.redis, prefix)
+    sweep = Sweep(parts.engine, parts.redis, parts.publisher, parts.context, prefix)
+    piles = Piles(parts.engine, parts.redis, prefix)
     outage = Outage("sweep")
 
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
@@ -143,7 +144,8 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     @app.task(name=names.SWEEP_TASK, Request=punctual(_Unacked, lambda: parts.redis))  # type: ignore[untyped-decorator]
     def run_sweep() -> None:
         try:
-            parts.redis.set(names.SWEPT_KEY, 1, px=int(_MISSED_SWEEPS * settings.sweep_s * 1000) + 10_000)
+            lasts_ms = int(_MISSED_SWEEPS * settings.sweep_s * 1000) + 10_000
+            parts.redis.set(prefix + names.SWEPT_KEY, 1, px=lasts_ms)
             sweep.run()
             piles.count()
             metrics.SWEEPS.labels("done").inc()
@@ -179,7 +181,7 @@ def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str
     tune_collector()
     if part == "functions":
         PULSE.limit_s += functions.run_s
-    with Announcer(settings.redis_url, part):
+    with Announcer(settings.redis_url, part, settings.redis_prefix):
         app.worker_main(
             [
                 "--quiet",
@@ -216,7 +218,7 @@ def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
     _observe(settings, "beat")
     app = create_app(settings, functions)
     log.info("beat_started", version=VERSION)
-    with Announcer(settings.redis_url, "beat"):
+    with Announcer(settings.redis_url, "beat", settings.redis_prefix):
         app.start(
             [
                 "--quiet",

@@ -39,8 +39,9 @@ return tasks
 class Backlog:
     """The queue behind the task that Celery has given to this worker."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
         self._redis = redis
+        self._queue = prefix + names.QUEUE
         self._take = redis.register_script(_TAKE)
 
     def join(self, batch: Batch) -> list[list[Batch]]:
@@ -52,7 +53,7 @@ class Backlog:
         batches = {batch.id: batch}
         if len(batch.events) < _EVENTS:
             foreign = []
-            for task in self._take([names.QUEUE], [_BYTES]):
+            for task in self._take([self._queue], [_BYTES]):
                 waiting = _read(task)
                 if waiting is None:
                     foreign.append(task)
@@ -67,7 +68,7 @@ class Backlog:
     def _put_back(self, tasks: list[bytes]) -> None:
         if tasks:
             try:
-                self._redis.rpush(names.QUEUE, *reversed(tasks))
+                self._redis.rpush(self._queue, *reversed(tasks))
             except RedisError as error:
                 # Beat sends its tasks again. The batches that were taken are still processed.
                 log.warning("tasks_dropped", tasks=len(tasks), error=type(error).__name__)

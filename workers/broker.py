@@ -29,7 +29,9 @@ class SteadyConnection(Connection):
         def note(error: BaseException, _: float) -> None:
             PULSE.beat()
             if outage.begins():
-                address = address_of(self.as_uri(), REDIS_PORT)
+                # One address; several if they are those of Sentinels.
+                urls = self.alt or [self.as_uri()]
+                address = ",".join(address_of(url, REDIS_PORT) for url in urls)
                 log.warning("queue_unreachable", address=address, error=reason(error))
 
         pace = {"interval_start": _RETRY_S, "interval_step": 0, "interval_max": _RETRY_S}

@@ -47,9 +47,10 @@ def count_piles(engine: Engine) -> Counted:
 class Piles:
     """The gauges of what piles up; they fall to 0 when another worker counts."""
 
-    def __init__(self, engine: Engine, redis: Redis) -> None:
+    def __init__(self, engine: Engine, redis: Redis, prefix: str = "") -> None:
         self._engine = engine
         self._redis = redis
+        self._prefix = prefix
         self._counted: dict[str, float] = {}
         self._counted_at = 0.0
         for name, gauge in {
@@ -65,7 +66,10 @@ class Piles:
         """Count. Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError."""
         self._counted = {
             **count_piles(self._engine)._asdict(),
-            **{queue: self._redis.llen(queue) for queue in (names.QUEUE, names.FUNCTIONS_QUEUE)},
+            **{
+                queue: self._redis.llen(self._prefix + queue)
+                for queue in (names.QUEUE, names.FUNCTIONS_QUEUE)
+            },
         }
         self._counted_at = time.monotonic()
 

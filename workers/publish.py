@@ -35,7 +35,8 @@ _EMPTY: Final = msgspec.json.encode(InboxEntry())
 
 _PUBLISH: Final = f"""{LIVE_EDGES}
 local heads, emits = unpack(cmsgpack.unpack(ARGV[1]))
-local empty, few, entry_bytes, maxlen = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local empty, few, entry_bytes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local maxlen, inbox = ARGV[5], ARGV[6]
 local edges_of = {{}}
 for place = 2, #KEYS do edges_of[place - 1] = redis.call('SMEMBERS', KEYS[place]) end
 
@@ -68,7 +69,7 @@ for number, emit in ipairs(emits) do
 end
 
 for _, entry in ipairs(entries) do
-    redis.call('XADD', '{names.inbox_key("")}' .. entry.edge, 'NOMKSTREAM', 'MAXLEN', '~', maxlen, '*',
+    redis.call('XADD', inbox .. entry.edge, 'NOMKSTREAM', 'MAXLEN', '~', maxlen, '*',
         '{names.INBOX_FIELD.decode()}', table.concat(entry.lines, '\\n'))
 end
 return time
@@ -82,9 +83,11 @@ An entry is an `InboxEntry` with its emits as lines. The first entries of an edg
 class Publisher:
     """Writes the stream entries of outcomes."""
 
-    def __init__(self, redis: Redis, clock: RedisClock) -> None:
+    def __init__(self, redis: Redis, clock: RedisClock, prefix: str = "") -> None:
         self._publish = redis.register_script(_PUBLISH)
         self._clock = clock
+        self._prefix = prefix
+        self._inbox = prefix + names.inbox_key("")
 
     def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True) -> None:
         """Send emits to the edges of their users, and answers to the edges of the batches.
@@ -131,9 +134,10 @@ class Publisher:
             ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], routed)
         )
         began = monotonic()
+        keys = (names.LEASES_KEY, *map(names.user_edges_key, places))
         seconds, micros = self._publish(
-            [names.LEASES_KEY, *map(names.user_edges_key, places)],
-            [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES],
+            [self._prefix + key for key in keys],
+            [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES, self._inbox],
         )
         self._clock.note(int(seconds), int(micros))
         metrics.PUBLISH_SECONDS.observe(monotonic() - began)

@@ -137,9 +137,11 @@ class _Member(NamedTuple):
 class Sweep:
     """One sweep. Two at once do no harm: each publishes, and one of them records it."""
 
-    def __init__(self, engine: Engine, redis: Redis, publisher: Publisher, context: HandlerContext) -> None:
+    def __init__(
+        self, engine: Engine, redis: Redis, publisher: Publisher, context: HandlerContext, prefix: str = ""
+    ) -> None:
         self._engine = engine
-        self._ended_leases = EndedLeases(redis)
+        self._ended_leases = EndedLeases(redis, prefix)
         self._publisher = publisher
         self._context = context
 

@@ -1,11 +1,10 @@
 """Engines that the user provides must answer before the rest of the stack starts."""
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 
 from infra.errors import CommandError
 from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, unusable
+from infra.redis_client import make_redis
 
 _CONNECT_S = 5.0
 
@@ -13,9 +12,7 @@ _CONNECT_S = 5.0
 def require_redis(url: str) -> None:
     """Raise CommandError if this Redis does not answer."""
     try:
-        with Redis.from_url(
-            url, socket_timeout=_CONNECT_S, socket_connect_timeout=_CONNECT_S, retry=Retry(NoBackoff(), 0)
-        ) as redis:
+        with make_redis(url, _CONNECT_S, retries=0) as redis:
             redis.ping()
     except RedisError as error:
         raise CommandError(

@@ -10,7 +10,7 @@ from infra.settings.base import variable
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
-from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, Seconds
+from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _DAY_S: Final = 86_400
@@ -35,8 +35,11 @@ class FunctionSettings(StoreSettings, LogSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
-    """`redis://` or [`rediss://`](#tls) address of the one Redis that edges, workers and functions share; of
-    the functions, only `offline_delivery` needs it."""
+    """`redis://` or [`rediss://`](#tls) address of the one Redis that edges, workers and functions share, or
+    that of its [Sentinels](#redis-with-failover); of the functions, only `offline_delivery` needs it."""
+    redis_prefix: RedisPrefix = ""
+    """Comes before every key and channel in Redis, so that
+    [several deployments](#several-deployments-on-one-redis) can share one; the same for all its parts."""
     run_s: Seconds = 600.0
     """A run of a function starts no new work after this time; the next run continues."""
 

@@ -2,13 +2,14 @@
 
 from infra.settings.base import Settings
 from infra.settings.store import SCHEMA, StoreSettings
-from infra.settings.values import RedisAddress
+from infra.settings.values import RedisAddress, RedisPrefix
 
 
 class StatusSettings(Settings):
     """Redis is enough; with a database, it also shows what piles up there."""
 
     redis_url: RedisAddress
+    redis_prefix: RedisPrefix = ""
     database_url: str | None = None
     database_schema: str = SCHEMA
     database_pooled: bool = False

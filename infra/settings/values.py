@@ -1,11 +1,12 @@
 """The types of settings, each with bounds within which everything that uses it works."""
 
 from typing import Annotated, Final
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from infra.redis_address import is_sentinel, parse_sentinel, server_url
 from infra.wire.origins import origin_of
 
 _WEEK_S: Final = 604_800
@@ -33,6 +34,8 @@ def _address(*schemes: str) -> AfterValidator:
         scheme, _, _ = value.partition("://")
         if scheme not in schemes or "://" not in value:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if is_sentinel(value):
+            return _sentinel(value)
         try:
             parts = urlsplit(value)
             # A Redis client takes a database without a host for one on this machine.
@@ -49,12 +52,23 @@ def _address(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _sentinel(value: str) -> str:
+    try:
+        parse_sentinel(value)
+    except ValueError:
+        raise ValueError(
+            "must look like redis+sentinel://host:port,host:port/primary/0, where `primary` is the name that "
+            "the Sentinels know; percent-encode special characters in a password"
+        ) from None
+    return value
+
+
 def _redis_options(value: str) -> str:
     """Check what follows the `?`, which redis-py would refuse only when it connects."""
     from redis import ConnectionPool, RedisError
 
     try:
-        ConnectionPool.from_url(value).make_connection()
+        ConnectionPool.from_url(server_url(value)).make_connection()
     except (RedisError, TypeError, ValueError):
         raise ValueError("has an option after the `?` that Redis clients do not know") from None
     return value
@@ -65,11 +79,11 @@ def _verified(value: str) -> str:
 
     redis-py does so by itself, Celery does not.
     """
-    parts = urlsplit(value)
-    if parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+    address, _, query = value.partition("?")
+    if not value.startswith("rediss") or "ssl_cert_reqs" in parse_qs(query):
         return value
-    query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))
-    return urlunsplit(parts._replace(query=query))
+    query = "&".join(filter(None, (query, "ssl_cert_reqs=required")))
+    return f"{address}?{query}"
 
 
 def _host(value: str) -> str:
@@ -115,6 +129,11 @@ HttpUrl = Annotated[str, _address("http", "https")]
 HttpAddress = Annotated[HttpUrl, AfterValidator(lambda value: value.rstrip("/"))]
 """The address under which there are several."""
 RedisAddress = Annotated[
-    str, _address("redis", "rediss"), AfterValidator(_redis_options), AfterValidator(_verified)
+    str,
+    _address("redis", "rediss", "redis+sentinel", "rediss+sentinel"),
+    AfterValidator(_redis_options),
+    AfterValidator(_verified),
 ]
+RedisPrefix = Annotated[str, Field(pattern=r"^[\w.:-]*$", max_length=100)]
+"""Printable and short, as it is part of every key."""
 Host = Annotated[str, AfterValidator(_host)]

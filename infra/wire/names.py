@@ -1,4 +1,8 @@
-"""Names that edges and workers share: Celery tasks, queues and Redis keys."""
+"""Names that edges and workers share: Celery tasks, queues and Redis keys.
+
+Keys and queues are named here without the prefix of a deployment (`BBGRAM_REDIS_PREFIX`), which comes before
+each of them in Redis.
+"""
 
 from typing import Final
 

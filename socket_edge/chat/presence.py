@@ -56,9 +56,11 @@ class EdgePresence:
         refresh_s: float,
         clock: RedisClock,
         on_loss: Callable[[float], None],
+        prefix: str = "",
     ) -> None:
         self._redis = redis
         self._edge_id = edge_id
+        self._prefix = prefix
         self._users = users
         self._inbox = inbox
         self._lease_ms = int(lease_s * 1000)
@@ -106,8 +108,8 @@ class EdgePresence:
         """
         try:
             for portion in _portions(list(unannounced)):
-                await self._redis.sadd(names.edge_users_key(self._edge_id), *portion)
-            await self._withdraw(*withdrawal(self._edge_id))
+                await self._redis.sadd(self._prefix + names.edge_users_key(self._edge_id), *portion)
+            await self._withdraw(*withdrawal(self._edge_id, self._prefix))
         except (RedisError, OSError) as error:
             log.warning("withdraw_failed", error=type(error).__name__)
 
@@ -148,7 +150,8 @@ class EdgePresence:
 
     async def _renew_lease(self) -> bool:
         """Renew the lease; tell whether Redis still has everything that this edge has written."""
-        reply = await self._renew(*renewal(self._edge_id, self._lease_ms, self._lease_end_ms))
+        call = renewal(self._edge_id, self._lease_ms, self._lease_end_ms, self._prefix)
+        reply = await self._renew(*call)
         seconds, micros, is_unbroken, self._lease_end_ms, server_id = reply
         self._clock.note(seconds, micros)
         last_server_id, self._server_id = self._server_id, server_id
@@ -171,7 +174,7 @@ class EdgePresence:
             self._share = math.ceil(len(self._to_keep) / rounds)
         share, self._to_keep = self._to_keep[: self._share], self._to_keep[self._share :]
         for portion in _portions(share):
-            await self._keep(*refreshment(portion))
+            await self._keep(*refreshment(portion, self._prefix))
 
     async def keep_registry(self) -> None:
         """Register users who come and go, until cancelled."""
@@ -192,7 +195,7 @@ class EdgePresence:
             here = [user_id for user_id in user_ids if user_id in self._users]
             gone = [user_id for user_id in user_ids if user_id not in self._users]
             try:
-                await self._register(*registration(self._edge_id, here, gone))
+                await self._register(*registration(self._edge_id, here, gone, self._prefix))
             except (RedisError, OSError) as error:
                 if outage.begins():
                     address = redis_address(self._redis)

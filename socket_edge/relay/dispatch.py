@@ -25,9 +25,10 @@ _BACKLOG = 200
 class Dispatcher:
     """Has Celery render the task message, and pushes it with an asyncio client."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
         register_serializer()
         self._redis = redis
+        self._queue = prefix + names.QUEUE
         self._celery = Celery("bbgram-edge", set_as_current=False)
         self._celery.conf.task_ignore_result = True
         self._connection: Any = Connection(transport=_Transport)  # type: ignore[no-untyped-call]
@@ -37,11 +38,11 @@ class Dispatcher:
     async def send(self, batch: Batch, cautious: bool) -> bool:
         """Put a batch on the queue. False if Redis refuses, or if `cautious` and workers do not keep up."""
         try:
-            if cautious and await self._redis.llen(names.QUEUE) >= _BACKLOG:
+            if cautious and await self._redis.llen(self._queue) >= _BACKLOG:
                 return False
             message = self._render(batch)
             began = time.monotonic()
-            await self._redis.lpush(names.QUEUE, message)
+            await self._redis.lpush(self._queue, message)
         except (RedisError, OSError) as error:
             log.warning("dispatch_failed", batch=batch.id, error=type(error).__name__)
             return False

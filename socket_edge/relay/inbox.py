@@ -30,10 +30,15 @@ class Inbox:
     """A stream reader that resumes where it stopped, even after a reconnect."""
 
     def __init__(
-        self, redis: Redis, edge_id: str, clock: RedisClock, take: Callable[[InboxEntry], None]
+        self,
+        redis: Redis,
+        edge_id: str,
+        clock: RedisClock,
+        take: Callable[[InboxEntry], None],
+        prefix: str = "",
     ) -> None:
         self._redis = redis
-        self._key = names.inbox_key(edge_id)
+        self._key = prefix + names.inbox_key(edge_id)
         self._clock = clock
         self._take = take
         self._last_id = _FIRST_ID

@@ -13,6 +13,7 @@ import psycopg
 import socketio
 from redis import Redis
 
+from infra.redis_client import make_redis
 from infra.settings.store import SCHEMA
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
@@ -23,6 +24,7 @@ from tests.faults.records import Records, Stored
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
 from tests.harness.key_server import KeyServer, Project
+from tests.harness.sentinel import SentinelSet
 from tests.harness.waiting import until
 
 _INJECT: Final = Path(__file__).parent / "inject"
@@ -33,10 +35,17 @@ class Field:
     """One run's processes and clients."""
 
     def __init__(
-        self, engines: Engines, store: Store, folder: Path, disk: SmallDisk | None, **settings: Any
+        self,
+        engines: Engines,
+        store: Store,
+        folder: Path,
+        disk: SmallDisk | None,
+        sentinels: SentinelSet | None,
+        **settings: Any,
     ) -> None:
         self.engines = engines
         self._disk = disk
+        self._sentinels = sentinels
         self.project = Project(KeyServer())
         self.kid = "first"
         """Name of the key that new tokens are signed with."""
@@ -61,9 +70,15 @@ class Field:
         return self._disk
 
     @property
+    def sentinels(self) -> SentinelSet:
+        """Return the Sentinels and the servers that they watch, for the fault that asks for them."""
+        assert self._sentinels is not None
+        return self._sentinels
+
+    @property
     def redis(self) -> Redis:
         """Return a Redis client for the fault to use."""
-        return Redis.from_url(self.chat.store.redis_url, socket_timeout=5)
+        return make_redis(self.chat.store.redis_url, 5, retries=0)
 
     @contextmanager
     def admin(self) -> Iterator[psycopg.Connection[Any]]:

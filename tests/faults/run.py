@@ -6,7 +6,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from tests.faults.disk import SmallDisk
 from tests.faults.faults.fault import Fault
 from tests.faults.field import Field
 from tests.harness.engines import Engines
+from tests.harness.sentinel import SentinelSet
 from tests.harness.waiting import until
 
 PAIRS: Final = 20
@@ -62,12 +63,19 @@ def run(fault: Fault, messages: int) -> Report:
         folder.chmod(0o755)
         disk = SmallDisk(folder / "engines" / "postgres") if fault.needs_disk else None
         engines = Engines(folder / "engines")
+        sentinels = SentinelSet(folder / "sentinels") if fault.has_sentinels else None
         try:
             engines.start()
+            store = engines.new_store()
+            if sentinels is not None:
+                sentinels.start()
+                store = replace(store, redis_url=sentinels.url())
             (folder / "chat").mkdir()
-            field = Field(engines, engines.new_store(), folder / "chat", disk, **fault.settings)
+            field = Field(engines, store, folder / "chat", disk, sentinels, **fault.settings)
             asyncio.run(_play(field, fault, messages))
         finally:
+            if sentinels is not None:
+                sentinels.stop()
             engines.stop()
             if disk is not None:
                 disk.close()

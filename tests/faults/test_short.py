@@ -9,6 +9,8 @@ MESSAGES = 200
 SHORT = (
     "worker killed after commit",
     "Redis flushed",
+    "Redis loses its last second",
+    "Redis primary killed under Sentinel",
     "all connections to Postgres cut",
 )
 

@@ -50,6 +50,7 @@ def test_the_reason_is_a_few_words(error: Exception, told: str) -> None:
         ("rediss://user:secret@redis.example", "redis.example:1"),
         ("postgresql+psycopg://me:secret@[::1]/chat", "[::1]:1"),
         ("redis:///0", "localhost:1"),
+        ("redis+sentinel://:secret@one,two:2/primary?sentinel_password=secret", "one:26379,two:2"),
     ],
 )
 def test_an_address_is_host_and_port_only(url: str, address: str) -> None:

@@ -50,6 +50,16 @@ NOT_A_REDIS = (
     "redis://h?colour=blue",
     "redis://h?protocol=4",
     "rediss://h?ssl_cert_reqs=CERT_REQUIRED",
+    "redis+sentinel://",
+    "redis+sentinel://h:26379",
+    "redis+sentinel://h:26379/",
+    "redis+sentinel://h:26379,/primary",
+    "redis+sentinel://h:port/primary",
+    "redis+sentinel://h:1,i:0/primary",
+    "redis+sentinel://h/primary/one",
+    "redis+sentinel://h/primary/0/1",
+    "redis+sentinel://h/primary?colour=blue",
+    "sentinel://h/primary",
 )
 NOT_A_POSTGRES = ("nonsense", "mysql://h/chat", "postgresql://h:port/chat", "postgresql:/h/chat", "://h")
 NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:port", "http://[::1")
@@ -303,6 +313,8 @@ def test_consistent_settings_are_accepted(
         ("DATABASE_URL", "postgresql://me:x@127.0.0.1:secret/chat"),
         ("REDIS_URL", "redis://:secret/@127.0.0.1"),
         ("REDIS_URL", "redis://:x@127.0.0.1:secret"),
+        ("REDIS_URL", "redis+sentinel://:secret/@127.0.0.1/primary"),
+        ("REDIS_URL", "redis+sentinel://:secret@127.0.0.1:x/primary?sentinel_password=secret"),
     ],
 )
 def test_a_complaint_never_shows_the_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -316,11 +328,33 @@ def test_a_complaint_never_shows_the_value(monkeypatch: pytest.MonkeyPatch, name
         "redis://localhost",
         "rediss://user:p%40ss@redis.example:6380/3?ssl_cert_reqs=required",
         "redis://[::1]:6379/0",
+        "redis+sentinel://one,two:26380,[::1]:26381/primary",
+        "redis+sentinel://user:p%40ss@one/primary/3?sentinel_username=me&sentinel_password=x&socket_timeout=2",
+        "rediss+sentinel://one/primary/0?ssl_cert_reqs=required",
     ],
 )
 def test_a_redis_address_may_have_all_its_parts(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("BBGRAM_REDIS_URL", url)
     assert EdgeSettings.load().redis_url == url
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+sentinel"])
+def test_certificates_are_verified_unless_the_address_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    for given, read in {
+        f"{scheme}://h/primary": f"{scheme}://h/primary?ssl_cert_reqs=required",
+        f"{scheme}://h/primary?ssl_ca_certs=x": f"{scheme}://h/primary?ssl_ca_certs=x&ssl_cert_reqs=required",
+        f"{scheme}://h/primary?ssl_cert_reqs=none": f"{scheme}://h/primary?ssl_cert_reqs=none",
+    }.items():
+        monkeypatch.setenv("BBGRAM_REDIS_URL", given)
+        assert EdgeSettings.load().redis_url == read
+
+
+@pytest.mark.parametrize("prefix", ["a b", "x" * 101, "a*", "{a}"])
+def test_a_prefix_is_short_and_plain(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setenv("BBGRAM_REDIS_PREFIX", prefix)
+    refuses(WorkerSettings, "BBGRAM_REDIS_PREFIX is wrong: ")
 
 
 def test_functions_can_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from infra.celery_broker import broker_settings
 from infra.cli.doctor.finding import Finding, finding
+from infra.redis_client import make_redis
 from infra.settings.worker import WorkerSettings
 from infra.wire.names import FUNCTIONS_QUEUE, QUEUE, SWEPT_KEY
 
 _ANSWER_S: Final = 2.0
 """How long to wait for workers to answer. A busy worker answers only after its batch."""
+_TIMEOUT_S: Final = 3.0
 
 
 def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
@@ -17,7 +20,7 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
     consumers: Counter[str] = Counter()
 
     def ask() -> Finding:
-        consumers.update(_consumers(settings.redis_url))
+        consumers.update(_consumers(settings))
         return _workers(consumers[QUEUE], "workers", "start `bbgram worker`")
 
     yield finding("workers", "correct BBGRAM_REDIS_URL", ask)
@@ -31,12 +34,12 @@ def process_findings(settings: WorkerSettings) -> Iterator[Finding]:
     )
 
 
-def _consumers(redis_url: str) -> Counter[str]:
+def _consumers(settings: WorkerSettings) -> Counter[str]:
     """Return how many workers consume each queue."""
     from celery import Celery
 
-    options = {"socket_timeout": 5, "socket_connect_timeout": 3}
-    with Celery(broker=redis_url, set_as_current=False, broker_transport_options=options) as app:
+    broker = broker_settings(settings.redis_url, _TIMEOUT_S, prefix=settings.redis_prefix)
+    with Celery(set_as_current=False, **broker) as app:
         answers = app.control.inspect(timeout=_ANSWER_S).active_queues() or {}
     return Counter(queue["name"] for queues in answers.values() for queue in queues)
 
@@ -48,10 +51,8 @@ def _workers(count: int, subject: str, advice: str) -> Finding:
 
 
 def _beat(settings: WorkerSettings, *, has_workers: bool) -> Finding:
-    from redis import Redis
-
-    with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
-        if redis.exists(SWEPT_KEY):
+    with make_redis(settings.redis_url, _TIMEOUT_S) as redis:
+        if redis.exists(settings.redis_prefix + SWEPT_KEY):
             return Finding("beat", "the sweeps run as scheduled")
     if has_workers:
         advice = "start `bbgram beat`; if it has just started, wait for its first sweep"

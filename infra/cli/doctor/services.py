@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
 from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of
+from infra.redis_client import make_redis
 from infra.settings.store import StoreSettings
 
 _OLDEST_REDIS: Final = (7, 0)
+_TIMEOUT_S: Final = 3.0
 
 
 def python_finding() -> Finding:
@@ -33,9 +35,7 @@ def redis_findings(redis_url: str) -> Iterator[Finding]:
 
 
 def _redis_info(redis_url: str) -> dict[str, Any]:
-    from redis import Redis
-
-    with Redis.from_url(redis_url, socket_timeout=3, socket_connect_timeout=3) as redis:
+    with make_redis(redis_url, _TIMEOUT_S) as redis:
         return {**redis.info("server"), **redis.info("memory")}
 
 

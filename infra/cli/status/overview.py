@@ -59,13 +59,14 @@ def read_overview(settings: StatusSettings) -> Overview:
     Raises SettingsError, redis.RedisError and sqlalchemy.exc.SQLAlchemyError.
     """
     with make_redis(settings.redis_url, _TIMEOUT_S) as redis:
-        processes, queues = read_processes(redis), _queues(redis)
+        processes = read_processes(redis, settings.redis_prefix)
+        queues = _queues(redis, settings.redis_prefix)
     overview = Overview(time.time(), processes, queues, _piles(settings), [])
     return msgspec.structs.replace(overview, problems=list(_problems(overview, settings)))
 
 
-def _queues(redis: Redis) -> dict[str, int]:
-    return {queue: redis.llen(queue) for queue in (names.QUEUE, names.FUNCTIONS_QUEUE)}
+def _queues(redis: Redis, prefix: str) -> dict[str, int]:
+    return {queue: redis.llen(prefix + queue) for queue in (names.QUEUE, names.FUNCTIONS_QUEUE)}
 
 
 def _piles(settings: StatusSettings) -> Piles | None:

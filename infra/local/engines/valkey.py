@@ -2,15 +2,17 @@
 
 import signal
 from pathlib import Path
+from typing import Final
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 
 from infra.errors import CommandError
 from infra.local.engines.engine import Engine
 from infra.local.engines.leftovers import stop_leftovers
 from infra.local.tether import tether
+from infra.redis_client import make_redis
+
+_TIMEOUT_S: Final = 1.0
 
 
 class Valkey(Engine):
@@ -49,9 +51,7 @@ class Valkey(Engine):
     def is_ready(self) -> bool:
         """Return whether the server answers and has loaded its data."""
         try:
-            with Redis.from_url(
-                self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-            ) as redis:
+            with make_redis(self.url, _TIMEOUT_S, retries=0) as redis:
                 return bool(redis.ping())
         except RedisError:
             return False

@@ -11,6 +11,7 @@ from tests.faults.faults import (
     poison,
     postgres,
     redis_server,
+    sentinel,
     silence,
     workers,
 )
@@ -28,6 +29,9 @@ _ALL: Final = (
     redis_server.frozen,
     redis_server.full,
     redis_server.read_only,
+    redis_server.rolled_back,
+    sentinel.primary_killed,
+    sentinel.primary_frozen,
     postgres.killed,
     postgres.connections_cut,
     postgres.disk_full,

@@ -28,6 +28,8 @@ class Fault:
     """Whether it strikes with the first message; otherwise it waits until some of them are acked."""
     needs: tuple[Need, ...] = ()
     """What must be here before anything is started."""
+    has_sentinels: bool = False
+    """Whether Redis is a primary with a replica, which Sentinels watch."""
     needs_disk: bool = False
     """Whether Postgres has to live on a small file system."""
 
