@@ -24,7 +24,7 @@ from infra.outage import POSTGRES_PORT, Outage, address_of, reason
 from infra.presence import PresenceReader
 from infra.processes import Announcer
 from infra.pulse import PULSE
-from infra.redis_client import make_redis
+from infra.redis_client import KEEPALIVE, make_redis
 from infra.settings.base import data_dir
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
@@ -63,6 +63,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
             _REDIS_TIMEOUT_S,
             prefix=settings.redis_prefix,
             socket_keepalive=True,
+            socket_keepalive_options=KEEPALIVE,
             # In seconds: a BRPOP that is answered this much too late is on a dead connection.
             health_check_interval=2,
         ),
