@@ -1,11 +1,11 @@
 """The one place where Redis clients are made. Each try that fails is counted."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Self, TypeVar
+import socket
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 from redis import ConnectionError as RedisConnectionError
-from redis import ConnectionPool, ReadOnlyError, Redis, RedisError
-from redis.asyncio import ConnectionPool as AsyncConnectionPool
+from redis import ReadOnlyError, Redis, RedisError
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
@@ -18,22 +18,28 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from infra.metrics.common import REDIS_ERRORS
 from infra.redis_address import SentinelAddress, is_sentinel, parse_sentinel
 
-T = TypeVar("T")
-
 _RETRIES: Final = 1
 """A connection that has broken is opened again at once."""
 _SENTINEL_TIMEOUT_S: Final = 1.0
 """A Sentinel that does not answer within this time is passed over."""
 
+KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": 5,
+        "TCP_KEEPINTVL": 2,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 5_000,
+    }.items()
+    if hasattr(socket, name)
+}
+"""TCP options, in seconds, but the last in ms: how soon the system notices a peer that has vanished."""
+
 
 def make_redis(url: str, timeout_s: float, *, retries: int = _RETRIES) -> Redis:
-    """Return a client that connects on first use, and gives up after `timeout_s` seconds."""
-    retry = _CountedRetry(NoBackoff(), retries)
-    options: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "retry": retry,
-    }
+    """Return a client that connects on first use. It does not try again after a time-out."""
+    retry = _CountedRetry(retries)
+    options = _options(timeout_s, retry)
     if is_sentinel(url):
         address = parse_sentinel(url)
         sentinel = _Sentinel(address, timeout_s)
@@ -48,12 +54,8 @@ def make_redis(url: str, timeout_s: float, *, retries: int = _RETRIES) -> Redis:
 
 def make_async_redis(url: str, timeout_s: float) -> AsyncRedis:
     """Return a client for asyncio. It does not try again after a time-out."""
-    retry = _CountedAsyncRetry(NoBackoff(), _RETRIES, supported_errors=(RedisConnectionError,))
-    options: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "retry": retry,
-    }
+    retry = _CountedAsyncRetry(_RETRIES)
+    options = _options(timeout_s, retry)
     if is_sentinel(url):
         address = parse_sentinel(url)
         sentinel = _AsyncSentinel(address, timeout_s)
@@ -68,12 +70,15 @@ def make_async_redis(url: str, timeout_s: float) -> AsyncRedis:
 
 def sentinel_options(address: SentinelAddress, timeout_s: float, retry: Any) -> dict[str, Any]:
     """Return what redis-py needs in order to ask a Sentinel."""
-    timeout_s = min(timeout_s, _SENTINEL_TIMEOUT_S)
+    options = _options(min(timeout_s, _SENTINEL_TIMEOUT_S), retry)
+    return {**options, **address.tls, **address.login}
+
+
+def _options(timeout_s: float, retry: Any) -> dict[str, Any]:
     return {
-        **address.tls,
-        **address.login,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
+        "socket_keepalive_options": KEEPALIVE,
         "retry": retry,
     }
 
@@ -82,7 +87,7 @@ class _Sentinel(Sentinel):
     """The Sentinels of an address. redis-py does not tell why they do not answer."""
 
     def __init__(self, address: SentinelAddress, timeout_s: float) -> None:
-        self._retry = _CountedRetry(NoBackoff(), 0)
+        self._retry = _CountedRetry(0)
         asked = sentinel_options(address, timeout_s, self._retry)
         super().__init__(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
 
@@ -98,7 +103,7 @@ class _AsyncSentinel(AsyncSentinel):
     """The same for asyncio."""
 
     def __init__(self, address: SentinelAddress, timeout_s: float) -> None:
-        self._retry = _CountedAsyncRetry(NoBackoff(), 0)
+        self._retry = _CountedAsyncRetry(0)
         asked = sentinel_options(address, timeout_s, self._retry)
         super().__init__(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
 
@@ -128,71 +133,64 @@ class _AsyncSentinelPool(AsyncSentinelConnectionPool):
             await self.sentinel_manager.aclose()
 
 
-def _count(error: Exception) -> None:
-    # Redis does not know a script until it is sent in full: nothing has failed.
-    if not isinstance(error, NoScriptError):
-        REDIS_ERRORS.labels(type(error).__name__).inc()
+class _Counted:
+    """Counts each error, and tries again after those of a broken connection only.
 
-
-def _demoted(error: ReadOnlyError) -> RedisConnectionError:
-    """Return what to raise when Redis refuses a write because it has become a replica."""
-    return RedisConnectionError(f"Redis is a replica: {error}")
-
-
-class _CountedRetry(Retry):
-    """Also tries again when the server turns out to be a replica.
-
-    The address may lead to the new primary by now, so no connection to the old one is kept.
+    So is a connection to a server that has become a replica: the address may lead to the new primary by now.
     """
 
-    pool: ConnectionPool | None = None
+    pool: Any = None
+    """The pool of the connections that share this object."""
     failure: Exception | None = None
     """The last error, for those who ask several servers."""
 
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        """Return itself: connections copy what they are given, but these share their pool."""
-        return self
-
-    def call_with_retry(self, do: Callable[[], T], *args: Any, **options: Any) -> T:
-        def counted() -> T:
-            try:
-                return do()
-            except ReadOnlyError as error:
-                _count(error)
-                if self.pool is not None:
-                    self.pool.disconnect(inuse_connections=False)
-                raise _demoted(error) from error
-            except (RedisError, OSError) as error:
-                _count(error)
-                self.failure = error
-                raise
-
-        return super().call_with_retry(counted, *args, **options)
-
-
-class _CountedAsyncRetry(AsyncRetry):
-    """The same for asyncio."""
-
-    pool: AsyncConnectionPool | None = None
-    failure: Exception | None = None
+    def __init__(self, retries: int) -> None:
+        super().__init__(NoBackoff(), retries, (RedisError, OSError))  # type: ignore[call-arg]
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        """Return itself: each connection would copy it, and with it the pool."""
         return self
 
-    async def call_with_retry(self, do: Callable[[], Awaitable[T]], *args: Any, **options: Any) -> T:
-        async def counted() -> T:
-            try:
-                return await do()
-            except ReadOnlyError as error:
-                _count(error)
-                if self.pool is not None:
-                    await self.pool.disconnect(inuse_connections=False)
-                    # Those on which others wait follow when their wait is over.
-                    await self.pool.update_active_connections_for_reconnect()
-                raise _demoted(error) from error
-            except (RedisError, OSError) as error:
-                _count(error)
-                self.failure = error
-                raise
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        def count(error: Exception) -> bool:
+            self.failure = error
+            # Redis does not know a script until it is sent in full: nothing has failed.
+            if not isinstance(error, NoScriptError):
+                REDIS_ERRORS.labels(type(error).__name__).inc()
+            if isinstance(error, ReadOnlyError):
+                return True
+            return isinstance(error, RedisConnectionError) and (is_retryable is None or is_retryable(error))
 
-        return await super().call_with_retry(counted, *args, **options)
+        return super().call_with_retry(do, self.leaving(fail), count, with_failure_count)  # type: ignore[misc]
+
+    def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what to do about an error: also leave a replica on all connections of the pool."""
+        raise NotImplementedError
+
+
+class _CountedRetry(_Counted, Retry):
+    def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
+        def leave(error: Exception, *more: Any) -> None:
+            if isinstance(error, ReadOnlyError) and self.pool is not None:
+                self.pool.disconnect(inuse_connections=False)
+            fail(error, *more)
+
+        return leave
+
+
+class _CountedAsyncRetry(_Counted, AsyncRetry):
+    def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
+        async def leave(error: Exception, *more: Any) -> None:
+            if isinstance(error, ReadOnlyError) and self.pool is not None:
+                await self.pool.disconnect(inuse_connections=False)
+                # Those on which others wait follow when their wait is over.
+                await self.pool.update_active_connections_for_reconnect()
+            await fail(error, *more)
+
+        return leave

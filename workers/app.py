@@ -63,6 +63,7 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
             _REDIS_TIMEOUT_S,
             prefix=settings.redis_prefix,
             socket_keepalive=True,
+            socket_keepalive_options=KEEPALIVE,
             # In seconds: a BRPOP that is answered this much too late is on a dead connection.
             health_check_interval=2,
         ),

@@ -7,8 +7,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from redis import ConnectionError as RedisConnectionError
-from redis import OutOfMemoryError, Redis, RedisError
+from redis import OutOfMemoryError, ReadOnlyError, Redis, RedisError
 
 from infra.wire import names
 from tests.faults.faults.fault import fault
@@ -67,8 +66,7 @@ async def read_only(field: Field) -> None:
     """Make Redis a replica of a server that does not exist, as after a failover gone wrong."""
     with field.redis as redis:
         redis.replicaof("127.0.0.1", str(free_port()))
-        # The client takes it for a primary that is gone.
-        _expect_refusal(field, redis, RedisConnectionError)
+        _expect_refusal(field, redis, ReadOnlyError)
         await asyncio.sleep(OUTAGE_S)
         redis.replicaof("NO", "ONE")
     field.healed()
