@@ -49,7 +49,7 @@ def write_everywhere(conn: Connection) -> None:
     conn.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ROW EXCLUSIVE MODE")
 
 
-@pytest.mark.parametrize(("before", "after"), pairwise(STEPS))
+@pytest.mark.parametrize(("before", "after"), list(pairwise(STEPS)))
 def test_users_send_while_a_migration_waits_for_its_locks(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, before: str, after: str
 ) -> None:
