@@ -25,6 +25,8 @@ from tests.harness.forks import ForkedProcess, prepare, run
 
 CHECKOUT = (sys.executable, "-m", "infra.cli")
 """Runs `bbgram` as it is in this checkout."""
+OTHER_RELEASE = (sys.executable, "-P", *CHECKOUT[1:])
+"""Runs `bbgram` as it is in the folder that PYTHONPATH names. Without `-P`, the current one would come first."""
 EDGES_FROM = "TESTED_EDGES_FROM"
 WORKERS_FROM = "TESTED_WORKERS_FROM"
 """Variables with the folder of another release whose edges, or workers, are tested (`tests.compat`)."""
@@ -190,9 +192,7 @@ class Deployment:
         folder = os.environ.get(variable)
         if folder is None:
             return {"env": env, "forked": self._forked}
-        # Without -P, the current folder would come first.
-        program = (sys.executable, "-P", *CHECKOUT[1:])
-        return {"env": {**env, "PYTHONPATH": folder}, "program": program}
+        return {"env": {**env, "PYTHONPATH": folder}, "program": OTHER_RELEASE}
 
     def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
         """Start one more edge, on a free port unless one is given."""
