@@ -26,7 +26,7 @@ from tests.harness.forks import ForkedProcess, prepare, run
 CHECKOUT = (sys.executable, "-m", "infra.cli")
 """Runs `bbgram` as it is in this checkout."""
 OTHER_RELEASE = (sys.executable, "-P", *CHECKOUT[1:])
-"""Runs `bbgram` as it is in the folder that PYTHONPATH names. Without `-P`, the current one would come first."""
+"""Runs `bbgram` as it is in the folder of PYTHONPATH. Without `-P`, the current one would come first."""
 EDGES_FROM = "TESTED_EDGES_FROM"
 WORKERS_FROM = "TESTED_WORKERS_FROM"
 """Variables with the folder of another release whose edges, or workers, are tested (`tests.compat`)."""
