@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package reference bench shape frames lock clean
+.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package compat migrations reference bench shape frames lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(or $(ARGS),--ignore=tests/deployment) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
+compat: $(VENV)/.dev ## Run end-to-end tests with edges of the last release and our workers, and the reverse; needs the history of git
+	@$(BIN)/python -m tests.compat -n $(JOBS) $(ARGS)
 
 deployment: needs-of-deployment $(VENV)/.dev $(VENV)/.helm ## Test what deploys the chat: wheels by role, Helm chart, systemd units, alerts, dashboards
 	@$(BIN)/python -m pytest -n $(JOBS) $(or $(ARGS),tests/deployment)
@@ -107,6 +110,9 @@ frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print
 
 faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
+
+migrations: $(VENV)/.dev ## Run each migration in a database with a million messages while users send, write the table of docs/operations.md
+	@$(BIN)/python -m tests.migrations
 
 lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes, for every platform (UPGRADE=-U for the newest)
 	@$(LOCK) --extra local -o requirements.txt

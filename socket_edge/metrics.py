@@ -47,6 +47,11 @@ DELIVERY_SECONDS: Final = LocalHistogram(
 INBOX_LAG: Final = gauge(
     "bbgram_edge_inbox_lag_seconds", "The same for the entry of the inbox that was read last."
 )
+UNREAD_ENTRIES: Final = counter(
+    "bbgram_edge_unread_entries_total",
+    "Entries of the inbox that could not be read: `too_new`, from a worker of a newer release, or `broken`.",
+    ["reason"],
+)
 INBOX_READING: Final = gauge("bbgram_edge_inbox_reading", "1 if the inbox could be read the last time.")
 
 WAITING: Final = gauge(

@@ -45,6 +45,7 @@ from workers.piles import Piles
 from workers.publish import Publisher
 from workers.schedule import add_function_tasks, beat_schedule
 from workers.sweep import Sweep
+from workers.versions import readable
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +139,9 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     def handle_batch(batch: Batch) -> None:
         try:
             for together in backlog.join(batch):
-                parts.processor.process([drop_expired(one, parts.redis, parts.clock) for one in together])
+                known = readable(together, parts.publisher)
+                if known:
+                    parts.processor.process([drop_expired(one, parts.redis, parts.clock) for one in known])
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
 

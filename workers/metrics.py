@@ -7,7 +7,7 @@ from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, c
 BATCHES: Final = LocalCounter(
     "bbgram_worker_batches_total",
     "Batches by outcome: `done`, `postponed` because Postgres does not answer, `unpublished` because Redis "
-    "does not.",
+    "does not, `too_new` if they come from an edge of a newer release.",
     ["outcome"],
 )
 BATCH_SECONDS: Final = LocalHistogram(

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from infra.settings.store import SCHEMA
@@ -21,8 +21,11 @@ from infra.store.supabase import link
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 _LOCK_ID = 0x6262_6772
-_LOCK_TIMEOUT = "2s"
-_TRIES: Final = 20
+_LOCK_TIMEOUT = "500ms"
+"""Whatever needs a table while a migration waits for its lock waits as well, so this is short."""
+_LONG_LOCK_TIMEOUT = "1500ms"
+"""For every fifth try during a vacuum: after a second (`deadlock_timeout`), Postgres ends an autovacuum."""
+_TRIES: Final = 40
 _PAUSE_S: Final = 1.0
 """Pause between tries, so that others can get the locks they wait for."""
 
@@ -32,6 +35,7 @@ _NO_LIMITS = text(
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
     """
 )
+_IS_VACUUMED = text("SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database())")
 _OWNERS = text(
     """
     SELECT current_user AS us,
@@ -51,28 +55,45 @@ class MigrationError(Exception):
 def upgrade(database_url: str, schema: str = SCHEMA) -> list[str]:
     """Run all pending migrations; return what an operator should know, a line each.
 
-    All happens in one transaction, which waits only briefly for locks and is tried again if it does not get
-    them. It runs as the owner of the tables, whoever connects. It is safe to call this again, and from
-    several processes at once. Raises MigrationError and sqlalchemy.exc.SQLAlchemyError.
+    Each migration is a transaction, and so holds its locks no longer than it needs them. A new installation,
+    or one that is moved, is a single transaction. Each waits only briefly for locks, and is tried again if it
+    does not get them. They run as the owner of the tables, whoever connects. It is safe to call this again,
+    and from several processes at once. Raises MigrationError and sqlalchemy.exc.SQLAlchemyError.
     """
     unicode_parts()  # takes a moment, and is kept: not while others wait for our locks
     engine = make_engine(database_url, schema=schema, pooled=True, timeouts=False)
+    notes: list[str] = []
     try:
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                with engine.begin() as conn:
-                    return _upgrade(conn, schema)
-            except OperationalError as error:
-                if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
-                    raise
-                if not tries_left:
-                    raise MigrationError(
-                        "the tables are in use: stop the workers, then run `bbgram migrate` again"
-                    ) from error
-                sleep(_PAUSE_S)
-        raise AssertionError("unreachable")
+        while True:
+            found, is_newest = _try_upgrade(engine, schema)
+            notes += found
+            if is_newest:
+                return notes
     finally:
         engine.dispose()
+
+
+def _try_upgrade(engine: Engine, schema: str) -> tuple[list[str], bool]:
+    """Run the next transaction, again until it gets its locks. Raises what `upgrade` raises."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with engine.begin() as conn:
+                conn.execute(_NO_LIMITS)
+                conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_ID})")
+                is_patient = tries_left % 5 == 0 and conn.execute(_IS_VACUUMED).scalar_one()
+                patience = _LONG_LOCK_TIMEOUT if is_patient else _LOCK_TIMEOUT
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience}'")
+                return _upgrade(conn, schema)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+                raise
+            if not tries_left:
+                raise MigrationError(
+                    "the tables are in use: stop the workers, and whatever else uses them for long, such as "
+                    "a backup, then run `bbgram migrate` again"
+                ) from error
+            sleep(_PAUSE_S)
+    raise AssertionError("unreachable")
 
 
 def pending(conn: Connection, schema: str = SCHEMA) -> bool:
@@ -83,10 +104,8 @@ def pending(conn: Connection, schema: str = SCHEMA) -> bool:
     return _revision(conn, schema) != _script().get_current_head() or not are_current(conn, schema)
 
 
-def _upgrade(conn: Connection, schema: str) -> list[str]:
-    conn.execute(_NO_LIMITS)
-    conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_ID})")
-    conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+def _upgrade(conn: Connection, schema: str) -> tuple[list[str], bool]:
+    """Run the next migration, or all if nobody uses the tables yet; return also whether it was the last."""
     notes = []
     place = find_older(conn, schema)
     us = _become_owner(conn, schema, place or schema)
@@ -99,11 +118,15 @@ def _upgrade(conn: Connection, schema: str) -> list[str]:
         move(conn, place, older, schema)
         _context(conn, schema).stamp(_script(), older)
         notes.append(f"moved all tables from schema {place} to schema {schema}")
-    command.upgrade(_config(conn, schema), "head")
+    head = _script().get_current_head()
+    if revision != head:
+        command.upgrade(_config(conn, schema), "head" if revision is None else "+1")
     close(conn, objects(conn, schema) - closed)
+    if _revision(conn, schema) != head:
+        return notes, False
     # The owner may lack rights on `auth.users` that whoever connects has.
     _become(conn, us)
-    return notes + link(conn, schema)
+    return notes + link(conn, schema), True
 
 
 def _become_owner(conn: Connection, schema: str, place: str) -> str:

@@ -1,6 +1,11 @@
 """What an edge sends to workers: a batch of events in the order of arrival."""
 
+from typing import Final
+
 import msgspec
+
+VERSION: Final = 1
+"""The newest version of batches that this release knows. docs/architecture.md says when it changes."""
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
@@ -24,4 +29,17 @@ class Batch(msgspec.Struct, frozen=True):
     id: str
     edge_id: str
     events: list[Event]
-    v: int = 1
+    v: int = VERSION
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether only a newer release can read it."""
+        return self.v > VERSION
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What each release reads of a batch, whatever its version: where it comes from."""
+
+    id: str
+    edge_id: str
+    v: int

@@ -1,11 +1,15 @@
 """What workers send to an edge: complete instructions, so that the edge needs no business rule."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.events import send_ack
+
+VERSION: Final = 1
+"""The newest version of entries that this release knows. docs/architecture.md says when it changes."""
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -59,7 +63,12 @@ class InboxEntry(msgspec.Struct, frozen=True):
     """Set if the batch could not be handled: the edge sends it again until its deadline."""
     answers: list[Answer] = []
     emits: list[Emit] = []
-    v: int = 1
+    v: int = VERSION
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether only a newer release can read it."""
+        return self.v > VERSION
 
     def all_answers(self) -> Iterator[Answer]:
         """Yield all answers: those in `answers`, and those that emits hold."""
@@ -69,10 +78,27 @@ class InboxEntry(msgspec.Struct, frozen=True):
                 yield Answer(emit.answers, send_ack(emit.data))
 
 
+class Envelope(msgspec.Struct, frozen=True):
+    """What each release reads of an entry, whatever its version: the batch to which it belongs."""
+
+    v: int
+    batch_id: str | None = None
+
+
 def decode_entry(data: bytes) -> InboxEntry:
-    """Decode a stream entry. Raises msgspec.DecodeError."""
+    """Decode a stream entry. One that is too new only asks to send its batch again.
+
+    Raises msgspec.DecodeError and UnicodeDecodeError.
+    """
     head, _, lines = data.partition(b"\n")
-    entry = _entries.decode(head)
+    try:
+        entry = _entries.decode(head)
+    except msgspec.ValidationError:
+        entry = InboxEntry(v=_envelopes.decode(head).v)
+        if not entry.is_too_new:
+            raise
+    if entry.is_too_new:
+        return InboxEntry(_envelopes.decode(head).batch_id, retry=ErrorCode.UNAVAILABLE, v=entry.v)
     if lines:
         entry.emits.extend(_emits.decode_lines(lines))
     return entry
@@ -109,3 +135,4 @@ class CatchUpPage(msgspec.Struct, frozen=True):
 
 _entries = msgspec.json.Decoder(InboxEntry)
 _emits = msgspec.json.Decoder(Emit)
+_envelopes = msgspec.json.Decoder(Envelope)

@@ -13,7 +13,7 @@ from infra.outage import Outage, reason, redis_address
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
 from infra.wire.clock import RedisClock
-from infra.wire.inbox import InboxEntry, decode_entry
+from infra.wire.inbox import VERSION, InboxEntry, decode_entry
 from socket_edge import metrics
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,8 @@ class Inbox:
         self._last_id = _FIRST_ID
         self._entries_read = 0
         self._generation = 0
+        self._newer: set[int] = set()
+        """Versions that were too new, and were logged."""
         self._exists = asyncio.Event()
         self.reading = False
         """Whether the last attempt to read succeeded."""
@@ -103,17 +105,27 @@ class Inbox:
                     if generation == self._generation:
                         self._last_id = entry_id
                         self._entries_read += 1
-                    self._hand_over(entry_id, fields[names.INBOX_FIELD])
+                    self._hand_over(entry_id, fields.get(names.INBOX_FIELD, b""))
                     await asyncio.sleep(0)
 
     def _hand_over(self, entry_id: bytes, data: bytes) -> None:
         try:
             entry = decode_entry(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            metrics.UNREAD_ENTRIES.labels("broken").inc()
             log.error("inbox_entry_unreadable", error=str(error))
             return
+        if entry.is_too_new:
+            self._note_version(entry.v)
         self._take(entry)
         self._measure(entry_id, entry)
+
+    def _note_version(self, version: int) -> None:
+        """Say once for each version that it is too new. The sweep delivers again what was in the entry."""
+        metrics.UNREAD_ENTRIES.labels("too_new").inc()
+        if version not in self._newer:
+            self._newer.add(version)
+            log.error("inbox_entry_too_new", version=version, newest_known=VERSION)
 
     def _measure(self, entry_id: bytes, entry: InboxEntry) -> None:
         """Note how long ago the entry was published, which its id says."""

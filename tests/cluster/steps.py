@@ -15,7 +15,7 @@ def follow(walk: Walk) -> None:
     first = commands.index(next(command for command in commands if "worker.replicas=2" in command))
     install(walk, commands[:first])
     walk.run(commands[first])
-    walk.expect(edge=("0.1.0", 1), worker=("0.1.0", 2), functions=("0.1.0", 1), beat=("0.1.0", 1))
+    walk.expect(edge=("0.2.0", 1), worker=("0.2.0", 2), functions=("0.2.0", 1), beat=("0.2.0", 1))
     assert zones(walk) == 2, "the workers are in one zone"
     check_order(walk, upgrades)
     check_examples(walk)
@@ -34,7 +34,7 @@ def install(walk: Walk, commands: list[str]) -> None:
             assert any("up to date" in log for log in migrations(walk)), (
                 "the migration has not said that it is done"
             )
-            walk.expect(edge=("0.1.0", 1), worker=("0.1.0", 1), functions=("0.1.0", 1), beat=("0.1.0", 1))
+            walk.expect(edge=("0.2.0", 1), worker=("0.2.0", 1), functions=("0.2.0", 1), beat=("0.2.0", 1))
         if " test " in command:
             assert "Succeeded" in printed, printed
 
@@ -61,8 +61,8 @@ def check_order(walk: Walk, commands: list[str]) -> None:
     """The three steps of an upgrade; the last one is refused before the others."""
     stop, gone, workers, edges = commands
     assert "replaces workers before edges" in walk.run(edges, ok=False)
-    old = ("0.1.0", 1)
-    new = ("0.1.1", 1)
+    old = ("0.2.0", 1)
+    new = ("0.2.1", 1)
     walk.run(stop)
     walk.run(gone)
     walk.expect(edge=old, worker=("", 0), functions=("", 0), beat=("", 0))
@@ -71,7 +71,7 @@ def check_order(walk: Walk, commands: list[str]) -> None:
     walk.expect(edge=old, worker=new, functions=new, beat=new)
     walk.run(edges)
     walk.expect(edge=new, worker=new, functions=new, beat=new)
-    later = edges.replace("0.1.1", "0.1.2 --set rollout.order=edges-first")
+    later = edges.replace("0.2.1", "0.2.2 --set rollout.order=edges-first")
     assert "replaces edges before workers" in walk.run(later, ok=False)
 
 
@@ -89,18 +89,18 @@ def check_autoscaled(walk: Walk, commands: list[str]) -> None:
     """What an autoscaler has decided stays, and nothing conflicts with it; `scale` stands in for KEDA."""
     scaled = " --set worker.autoscaling.enabled=true"
     stop, _, start, upgrade = (command + scaled for command in commands)
-    one = ("0.1.1", 1)
+    one = ("0.2.1", 1)
     walk.run(upgrade)
     for step, workers in ((upgrade, 4), (stop, 0)):
         walk.run(f"kubectl -n chat scale deployment bbgram-chat-worker --replicas={workers}")
         walk.run(step)
         others = one if workers else ("", 0)
-        walk.expect(edge=one, worker=("0.1.1", workers), functions=others, beat=others)
+        walk.expect(edge=one, worker=("0.2.1", workers), functions=others, beat=others)
     walk.run(start)
     walk.run("kubectl -n chat scale deployment bbgram-chat-worker --replicas=2")
     walk.run("kubectl -n chat rollout status deployment bbgram-chat-worker")
     walk.run(upgrade)
-    walk.expect(edge=one, worker=("0.1.1", 2), functions=one, beat=one)
+    walk.expect(edge=one, worker=("0.2.1", 2), functions=one, beat=one)
 
 
 def zones(walk: Walk) -> int:

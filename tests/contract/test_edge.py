@@ -1,6 +1,7 @@
 """The edge's half of the wire, against the same golden files as the worker's."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from infra.wire.commands import (
     RefreshToken,
 )
 from infra.wire.errors import ErrorCode, Failure, Rejection
-from infra.wire.inbox import Ahead, CatchUpPage, InboxEntry, Position, Target, decode_entry
+from infra.wire.inbox import VERSION, Ahead, CatchUpPage, InboxEntry, Position, Target, decode_entry
 from infra.wire.registry import CLIENT_COMMANDS, INTERNAL_COMMANDS, REFRESH_TOKEN
 from infra.wire.serializer import CONTENT_TYPE, SERIALIZER, register_serializer
 from socket_edge.chat.client_event import read_event
@@ -141,6 +142,27 @@ def test_the_edge_reads_a_page_of_undelivered_messages() -> None:
 def test_the_edge_reads_a_page_of_a_worker_of_the_previous_release() -> None:
     page = msgspec.json.decode(encoded({"messages": [], "next": {CHAT: 7}}), type=CatchUpPage)
     assert (page.next, page.ahead) == ({CHAT: 7}, None)
+
+
+@pytest.mark.parametrize("name", load("inbox_entries"))
+@pytest.mark.parametrize(
+    "changed", [{}, {"answers": "packed", "emits": {}}], ids=["as it is", "not readable"]
+)
+def test_an_entry_that_is_too_new_only_asks_to_send_its_batch_again(
+    name: str, changed: dict[str, Any]
+) -> None:
+    golden = load("inbox_entries")[name]
+    newer = {**golden, **changed, "v": VERSION + 1}
+    lines = b"\n".join((encoded(newer), b"a line of the future"))
+    entry = decode_entry(lines)
+    assert entry.is_too_new
+    assert (entry.batch_id, entry.retry, entry.v) == (golden["batch_id"], ErrorCode.UNAVAILABLE, VERSION + 1)
+    assert [*entry.all_answers(), *entry.emits] == []
+
+
+def test_an_entry_of_this_version_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read({**load("inbox_entries")["done"], "answers": "packed"})
 
 
 @pytest.mark.parametrize("name", load("inbox_entries"))

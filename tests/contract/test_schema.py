@@ -170,7 +170,7 @@ def test_the_tables_of_unicode_are_made_before_anything_is_locked(
     made: list[int] = []
     original = migrate_module._upgrade
 
-    def look(conn: Connection, schema: str) -> list[str]:
+    def look(conn: Connection, schema: str) -> tuple[list[str], bool]:
         made.append(folding.unicode_parts.cache_info().currsize)
         return original(conn, schema)
 

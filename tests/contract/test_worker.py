@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from kombu.exceptions import DecodeError
 from kombu.serialization import loads
 
-from infra.wire.batch import Batch, Event
+from infra.wire.batch import VERSION, Batch, Event
 from infra.wire.commands import (
     BroadcastPresence,
     CatchUp,
@@ -167,6 +168,20 @@ def test_fields_of_a_newer_edge_are_ignored() -> None:
     newer = {**batch, "from_the_future": 1, "events": [[*event, "one more"] for event in batch["events"]]}
     golden = read_batch(load("relay_batch"))
     assert on_the_wire(read_batch([[newer], arguments, embedded])) == on_the_wire(golden)
+
+
+@pytest.mark.parametrize("events", [None, "packed", []], ids=["as they are", "not readable", "none"])
+def test_a_batch_that_is_too_new_still_says_where_it_comes_from(events: object) -> None:
+    ((batch,), arguments, embedded) = load("relay_batch")
+    newer = {**batch, "v": VERSION + 1} | ({} if events is None else {"events": events})
+    read = read_batch([[newer], arguments, embedded])
+    assert (read.id, read.edge_id, read.v, read.is_too_new) == (BATCH_ID, "edge-1", VERSION + 1, True)
+
+
+def test_a_batch_of_this_version_without_events_is_refused() -> None:
+    ((batch,), arguments, embedded) = load("relay_batch")
+    with pytest.raises(DecodeError):
+        read_batch([[{**batch, "events": "packed"}], arguments, embedded])
 
 
 def raw(value: Any) -> msgspec.Raw:

@@ -25,6 +25,11 @@ from tests.harness.forks import ForkedProcess, prepare, run
 
 CHECKOUT = (sys.executable, "-m", "infra.cli")
 """Runs `bbgram` as it is in this checkout."""
+OTHER_RELEASE = (sys.executable, "-P", *CHECKOUT[1:])
+"""Runs `bbgram` as it is in the folder of PYTHONPATH. Without `-P`, the current one would come first."""
+EDGES_FROM = "TESTED_EDGES_FROM"
+WORKERS_FROM = "TESTED_WORKERS_FROM"
+"""Variables with the folder of another release whose edges, or workers, are tested (`tests.compat`)."""
 SECRET = "a shared secret of the tests, long enough"
 ANSWERED_S = 15.0
 """How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
@@ -181,10 +186,18 @@ class Deployment:
         self.env = {name: value for name, value in self.env.items() if not name.startswith("COVERAGE_")}
         return self
 
+    def _origin(self, variable: str, settings: dict[str, object]) -> dict[str, Any]:
+        """Return the environment of a part, and how to run it: from this checkout, or another release."""
+        env = self._env(settings)
+        folder = os.environ.get(variable)
+        if folder is None:
+            return {"env": env, "forked": self._forked}
+        return {"env": {**env, "PYTHONPATH": folder}, "program": OTHER_RELEASE}
+
     def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
         """Start one more edge, on a free port unless one is given."""
         log = self._folder / f"edge-{len(self.edges)}.log"
-        edge = Edge(port or free_port(), self._env(settings), log, forked=self._forked)
+        edge = Edge(port or free_port(), log=log, **self._origin(EDGES_FROM, settings))
         self.edges.append(edge)
         if wait:
             edge.wait_ready()
@@ -193,13 +206,15 @@ class Deployment:
     def start_worker(self, **settings: object) -> Part:
         """Start one more worker. Events sent before it is up wait on the queue."""
         log = self._folder / f"worker-{len(self.workers)}.log"
-        self.workers.append(Part(["worker"], self._env(settings), log, forked=self._forked))
+        self.workers.append(Part(["worker"], log=log, **self._origin(WORKERS_FROM, settings)))
         return self.workers[-1]
 
     def start_functions(self, **settings: object) -> Part:
         """Start a worker that runs functions and sends notifications."""
         log = self._folder / f"functions-{len(self.functions)}.log"
-        self.functions.append(Part(["worker", "--functions"], self._env(settings), log, forked=self._forked))
+        self.functions.append(
+            Part(["worker", "--functions"], log=log, **self._origin(WORKERS_FROM, settings))
+        )
         return self.functions[-1]
 
     def run(self, *arguments: str) -> str:
@@ -215,7 +230,7 @@ class Deployment:
     def start_beat(self, **settings: object) -> Part:
         """Start beat."""
         log = self._folder / f"beat-{len(self.beats)}.log"
-        self.beats.append(Part(["beat"], self._env(settings), log, forked=self._forked))
+        self.beats.append(Part(["beat"], log=log, **self._origin(WORKERS_FROM, settings)))
         return self.beats[-1]
 
     def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":

@@ -191,7 +191,7 @@ def test_it_waits_for_tables_that_are_in_use(empty: Store, monkeypatch: pytest.M
     tries = 0
     original = migrate._upgrade
 
-    def count(conn: Connection, schema: str) -> list[str]:
+    def count(conn: Connection, schema: str) -> tuple[list[str], bool]:
         nonlocal tries
         tries += 1
         return original(conn, schema)
