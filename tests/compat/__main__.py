@@ -26,7 +26,6 @@ _TESTS: Final = (
     "test_published_contract.py",
     "test_reference_client.py",
     "test_sync.py",
-    "test_token_life.py",
     "test_worker_killed.py::test_kill_of_a_worker_in_the_middle_of_2000_sends[2]",
 )
 """Those of tests/e2e whose outcome depends on what edges and workers tell each other.

@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.conformance.servers import Server
 from tests.harness.deployment import ANSWERED_S
 from tests.harness.raw import RECORD_SEPARATOR
+from tests.harness.waiting import PATIENCE_S
 
-TIMEOUT_S = 30
 NOOP = "6"
 
 _MESSAGE = re.compile(r"4([0-6])(?:(/[^,]*),)?(\d*)(.*)", re.DOTALL)
@@ -89,7 +89,7 @@ class Connection(ABC):
         """Ids of the acks received, in the order they arrived."""
         return [m.ack_id for m in self.messages if m.kind == "3"]
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
         """Receive until the condition holds. Raises Closed."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -208,7 +208,7 @@ class Polling(Connection):
         self.address = f"{server.url}/socket.io/?EIO=4&transport=polling"
 
     async def __aenter__(self) -> Self:
-        self.http = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=False)
+        self.http = httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False, verify=False)
         async with AsyncExitStack() as unless_open:
             unless_open.push_async_callback(self.http.aclose)
             self.packets += await self.receive()

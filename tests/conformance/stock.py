@@ -32,6 +32,8 @@ class Talk:
         except (jwt.InvalidTokenError, KeyError, TypeError):
             raise Refused("Who are you?", {"code": "unauthorized"}) from None
         left_s = claims["exp"] - time.time()
+        if left_s <= 0:
+            raise Refused("Too late.", {"code": "token_expired"})
         asyncio.get_running_loop().call_later(
             left_s, lambda: asyncio.ensure_future(self._sio.disconnect(sid))
         )

@@ -21,7 +21,7 @@ def two_edges(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Ite
         forked=True,
         ping_s=1,
         page_ack_s=0.5,
-        token_grace_s=2,
+        token_grace_s=10,
         # The sweep must not make up for a message that was not delivered at once.
         sweep_after_s=600,
         # Inbox entries are deleted at a refresh; here they stay where tests can look at them.

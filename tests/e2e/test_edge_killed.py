@@ -11,6 +11,8 @@ from tests.harness.deployment import with_profile
 from tests.harness.raw import RawPolling
 
 MESSAGES = 20
+LEASE_S = 6
+"""Short, but an edge on a busy machine does not lose it."""
 
 
 async def test_clients_of_a_killed_edge_resume_on_the_next_one_with_nothing_missed(
@@ -28,7 +30,7 @@ async def test_clients_of_a_killed_edge_resume_on_the_next_one_with_nothing_miss
     chat.start_edge(port=doomed.port)
 
     assert all(ack["success"] for ack in acks)
-    await bob.expect("connection_success", count=2, timeout_s=20)
+    await bob.expect("connection_success", count=2)
     await bob.expect("new_message", lambda message: message["text"] == str(MESSAGES - 1))
     texts = [message["text"] for message in bob.of("new_message") if message["text"] != "before"]
     assert texts == [str(number) for number in range(MESSAGES)]
@@ -37,14 +39,14 @@ async def test_clients_of_a_killed_edge_resume_on_the_next_one_with_nothing_miss
 async def test_peers_of_a_killed_edge_are_told_offline_when_its_lease_has_ended(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
-    chat = deploy(lease_s=2, lease_refresh_s=0.5, sweep_s=1).start(edges=2)
+    chat = deploy(lease_s=LEASE_S, lease_refresh_s=0.5, sweep_s=1).start(edges=2)
     alice = await client(name("alice")).connect(chat.edges[0])
     bob = await client(name("bob")).connect(chat.edges[1])
     ack = await alice.call("join_chat", {"username": bob.username})
     assert ack["peer"]["online"]
     chat.edges[1].kill()
-    # Before the default lease, 15 s, would have ended.
-    status = await alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=10)
+    assert chat.lease_left_s() <= LEASE_S
+    status = await alice.expect("user_status", lambda status: status["status"] == "offline")
     assert status["userId"] == bob.user_id
 
 
@@ -91,4 +93,4 @@ async def test_peers_are_told_by_the_sweep_when_an_edge_stops_without_a_worker(
         with Redis.from_url(chat.store.redis_url) as redis:
             redis.delete(names.QUEUE)
         chat.start_worker()
-        await alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=20)
+        await alice.expect("user_status", lambda status: status["status"] == "offline")

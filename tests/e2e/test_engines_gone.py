@@ -17,7 +17,9 @@ from tests.harness.engines import Engines
 from tests.harness.waiting import until
 
 DEADLINE_S = 4.0
-RESUMED_S = 3.0
+LONG_DEADLINE_S = 60.0
+"""Nothing that these tests break lasts so long, on the busiest machine."""
+RESUMED_S = 15.0
 """How long requests may wait once an engine is back. Workers look for Redis every second, and edges send a
 batch again after 0.5 s; the rest is for a busy machine."""
 
@@ -43,6 +45,8 @@ def own_chat(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> 
         deadline_s=DEADLINE_S,
         redispatch_s=0.5,
         lease_refresh_s=1,
+        # The sweep must not make up for messages that were missed.
+        sweep_after_s=600,
     )
     yield deployment.start(workers=1)
     deployment.stop()
@@ -56,8 +60,8 @@ async def pair(own_chat: Deployment, client: ClientFactory, name: Name) -> Pair:
 
 @pytest.fixture(scope="module")
 def patient_edge(own_chat: Deployment) -> Edge:
-    """Start an edge with the default deadline: a busy machine needs seconds to start Postgres."""
-    return own_chat.start_edge(deadline_s=EdgeSettings.model_fields["deadline_s"].default)
+    """Start an edge with a long deadline: a busy machine needs seconds to start Postgres."""
+    return own_chat.start_edge(deadline_s=LONG_DEADLINE_S)
 
 
 @pytest.fixture
@@ -76,7 +80,8 @@ async def test_a_long_outage_is_answered_by_the_deadline_and_ends_by_itself(
     started = time.monotonic()
     ack = await alice.send(bob.username, "too early", clientId="early")
     assert (ack["code"], ack["retryable"]) == ("unavailable", True)
-    assert time.monotonic() - started < DEADLINE_S + 2
+    # By its own deadline, and not by the default one.
+    assert time.monotonic() - started < EdgeSettings.model_fields["deadline_s"].default
     gone.start()
     await asyncio.to_thread(gone.wait_ready)
     acks = await _send_until_acked(alice, bob, "early")
@@ -110,16 +115,15 @@ async def test_nobody_notices_a_short_outage(own_engines: Engines, patient_pair:
 
 @pytest.mark.parametrize("loss", ["everything", "stream", "lease"])
 async def test_after_redis_loses_its_data_edges_register_again_and_nothing_is_missed(
-    own_chat: Deployment, pair: Pair, loss: str
+    own_chat: Deployment, patient_pair: Pair, loss: str
 ) -> None:
-    alice, bob = pair
+    alice, bob = patient_pair
     redis = Redis.from_url(own_chat.store.redis_url)
     _forget(redis, loss)
     acks = [await alice.send(bob.username, str(number)) for number in range(5)]
     redis.close()
     assert all(ack["success"] for ack in acks)
-    # Before the sweep, which looks for messages that are 10 s old.
-    await bob.expect("new_message", count=5, timeout_s=8)
+    await bob.expect("new_message", count=5)
     assert [message["text"] for message in bob.of("new_message")] == list("01234")
 
 

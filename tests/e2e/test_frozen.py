@@ -14,7 +14,7 @@ from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
 from tests.harness.proxy import Direction, Proxy
 
-HEALED_S = 15.0
+HEALED_S = 30.0
 """By then messages are stored again."""
 
 

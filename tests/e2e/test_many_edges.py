@@ -13,6 +13,7 @@ from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client, Payload
 from tests.harness.deployment import Deployment, Edge
+from tests.harness.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ async def test_each_edge_reads_its_own_stream_and_no_other(
         for edge in await edges_of(redis_of_both_edges, alice) | await edges_of(redis_of_both_edges, bob)
     }
     readers: dict[str, set[str]] = {}
-    async with redis_of_both_edges.monitor() as monitor, asyncio.timeout(20):
+    async with redis_of_both_edges.monitor() as monitor, asyncio.timeout(PATIENCE_S):
         await alice.send(bob.username, "Hello")
         while not (expected <= readers.keys() and alice.of("message_status")):
             command = await monitor.next_command()

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.raw import RawClient, open_websocket
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE_S, until
 
 FEW = 10
 
@@ -17,7 +17,7 @@ FEW = 10
 async def test_a_full_lane_answers_busy_and_the_rest_is_answered_by_the_deadline(
     deploy: DeploymentFactory, client: ClientFactory, name: Name
 ) -> None:
-    chat = deploy(lanes=1, lane_queue=10, deadline_s=2, redispatch_s=0.5)
+    chat = deploy(lanes=1, lane_queue=10, deadline_s=5, redispatch_s=0.5)
     chat.start(workers=0, beat=False)
     alice = client(name("alice"))
     await alice.connect(chat.edges[0], wait_for_workers=False)
@@ -40,7 +40,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
         await alice.call("join_chat", {"username": name("bob")})
         bob.stop_reading()
         offline = asyncio.create_task(
-            alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=60)
+            alice.expect("user_status", lambda status: status["status"] == "offline")
         )
         while not offline.done():
             ack = await alice.send(name("bob"), "x" * 4000)
@@ -63,13 +63,13 @@ async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wai
         bob.stop_reading()
         for _ in range(200):
             await bob.post(page)
-        await alice.expect("user_status", lambda status: status["status"] == "offline", timeout_s=30)
+        await alice.expect("user_status", lambda status: status["status"] == "offline")
 
 
 async def test_a_websocket_that_never_sends_connect_is_closed(deploy: DeploymentFactory) -> None:
     chat = deploy(connect_s=2).start(workers=0, beat=False)
-    # Before the default of CONNECT_S, 15 s.
-    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(10):
+    async with open_websocket(chat.edges[0]) as silent, asyncio.timeout(PATIENCE_S):
+        # The edge would ping after 25 s.
         async for frame in silent:
             assert str(frame).startswith("0"), "nothing but the greeting of Engine.IO"
 
@@ -90,5 +90,4 @@ async def test_a_stream_is_trimmed_to_what_its_edge_has_not_read(
         async def is_trimmed() -> bool:
             return await redis.xlen(key) <= FEW
 
-        # Before the default of LEASE_REFRESH_S, 5 s.
-        await until(is_trimmed, "the stream is trimmed", timeout_s=4)
+        await until(is_trimmed, "the stream is trimmed")

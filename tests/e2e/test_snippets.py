@@ -11,6 +11,7 @@ import pytest
 
 from infra.local.tether import tether
 from tests.harness.deployment import Deployment, make_token, with_profile
+from tests.harness.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 JS = Path(__file__).parent / "js"
@@ -51,7 +52,7 @@ async def run(*command: str, **env: str) -> tuple[int | None, list[str]]:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

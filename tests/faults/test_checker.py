@@ -14,6 +14,7 @@ from tests.faults.checker import Counts, check, recovery_s
 from tests.faults.clients import FaultClient
 from tests.faults.records import Asked, Delivered, Records, Sent, Stored, Try
 from tests.harness.engines import free_port
+from tests.harness.waiting import PATIENCE_S
 
 GOOD = Counts(*(0 for _ in fields(Counts)))
 
@@ -191,7 +192,7 @@ async def test_what_clients_record_of_a_careless_server_is_noticed(careless: str
         await alice.send(bob, text)
     await bob.wait_got({"id of doubled", "id of good"})
     silent = asyncio.create_task(alice.send(bob, "silent"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(records.sent) < 4:
             await asyncio.sleep(0)
     records.ended_at = time.monotonic() + 12

@@ -7,6 +7,7 @@ from typing import Any
 import socketio
 
 from tests.harness.deployment import ANSWERED_S, Edge, make_token, user_id_of
+from tests.harness.waiting import PATIENCE_S
 
 Payload = dict[str, Any]
 
@@ -67,7 +68,7 @@ class Client:
         where: Callable[[Any], bool] = lambda _: True,
         *,
         count: int = 1,
-        timeout_s: float = 30,
+        timeout_s: float = PATIENCE_S,
     ) -> Any:
         """Wait until `count` such events have arrived; return the last one."""
         async with self._changed:

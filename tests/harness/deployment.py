@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import jwt
+from redis import Redis
 from sqlalchemy import Engine, text
 
 from infra.local.tether import tether
@@ -20,8 +21,10 @@ from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
 from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
+from infra.wire import names
 from tests.harness.engines import Store, free_port
 from tests.harness.forks import ForkedProcess, prepare, run
+from tests.harness.waiting import PATIENCE_S
 
 CHECKOUT = (sys.executable, "-m", "infra.cli")
 """Runs `bbgram` as it is in this checkout."""
@@ -31,8 +34,8 @@ EDGES_FROM = "TESTED_EDGES_FROM"
 WORKERS_FROM = "TESTED_WORKERS_FROM"
 """Variables with the folder of another release whose edges, or workers, are tested (`tests.compat`)."""
 SECRET = "a shared secret of the tests, long enough"
-ANSWERED_S = 15.0
-"""How long a test waits for an answer: the default of DEADLINE_S, and a margin."""
+ANSWERED_S = 60.0
+"""How long a test waits for an answer. An edge answers by DEADLINE_S, but may be slow to get a processor."""
 SUPABASE_URL = "http://127.0.0.1:1"
 DEFAULT_RATES = {
     name: field.default for name, field in EdgeSettings.model_fields.items() if name.startswith("rate_")
@@ -106,10 +109,10 @@ class Part:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.process.args!r} did not stop within 30 s") from None
+            raise AssertionError(f"{self.process.args!r} did not stop within {PATIENCE_S:.0f} s") from None
 
 
 class Edge(Part):
@@ -194,10 +197,20 @@ class Deployment:
             return {"env": env, "forked": self._forked}
         return {"env": {**env, "PYTHONPATH": folder}, "program": OTHER_RELEASE}
 
-    def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
-        """Start one more edge, on a free port unless one is given."""
+    def start_edge(
+        self,
+        *,
+        wait: bool = True,
+        port: int | None = None,
+        program: Sequence[str] | None = None,
+        **settings: object,
+    ) -> Edge:
+        """Start one more edge, on a free port unless one is given, with `bbgram` unless told otherwise."""
         log = self._folder / f"edge-{len(self.edges)}.log"
-        edge = Edge(port or free_port(), log=log, **self._origin(EDGES_FROM, settings))
+        origin = self._origin(EDGES_FROM, settings)
+        if program is not None:
+            origin = {"env": self._env(settings), "program": program}
+        edge = Edge(port or free_port(), log=log, **origin)
         self.edges.append(edge)
         if wait:
             edge.wait_ready()
@@ -258,6 +271,13 @@ class Deployment:
     def engine(self) -> Engine:
         """Return an engine on the deployment's database."""
         return make_engine(self.store.database_url)
+
+    def lease_left_s(self) -> float:
+        """Return how long the leases of its edges last at most, by the clock of Redis."""
+        with Redis.from_url(self.store.redis_url) as redis:
+            leases: Any = redis.zrange(names.LEASES_KEY, 0, -1, withscores=True)
+            time: Any = redis.time()
+        return float(leases[-1][1] / 1_000 - time[0] - time[1] / 1_000_000)
 
     def rows(self, sql: str, **params: object) -> list[Any]:
         """Run a statement and return its rows, if it has any."""

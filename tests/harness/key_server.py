@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from infra.settings.edge import EdgeSettings
+from tests.harness.waiting import PATIENCE_S
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -69,7 +70,7 @@ class KeyServer:
 
     async def until_hits(self, count: int) -> None:
         """Wait until that many requests have come."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while self.hits < count:
                 await asyncio.sleep(0.005)
 

@@ -50,7 +50,7 @@ def pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(tether([program, str(ini)], owner=owner), stdout=log, stderr=log)
     try:
-        eventually(lambda: process.poll() is not None or _answers(pooled.port), "pgbouncer listens", 20)
+        eventually(lambda: process.poll() is not None or _answers(pooled.port), "pgbouncer listens")
         assert process.poll() is None, (folder / "log").read_text()
         yield pooled.render_as_string(hide_password=False)
     finally:

@@ -72,7 +72,7 @@ def prometheus(targets: Iterable[int], folder: Path) -> Iterator[Prometheus]:
         process = subprocess.Popen(tether(command), stdout=log, stderr=log)
     server = Prometheus(port)
     try:
-        eventually(lambda: process.poll() is not None or server.is_ready(), "Prometheus is ready", 30)
+        eventually(lambda: process.poll() is not None or server.is_ready(), "Prometheus is ready")
         assert process.poll() is None, (folder / "log").read_text()
         yield server
     finally:

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from tests.harness.deployment import ANSWERED_S, Edge, make_token
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE_S, until
 
 RECORD_SEPARATOR = "\x1e"
 
@@ -30,7 +30,7 @@ def padded(username: str, size: int) -> str:
 
 async def sockets_of(edge: Edge) -> int:
     """Return how many connections an edge holds."""
-    async with httpx.AsyncClient(timeout=15, verify=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S, verify=False) as http:
         return int((await http.get(f"{edge.url}/readyz")).json()["sockets"])
 
 
@@ -109,7 +109,7 @@ class RawClient:
 
     async def closed(self) -> int | None:
         """Wait until the server has closed the connection; return its code."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await self.ws.wait_closed()
         return self.ws.close_code
 
@@ -117,7 +117,7 @@ class RawClient:
         """Return the payloads of an event in the order they arrived."""
         return [payload for name, payload in self.events if name == event]
 
-    async def wait_for(self, condition: Any, timeout_s: float = 30) -> None:
+    async def wait_for(self, condition: Any, timeout_s: float = PATIENCE_S) -> None:
         """Wait until what was received makes the condition true."""
         async with self._changed:
             try:
@@ -158,7 +158,7 @@ class RawPolling:
         self.packets: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self.http = httpx.AsyncClient(timeout=15, verify=False)
+        self.http = httpx.AsyncClient(timeout=PATIENCE_S, verify=False)
         async with AsyncExitStack() as unless_signed_in:
             unless_signed_in.push_async_exit(self)
             opened = json.loads((await self.http.get(self.address)).text[1:])
@@ -183,7 +183,7 @@ class RawPolling:
 
     async def expect(self, start: str, count: int = 1) -> list[str]:
         """Poll until `count` packets with this start have arrived; return them."""
-        async with asyncio.timeout(ANSWERED_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
                 self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)
                 if self.packets[-1] == "2":

@@ -138,7 +138,7 @@ def _running(name: str, arguments: list[str], folder: Path, proxy: ReverseProxy)
         env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}  # for Caddy
         process = subprocess.Popen(tether([program, *arguments]), stdout=log, stderr=log, env=env)
     try:
-        eventually(lambda: process.poll() is not None or _serves(proxy), f"{name} serves", 30)
+        eventually(lambda: process.poll() is not None or _serves(proxy), f"{name} serves")
         assert process.poll() is None, (folder / "log").read_text()
         yield proxy
     finally:

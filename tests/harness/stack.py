@@ -13,7 +13,7 @@ from infra.local.parts import http_ok
 from infra.local.stack_env import read_stack_env
 from infra.local.tether import tether
 from tests.harness.forks import run
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_S, eventually
 
 DOCTOR_S: Final = 0.5
 """Pause between two questions to the doctor, which is a process each time."""
@@ -96,7 +96,7 @@ class LocalStack:
     def wait_started(self) -> "LocalStack":
         """Wait until it reports that it is running."""
         try:
-            eventually(lambda: "is running" in self.log or self.process.poll() is not None, "it starts", 40)
+            eventually(lambda: "is running" in self.log or self.process.poll() is not None, "it starts")
             assert "is running" in self.log
             eventually(lambda: self.part("infra.cli", "--functions") is not None, "the last part is started")
         except AssertionError:
@@ -118,7 +118,7 @@ class LocalStack:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(15)
+            return self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise AssertionError(f"the stack did not stop within 15 s:\n{self.log}") from None
+            raise AssertionError(f"the stack did not stop within {PATIENCE_S:.0f} s:\n{self.log}") from None

@@ -24,8 +24,8 @@ from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.requests import Request
 
-SOON_S = 2.0
-"""A quarter of what a statement may take, and a fifth of the deadline."""
+SOON_S = 7.0
+"""Less than a statement may take, and far less than one wait for each of many locks."""
 
 LOCK_CHAT = "SELECT 1 FROM chats WHERE id = :chat FOR UPDATE"
 CHANGE_CHAT = "UPDATE chats SET last_seq = last_seq WHERE id = :chat"

@@ -23,7 +23,7 @@ class Told(NamedTuple):
 
 def status(chat: Deployment, *options: str, **settings: str) -> Told:
     env = {**chat.env, **{f"BBGRAM_{name.upper()}": value for name, value in settings.items()}}
-    done = run(("status", *options), env, timeout_s=60)
+    done = run(("status", *options), env)
     return Told(done.returncode, done.stdout, done.stderr)
 
 
@@ -97,7 +97,7 @@ def test_what_piles_up_is_a_problem(whole: Deployment, name: Name) -> None:
 
 def test_redis_is_enough(whole: Deployment) -> None:
     env = {name: value for name, value in whole.env.items() if name != "BBGRAM_DATABASE_URL"}
-    done = run(("status",), env, timeout_s=60)
+    done = run(("status",), env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Database" not in done.stdout
 

@@ -11,6 +11,7 @@ from hypothesis import settings
 from tests.conftest import Name
 from tests.harness.deployment import Deployment, Edge
 from tests.harness.engines import Engines, Store
+from tests.harness.waiting import PATIENCE_S
 from tests.harness.worker_bench import WorkerBench
 from tests.security.siege import Siege
 
@@ -40,6 +41,15 @@ def target(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     yield deployment.without_coverage().start(edges=1, workers=1, beat=False)
     deployment.stop()
+
+
+@pytest.fixture(scope="session")
+def patient(target: Deployment) -> Iterator[Edge]:
+    """Another edge of the target, on which no deadline closes a connection before a test gives up."""
+    edge = target.start_edge(connect_s=2 * PATIENCE_S)
+    yield edge
+    edge.stop()
+    target.edges.remove(edge)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.harness.deployment import Edge
+from tests.harness.waiting import PATIENCE_S
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 GOODBYE = b"\x88\x02\x03"
@@ -84,7 +85,7 @@ class Tcp:
         await self.send(handshake(query, headers))
         assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
 
-    async def closed(self, timeout_s: float = 10) -> bytes:
+    async def closed(self, timeout_s: float = PATIENCE_S) -> bytes:
         """Wait until the edge has closed the connection or the websocket; return what arrived."""
         received = b""
         async with asyncio.timeout(timeout_s):

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Edge, make_token
 from tests.harness.raw import RawClient, RawPolling, open_websocket, sockets_of
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE_S, until
 from tests.security.limits import ONE_IN_100_S, assert_rate_limited
 
 LIST = '["list_chats",{}]'
@@ -38,7 +38,7 @@ def open_from(edge: Edge, address: str) -> connect:
 
 async def poll(edge: Edge) -> httpx.Response:
     """Ask for a new connection over long polling."""
-    async with httpx.AsyncClient(timeout=15, verify=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S, verify=False) as http:
         return await http.get(f"{edge.url}/socket.io/?EIO=4&transport=polling")
 
 
@@ -164,7 +164,7 @@ async def test_new_connections_of_an_address_are_limited_before_a_token_is_looke
 
 async def test_after_the_requested_pause_a_connection_is_accepted(edges: Mapping[str, Edge]) -> None:
     edge = edges["one in two seconds"]
-    responses = await asyncio.gather(*(poll(edge) for _ in range(3)))
+    responses = await asyncio.gather(*(poll(edge) for _ in range(8)))
     refused = [response.json() for response in responses if response.status_code == 429]
     assert refused
     await asyncio.sleep(refused[-1]["retryAfterMs"] / 1000)

@@ -12,7 +12,8 @@ from tests.conformance.test_frames import WRONG
 from tests.conformance.test_malformed import FRAMES
 from tests.harness.deployment import Deployment, make_token
 from tests.harness.raw import RawClient, event
-from tests.security.conftest import CONNECT_S, SEND_BYTES, Besiege
+from tests.harness.waiting import PATIENCE_S
+from tests.security.conftest import SEND_BYTES, Besiege
 from tests.security.tcp import BINARY, GOODBYE, PING, TEXT, Tcp, frame
 
 pytestmark = pytest.mark.alone
@@ -73,7 +74,7 @@ async def leave_unfinished(target: Deployment, data: bytes) -> None:
     async with Tcp(target.edges[0]) as tcp:
         await tcp.open_websocket()
         await tcp.send(data)
-        await tcp.closed(CONNECT_S + 5)
+        await tcp.closed()
 
 
 async def test_announced_lengths_without_content_cost_nothing(target: Deployment, besiege: Besiege) -> None:
@@ -111,7 +112,7 @@ async def test_malformed_packets_and_frames_harm_their_own_connection_only(
 async def survive(target: Deployment, mallory: str, data: bytes) -> None:
     """Sign in, send the data, and wait until the next event is answered or the connection is closed."""
     connect = f"40{json.dumps({'token': make_token(mallory)})}".encode()
-    async with Tcp(target.edges[0]) as tcp, asyncio.timeout(10):
+    async with Tcp(target.edges[0]) as tcp, asyncio.timeout(PATIENCE_S):
         await tcp.open_websocket()
         await tcp.send(frame(TEXT, connect) + data + frame(TEXT, b'4277["list_chats",{}]'))
         received = b""
@@ -140,6 +141,6 @@ async def test_a_reader_that_has_stalled_is_cut_off(
         with suppress(ConnectionClosed):
             for _ in range(400):
                 await raw.post(page)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while any(c.raddr and c.raddr.port == port for c in edge.net_connections("tcp")):
                 await asyncio.sleep(0.05)

@@ -6,9 +6,10 @@ import json
 import httpx
 import pytest
 
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, Edge
 from tests.harness.raw import RECORD_SEPARATOR, RawPolling, event
-from tests.security.conftest import CONNECT_S, Besiege
+from tests.harness.waiting import PATIENCE_S
+from tests.security.conftest import Besiege
 from tests.security.tcp import Tcp
 from tests.security.test_sockets import open_polling
 
@@ -82,9 +83,9 @@ async def pour(target: Deployment, username: str) -> None:
         await tcp.send(b"POST %b HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\n" % path)
         for _ in range(2 * MB // 0x10000):
             await tcp.send(chunk)
-        async with asyncio.timeout(CONNECT_S / 2):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await tcp.receive()).startswith(b"HTTP/1.1 413 ")
-        ended = asyncio.create_task(tcp.closed(CONNECT_S + 5))
+        ended = asyncio.create_task(tcp.closed())
         while not ended.done():
             await tcp.send(chunk)
             await asyncio.sleep(0.01)
@@ -92,20 +93,21 @@ async def pour(target: Deployment, username: str) -> None:
 
 
 async def test_a_request_that_ends_its_connection_is_answered_though_nobody_polls(
-    target: Deployment, besiege: Besiege
+    patient: Edge, besiege: Besiege
 ) -> None:
     endings = (b"2", b"41", b"42[]", b"2probe", b"1", b"1\x1e0", b'1\x1e40{"token":"x"}')
     async with (
         besiege(
+            edge=patient,
             attack="bodies that end their connection",
             sent=f"{20 * len(endings)} on as many connections, which never poll for the rest",
             outcome="the request is answered and the connection closed",
             bound_mb=20,
         ),
-        httpx.AsyncClient(timeout=2, verify=False) as http,
+        httpx.AsyncClient(timeout=PATIENCE_S, verify=False) as http,
     ):
         for body in 20 * endings:
-            address = await open_polling(http, target.edges[0])
+            address = await open_polling(http, patient)
             assert (await http.post(address, content=body)).status_code in {200, 400}
             assert (await http.post(address, content=b"3")).status_code == 400
 
@@ -122,7 +124,7 @@ async def test_a_client_that_does_not_poll_is_cut_off(
         bound_mb=30,
     ):
         status = 200
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while status == 200:
                 status = (await polling.post(f"427{page}")).status_code
                 await asyncio.sleep(0.01)

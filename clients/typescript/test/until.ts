@@ -1,7 +1,7 @@
 import type { Chat } from '../src/index.js';
 
 /** Wait until something is true of a chat client. */
-export function until(chat: Chat, holds: () => unknown, ms = 15_000): Promise<void> {
+export function until(chat: Chat, holds: () => unknown, ms = 60_000): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer);

@@ -59,7 +59,7 @@ const preferred = (kind, ...names) =>
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
   const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(60_000);
   const errors = [];
   context.on('weberror', (error) => errors.push(error.error()));
   // Also where the content security policy forbids something.

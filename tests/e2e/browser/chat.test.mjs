@@ -303,7 +303,7 @@ describe('the chat page', { concurrency: 3 }, () => {
     await live.waitFor();
     await trick(ann, 'Token about to expire');
     const refreshes = wire.getByText(/^refresh_token ack/);
-    await wire.getByText(/^error .*token_expired/).waitFor({ timeout: 30_000 });
+    await wire.getByText(/^error .*token_expired/).waitFor();
     await refreshes.nth(1).waitFor();
     await live.waitFor();
   });

@@ -28,7 +28,7 @@ export function received(socket, event, where = () => true) {
 }
 
 // Wait until `count` such events have come; return the last of them.
-export async function expect(socket, event, { where = () => true, count = 1, within = 10_000 } = {}) {
+export async function expect(socket, event, { where = () => true, count = 1, within = 60_000 } = {}) {
   const deadline = Date.now() + within;
   while (received(socket, event, where).length < count) {
     const left = deadline - Date.now();
@@ -42,7 +42,7 @@ export async function expect(socket, event, { where = () => true, count = 1, wit
 }
 
 // Wait for an event of the socket itself (`connect`, `disconnect`, `connect_error`).
-export function once(emitter, event, within = 10_000) {
+export function once(emitter, event, within = 60_000) {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`no ${event} within ${within} ms`)), within);
     emitter.once(event, (...args) => {

@@ -15,6 +15,7 @@ from tests.conftest import Name
 from tests.harness.deployment import Deployment, make_token
 from tests.harness.engines import Engines
 from tests.harness.reverse_proxy import PROXIES, ReverseProxy
+from tests.harness.waiting import PATIENCE_S
 
 APP = "https://app.example"
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
@@ -90,7 +91,7 @@ async def sign_in(websocket: ClientConnection, username: str, answer: str = "con
 
 
 async def receive_until(websocket: ClientConnection, wanted: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while wanted not in str(await websocket.recv()):
             pass
 
@@ -98,7 +99,7 @@ async def receive_until(websocket: ClientConnection, wanted: str) -> None:
 async def poll_until(http: httpx.AsyncClient, path: str, wanted: str) -> str:
     """Poll until something is received; return everything that was."""
     received = ""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while wanted not in received:
             answer = await http.get(path)
             assert answer.status_code == 200, answer.text

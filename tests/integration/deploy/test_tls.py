@@ -83,9 +83,7 @@ async def test_a_chat_whose_engines_are_behind_tls(
         bob = await client(name("bob")).connect(chat.edges[0])
         assert (await alice.send(bob.username, "Hello"))["success"]
         await bob.expect("new_message")
-        await asyncio.to_thread(
-            eventually, lambda: run(("status",), chat.env, timeout_s=60).returncode == 0, "all is well"
-        )
+        await asyncio.to_thread(eventually, lambda: run(("status",), chat.env).returncode == 0, "all is well")
         await asyncio.to_thread(chat.run, "run", "offline_delivery")
     finally:
         await asyncio.to_thread(chat.stop)
@@ -103,11 +101,11 @@ def test_no_process_talks_to_a_redis_with_a_certificate_that_it_cannot_verify(
         parts = {"worker": chat.start_worker(), "functions": chat.start_functions(), "edge": edge}
         for part, process in parts.items():
             eventually(partial(_is_refused, process), part)
-        done = run(("status",), chat.env, timeout_s=60)
+        done = run(("status",), chat.env)
         assert done.returncode == 1
         assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
         assert done.stderr.count("\n") == 1
-        told = run(("doctor",), chat.env, timeout_s=60)
+        told = run(("doctor",), chat.env)
         assert told.returncode == 1
         assert "CERTIFICATE_VERIFY_FAILED" in told.stdout
     finally:
@@ -123,7 +121,7 @@ def test_a_certificate_for_another_host_is_refused(
     )
     chat = Deployment(store, tmp_path, forked=True)
     for command in ("status", "migrate"):
-        done = run((command,), chat.env, timeout_s=60)
+        done = run((command,), chat.env)
         assert done.returncode == 1, command
         assert "certificate" in done.stderr.lower(), done.stderr
         assert done.stderr.count("\n") == 1

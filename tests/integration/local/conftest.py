@@ -10,6 +10,7 @@ import pytest
 from infra.local.ports import free_port
 from tests.harness.stack import LocalStack, is_gone
 
+SOON_S = 30
 StartStack = Callable[..., LocalStack]
 
 
@@ -28,10 +29,10 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
 
 
 def check_that_it_stops(stack: LocalStack, number: signal.Signals, parts: int = 7) -> None:
-    """Signal a stack: it must stop within ten seconds and leave no process."""
+    """Signal a stack: it must stop soon, however busy the machine is, and leave no process."""
     family = stack.family()
     assert len(family) >= parts
     began = time.monotonic()
     assert stack.stop(number) == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < SOON_S
     assert [one for one in family if not is_gone(one)] == []

@@ -46,7 +46,7 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path, number: signal.Signals) -
         )
     try:
         began = tmp_path / "began"
-        eventually(lambda: began.exists() or run.poll() is not None, "the test begins", 60)
+        eventually(lambda: began.exists() or run.poll() is not None, "the test begins")
         assert began.exists(), (tmp_path / "log").read_text()
         family = psutil.Process(run.pid).children(recursive=True)
         lines = [command_line(one) for one in family]
@@ -55,4 +55,4 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path, number: signal.Signals) -
     finally:
         run.send_signal(number)
         run.wait(10)
-    eventually(lambda: all(is_gone(one) for one in family), "all of its processes are gone", 10)
+    eventually(lambda: all(is_gone(one) for one in family), "all of its processes are gone")

@@ -165,7 +165,7 @@ def test_a_stack_goes_on_as_it_was_after_ctrl_c_and_after_a_kill_and_ends_with_i
 
     family = second.family()
     second.stop(signal.SIGKILL)
-    eventually(lambda: all(is_gone(one) for one in family), "all parts are gone", 10)
+    eventually(lambda: all(is_gone(one) for one in family), "all parts are gone")
     third = start_stack()
     assert third.is_ready()
     check_that_it_stops(third, signal.SIGHUP)

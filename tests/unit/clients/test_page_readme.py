@@ -64,7 +64,7 @@ def change(web: Path) -> None:
     words = ["/bin/sh", "-c", f"exec {commands[0]} -- --port {port} --strictPort"]
     with subprocess.Popen(tether(words), cwd=web, stdout=subprocess.DEVNULL) as server:
         try:
-            eventually(lambda: "/src/main.tsx" in _get(f"http://127.0.0.1:{port}"), "the page is served", 30)
+            eventually(lambda: "/src/main.tsx" in _get(f"http://127.0.0.1:{port}"), "the page is served")
             assert "createRoot" in _get(f"http://127.0.0.1:{port}/src/main.tsx")
         finally:
             server.terminate()

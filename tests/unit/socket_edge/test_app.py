@@ -23,6 +23,7 @@ from socket_edge import app as module
 from socket_edge.app import Edge, RedisCheck, build_edge
 from socket_edge.connection.api import DisconnectReason, Handler
 from tests.harness.engines import Store
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connections import connect
 
 NOWHERE = "redis://127.0.0.1:1"
@@ -76,7 +77,7 @@ async def get(edge: Edge, path: str) -> tuple[int, dict[str, Any], httpx.Headers
 
 
 async def until_ready(edge: Edge) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await get(edge, "/readyz"))[0] != 200:
             await asyncio.sleep(0.01)
     return answer[1]
@@ -342,7 +343,7 @@ async def test_a_part_that_fails_is_started_again(edge: Edge, monkeypatch: pytes
         raise RedisError("not now")
 
     with capture_logs() as logs:
-        async with running(replace(edge, background=(part,))), asyncio.timeout(5):
+        async with running(replace(edge, background=(part,))), asyncio.timeout(PATIENCE_S):
             for _ in range(3):
                 await started.get()
     assert {one["event"] for one in logs} >= {"edge_started", "part_failed", "edge_stopped"}

@@ -6,6 +6,7 @@ import gc
 from structlog.testing import capture_logs
 
 from socket_edge.tasks import Tasks, keep_running, stop
+from tests.harness.waiting import PATIENCE_S
 
 
 async def test_a_part_that_mistakes_a_cancellation_still_ends() -> None:
@@ -22,7 +23,7 @@ async def test_a_part_that_mistakes_a_cancellation_still_ends() -> None:
 
     running = asyncio.create_task(keep_running(part))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await stop([running])
     assert (taken, running.cancelled()) == (3, True)
 
@@ -40,7 +41,7 @@ async def test_a_part_that_fails_is_started_again() -> None:
         await asyncio.Event().wait()
 
     running = asyncio.create_task(keep_running(part))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
     await stop([running])
 
@@ -62,7 +63,7 @@ async def test_waiting_returns_when_the_tasks_that_run_have_ended() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     may_end.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
     assert ended == ["one", "two"]
 
@@ -111,5 +112,5 @@ async def test_a_task_is_kept_while_nobody_else_holds_it() -> None:
 
     tasks.start(work())
     gc.collect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await ended.wait()

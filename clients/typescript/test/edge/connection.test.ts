@@ -32,20 +32,29 @@ test('after a lost connection a client comes back with the newest token', async 
 
 test('a token that is about to expire is replaced, and the connection stays', async () => {
   const alice = person('alice');
-  const names: string[] = [];
-  const tokens = [alice.token(6), alice.token(3600)];
-  const chat = clientOf(alice, { token: async () => tokens.shift()! });
-  chat.onEvent(({ name, ack }) => names.push(ack ? `${name} answered` : name));
-  chat.connect();
-  await until(chat, () => chat.getConnection().state === 'live');
-  await vi.waitFor(() => expect(names).toContain('refresh_token answered'), 10_000);
-  expect(chat.getConnection()).toMatchObject({ state: 'live' });
-  expect(names.filter((name) => name === 'connection_success')).toHaveLength(1);
+  // On a busy machine, a token may end before this process has replaced it; then the next one lives longer.
+  for (const life of [6, 18, 54]) {
+    const tokens = [alice.token(life)];
+    const chat = clientOf(alice, { token: async () => tokens.shift() ?? alice.token() });
+    const names: string[] = [];
+    let wasExpired = false;
+    chat.onEvent(({ name, ack }) => names.push(ack ? `${name} answered` : name));
+    chat.subscribe(() => {
+      wasExpired ||= chat.getConnection().error?.code === 'token_expired';
+    });
+    chat.connect();
+    await vi.waitFor(() => expect(wasExpired || names.includes('refresh_token answered')).toBe(true), 60_000);
+    if (wasExpired) continue;
+    expect(chat.getConnection()).toMatchObject({ state: 'live' });
+    expect(names.filter((name) => name === 'connection_success')).toHaveLength(1);
+    return;
+  }
+  expect.fail('no token was replaced in time');
 });
 
 test('a client whose token expires comes back once it gets a new one', async () => {
   const alice = person('alice');
-  let token = alice.token(6);
+  let token = alice.token(20);
   const chat = await live(alice, { token: async () => token });
   // The server closes the connection: `io server disconnect`.
   await until(chat, () => chat.getConnection().error?.code === 'token_expired');

@@ -8,7 +8,7 @@ import { live, person, texts, type Person } from './people.js';
 async function deleteChat(chatId: string): Promise<void> {
   const file = join(process.env.BBGRAM_DELETE!, chatId);
   writeFileSync(file, '');
-  await vi.waitFor(() => expect(existsSync(file)).toBe(false), 10_000);
+  await vi.waitFor(() => expect(existsSync(file)).toBe(false), 60_000);
 }
 
 /** Alice with an open chat and one that is only listed; both are deleted while she is offline. */

@@ -45,7 +45,7 @@ test('the package holds what an app needs and nothing else', async () => {
   expect(files).toEqual(expect.arrayContaining(['index.js', 'index.d.ts', 'react.js', 'react.d.ts']));
 });
 
-test('what its README shows type-checks there', { timeout: 60_000 }, async () => {
+test('what its README shows type-checks there', { timeout: 120_000 }, async () => {
   const readme = await readFile('README.md', 'utf8');
   const snippets = [...readme.matchAll(/```(tsx?)\n([\s\S]*?)```/g)];
   expect(snippets).toHaveLength(2);
@@ -61,7 +61,7 @@ test('what its README shows type-checks there', { timeout: 60_000 }, async () =>
 test.each([
   ['nodenext', 'nodenext'],
   ['esnext', 'bundler'],
-])('it type-checks in a fresh project: module %s', { timeout: 60_000 }, async (module, moduleResolution) => {
+])('it type-checks in a fresh project: module %s', { timeout: 120_000 }, async (module, moduleResolution) => {
   const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--types', ''];
   const options = ['--noEmit', '--module', module, '--moduleResolution', moduleResolution, '--target', 'es2022'];
   await run('node', ['node_modules/typescript/bin/tsc', ...strict, ...options, 'app.ts'], { cwd: app }).catch((error) => {
@@ -69,7 +69,7 @@ test.each([
   });
 });
 
-test('it runs there', { timeout: 60_000 }, async () => {
+test('it runs there', { timeout: 120_000 }, async () => {
   const options = ['--module', 'nodenext', '--target', 'es2022', '--types', ''];
   await run('node', ['node_modules/typescript/bin/tsc', ...options, 'app.ts'], { cwd: app });
   const { stdout } = await run('node', ['app.js'], { cwd: app });

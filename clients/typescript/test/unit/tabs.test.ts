@@ -180,14 +180,14 @@ async function run(seed: number, prepare: (browser: Browser) => void): Promise<B
 
 const seeds = (from: number): number[] => Array.from({ length: RUNS }, (_, place) => from + place);
 
-test('whatever tabs do, and a browser throws away, no message is lost and none that all have discarded is sent', { timeout: 60_000 }, async () => {
+test('whatever tabs do, and a browser throws away, no message is lost and none that all have discarded is sent', { timeout: 120_000 }, async () => {
   const browsers = await Promise.all(seeds(1).map((seed) => run(seed, () => {})));
   expect(browsers.flatMap(({ wrong }, place) => wrong.map((what) => `${place + 1}: ${what}`))).toEqual([]);
   // That it was tried at all.
   expect(browsers.filter(({ clears, stored, buried }) => clears && stored.size > 5 && buried.size).length).toBeGreaterThan(RUNS / 2);
 });
 
-test('while the storage lasts and the server answers, tabs send each message once', { timeout: 60_000 }, async () => {
+test('while the storage lasts and the server answers, tabs send each message once', { timeout: 120_000 }, async () => {
   const browsers = await Promise.all(
     seeds(1_000).map((seed) => run(seed, (browser) => Object.assign(browser, { mayClear: false, isCalm: true }))),
   );

@@ -21,7 +21,7 @@ from socket_edge.limits.origins import Origins
 from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.limits.users import UserLimiter
 from socket_edge.tasks import Tasks
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE_S, until
 from tests.unit.socket_edge.chat.authenticators import FakeAuthenticator
 from tests.unit.socket_edge.connections import FakeConnection
 from tests.unit.socket_edge.relay.recording import RecordingLanes
@@ -228,7 +228,7 @@ async def test_a_user_whose_peers_are_not_told_yet_is_known(door: Door) -> None:
     connection, _ = await door.arrive("bob")
     door.lanes.do_answer = False
     connection.end(DisconnectReason.SERVER_SHUTDOWN)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(door.lanes.relayed) < 2:
             await asyncio.sleep(0)
     assert set(door.admission.unannounced) == {"bob"}

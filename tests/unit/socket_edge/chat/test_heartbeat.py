@@ -12,6 +12,7 @@ from socket_edge.chat.heartbeat import Heartbeat
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.tasks import stop
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connections import FAR_FUTURE, FakeConnection, connect
 
 GRACE_S = 30
@@ -170,7 +171,7 @@ async def test_sessions_are_checked_regularly(monkeypatch: pytest.MonkeyPatch) -
     heartbeat = watch()
     monkeypatch.setattr(heartbeat, "check", lambda: checked.put_nowait(None))
     running = asyncio.create_task(heartbeat.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(3):
             await checked.get()
     await stop([running])

@@ -18,6 +18,7 @@ from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.relay.inbox import Inbox
 from socket_edge.tasks import stop
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connections import connect
 
 EDGE, DEAD = "edge-1", "edge-2"
@@ -49,7 +50,7 @@ class Edge:
     async def start(self) -> None:
         """Run everything; return once the edge has registered."""
         self.run(self.presence.keep_registry, self.presence.keep_lease)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await self.losses.get()
 
     async def stop(self) -> None:
@@ -260,7 +261,7 @@ async def test_the_lease_is_renewed_while_many_users_are_registered_again(
 
     monkeypatch.setattr(edge.presence, "_renew", count_and_renew)
     edge.run(edge.presence.keep_lease)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await edge.losses.get()
     assert registered[:4] == [0, 3, 6, 9]
     assert await redis.scard(USERS) == 10
@@ -297,7 +298,7 @@ async def test_a_lost_lease_registers_everybody_again_and_reports_the_loss(redis
     await edge.start()
     await edge.arrive("bob")
     await redis.flushdb()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         since = await edge.losses.get()
     assert since < time.monotonic()
     assert await edge.edges_of("bob") == {EDGE}
@@ -310,7 +311,7 @@ async def test_a_lost_entry_of_the_inbox_is_reported_once(redis: Redis) -> None:
     await edge.start()
     await redis.xadd(names.inbox_key(EDGE), {names.INBOX_FIELD: b"{}"})
     await redis.xtrim(names.inbox_key(EDGE), maxlen=0, approximate=False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await edge.losses.get()
     await edge.presence._refresh()
     assert edge.losses.empty()
@@ -343,7 +344,7 @@ async def test_a_loss_is_reported_once_also_when_redis_fails_in_the_middle(
     monkeypatch.setattr(edge.presence, "_renew", renew_and_lose_the_answer)
     monkeypatch.setattr(edge.inbox, "create", count_and_create)
     edge.run(edge.presence.keep_registry, edge.presence.keep_lease)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         since = await edge.losses.get()
         for _ in range(4):
             await renewals.get()

@@ -23,9 +23,10 @@ from socket_edge.limits.token_bucket import TokenBucket
 from socket_edge.tasks import stop
 from tests.conformance.connections import TRANSPORTS, Polling, Websocket
 from tests.conformance.servers import Server
+from tests.harness.waiting import PATIENCE_S
 
-TIMEOUT_S = 10
 UNLIMITED = TokenBucket(0, 1)
+CONNECT_S = 15.0
 LAST = '42["last"]'
 """What `everything_read` sends."""
 
@@ -110,7 +111,7 @@ class RecordingHandler:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that the handler was called with makes the condition true."""
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -175,7 +176,7 @@ async def serve(
     send_bounds: SendBounds | None = None,
     sockets_per_address: int = 0,
     frame_bytes: int = 1_000_000,
-    connect_s: float = 15,
+    connect_s: float = CONNECT_S,
     heartbeat_s: float = 25,
     heartbeat_timeout_s: float = 20,
     connects: TokenBucket = UNLIMITED,
@@ -215,7 +216,7 @@ async def serve(
 async def listening(
     app: ASGIApp,
     *,
-    connect_s: float = 15,
+    connect_s: float = CONNECT_S,
     frame_bytes: int = 1_000_000,
     shutting_down: Callable[[], None] = lambda: None,
     timed_out: Callable[[], None] = lambda: None,
@@ -243,6 +244,15 @@ async def listening(
     finally:
         http.must_stop.set()
         await running
+
+
+async def pass_time(seconds: float) -> None:
+    """Let all timers of the loop, which server and client share, take it for that many seconds later."""
+    loop: Any = asyncio.get_running_loop()
+    earlier = loop.time
+    loop.time = lambda: earlier() + seconds
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def everything_read(served: Served, client: Polling | Websocket) -> None:

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.end_log import EndLog
 from tests.conformance.connections import TRANSPORTS, Websocket
-from tests.unit.socket_edge.connection.serving import Served, serve
+from tests.harness.waiting import PATIENCE_S
+from tests.unit.socket_edge.connection.serving import CONNECT_S, Served, pass_time, serve
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 
@@ -52,7 +53,7 @@ def test_each_reason_has_a_line_a_second_and_the_others_are_counted() -> None:
 
 
 async def until_closed(served: Served) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while served.connections():
             await asyncio.sleep(0.01)
 
@@ -63,8 +64,9 @@ async def test_the_end_of_a_strangers_connection_is_logged_with_its_reason(
     transport: str, reason: DisconnectReason
 ) -> None:
     with capture_logs() as logs:
-        async with serve(connect_s=0.2) as served, served.client(transport, None) as (_, connection):
+        async with serve() as served, served.client(transport, None) as (_, connection):
             connection.end(reason)
+            await pass_time(CONNECT_S)
             await until_closed(served)
     expected = "sign_in_timeout" if reason.farewell.name == "SIGN_OUT" else reason.value
     assert closed(logs) == [(connection.id, expected, 0)]
@@ -108,6 +110,6 @@ async def test_a_request_that_never_ends_is_logged(sent: bytes) -> None:
             reader, writer = await asyncio.open_connection(url.host, url.port)
             writer.write(sent)
             with suppress(ConnectionError):
-                await asyncio.wait_for(reader.read(), 5)
+                await asyncio.wait_for(reader.read(), PATIENCE_S)
             writer.close()
     assert closed(logs) == [(None, "request_timeout", 0)]

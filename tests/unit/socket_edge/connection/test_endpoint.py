@@ -16,7 +16,8 @@ from socket_edge.connection.api import DisconnectReason, State
 from socket_edge.connection.bounds import POLL_PACKETS, STRANGER_BYTES
 from socket_edge.connection.engineio import EngineConnection
 from tests.conformance.connections import Closed, Polling, Websocket, open_websocket
-from tests.unit.socket_edge.connection.serving import Person, Served, serve
+from tests.harness.waiting import PATIENCE_S, until
+from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, Served, pass_time, serve
 
 ALICE = Person("alice")
 SYNC = '42["sync",{}]'
@@ -197,7 +198,7 @@ class Tcp:
 
     async def status(self) -> int:
         """Return the status of the answer; 0 if there is none."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             line = await self.reader.readline()
         return int(line.split()[1]) if line else 0
 
@@ -310,7 +311,7 @@ async def test_what_follows_a_body_that_is_longer_than_its_length_is_not_taken()
         tcp.begin(b"POST", b"Content-Length: 13")
         tcp.send(SYNC.encode() + SYNC.encode())
         assert await tcp.status() in {200, 400}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await tcp.reader.read()  # to the end: the rest is no request
         assert served.handler.events in ([], [(ALICE, None, SYNC[2:])])
 
@@ -327,9 +328,11 @@ async def test_an_old_client_may_post_too(framing: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"", b'5\r\n42["s'], ids=["nothing", "half a chunk"])
 async def test_a_body_that_takes_too_long_is_cut_off(part: bytes) -> None:
-    async with serve(connect_s=0.5) as served, polling(served) as (client, _), Tcp(served, client) as tcp:
+    async with serve() as served, polling(served) as (client, connection), Tcp(served, client) as tcp:
         tcp.begin(b"POST", b"Transfer-Encoding: chunked")
         tcp.send(part)
+        await until(lambda: connection._is_posting, "the edge takes the request")
+        await pass_time(CONNECT_S)
         assert await tcp.status() == 0
         await served.handler.until(lambda: served.handler.gone)
         assert served.handler.events == []

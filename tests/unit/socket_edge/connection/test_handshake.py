@@ -15,7 +15,8 @@ from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.bounds import HEAD_BYTES
 from socket_edge.connection.handshake import Handshake
 from tests.conformance.connections import Websocket
-from tests.unit.socket_edge.connection.serving import Person, Served, serve
+from tests.harness.waiting import PATIENCE_S, until
+from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, Served, pass_time, serve
 
 ALICE = Person("alice")
 TEXT, BINARY, CLOSE, CONTINUATION = 1, 2, 8, 0
@@ -59,7 +60,7 @@ async def connected(served: Served) -> AsyncIterator[tuple[asyncio.StreamReader,
 
 async def rest_of(reader: asyncio.StreamReader) -> bytes:
     """Read until the server closes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             return await reader.read()
         except ConnectionError:
@@ -85,7 +86,7 @@ async def test_what_a_client_sends_before_it_is_accepted_waits(monkeypatch: pyte
         handshake = await handshakes.get()
         early = frame(TEXT, b'40{"token":"alice"}') + frame(TEXT, b'42["sync",{}]')
         writer.write(early)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while handshake._early != early:
                 await asyncio.sleep(0)
         assert served.connections() == []
@@ -118,7 +119,7 @@ async def test_a_client_that_goes_before_it_is_accepted_leaves_nothing_and_is_no
             before = served.connections()
             _, writer = await stack.enter_async_context(connected(served))
             writer.write(head)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await gone.wait()
             assert served.connections() == before
     assert [line for line in logs if line["log_level"] == "error"] == []
@@ -262,19 +263,22 @@ async def test_a_request_that_never_ends_is_cut_off(sent: bytes) -> None:
 
 async def test_the_body_of_a_request_must_arrive_in_time_too() -> None:
     async with (
-        serve(connect_s=0.5) as served,
+        serve() as served,
         served.client("polling") as (_, connection),
         connected(served) as (reader, writer),
     ):
         line = f"POST /socket.io/?EIO=4&transport=polling&sid={connection.id} HTTP/1.1\r\n"
         writer.write(line.encode() + b"Host: localhost\r\nContent-Length: 10\r\n\r\n123")
+        await until(lambda: connection._is_posting, "the edge takes the request")
+        await pass_time(CONNECT_S)
         assert await rest_of(reader) == b""
 
 
 async def test_a_poll_may_wait_longer_than_a_request_may_take_to_arrive() -> None:
-    async with serve(connect_s=0.5) as served, served.client("polling") as (client, connection):
+    async with serve() as served, served.client("polling") as (client, connection):
         waiting = asyncio.create_task(client.receive())
-        await asyncio.sleep(0.8)  # The time itself is under test.
+        await until(lambda: connection._is_polled, "the poll waits")
+        await pass_time(2 * CONNECT_S)
         connection.send_event("ping", b"{}")
         assert await waiting == ['42["ping",{}]']
 

@@ -8,6 +8,7 @@ import pytest
 from socket_edge.connection.api import DisconnectReason, State
 from socket_edge.connection.bounds import POLL_ANSWER_PACKETS, SendBounds
 from tests.conformance.connections import TRANSPORTS, Polling, Websocket
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connection.serving import Person, serve
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -131,7 +132,7 @@ async def test_a_websocket_that_stops_reading_is_cut_off() -> None:
     async with serve(send_bounds=bounds) as served, served.client() as (client, connection):
         assert isinstance(client, Websocket)
         client.ws.transport.pause_reading()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not served.handler.gone:
                 connection.send_event("new_message", payload)
                 await asyncio.sleep(0)

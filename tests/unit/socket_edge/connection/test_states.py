@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import httpx
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from socket_edge.connection.api import DisconnectReason, Farewell, State
 from socket_edge.limits.token_bucket import TokenBucket
 from tests.conformance.connections import TRANSPORTS, Closed, Polling, Websocket
-from tests.unit.socket_edge.connection.serving import Person, serve, sign_in
+from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, pass_time, serve, sign_in
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS)
 ALICE = Person("alice")
@@ -189,33 +190,36 @@ async def test_sending_to_a_closed_connection_does_nothing(transport: str) -> No
 
 
 async def test_a_client_that_says_nothing_is_closed_after_a_while() -> None:
-    async with serve(connect_s=0.2) as served, served.client(name=None) as (client, connection):
+    async with serve() as served, served.client(name=None) as (client, connection):
+        await pass_time(CONNECT_S)
         assert await client.closed() == 1000
         assert connection.state is State.CLOSED
         assert served.handler.gone == []
 
 
 async def test_a_client_that_has_signed_out_is_closed_unless_it_signs_in_again() -> None:
-    async with serve(connect_s=0.5) as served, served.client() as (client, _):
+    async with serve() as served, served.client() as (client, _):
         await client.send("41")
+        await served.handler.until(lambda: served.handler.gone)
+        await pass_time(CONNECT_S)
         assert await client.closed() == 1000
         assert served.handler.gone == [(ALICE, DisconnectReason.CLIENT_DISCONNECT)]
 
 
 async def test_after_each_sign_out_there_is_the_whole_time_to_sign_in_again() -> None:
-    async with serve(connect_s=1) as served, served.client() as (client, connection):
-        await asyncio.sleep(0.7)  # The time itself is under test.
+    async with serve(connect_s=100) as served, served.client() as (client, connection):
+        await pass_time(70)
         await client.send("41")
         await served.handler.until(lambda: served.handler.gone)
-        await asyncio.sleep(0.5)
+        await pass_time(50)
         assert connection.state is State.OPEN
         await sign_in(client, "bob")
         assert connection.session == Person("bob")
 
 
 async def test_a_signed_in_client_stays_when_the_time_to_sign_in_is_over() -> None:
-    async with serve(connect_s=0.5) as served, served.client() as (client, connection):
-        await asyncio.sleep(0.8)  # The time itself is under test.
+    async with serve() as served, served.client() as (client, connection):
+        await pass_time(2 * CONNECT_S)
         await client.send('42["sync",{}]')
         await served.handler.until(lambda: served.handler.events)
         assert connection.state is State.SIGNED_IN
@@ -236,7 +240,7 @@ async def test_the_tenth_refused_sign_in_closes_the_connection(transport: str) -
 @EVERY_TRANSPORT
 async def test_a_client_that_answers_pings_stays(transport: str) -> None:
     async with (
-        serve(heartbeat_s=0.1, heartbeat_timeout_s=5) as served,
+        serve(heartbeat_s=0.1, heartbeat_timeout_s=60) as served,
         served.client(transport) as (client, connection),
     ):
         await client.expect("2", 4)
@@ -246,9 +250,14 @@ async def test_a_client_that_answers_pings_stays(transport: str) -> None:
 @EVERY_TRANSPORT
 async def test_a_client_that_answers_no_ping_is_closed(transport: str) -> None:
     async with (
-        serve(heartbeat_s=0.1, heartbeat_timeout_s=0.2) as served,
-        served.client(transport, answers_pings=False),
+        serve(heartbeat_s=25, heartbeat_timeout_s=20) as served,
+        served.client(transport, answers_pings=False) as (_, connection),
     ):
+        now = time.monotonic() + 25
+        connection.beat(now)
+        connection.beat(now + 19)
+        assert connection.state is State.SIGNED_IN
+        connection.beat(now + 20)
         await served.handler.until(lambda: served.handler.gone)
         assert served.handler.gone == [(ALICE, DisconnectReason.PING_TIMEOUT)]
 

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connection.serving import Uvicorn, listening
 
 
@@ -53,7 +54,7 @@ def dial(url: str) -> connect:
 
 
 async def ended(application: Application) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await application.has_ended.wait()
 
 

@@ -7,7 +7,7 @@ import pytest
 from socket_edge.connection.api import State
 from socket_edge.connection.bounds import STRANGER_BYTES, SendBounds
 from tests.conformance.connections import Closed, Polling, Websocket
-from tests.unit.socket_edge.connection.serving import Person, serve, sign_in
+from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, pass_time, serve, sign_in
 
 ALICE = Person("alice")
 
@@ -102,11 +102,12 @@ async def test_the_bytes_of_a_wrong_probe_are_metered() -> None:
 
 
 async def test_an_upgrade_that_takes_too_long_leaves_the_client_polling() -> None:
-    async with serve(connect_s=0.5) as served, served.client("polling") as (polling, connection):
+    async with serve() as served, served.client("polling") as (polling, connection):
         assert isinstance(polling, Polling)
         async with Websocket(served.address, sid=polling.sid) as websocket:
             await websocket.send("2probe")
             await websocket.expect("3probe")
+            await pass_time(CONNECT_S)
             await websocket.closed()
         connection.send_event("ping", b"{}")
         await polling.expect('42["ping",{}]')

@@ -18,11 +18,11 @@ from socket_edge.delivery.catch_up import CatchUps
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.interval_set import IntervalSet
 from socket_edge.tasks import Tasks
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.connections import connect
 from tests.unit.socket_edge.relay.recording import RecordingLanes, Relayed
 
 CHAT = "chat"
-PATIENCE_S = 60
 
 
 class IgnoredReceipts:
@@ -60,7 +60,7 @@ class Socket:
 
     async def asked(self, count: int) -> Relayed:
         """Wait for the `count`-th request for a page."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.lanes.relayed) < count:
                 self.lanes.more.clear()
                 await self.lanes.more.wait()
@@ -88,7 +88,7 @@ def page(*seqs: int, more: bool = False) -> dict[str, Any]:
 
 
 async def wait(task: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await task
 
 
@@ -120,7 +120,7 @@ async def test_the_next_page_is_asked_for_when_the_last_one_is_acked() -> None:
     socket = Socket()
     running = socket.start()
     (await socket.asked(1)).answer(page(1, 2, more=True))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not socket.session.unacked:
             await asyncio.sleep(0)
     assert len(socket.lanes.relayed) == 1
@@ -326,7 +326,7 @@ async def test_a_page_is_asked_for_with_the_chats_that_come_next_and_no_others()
 
 
 async def received(socket: Socket, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(socket.received()) < min(count, 120):
             await asyncio.sleep(0)
 

@@ -14,6 +14,7 @@ from infra.wire.registry import CONFIRM_DELIVERY
 from socket_edge.delivery.receipts import Receipts
 from socket_edge.interval_set import IntervalSet
 from socket_edge.relay.pending import PendingRequest, PendingRequests, Settle
+from tests.harness.waiting import PATIENCE_S
 
 LINGER_S = 0.01
 
@@ -49,7 +50,7 @@ class Edge:
         return [(command.chat_id, command.spans) for command in commands]
 
     async def wait_relayed(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.lanes.relayed) < count:
                 self.lanes.more.clear()
                 await self.lanes.more.wait()

@@ -16,7 +16,7 @@ from infra.wire.inbox import InboxEntry
 from socket_edge.relay import inbox as module
 from socket_edge.relay.inbox import Inbox
 from socket_edge.tasks import stop
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE_S, until
 
 EDGE = "edge-1"
 KEY = names.inbox_key(EDGE)
@@ -51,7 +51,7 @@ class Reader:
 
     async def until(self, *batch_ids: str) -> None:
         """Wait until exactly these have been handed over."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.taken) < len(batch_ids):
                 self._more.clear()
                 await self._more.wait()
@@ -250,7 +250,7 @@ async def test_an_inbox_without_redis_is_not_being_read_until_redis_is_back(
     await reader.inbox.create()
     await reader.write("one")
     reader.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await failed.wait()
     assert not reader.inbox.reading
     is_down = False

@@ -15,6 +15,7 @@ from infra.wire.inbox import Answer, InboxEntry
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
 from socket_edge.relay.pending import PendingRequest, PendingRequests
 from socket_edge.tasks import stop
+from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.relay.pending import Asked
 
 FAR = 60.0
@@ -42,7 +43,7 @@ class Queue:
 
     async def sent(self, count: int) -> Batch:
         """Wait until `count` batches were sent; return the last of them."""
-        async with asyncio.timeout(5), self._sent:
+        async with asyncio.timeout(PATIENCE_S), self._sent:
             await self._sent.wait_for(lambda: len(self.batches) >= count)
         return self.batches[count - 1]
 
@@ -215,7 +216,7 @@ async def test_after_the_deadline_the_lane_goes_on_with_the_next_batch() -> None
         one.lane.submit(hurried)
         await one.queue.sent(1)
         (patient,) = one.submit()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while ids(one.queue.batches[-1]) != [patient.id]:
                 await one.queue.sent(len(one.queue.batches) + 1)
     assert time.monotonic() >= hurried.deadline
@@ -282,7 +283,7 @@ async def test_lanes_answer_requests_past_their_deadline() -> None:
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
     parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.expire_requests)]
     answers = relay(lanes)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await asked.open.wait_settled()
     assert codes(answers) == [ErrorCode.TIMEOUT]
     await stop(parts)
