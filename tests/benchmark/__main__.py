@@ -4,20 +4,17 @@ Exits with 1 and one line if a system lost or duplicated a message, or ours brok
 """
 
 import argparse
-import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import psutil
 
-from tests.benchmark import charts, tables
+from tests.benchmark import charts, drain, tables
+from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed
 from tests.benchmark.plan import Observation, Plan, run
 from tests.benchmark.systems import Field
@@ -79,6 +76,9 @@ def _render(observed: Observed, plan: Plan) -> str:
         tables.connections(observed),
         "### Several edges\n\n![Cost of a message against edges](benchmarks/edges.svg)",
         tables.edges(observed),
+        "### An edge leaves",
+        drain.TEXT,
+        drain.table(observed.left()),
     )
     return "\n\n".join(("", *parts)) + "\n\n"
 
@@ -90,20 +90,11 @@ def _machine(plan: Plan) -> str:
         subprocess.run([node, "--version"], capture_output=True, text=True, check=True) if node else None
     )
     return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_cpu_name()}, {os.cpu_count()} cores, "
-        f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, Node.js {version.stdout.strip() if version else '-'}.\n"
+        f"{machine(f', Node.js {version.stdout.strip()}' if version else '')}\n"
         f"{plan.rounds} rounds, windows of {plan.measure_s:g} s (10 s at 200 messages/s) "
         f"after {plan.warm_up_s:g} s of warm-up. "
         "Everything, including the load generator, ran on this machine."
     )
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

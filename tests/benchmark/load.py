@@ -9,12 +9,15 @@ import statistics
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import msgspec
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+T = TypeVar("T")
 
 _HEAD = 20
 """Length of what a text begins with: numbers of the sender (6), the message (9) and the run (4), a space."""
@@ -23,6 +26,8 @@ _SUCCESS = b'"success":true'
 _DRAIN_S = 30.0
 _CONNECT_S = 120.0
 _TICK_S = 0.001
+_SHORT = 126
+"""Payloads of so many bytes need a longer head of their frame."""
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     measure_s: float = 8.0
     text_bytes: int = 60
     """Length of a text."""
+    apart: bool = False
+    """The two of a pair are on different servers."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -81,6 +88,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Messages delivered after a later one of the same sender."""
     own_events: int
     """`message_sent` events that senders received, one per message."""
+    bytes_up: int = 0
+    """Bytes of frames that the clients have sent since they were signed in."""
+    bytes_down: int = 0
+    """The same, in the other direction."""
 
 
 @dataclass(eq=False, slots=True)
@@ -126,6 +137,7 @@ class Connection(WSListener):
         self.peer: Connection
         self.peer_name = ""
         self.closed = False
+        self.bytes_up = self.bytes_down = 0
         self.welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._auth = b"40" + auth.encode()
         self._on_ack = on_ack
@@ -148,13 +160,14 @@ class Connection(WSListener):
             f'"text":"{self.number:06d}{number:09d}{self._run.decode()} {padding}",'
             f'"clientId":"{self._run.decode()}-{self.number}-{number}"}}]'
         )
-        self.transport.send(WSMsgType.TEXT, frame.encode())
+        self._write(frame.encode())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle a frame."""
         if frame.msg_type != WSMsgType.TEXT:
             return
         data = frame.get_payload_as_bytes()
+        self.bytes_down += len(data) + (2 if len(data) < _SHORT else 4)
         start = data[:2]
         if start == b"42":
             self._take_event(data)
@@ -163,9 +176,9 @@ class Connection(WSListener):
             self.sent.ack(number, time.perf_counter(), success=_SUCCESS in data)
             self._on_ack(self)
         elif start == b"2":
-            transport.send(WSMsgType.TEXT, b"3")
+            self._write(b"3")
         elif start[:1] == b"0":
-            transport.send(WSMsgType.TEXT, self._auth)
+            self._write(self._auth)
         elif start == b"44":
             self._fail(f"refused: {data.decode()}")
 
@@ -178,7 +191,7 @@ class Connection(WSListener):
         bracket = data.index(b"[")
         if data.startswith(b'["new_message"', bracket):
             if bracket > 2:
-                self.transport.send(WSMsgType.TEXT, b"43" + data[2:bracket] + b"[]")
+                self._write(b"43" + data[2:bracket] + b"[]")
             at = data.index(_TEXT) + len(_TEXT)
             if data[at + 15 : at + 19] == self._run:
                 assert int(data[at : at + 6]) == self.peer.number, "a message of somebody else"
@@ -187,6 +200,10 @@ class Connection(WSListener):
             self.sent.own_events += 1
         elif data.startswith(b'["connection_success"', bracket) and not self.welcome.done():
             self.welcome.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_up += len(data) + (6 if len(data) < _SHORT else 8)
+        self.transport.send(WSMsgType.TEXT, data)
 
     def _fail(self, why: str) -> None:
         if not self.welcome.done():
@@ -214,8 +231,9 @@ class Load:
 
         async def connect_some() -> None:
             for connection in waiting:
-                # Pairs stay together, so that edges get the same load.
-                await connection.connect(spec.ports[connection.number // 2 % len(spec.ports)])
+                # Edges get the same load, whether pairs stay together or not.
+                place = connection.number if spec.apart else connection.number // 2
+                await connection.connect(spec.ports[place % len(spec.ports)])
 
         started_at = time.perf_counter()
         await asyncio.gather(*(connect_some() for _ in range(spec.connecting)))
@@ -228,20 +246,30 @@ class Load:
 
     async def run(self, on_window: Callable[[str], None]) -> Result:
         """Send; report when the measured window begins and ends; wait until everything has arrived."""
-        spec = self._spec
+
+        async def window() -> tuple[float, float]:
+            on_window("begin")
+            begin = time.perf_counter()
+            await asyncio.sleep(self._spec.measure_s)
+            end = time.perf_counter()
+            on_window("end")
+            return begin, end
+
+        return self.result(*await self.send_during(window()))
+
+    async def send_during(self, window: Coroutine[Any, Any, T]) -> T:
+        """Warm up, send until `window` is over, wait until everything has arrived; return its result."""
+        for connection in self.connections:
+            connection.bytes_up = connection.bytes_down = 0
         self._sending = True
-        load = self._open_loop() if spec.rate else self._closed_loop()
+        load = self._open_loop() if self._spec.rate else self._closed_loop()
         sending = asyncio.create_task(load)
-        await asyncio.sleep(spec.warm_up_s)
-        on_window("begin")
-        begin = time.perf_counter()
-        await asyncio.sleep(spec.measure_s)
-        end = time.perf_counter()
-        on_window("end")
+        await asyncio.sleep(self._spec.warm_up_s)
+        result = await window
         self._sending = False
         await sending
         await self._drain()
-        return self._result(begin, end)
+        return result
 
     async def close(self) -> None:
         """Disconnect everybody."""
@@ -281,7 +309,8 @@ class Load:
                 return
             await asyncio.sleep(0.02)
 
-    def _result(self, begin: float, end: float) -> Result:
+    def result(self, begin: float, end: float) -> Result:
+        """Return the result, with rates and latencies of the messages that were due in a window."""
         books = [sender.sent for sender, _ in self.pairs()]
         ack: list[float] = []
         delivery: list[float] = []
@@ -310,6 +339,8 @@ class Load:
             doubled=sum(book.doubled for book in books),
             out_of_order=sum(book.out_of_order for book in books),
             own_events=sum(book.own_events for book in books),
+            bytes_up=sum(connection.bytes_up for connection in self.connections),
+            bytes_down=sum(connection.bytes_down for connection in self.connections),
         )
 
 
@@ -317,6 +348,8 @@ class Connected(msgspec.Struct, tag="connected"):
     """All clients are signed in."""
 
     connects_s: float
+    bytes_up: int = 0
+    bytes_down: int = 0
 
 
 class Window(msgspec.Struct, tag="window"):
@@ -335,18 +368,26 @@ Report = Connected | Window | Finished
 """What this process prints, one JSON line each. It continues after a line on stdin."""
 
 
-def _report(report: Report) -> None:
+def report(report: msgspec.Struct) -> None:
+    """Print a report for the process that reads them."""
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
 
 
+async def told_to_go_on() -> None:
+    """Wait for a line on stdin."""
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+
 async def _run(spec: Spec) -> None:
     load = Load(spec)
-    _report(Connected(await load.connect()))
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    connects_s = await load.connect()
+    up, down = (sum(getattr(one, name) for one in load.connections) for name in ("bytes_up", "bytes_down"))
+    report(Connected(connects_s, up, down))
+    await told_to_go_on()
     if spec.in_flight or spec.rate:
-        _report(Finished(await load.run(lambda at: _report(Window(at)))))
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        report(Finished(await load.run(lambda at: report(Window(at)))))
+        await told_to_go_on()
     await load.close()
 
 

@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -16,6 +16,9 @@ from tests.benchmark.systems import Field, System, user_names
 
 _runs = itertools.count(1)
 
+CpuTimes = dict[str, dict[int, float]]
+"""CPU-seconds by kind of process and by process."""
+
 
 class BenchmarkFailed(Exception):
     """A system lost, duplicated or reordered messages. The message says how many."""
@@ -27,14 +30,16 @@ class Cost(msgspec.Struct, frozen=True):
     result: Result
     cpu_s: dict[str, float]
     connects_s: float
+    probed: dict[str, float] = {}
+    """By how much the counters of a probe grew for each message."""
 
 
-class _Loader:
+class Loader:
     """The load generator's process."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: msgspec.Struct, module: str = "tests.benchmark.load") -> None:
         self._process = subprocess.Popen(
-            tether([sys.executable, "-m", "tests.benchmark.load"]),
+            tether([sys.executable, "-m", module]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -48,13 +53,12 @@ class _Loader:
         """Let it start the next part."""
         self._tell("")
 
-    def read(self) -> Report:
-        """Return the next thing it reports."""
+    def read(self, kind: Any = Report) -> Any:
+        """Return the next thing it reports, one of a type of reports."""
         line = self._out.readline()
         if not line:
             raise BenchmarkFailed("the load generator has ended; its error is above")
-        report: Report = msgspec.json.decode(line, type=Report)
-        return report
+        return msgspec.json.decode(line, type=kind)
 
     def close(self) -> None:
         """Wait for it to end, or kill it."""
@@ -80,43 +84,69 @@ def make_spec(system: System, users: int, *, first: int = 0, **load: Any) -> Spe
 
 
 @contextmanager
-def connected(spec: Spec) -> Iterator[tuple[_Loader, float]]:
-    """Connect the clients of `spec`; yield the loader and the connections per second."""
-    loader = _Loader(spec)
+def connected(spec: Spec) -> Iterator[tuple[Loader, Connected]]:
+    """Connect the clients of `spec`; yield the loader and what it says of the connections."""
+    loader = Loader(spec)
     try:
         report = loader.read()
         assert isinstance(report, Connected)
-        yield loader, report.connects_s
+        yield loader, report
     finally:
         loader.close()
 
 
-def run(field: Field, system: System, users: int, **load: Any) -> Cost:
-    """Put the load on the system. Raises BenchmarkFailed when messages were lost or duplicated."""
+def run(
+    field: Field,
+    system: System,
+    users: int,
+    *,
+    probe: Callable[[], dict[str, float]] = dict,
+    **load: Any,
+) -> Cost:
+    """Put the load on the system, and read more counters with `probe` when the window begins and ends.
+
+    Raises BenchmarkFailed when messages were lost or duplicated.
+    """
     spec = make_spec(system, users, **load)
     stored = system.stored()
-    with connected(spec) as (loader, connects_s):
+    with connected(spec) as (loader, found):
         loader.go_on()
-        samples: list[dict[str, dict[int, float]]] = []
+        samples: list[CpuTimes] = []
+        probed: list[dict[str, float]] = []
         while not isinstance(report := loader.read(), Finished):
             assert isinstance(report, Window)
-            # Looked up every time: under load, pools open connections and Postgres starts processes.
-            processes = {
-                **system.processes(),
-                **field.engine_processes(),
-                "load": [psutil.Process(loader.pid)],
-            }
-            samples.append({kind: _cpu_s(found) for kind, found in processes.items()})
+            # The CPU that a probe takes is not counted.
+            if report.at == "begin":
+                probed.append(probe())
+            samples.append(cpu_times(field, system, loader))
+            if report.at == "end":
+                probed.append(probe())
         loader.go_on()
     result = report.result
     thousands = max(result.messages_s * spec.measure_s / 1000, 1e-9)
-    begin, end = samples
-    spent = {
-        kind: round(sum(s - begin[kind].get(pid, 0.0) for pid, s in found.items()) / thousands, 4)
+    spent = {kind: round(seconds / thousands, 4) for kind, seconds in spent_s(*samples).items()}
+    check(system, result, system.stored() - stored)
+    grown = {name: (probed[1][name] - value) / thousands / 1000 for name, value in probed[0].items()}
+    return Cost(result, spent, found.connects_s, grown)
+
+
+def cpu_times(field: Field, system: System, loader: Loader | None = None) -> CpuTimes:
+    """Return the CPU-seconds of each process until now.
+
+    Processes are looked up every time: under load, pools open connections and Postgres starts processes.
+    """
+    processes = {**system.processes(), **field.engine_processes()}
+    if loader:
+        processes["load"] = [psutil.Process(loader.pid)]
+    return {kind: _cpu_s(found) for kind, found in processes.items()}
+
+
+def spent_s(begin: CpuTimes, end: CpuTimes) -> dict[str, float]:
+    """Return the CPU-seconds between two times, by kind of process."""
+    return {
+        kind: sum(seconds - begin[kind].get(pid, 0.0) for pid, seconds in found.items())
         for kind, found in end.items()
     }
-    _check(system, result, system.stored() - stored)
-    return Cost(result, spent, connects_s)
 
 
 def memory_kb(system: System, kind: str) -> float:
@@ -124,7 +154,8 @@ def memory_kb(system: System, kind: str) -> float:
     return sum(process.memory_full_info().uss for process in system.processes()[kind]) / 1024
 
 
-def _check(system: System, result: Result, stored: int) -> None:
+def check(system: System, result: Result, stored: int) -> None:
+    """Raise BenchmarkFailed if messages were lost or duplicated."""
     wrong = {
         "missing": result.missing,
         "doubled": result.doubled,

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.benchmark import measure
+from tests.benchmark import drain, measure
+from tests.benchmark.drain import Left
 from tests.benchmark.measure import Cost
 from tests.benchmark.systems import Field, System
 
@@ -71,7 +72,7 @@ class Edges(msgspec.Struct, frozen=True, tag=True):
     cost: Cost
 
 
-Observation = Closed | Open | Idle | Edges
+Observation = Closed | Open | Idle | Edges | Left
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +102,9 @@ def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observ
             with field.running(OURS, edges=edges) as system:
                 cost = measure.run(field, system, 2 * HEADLINE_PAIRS, rate=EDGES_RATE, **window)
                 yield Edges(edges, cost)
+        for way in drain.WAYS:
+            say(f"round {number} of {plan.rounds}: an edge is {way}")
+            yield drain.run(field, way)
 
 
 def _loads(field: Field, system: System, name: str, window: dict[str, Any]) -> Iterator[Observation]:
@@ -125,7 +129,7 @@ def _idle(field: Field, name: str) -> Iterator[Observation]:
         before_kb = measure.memory_kb(system, kind)
         for there, connections in pairwise((0, *CONNECTIONS)):
             spec = measure.make_spec(system, connections - there, first=there)
-            _, connects_s = held.enter_context(measure.connected(spec))
+            _, found = held.enter_context(measure.connected(spec))
             time.sleep(_SETTLE_S)
             kb_each = (measure.memory_kb(system, kind) - before_kb) / connections
-            yield Idle(name, connections, round(kb_each, 2), round(connects_s, 1))
+            yield Idle(name, connections, round(kb_each, 2), round(found.connects_s, 1))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -140,9 +141,22 @@ class Ours:
             "beat": _trees(deployment.beats),
         }
 
+    def signal_edge(self, port: int, number: signal.Signals) -> None:
+        """Send a signal to the edge on a port."""
+        next(edge for edge in self._deployment.edges if edge.port == port).process.send_signal(number)
+
     def stored(self) -> int:
         """Return how many messages are in the database."""
         return int(self._deployment.rows("SELECT count(*) FROM messages")[0][0])
+
+    def rows(self, sql: str, **params: object) -> list[Any]:
+        """Run a statement and return its rows, if it has any."""
+        return self._deployment.rows(sql, **params)
+
+    @property
+    def store(self) -> Store:
+        """Return the addresses of its database and its Redis."""
+        return self._deployment.store
 
     def forget(self) -> None:
         """Delete all chats and messages; profiles stay."""

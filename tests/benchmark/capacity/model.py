@@ -1,0 +1,184 @@
+"""Computes from the unit costs what a number of users needs, and what gives out first."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmark.capacity.measuring import MANY
+from tests.benchmark.capacity.units import KINDS, Capacity, Message, Socket
+from workers.publish import _INBOX_ENTRIES
+
+ONLINE: Final = (10_000, 100_000, 1_000_000)
+_HOUR_S: Final = 3_600
+_MBIT: Final = 1e6 / 8
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What users do, and how full a part may be."""
+
+    messages: float = 20
+    """Messages that an online user sends in an hour, when most are online."""
+    sockets: float = 1.5
+    """Sockets of an online user."""
+    connects: float = 4
+    """How often a socket is connected in an hour: phones put apps to sleep."""
+    busy_hours: float = 8
+    """A day has the messages of so many busy hours."""
+    core: float = 0.5
+    """How busy a core may be."""
+    sockets_per_edge: int = 10_000
+    """So many clients come back at once when an edge is killed."""
+    days: int = 365
+    """How long messages stay in Postgres."""
+    postgres_cores: int = 32
+    postgres_tb: float = 8
+    wal_mb_s: float = 100
+    redis_gb: float = 32
+    network_gbit_s: float = 10
+    """The largest machines to be had without effort."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Medians of the unit costs. The messages are those with many edges."""
+
+    message_ms: Mapping[str, float]
+    connect_ms: Mapping[str, float]
+    idle_us: Mapping[str, float]
+    edge_kb: float
+    redis_bytes: float
+    client_bytes: float
+    redis_network: float
+    wal: float
+    stored: float
+    entry_bytes: float
+
+    @classmethod
+    def of(cls, capacity: Capacity) -> "Costs":
+        """Return the medians of all rounds."""
+        messages, sockets = capacity.messages(MANY), capacity.sockets()
+
+        def of_message(value: Callable[[Message], float]) -> float:
+            return statistics.median(value(one) for one in messages)
+
+        def of_socket(value: Callable[[Socket], float]) -> float:
+            return max(0.0, statistics.median(value(one) for one in sockets))
+
+        return cls(
+            message_ms={kind: of_message(lambda one, kind=kind: one.cpu_ms[kind]) for kind in KINDS},
+            connect_ms={kind: of_socket(lambda one, kind=kind: one.connect_ms[kind]) for kind in KINDS},
+            idle_us={kind: of_socket(lambda one, kind=kind: one.idle_us[kind]) for kind in KINDS},
+            edge_kb=of_socket(lambda one: one.edge_kb),
+            redis_bytes=of_socket(lambda one: one.redis_bytes),
+            client_bytes=of_message(lambda one: one.client_in + one.client_out),
+            redis_network=of_message(lambda one: one.redis_in + one.redis_out),
+            wal=of_message(lambda one: one.wal),
+            stored=of_message(lambda one: one.stored),
+            entry_bytes=of_message(lambda one: one.entry_bytes),
+        )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What users need in the busiest hour."""
+
+    online: int
+    sockets: float
+    messages_s: float
+    connects_s: float
+    edges: int
+    edge_mb: float
+    """Memory of all sockets of an edge, beyond that of an edge without clients."""
+    workers: int
+    postgres_cores: float
+    """Cores that are busy all the time; likewise for Redis, which has one for its commands."""
+    redis_cores: float
+    redis_mb: float
+    wal_mb_s: float
+    stored_tb: float
+    client_mbit_s: float
+    redis_mbit_s: float
+
+
+def needs(costs: Costs, given: Assumptions, online: int) -> Needs:
+    """Return what that many users need."""
+    sockets = online * given.sockets
+    messages_s = online * given.messages / _HOUR_S
+    connects_s = sockets * given.connects / _HOUR_S
+
+    def cores(kind: str, emits: float = 1) -> float:
+        return (
+            messages_s * costs.message_ms[kind] * emits + connects_s * costs.connect_ms[kind]
+        ) / 1e3 + sockets * costs.idle_us[kind] / 1e6
+
+    # A message goes to all sockets of both users: at most so many times the cost of one socket each.
+    edges = 1 + math.ceil(max(cores("edge", given.sockets) / given.core, sockets / given.sockets_per_edge))
+    return Needs(
+        online=online,
+        sockets=sockets,
+        messages_s=messages_s,
+        connects_s=connects_s,
+        edges=edges,
+        edge_mb=sockets / edges * costs.edge_kb / 1024,
+        workers=1 + math.ceil(cores("worker") / given.core),
+        postgres_cores=cores("postgres"),
+        redis_cores=cores("redis"),
+        redis_mb=(online * costs.redis_bytes + edges * _INBOX_ENTRIES * costs.entry_bytes) / 2**20,
+        wal_mb_s=messages_s * costs.wal / 1e6,
+        stored_tb=messages_s * _HOUR_S * given.busy_hours * given.days * costs.stored / 1e12,
+        client_mbit_s=messages_s * costs.client_bytes * given.sockets / _MBIT,
+        redis_mbit_s=messages_s * costs.redis_network / _MBIT,
+    )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A part of which there is one, and the number of online users that fill it."""
+
+    part: str
+    online: float
+    then: str
+
+
+def limits(costs: Costs, given: Assumptions) -> list[Limit]:
+    """Return what gives out, first things first. All needs grow with the number of users."""
+    most = max(ONLINE)
+    one = needs(costs, given, most)
+    found: Iterable[tuple[str, float, float, str]] = (
+        (
+            f"Redis: one core for commands, {given.core:.0%} busy",
+            one.redis_cores,
+            given.core,
+            "a faster core; then deployments with a Redis each, for users who do not chat with each other",
+        ),
+        (
+            f"Redis: {given.network_gbit_s:g} Gbit/s",
+            one.redis_mbit_s / 1e3,
+            given.network_gbit_s,
+            "shorter texts, a faster network; then as above",
+        ),
+        (f"Redis: {given.redis_gb:g} GB of memory", one.redis_mb / 1024, given.redis_gb, "more memory"),
+        (
+            f"Postgres: {given.postgres_cores} cores, {given.core:.0%} busy",
+            one.postgres_cores,
+            given.postgres_cores * given.core,
+            "a larger machine; then deployments with a Postgres each",
+        ),
+        (
+            f"Postgres: {given.wal_mb_s:g} MB/s of log",
+            one.wal_mb_s,
+            given.wal_mb_s,
+            "faster disks, `max_wal_size` and the time between checkpoints",
+        ),
+        (
+            f"Postgres: {given.postgres_tb:g} TB of messages",
+            one.stored_tb,
+            given.postgres_tb,
+            "`archive` moves old messages to S3; or `RETENTION_DAYS`",
+        ),
+    )
+    limits = [Limit(part, most * limit / need, then) for part, need, limit, then in found if need]
+    return sorted(limits, key=lambda limit: limit.online)
