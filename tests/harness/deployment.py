@@ -121,7 +121,7 @@ class Edge(Part):
     ) -> None:
         super().__init__(["edge", "--port", str(port)], env, log, forked=forked, program=program)
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{env.get('BBGRAM_HOST', '127.0.0.1')}:{port}"
 
     def readiness(self) -> dict[str, Any]:
         """Return what the edge says of itself and of the workers."""
@@ -154,6 +154,8 @@ class Deployment:
 
     def __init__(self, store: Store, folder: Path, *, forked: bool = False, **settings: object) -> None:
         self.store = store
+        self.program: Sequence[str] = CHECKOUT
+        """What the parts run, with its first arguments; forked ones run nothing else."""
         self._forked = forked
         if self._forked:
             prepare()
@@ -184,7 +186,7 @@ class Deployment:
     def start_edge(self, *, wait: bool = True, port: int | None = None, **settings: object) -> Edge:
         """Start one more edge, on a free port unless one is given."""
         log = self._folder / f"edge-{len(self.edges)}.log"
-        edge = Edge(port or free_port(), self._env(settings), log, forked=self._forked)
+        edge = Edge(port or free_port(), self._env(settings), log, forked=self._forked, program=self.program)
         self.edges.append(edge)
         if wait:
             edge.wait_ready()
@@ -192,14 +194,13 @@ class Deployment:
 
     def start_worker(self, **settings: object) -> Part:
         """Start one more worker. Events sent before it is up wait on the queue."""
-        log = self._folder / f"worker-{len(self.workers)}.log"
-        self.workers.append(Part(["worker"], self._env(settings), log, forked=self._forked))
+        self.workers.append(self._part(["worker"], f"worker-{len(self.workers)}.log", settings))
         return self.workers[-1]
 
     def start_functions(self, **settings: object) -> Part:
         """Start a worker that runs functions and sends notifications."""
-        log = self._folder / f"functions-{len(self.functions)}.log"
-        self.functions.append(Part(["worker", "--functions"], self._env(settings), log, forked=self._forked))
+        log = f"functions-{len(self.functions)}.log"
+        self.functions.append(self._part(["worker", "--functions"], log, settings))
         return self.functions[-1]
 
     def run(self, *arguments: str) -> str:
@@ -214,9 +215,12 @@ class Deployment:
 
     def start_beat(self, **settings: object) -> Part:
         """Start beat."""
-        log = self._folder / f"beat-{len(self.beats)}.log"
-        self.beats.append(Part(["beat"], self._env(settings), log, forked=self._forked))
+        self.beats.append(self._part(["beat"], f"beat-{len(self.beats)}.log", settings))
         return self.beats[-1]
+
+    def _part(self, arguments: list[str], log: str, settings: dict[str, object]) -> Part:
+        env, path = self._env(settings), self._folder / log
+        return Part(arguments, env, path, forked=self._forked, program=self.program)
 
     def start(self, *, edges: int = 1, workers: int = 1, beat: bool = True) -> "Deployment":
         """Start that many of each and wait until the edges are ready."""

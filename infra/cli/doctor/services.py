@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
-from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of
+from infra.outage import REDIS_PORT, address_of, postgres_address
 from infra.settings.store import StoreSettings
 
 _OLDEST_REDIS: Final = (7, 0)
@@ -57,7 +57,7 @@ def _eviction(facts: dict[str, Any]) -> Finding:
 def postgres_finding(settings: StoreSettings) -> Finding:
     """Check that Postgres answers and has the newest schema."""
     advice = "start Postgres, or correct BBGRAM_DATABASE_URL"
-    address = address_of(settings.database_url, POSTGRES_PORT)
+    address = postgres_address(settings.database_url)
     return finding("postgres", advice, lambda: _postgres(settings), f"Postgres at {address}")
 
 

@@ -30,6 +30,8 @@ class Fault:
     """What must be here before anything is started."""
     needs_disk: bool = False
     """Whether Postgres has to live on a small file system."""
+    needs_link: bool = False
+    """Whether edges, workers and beat have to be at the far end of a link."""
 
 
 def fault(name: str, promise: str, **more: Any) -> Callable[[Strike], Fault]:
