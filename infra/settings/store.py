@@ -21,13 +21,12 @@ def _driver(value: str) -> str:
 
 
 def _checked(address: str) -> str:
-    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         url = make_url(_with_hosts_as_option(address))
-        _, options = PGDialect_psycopg().create_connect_args(url)
+        _, options = url.get_dialect()().create_connect_args(url)
     except (ArgumentError, ValueError):
         raise ValueError(
             "must look like postgresql://user:password@host:5432/database; "
