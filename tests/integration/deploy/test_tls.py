@@ -147,7 +147,7 @@ def test_no_process_talks_to_a_postgres_with_a_certificate_that_it_cannot_verify
     host: str,
     told: str,
 ) -> None:
-    authorities = {
+    authorities: dict[str, Path | str] = {
         "another authority": stranger.path,
         "the right authority": authority.path,
         "those of the system": "system",
