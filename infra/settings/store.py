@@ -61,7 +61,7 @@ class StoreSettings(Settings):
     """Settings of everything that reaches Postgres: workers, functions, migrations."""
 
     database_url: PostgresAddress
-    """`postgresql://` address of the database."""
+    """`postgresql://` address of the database. It may name [several servers](#failover)."""
     database_schema: str = SCHEMA
     """Schema that holds all tables; nothing else may be in it."""
     database_pooled: bool = False

@@ -70,12 +70,19 @@ def _postgres(settings: StoreSettings) -> Finding:
     try:
         with engine.connect() as conn:
             version = conn.exec_driver_sql("SHOW server_version").scalar_one()
+            is_read_only = conn.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
             behind = pending(conn, settings.database_schema)
             unlinked = is_unlinked(conn, settings.database_schema)
     except MigrationError as error:
         return Finding("postgres", "the tables are from another release", str(error))
     finally:
         engine.dispose()
+    if is_read_only:
+        return Finding(
+            "postgres",
+            f"PostgreSQL {version}, but it is read-only, as a standby is",
+            "promote it, or name the primary in BBGRAM_DATABASE_URL",
+        )
     if behind:
         return Finding(
             "postgres",

@@ -100,6 +100,7 @@ async def _standby(field: Field) -> Standby:
     primary = field.engines.postgres
     standby = Standby(primary.folder.parent, primary)
     field.afterwards.callback(standby.stop)
+    field.afterwards.callback(primary.kill)
     await asyncio.to_thread(standby.prepare)
     standby.start()
     await asyncio.to_thread(standby.wait_ready)
