@@ -108,7 +108,7 @@ shape: $(VENV)/.dev ## Print how much work messages share under load
 frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print how long frames of the chat page take, also with 10,000 messages in a chat
 	@$(BIN)/python -m tests.benchmark.frames
 
-faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (12 minutes; root, faketime)
+faults: $(VENV)/.dev ## Break one thing after another under load, count what was lost, write docs/guarantees.md (15 minutes; root, packages)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 migrations: $(VENV)/.dev ## Run each migration in a database with a million messages while users send, write the table of docs/operations.md

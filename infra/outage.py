@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
@@ -46,6 +47,23 @@ class Outage:
 def address_of(url: str, default_port: int) -> str:
     """Return host and port of an address, and nothing else of it: neither user nor password."""
     return hosts_of(url, default_port)
+
+
+def postgres_address(url: str) -> str:
+    """Return host and port of each server that an address of Postgres names, and nothing else of it."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    hosts = ",".join(query.get("host") or [parts.netloc.rpartition("@")[2]]).split(",")
+    ports = ",".join(query.get("port", [])).split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return ",".join(map(_server, hosts, ports))
+
+
+def _server(host: str, port: str) -> str:
+    if host.startswith("/"):  # a folder of sockets
+        return host
+    parts = urlsplit(f"//[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"//{host}")
+    return joined(parts.hostname or "localhost", parts.port or int(port or POSTGRES_PORT))
 
 
 def redis_address(redis: Any) -> str:

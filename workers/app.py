@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from infra.celery_broker import broker_settings
 from infra.collector import tune_collector
 from infra.observability import observe
-from infra.outage import POSTGRES_PORT, Outage, address_of, reason
+from infra.outage import Outage, postgres_address, reason
 from infra.presence import PresenceReader
 from infra.processes import Announcer
 from infra.pulse import PULSE
@@ -211,7 +211,7 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
     try:
         engine.connect().close()
     except OperationalError as error:
-        address = address_of(settings.database_url, POSTGRES_PORT)
+        address = postgres_address(settings.database_url)
         log.warning("database_unreachable", address=address, error=reason(error))
     finally:
         engine.dispose()

@@ -40,7 +40,8 @@ _BREATH_S = 0.05
 _HURRY_S = 2.0
 """For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
-_NOTHING = text("SELECT 1")
+_NOTHING = text("SELECT FROM chats WHERE false FOR UPDATE")
+"""Locks no row, but fails on a server that is read-only."""
 
 _HURRIED = text("SET LOCAL lock_timeout = 50")
 """In ms. For the few locks that cannot be skipped, such as that of a chat that another batch creates."""

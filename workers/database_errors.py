@@ -8,6 +8,7 @@ _DEADLOCKS = (pg.DeadlockDetected, pg.SerializationFailure)
 _COLLISIONS = (*_DEADLOCKS, pg.UniqueViolation)
 _UNREACHABLE = (
     "08",  # the connection broke
+    "25006",  # the server is a standby, or read-only
     "25P03",  # the transaction was idle for too long
     *("42703", "42883", "42P01"),  # no such column, function or table: the database is not migrated yet
     "53",  # out of resources

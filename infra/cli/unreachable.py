@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infra.errors import CommandError
-from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, reason, unusable
+from infra.outage import REDIS_PORT, address_of, postgres_address, reason, unusable
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def errors_in_one_line(what: str, database_url: str, redis_url: str | None = Non
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         if _is_lost(error):
-            address = address_of(database_url, POSTGRES_PORT)
+            address = postgres_address(database_url)
             told = unusable("Postgres", address, cause, "BBGRAM_DATABASE_URL")
         else:
             told = str(cause)

@@ -3,7 +3,7 @@
 from redis import RedisError
 
 from infra.errors import CommandError
-from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of, unusable
+from infra.outage import REDIS_PORT, address_of, postgres_address, unusable
 from infra.redis_client import make_redis
 
 _CONNECT_S = 5.0
@@ -30,7 +30,7 @@ def require_postgres(url: str) -> None:
     try:
         engine.connect().close()
     except SQLAlchemyError as error:
-        address = address_of(url, POSTGRES_PORT)
+        address = postgres_address(url)
         raise CommandError(unusable("Postgres", address, error, "BBGRAM_DATABASE_URL")) from error
     finally:
         engine.dispose()

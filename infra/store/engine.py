@@ -104,7 +104,7 @@ def make_engine(
     _connect_with_limit(engine, timeout_s and timeout_s + _TRAVEL_S)
     if pooled:
         _set_in_each_transaction(engine, {**written, **settings})
-    event.listen(engine, "handle_error", _count_error)
+    event.listen(engine, "handle_error", _handle_error)
     if for_batches:
         event.listen(engine, "connect", _read_uuids_as_text)
     return engine
@@ -156,8 +156,11 @@ def _read_uuids_as_text(connection: Any, _: object) -> None:
     connection.adapters.register_loader("uuid", TextLoader)
 
 
-def _count_error(context: ExceptionContext) -> None:
+def _handle_error(context: ExceptionContext) -> None:
     error = context.original_exception
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        # The server is a standby now, or was told to write no more. A new connection may find the primary.
+        context.is_disconnect = True
     kind = next((kind for kind, types in _KINDS.items() if isinstance(error, types)), "other")
     if context.is_disconnect or (isinstance(error, OperationalError) and error.sqlstate is None):
         kind = "connection"

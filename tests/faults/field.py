@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from infra.redis_client import make_redis
 from infra.settings.store import SCHEMA
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
+from tests.faults.apart import put_far_away
 from tests.faults.checker import wrong_watermarks
 from tests.faults.clients import FaultClient
 from tests.faults.disk import SmallDisk
@@ -25,6 +26,7 @@ from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
 from tests.harness.key_server import KeyServer, Project
 from tests.harness.sentinel import SentinelSet
+from tests.harness.slow_link import NEAR, SlowLink
 from tests.harness.waiting import until
 
 _INJECT: Final = Path(__file__).parent / "inject"
@@ -41,12 +43,14 @@ class Field:
         folder: Path,
         disk: SmallDisk | None,
         sentinels: SentinelSet | None,
+        link: SlowLink | None,
         **settings: Any,
     ) -> None:
         self.engines = engines
         self._disk = disk
         self._sentinels = sentinels
-        self.project = Project(KeyServer())
+        self._link = link
+        self.project = Project(KeyServer(NEAR if link else "127.0.0.1"))
         self.kid = "first"
         """Name of the key that new tokens are signed with."""
         self.chat = Deployment(
@@ -54,12 +58,16 @@ class Field:
         ).without_coverage()
         del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
         self.chat.env["PYTHONPATH"] = os.pathsep.join((str(_ROOT), str(_INJECT)))
+        if link:
+            put_far_away(self.chat, link)
         self.records = Records()
         self.clients: list[FaultClient] = []
         self.notes: list[str] = []
         """Remarks of the fault, beside the counts."""
         self.wrong: list[str] = []
         """Broken expectations, beside the counts."""
+        self.afterwards = AsyncExitStack()
+        """What the fault leaves to be stopped at the end of the run."""
         self.kills = 0
         """How many workers have died and been replaced."""
 
@@ -74,6 +82,12 @@ class Field:
         """Return the Sentinels and the servers that they watch, for the fault that asks for them."""
         assert self._sentinels is not None
         return self._sentinels
+
+    @property
+    def link(self) -> SlowLink:
+        """Return the link to edges, workers and beat, for the fault that asks for one."""
+        assert self._link is not None
+        return self._link
 
     @property
     def redis(self) -> Redis:
@@ -239,6 +253,7 @@ class Field:
         await asyncio.gather(*(client.stop() for client in self.clients))
         await asyncio.to_thread(self.chat.stop)
         self.project.server.stop()
+        await self.afterwards.aclose()
 
 
 @asynccontextmanager

@@ -1,10 +1,13 @@
 """What faults need of the machine: found out before anything starts, not when their turn comes."""
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.harness.pgbouncer import pgbouncer_program
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,15 @@ def _can_drop_packets() -> bool:
         return False
 
 
+def _can_link_namespaces() -> bool:
+    command = ["unshare", "--net", "ip", "tuntap", "add", "dev", "probe", "mode", "tun"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        return False
+    return not done.returncode and shutil.which("nsenter") is not None
+
+
 MOUNT = Need(
     "the right to mount a file system", _can_mount, "run it as root, outside of containers without it"
 )
@@ -47,6 +59,16 @@ IPTABLES = Need(
     "iptables, and the right to use it",
     _can_drop_packets,
     "on Debian and Ubuntu: apt-get install iptables, as root",
+)
+TUN = Need(
+    "network namespaces with tun devices, and iproute2",
+    _can_link_namespaces,
+    "on Debian and Ubuntu: apt-get install iproute2, as root, with /dev/net/tun",
+)
+PGBOUNCER = Need(
+    "pgbouncer",
+    lambda: pgbouncer_program() is not None,
+    "on Debian and Ubuntu: apt-get install pgbouncer",
 )
 
 

@@ -6,11 +6,13 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from tests.faults import checker
+from tests.faults.apart import NearEngines
 from tests.faults.checker import DELIVERED_WITHIN_S, Counts
 from tests.faults.clients import OTHERS, FaultClient
 from tests.faults.disk import SmallDisk
@@ -18,6 +20,7 @@ from tests.faults.faults.fault import Fault
 from tests.faults.field import Field
 from tests.harness.engines import Engines
 from tests.harness.sentinel import SentinelSet
+from tests.harness.slow_link import slow_link
 from tests.harness.waiting import until
 
 PAIRS: Final = 20
@@ -58,11 +61,12 @@ class Report:
 def run(fault: Fault, messages: int) -> Report:
     """Send at least that many messages, break something meanwhile, and count."""
     began_at = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name:
+    with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
         disk = SmallDisk(folder / "engines" / "postgres") if fault.needs_disk else None
-        engines = Engines(folder / "engines")
+        link = stack.enter_context(slow_link()) if fault.needs_link else None
+        engines = NearEngines(folder / "engines") if link else Engines(folder / "engines")
         sentinels = SentinelSet(folder / "sentinels") if fault.has_sentinels else None
         try:
             engines.start()
@@ -71,7 +75,7 @@ def run(fault: Fault, messages: int) -> Report:
                 sentinels.start()
                 store = replace(store, redis_url=sentinels.url())
             (folder / "chat").mkdir()
-            field = Field(engines, store, folder / "chat", disk, sentinels, **fault.settings)
+            field = Field(engines, store, folder / "chat", disk, sentinels, link, **fault.settings)
             asyncio.run(_play(field, fault, messages))
         finally:
             if sentinels is not None:

@@ -129,7 +129,7 @@ class Edge(Part):
     ) -> None:
         super().__init__(["edge", "--port", str(port)], env, log, forked=forked, program=program)
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{env.get('BBGRAM_HOST', '127.0.0.1')}:{port}"
 
     def readiness(self) -> dict[str, Any]:
         """Return what the edge says of itself and of the workers."""
@@ -162,6 +162,8 @@ class Deployment:
 
     def __init__(self, store: Store, folder: Path, *, forked: bool = False, **settings: object) -> None:
         self.store = store
+        self.program: Sequence[str] = CHECKOUT
+        """What the parts run, with its first arguments; forked ones run nothing else."""
         self._forked = forked
         if self._forked:
             prepare()
@@ -194,7 +196,7 @@ class Deployment:
         env = self._env(settings)
         folder = os.environ.get(variable)
         if folder is None:
-            return {"env": env, "forked": self._forked}
+            return {"env": env, "forked": self._forked, "program": self.program}
         return {"env": {**env, "PYTHONPATH": folder}, "program": OTHER_RELEASE}
 
     def start_edge(

@@ -30,9 +30,9 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class KeyServer:
-    """A real HTTP server on a free loopback port that counts its requests."""
+    """A real HTTP server on a free port, of the loopback device unless told so, that counts its requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.hits = 0
         self.status = 200
         self.body: bytes = b"{}"
@@ -54,8 +54,8 @@ class KeyServer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._http = _QuietServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._http = _QuietServer((host, 0), Handler)
+        self.url = f"http://{host}:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 

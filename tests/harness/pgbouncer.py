@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from infra.local.engines.unprivileged import let_traverse, unprivileged_owner
 from infra.local.tether import tether
@@ -28,34 +29,72 @@ auth_file = {folder}/userlist.txt
 pool_mode = transaction
 default_pool_size = 15
 ignore_startup_parameters = extra_float_digits
+server_login_retry = 1
 """
-"""As ansible/files/pgbouncer_config/pgbouncer.ini.j2 of github.com/supabase/postgres."""
+"""As ansible/files/pgbouncer_config/pgbouncer.ini.j2 of github.com/supabase/postgres, and the last line."""
+
+
+def pgbouncer_program() -> str | None:
+    """Return where PgBouncer is installed."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+class Pooler:
+    """A pooler in front of the database at `url`. Clients connect to `address`."""
+
+    def __init__(self, url: URL, folder: Path) -> None:
+        program = pgbouncer_program()
+        assert program, "pgbouncer is missing: install it with `apt-get install pgbouncer`, as .ci/run does"
+        self._port = free_port()
+        self._folder = folder
+        folder.mkdir()
+        (folder / "userlist.txt").write_text(f'"{url.username}" "{url.password}"\n')
+        self._write(url)
+        # PgBouncer refuses to run as root.
+        owner = unprivileged_owner()
+        if owner:
+            let_traverse(folder)
+        with (folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                tether([program, str(self._ini)], owner=owner), stdout=log, stderr=log
+            )
+
+    @property
+    def _ini(self) -> Path:
+        return self._folder / "pgbouncer.ini"
+
+    def _write(self, url: URL) -> None:
+        self.address = url.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
+        self._ini.write_text(
+            _INI.format(host=url.host, port=url.port, listen_port=self._port, folder=self._folder)
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until it listens."""
+        process = self._process
+        eventually(lambda: process.poll() is not None or _answers(self._port), "pgbouncer listens", 20)
+        assert process.poll() is None, (self._folder / "log").read_text()
+
+    def move(self, database_url: str) -> None:
+        """Stand in front of another server from now on."""
+        self._write(make_url(database_url))
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """Cut all connections and end."""
+        self._process.terminate()
+        self._process.wait(10)
 
 
 @contextmanager
-def pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
-    """Run a pooler in front of a database; give the address of the database behind it."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    assert program, "pgbouncer is missing: install it with `apt-get install pgbouncer`, as .ci/run does"
-    url = make_url(database_url)
-    pooled = url.set(host="127.0.0.1", port=free_port())
-    folder.mkdir()
-    (folder / "userlist.txt").write_text(f'"{url.username}" "{url.password}"\n')
-    ini = folder / "pgbouncer.ini"
-    ini.write_text(_INI.format(host=url.host, port=url.port, listen_port=pooled.port, folder=folder))
-    # PgBouncer refuses to run as root.
-    owner = unprivileged_owner()
-    if owner:
-        let_traverse(folder)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(tether([program, str(ini)], owner=owner), stdout=log, stderr=log)
+def pgbouncer(database_url: str, folder: Path) -> Iterator[Pooler]:
+    """Run a pooler in front of a database."""
+    pooler = Pooler(make_url(database_url), folder)
     try:
-        eventually(lambda: process.poll() is not None or _answers(pooled.port), "pgbouncer listens")
-        assert process.poll() is None, (folder / "log").read_text()
-        yield pooled.render_as_string(hide_password=False)
+        pooler.wait_ready()
+        yield pooler
     finally:
-        process.terminate()
-        process.wait(10)
+        pooler.stop()
 
 
 def _answers(port: int | None) -> bool:

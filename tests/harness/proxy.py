@@ -47,6 +47,10 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def move(self, port: int) -> None:
+        """Forward new connections to another port, as an address that moves does. Open ones stay."""
+        self._target = port
+
     def freeze(self, direction: Direction) -> None:
         """Forward nothing that way any more on open connections, but go on acknowledging what arrives.
 

@@ -3,20 +3,21 @@
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy import event as sql
 
 from infra.store.engine import make_engine
 from infra.wire.batch import Batch, Event
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode
-from tests.harness.engines import free_port
+from tests.harness.engines import Engines, free_port
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from tests.integration.conftest import BenchFactory
 from workers import batch_processor as module
@@ -266,6 +267,28 @@ def test_without_postgres_the_edge_is_asked_to_send_the_batch_again(bench: Worke
     BatchProcessor(nowhere, bench.publisher, bench.context).process([batch])
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
+
+
+def test_a_postgres_that_is_read_only_is_left_and_clients_are_asked_to_try_again(engines: Engines) -> None:
+    store = engines.new_store()
+    with closing(WorkerBench(store)) as bench:
+        (alice, _), (_, bob) = bench.people("alice", "bob")
+        batches = [bench.batch([]), bench.batch([bench.send(alice, bob, "hello")])]
+        setting = f"ALTER DATABASE {make_url(store.database_url).database} %s default_transaction_read_only"
+        bench.rows(setting % "SET" + " = on")
+        bench.worker_engine.dispose()
+        for batch in batches:
+            bench.processor.process([batch])
+        # New connections may write again; those that are read-only would stay so.
+        bench.rows(setting % "RESET")
+        for batch in batches:
+            bench.processor.process([batch])
+        entries = bench.read().entries
+    engines.release(store)
+    assert [(entry.batch_id, entry.retry) for entry in entries] == [
+        *((batch.id, ErrorCode.UNAVAILABLE) for batch in batches),
+        *((batch.id, None) for batch in batches),
+    ]
 
 
 def test_before_the_database_is_migrated_clients_are_asked_to_try_again(bench: WorkerBench) -> None:

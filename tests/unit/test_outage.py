@@ -5,7 +5,7 @@ import pytest
 import redis
 import structlog
 
-from infra.outage import Outage, address_of, reason, redis_address
+from infra.outage import Outage, address_of, postgres_address, reason, redis_address
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -55,6 +55,21 @@ def test_the_reason_is_a_few_words(error: Exception, told: str) -> None:
 )
 def test_an_address_is_host_and_port_only(url: str, address: str) -> None:
     assert address_of(url, 1) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("postgresql+psycopg://me:secret@h/chat", "h:5432"),
+        ("postgresql://me:secret@h:7000,[::1]/chat", "h:7000,[::1]:5432"),
+        ("postgresql://me:secret@/chat?host=a%2C%3A%3A1&port=1%2C", "a:1,[::1]:5432"),
+        ("postgresql://me:secret@/chat?host=a:1&host=b:2", "a:1,b:2"),
+        ("postgresql:///chat?host=/run/postgresql", "/run/postgresql"),
+        ("postgresql:///chat", "localhost:5432"),
+    ],
+)
+def test_the_address_of_a_postgres_may_be_several(url: str, address: str) -> None:
+    assert postgres_address(url) == address
 
 
 def test_the_address_of_a_client_is_that_of_its_server() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from infra.settings.base import Settings, SettingsError
 from infra.settings.edge import AuthMode, EdgeSettings
@@ -61,7 +62,16 @@ NOT_A_REDIS = (
     "redis+sentinel://h/primary?colour=blue",
     "sentinel://h/primary",
 )
-NOT_A_POSTGRES = ("nonsense", "mysql://h/chat", "postgresql://h:port/chat", "postgresql:/h/chat", "://h")
+NOT_A_POSTGRES = (
+    "nonsense",
+    "mysql://h/chat",
+    "postgresql://h:port/chat",
+    "postgresql:/h/chat",
+    "://h",
+    "postgresql://a:1,b:port/chat",
+    "postgresql://a:1,b:70000/chat",
+    "postgresql:///chat?host=a,b,c&port=1,2",
+)
 NOT_AN_HTTP = ("project.supabase.example", "ftp://h", "https://", "https://h:port", "http://[::1")
 
 
@@ -366,6 +376,30 @@ def test_functions_can_do_without_redis(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_postgres_address_gets_its_driver(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setenv("BBGRAM_DATABASE_URL", f"{scheme}://me@127.0.0.1/chat")
     assert WorkerSettings.load().database_url == "postgresql+psycopg://me@127.0.0.1/chat"
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ("me:p%2Cw@db1:5433,db2/chat", {"host": "db1,db2", "port": "5433,"}),
+        ("db1,[::1]:6/chat?sslmode=require", {"host": "db1,::1", "port": ",6", "sslmode": "require"}),
+        ("/chat?host=db1,db2&port=1,2", {"host": "db1,db2", "port": "1,2"}),
+        ("/chat?host=db1:1&host=db2:2", {"host": "db1,db2", "port": "1,2"}),
+    ],
+)
+def test_of_several_postgres_servers_the_one_that_accepts_writes_is_used(
+    monkeypatch: pytest.MonkeyPatch, given: str, options: dict[str, str]
+) -> None:
+    monkeypatch.setenv("BBGRAM_DATABASE_URL", f"postgresql://{given}")
+    url = make_url(WorkerSettings.load().database_url)
+    _, found = url.get_dialect()().create_connect_args(url)
+    assert found.items() >= {"dbname": "chat", "target_session_attrs": "read-write", **options}.items()
+    assert found.get("password") in ("p,w", None)
+
+
+def test_another_choice_of_server_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBGRAM_DATABASE_URL", "postgresql://a,b/chat?target_session_attrs=primary")
+    assert make_url(WorkerSettings.load().database_url).query["target_session_attrs"] == "primary"
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.cli.doctor.finding import Finding, finding
-from infra.outage import POSTGRES_PORT, REDIS_PORT, address_of
+from infra.outage import REDIS_PORT, address_of, postgres_address
 from infra.redis_client import make_redis
 from infra.settings.store import StoreSettings
 
@@ -57,7 +57,7 @@ def _eviction(facts: dict[str, Any]) -> Finding:
 def postgres_finding(settings: StoreSettings) -> Finding:
     """Check that Postgres answers and has the newest schema."""
     advice = "start Postgres, or correct BBGRAM_DATABASE_URL"
-    address = address_of(settings.database_url, POSTGRES_PORT)
+    address = postgres_address(settings.database_url)
     return finding("postgres", advice, lambda: _postgres(settings), f"Postgres at {address}")
 
 
@@ -70,12 +70,19 @@ def _postgres(settings: StoreSettings) -> Finding:
     try:
         with engine.connect() as conn:
             version = conn.exec_driver_sql("SHOW server_version").scalar_one()
+            is_read_only = conn.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
             behind = pending(conn, settings.database_schema)
             unlinked = is_unlinked(conn, settings.database_schema)
     except MigrationError as error:
         return Finding("postgres", "the tables are from another release", str(error))
     finally:
         engine.dispose()
+    if is_read_only:
+        return Finding(
+            "postgres",
+            f"PostgreSQL {version}, but it is read-only, as a standby is",
+            "promote it, or name the primary in BBGRAM_DATABASE_URL",
+        )
     if behind:
         return Finding(
             "postgres",

@@ -15,9 +15,9 @@ MakeProfile = Callable[[User], None]
 
 def profile_maker(settings: SigninSettings) -> MakeProfile:
     """Return a function that creates profiles in the configured database, or does nothing without one."""
-    if settings.database_url is None:
+    address = settings.database_url
+    if address is None:
         return lambda _user: None
-    address = "postgresql+psycopg://" + settings.database_url.partition("://")[2]
 
     def make_profile(user: User) -> None:
         try:

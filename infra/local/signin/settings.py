@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.settings.base import PREFIX
-from infra.settings.store import SCHEMA
+from infra.settings.store import SCHEMA, PostgresAddress
 
 
 class SigninSettings(BaseSettings):
@@ -16,7 +16,7 @@ class SigninSettings(BaseSettings):
 
     supabase_url: str | None = None
     """Address under which edges reach this service."""
-    database_url: str | None = None
+    database_url: PostgresAddress | None = None
     """Database in which sign-up creates chat profiles; none are created without it."""
     database_schema: str = SCHEMA
 

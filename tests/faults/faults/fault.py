@@ -32,6 +32,8 @@ class Fault:
     """Whether Redis is a primary with a replica, which Sentinels watch."""
     needs_disk: bool = False
     """Whether Postgres has to live on a small file system."""
+    needs_link: bool = False
+    """Whether edges, workers and beat have to be at the far end of a link."""
 
 
 def fault(name: str, promise: str, **more: Any) -> Callable[[Strike], Fault]:

@@ -33,7 +33,9 @@ def make_project(engines: Engines) -> Iterator[ProjectFactory]:
 def pooler(tmp_path: Path) -> Iterator[Pooler]:
     """Return a function that puts a pooler in front of a project; it returns the address for `postgres`."""
     with ExitStack() as stack:
-        yield lambda project: stack.enter_context(pgbouncer(project.database_url, tmp_path / "pooler"))
+        yield (
+            lambda project: stack.enter_context(pgbouncer(project.database_url, tmp_path / "pooler")).address
+        )
 
 
 @pytest.fixture(scope="module")

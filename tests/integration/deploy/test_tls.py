@@ -33,7 +33,7 @@ class Secured:
         netloc = f"{login}@{host}:{self._redis_port}" if login else f"{host}:{self._redis_port}"
         return f"rediss://{netloc}{parts.path}{options}"
 
-    def postgres(self, authority: Path, host: str = HOST) -> str:
+    def postgres(self, authority: Path | str, host: str = HOST) -> str:
         parts = urlsplit(self._store.database_url)
         login, _, _ = parts.netloc.rpartition("@")
         options = f"sslmode=verify-full&sslnegotiation=direct&sslrootcert={authority}"
@@ -125,3 +125,41 @@ def test_a_certificate_for_another_host_is_refused(
         assert done.returncode == 1, command
         assert "certificate" in done.stderr.lower(), done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("trusted", "host", "told"),
+    [
+        ("another authority", HOST, "certificate verify failed"),
+        ("the right authority", "127.0.0.1", "does not match host name"),
+        ("those of the system", HOST, "certificate verify failed"),
+        ("a file that is missing", HOST, "does not exist"),
+    ],
+)
+def test_no_process_talks_to_a_postgres_with_a_certificate_that_it_cannot_verify(
+    secured: Secured,
+    authority: Authority,
+    stranger: Authority,
+    tmp_path: Path,
+    trusted: str,
+    host: str,
+    told: str,
+) -> None:
+    authorities: dict[str, Path | str] = {
+        "another authority": stranger.path,
+        "the right authority": authority.path,
+        "those of the system": "system",
+        "a file that is missing": tmp_path / "missing.pem",
+    }
+    redis = secured.redis(f"?ssl_ca_certs={authority.path}")
+    chat = Deployment(Store(secured.postgres(authorities[trusted], host), redis), tmp_path, forked=True)
+    try:
+        worker = chat.start_worker()
+        for command in (("migrate",), ("dead-letters",), ("run", "cleanup"), ("status",), ("doctor",)):
+            done = run(command, chat.env, timeout_s=60)
+            assert done.returncode == 1, command
+            (line,) = [one for one in (done.stdout + done.stderr).splitlines() if "Postgres at" in one]
+            assert told in line
+        eventually(lambda: told in worker.log, "the worker says so")
+    finally:
+        chat.stop()

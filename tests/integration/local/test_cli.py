@@ -391,6 +391,17 @@ def test_a_service_that_does_not_answer_is_named_with_its_address(
     assert "secret-word" not in line
 
 
+def test_all_postgres_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    servers = "127.0.0.1:1,localhost:2"
+    env = {
+        "BBGRAM_DATA_DIR": str(tmp_path),
+        "BBGRAM_DATABASE_URL": f"postgresql://nobody:secret-word@{servers}/none",
+    }
+    line = the_one_line(bbgram("migrate", env=env))
+    assert f"Postgres at {servers} cannot be used: Connection refused; start it" in line
+    assert "secret-word" not in line
+
+
 @pytest.mark.parametrize("command", ["edge --port 0", "worker", "beat"])
 def test_a_process_names_a_redis_that_does_not_answer_once_and_goes_on_trying(
     tmp_path: Path, command: str

@@ -26,6 +26,7 @@ def wrapped(error: BaseException, *, invalidated: bool = False) -> DBAPIError:
         (wrapped(psycopg.DataError("NUL")), set()),
         (wrapped(psycopg.OperationalError("connection refused")), {is_unreachable}),
         (wrapped(pg.AdminShutdown()), {is_unreachable}),
+        (wrapped(pg.ReadOnlySqlTransaction()), {is_unreachable}),
         (wrapped(pg.UndefinedTable()), {is_unreachable}),
         (wrapped(pg.UndefinedColumn()), {is_unreachable}),
         (wrapped(pg.UndefinedFunction()), {is_unreachable}),
