@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmark import measure
 from tests.benchmark.plan import HEADLINE_PAIRS, IN_FLIGHT
@@ -12,7 +12,7 @@ from tests.benchmark.systems import Field
 COUNTS: Final = (1, 2, 4)
 ROUNDS: Final = 3
 RATE: Final = 1_000
-_WINDOW: Final = {"warm_up_s": 1.5, "measure_s": 4.0}
+_WINDOW: Final[dict[str, Any]] = {"warm_up_s": 1.5, "measure_s": 4.0}
 
 
 def main() -> None:

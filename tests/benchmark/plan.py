@@ -85,7 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observation]:
     """Measure in rounds. Raises BenchmarkFailed when a message is lost, duplicated or out of order."""
-    window = {"warm_up_s": plan.warm_up_s, "measure_s": plan.measure_s}
+    window: dict[str, Any] = {"warm_up_s": plan.warm_up_s, "measure_s": plan.measure_s}
     for number in range(1, plan.rounds + 1):
         for name in (OURS, NODE, STOCK):
             say(f"round {number} of {plan.rounds}: {name}")

@@ -77,11 +77,12 @@ async def test_an_edge_passes_over_entries_that_are_too_new_and_goes_on(
     alice = await client(name("alice")).connect(chat.edges[0])
     ((edge_id, _),) = redis.zscan_iter(names.LEASES_KEY)
     head = msgspec.json.encode({"v": inbox.VERSION + 1, "answers": "from the future"})
-    for entry in (
+    entries: tuple[dict[Any, Any], ...] = (
         {names.INBOX_FIELD: head + b"\nnot even JSON"},
         {names.INBOX_FIELD: head},
         {b"f": b"field"},
-    ):
+    )
+    for entry in entries:
         redis.xadd(names.inbox_key(edge_id.decode()), entry, nomkstream=True)
     assert (await alice.send(alice.username, "from today"))["success"]
     await alice.expect("new_message", lambda message: message["text"] == "from today")

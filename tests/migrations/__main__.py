@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 
 from infra.settings.store import SCHEMA
 from infra.store.engine import make_engine
-from infra.store.migrate import _config, _script, _try_upgrade, unicode_parts
+from infra.store.folding import unicode_parts
+from infra.store.migrate import _config, _script, _try_upgrade
 from tests.harness.engines import Engines
 from tests.migrations.rows import add_rows, make_database, revisions, users_of
 from tests.migrations.sends import sending

@@ -59,7 +59,12 @@ def test_users_send_while_a_migration_waits_for_its_locks(
     monkeypatch.setattr(migrate, "_TRIES", 10_000)
     tries = threading.Semaphore(0)
     pause = threading.Event()
-    monkeypatch.setattr(migrate, "sleep", lambda seconds: (tries.release(), pause.wait(seconds)))
+
+    def sleep(seconds: float) -> None:
+        tries.release()
+        pause.wait(seconds)
+
+    monkeypatch.setattr(migrate, "sleep", sleep)
     migration = threading.Thread(target=_try_upgrade, args=(engine, SCHEMA))
     with engine.connect() as writer, engine.connect() as conn:
         write_everywhere(writer)

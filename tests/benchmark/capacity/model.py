@@ -68,9 +68,9 @@ class Costs:
             return max(0.0, statistics.median(value(one) for one in sockets))
 
         return cls(
-            message_ms={kind: of_message(lambda one, kind=kind: one.cpu_ms[kind]) for kind in KINDS},
-            connect_ms={kind: of_socket(lambda one, kind=kind: one.connect_ms[kind]) for kind in KINDS},
-            idle_us={kind: of_socket(lambda one, kind=kind: one.idle_us[kind]) for kind in KINDS},
+            message_ms={kind: of_message(lambda one: one.cpu_ms[kind]) for kind in KINDS},  # noqa: B023
+            connect_ms={kind: of_socket(lambda one: one.connect_ms[kind]) for kind in KINDS},  # noqa: B023
+            idle_us={kind: of_socket(lambda one: one.idle_us[kind]) for kind in KINDS},  # noqa: B023
             edge_kb=of_socket(lambda one: one.edge_kb),
             redis_bytes=of_socket(lambda one: one.redis_bytes),
             client_bytes=of_message(lambda one: one.client_in + one.client_out),
