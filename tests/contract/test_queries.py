@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from prometheus_client import Histogram
 
 from functions.run import FUNCTIONS
+from infra.metrics.registry import LocalHistogram
 from infra.wire import names
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS
@@ -80,7 +80,7 @@ def known() -> dict[str, set[str]]:
         for metric in metrics_of(part):
             labels = set(labels_of(metric))
             found[name_of(metric)] = labels
-            if isinstance(metric, Histogram):
+            if isinstance(metric, LocalHistogram):
                 found[f"{name_of(metric)}_bucket"] = labels | {"le"}
                 found[f"{name_of(metric)}_sum"] = found[f"{name_of(metric)}_count"] = labels
     for rule in rules():

@@ -23,7 +23,7 @@ from tests.harness.pgbouncer import pgbouncer
 from tests.harness.proxy import Proxy
 from tests.harness.standby import Standby
 
-_PROMISE: Final = "nothing acked is lost, service resumes within 10 s of the promotion"
+_PROMISE: Final = "nothing acked is lost, answers again within 10 s of the promotion"
 _NOTICED_S: Final = 5.0
 """How long it takes until somebody promotes the standby."""
 _GIVEN_UP_S: Final = 9.0
@@ -78,7 +78,7 @@ async def frozen_of_two(field: Field) -> None:
 
 
 @fault(
-    "Postgres killed behind PgBouncer, which moves to a standby",
+    "Postgres killed behind PgBouncer",
     _PROMISE,
     recovery_s=10.0,
     needs=(PGBOUNCER,),
