@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -177,21 +176,3 @@ class SentinelSet:
             yield
         finally:
             os.kill(server.pid, signal.SIGCONT)
-
-
-def main() -> None:
-    """Run a set for trying things by hand."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
-        every = SentinelSet(Path(name))
-        every.start()
-        print(every.url(), flush=True)
-        try:
-            time.sleep(10_000)
-        finally:
-            every.stop()
-
-
-if __name__ == "__main__":
-    main()

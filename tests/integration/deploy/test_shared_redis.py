@@ -1,10 +1,14 @@
-"""Several deployments share a database of one Redis: each has a prefix, and sees nothing of the others."""
+"""Several deployments share a database of one Redis: each has a prefix, and sees nothing of the others.
+
+Each has a user of Redis that may touch no other keys.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,11 +26,23 @@ PREFIXES = ("red:", "blue:")
 @pytest.fixture
 async def neighbours(engines: Engines, tmp_path: Path) -> AsyncIterator[list[Deployment]]:
     stores = [engines.new_store() for _ in PREFIXES]
+    server = urlsplit(stores[0].redis_url)
     chats = []
     for number, (prefix, store) in enumerate(zip(PREFIXES, stores, strict=True)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        shared = replace(store, redis_url=stores[0].redis_url)
+        user = prefix.removesuffix(":")
+        with make_redis(stores[0].redis_url, 5) as redis:
+            redis.acl_setuser(
+                user,
+                enabled=True,
+                passwords="+of-all",
+                keys=[f"{prefix}*"],
+                channels=["*"],
+                categories=["+@all"],
+            )
+        address = f"redis://{user}:of-all@127.0.0.1:{server.port}{server.path}"
+        shared = replace(store, redis_url=address)
         chats.append(Deployment(shared, folder, forked=True, redis_prefix=prefix, sweep_s=0.5))
         chats[-1].start_functions()
         await asyncio.to_thread(chats[-1].start)
