@@ -7,7 +7,7 @@ from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, c
 BATCHES: Final = LocalCounter(
     "bbgram_worker_batches_total",
     "Batches by outcome: `done`, `postponed` because Postgres does not answer, `unpublished` because Redis "
-    "does not, `too_new` if they come from an edge of a newer release.",
+    "does not.",
     ["outcome"],
 )
 BATCH_SECONDS: Final = LocalHistogram(
@@ -22,6 +22,10 @@ EVENTS: Final = LocalCounter(
     "bbgram_worker_events_total",
     "Events that were handled, by name and outcome: `ok` or the error code.",
     ["event", "outcome"],
+)
+TOO_NEW: Final = counter(
+    "bbgram_worker_too_new_batches_total",
+    "Batches that only a worker of a newer release can read; their edges send them again.",
 )
 EXPIRED: Final = counter(
     "bbgram_worker_expired_events_total", "Events that were dropped because nobody waits for them any more."

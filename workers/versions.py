@@ -24,7 +24,7 @@ def readable(batches: Sequence[Batch], publisher: Publisher) -> list[Batch]:
     too_new = [batch for batch in batches if batch.is_too_new]
     if not too_new:
         return list(batches)
-    metrics.BATCHES.counts["too_new",] += len(too_new)
+    metrics.TOO_NEW.inc(len(too_new))
     for batch in too_new:
         if batch.v not in _seen:
             _seen.add(batch.v)

@@ -43,7 +43,7 @@ WORKERS: Final = Dashboard(
                 Panel(
                     "Batches",
                     "Batches a second by outcome: `postponed` if Postgres, `unpublished` if Redis does not "
-                    "answer, `too_new` from edges of a newer release.",
+                    "answer.",
                     "cps",
                     {"{{outcome}}": rate("bbgram_worker_batches_total", "outcome")},
                     stacked=True,
