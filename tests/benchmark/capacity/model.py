@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.benchmark.capacity.measuring import MANY
-from tests.benchmark.capacity.units import KINDS, Capacity, Message, Socket
+from tests.benchmark.capacity.units import KINDS, Capacity, Load, Message, Socket
 from workers.publish import _INBOX_ENTRIES
 
 ONLINE: Final = (10_000, 100_000, 1_000_000)
@@ -43,7 +42,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Costs:
-    """Medians of the unit costs. The messages are those with many edges."""
+    """Medians of the unit costs."""
 
     message_ms: Mapping[str, float]
     connect_ms: Mapping[str, float]
@@ -57,9 +56,9 @@ class Costs:
     entry_bytes: float
 
     @classmethod
-    def of(cls, capacity: Capacity) -> "Costs":
-        """Return the medians of all rounds."""
-        messages, sockets = capacity.messages(MANY), capacity.sockets()
+    def of(cls, capacity: Capacity, load: Load) -> "Costs":
+        """Return the medians of all rounds, for messages as they were under a load."""
+        messages, sockets = capacity.messages(load), capacity.sockets()
 
         def of_message(value: Callable[[Message], float]) -> float:
             return statistics.median(value(one) for one in messages)
@@ -90,6 +89,8 @@ class Needs:
     messages_s: float
     connects_s: float
     edges: int
+    edge_messages_s: float
+    """Messages/s of an edge."""
     edge_mb: float
     """Memory of all sockets of an edge, beyond that of an edge without clients."""
     workers: int
@@ -122,6 +123,7 @@ def needs(costs: Costs, given: Assumptions, online: int) -> Needs:
         messages_s=messages_s,
         connects_s=connects_s,
         edges=edges,
+        edge_messages_s=messages_s / edges,
         edge_mb=sockets / edges * costs.edge_kb / 1024,
         workers=1 + math.ceil(cores("worker") / given.core),
         postgres_cores=cores("postgres"),
@@ -144,7 +146,7 @@ class Limit:
 
 
 def limits(costs: Costs, given: Assumptions) -> list[Limit]:
-    """Return what gives out, first things first. All needs grow with the number of users."""
+    """Return what gives out. All needs grow with the number of users."""
     most = max(ONLINE)
     one = needs(costs, given, most)
     found: Iterable[tuple[str, float, float, str]] = (
@@ -180,5 +182,4 @@ def limits(costs: Costs, given: Assumptions) -> list[Limit]:
             "`archive` moves old messages to S3; or `RETENTION_DAYS`",
         ),
     )
-    limits = [Limit(part, most * limit / need, then) for part, need, limit, then in found if need]
-    return sorted(limits, key=lambda limit: limit.online)
+    return [Limit(part, most * limit / need, then) for part, need, limit, then in found]

@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from tests.benchmark.capacity.measuring import GROWN, LOADS, MANY, TOGETHER
+from tests.benchmark.capacity.measuring import GROWN, LOADS, LONE, MANY, SHARED, TOGETHER
 from tests.benchmark.capacity.model import ONLINE, Assumptions, Costs, Needs, limits, needs
-from tests.benchmark.capacity.units import Capacity, Load
+from tests.benchmark.capacity.units import Capacity, Load, Message, Socket
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "capacity.md"
 _KINDS: Final = ("edge", "worker", "postgres", "redis")
@@ -45,38 +45,44 @@ def cpu(capacity: Capacity) -> str:
 
 def sizes(capacity: Capacity) -> str:
     """Return the table of bytes."""
-    messages, sockets = capacity.messages(MANY), capacity.sockets()
-    rows: list[tuple[str, list[float]]] = [
-        ("a message: frames from clients", [one.client_in for one in messages]),
-        ("a message: frames to clients", [one.client_out for one in messages]),
-        ("a message: into Redis", [one.redis_in for one in messages]),
-        ("a message: out of Redis", [one.redis_out for one in messages]),
-        ("an entry in the stream of an edge: memory of Redis", [one.entry_bytes for one in messages]),
-        ("a message: log of Postgres", [one.wal for one in messages]),
-        ("a stored message, with indexes", [one.stored for one in messages]),
-        ("a connect: frames from the client", [one.connect_in for one in sockets]),
-        ("a connect: frames to the client", [one.connect_out for one in sockets]),
-        ("a user who is online: memory of Redis", [one.redis_bytes for one in sockets]),
-        ("an idle socket: memory of the edge", [one.edge_kb * 1024 for one in sockets]),
+    of_message: list[tuple[str, Callable[[Message], float]]] = [
+        ("a message: frames from clients", lambda one: one.client_in),
+        ("a message: frames to clients", lambda one: one.client_out),
+        ("a message: into Redis", lambda one: one.redis_in),
+        ("a message: out of Redis", lambda one: one.redis_out),
+        ("an entry in the stream of an edge: memory of Redis", lambda one: one.entry_bytes),
+        ("a message: log of Postgres", lambda one: one.wal),
+        ("a stored message, with indexes", lambda one: one.stored),
     ]
-    return _table(
-        ["bytes of", "min", "median", "max"],
+    of_socket: list[tuple[str, Callable[[Socket], float]]] = [
+        ("a connect: frames from the client", lambda one: one.connect_in),
+        ("a connect: frames to the client", lambda one: one.connect_out),
+        ("a user who is online: memory of Redis", lambda one: one.redis_bytes),
+        ("an idle socket: memory of the edge", lambda one: one.edge_kb * 1024),
+    ]
+    loads = (LONE, SHARED)
+    messages = _table(
+        ["bytes of", *(f"at {load.rate:,} messages/s" for load in loads)],
         (
-            [what, *(f"{value:,.0f}" for value in (min(found), statistics.median(found), max(found)))]
-            for what, found in rows
+            [what, *(_spread([value(one) for one in capacity.messages(load)], 0) for load in loads)]
+            for what, value in of_message
         ),
     )
+    sockets = _table(
+        ["bytes of", "with any number of messages"],
+        ([what, _spread([value(one) for one in capacity.sockets()], 0)] for what, value in of_socket),
+    )
+    return f"{messages}\n\n{sockets}"
 
 
 def growth(capacity: Capacity) -> str:
     """Return by how much a message costs more when there are more edges, or more messages."""
     one_edge, two = TOGETHER, next(load for load in LOADS if load.edges == 2 and load.rate == TOGETHER.rate)
-    slow, fast = (find(load for load in LOADS if load.edges == 2) for find in (_slowest, _fastest))
     pairs = [
         ("1 to 2 edges, and the two users are on different ones", one_edge, two),
         ("2 to 4 edges", two, MANY),
         (f"0 to {GROWN.older:,} older messages", one_edge, GROWN),
-        (f"{slow.rate:,} to {fast.rate:,} messages/s, with 2 edges", slow, fast),
+        (f"{LONE.rate:,} to {SHARED.rate:,} messages/s, with 2 edges", LONE, SHARED),
     ]
     return _table(
         ["CPU of a message, from", "edges", "worker", "Postgres", "Redis"],
@@ -112,6 +118,7 @@ _NEEDS: Final[dict[str, tuple[str, str]]] = {
     "messages_s": ("messages/s", ",.0f"),
     "connects_s": ("connects/s", ",.0f"),
     "edges": ("edges (a process and a core each), with the spare one", ","),
+    "edge_messages_s": ("messages/s of each edge", ",.0f"),
     "edge_mb": ("MB of sockets in each edge", ",.0f"),
     "workers": ("workers (a process and a core each), with the spare one", ","),
     "postgres_cores": ("busy cores of Postgres", ",.2f"),
@@ -126,7 +133,7 @@ _NEEDS: Final[dict[str, tuple[str, str]]] = {
 
 def example(capacity: Capacity, given: Assumptions) -> str:
     """Return the table of what users need."""
-    costs = Costs.of(capacity)
+    costs = Costs.of(capacity, LONE)
     found = [needs(costs, given, online) for online in ONLINE]
     assert {field.name for field in fields(Needs)} == {"online", *_NEEDS}
     return _table(
@@ -137,18 +144,12 @@ def example(capacity: Capacity, given: Assumptions) -> str:
 
 def first(capacity: Capacity, given: Assumptions) -> str:
     """Return the table of what gives out first."""
+    lone, shared = (limits(Costs.of(capacity, load), given) for load in (LONE, SHARED))
+    pairs = sorted(zip(lone, shared, strict=True), key=lambda pair: pair[0].online)
     return _table(
-        ["what there is one of", "full at so many users online", "what to do then"],
-        ([one.part, _rounded(one.online), one.then] for one in limits(Costs.of(capacity), given)),
+        ["what there is one of", "users online when it is full", "with shared batches", "what to do then"],
+        ([one.part, _rounded(one.online), _rounded(other.online), one.then] for one, other in pairs),
     )
-
-
-def _slowest(loads: Iterable[Load]) -> Load:
-    return min(loads, key=lambda load: load.rate)
-
-
-def _fastest(loads: Iterable[Load]) -> Load:
-    return max(loads, key=lambda load: load.rate)
 
 
 def _name(load: Load) -> str:
