@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.benchmark.capacity.measuring import LOADS
-from tests.benchmark.capacity.model import ONLINE, Assumptions, Costs, limits, needs
+from tests.benchmark.capacity.limits import limits
+from tests.benchmark.capacity.measuring import LOADS, LONE
+from tests.benchmark.capacity.needs import ONLINE, Assumptions, Costs, needs
 from tests.benchmark.capacity.page import PAGE, written
 from tests.benchmark.capacity.units import Capacity
 
 MEASURED = Capacity.load()
-COSTS = Costs.of(MEASURED)
+COSTS = Costs.of(MEASURED, LONE)
 GIVEN = Assumptions()
 
 
@@ -30,10 +31,8 @@ def test_the_parts_of_the_example_are_big_enough(online: int) -> None:
     found = needs(COSTS, GIVEN, online)
     working = found.edges - 1
     assert working * GIVEN.sockets_per_edge >= found.sockets
-    busy = (
-        found.messages_s * COSTS.message_ms["worker"] + found.connects_s * COSTS.connect_ms["worker"]
-    ) / 1e3
-    assert (found.workers - 1) * GIVEN.core >= busy
+    busy_ms = found.messages_s * COSTS.message_ms["worker"] + found.connects_s * COSTS.connect_ms["worker"]
+    assert (found.workers - 1) * GIVEN.core >= busy_ms / 1000
 
 
 def test_a_part_is_full_at_its_limit() -> None:

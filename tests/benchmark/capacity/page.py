@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
+from tests.benchmark.capacity.limits import limits
 from tests.benchmark.capacity.measuring import GROWN, LOADS, LONE, MANY, SHARED, TOGETHER
-from tests.benchmark.capacity.model import ONLINE, Assumptions, Costs, Needs, limits, needs
+from tests.benchmark.capacity.needs import ONLINE, Assumptions, Costs, Needs, needs
 from tests.benchmark.capacity.units import Capacity, Load, Message, Socket
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "capacity.md"
