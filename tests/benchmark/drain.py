@@ -1,6 +1,6 @@
 """How 4,000 clients of two edges fare when one edge is stopped, or killed.
 
-`python -m tests.benchmark.drain` measures it and writes the table in docs/benchmarks.md, as `make bench` does.
+`python -m tests.benchmark.drain` writes the table in docs/benchmarks.md, as `make bench` does.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def write(found: Sequence[Left]) -> None:
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
+    parser.add_argument("--rounds", type=int, default=2, help="how often everything is measured")
     options = parser.parse_args()
     try:
         found = measure(options.rounds)
