@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package compat migrations reference bench shape frames lock clean
+.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package compat migrations reference bench capacity shape frames lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,8 +99,11 @@ package: $(VENV)/.dev $(AWS)/node_modules/.stamp ## Build functions.zip for AWS 
 reference: $(TS)/node_modules/.stamp $(REF)/node_modules/.stamp ## Write the reference of the TypeScript client into build/client-reference
 	@cd $(REF) && npm run --silent build
 
-bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 25 minutes)
+bench: $(VENV)/.dev $(PEER)/node_modules/.stamp ## Measure against the peers and write docs/benchmarks.md (about 30 minutes)
 	@$(BIN)/python -m tests.benchmark $(ARGS)
+
+capacity: $(VENV)/.dev ## Measure what messages and sockets cost, write docs/capacity.md (10 minutes; ARGS="--rounds 1" is quicker)
+	@$(BIN)/python -m tests.benchmark.capacity $(ARGS)
 
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape

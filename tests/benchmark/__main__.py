@@ -35,17 +35,19 @@ def main() -> int:
     plan = Plan(rounds=options.rounds, measure_s=options.seconds)
     try:
         observations = _measure(plan)
+        left = drain.measure(plan.rounds)
     except BenchmarkFailed as failure:
         print(f"The benchmark failed: {failure}.", file=sys.stderr)
         return 1
     observed = Observed(observations)
-    print(tables.ratios(observed))
+    print(tables.ratios(observed), drain.table(left), sep="\n\n")
     if not options.print:
         charts.draw(observed, _FOLDER)
         (_FOLDER / "observations.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(observations), indent=1) + b"\n"
         )
         _PAGE.write_text(_RESULTS.sub(lambda _: _render(observed, plan), _PAGE.read_text()))
+        drain.write(left)
     return 0
 
 
@@ -76,9 +78,6 @@ def _render(observed: Observed, plan: Plan) -> str:
         tables.connections(observed),
         "### Several edges\n\n![Cost of a message against edges](benchmarks/edges.svg)",
         tables.edges(observed),
-        "### An edge leaves",
-        drain.TEXT,
-        drain.table(observed.left()),
     )
     return "\n\n".join(("", *parts)) + "\n\n"
 

@@ -102,6 +102,8 @@ class Member:
         except (OSError, WSError, TimeoutError):
             self.failures += 1
             self.connection = old
+            if transport := getattr(new, "transport", None):
+                transport.disconnect(graceful=False)
         else:
             self.served_at.set_result(time.perf_counter())
 
@@ -129,6 +131,7 @@ class Crowd:
             one.connection.send(time.perf_counter(), "")
         while any(not one.connection.sent.acked for one, _ in self._pairs()):
             await asyncio.sleep(0.05)
+        assert not any(one.connection.sent.failed for one, _ in self._pairs()), "a chat was not opened"
 
     def _pairs(self) -> Iterator[tuple[Member, Member]]:
         members = iter(self.members)
@@ -154,6 +157,7 @@ async def _run(scene: Scene) -> None:
         return begin, signal_at, time.perf_counter()
 
     begin, signal_at, end = await senders.send_during(window())
+    assert not any(member.connection.closed for member in crowd.members), "a client was cut off"
     served = [member.served_at.result() for member in movers]
     report(
         Moved(

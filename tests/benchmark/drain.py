@@ -1,22 +1,25 @@
 """How 4,000 clients of two edges fare when one edge is stopped, or killed.
 
-`python -m tests.benchmark.drain` measures it once and prints it; `make bench` has it in each round.
+`python -m tests.benchmark.drain` writes the table in docs/benchmarks.md, as `make bench` does.
 """
 
+import argparse
+import re
 import resource
 import signal
 import statistics
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import msgspec
 
-from tests.benchmark import measure
 from tests.benchmark.crowd import Moved, Scene
 from tests.benchmark.load import Connected, Window
-from tests.benchmark.measure import BenchmarkFailed, Loader, make_spec
+from tests.benchmark.machine import machine
+from tests.benchmark.measure import BenchmarkFailed, Loader, check, make_spec
 from tests.benchmark.systems import Field, Ours
 
 SOCKETS: Final = 4_000
@@ -25,6 +28,10 @@ RATE: Final = 200
 """Messages/s that the senders on the other edge send."""
 _CALM_S: Final = 5.0
 _FILES: Final = SOCKETS + 1_000
+
+_PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_FILE: Final = _PAGE.with_suffix("") / "drain.json"
+_RESULTS: Final = re.compile(r"(?<=<!-- drain -->\n).*(?=<!-- end of drain -->)", re.DOTALL)
 
 Way = Literal["stopped", "killed"]
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
@@ -40,7 +47,7 @@ the edge that stays, who send {RATE} messages/s in an open loop; none of their m
 """What the runs are, for docs/benchmarks.md."""
 
 
-class Left(msgspec.Struct, frozen=True, tag=True):
+class Left(msgspec.Struct, frozen=True):
     """An edge has left."""
 
     way: Way
@@ -64,7 +71,7 @@ def run(field: Field, way: Way) -> Left:
             loader.read(Window)
             system.signal_edge(leaves, _SIGNALS[way])
             moved: Moved = loader.read(Moved)
-            measure.check(system, moved.meanwhile, system.stored() - stored)
+            check(system, moved.meanwhile, system.stored() - stored)
             loader.go_on()
         finally:
             loader.close()
@@ -116,15 +123,45 @@ def table(found: Sequence[Left]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure both ways once and print them."""
+def measure(rounds: int) -> list[Left]:
+    """Let an edge leave in each way, so often."""
     with tempfile.TemporaryDirectory() as folder:
         field = Field(Path(folder))
         try:
-            print(table([run(field, way) for way in WAYS]))
+            return list(_measure(field, rounds))
         finally:
             field.close()
 
 
+def _measure(field: Field, rounds: int) -> Iterator[Left]:
+    for number in range(1, rounds + 1):
+        for way in WAYS:
+            print(f"round {number} of {rounds}: an edge is {way}", file=sys.stderr)
+            yield run(field, way)
+
+
+def write(found: Sequence[Left]) -> None:
+    """Write the measurements and the table."""
+    _FILE.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    rounds = len(found) // len(WAYS)
+    text = f"\n{machine()} {rounds} rounds.\n\n{TEXT}\n\n{table(found)}\n\n"
+    _PAGE.write_text(_RESULTS.sub(lambda _: text, _PAGE.read_text()))
+
+
+def main() -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=2, help="how often everything is measured")
+    options = parser.parse_args()
+    try:
+        found = measure(options.rounds)
+    except BenchmarkFailed as failure:
+        print(f"The benchmark failed: {failure}.", file=sys.stderr)
+        return 1
+    print(table(found))
+    write(found)
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.benchmark import drain, measure
-from tests.benchmark.drain import Left
+from tests.benchmark import measure
 from tests.benchmark.measure import Cost
 from tests.benchmark.systems import Field, System
 
@@ -72,7 +71,7 @@ class Edges(msgspec.Struct, frozen=True, tag=True):
     cost: Cost
 
 
-Observation = Closed | Open | Idle | Edges | Left
+Observation = Closed | Open | Idle | Edges
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +101,6 @@ def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observ
             with field.running(OURS, edges=edges) as system:
                 cost = measure.run(field, system, 2 * HEADLINE_PAIRS, rate=EDGES_RATE, **window)
                 yield Edges(edges, cost)
-        for way in drain.WAYS:
-            say(f"round {number} of {plan.rounds}: an edge is {way}")
-            yield drain.run(field, way)
 
 
 def _loads(field: Field, system: System, name: str, window: dict[str, Any]) -> Iterator[Observation]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tests.benchmark.drain import Left
 from tests.benchmark.measure import Cost
 from tests.benchmark.plan import (
     BEYOND,
@@ -73,11 +72,7 @@ class Observed:
 
     def costs(self) -> list[Cost]:
         """Return all loads."""
-        return [o.cost for o in self._all if not isinstance(o, Idle | Left)]
-
-    def left(self) -> list[Left]:
-        """Return the runs in which an edge left."""
-        return [o for o in self._all if isinstance(o, Left)]
+        return [o.cost for o in self._all if not isinstance(o, Idle)]
 
     def edges(self, edges: int) -> list[Cost]:
         """Return the runs with that many edges."""

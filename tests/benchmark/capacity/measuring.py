@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from redis import Redis
+from sqlalchemy import text
 
+from infra.store.engine import make_engine
 from infra.wire import names
 from tests.benchmark import measure
 from tests.benchmark.capacity.units import KINDS, Load, Message, Socket, Unit
@@ -18,6 +20,10 @@ OLDER: Final = 1_000_000
 TOGETHER: Final = Load(1, 2_000)
 GROWN: Final = Load(1, 2_000, older=OLDER)
 BY_RATE: Final = tuple(Load(2, rate, apart=True) for rate in (200, 1_000, 2_000, 4_000))
+LONE: Final = BY_RATE[0]
+"""Most batches have one message."""
+SHARED: Final = BY_RATE[-1]
+"""Batches have many."""
 MANY: Final = Load(4, 2_000, apart=True)
 LOADS: Final = (TOGETHER, GROWN, *BY_RATE, MANY)
 
@@ -28,6 +34,8 @@ _NOTHING_S: Final = 8.0
 _IDLE_S: Final = 25.0
 """Each socket has one heartbeat in this time."""
 
+_CHATS: Final = 1_000
+"""Older messages are in so many chats."""
 _OLD_CHATS: Final = """
     INSERT INTO chats (id, user_lo, user_hi, last_seq, swept_seq, activity_at)
     SELECT gen_random_uuid(), least(a.id, b.id), greatest(a.id, b.id), :each, :each, now() - interval '1 day'
@@ -39,7 +47,8 @@ _OLD_MESSAGES: Final = """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
     SELECT c.id, n, gen_random_uuid(), c.user_lo, c.user_hi, repeat('x', 60), c.id || '-' || n,
         now() - interval '1 day'
-    FROM generate_series(1, CAST(:each AS int)) n, chats c WHERE c.last_seq = :each
+    FROM generate_series(1, CAST(:each AS int)) n, chats c
+    WHERE c.activity_at < now() - interval '23 hours'
 """
 
 
@@ -89,9 +98,9 @@ def _messages(field: Field, system: Ours, load: Load) -> Message:
     )
 
 
-def _probe(system: Ours, redis: "Redis") -> dict[str, float]:
+def _probe(system: Ours, redis: Any) -> dict[str, float]:
     """Return counters of Redis and Postgres."""
-    stats: Any = redis.info("stats")
+    stats = redis.info("stats")
     [[wal, stored]] = system.rows(
         "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'), pg_total_relation_size('messages')"
     )
@@ -103,11 +112,11 @@ def _probe(system: Ours, redis: "Redis") -> dict[str, float]:
     }
 
 
-def _entry_bytes(redis: "Redis") -> float:
+def _entry_bytes(redis: Any) -> float:
     """Return the memory of the streams of all edges, divided by their entries."""
-    streams: Any = list(redis.scan_iter(names.inbox_key("*")))
-    size: Any = sum(redis.memory_usage(stream, samples=0) or 0 for stream in streams)
-    return float(size / max(1, sum(redis.xlen(stream) for stream in streams)))
+    streams = list(redis.scan_iter(names.inbox_key("*")))
+    size = sum(redis.memory_usage(stream, samples=0) for stream in streams)
+    return float(size / sum(redis.xlen(stream) for stream in streams))
 
 
 def _sockets(field: Field, system: Ours) -> Socket:
@@ -153,8 +162,11 @@ def _redis_bytes(system: Ours) -> float:
 
 def _fill(system: Ours) -> None:
     """Store older messages in chats of other users."""
-    chats = 1_000
-    system.rows(_OLD_CHATS, each=OLDER // chats)
-    system.rows(_OLD_MESSAGES, each=OLDER // chats)
-    system.rows("ANALYZE messages")
-    system.rows("CHECKPOINT")
+    engine = make_engine(system.store.database_url, timeouts=False)
+    with engine.begin() as conn:
+        conn.execute(text(_OLD_CHATS), {"each": OLDER // _CHATS})
+        conn.execute(text(_OLD_MESSAGES), {"each": OLDER // _CHATS})
+        conn.execute(text("ANALYZE messages"))
+    with engine.begin() as conn:
+        conn.execute(text("CHECKPOINT"))
+    engine.dispose()

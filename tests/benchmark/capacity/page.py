@@ -1,18 +1,18 @@
 """Writes the numbers into docs/capacity.md."""
 
 import re
-import statistics
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from tests.benchmark.capacity.measuring import GROWN, LOADS, MANY, TOGETHER
-from tests.benchmark.capacity.model import ONLINE, Assumptions, Costs, Needs, limits, needs
-from tests.benchmark.capacity.units import Capacity, Load
+from tests.benchmark.capacity.limits import limits
+from tests.benchmark.capacity.measuring import LONE, SHARED
+from tests.benchmark.capacity.needs import ONLINE, Assumptions, Costs, Needs, needs
+from tests.benchmark.capacity.table import table
+from tests.benchmark.capacity.unit_tables import cpu, growth, sizes
+from tests.benchmark.capacity.units import Capacity
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "capacity.md"
-_KINDS: Final = ("edge", "worker", "postgres", "redis")
 _PARTS: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -28,63 +28,6 @@ def written(page: str, capacity: Capacity) -> str:
         "limits": first(capacity, Assumptions()),
     }
     return _PARTS.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n\n{found[3]}", page)
-
-
-def cpu(capacity: Capacity) -> str:
-    """Return the table of CPU."""
-    rows = [
-        (f"a message, {_name(load)}, ms", [one.cpu_ms for one in capacity.messages(load)]) for load in LOADS
-    ]
-    rows.append(("a connect, ms", [one.connect_ms for one in capacity.sockets()]))
-    rows.append(("an idle socket, us each second", [one.idle_us for one in capacity.sockets()]))
-    return _table(
-        ["CPU of", "edges", "worker", "Postgres", "Redis"],
-        ([what, *(_spread([one[kind] for one in found]) for kind in _KINDS)] for what, found in rows),
-    )
-
-
-def sizes(capacity: Capacity) -> str:
-    """Return the table of bytes."""
-    messages, sockets = capacity.messages(MANY), capacity.sockets()
-    rows: list[tuple[str, list[float]]] = [
-        ("a message: frames from clients", [one.client_in for one in messages]),
-        ("a message: frames to clients", [one.client_out for one in messages]),
-        ("a message: into Redis", [one.redis_in for one in messages]),
-        ("a message: out of Redis", [one.redis_out for one in messages]),
-        ("an entry in the stream of an edge: memory of Redis", [one.entry_bytes for one in messages]),
-        ("a message: log of Postgres", [one.wal for one in messages]),
-        ("a stored message, with indexes", [one.stored for one in messages]),
-        ("a connect: frames from the client", [one.connect_in for one in sockets]),
-        ("a connect: frames to the client", [one.connect_out for one in sockets]),
-        ("a user who is online: memory of Redis", [one.redis_bytes for one in sockets]),
-        ("an idle socket: memory of the edge", [one.edge_kb * 1024 for one in sockets]),
-    ]
-    return _table(
-        ["bytes of", "min", "median", "max"],
-        (
-            [what, *(f"{value:,.0f}" for value in (min(found), statistics.median(found), max(found)))]
-            for what, found in rows
-        ),
-    )
-
-
-def growth(capacity: Capacity) -> str:
-    """Return by how much a message costs more when there are more edges, or more messages."""
-    one_edge, two = TOGETHER, next(load for load in LOADS if load.edges == 2 and load.rate == TOGETHER.rate)
-    slow, fast = (find(load for load in LOADS if load.edges == 2) for find in (_slowest, _fastest))
-    pairs = [
-        ("1 to 2 edges, and the two users are on different ones", one_edge, two),
-        ("2 to 4 edges", two, MANY),
-        (f"0 to {GROWN.older:,} older messages", one_edge, GROWN),
-        (f"{slow.rate:,} to {fast.rate:,} messages/s, with 2 edges", slow, fast),
-    ]
-    return _table(
-        ["CPU of a message, from", "edges", "worker", "Postgres", "Redis"],
-        (
-            [what, *(_ratio(capacity, before, after, kind) for kind in _KINDS)]
-            for what, before, after in pairs
-        ),
-    )
 
 
 def assumptions(given: Assumptions) -> str:
@@ -104,7 +47,7 @@ def assumptions(given: Assumptions) -> str:
         ),
         ("the largest Redis", f"{given.redis_gb:g} GB, {given.network_gbit_s:g} Gbit/s"),
     ]
-    return _table(["assumption", "value"], rows)
+    return table(["assumption", "value"], rows)
 
 
 _NEEDS: Final[dict[str, tuple[str, str]]] = {
@@ -112,6 +55,7 @@ _NEEDS: Final[dict[str, tuple[str, str]]] = {
     "messages_s": ("messages/s", ",.0f"),
     "connects_s": ("connects/s", ",.0f"),
     "edges": ("edges (a process and a core each), with the spare one", ","),
+    "edge_messages_s": ("messages/s of each edge", ",.0f"),
     "edge_mb": ("MB of sockets in each edge", ",.0f"),
     "workers": ("workers (a process and a core each), with the spare one", ","),
     "postgres_cores": ("busy cores of Postgres", ",.2f"),
@@ -126,10 +70,10 @@ _NEEDS: Final[dict[str, tuple[str, str]]] = {
 
 def example(capacity: Capacity, given: Assumptions) -> str:
     """Return the table of what users need."""
-    costs = Costs.of(capacity)
+    costs = Costs.of(capacity, LONE)
     found = [needs(costs, given, online) for online in ONLINE]
     assert {field.name for field in fields(Needs)} == {"online", *_NEEDS}
-    return _table(
+    return table(
         ["users online", *(f"{online:,}" for online in ONLINE)],
         ([name, *(format(getattr(one, key), form) for one in found)] for key, (name, form) in _NEEDS.items()),
     )
@@ -137,43 +81,14 @@ def example(capacity: Capacity, given: Assumptions) -> str:
 
 def first(capacity: Capacity, given: Assumptions) -> str:
     """Return the table of what gives out first."""
-    return _table(
-        ["what there is one of", "full at so many users online", "what to do then"],
-        ([one.part, _rounded(one.online), one.then] for one in limits(Costs.of(capacity), given)),
+    lone, shared = (limits(Costs.of(capacity, load), given) for load in (LONE, SHARED))
+    pairs = sorted(zip(lone, shared, strict=True), key=lambda pair: pair[0].online)
+    return table(
+        ["what there is one of", "users online when it is full", "with shared batches", "what to do then"],
+        ([one.part, _rounded(one.online), _rounded(other.online), one.then] for one, other in pairs),
     )
-
-
-def _slowest(loads: Iterable[Load]) -> Load:
-    return min(loads, key=lambda load: load.rate)
-
-
-def _fastest(loads: Iterable[Load]) -> Load:
-    return max(loads, key=lambda load: load.rate)
-
-
-def _name(load: Load) -> str:
-    edges = "1 edge" if load.edges == 1 else f"{load.edges} edges, users apart"
-    older = f", {load.older:,} older messages" if load.older else ""
-    return f"{edges}, {load.rate:,} messages/s{older}"
-
-
-def _ratio(capacity: Capacity, before: Load, after: Load, kind: str) -> str:
-    """Return by how much the CPU of a kind of process changed, from the runs of the same round."""
-    pairs = zip(capacity.messages(before), capacity.messages(after), strict=True)
-    return "x " + _spread([other.cpu_ms[kind] / one.cpu_ms[kind] for one, other in pairs], 2)
-
-
-def _spread(values: Sequence[float], digits: int = 3) -> str:
-    """Return the median, and what it lies between."""
-    middle = f"{statistics.median(values):,.{digits}f}"
-    return f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 def _rounded(value: float) -> str:
     """Return a number with two digits that count."""
     return f"{float(f'{value:.2g}'):,.0f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    line: Callable[[Sequence[str]], str] = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
-    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])

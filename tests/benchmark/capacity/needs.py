@@ -1,13 +1,12 @@
-"""Computes from the unit costs what a number of users needs, and what gives out first."""
+"""Computes from the unit costs what a number of users needs."""
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.benchmark.capacity.measuring import MANY
-from tests.benchmark.capacity.units import KINDS, Capacity, Message, Socket
+from tests.benchmark.capacity.units import KINDS, Capacity, Load, Message, Socket
 from workers.publish import _INBOX_ENTRIES
 
 ONLINE: Final = (10_000, 100_000, 1_000_000)
@@ -43,7 +42,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Costs:
-    """Medians of the unit costs. The messages are those with many edges."""
+    """Medians of the unit costs."""
 
     message_ms: Mapping[str, float]
     connect_ms: Mapping[str, float]
@@ -57,9 +56,9 @@ class Costs:
     entry_bytes: float
 
     @classmethod
-    def of(cls, capacity: Capacity) -> "Costs":
-        """Return the medians of all rounds."""
-        messages, sockets = capacity.messages(MANY), capacity.sockets()
+    def of(cls, capacity: Capacity, load: Load) -> "Costs":
+        """Return the medians of all rounds, for messages as they were under a load."""
+        messages, sockets = capacity.messages(load), capacity.sockets()
 
         def of_message(value: Callable[[Message], float]) -> float:
             return statistics.median(value(one) for one in messages)
@@ -90,6 +89,8 @@ class Needs:
     messages_s: float
     connects_s: float
     edges: int
+    edge_messages_s: float
+    """Messages/s of an edge."""
     edge_mb: float
     """Memory of all sockets of an edge, beyond that of an edge without clients."""
     workers: int
@@ -122,6 +123,7 @@ def needs(costs: Costs, given: Assumptions, online: int) -> Needs:
         messages_s=messages_s,
         connects_s=connects_s,
         edges=edges,
+        edge_messages_s=messages_s / edges,
         edge_mb=sockets / edges * costs.edge_kb / 1024,
         workers=1 + math.ceil(cores("worker") / given.core),
         postgres_cores=cores("postgres"),
@@ -132,53 +134,3 @@ def needs(costs: Costs, given: Assumptions, online: int) -> Needs:
         client_mbit_s=messages_s * costs.client_bytes * given.sockets / _MBIT,
         redis_mbit_s=messages_s * costs.redis_network / _MBIT,
     )
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A part of which there is one, and the number of online users that fill it."""
-
-    part: str
-    online: float
-    then: str
-
-
-def limits(costs: Costs, given: Assumptions) -> list[Limit]:
-    """Return what gives out, first things first. All needs grow with the number of users."""
-    most = max(ONLINE)
-    one = needs(costs, given, most)
-    found: Iterable[tuple[str, float, float, str]] = (
-        (
-            f"Redis: one core for commands, {given.core:.0%} busy",
-            one.redis_cores,
-            given.core,
-            "a faster core; then deployments with a Redis each, for users who do not chat with each other",
-        ),
-        (
-            f"Redis: {given.network_gbit_s:g} Gbit/s",
-            one.redis_mbit_s / 1e3,
-            given.network_gbit_s,
-            "shorter texts, a faster network; then as above",
-        ),
-        (f"Redis: {given.redis_gb:g} GB of memory", one.redis_mb / 1024, given.redis_gb, "more memory"),
-        (
-            f"Postgres: {given.postgres_cores} cores, {given.core:.0%} busy",
-            one.postgres_cores,
-            given.postgres_cores * given.core,
-            "a larger machine; then deployments with a Postgres each",
-        ),
-        (
-            f"Postgres: {given.wal_mb_s:g} MB/s of log",
-            one.wal_mb_s,
-            given.wal_mb_s,
-            "faster disks, `max_wal_size` and the time between checkpoints",
-        ),
-        (
-            f"Postgres: {given.postgres_tb:g} TB of messages",
-            one.stored_tb,
-            given.postgres_tb,
-            "`archive` moves old messages to S3; or `RETENTION_DAYS`",
-        ),
-    )
-    limits = [Limit(part, most * limit / need, then) for part, need, limit, then in found if need]
-    return sorted(limits, key=lambda limit: limit.online)
