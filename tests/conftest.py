@@ -1,5 +1,6 @@
 """Fixtures that every test may use, and how tests are spread over workers."""
 
+import gc
 import os
 import tempfile
 import uuid
@@ -38,6 +39,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = f"{folder.name}/pytest"
     if config.getoption("dist", "no") != "no" and config.get_verbosity() == 0:
         config.pluginmanager.register(Progress(config))
+
+
+def pytest_collection() -> None:
+    """Do not look for garbage among the tests while they are collected: there is none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From now on, look for garbage among newer objects only."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

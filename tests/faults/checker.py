@@ -124,7 +124,9 @@ def _unanswered(records: Records) -> int:
     tries = [attempt for sent in records.sent for attempt in sent.tries]
     tries += [one.attempt for one in records.asked]
     return sum(
-        1 for attempt in tries if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S
+        1
+        for attempt in tries
+        if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S + records.margin_s
     )
 
 
@@ -160,9 +162,10 @@ def _deliveries(records: Records) -> tuple[int, int]:
         first[key] = min(one.at, first.get(key, one.at))
     acked_at = {sent.text: sent.acked_at for sent in records.sent}
     undelivered = late = 0
+    within_s = DELIVERED_WITHIN_S + records.margin_s
     for row in records.stored:
         at = first.get((row.recipient, row.id))
-        due = max(acked_at.get(row.text) or records.healed_at, records.healed_at) + DELIVERED_WITHIN_S
+        due = max(acked_at.get(row.text) or records.healed_at, records.healed_at) + within_s
         if at is None:
             undelivered += 1
         elif at > due:

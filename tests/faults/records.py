@@ -102,3 +102,5 @@ class Records:
     """When the fault was repaired."""
     ended_at: float = 0.0
     """When the clients stopped sending."""
+    margin_s: float = 0.0
+    """By how much each time that is promised may be exceeded, where others share the machine."""

@@ -6,6 +6,8 @@ from tests.faults.faults import FAULTS
 from tests.faults.run import run
 
 MESSAGES = 200
+MARGIN_S = 20.0
+"""Other tests share the machine, and any process may stand still for seconds."""
 SHORT = (
     "worker killed after commit",
     "Redis flushed",
@@ -17,6 +19,6 @@ SHORT = (
 
 @pytest.mark.parametrize("name", SHORT)
 def test_the_promise_is_kept(name: str) -> None:
-    report = run(FAULTS[name], MESSAGES)
+    report = run(FAULTS[name], MESSAGES, MARGIN_S)
     assert report.messages >= MESSAGES
     assert report.passed, report

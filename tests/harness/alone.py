@@ -1,8 +1,8 @@
-"""Tests marked `alone` run while no other worker of pytest-xdist runs a test.
+"""Tests marked `alone` run when all other tests are done.
 
-They measure memory or time, and a busy machine would distort that. Every worker holds a shared lock while it
-runs tests, and an exclusive one for those marked `alone`. It lets go of the shared one only when no ordinary
-test is next, so that `alone` ones wait until all others are done instead of taking turns with them.
+They measure memory or time, and a busy machine would distort that. Every worker of pytest-xdist holds a
+shared lock while it runs ordinary tests, and lets go of it only when none is next. So whoever gets an
+exclusive lock knows that all of them are done. Two tests marked `alone` may run side by side: see `schedule`.
 """
 
 import fcntl
@@ -18,20 +18,29 @@ class Alone:
     def __init__(self, folder: Path) -> None:
         self._lock = (folder / "lock").open("w")
         self._is_shared = False
+        self._are_others_done = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-        """Run a test, with its fixtures, while the lock is held."""
+        """Run an ordinary test, with its fixtures, while the lock is held; any other after those."""
         alone = _is_alone(item)
-        if alone or not self._is_shared:
-            fcntl.flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            self._is_shared = not alone
+        if alone:
+            self._wait_for_others()
+        elif not self._is_shared:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            self._is_shared = True
         try:
             return (yield)
         finally:
-            if alone or nextitem is None or _is_alone(nextitem):
+            if self._is_shared and (nextitem is None or _is_alone(nextitem)):
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
                 self._is_shared = False
+
+    def _wait_for_others(self) -> None:
+        if not self._are_others_done:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._are_others_done = True
 
 
 def _is_alone(item: pytest.Item) -> bool:

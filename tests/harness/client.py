@@ -41,7 +41,7 @@ class Client:
         await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
         await self.expect("test_message")
         if wait_for_workers:
-            await self.call("list_chats", {})
+            await self._wait_for_workers()
         return self
 
     async def call(self, event: str, payload: Any = None, timeout_s: float = ANSWERED_S) -> Any:
@@ -92,6 +92,13 @@ class Client:
         http = self.sio.eio.http
         if http is not None and not http.closed:
             await http.close()
+
+    async def _wait_for_workers(self) -> None:
+        """Ask until workers answer: where many start at once, that may take longer than the deadline."""
+        for _ in range(6):
+            ack = await self.call("list_chats", {})
+            if ack.get("code") not in ("timeout", "unavailable"):
+                return
 
     def _found(self, event: str, where: Callable[[Any], bool]) -> list[Any]:
         return [payload for payload in self.of(event) if where(payload)]

@@ -17,8 +17,8 @@ async def run_tool(tool: str, *arguments: str, **env: str) -> None:
     await run_node(CLIENT, f"node_modules/{tool}", *arguments, NO_COLOR="1", **env)
 
 
-async def run_node(folder: Path, *arguments: str, **env: str) -> None:
-    """Run a script in a folder with Node.js packages. It must succeed, and in time."""
+async def run_node(folder: Path, *arguments: str, **env: str) -> str:
+    """Run a script in a folder with Node.js packages, which must succeed in time; return what it printed."""
     assert (folder / "node_modules").is_dir(), f"run `make test`, or `npm ci` in {folder}, first"
     node = shutil.which("node")
     assert node is not None, "Node.js is needed"
@@ -37,6 +37,7 @@ async def run_node(folder: Path, *arguments: str, **env: str) -> None:
             process.kill()
             await process.wait()
     assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 async def vitest(project: str, *arguments: str, **env: str) -> None:

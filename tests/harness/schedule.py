@@ -10,6 +10,7 @@ _IN_PIECES: Final = ("tests/faults/test_short.py",)
 """Files whose tests share nothing and take long: each test is a unit by itself."""
 
 STACKS: Final = {
+    "the hasty servers": ("tests/conformance/test_heartbeat.py",),
     "the shared chat": ("tests/conformance/",),
     "the shared chat, again": (
         "tests/e2e/test_javascript_client.py",
@@ -49,10 +50,12 @@ LONGEST: Final = (
 """What is handed out first, in this order; everything else follows."""
 
 _ALONE: Final = "\npytestmark = pytest.mark.alone\n"
+_WAITING: Final = ("tests/security/test_floods.py", "tests/security/test_sockets.py")
+"""Files that run when all others are done, and mostly wait: the other ones that do run beside them."""
 
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out files, the files of a stack as one, and all files that run alone as one."""
+    """Hands out files, the files of a stack as one, and the files that run alone as two."""
 
     def __init__(self, config: pytest.Config, log: object) -> None:
         config.option.loadscopereorder = False
@@ -65,7 +68,7 @@ class ByStack(LoadScopeScheduling):  # type: ignore[misc]
 
     def _look_up(self, file: str) -> str:
         if _ALONE in (self.config.rootpath / file).read_text():
-            return "alone"
+            return "alone, waiting" if file in _WAITING else "alone"
         return next((stack for stack, files in STACKS.items() if file.startswith(files)), file)
 
 

@@ -158,8 +158,8 @@ export async function a_missing_token_is_a_rejected_connection() {
   }
 }
 
-export async function an_expired_token_is_a_rejected_connection() {
-  const error = await refusal({ auth: { token: process.env.BBGRAM_EXPIRED_TOKEN } });
+export async function an_expired_token_is_a_rejected_connection({ expired }) {
+  const error = await refusal({ auth: { token: expired } });
   assert.equal(error.data.code, 'token_expired');
 }
 

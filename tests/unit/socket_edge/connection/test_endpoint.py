@@ -20,6 +20,8 @@ from tests.harness.waiting import PATIENCE_S, until
 from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, Served, pass_time, serve
 
 ALICE = Person("alice")
+KEEP_ALIVE_S = 5
+"""After that long without a request, uvicorn closes a connection."""
 SYNC = '42["sync",{}]'
 
 VERSION = (5, "Unsupported protocol version")
@@ -356,6 +358,7 @@ async def test_a_second_poll_while_one_waits_closes_the_connection() -> None:
         tcp = await waiting_poll(served, client, connection)
         assert (await client.poll()).status_code == 400
         assert await tcp.status() == 200
+        await pass_time(KEEP_ALIVE_S)
         assert (await tcp.reader.read()).endswith(b"\r\n\r\n1")
         assert (await client.poll()).json()["code"] == 1
         assert served.handler.gone == [(ALICE, DisconnectReason.PROTOCOL_ERROR)]
