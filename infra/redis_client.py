@@ -77,7 +77,7 @@ async def leave_server(redis: AsyncRedis) -> None:
 async def _leave(pool: AsyncConnectionPool) -> None:
     await pool.disconnect(inuse_connections=False)
     # Those on which others wait follow when their wait is over.
-    await pool.update_active_connections_for_reconnect()
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
 
 
 def sentinel_options(address: SentinelAddress, timeout_s: float, retry: Any) -> dict[str, Any]:
