@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from redis import ConnectionError as RedisConnectionError
 from redis import ReadOnlyError, Redis, RedisError
+from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
@@ -66,6 +67,17 @@ def make_async_redis(url: str, timeout_s: float) -> AsyncRedis:
         redis = AsyncRedis.from_url(url, **options)
     retry.pool = redis.connection_pool
     return redis
+
+
+async def leave_server(redis: AsyncRedis) -> None:
+    """Have all connections of a client opened again, where the address leads now."""
+    await _leave(redis.connection_pool)
+
+
+async def _leave(pool: AsyncConnectionPool) -> None:
+    await pool.disconnect(inuse_connections=False)
+    # Those on which others wait follow when their wait is over.
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
 
 
 def sentinel_options(address: SentinelAddress, timeout_s: float, retry: Any) -> dict[str, Any]:
@@ -188,9 +200,7 @@ class _CountedAsyncRetry(_Counted, AsyncRetry):
     def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
         async def leave(error: Exception, *more: Any) -> None:
             if isinstance(error, ReadOnlyError) and self.pool is not None:
-                await self.pool.disconnect(inuse_connections=False)
-                # Those on which others wait follow when their wait is over.
-                await self.pool.update_active_connections_for_reconnect()
+                await _leave(self.pool)
             await fail(error, *more)
 
         return leave

@@ -21,6 +21,7 @@ from infra.presence import (
     renewal,
     withdrawal,
 )
+from infra.redis_client import leave_server
 from infra.wire import names
 from infra.wire.clock import RedisClock
 from socket_edge.chat.session import ConnectedUsers
@@ -155,6 +156,9 @@ class EdgePresence:
         seconds, micros, is_unbroken, self._lease_end_ms, server_id = reply
         self._clock.note(seconds, micros)
         last_server_id, self._server_id = self._server_id, server_id
+        if last_server_id not in (None, server_id):
+            # The inbox may still be read from the old one, as a replica lets it.
+            await leave_server(self._redis)
         return bool(is_unbroken) and server_id == last_server_id
 
     async def _register_again(self, until: float) -> None:

@@ -24,6 +24,7 @@ OURS: Final = (
     "infra/metrics/common.py",
     "infra/metrics/registry.py",
     "infra/presence.py",
+    "infra/redis_address.py",
     "infra/redis_client.py",
     "infra/settings/*.py",
     "infra/store/*.py",
