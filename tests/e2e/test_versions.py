@@ -75,12 +75,15 @@ async def test_an_edge_passes_over_entries_that_are_too_new_and_goes_on(
     chat: Deployment, redis: Redis, client: ClientFactory, name: Name
 ) -> None:
     alice = await client(name("alice")).connect(chat.edges[0])
-    leases: Any = redis.zrange(names.LEASES_KEY, 0, -1)
-    stream = names.inbox_key(leases[0].decode())
+    ((edge_id, _),) = redis.zscan_iter(names.LEASES_KEY)
     head = msgspec.json.encode({"v": inbox.VERSION + 1, "answers": "from the future"})
-    redis.xadd(stream, {names.INBOX_FIELD: head + b"\nnot even JSON"}, nomkstream=True)
-    redis.xadd(stream, {names.INBOX_FIELD: head}, nomkstream=True)
-    redis.xadd(stream, {b"another field": head}, nomkstream=True)
+    entries: tuple[dict[Any, Any], ...] = (
+        {names.INBOX_FIELD: head + b"\nnot even JSON"},
+        {names.INBOX_FIELD: head},
+        {b"f": b"field"},
+    )
+    for entry in entries:
+        redis.xadd(names.inbox_key(edge_id.decode()), entry, nomkstream=True)
     assert (await alice.send(alice.username, "from today"))["success"]
     await alice.expect("new_message", lambda message: message["text"] == "from today")
     (line,) = logged(chat.edges[0], "inbox_entry_too_new")
