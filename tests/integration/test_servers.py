@@ -14,7 +14,7 @@ from infra.settings.store import PostgresAddress, StoreSettings
 from infra.store.engine import make_engine
 from tests.harness.engines import Engines, Store
 
-ADDRESS = TypeAdapter(PostgresAddress)
+ADDRESS: TypeAdapter[str] = TypeAdapter(PostgresAddress)
 
 
 @pytest.fixture
