@@ -39,7 +39,7 @@ _SIGNALS: Final = {"stopped": signal.SIGTERM, "killed": signal.SIGKILL}
 
 
 TEXT: Final = f"""\
-{SOCKETS:,} clients are on two edges, half on each. One edge gets SIGTERM, and lets its clients go over
+{SOCKETS:,} clients are on two edges. One edge gets SIGTERM, and lets its clients go over
 `DRAIN_S`; in other runs it is killed. Its clients come back as socket.io-client does, after 0.5 to 1.5 s, or
 later if that fails. They come to the other edge, as behind a load balancer that knows which edge is ready.
 Each has a chat with another client, who hears that it goes and comes. *The others* are {SENDERS} clients on

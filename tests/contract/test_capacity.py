@@ -5,34 +5,59 @@ from dataclasses import replace
 import pytest
 
 from tests.benchmark.capacity.limits import limits
-from tests.benchmark.capacity.measuring import LOADS, LONE
+from tests.benchmark.capacity.measuring import LOADS
 from tests.benchmark.capacity.needs import ONLINE, Assumptions, Costs, needs
 from tests.benchmark.capacity.page import PAGE, written
-from tests.benchmark.capacity.units import Capacity
+from tests.benchmark.capacity.units import KINDS, Capacity
 
-MEASURED = Capacity.load()
-COSTS = Costs.of(MEASURED, LONE)
+COSTS = Costs(
+    message_ms=dict.fromkeys(KINDS, 2.0),
+    connect_ms=dict.fromkeys(KINDS, 1.0),
+    idle_us=dict.fromkeys(KINDS, 4.0),
+    edge_kb=20.0,
+    redis_bytes=500.0,
+    client_bytes=1_000.0,
+    redis_network=3_000.0,
+    wal=1_000.0,
+    stored=400.0,
+    entry_bytes=1_500.0,
+)
 GIVEN = Assumptions()
 
 
 def test_the_page_shows_what_was_measured() -> None:
     page = PAGE.read_text()
-    assert written(page, MEASURED) == page, "run `make capacity ARGS='--rounds 0'`"
+    assert written(page, Capacity.load()) == page, "run `make capacity ARGS='--rounds 0'`"
 
 
 def test_every_load_and_the_sockets_were_measured_in_each_round() -> None:
-    rounds = len(MEASURED.sockets())
+    measured = Capacity.load()
+    rounds = len(measured.sockets())
     assert rounds
-    assert {len(MEASURED.messages(load)) for load in LOADS} == {rounds}
+    assert {len(measured.messages(load)) for load in LOADS} == {rounds}
 
 
 @pytest.mark.parametrize("online", ONLINE)
-def test_the_parts_of_the_example_are_big_enough(online: int) -> None:
+def test_there_are_enough_edges_for_the_sockets_without_the_spare_one(online: int) -> None:
     found = needs(COSTS, GIVEN, online)
-    working = found.edges - 1
-    assert working * GIVEN.sockets_per_edge >= found.sockets
-    busy_ms = found.messages_s * COSTS.message_ms["worker"] + found.connects_s * COSTS.connect_ms["worker"]
-    assert (found.workers - 1) * GIVEN.core >= busy_ms / 1000
+    assert (found.edges - 2) * GIVEN.sockets_per_edge < found.sockets
+    assert found.sockets <= (found.edges - 1) * GIVEN.sockets_per_edge
+
+
+@pytest.mark.parametrize("online", ONLINE)
+def test_costly_messages_need_more_edges_than_sockets_do(online: int) -> None:
+    costly = replace(COSTS, message_ms={**COSTS.message_ms, "edge": 50.0})
+    found = needs(costly, GIVEN, online)
+    busy_cores = found.messages_s * 0.05 * GIVEN.sockets
+    assert (found.edges - 1) * GIVEN.core >= busy_cores
+    assert found.edges > needs(COSTS, GIVEN, online).edges
+
+
+@pytest.mark.parametrize("online", ONLINE)
+def test_no_worker_is_busier_than_it_may_be(online: int) -> None:
+    found = needs(COSTS, GIVEN, online)
+    busy_cores = (2 * found.messages_s + found.connects_s) / 1000 + 4 * found.sockets / 1e6
+    assert (found.workers - 2) * GIVEN.core < busy_cores <= (found.workers - 1) * GIVEN.core
 
 
 def test_a_part_is_full_at_its_limit() -> None:

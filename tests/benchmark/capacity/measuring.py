@@ -45,7 +45,7 @@ _OLD_CHATS: Final = """
 """
 _OLD_MESSAGES: Final = """
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
-    SELECT c.id, n, gen_random_uuid(), c.user_lo, c.user_hi, repeat('x', 60), c.id || '-' || n,
+    SELECT c.id, n, gen_random_uuid(), c.user_lo, c.user_hi, repeat('x', 60), c.id::text || '-' || n,
         now() - interval '1 day'
     FROM generate_series(1, CAST(:each AS int)) n, chats c
     WHERE c.activity_at < now() - interval '23 hours'
