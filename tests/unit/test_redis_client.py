@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 from redis import TimeoutError as RedisTimeoutError
 
 from infra.redis_client import KEEPALIVE, make_async_redis, make_redis
@@ -20,12 +20,14 @@ pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 def broker(store: Store) -> Connection:
     urls: dict[str, Any] = {"database_url": store.database_url, "redis_url": store.redis_url}
-    return create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
+    connection: Connection = create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
+    return connection
 
 
 def socket_of_client(store: Store) -> socket.socket:
-    connection = make_redis(store.redis_url, 3).connection_pool.get_connection()
-    return connection._sock.dup()
+    pool: Any = make_redis(store.redis_url, 3).connection_pool
+    copy: socket.socket = pool.get_connection()._sock.dup()
+    return copy
 
 
 def socket_of_async_client(store: Store) -> socket.socket:
@@ -43,7 +45,7 @@ def socket_of_async_client(store: Store) -> socket.socket:
 
 def socket_of_broker(store: Store) -> socket.socket:
     with broker(store) as connection:
-        pool = connection.default_channel.client.connection_pool
+        pool: Any = connection.default_channel.client.connection_pool
         copy: socket.socket = pool.get_connection()._sock.dup()
         return copy
 
