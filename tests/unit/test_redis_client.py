@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kombu.connection import Connection
 from redis import TimeoutError as RedisTimeoutError
 
 from infra.redis_client import KEEPALIVE, make_async_redis, make_redis
@@ -18,10 +17,9 @@ from workers.app import create_app
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
-def broker(store: Store) -> Connection:
+def broker(store: Store) -> Any:
     urls: dict[str, Any] = {"database_url": store.database_url, "redis_url": store.redis_url}
-    connection: Connection = create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
-    return connection
+    return create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
 
 
 def socket_of_client(store: Store) -> socket.socket:
@@ -45,7 +43,7 @@ def socket_of_async_client(store: Store) -> socket.socket:
 
 def socket_of_broker(store: Store) -> socket.socket:
     with broker(store) as connection:
-        pool: Any = connection.default_channel.client.connection_pool
+        pool = connection.default_channel.client.connection_pool
         copy: socket.socket = pool.get_connection()._sock.dup()
         return copy
 
