@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kombu.connection import Connection
 from redis import TimeoutError as RedisTimeoutError
 
 from infra.redis_client import KEEPALIVE, make_async_redis, make_redis
@@ -18,22 +17,21 @@ from workers.app import create_app
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
-def broker(store: Store) -> Connection:
+def broker(store: Store) -> Any:
     urls: dict[str, Any] = {"database_url": store.database_url, "redis_url": store.redis_url}
-    connection: Connection = create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
-    return connection
+    return create_app(WorkerSettings(**urls), FunctionSettings(**urls)).connection()
 
 
 def socket_of_client(store: Store) -> socket.socket:
-    connection: Any = make_redis(store.redis_url, 3).connection_pool.get_connection()
-    copy: socket.socket = connection._sock.dup()
+    pool: Any = make_redis(store.redis_url, 3).connection_pool
+    copy: socket.socket = pool.get_connection()._sock.dup()
     return copy
 
 
 def socket_of_async_client(store: Store) -> socket.socket:
     async def connect() -> socket.socket:
         redis = make_async_redis(store.redis_url, 3)
-        connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = await redis.connection_pool.get_connection()
         found: socket.socket = connection._writer.transport.get_extra_info("socket")
         copy = socket.fromfd(found.fileno(), found.family, found.type)
         await connection.disconnect()
