@@ -9,12 +9,15 @@ from tests.deployment.troubles import (
     HEALTHY,
     TROUBLES,
     Trouble,
+    becomes,
     bucket,
+    ends,
+    flat,
     grows,
     last_run,
     of,
 )
-from tests.harness.promtool import RULES, alerts, assert_firing, promtool
+from tests.harness.promtool import RULES, alerts, assert_described, assert_firing, promtool
 
 
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
@@ -30,6 +33,21 @@ def test_an_alert_fires_when_its_trouble_lasts(trouble: Trouble, tmp_path: Path)
         firing[trouble.over] = ()
     expected = {f"{BREAKS_AT * 15 + after_s}s": names for after_s, names in firing.items()}
     assert_firing(tmp_path, {**HEALTHY, **trouble.series}, expected, interval="15s")
+
+
+def test_a_process_that_is_down_is_told_by_its_kind(tmp_path: Path) -> None:
+    """Its metrics, which say what it is, are gone by then. One that has never answered has no kind."""
+    series = {
+        **HEALTHY,
+        of("worker", "up"): becomes(0, 1),
+        of("worker", "bbgram_build_info", part="worker", version="1"): ends(1),
+        of("never", "up"): flat(0),
+    }
+    descriptions = {
+        "worker": "worker (worker) has not answered Prometheus for a minute: it is down, or hangs.",
+        "never": "never has not answered Prometheus for a minute: it is down, or hangs.",
+    }
+    assert_described(tmp_path, series, f"{BREAKS_AT * 15 + 60}s", "BbgramProcessDown", descriptions)
 
 
 def test_a_function_of_the_night_may_be_late_by_a_day(tmp_path: Path) -> None:

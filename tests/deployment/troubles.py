@@ -104,6 +104,7 @@ HEALTHY: Mapping[str, str] = {
     of("edge", "bbgram_edge_refused_connections_total", limit="connects"): flat(0),
     disconnects("client_disconnect"): grows(20),
     of("worker", "bbgram_worker_expired_events_total"): flat(0),
+    of("worker", "bbgram_worker_lock_waits_total"): grows(0.05),
     of("worker", "bbgram_worker_kept_dead_letters"): flat(0),
     of("worker", "bbgram_worker_open_notifications"): flat(0),
     of("worker", "bbgram_worker_queue_length", queue="bbgram-functions"): flat(0),
@@ -315,6 +316,9 @@ TROUBLES = [
         {bucket("worker", "bbgram_worker_handler_seconds", "0.01", event="send_message"): stops(100)},
         180,
         300,
+    ),
+    Trouble(
+        "BbgramPostgresLocked", {of("worker", "bbgram_worker_lock_waits_total"): begins_to_grow(3)}, 45, 90
     ),
     Trouble(
         "BbgramPostgresConnections",

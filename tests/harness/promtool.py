@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +53,36 @@ def assert_firing(
     only: str = ".*",
 ) -> None:
     """Fail unless exactly these alerts fire at these times, given series in promtool's notation."""
+    firing = [
+        {
+            "expr": f'group by (alertname) (ALERTS{{alertstate="firing",alertname=~"{only}"}})',
+            "eval_time": time,
+            "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in names],
+        }
+        for time, names in expected.items()
+    ]
+    _test_rules(folder, series, interval, {"promql_expr_test": firing})
+
+
+def assert_described(
+    folder: Path, series: Mapping[str, str], time: str, alert: str, expected: Mapping[str, str]
+) -> None:
+    """Fail unless at this time the alert fires for exactly these instances, with these descriptions."""
+    rule = alerts()[alert]
+    described = [
+        {
+            "exp_labels": {**rule["labels"], "job": "bbgram", "instance": instance},
+            "exp_annotations": {**rule["annotations"], "description": description},
+        }
+        for instance, description in expected.items()
+    ]
+    test = {"alertname": alert, "eval_time": time, "exp_alerts": described}
+    _test_rules(folder, series, "15s", {"alert_rule_test": [test]})
+
+
+def _test_rules(
+    folder: Path, series: Mapping[str, str], interval: str, expectations: Mapping[str, Sequence[Any]]
+) -> None:
     test = {
         "rule_files": [str(path) for path in RULE_FILES],
         "evaluation_interval": interval,
@@ -61,16 +91,7 @@ def assert_firing(
             {
                 "interval": interval,
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [
-                    {
-                        "expr": f'group by (alertname) (ALERTS{{alertstate="firing",alertname=~"{only}"}})',
-                        "eval_time": time,
-                        "exp_samples": [
-                            {"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in firing
-                        ],
-                    }
-                    for time, firing in expected.items()
-                ],
+                **expectations,
             }
         ],
     }

@@ -164,12 +164,14 @@ OVERVIEW: Final = Dashboard(
                 ),
                 Panel(
                     "Errors of Redis and Postgres",
-                    "Commands and statements a second that failed.",
+                    "Commands and statements a second that failed, and batches that met a lock which "
+                    "something else holds.",
                     "cps",
                     {
                         "Redis": f"{rate('bbgram_redis_errors_total')} or vector(0)",
                         "Postgres": rate('bbgram_postgres_errors_total{error=~"connection|timeout"}')
                         + " or vector(0)",
+                        "locks in Postgres": rate("bbgram_worker_lock_waits_total"),
                     },
                 ),
                 Panel(
