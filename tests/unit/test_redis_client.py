@@ -31,7 +31,7 @@ def socket_of_client(store: Store) -> socket.socket:
 def socket_of_async_client(store: Store) -> socket.socket:
     async def connect() -> socket.socket:
         redis = make_async_redis(store.redis_url, 3)
-        connection = await redis.connection_pool.get_connection()
+        connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         found: socket.socket = connection._writer.transport.get_extra_info("socket")
         copy = socket.fromfd(found.fileno(), found.family, found.type)
         await connection.disconnect()
