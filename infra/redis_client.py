@@ -14,7 +14,12 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnec
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from infra.metrics.common import REDIS_ERRORS
 from infra.redis_address import SentinelAddress, is_sentinel, parse_sentinel
@@ -127,8 +132,26 @@ class _AsyncSentinel(AsyncSentinel):
             raise error from self._retry.failure
 
 
+class _SentinelConnection(SentinelManagedConnection):
+    """Closes after a time-out, as connections without Sentinels do: the answer to another command may follow."""
+
+    def read_response(self, *args: Any, disconnect_on_error: bool | None = True, **options: Any) -> Any:
+        return super().read_response(  # type: ignore[no-untyped-call]
+            *args, disconnect_on_error=disconnect_on_error, **options
+        )
+
+
+class _SentinelTlsConnection(_SentinelConnection, SentinelManagedSSLConnection):
+    pass
+
+
 class _SentinelPool(SentinelConnectionPool):
     """Closes the connections to the Sentinels together with those to Redis."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        is_tls = options.pop("ssl", False)
+        kind = _SentinelTlsConnection if is_tls else _SentinelConnection
+        super().__init__(*args, connection_class=kind, **options)  # type: ignore[no-untyped-call]
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         super().disconnect(inuse_connections)
