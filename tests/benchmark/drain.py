@@ -151,7 +151,7 @@ def write(found: Sequence[Left]) -> None:
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=2, help="how often everything is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
     options = parser.parse_args()
     try:
         found = measure(options.rounds)

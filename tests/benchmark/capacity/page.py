@@ -1,6 +1,7 @@
 """Writes the numbers into docs/capacity.md."""
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -18,16 +19,22 @@ _PARTS: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end of \2 -->)", re.DOTA
 
 def written(page: str, capacity: Capacity) -> str:
     """Return the page with its numbers replaced."""
-    parts = {
-        "measured": capacity.measured,
-        "cpu": cpu(capacity),
-        "bytes": sizes(capacity),
-        "growth": growth(capacity),
-        "assumptions": assumptions(Assumptions()),
-        "example": example(capacity, Assumptions()),
-        "limits": first(capacity, Assumptions()),
+    given = Assumptions()
+    parts: dict[str, Callable[[], str]] = {
+        "measured": lambda: capacity.measured,
+        "cpu": lambda: cpu(capacity),
+        "bytes": lambda: sizes(capacity),
+        "growth": lambda: growth(capacity),
+        "assumptions": lambda: assumptions(given),
+        "example": lambda: example(capacity, given),
+        "limits": lambda: first(capacity, given),
     }
-    return _PARTS.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n\n{found[3]}", page)
+
+    def fill(found: re.Match[str]) -> str:
+        text = parts[found[2]]() if capacity.units else "Not measured yet: run `make capacity`."
+        return f"{found[1]}\n{text}\n\n{found[3]}"
+
+    return _PARTS.sub(fill, page)
 
 
 def assumptions(given: Assumptions) -> str:
