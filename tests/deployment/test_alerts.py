@@ -35,17 +35,19 @@ def test_an_alert_fires_when_its_trouble_lasts(trouble: Trouble, tmp_path: Path)
     assert_firing(tmp_path, {**HEALTHY, **trouble.series}, expected, interval="15s")
 
 
-def test_a_process_that_is_down_is_told_by_its_kind(tmp_path: Path) -> None:
+def test_an_alert_says_which_kind_of_process_is_down_or_hangs(tmp_path: Path) -> None:
     """Its metrics, which say what it is, are gone by then. One that has never answered has no kind."""
     series = {
         **HEALTHY,
         of("worker", "up"): becomes(0, 1),
         of("worker", "bbgram_build_info", part="worker", version="1"): ends(1),
+        of("worker", "scrape_duration_seconds"): becomes(0.001, 0.02),
         of("never", "up"): flat(0),
+        of("never", "scrape_duration_seconds"): flat(10),
     }
     descriptions = {
-        "worker": "worker (worker) has not answered Prometheus for a minute: it is down, or hangs.",
-        "never": "never has not answered Prometheus for a minute: it is down, or hangs.",
+        "worker": "worker (worker) has not answered Prometheus for a minute: it is down.",
+        "never": "never has not answered Prometheus for a minute: it hangs, or nothing reaches it.",
     }
     assert_described(tmp_path, series, f"{BREAKS_AT * 15 + 60}s", "BbgramProcessDown", descriptions)
 

@@ -156,8 +156,8 @@ OVERVIEW: Final = Dashboard(
                 ),
                 Panel(
                     "Postgres",
-                    "How long handlers take for a batch, most of it in statements. If it grows, Postgres "
-                    "is slow or rows are locked.",
+                    "How long handlers take for a batch, most of it in statements; those that give up on a "
+                    "lock are not in it. If it grows, Postgres is slow.",
                     "s",
                     quantiles("bbgram_worker_handler_seconds"),
                     red_from=0.5,
