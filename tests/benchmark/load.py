@@ -145,7 +145,7 @@ class Connection(WSListener):
     async def connect(self, port: int) -> None:
         """Connect and wait until the server has accepted the user."""
         url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
-        self.transport, _ = await ws_connect(lambda: self, url, enable_auto_ping=False)
+        await ws_connect(lambda: self, url, enable_auto_ping=False)
         await asyncio.wait_for(self.welcome, _CONNECT_S)
 
     def send(self, due_at: float, padding: str) -> None:
@@ -161,6 +161,10 @@ class Connection(WSListener):
             f'"clientId":"{self._run.decode()}-{self.number}-{number}"}}]'
         )
         self._write(frame.encode())
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport: frames may come before `connect` goes on."""
+        self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle a frame."""
