@@ -133,7 +133,7 @@ class _AsyncSentinel(AsyncSentinel):
 
 
 class _SentinelConnection(SentinelManagedConnection):
-    """Closes after a time-out, as connections without Sentinels do: the answer to another command may follow."""
+    """Closes after a time-out, as others do: a late answer is not that of the next command."""
 
     def read_response(self, *args: Any, disconnect_on_error: bool | None = True, **options: Any) -> Any:
         return super().read_response(  # type: ignore[no-untyped-call]

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis import TimeoutError as RedisTimeoutError
 
+from infra.redis_client import make_redis
 from tests.conftest import ClientFactory, Name
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
@@ -121,6 +123,16 @@ async def test_certificates_of_redis_and_sentinels_are_verified(
     refused = chat.start_worker()
     await asyncio.to_thread(eventually, lambda: "queue_unreachable" in refused.log, "the worker gives up")
     await asyncio.to_thread(chat.stop)
+
+
+def test_a_late_answer_is_not_taken_for_that_of_the_next_command(sentinels: SentinelSet) -> None:
+    primary = sentinels.primary()
+    assert primary is not None
+    with make_redis(sentinels.url(), 0.3) as redis:
+        redis.set("key", "value")
+        with sentinels.frozen(primary), pytest.raises(RedisTimeoutError):
+            redis.get("key")
+        assert redis.exists("key") == 1
 
 
 async def test_the_chat_goes_on_after_a_failover(
