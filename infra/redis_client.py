@@ -136,9 +136,7 @@ class _SentinelConnection(SentinelManagedConnection):
     """Closes after a time-out, as others do: a late answer is not that of the next command."""
 
     def read_response(self, *args: Any, disconnect_on_error: bool | None = True, **options: Any) -> Any:
-        return super().read_response(  # type: ignore[no-untyped-call]
-            *args, disconnect_on_error=disconnect_on_error, **options
-        )
+        return super().read_response(*args, disconnect_on_error=disconnect_on_error, **options)
 
 
 class _SentinelTlsConnection(_SentinelConnection, SentinelManagedSSLConnection):
