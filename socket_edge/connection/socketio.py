@@ -171,12 +171,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         loop.call_at(deadline, check)
 
     async def connect(self, connection: EngineConnection, namespace: str, auth: str) -> None:
-        """Answer a client that asks to sign in with this JSON. Nobody may be signing in or signed in."""
+        """Answer a client that asks to sign in with this JSON, unless somebody is signing in or signed in."""
         if namespace != "/":
             refusal = _refusal(Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)).error_args
             connection.send_packet(Packet(packet.CONNECT_ERROR, refusal, namespace).encode())
         elif connection.state is not State.OPEN:
-            connection.end(DisconnectReason.PROTOCOL_ERROR)
+            if auth and not is_object(auth):
+                connection.end(DisconnectReason.PROTOCOL_ERROR)
             return
         else:
             await self._handle_connect(connection.sid, namespace, auth)

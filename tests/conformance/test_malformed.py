@@ -202,20 +202,6 @@ async def test_a_connect_with_anything_but_an_object_is_refused_and_closed(
         assert mallory.messages[0].data["data"]["code"] == "unauthorized"
 
 
-AGAIN = {"": "", "an object": "{}", "a token that is no token": '{"token":"x"}', "anything": "nonsense"}
-
-
-@pytest.mark.parametrize("auth", [None, *AGAIN.values()], ids=["the same", *AGAIN])
-async def test_a_client_that_is_connected_and_connects_again_is_closed(
-    edge: Server, transport: Transport, name: Name, auth: str | None
-) -> None:
-    connect = f"40{json.dumps(edge.auth(name('mallory'))) if auth is None else auth}"
-    async with transport(edge) as mallory:
-        await mallory.sign_in(name("mallory"))
-        assert await fate_of(mallory, connect) == "closed"
-        assert len(mallory.starting("40")) == 1
-
-
 async def test_attachments_after_all(server: Server, bystander: Websocket, name: Name) -> None:
     async with Websocket(server) as mallory:
         await mallory.sign_in(name("mallory"))

@@ -188,6 +188,7 @@ def sending(frame: str | bytes) -> Callable[[RawClient], Awaitable[None]]:
 NOISE: dict[str, Callable[[RawClient], Awaitable[None]]] = {
     "upgrades": sending("5"),
     "pongs": sending("3"),
+    "connects": sending("40"),
     "acks": sending("431[]"),
     "acks with long ids": sending(f"43{'9' * 20}[]"),
     "websocket pings": send_ping,
@@ -213,7 +214,6 @@ BREACHES: dict[str, str | bytes] = {
     "binary": b"x",
     "other namespaces": "42/x,[]",
     "pings": "2",
-    "connects": "40",
     "binary acks": "461-1[]",
     "attachments that never come": '451-["send_message",{}]',
     "acks in other namespaces": "43/x,1[]",
