@@ -117,5 +117,7 @@ async def test_a_client_that_stops_polling_is_forgotten(hasty_server: Server, na
         await silent.sign_in(name("alice"))
         await other.sign_in(name("bob"))
         # After so many pings of another connection, both servers have noticed that the silent one is gone.
-        await other.expect("2", count=3 * HEARTBEAT_TIMEOUT_S + 2)
-        assert (await silent.post_body(b"3")).status_code == 400
+        await other.expect("2", count=2 * HEARTBEAT_TIMEOUT_S + 2)
+        # Over a session that it has closed but not deleted yet, the stock server fails.
+        codes = hasty_server.expected(edge={400}, stock={400, 500})
+        assert (await silent.post_body(b"3")).status_code in codes
