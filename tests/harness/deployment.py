@@ -272,7 +272,7 @@ class Deployment:
     @property
     def engine(self) -> Engine:
         """Return an engine on the deployment's database."""
-        return make_engine(self.store.database_url)
+        return make_engine(self.store.database_url, timeouts=False)
 
     def lease_left_s(self) -> float:
         """Return how long the leases of its edges last at most, by the clock of Redis."""

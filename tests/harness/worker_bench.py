@@ -80,7 +80,7 @@ class WorkerBench:
 
     def __init__(self, store: Store, *, redis: Redis | None = None, **limits: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
-        self.engine = make_engine(store.database_url, pool_size=4)
+        self.engine = make_engine(store.database_url, pool_size=4, timeouts=False)
         self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
         self.redis_url = store.redis_url
         self.redis = Redis.from_url(store.redis_url)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -62,12 +63,15 @@ def change(web: Path) -> None:
     for command in commands[1:]:
         run(command, web)
     words = ["/bin/sh", "-c", f"exec {commands[0]} -- --port {port} --strictPort"]
-    with subprocess.Popen(tether(words), cwd=web, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        tether(words), cwd=web, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as server:
         try:
             eventually(lambda: "/src/main.tsx" in _get(f"http://127.0.0.1:{port}"), "the page is served")
             assert "createRoot" in _get(f"http://127.0.0.1:{port}/src/main.tsx")
         finally:
-            server.terminate()
+            # npm passes no signal on to the server that it has started.
+            os.killpg(server.pid, signal.SIGTERM)
 
 
 def begin_an_app(checkout: Path) -> None:
