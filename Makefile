@@ -43,10 +43,14 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests but those of `deployment`, and print the coverage
+test: needs-of-tests $(VENV)/.dev $(JS)/node_modules/.stamp $(SPEC)/node_modules/.stamp $(TS)/node_modules/.stamp $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Run all tests but those of `deployment`; COVERAGE=1 also prints the coverage, and takes a quarter longer
+ifdef COVERAGE
 	@$(BIN)/coverage erase
 	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(or $(ARGS),--ignore=tests/deployment) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+else
+	@$(BIN)/python -m pytest -n $(JOBS) $(or $(ARGS),--ignore=tests/deployment)
+endif
 
 compat: $(VENV)/.dev ## Run end-to-end tests with edges of the last release and our workers, and the reverse; needs the history of git
 	@$(BIN)/python -m tests.compat -n $(JOBS) $(ARGS)
