@@ -16,6 +16,8 @@ def program() -> str:
     path = Path(sys.argv[0])
     if path.suffix == ".py" or shutil.which(path.name) == os.path.abspath(path):
         return "bbgram"
+    if os.getcwd() == os.sep:
+        return os.path.abspath(path)  # as in a service
     return min(os.path.relpath(path), os.path.abspath(path), key=len)
 
 

@@ -439,6 +439,9 @@ def test_hints_name_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", [str(program)])
     assert with_program("run `bbgram migrate` first") == "run `bin/bbgram migrate` first"
     assert with_program("start `bbgram beat`", ["--local"]) == "start `bin/bbgram beat --local`"
+    with monkeypatch.context() as service:
+        service.chdir("/")
+        assert with_program("start `bbgram beat`") == f"start `{program} beat`"
     monkeypatch.setenv("PATH", str(program.parent))
     assert with_program("run `bbgram migrate`") == "run `bbgram migrate`"
     assert with_program("run `make run`", ["--local"]) == "run `make run`"
