@@ -168,6 +168,9 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle a frame."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
         if frame.msg_type != WSMsgType.TEXT:
             return
         data = frame.get_payload_as_bytes()
