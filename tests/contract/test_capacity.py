@@ -33,6 +33,7 @@ def test_the_page_shows_what_was_measured() -> None:
 def test_every_load_and_the_sockets_were_measured_in_each_round() -> None:
     measured = Capacity.load()
     rounds = len(measured.sockets())
+    assert rounds
     assert {len(measured.messages(load)) for load in LOADS} == {rounds}
 
 
