@@ -38,8 +38,9 @@ cluster: $(VENV)/.dev $(VENV)/.helm build/cluster ## Follow "Kubernetes" of docs
 smoke: $(VENV)/.runtime ## Start the local stack, send a message, stop: tries an installation (VENV=, PYTHON=)
 	@$(BIN)/python -m tests.smoke
 
-# Tests also wait, so three workers more than there are processors are quickest. JOBS=0 runs them in one process, for a debugger.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
+# Tests also wait, so more workers than there are processors are quickest; with coverage, they wait less. JOBS=0 runs them in one process,
+# for a debugger.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + $(if $(COVERAGE),3,5))
 
 # Hundreds of processes would compile our modules again and again.
 test: export PYTHONDONTWRITEBYTECODE =
