@@ -40,6 +40,12 @@ def is_well(chat: Deployment) -> bool:
     return run(("status",), chat.env, timeout_s=60).returncode == 0
 
 
+def satisfies_the_doctor(chat: Deployment) -> bool:
+    report = run(("doctor",), chat.env, timeout_s=60).stdout
+    found = ("1 worker answers", "the sweeps run as scheduled", "Redis evicts nothing")
+    return all(line in report for line in found)
+
+
 async def chat_works(chat: Deployment, client: ClientFactory, name: Name) -> None:
     alice = await client(name("alice")).connect(chat.edges[0])
     bob = await client(name("bob")).connect(chat.edges[0])
@@ -47,9 +53,8 @@ async def chat_works(chat: Deployment, client: ClientFactory, name: Name) -> Non
     await bob.expect("new_message")
     await asyncio.to_thread(eventually, lambda: is_well(chat), "all is well")
     await asyncio.to_thread(chat.run, "run", "offline_delivery")
-    doctor = await asyncio.to_thread(run, ("doctor",), chat.env, timeout_s=60)
-    for found in ("1 worker answers", "the sweeps run as scheduled", "Redis evicts nothing"):
-        assert found in doctor.stdout, doctor.stdout
+    # A busy worker may answer the doctor too late.
+    await asyncio.to_thread(eventually, lambda: satisfies_the_doctor(chat), "the doctor finds all well")
 
 
 @pytest.mark.parametrize("user", ["", "app"])
