@@ -1,6 +1,7 @@
 """The one place where Redis clients are made. Each try that fails is counted."""
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Self
 
@@ -166,7 +167,7 @@ class _AsyncSentinelPool(AsyncSentinelConnectionPool):
             await self.sentinel_manager.aclose()
 
 
-class _Counted:
+class _Counted(ABC):
     """Counts each error, and tries again after those of a broken connection only.
 
     So is a connection to a server that has become a replica: the address may lead to the new primary by now.
@@ -202,9 +203,9 @@ class _Counted:
 
         return super().call_with_retry(do, self.leaving(fail), count, with_failure_count)  # type: ignore[misc]
 
+    @abstractmethod
     def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to do about an error: also leave a replica on all connections of the pool."""
-        raise NotImplementedError
 
 
 class _CountedRetry(_Counted, Retry):

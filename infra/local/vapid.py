@@ -47,7 +47,7 @@ def vapid_key(folder: Path) -> VapidKey:
 
 
 def _read(file: Path) -> VapidKey:
-    """Read a key. What it raises if the key is damaged depends on the damage."""
+    """Read a key. A damaged one may raise any exception."""
     key = msgspec.json.decode(file.read_bytes(), type=VapidKey)
     number = int.from_bytes(urlsafe_b64decode(key.private + "=" * (-len(key.private) % 4)))
     if key != _key_of(ec.derive_private_key(number, ec.SECP256R1())):
