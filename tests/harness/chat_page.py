@@ -33,7 +33,7 @@ def run_node_program(program: str, *words: str, folder: Path, **env: str) -> str
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

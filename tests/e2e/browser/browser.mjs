@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
@@ -59,7 +60,7 @@ const preferred = (kind, ...names) =>
 /** Opens a window of its own: its storage is shared with no other. An error on the page fails the test. */
 export async function newWindow(browser, t, { viewport = DESKTOP, ...options } = {}) {
   const context = await browser.newContext({ viewport, locale: 'en-GB', timezoneId: 'UTC', ...options });
-  context.setDefaultTimeout(60_000);
+  context.setDefaultTimeout(PATIENCE_MS);
   const errors = [];
   context.on('weberror', (error) => errors.push(error.error()));
   // Also where the content security policy forbids something.
@@ -69,6 +70,14 @@ export async function newWindow(browser, t, { viewport = DESKTOP, ...options } =
     assert.deepEqual(errors, []);
   });
   return context;
+}
+
+/** A tab in which errors are expected. */
+export async function tabWithErrors(browser, t, script) {
+  const context = await browser.newContext({ viewport: DESKTOP });
+  t.after(() => context.close());
+  if (script) await context.addInitScript(script);
+  return context.newPage();
 }
 
 export async function newTab(context, url = PAGE) {
@@ -83,6 +92,17 @@ export async function as(name, browser, t, options) {
   await page.getByRole('button', { name }).click();
   await page.getByRole('heading', { name: name.toLowerCase() }).waitFor();
   return page;
+}
+
+const PATIENCE_MS = 60_000;
+
+/** Waits until what is seen is as expected. Pages, and the storage that tabs share, change in their own time. */
+export async function eventually(see, expected) {
+  for (const end = Date.now() + PATIENCE_MS; ; await setTimeout(50)) {
+    const seen = await see();
+    if (isDeepStrictEqual(seen, expected)) return;
+    if (Date.now() > end) assert.deepEqual(seen, expected);
+  }
 }
 
 let people = 0;
@@ -150,7 +170,8 @@ export const row = (page, name) => page.getByRole('navigation').getByRole('link'
 
 /** Runs SQL in the database of the stack, for what takes people too long, or what they cannot do. */
 export async function sql(statement) {
-  await promisify(execFile)(process.env.BBGRAM_PSQL, ['-qv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL]);
+  const words = ['-qAtv', 'ON_ERROR_STOP=1', '-c', statement, process.env.BBGRAM_DATABASE_URL];
+  return (await promisify(execFile)(process.env.BBGRAM_PSQL, words)).stdout;
 }
 
 /** Stores numbered messages of both in their chat, which ends before the first of them, as if they had been read. */
@@ -194,6 +215,9 @@ export const deleteChats = (name) =>
 
 /** Deletes users, as the app that they are users of. */
 export const deleteUsers = (...names) => sql(`DELETE FROM bbgram.profiles WHERE id IN ${idsOf(...names)}`);
+
+/** How many devices of a user are notified while they are away. */
+export const devicesOf = async (name) => Number(await sql(`SELECT count(*) FROM bbgram.devices WHERE user_id IN ${idsOf(name)}`));
 
 /** Gives a user another name. */
 export const renameUser = (name, newName) =>

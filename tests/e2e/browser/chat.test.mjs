@@ -12,6 +12,7 @@ import {
   as,
   composer,
   deleteChats,
+  eventually,
   forbidden,
   jump,
   launch,
@@ -124,7 +125,7 @@ describe('the chat page', { concurrency: 3 }, () => {
     await trick(ann, 'Go online');
     await untilState(ann, 'Written in a tunnel', 'delivered');
     await row(ben, annName).getByText('Written in a tunnel').waitFor();
-    assert.equal(await ann.getByRole('status').innerText(), '');
+    await eventually(() => ann.getByRole('status').innerText(), '');
   });
 
   it('a killed connection comes back by itself', async (t) => {
@@ -176,15 +177,15 @@ describe('the chat page', { concurrency: 3 }, () => {
   it('on a phone there is the list, or the chat, and nothing is wider than the screen', async (t) => {
     const { ann, benName } = await pair(t, { viewport: PHONE, isMobile: true, hasTouch: true });
     const overflow = () => ann.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.equal(await overflow(), 0);
+    await eventually(overflow, 0);
     await openChat(ann, benName);
     await write(ann, benName, 'W'.repeat(400));
     await untilState(ann, 'W'.repeat(400), 'delivered');
-    assert.equal(await overflow(), 0);
-    assert.equal(await ann.getByRole('navigation').isVisible(), false);
+    await eventually(overflow, 0);
+    await eventually(() => ann.getByRole('navigation').isVisible(), false);
     await ann.getByRole('button', { name: 'Back to the list of chats' }).click();
     await row(ann, benName).waitFor();
-    assert.equal(await composer(ann, benName).isVisible(), false);
+    await eventually(() => composer(ann, benName).isVisible(), false);
   });
 
   it('what looks like HTML is text, and only safe addresses are links', async (t) => {
@@ -223,12 +224,12 @@ describe('the chat page', { concurrency: 3 }, () => {
     await failed.getByRole('button', { name: 'Edit' }).click();
     await failed.waitFor({ state: 'detached' });
     await composer(ann, benName).and(ann.locator(':focus')).waitFor();
-    assert.equal(await composer(ann, benName).inputValue(), `${long}\nThe next one`);
+    await eventually(() => composer(ann, benName).inputValue(), `${long}\nThe next one`);
 
     await composer(ann, benName).press('Enter');
     await failed.getByRole('button', { name: 'Delete' }).click();
     await failed.waitFor({ state: 'detached' });
-    assert.equal(await composer(ann, benName).inputValue(), '');
+    await eventually(() => composer(ann, benName).inputValue(), '');
   });
 
   it('each chat keeps its draft across a reload', async (t) => {
@@ -237,9 +238,9 @@ describe('the chat page', { concurrency: 3 }, () => {
     await composer(ann, benName).fill('Half a thought');
     await ann.reload();
     await composer(ann, benName).waitFor();
-    assert.equal(await composer(ann, benName).inputValue(), 'Half a thought');
+    await eventually(() => composer(ann, benName).inputValue(), 'Half a thought');
     await openChat(ann, annName);
-    assert.equal(await composer(ann, annName).inputValue(), '');
+    await eventually(() => composer(ann, annName).inputValue(), '');
   });
 
   it('a hundred messages at once arrive in order, and older ones load without a jump', async (t) => {
@@ -389,7 +390,7 @@ describe('the chat page', { concurrency: 3 }, () => {
     await deleteChats(annName);
     await trick(ann, 'Kill the connection');
     await ann.getByRole('alert').getByText('This chat has been deleted.').waitFor();
-    assert.equal(await row(ann, benName).count(), 0);
+    await eventually(() => row(ann, benName).count(), 0);
     await write(ben, annName, 'Are you there?');
     await message(ann, 'Are you there?').waitFor();
     assert.equal(await message(ann, 'A secret').count(), 0);

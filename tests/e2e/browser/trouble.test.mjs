@@ -7,6 +7,7 @@ import {
   DESKTOP,
   PAGE,
   composer,
+  eventually,
   launch,
   newTab,
   newWindow,
@@ -16,6 +17,7 @@ import {
   settled,
   signUp,
   someone,
+  tabWithErrors,
   unique,
   untilState,
   write,
@@ -30,14 +32,6 @@ before(async () => {
   browser = await launch();
 });
 after(() => browser.close());
-
-/** A tab in which errors are expected. */
-async function tabWithErrors(t, script) {
-  const context = await browser.newContext({ viewport: DESKTOP });
-  t.after(() => context.close());
-  if (script) await context.addInitScript(script);
-  return context.newPage();
-}
 
 const paneBottom = async (page) => {
   const { height, y } = await page.getByRole('navigation').boundingBox();
@@ -59,10 +53,10 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
     await ann.reload();
     await ann.getByRole('heading', { name }).waitFor();
     await settled(ann);
-    assert.equal(await paneBottom(ann), DESKTOP.height);
+    await eventually(() => paneBottom(ann), DESKTOP.height);
     await status(ann, 'Connecting…');
-    assert.equal(await paneBottom(ann), DESKTOP.height);
-    assert.equal(await suggestion.count(), 0);
+    await eventually(() => paneBottom(ann), DESKTOP.height);
+    await eventually(() => suggestion.count(), 0);
     await screenshots(ann, 'connecting');
     await ann.context().unroute(SOCKET);
     await Promise.all(stalled.map((route) => route.continue().catch(() => undefined)));
@@ -71,7 +65,7 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
 
   it('asks who it is when the session has gone from the storage', async (t) => {
     // The server may answer 400 to a connection that is given up before it is made.
-    const ann = await tabWithErrors(t);
+    const ann = await tabWithErrors(browser, t);
     await ann.goto(PAGE);
     await signUp(ann, unique('ann'));
     await ann.evaluate(() => sessionStorage.clear());
@@ -86,7 +80,7 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
     await status(ann, 'The chat does not answer. What you write is sent when the connection is back.');
     await screenshots(ann, 'no-answer');
 
-    const strict = await tabWithErrors(t);
+    const strict = await tabWithErrors(browser, t);
     await strict.route(PAGE, async (route) => {
       const response = await route.fetch();
       await route.fulfill({ response, headers: { ...response.headers(), 'content-security-policy': "connect-src 'self'" } });
@@ -99,7 +93,7 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
   it('may connect to the chat wherever the local stack has it', async (t) => {
     assert.equal(ELSEWHERE.length, 2);
     for (const url of ELSEWHERE) {
-      const page = await tabWithErrors(t);
+      const page = await tabWithErrors(browser, t);
       await page.goto(url);
       const blocked = await page.evaluate(async () => {
         const { chatUrl } = await (await fetch('./dev/config.json')).json();
@@ -140,13 +134,13 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
     await composer(ann, benName).fill('A draft');
     await ann.keyboard.press('Escape');
     await row(ann, benName).click();
-    assert.equal(await composer(ann, benName).inputValue(), 'A draft');
+    await eventually(() => composer(ann, benName).inputValue(), 'A draft');
     await click(ann, 'Sign out');
     await ann.getByText('With an e-mail address').waitFor();
   });
 
   it('says in a line that it has failed, and can be loaded again', async (t) => {
-    const page = await tabWithErrors(t, () => delete Intl.Segmenter);
+    const page = await tabWithErrors(browser, t, () => delete Intl.Segmenter);
     await page.goto(PAGE);
     await page.getByRole('alert').getByText('The page has failed').waitFor();
     await screenshots(page, 'failed');
@@ -160,9 +154,9 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
     await openChat(ann, ben);
     await composer(ann, ben).fill('Not for the next one at this desk');
     const drafts = () => ann.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('bbgram-draft:')).length);
-    assert.equal(await drafts(), 1);
+    await eventually(drafts, 1);
     await click(ann, 'Sign out');
     await ann.getByText('With an e-mail address').waitFor();
-    assert.equal(await drafts(), 0);
+    await eventually(drafts, 0);
   });
 });

@@ -7,8 +7,20 @@ const DEVICE = 'bbgram-device:';
 
 export const canNotify = 'serviceWorker' in navigator && 'PushManager' in window && 'Notification' in window;
 
+/** A connection that is lost while a user signs out must not keep them from it. */
+const PATIENCE_MS = 5_000;
+
+/** The registrations under way: none of them may end after the user has signed out. */
+let registrations: Promise<unknown> = Promise.resolve();
+
 /** Has this browser notified while the user is away. Called at each start: the browser may have a new subscription. */
-export async function registerThisBrowser(chat: Chat, userId: string, vapidKey: string): Promise<void> {
+export function registerThisBrowser(chat: Chat, userId: string, vapidKey: string): Promise<void> {
+  const registered = register(chat, userId, vapidKey);
+  registrations = Promise.allSettled([registrations, registered]);
+  return registered;
+}
+
+async function register(chat: Chat, userId: string, vapidKey: string): Promise<void> {
   await navigator.serviceWorker.register('./sw.js');
   const registration = await navigator.serviceWorker.ready;
   local.setItem(DEVICE + userId, await chat.registerWebPush(registration, vapidKey));
@@ -19,13 +31,13 @@ export async function registerThisBrowser(chat: Chat, userId: string, vapidKey: 
  * then it finds out later, because the subscription is gone.
  */
 export async function forgetThisBrowser(chat: Chat | undefined, userId: string): Promise<void> {
+  if (!canNotify) return;
+  const patienceMs = chat ? PATIENCE_MS : 0;
+  const isSettled = await inTime(registrations, patienceMs);
   const key = DEVICE + userId;
   const device = local.getItem(key);
-  if (!device || !canNotify) return;
-  const isTold = await chat?.unregisterDevice(device).then(
-    () => true,
-    () => false,
-  );
+  if (isSettled && !device) return;
+  const isTold = chat && device && (await inTime(chat.unregisterDevice(device), patienceMs));
   if (!isTold || !local.keys(DEVICE).some((other) => other !== key)) await unsubscribe();
   local.removeItem(key);
 }
@@ -37,6 +49,15 @@ export function onOtherForgotten(userId: string, listener: () => void): () => vo
   }
   addEventListener('storage', onStorage);
   return () => removeEventListener('storage', onStorage);
+}
+
+/** Whether this succeeds in time. */
+function inTime(action: Promise<unknown>, ms: number): Promise<boolean> {
+  const succeeded = action.then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([succeeded, new Promise<false>((resolve) => setTimeout(resolve, ms, false))]);
 }
 
 async function unsubscribe(): Promise<void> {

@@ -9,7 +9,8 @@ export function useSignOut(auth: Auth, userId: string): () => Promise<void> {
   const chat = useChatClient();
   const { state } = useConnection();
   return async () => {
-    await forgetThisBrowser(state === 'live' ? chat : undefined, userId).catch(() => undefined);
+    const isConnected = state === 'live' || state === 'syncing';
+    await forgetThisBrowser(isConnected ? chat : undefined, userId).catch(() => undefined);
     location.hash = '';
     forgetDrafts(userId);
     await auth.supabase.auth.signOut({ scope: 'local' });
