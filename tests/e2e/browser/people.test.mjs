@@ -13,6 +13,7 @@ import {
   eventually,
   launch,
   message,
+  newTab,
   openChat,
   push,
   renameUser,
@@ -187,6 +188,28 @@ describe('people in the chat page', { concurrency: 2 }, () => {
     await eventually(() => devicesOf(name), 0);
     await eventually(() => devices(ann), []);
     await ann.unrouteAll({ behavior: 'ignoreErrors' });
+  });
+
+  it('who stays is notified when a user signs out whose registration is not answered', async (t) => {
+    const ben = await tabWithErrors(browser, t, standInForPushService);
+    await ben.context().grantPermissions(['notifications']);
+    await ben.goto(PAGE);
+    const benName = unique('ben');
+    await signUp(ben, benName);
+    await eventually(() => devicesOf(benName), 1);
+    const before = await subscription(ben);
+    const other = await newTab(ben.context());
+    await other.evaluate(() => (PushManager.prototype.getSubscription = () => new Promise(() => undefined)));
+    await signUp(other, unique('ann'));
+    await other.getByRole('button', { name: 'Go offline' }).click();
+    await other.evaluate(() => {
+      const subscribed = { unsubscribe: async () => localStorage.removeItem('subscription') };
+      PushManager.prototype.getSubscription = async () => subscribed;
+    });
+    await other.getByRole('button', { name: 'Sign out' }).click();
+    await other.getByRole('button', { name: 'Alice' }).waitFor();
+    const isAnother = async () => ![null, before].includes(await subscription(ben));
+    await eventually(isAnother, true);
   });
 });
 

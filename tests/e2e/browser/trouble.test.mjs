@@ -53,10 +53,10 @@ describe('the chat page in trouble', { concurrency: 2 }, () => {
     await ann.reload();
     await ann.getByRole('heading', { name }).waitFor();
     await settled(ann);
-    await eventually(() => paneBottom(ann), DESKTOP.height);
+    assert.equal(await paneBottom(ann), DESKTOP.height);
     await status(ann, 'Connecting…');
-    await eventually(() => paneBottom(ann), DESKTOP.height);
-    await eventually(() => suggestion.count(), 0);
+    assert.equal(await paneBottom(ann), DESKTOP.height);
+    assert.equal(await suggestion.count(), 0);
     await screenshots(ann, 'connecting');
     await ann.context().unroute(SOCKET);
     await Promise.all(stalled.map((route) => route.continue().catch(() => undefined)));

@@ -39,6 +39,8 @@ export async function forgetThisBrowser(chat: Chat | undefined, userId: string):
   if (isSettled && !device) return;
   const isTold = chat && device && (await inTime(chat.unregisterDevice(device), patienceMs));
   if (!isTold || !local.keys(DEVICE).some((other) => other !== key)) await unsubscribe();
+  // To remove what is not there would tell the other tabs nothing.
+  if (!device) local.setItem(key, '');
   local.removeItem(key);
 }
 
