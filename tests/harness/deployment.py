@@ -19,7 +19,6 @@ from sqlalchemy import Engine, text
 from infra.local.tether import tether
 from infra.settings.base import variable
 from infra.settings.edge import EdgeSettings
-from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from tests.harness.engines import Store, free_port
@@ -268,11 +267,12 @@ class Deployment:
                 part.process.send_signal(signal.SIGTERM)
         for part in parts:
             part.stop()
+        self.store.disconnect()
 
     @property
     def engine(self) -> Engine:
-        """Return an engine on the deployment's database."""
-        return make_engine(self.store.database_url, timeouts=False)
+        """Return the tests' engine on the deployment's database."""
+        return self.store.engine(pool_size=4, timeouts=False)
 
     def lease_left_s(self) -> float:
         """Return how long the leases of its edges last at most, by the clock of Redis."""
@@ -283,13 +283,9 @@ class Deployment:
 
     def rows(self, sql: str, **params: object) -> list[Any]:
         """Run a statement and return its rows, if it has any."""
-        engine = self.engine
-        try:
-            with engine.begin() as conn:
-                result = conn.execute(text(sql), params)
-                return list(result) if result.returns_rows else []
-        finally:
-            engine.dispose()
+        with self.engine.begin() as conn:
+            result = conn.execute(text(sql), params)
+            return list(result) if result.returns_rows else []
 
     def _env(self, settings: dict[str, object]) -> dict[str, str]:
         return {**self.env, **{f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}}
@@ -297,8 +293,6 @@ class Deployment:
 
 def with_profile(chat: Deployment, username: str) -> str:
     """Create the profile of a user; return the username."""
-    engine = chat.engine
-    with engine.begin() as conn:
+    with chat.engine.begin() as conn:
         insert_profiles(conn, [NamedUser(user_id_of(username), username)])
-    engine.dispose()
     return username

@@ -5,13 +5,14 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
+from sqlalchemy import Engine, event
 
 from infra.local.engines import Postgres, Valkey
 from infra.local.engines.postgres import DATABASE
@@ -53,6 +54,29 @@ class Store:
     database_url: str
     """For SQLAlchemy, with its driver."""
     redis_url: str
+    _engines: dict[Any, Engine] = field(default_factory=dict, repr=False, compare=False)
+
+    def engine(self, **options: Any) -> Engine:
+        """Return the one engine with these options: to connect costs more than what most tests do then."""
+        key = tuple(sorted(options.items()))
+        if key not in self._engines:
+            self._engines[key] = make_engine(self.database_url, **options)
+        return self._engines[key]
+
+    def disconnect(self) -> None:
+        """Close all connections of its engines. They connect again when they are used."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+
+@contextmanager
+def listening(engine: Engine, name: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Call the listener at an event of SQLAlchemy inside the block; other tests use the engine after it."""
+    event.listen(engine, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(engine, name, listener)
 
 
 class ForgetfulPostgres(Postgres):
@@ -114,6 +138,7 @@ class Engines:
 
     def release(self, store: Store) -> None:
         """Empty the Redis database of a store that is no longer used, so that it can be handed out again."""
+        store.disconnect()
         with Redis.from_url(store.redis_url) as redis:
             redis.flushdb()
         self._free_redis.append(int(store.redis_url.rpartition("/")[2]))

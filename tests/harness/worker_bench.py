@@ -14,7 +14,6 @@ from redis import Redis
 from sqlalchemy import text
 
 from infra.presence import PresenceReader
-from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
@@ -80,8 +79,8 @@ class WorkerBench:
 
     def __init__(self, store: Store, *, redis: Redis | None = None, **limits: Any) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
-        self.engine = make_engine(store.database_url, pool_size=4, timeouts=False)
-        self.worker_engine = make_engine(store.database_url, pool_size=4, for_batches=True)
+        self.engine = store.engine(pool_size=4, timeouts=False)
+        self.worker_engine = store.engine(pool_size=4, for_batches=True)
         self.redis_url = store.redis_url
         self.redis = Redis.from_url(store.redis_url)
         own = redis or self.redis
@@ -106,13 +105,11 @@ class WorkerBench:
         self.open_edge(self.edge_id)
 
     def close(self) -> None:
-        """Remove everything from Redis and close all connections."""
+        """Remove everything from Redis and disconnect from it."""
         for edge_id in self._read_up_to:
             self.redis.zrem(names.LEASES_KEY, edge_id)
             self.redis.delete(names.inbox_key(edge_id), names.edge_users_key(edge_id))
         self.redis.close()
-        self.engine.dispose()
-        self.worker_engine.dispose()
 
     def person(self, base: str) -> tuple[uuid.UUID, str]:
         """Create a unique profile; return its id and name."""

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from infra.store.engine import make_engine
 from tests.harness.engines import Store
 from tests.harness.worker_bench import WorkerBench
 
@@ -45,11 +44,9 @@ def unswept_bench(make_bench: BenchFactory) -> WorkerBench:
 
 
 @pytest.fixture
-def engine(bench_store: Store) -> Iterator[Engine]:
-    """The engine of functions."""
-    engine = make_engine(bench_store.database_url)
-    yield engine
-    engine.dispose()
+def engine(bench_store: Store) -> Engine:
+    """Return the engine of functions."""
+    return bench_store.engine()
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import Connection, make_url, text
-from sqlalchemy import event as sql
 
 from infra.store.engine import make_engine
 from infra.wire.batch import Batch, Event
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode
-from tests.harness.engines import Engines, free_port
+from tests.harness.engines import Engines, free_port, listening
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
 from tests.integration.conftest import BenchFactory
 from workers import batch_processor as module
@@ -306,11 +305,14 @@ def test_an_event_that_waits_too_long_for_a_lock_is_answered_unavailable(bench: 
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     blocked = bench.send(alice, bob, "waits")
-    patience = "SET LOCAL statement_timeout = 200"
-    sql.listen(bench.worker_engine, "begin", lambda conn: conn.exec_driver_sql(patience))
+
+    def be_impatient(conn: Connection) -> None:
+        conn.exec_driver_sql("SET LOCAL statement_timeout = 200")
+
     with bench.engine.connect() as blocker, blocker.begin():
         blocker.exec_driver_sql("SELECT 1 FROM chats WHERE id = %s FOR UPDATE", (chat_id,))
-        bench.processor.process([bench.batch([blocked])])
+        with listening(bench.worker_engine, "begin", be_impatient):
+            bench.processor.process([bench.batch([blocked])])
     assert bench.read().failure(blocked).code is ErrorCode.UNAVAILABLE
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.connection import Connection, ConnectionPool
-from sqlalchemy import event as sql
 from sqlalchemy import text
 
 import workers
 from infra.wire.batch import Event
-from tests.harness.engines import Store
+from tests.harness.engines import Store, listening
 from tests.harness.worker_bench import Reply, WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
 from workers import deleted_users
@@ -65,9 +64,8 @@ def counted(bench: WorkerBench) -> Iterator[Cost]:
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
         onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         before = onlooker.execute(_CALLS).scalar_one()
-        sql.listen(bench.worker_engine, "before_cursor_execute", note)
-        yield cost
-        sql.remove(bench.worker_engine, "before_cursor_execute", note)
+        with listening(bench.worker_engine, "before_cursor_execute", note):
+            yield cost
         cost.sent = len(cost.statements)
         cost.calls = onlooker.execute(_CALLS).scalar_one() - before
 

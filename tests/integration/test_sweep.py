@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from redis import RedisError
-from sqlalchemy import event as sql
 
 from infra.presence import REGISTRY_TTL_S
 from infra.wire import names
+from tests.harness.engines import listening
 from tests.harness.worker_bench import WorkerBench
 from workers.publish import Publisher
 
@@ -128,9 +128,12 @@ def test_a_sweep_publishes_no_more_than_a_page_of_a_chat(make_bench: Any) -> Non
 def test_a_sweep_with_nothing_due_asks_one_question_and_reads_no_message(bench: WorkerBench) -> None:
     bench.rows("UPDATE chats SET sweep_at = NULL")
     asked: list[str] = []
-    engine = bench.worker_engine
-    sql.listen(engine, "before_cursor_execute", lambda _, __, statement, *___: asked.append(statement))
-    bench.sweep.run()
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    with listening(bench.worker_engine, "before_cursor_execute", note):
+        bench.sweep.run()
     assert len(asked) == 1
     assert "messages" not in asked[0]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy import event as sql
 
+from tests.harness.engines import listening
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import AGED, RETENTION, Clean, add_aged, add_chat, ages
 
@@ -65,7 +65,7 @@ def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, engine: En
             rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING off) {statement}", parameters)
             plans.extend(row[0] for row in rows)
 
-    sql.listen(engine, "before_cursor_execute", explain)
-    assert clean(**RETENTION) == {}
+    with listening(engine, "before_cursor_execute", explain):
+        assert clean(**RETENTION) == {}
     (read,) = (line for line in plans if "Scan using messages_pkey" in line)
     assert "(actual rows=1.00 loops=3)" in read, "\n".join(plans)

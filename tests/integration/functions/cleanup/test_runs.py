@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy import event as sql
 
 from functions.cleanup import cleanup
 from functions.context import Context, Summary
 from functions.pacer import Pacer
+from tests.harness.engines import listening
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import (
     AGED,
@@ -33,8 +33,8 @@ def test_everything_goes_in_small_slices_too(bench: WorkerBench, engine: Engine,
         if "DELETE" in statement:
             sizes.append(cursor.rowcount)
 
-    sql.listen(engine, "after_cursor_execute", note)
-    assert clean(**RETENTION) == expected
+    with listening(engine, "after_cursor_execute", note):
+        assert clean(**RETENTION) == expected
     assert max(sizes) == 3
     assert sum(sizes) == sum(expected[kind] for kind in (*AGED, "messages"))
     assert clean(**RETENTION) == {}
@@ -102,10 +102,8 @@ def test_a_killed_run_is_completed_by_the_next(
             if removed > slices:
                 raise KeyboardInterrupt
 
-    sql.listen(engine, "after_cursor_execute", die)
-    with pytest.raises(KeyboardInterrupt):
+    with listening(engine, "after_cursor_execute", die), pytest.raises(KeyboardInterrupt):
         clean(**RETENTION)
-    sql.remove(engine, "after_cursor_execute", die)
     rest = clean(**RETENTION)
     assert sum(expected[kind] - rest.get(kind, 0) for kind in (*AGED, "messages")) == rows
     assert clean(**RETENTION) == {}
