@@ -1,12 +1,11 @@
 """The setting of a run: its own engines, two edges, two workers, beat, and pairs of clients."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 import psycopg
@@ -29,9 +28,6 @@ from tests.harness.sentinel import SentinelSet
 from tests.harness.slow_link import NEAR, SlowLink
 from tests.harness.waiting import until
 
-_INJECT: Final = Path(__file__).parent / "inject"
-_ROOT: Final = Path(__file__).parents[2]
-
 
 class Field:
     """One run's processes and clients."""
@@ -44,6 +40,8 @@ class Field:
         disk: SmallDisk | None,
         sentinels: SentinelSet | None,
         link: SlowLink | None,
+        *,
+        forked: bool = False,
         **settings: Any,
     ) -> None:
         self.engines = engines
@@ -54,10 +52,14 @@ class Field:
         self.kid = "first"
         """Name of the key that new tokens are signed with."""
         self.chat = Deployment(
-            store, folder, supabase_url=self.project.server.url, provision_profiles=False, **settings
+            store,
+            folder,
+            forked=forked,
+            supabase_url=self.project.server.url,
+            provision_profiles=False,
+            **settings,
         ).without_coverage()
         del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
-        self.chat.env["PYTHONPATH"] = os.pathsep.join((str(_ROOT), str(_INJECT)))
         if link:
             put_far_away(self.chat, link)
         self.records = Records()

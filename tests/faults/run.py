@@ -59,10 +59,11 @@ class Report:
         return self.counts.all_kept and in_time and not self.wrong
 
 
-def run(fault: Fault, messages: int, margin_s: float = 0.0) -> Report:
+def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = False) -> Report:
     """Send at least that many messages, break something meanwhile, and count.
 
-    Each time that a promise names may be exceeded by the margin, where others share the machine.
+    Each time that a promise names may be exceeded by the margin, where others share the machine. Processes
+    that are forked start sooner than those of a real chat.
     """
     began_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name, ExitStack() as stack:
@@ -79,7 +80,9 @@ def run(fault: Fault, messages: int, margin_s: float = 0.0) -> Report:
                 sentinels.start()
                 store = replace(store, redis_url=sentinels.url())
             (folder / "chat").mkdir()
-            field = Field(engines, store, folder / "chat", disk, sentinels, link, **fault.settings)
+            field = Field(
+                engines, store, folder / "chat", disk, sentinels, link, forked=forked, **fault.settings
+            )
             field.records.margin_s = margin_s
             asyncio.run(_play(field, fault, messages))
         finally:

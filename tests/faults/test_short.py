@@ -19,6 +19,6 @@ SHORT = (
 
 @pytest.mark.parametrize("name", SHORT)
 def test_the_promise_is_kept(name: str) -> None:
-    report = run(FAULTS[name], MESSAGES, MARGIN_S)
+    report = run(FAULTS[name], MESSAGES, MARGIN_S, forked=True)
     assert report.messages >= MESSAGES
     assert report.passed, report

@@ -22,7 +22,7 @@ from infra.settings.edge import EdgeSettings
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from tests.harness.engines import Store, free_port
-from tests.harness.forks import ForkedProcess, prepare, run
+from tests.harness.forks import ForkedProcess, can_fork, prepare, run
 from tests.harness.waiting import PATIENCE_S
 
 CHECKOUT = (sys.executable, "-m", "infra.cli")
@@ -156,7 +156,8 @@ class Edge(Part):
 class Deployment:
     """Edges, workers and beat on one store. Started on demand, stopped together.
 
-    Forked ones start sooner. They share memory with each other, so do not measure it.
+    Forked ones start sooner. They share memory with each other, so do not measure it. A part whose settings
+    Python reads at its start is not forked.
     """
 
     def __init__(self, store: Store, folder: Path, *, forked: bool = False, **settings: object) -> None:
@@ -195,7 +196,7 @@ class Deployment:
         env = self._env(settings)
         folder = os.environ.get(variable)
         if folder is None:
-            return {"env": env, "forked": self._forked, "program": self.program}
+            return {"env": env, "forked": self._forked and can_fork(env), "program": self.program}
         return {"env": {**env, "PYTHONPATH": folder}, "program": OTHER_RELEASE}
 
     def start_edge(

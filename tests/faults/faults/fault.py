@@ -1,11 +1,16 @@
 """What a fault is, and the decorator that makes one of the coroutine that strikes."""
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from tests.faults.field import Field
 from tests.faults.needs import Need
+
+_ROOT: Final = Path(__file__).parents[3]
+_INJECT: Final = _ROOT / "tests" / "faults" / "inject"
 
 Strike = Callable[[Field], Awaitable[None]]
 
@@ -47,4 +52,5 @@ def fault(name: str, promise: str, **more: Any) -> Callable[[Strike], Fault]:
 
 def point(name: str, **more: str) -> dict[str, str]:
     """Return the environment of a worker that fails at a point of `tests/faults/inject`."""
-    return {"FAULT_POINT": name, "FAULT_AFTER": "25", **more}
+    path = os.pathsep.join((str(_ROOT), str(_INJECT)))
+    return {"PYTHONPATH": path, "FAULT_POINT": name, "FAULT_AFTER": "25", **more}
