@@ -129,7 +129,7 @@ class Engines:
     def _create_database(self, name: str, template: str = "template1") -> None:
         admin = make_engine(self._url_of(DATABASE))
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+            conn.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         admin.dispose()
 
     def _url_of(self, database: str) -> str:

@@ -13,6 +13,19 @@ from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
 from tests.integration.functions.queues import NoQueue
 
+_DELETE_EVERYTHING = """
+DO $$
+DECLARE place regclass;
+BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR place IN
+        SELECT oid FROM pg_class
+        WHERE relnamespace = 'bbgram'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+    LOOP EXECUTE 'DELETE FROM ' || place; END LOOP;
+END $$
+"""
+"""Takes a hundredth of the time that TRUNCATE does, which makes new files for all tables and indexes."""
+
 BenchFactory = Callable[..., WorkerBench]
 ContextFactory = Callable[..., Context]
 
@@ -36,7 +49,7 @@ def make_bench(make_bench: BenchFactory) -> BenchFactory:
 
     def make(**options: Any) -> WorkerBench:
         bench = make_bench(**options)
-        bench.rows("TRUNCATE profiles, dead_letters, archive_holds CASCADE")
+        bench.rows(_DELETE_EVERYTHING)
         bench.redis.flushdb()
         bench.open_edge(bench.edge_id)
         return bench
