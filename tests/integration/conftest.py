@@ -52,12 +52,11 @@ def engine(bench_store: Store) -> Engine:
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be in an empty AWS account (moto), with no settings but those that the test makes."""
-    from botocore.loaders import JSONFileLoader
     from moto import mock_aws  # takes a second, which most tests need not spend
 
-    # Each of botocore's sessions would parse the same megabytes of JSON again.
-    models = _models()
-    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: models(path))
+    # Each of botocore's sessions would look for the same services again, and parse megabytes of JSON.
+    loader = _loader()
+    monkeypatch.setattr("botocore.session.create_loader", lambda _: loader)
     for name in [name for name in os.environ if name.startswith(("AWS_", "BBGRAM_", "POWERTOOLS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -68,11 +67,11 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @cache
-def _models() -> Callable[[str], Any]:
-    """Return a function that reads the descriptions of AWS services, each file once."""
-    from botocore.loaders import JSONFileLoader
+def _loader() -> Any:
+    """Return what reads the descriptions of AWS services, each once."""
+    from botocore.loaders import create_loader
 
-    return cache(JSONFileLoader().load_file)
+    return create_loader()
 
 
 @pytest.fixture
