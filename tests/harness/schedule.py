@@ -84,5 +84,9 @@ def _rank(item: pytest.Item) -> int:
     module = item.getparent(pytest.Module)
     if module and any(mark.name == "alone" for mark in module.own_markers):
         return len(LONGEST) + 1
-    ranks = (rank for rank, place in enumerate(LONGEST) if item.nodeid.startswith(place))
-    return next(ranks, len(LONGEST))
+    return _rank_of_file(item.nodeid.partition("::")[0])
+
+
+@cache
+def _rank_of_file(file: str) -> int:
+    return next((rank for rank, place in enumerate(LONGEST) if file.startswith(place)), len(LONGEST))
