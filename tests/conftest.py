@@ -14,6 +14,7 @@ from tests.harness.alone import Alone
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, with_profile
 from tests.harness.engines import Engines, Store
+from tests.harness.memory import memory
 from tests.harness.plain_text import PlainText
 from tests.harness.progress import Progress
 from tests.harness.raw import RawClient, RawPolling
@@ -34,9 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not config.option.basetemp:
         # Any pytest that starts closes the default folder to other users, and Postgres runs as one.
-        folder = tempfile.TemporaryDirectory(prefix="bbgram-tests-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="bbgram-tests-", dir=memory(), ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         config.option.basetemp = f"{folder.name}/pytest"
+        os.environ["TMPDIR"] = tempfile.tempdir = folder.name
     if config.getoption("dist", "no") != "no" and config.get_verbosity() == 0:
         config.pluginmanager.register(Progress(config))
 

@@ -24,6 +24,7 @@ from tests.conftest import ClientFactory
 from tests.harness.client import Client
 from tests.harness.deployment import Edge, Part
 from tests.harness.engines import free_port
+from tests.harness.forks import run
 from tests.harness.stack import DOCTOR_S, clean_env
 from tests.harness.supabase import PASSWORD, SupabaseProject
 from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
@@ -130,7 +131,11 @@ class Reader:
             return ""
         if text == "bbgram doctor\n":
             # What was started has to come up first.
-            eventually(lambda: self._run(text).returncode == 0, "the doctor finds nothing", pause_s=DOCTOR_S)
+            eventually(
+                lambda: run(["doctor"], self.env).returncode == 0,
+                "the doctor finds nothing",
+                pause_s=DOCTOR_S,
+            )
         done = self._run(text)
         assert done.returncode == 0, done.stdout + done.stderr
         exported = (self._folder / "environment").read_text()

@@ -10,6 +10,7 @@ from functions.cleanup import cleanup
 from functions.context import Context, Summary
 from functions.pacer import Pacer
 from tests.harness.engines import listening
+from tests.harness.waiting import eventually
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.cleanup.state import (
     AGED,
@@ -22,6 +23,12 @@ from tests.integration.functions.cleanup.state import (
     fill,
 )
 from tests.integration.functions.conftest import ContextFactory
+
+OTHER_TRANSACTIONS = """
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend'
+        AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
 
 
 @pytest.mark.usefixtures("small_slices")
@@ -104,6 +111,7 @@ def test_a_killed_run_is_completed_by_the_next(
 
     with listening(engine, "after_cursor_execute", die), pytest.raises(KeyboardInterrupt):
         clean(**RETENTION)
+    eventually(lambda: not bench.rows(OTHER_TRANSACTIONS), "the killed run has lost its locks")
     rest = clean(**RETENTION)
     assert sum(expected[kind] - rest.get(kind, 0) for kind in (*AGED, "messages")) == rows
     assert clean(**RETENTION) == {}
