@@ -35,11 +35,13 @@ UNUSED: Final = frozenset({"infra/store/migrate.py", "infra/wire/serializer.py"}
 """Our modules that import Alembic or kombu."""
 UNUSED_SUFFIXES: Final = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx")
 UNUSED_FOLDERS: Final = frozenset({"__pycache__", "bin", "sboms", "test", "tests"})
-INSTALL_RECORDS: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
-"""What pip records about an installation. It differs between machines."""
+INSTALL_RECORDS: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json"})
+"""What uv records about an installation. It differs between machines."""
+LOCK: Final = ".lock"
+"""What uv leaves in the folder that it installs into."""
 FORBIDDEN: Final = frozenset({"alembic", "celery", "engineio", "kombu", "socket_edge", "socketio", "workers"})
 
-PLATFORMS: Final = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+PLATFORM: Final = "aarch64-manylinux_2_28"
 UNZIPPED_BYTES_MAX: Final = 250 * 1024 * 1024
 """Lambda's limit."""
 DATE: Final = (1980, 1, 1, 0, 0, 0)
@@ -66,17 +68,16 @@ def main() -> None:
 
 def install(folder: Path) -> None:
     """Install the libraries for Lambda. Only http-ece is built from source; it is pure Python."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
     requirements = [
         "--requirement",
         str(ROOT / "requirements-functions.txt"),
         "--require-hashes",
         "--no-deps",
     ]
-    options = ["--no-compile", "--no-build-isolation", "--only-binary", ":all:", "--no-binary", "http-ece"]
-    target = ["--target", str(folder), "--implementation", "cp", "--python-version", "3.13"]
-    platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
-    subprocess.run([*pip, "install", "--quiet", *requirements, *options, *target, *platforms], check=True)
+    options = ["--no-build-isolation", "--only-binary", ":all:", "--no-binary", "http-ece"]
+    target = ["--target", str(folder), "--python-version", "3.13", "--python-platform", PLATFORM]
+    subprocess.run([*install, *requirements, *options, *target], check=True)
 
 
 def library_files(folder: Path) -> dict[str, Path]:
@@ -111,7 +112,9 @@ def _files(folder: Path) -> Iterator[Path]:
 def _is_needed(path: Path, folder: Path) -> bool:
     *folders, name = path.relative_to(folder).parts
     is_record = bool(folders) and folders[0].endswith(".dist-info") and name in INSTALL_RECORDS
-    return not (is_record or path.suffix in UNUSED_SUFFIXES or UNUSED_FOLDERS.intersection(folders))
+    if is_record or path == folder / LOCK:
+        return False
+    return not (path.suffix in UNUSED_SUFFIXES or UNUSED_FOLDERS.intersection(folders))
 
 
 if __name__ == "__main__":
