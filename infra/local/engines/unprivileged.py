@@ -1,11 +1,14 @@
 """The user that runs Postgres for root, and its permissions on files."""
 
+import fcntl
 import importlib
 import os
 import pwd
 import stat
 import subprocess
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -24,14 +27,23 @@ def unprivileged_owner() -> Owner | None:
     if os.geteuid() != 0:
         return None
     try:
-        _wheel().ensure_user_exists(_USER)
-        entry = pwd.getpwnam(_USER)
+        with _one_at_a_time():
+            _wheel().ensure_user_exists(_USER)
+            entry = pwd.getpwnam(_USER)
     except (OSError, KeyError, subprocess.CalledProcessError) as error:
         raise CommandError(
             f"Postgres does not run as root, and the user {_USER} cannot be made ({error}); "
             "start as another user"
         ) from error
     return entry.pw_uid, entry.pw_gid
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep others waiting who would create the same user on a new machine."""
+    with Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def let_run(programs: Path) -> None:
