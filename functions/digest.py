@@ -18,7 +18,7 @@ _NAMES = 2
 
 _OPEN = text(
     f"""
-    SELECT c.id AS chat_id, p.username, open.messages, newest.text
+    SELECT c.id AS chat_id, p.username, open.messages - unsent.messages AS messages, newest.text
     FROM notifications n
     CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
     CROSS JOIN LATERAL (SELECT * FROM chats WHERE id = span.chat_id LIMIT 1) c
@@ -37,8 +37,15 @@ _OPEN = text(
     CROSS JOIN LATERAL (
         SELECT sender_id, text, created_at FROM messages
         WHERE chat_id = c.id AND seq > seqs.after AND seq <= seqs.up_to AND recipient_id = n.user_id
+            AND deleted_at IS NULL
         ORDER BY seq DESC LIMIT 1
     ) newest
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS messages
+        FROM changed_messages changed JOIN messages m ON m.chat_id = changed.chat_id AND m.seq = changed.seq
+        WHERE changed.chat_id = c.id AND changed.seq > seqs.after AND changed.seq <= seqs.up_to
+            AND m.recipient_id = n.user_id AND m.deleted_at IS NOT NULL
+    ) unsent
     JOIN profiles p ON p.id = newest.sender_id
     WHERE n.id = :id AND open.messages > 0
     ORDER BY newest.created_at DESC, c.id
@@ -55,6 +62,7 @@ class OpenChat:
     sender: str
     count: int
     newest_text: str
+    """Empty if it has only data."""
 
 
 def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:
@@ -71,11 +79,15 @@ def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool
     return Notice(
         id=notification_id,
         title=f"{messages} from {_join(senders)}",
-        body=messages if hide_texts else f"{senders[0]}: {shorten(chats[0].newest_text, _TEXT_CHARS)}",
+        body=messages if hide_texts or not chats[0].newest_text else _newest(senders[0], chats[0]),
         count=count,
         senders=senders,
         chat_ids=tuple(chat.chat_id for chat in chats),
     )
+
+
+def _newest(sender: str, chat: OpenChat) -> str:
+    return f"{sender}: {shorten(chat.newest_text, _TEXT_CHARS)}"
 
 
 def _join(names: Sequence[str]) -> str:

@@ -118,6 +118,8 @@ def make_parts(settings: WorkerSettings) -> Parts:
         presence=PresenceReader(redis, clock, settings.redis_prefix),
         provision_profiles=settings.provision_profiles,
         text_chars=settings.text_chars,
+        edit_s=settings.edit_s,
+        unsend_s=settings.unsend_s,
         page=settings.page,
         page_max=settings.page_max,
         sweep_after_s=settings.sweep_after_s,

@@ -2,14 +2,16 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uuid_utils
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from infra.store.profiles import MAX_USERNAME, find_key, has_username_length
+from infra.wire.commands import JoinChat, SendMessage, Typing
 from infra.wire.errors import ErrorCode, Rejection
 from workers.arrays import array
+from workers.requests import Request
 
 _PROFILES = text(
     """
@@ -24,7 +26,7 @@ _PROFILES = text(
 """Two joins: OR would compare each row of a small table with every element of both arrays."""
 _BY_PAIR = text(
     """
-    SELECT c.id, c.user_lo, c.user_hi, c.last_seq
+    SELECT c.id, c.user_lo, c.user_hi, c.last_seq, c.change
     FROM chats c
     JOIN unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
         ON c.user_lo = pair.lo AND c.user_hi = pair.hi
@@ -43,7 +45,7 @@ _INSERT = text(
     """
 )
 """One statement, so that there is never a chat without its members."""
-_BY_ID = text("SELECT id, user_lo, user_hi, last_seq FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
+_BY_ID = text("SELECT id, user_lo, user_hi, last_seq, change FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
 class Pair(NamedTuple):
@@ -69,6 +71,7 @@ class Chat:
     id: str
     pair: Pair
     last_seq: int
+    change: int
 
     def peer_of(self, user_id: str) -> str:
         """Return the other member; for notes to self, the user."""
@@ -88,8 +91,19 @@ class People:
             raise Rejection(ErrorCode.PROFILE_MISSING)
         return self.by_id[user_id]
 
-    def find(self, username: str) -> str:
-        """Return the id of the user with this name. Raises Rejection(user_not_found, invalid_payload)."""
+    def named(self, command: SendMessage | JoinChat | Typing) -> str:
+        """Return the id of the user whom a request names, by name or by id.
+
+        Raises Rejection(user_not_found, invalid_payload).
+        """
+        require_somebody(command)
+        if command.username is not None:
+            return self._find(command.username)
+        if str(command.user_id) not in self.by_id:
+            raise Rejection(ErrorCode.USER_NOT_FOUND)
+        return str(command.user_id)
+
+    def _find(self, username: str) -> str:
         user_id = self.by_key.get(find_key(username))
         if user_id is None and not has_username_length(username):
             too_long = f"The username is longer than {MAX_USERNAME} characters."
@@ -97,6 +111,27 @@ class People:
         if user_id is None:
             raise Rejection(ErrorCode.USER_NOT_FOUND)
         return user_id
+
+
+def require_somebody(command: SendMessage | JoinChat | Typing) -> None:
+    """Raise Rejection(invalid_payload) if a request names nobody."""
+    if command.username is None and command.user_id is None:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Invalid payload: nobody is named.")
+
+
+def people_of(
+    conn: Connection, requests: Iterable[Request[SendMessage] | Request[JoinChat] | Request[Typing]]
+) -> People:
+    """Look up everybody who asks, and everybody whom they name, with one statement."""
+    ids: set[str] = set()
+    usernames: set[str] = set()
+    for request in requests:
+        ids.add(request.user_id)
+        if request.command.username is not None:
+            usernames.add(request.command.username)
+        elif request.command.user_id is not None:
+            ids.add(str(request.command.user_id))
+    return read_people(conn, ids, usernames)
 
 
 def read_people(conn: Connection, ids: Iterable[str], usernames: Iterable[str] = ()) -> People:
@@ -112,7 +147,7 @@ def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     if not pairs:
         return {}
     rows = conn.execute(_BY_PAIR, _columns(pairs))
-    return {(pair := Pair(row.user_lo, row.user_hi)): Chat(row.id, pair, row.last_seq) for row in rows}
+    return {chat.pair: chat for chat in map(_to_chat, rows)}
 
 
 def open_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
@@ -129,7 +164,7 @@ def open_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
 def read_chats(conn: Connection, ids: Collection[str]) -> dict[str, Chat]:
     """Return the chats with these ids, with one statement."""
     rows = conn.execute(_BY_ID, {"ids": array(set(ids))})
-    return {row.id: Chat(row.id, Pair(row.user_lo, row.user_hi), row.last_seq) for row in rows}
+    return {chat.id: chat for chat in map(_to_chat, rows)}
 
 
 def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Chat:
@@ -140,6 +175,10 @@ def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Cha
     if user_id not in chat.pair:
         raise Rejection(ErrorCode.NOT_A_MEMBER)
     return chat
+
+
+def _to_chat(row: Row[Any]) -> Chat:
+    return Chat(row.id, Pair(row.user_lo, row.user_hi), row.last_seq, row.change)
 
 
 def _columns(pairs: Collection[Pair]) -> dict[str, str]:

@@ -14,6 +14,10 @@ class HandlerContext:
     """Whether a user without a profile gets one, with the username in their token."""
     text_chars: int
     """Most characters in a message."""
+    edit_s: int
+    """For how many seconds after it was sent a message can be edited; 0 forbids it."""
+    unsend_s: int
+    """For how many seconds after it was sent a message can be taken back; 0 forbids it."""
     page: int
     """Messages or chats per page, unless the client asks for another number."""
     page_max: int

@@ -11,15 +11,19 @@ from workers.context import HandlerContext
 from workers.handlers.broadcast_presence import broadcast_presence
 from workers.handlers.broadcast_typing import broadcast_typing
 from workers.handlers.catch_up import catch_up
+from workers.handlers.clear_chat import clear_chats
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.devices import register_devices, unregister_devices
+from workers.handlers.edit_message import edit_messages
 from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
+from workers.handlers.react import react
 from workers.handlers.send_message import send_messages
 from workers.handlers.sync import sync
+from workers.handlers.unsend_message import unsend_messages
 from workers.outcome import Outcome
 from workers.requests import Request
 
@@ -46,8 +50,12 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.CATCH_UP: Entry(catch_up, answers_with_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
+    "clear_chat": Entry(clear_chats, needs_transaction=True),
     "join_chat": Entry(join_chats, needs_transaction=True, answers_with_pages=True),
     "send_message": Entry(send_messages),
+    "edit_message": Entry(edit_messages, needs_transaction=True),
+    "unsend_message": Entry(unsend_messages, needs_transaction=True),
+    "react": Entry(react, needs_transaction=True),
     "get_messages": Entry(get_messages, answers_with_pages=True),
     "list_chats": Entry(list_chats, answers_with_pages=True),
     "sync": Entry(sync, answers_with_pages=True),

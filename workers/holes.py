@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from infra.wire.events import Message, iso_ms
 from workers.arrays import array
-from workers.chats import Chat, Pair
+from workers.chats import Pair
 from workers.context import HandlerContext
 from workers.members import Member, lock_members, member_columns, tell_delivered
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
@@ -67,7 +67,9 @@ Span = tuple[int, int]
 class _Receipt:
     """What one member has acked in a chat."""
 
-    chat: Chat
+    chat_id: str
+    pair: Pair
+    last_seq: int
     user_id: str
     delivered_seq: int
     read_seq: int
@@ -96,7 +98,7 @@ def confirm_behind_holes(
         for row in conn.execute(_ADVANCE, params):
             receipt, up_to = moved[row.chat_id, row.user_id]
             if up_to > receipt.read_seq:
-                tell_delivered(outcome, row.chat_id, row.user_id, receipt.chat.pair, up_to, iso_ms(row.at))
+                tell_delivered(outcome, row.chat_id, row.user_id, receipt.pair, up_to, iso_ms(row.at))
     return set(receipts)
 
 
@@ -106,7 +108,9 @@ def _lock_receipts(
     locked = lock_members(conn, spans.keys(), context)
     return {
         member: _Receipt(
-            Chat(row.chat_id, Pair(row.user_lo, row.user_hi), row.last_seq),
+            row.chat_id,
+            Pair(row.user_lo, row.user_hi),
+            row.last_seq,
             row.user_id,
             row.delivered_seq,
             row.read_seq,
@@ -137,7 +141,7 @@ def _read_unconfirmed(
         rows = conn.execute(
             _UNCONFIRMED,
             {
-                "chats": array(receipt.chat.id for receipt, _ in gaps),
+                "chats": array(receipt.chat_id for receipt, _ in gaps),
                 "users": array(receipt.user_id for receipt, _ in gaps),
                 "firsts": array(first for _, (first, _) in gaps),
                 "lasts": array(last for _, (_, last) in gaps),
@@ -151,6 +155,6 @@ def _read_unconfirmed(
 
 def _advance(receipt: _Receipt, unconfirmed: Sequence[int]) -> int:
     """Return the seq up to which all messages are confirmed: the last ack before the first hole."""
-    hole = min(unconfirmed, default=receipt.chat.last_seq + 1)
-    acked = [min(last, receipt.chat.last_seq) for first, last in receipt.spans if first < hole]
+    hole = min(unconfirmed, default=receipt.last_seq + 1)
+    acked = [min(last, receipt.last_seq) for first, last in receipt.spans if first < hole]
     return max([receipt.delivered_seq, *acked])

@@ -1,6 +1,7 @@
 """The members of chats and their watermarks: reads, locks, and describes them to each other."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -15,7 +16,9 @@ from workers.outcome import Outcome
 
 _MEMBERS = text(
     """
-    SELECT w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, p.username, p.last_seen_at
+    SELECT
+        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, w.cleared_seq,
+        p.username, p.last_seen_at
     FROM chat_members w JOIN profiles p ON p.id = w.user_id
     WHERE w.chat_id = ANY(CAST(:chats AS uuid[]))
     """
@@ -41,14 +44,39 @@ _UNREAD = text(
     CROSS JOIN {count_messages(chat="c", user="w.user_id", after="w.read_seq", up_to="c.last_seq")} unread
     """
 )
+_OWN = text(
+    """
+    SELECT asked.user_id, c.id, c.last_seq, c.change, w.cleared_seq
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS asked (chat_id, user_id)
+    JOIN chats c ON c.id = asked.chat_id
+    LEFT JOIN chat_members w ON w.chat_id = c.id AND w.user_id = asked.user_id
+    """
+)
 Member = tuple[str, str]
 """Ids of a chat and of one of its members."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnChat:
+    """A chat as one user may read it."""
+
+    id: str
+    last_seq: int
+    change: int
+    cleared_seq: int | None
+    """None if the user is no member."""
 
 
 def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[Member, Row[Any]]:
     """Return watermarks and names of all members of the chats, by chat and user."""
     rows = conn.execute(_MEMBERS, {"chats": array(set(chat_ids))})
     return {(row.chat_id, row.user_id): row for row in rows}
+
+
+def read_own(conn: Connection, asked: Collection[Member]) -> dict[Member, OwnChat]:
+    """Return the chats that exist, as each user who asks may read them."""
+    rows = conn.execute(_OWN, member_columns(asked))
+    return {(row.id, row.user_id): OwnChat(*row[1:]) for row in rows}
 
 
 def read_unread(conn: Connection, members: Collection[Member]) -> dict[Member, int]:

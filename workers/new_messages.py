@@ -1,7 +1,6 @@
 """Stores messages, each once and with hole-free seqs: one statement for any number of them."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,11 +10,11 @@ from sqlalchemy import Connection, text
 from infra.store.counting import NUMBERED_AFTER
 from infra.store.profiles import find_key
 from infra.wire.commands import SendMessage
-from infra.wire.events import Message, iso_ms
+from infra.wire.events import Message, Quote, iso_ms
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
-from workers.messages import COLUMNS, JOINS, to_message
+from workers.messages import COLUMNS, JOINS, QUOTED, to_message, to_quote
 from workers.requests import Request
 
 _STORED = text(
@@ -26,18 +25,37 @@ _STORED = text(
     {JOINS}
     """
 )
+_RECIPIENT = """
+    JOIN profiles r ON r.username_key = coalesce(
+        tried.key, (SELECT username_key FROM profiles WHERE id = tried.user_id AND deleted_at IS NULL)
+    )
+"""
+_QUOTED = text(
+    f"""
+    SELECT tried.place, tried.seq, quoted.*
+    FROM unnest(
+        CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]), CAST(:seqs AS bigint[])
+    ) WITH ORDINALITY AS tried (sender_id, key, user_id, seq, place)
+    {_RECIPIENT}
+    JOIN chats c ON c.user_lo = least(tried.sender_id, r.id) AND c.user_hi = greatest(tried.sender_id, r.id)
+    {QUOTED.format(chat="c.id", seq="tried.seq")}
+    WHERE tried.seq BETWEEN 1 AND c.last_seq
+    """
+)
 _SEND = """
     WITH routed AS MATERIALIZED (
         SELECT
             tried.*, s.username AS sender_username, r.id AS recipient_id, r.username AS recipient_username,
-            c.id AS chat_id, c.last_seq, greatest(now(), c.activity_at) AS created_at,
+            r.username_key AS recipient_key, c.id AS chat_id, c.last_seq,
+            greatest(now(), c.activity_at) AS created_at,
             CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS last_number
         FROM unnest(
-            CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
-            CAST(:client_ids AS text[]), CAST(:sames AS int[])
-        ) WITH ORDINALITY AS tried (sender_id, key, id, text, client_id, same, place)
+            CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]), CAST(:ids AS uuid[]),
+            CAST(:texts AS text[]), CAST(:data AS text[]), CAST(:replies AS bigint[]),
+            CAST(:client_ids AS text[])
+        ) WITH ORDINALITY AS tried (sender_id, key, user_id, id, text, data, reply_to, client_id, place)
         JOIN profiles s ON s.id = tried.sender_id AND s.deleted_at IS NULL
-        JOIN profiles r ON r.username_key = tried.key
+        {recipient}
         JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
         ORDER BY c.id
         FOR NO KEY UPDATE OF c {skip_locked}
@@ -76,8 +94,10 @@ _SEND = """
         ) added
         WHERE c.id = added.chat_id
     ), stored AS (
-        INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, to_lo)
-        SELECT chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, to_lo
+        INSERT INTO messages (
+            chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
+        )
+        SELECT chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
         FROM draft WHERE is_new
     )
     SELECT
@@ -87,14 +107,21 @@ _SEND = """
 _UNBROKEN = """
     (
         SELECT * FROM (
-            SELECT routed.*, count(*) OVER (PARTITION BY sender_id, key) AS held FROM routed
+            SELECT routed.*, count(*) OVER (PARTITION BY sender_id, chat_id) AS held FROM routed
         ) counted
-        WHERE held = same
+        WHERE held = (
+            SELECT count(*)
+            FROM unnest(CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]))
+                AS tried (sender_id, key, user_id)
+            WHERE tried.sender_id = counted.sender_id
+                AND (tried.key = recipient_key OR tried.key IS NULL AND tried.user_id = recipient_id)
+        )
     ) routed
 """
 """Drops messages whose chat was unlocked midway: otherwise later ones would be stored without the first."""
 _STORE = LockingStatement(
-    _SEND.replace("{numbered_after}", NUMBERED_AFTER.format(chat="c")), routed=("routed", _UNBROKEN)
+    _SEND.replace("{numbered_after}", NUMBERED_AFTER.format(chat="c")).replace("{recipient}", _RECIPIENT),
+    routed=("routed", _UNBROKEN),
 )
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
@@ -105,15 +132,19 @@ makes the planner use that index, however large it thinks the table is.
 
 
 class Route(NamedTuple):
-    """The sender, and the folded name of the recipient."""
+    """The sender, and the recipient's folded name or, without one, their id."""
 
     sender_id: str
-    key: str
+    key: str | None
+    user_id: str | None
 
 
 def route(request: Request[SendMessage]) -> Route:
     """Return the sender and recipient of a message."""
-    return Route(request.user_id, find_key(request.command.username))
+    username, user_id = request.command.username, request.command.user_id
+    if username is not None:
+        return Route(request.user_id, find_key(username), None)
+    return Route(request.user_id, None, None if user_id is None else str(user_id))
 
 
 def key_of(request: Request[SendMessage]) -> str:
@@ -127,32 +158,55 @@ def _own_key(request: Request[SendMessage]) -> str:
 
 
 def store_messages(
-    conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    conn: Connection,
+    requests: Sequence[Request[SendMessage]],
+    quotes: Mapping[str, Quote],
+    context: HandlerContext,
 ) -> dict[str, Message | None]:
     """Store messages that are new; return them by request, with None for those stored before.
 
     Requests without a chat have no entry, and neither do those whose locked chat was skipped.
     """
-    routes = {request.id: route(request) for request in requests}
-    tried = {request.id: request for request in requests if "\0" not in routes[request.id].key}
+    tried = {request.id: request for request in requests if "\0" not in (route(request).key or "")}
     if not tried:
         return {}
-    same = Counter(routes.values())
     params = {
-        "senders": array(request.user_id for request in tried.values()),
-        "keys": [routes[request_id].key for request_id in tried],
-        "sames": array(same[routes[request_id]] for request_id in tried),
+        **_routes(tried.values()),
         "ids": array(tried),
         "texts": [request.command.text for request in tried.values()],
+        "data": [request.command.data_text for request in tried.values()],
+        "replies": [request.command.reply_to for request in tried.values()],
         "client_ids": [request.command.client_id for request in tried.values()],
         "sweep_after": context.sweep_after_s,
     }
     rows = conn.execute(_STORE.for_(context), params)
-    return {row[0]: _message(tried[row[0]], *row) for row in rows}
+    return {row[0]: _message(tried[row[0]], quotes.get(row[0]), *row) for row in rows}
+
+
+def read_quotes(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[str, Quote]:
+    """Return what the replies among the requests answer, by request; those to no message have no entry."""
+    replies = [request for request in requests if request.command.reply_to is not None]
+    if not replies:
+        return {}
+    params = {**_routes(replies), "seqs": [request.command.reply_to for request in replies]}
+    return {
+        replies[place - 1].id: to_quote(seq, *quoted) for place, seq, *quoted in conn.execute(_QUOTED, params)
+    }
+
+
+def _routes(requests: Collection[Request[SendMessage]]) -> dict[str, str | list[str | None]]:
+    """Return the parameters that say who writes to whom."""
+    routes = [route(request) for request in requests]
+    return {
+        "senders": array(one.sender_id for one in routes),
+        "keys": [one.key for one in routes],
+        "user_ids": [one.user_id for one in routes],
+    }
 
 
 def _message(
     request: Request[SendMessage],
+    quote: Quote | None,
     message_id: str,
     chat_id: str,
     seq: int,
@@ -176,6 +230,8 @@ def _message(
         created_at=iso_ms(created_at),
         status="sent",
         client_id=request.command.client_id or msgspec.UNSET,
+        data=msgspec.UNSET if request.command.data_text is None else request.command.data,
+        reply_to=quote or msgspec.UNSET,
     )
 
 

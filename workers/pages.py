@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Row, text
 
 from infra.wire.events import Message
 from workers.arrays import array
-from workers.chats import Chat
 from workers.messages import COLUMNS, JOINS, to_message
 
 ANSWER_BYTES: Final = 800_000
 """Most bytes of messages in one answer, unless a single one is longer. Some clients refuse large frames."""
 _SHORT: Final = 2_000
+"""No message has more bytes, apart from its text, what it answers, data and reactions."""
+_LONG: Final = 12_000
 """No message has more bytes, apart from its text."""
 _CHAR_BYTES: Final = 6
 """No character of a text takes more in JSON: `\\u0001`."""
@@ -26,8 +27,8 @@ _WINDOWS = text(
         SELECT wanted.place, message.*
         FROM unnest(
             CAST(:places AS int[]), CAST(:chats AS uuid[]), CAST(:edges AS bigint[]),
-            CAST(:upwards AS bool[]), CAST(:sizes AS int[])
-        ) AS wanted (place, chat_id, edge, upwards, size)
+            CAST(:upwards AS bool[]), CAST(:sizes AS int[]), CAST(:cleared AS bigint[])
+        ) AS wanted (place, chat_id, edge, upwards, size, cleared_seq)
         CROSS JOIN LATERAL (
             (
                 SELECT * FROM messages
@@ -37,7 +38,8 @@ _WINDOWS = text(
             UNION ALL
             (
                 SELECT * FROM messages
-                WHERE NOT wanted.upwards AND chat_id = wanted.chat_id AND seq < wanted.edge
+                WHERE NOT wanted.upwards AND chat_id = wanted.chat_id
+                    AND seq < wanted.edge AND seq > wanted.cleared_seq
                 ORDER BY seq DESC LIMIT wanted.size + 1
             )
         ) message
@@ -69,17 +71,20 @@ class Window(NamedTuple):
     size: int
     end: int
     """The seq that the next new message gets."""
+    cleared_seq: int
+    """The reader is shown no message up to this seq."""
 
     @classmethod
-    def before(cls, chat: Chat, seq: int | None, size: int) -> "Window":
+    def before(cls, chat_id: str, last_seq: int, seq: int | None, size: int, *, cleared_seq: int) -> "Window":
         """Return the window that ends before `seq`, or with the newest message."""
-        end = chat.last_seq + 1
-        return cls(chat.id, end if seq is None else min(seq, end), False, size, end)
+        end = last_seq + 1
+        edge = max(end if seq is None else min(seq, end), cleared_seq + 1)
+        return cls(chat_id, edge, False, size, end, cleared_seq)
 
     @classmethod
-    def after(cls, chat_id: str, last_seq: int, seq: int, size: int) -> "Window":
+    def after(cls, chat_id: str, last_seq: int, seq: int, size: int, *, cleared_seq: int) -> "Window":
         """Return the window that begins after `seq`."""
-        return cls(chat_id, min(seq, last_seq), True, size, last_seq + 1)
+        return cls(chat_id, max(min(seq, last_seq), cleared_seq), True, size, last_seq + 1, cleared_seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
             "edges": array(window.edge for window in order),
             "upwards": [window.upwards for window in order],
             "sizes": array(window.size for window in order),
+            "cleared": array(window.cleared_seq for window in order),
         }
         for row in conn.execute(_WINDOWS, params):
             found[row.place].append(row)
@@ -116,7 +122,7 @@ def read_pages(conn: Connection, windows: Collection[Window]) -> dict[Window, Pa
     holes = {
         (window.chat_id, start - 1)
         for place, (window, start) in enumerate(zip(order, starts, strict=True))
-        if start > 1 and not any(row.seq == start - 1 for row in found[place])
+        if start > window.cleared_seq + 1 and not any(row.seq == start - 1 for row in found[place])
     }
     archived = _read_archived(conn, holes)
     return {
@@ -141,11 +147,17 @@ def _run(window: Window, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
 def _shortened(window: Window, rows: Sequence[Row[Any]]) -> list[Message]:
     """Return the messages of a run, but those furthest from the edge only if there is room for them."""
     messages = [to_message(row) for row in rows]
-    if sum(_SHORT + _CHAR_BYTES * len(message.text) for message in messages) <= ANSWER_BYTES:
+    if sum(map(_bound, messages)) <= ANSWER_BYTES:
         return messages
     if window.upwards:
         return messages[: fitting(messages)[0]]
     return messages[len(messages) - fitting(reversed(messages))[0] :]
+
+
+def _bound(message: Message) -> int:
+    """Return how many bytes a message may have at most."""
+    is_plain = message.data is message.reply_to is message.reactions is msgspec.UNSET
+    return (_SHORT if is_plain else _LONG) + _CHAR_BYTES * len(message.text)
 
 
 def fitting(items: Iterable[msgspec.Struct], room: int = ANSWER_BYTES) -> tuple[int, int]:

@@ -124,15 +124,13 @@ class Publisher:
         places: dict[str, int] = {}
         routed = [
             (
-                msgspec.json.encode(emit).decode(),
+                _line(emit),
                 [places.setdefault(target.user_id, len(places) + 1) for target in emit.to],
                 [edge for target in emit.to for edge in asking.get(target.user_id, ())],
             )
             for emit in emits
         ]
-        plan = msgspec.msgpack.encode(
-            ([(edge_id, msgspec.json.encode(head).decode()) for edge_id, head in heads], routed)
-        )
+        plan = msgspec.msgpack.encode(([(edge_id, _line(head)) for edge_id, head in heads], routed))
         began = monotonic()
         keys = (names.LEASES_KEY, *map(names.user_edges_key, places))
         seconds, micros = self._publish(
@@ -184,3 +182,8 @@ def _slices(answers: Sequence[Answer]) -> list[list[Answer]]:
         slices[-1].append(answer)
         size += len(memoryview(answer.data))
     return slices
+
+
+def _line(value: Emit | InboxEntry) -> str:
+    """Encode without line breaks. An app may have put some between the tokens of its `data`."""
+    return msgspec.json.encode(value).replace(b"\n", b" ").decode()

@@ -63,7 +63,8 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     totals = _Totals()
     for number in range(settings.archive_shards):
         shard = Shard(number, settings.archive_shards)
-        selection = Selection(context.engine, pacer, shard, settings.archive_days)
+        changeable_s = max(settings.edit_s, settings.unsend_s)
+        selection = Selection(context.engine, pacer, shard, settings.archive_days, changeable_s)
         if dry_run:
             _count(selection, totals)
         else:

@@ -15,9 +15,11 @@ _DELETE = text(
     f"""
     WITH found AS MATERIALIZED (
         SELECT m.chat_id, m.seq
-        FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]))
-            AS archived (chat_id, seq, id)
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]), CAST(:changes AS bigint[])
+        ) AS archived (chat_id, seq, id, change)
         JOIN messages m ON m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
+            AND m.change IS NOT DISTINCT FROM archived.change
         WHERE {NOT_HELD.format(day="CAST(:day AS date)")}
         ORDER BY m.chat_id, m.seq
         FOR UPDATE OF m
@@ -36,6 +38,7 @@ _DELETE = text(
 """Locks rows in key order, so that two runs cannot deadlock. The later one finds nothing left.
 
 It checks the hold itself: a statement that started before the hold cannot see messages restored after it.
+A message that got a reaction after it was written to the archive stays; the next object holds it anew.
 """
 
 
@@ -44,7 +47,11 @@ def delete_messages(engine: Engine, day: date, messages: Sequence[ArchivedMessag
 
     Tried several times when rows are locked. Raises ArchiveError and sqlalchemy.exc.SQLAlchemyError.
     """
-    params = {**key_columns(messages), "day": day}
+    params = {
+        **key_columns(messages),
+        "changes": [message.change for message in messages],
+        "day": day,
+    }
     return patiently(engine, lambda conn: int(conn.execute(_DELETE, params).scalar_one()))
 
 

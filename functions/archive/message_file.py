@@ -21,8 +21,8 @@ READ_ERRORS: Final = (EOFError, OSError, zlib.error, msgspec.MsgspecError)
 """Raised by reading when the bytes are not what `write_messages` wrote."""
 
 
-class ArchivedMessage(msgspec.Struct, frozen=True):
-    """A message as it was in its table."""
+class ArchivedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message as it was in its table. A field that it has not is left out."""
 
     chat_id: UUID
     seq: int
@@ -32,7 +32,13 @@ class ArchivedMessage(msgspec.Struct, frozen=True):
     text: str
     client_id: str | None
     created_at: str
-    """ISO 8601 UTC with microseconds, e.g. `2026-01-31T12:00:00.000000Z`."""
+    """ISO 8601 UTC with microseconds, e.g. `2026-01-31T12:00:00.000000Z`, like all times here."""
+    data: str | None = None
+    reply_to: int | None = None
+    change: int | None = None
+    edited_at: str | None = None
+    deleted_at: str | None = None
+    reactions: list[list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

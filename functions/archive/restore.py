@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from sqlalchemy import Connection, Engine, text
 
@@ -48,18 +49,53 @@ the chat, and not, with the chat locked, for the message.
 """
 _INSERT = text(
     """
-    INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+    INSERT INTO messages (
+        chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to,
+        change, edited_at, deleted_at, reactions
+    )
     SELECT archived.*
     FROM unnest(
         CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]), CAST(:senders AS uuid[]),
         CAST(:recipients AS uuid[]), CAST(:texts AS text[]), CAST(:client_ids AS text[]),
-        CAST(:times AS timestamptz[])
-    ) AS archived (chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at)
+        CAST(:times AS timestamptz[]), CAST(:data AS text[]), CAST(:replies AS bigint[]),
+        CAST(:changes AS bigint[]), CAST(:edited AS timestamptz[]), CAST(:deleted AS timestamptz[]),
+        CAST(:reactions AS jsonb[])
+    ) AS archived (
+        chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to,
+        change, edited_at, deleted_at, reactions
+    )
     JOIN chats c ON c.id = archived.chat_id
     ORDER BY archived.chat_id, archived.seq
     ON CONFLICT DO NOTHING
     """
 )
+_RENEW = text(
+    """
+    WITH archived AS (
+        SELECT *
+        FROM unnest(
+            CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]), CAST(:ids AS uuid[]), CAST(:texts AS text[]),
+            CAST(:data AS text[]), CAST(:changes AS bigint[]), CAST(:edited AS timestamptz[]),
+            CAST(:deleted AS timestamptz[]), CAST(:reactions AS jsonb[])
+        ) AS archived (chat_id, seq, id, text, data, change, edited_at, deleted_at, reactions)
+        WHERE change IS NOT NULL
+    ), newer AS (
+        UPDATE messages m
+        SET text = archived.text, data = archived.data, change = archived.change,
+            edited_at = archived.edited_at, deleted_at = archived.deleted_at, reactions = archived.reactions
+        FROM archived
+        WHERE m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
+            AND coalesce(m.change, 0) < archived.change
+    )
+    INSERT INTO changed_messages (chat_id, seq, change, changed_at)
+    SELECT m.chat_id, m.seq, archived.change, coalesce(archived.deleted_at, archived.edited_at, m.created_at)
+    FROM archived
+    JOIN messages m ON m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
+        AND coalesce(m.change, 0) <= archived.change
+    ON CONFLICT (chat_id, seq) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at
+    """
+)
+"""Of a message in several objects, the one with the last change counts. `sync` finds changes again."""
 _NOTE_RESTORED = text(
     """
     WITH stored AS (
@@ -158,7 +194,10 @@ def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Tota
 def _insert(conn: Connection, messages: Sequence[ArchivedMessage]) -> tuple[int, int]:
     """Store messages. Return how many were inserted, and how many of them are stored now."""
     conn.execute(_COUNT_ONE_BY_ONE, key_columns(messages))
-    inserted = conn.execute(_INSERT, _columns(messages)).rowcount
+    columns = _columns(messages)
+    inserted = conn.execute(_INSERT, columns).rowcount
+    if any(message.change is not None for message in messages):
+        conn.execute(_RENEW, columns)
     return inserted, _note_restored(conn, messages)
 
 
@@ -178,4 +217,14 @@ def _columns(messages: Sequence[ArchivedMessage]) -> dict[str, Any]:
         "texts": [message.text for message in messages],
         "client_ids": [message.client_id for message in messages],
         "times": [message.created_at for message in messages],
+        "data": [message.data for message in messages],
+        "replies": [message.reply_to for message in messages],
+        "changes": [message.change for message in messages],
+        "edited": [message.edited_at for message in messages],
+        "deleted": [message.deleted_at for message in messages],
+        "reactions": [_json(message.reactions) for message in messages],
     }
+
+
+def _json(reactions: list[list[str]] | None) -> str | None:
+    return None if reactions is None else msgspec.json.encode(reactions).decode()

@@ -29,10 +29,16 @@ _DAY = "CAST(m.created_at AT TIME ZONE 'UTC' AS date)"
 _ARCHIVABLE = f"""
     m.seq <= greatest(w.delivered_seq, w.read_seq)
     AND {_DAY} < CAST(now() AT TIME ZONE 'UTC' AS date) - CAST(:days AS int)
+    AND m.created_at < now() - make_interval(secs => :changeable_s)
     AND m.created_at >= TIMESTAMPTZ '0001-01-02 00:00+00'
     AND {NOT_HELD.format(day=_DAY)}
 """
-"""The recipient has it, its day ended at least `days` days ago and is not on hold, and it has a name."""
+"""The recipient has it, its day ended at least `days` days ago and is not on hold, and it has a name.
+
+Its sender can neither edit nor unsend it any more, so a text that is taken back is never in the archive.
+"""
+
+_TIME = """to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 _OLDEST = text(
     f"""
@@ -59,7 +65,9 @@ _ROWS = text(
         ) message
     )
     SELECT m.chat_id, m.seq, m.id, m.sender_id, m.recipient_id, m.client_id, m.text,
-        to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
+        {_TIME.format(time="m.created_at")} AS created_at, m.data, m.reply_to, m.change,
+        {_TIME.format(time="m.edited_at")} AS edited_at,
+        {_TIME.format(time="m.deleted_at")} AS deleted_at, m.reactions,
         coalesce(
             {_ARCHIVABLE} AND (CAST(:day AS date) IS NULL OR {_DAY} = CAST(:day AS date)), false
         ) AS archivable
@@ -88,6 +96,8 @@ class Selection:
     pacer: Pacer
     shard: Shard
     days: int
+    changeable_s: int
+    """For so long after it was sent, a message can be edited or unsent."""
 
     def next_day(self, after: date) -> date | None:
         """Return the oldest day after `after` that has something to archive."""
@@ -125,9 +135,13 @@ class Selection:
             last = messages[-1]
             rows = self._rows([(last.chat_id, last.seq + 1)], limit, day)[last.chat_id]
 
+    @property
+    def _ages(self) -> dict[str, int]:
+        return {"days": self.days, "changeable_s": self.changeable_s}
+
     def _oldest(self) -> Iterator[list[OldestMessage]]:
         """Walk through all chats, page by page."""
-        params: dict[str, Any] = {"of": self.shard.of, "shard": self.shard.number, "days": self.days}
+        params: dict[str, Any] = {"of": self.shard.of, "shard": self.shard.number, **self._ages}
         after = UUID(int=0)
         while not self.pacer.out_of_time:
             with self.engine.begin() as conn:
@@ -147,7 +161,7 @@ class Selection:
             "seqs": [seq for _, seq in starts],
             "limit": limit,
             "day": day,
-            "days": self.days,
+            **self._ages,
         }
         found: dict[UUID, list[Row[Any]]] = defaultdict(list)
         with self.engine.begin() as conn:
@@ -167,4 +181,10 @@ def _to_message(row: Row[Any]) -> ArchivedMessage:
         text=row.text,
         client_id=row.client_id,
         created_at=row.created_at,
+        data=row.data,
+        reply_to=row.reply_to,
+        change=row.change,
+        edited_at=row.edited_at,
+        deleted_at=row.deleted_at,
+        reactions=row.reactions,
     )

@@ -31,6 +31,8 @@ def _type(field: Schema) -> str:
             return f"array of {_type(items)}"
         case {"type": "object", "additionalProperties": values}:
             return f"object of {_type(values)}"
+        case {"type": [*kinds]}:
+            return " or ".join(kinds)
         case {"type": str(kind)}:
             limits = ", ".join(_limits(field))
             return f"{kind} ({limits})" if limits else kind

@@ -97,6 +97,10 @@ def _type(kind: inspect.Type) -> str:
             return " | ".join(f"'{value}'" for value in values)
         case inspect.EnumType(cls=cls) | inspect.StructType(cls=cls):
             return cls.__name__
+        case inspect.Metadata(type=inspect.RawType(), extra_json_schema={"type": ["object", "null"]}):
+            return "Record<string, unknown> | null"
+        case inspect.Metadata(type=inspect.RawType()):
+            return "Record<string, unknown>"
         case inspect.Metadata(type=described):
             return _type(described)
         case inspect.UnionType(types=types):

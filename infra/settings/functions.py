@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from infra.settings.base import variable
+from infra.settings.changes import ChangeSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
@@ -31,7 +32,7 @@ def _time_zone(value: str) -> str:
     return value
 
 
-class FunctionSettings(StoreSettings, LogSettings):
+class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from infra.settings.base import AtMost
+from infra.settings.changes import ChangeSettings
 from infra.settings.service import ServiceSettings
 from infra.settings.store import StoreSettings
 from infra.settings.values import Count, Seconds, Words
@@ -17,7 +18,7 @@ def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class WorkerSettings(ServiceSettings, StoreSettings):
+class WorkerSettings(ServiceSettings, StoreSettings, ChangeSettings):
     """Settings of workers and beat."""
 
     relations = (AtMost("page", "page_max", because="the default page would be larger than the largest"),)

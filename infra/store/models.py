@@ -9,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Text,
     UniqueConstraint,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, Range
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB, Range
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -70,6 +71,8 @@ class Chat(Base):
         Index("chats_of_lo", "user_lo", "is_behind", "listed_at", "id"),
         Index("chats_of_hi", "user_hi", "is_behind", "listed_at", "id"),
         Index("chats_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
+        Index("chats_changed_lo", "user_lo", "changed_at", postgresql_where=text("changed_at IS NOT NULL")),
+        Index("chats_changed_hi", "user_hi", "changed_at", postgresql_where=text("changed_at IS NOT NULL")),
         CheckConstraint("user_lo <= user_hi", name="chats_pair_ordered"),
     )
 
@@ -100,6 +103,10 @@ class Chat(Base):
     """All others. If both together are not `last_seq`, they are out of date, and no message is numbered."""
     numbered_after: Mapped[int] = mapped_column(server_default=text("0"))
     """Seq behind which all messages are numbered, and none is missing between two of them."""
+    change: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many changes of its messages there were: edits, reactions, messages taken back."""
+    changed_at: Mapped[datetime | None]
+    """Time of the last of them."""
 
 
 class ChatMember(Base):
@@ -114,6 +121,8 @@ class ChatMember(Base):
     read_seq: Mapped[int] = mapped_column(server_default=text("0"))
     joined_at: Mapped[datetime | None]
     """When the member first joined the chat. From then on they see the peer's presence."""
+    cleared_seq: Mapped[int] = mapped_column(server_default=text("0"))
+    """Messages up to this seq are not shown to the member any more."""
 
 
 class Message(Base):
@@ -131,6 +140,17 @@ class Message(Base):
     created_at: Mapped[datetime]
     to_lo: Mapped[int | None]
     """Its number: `to_lo` of the chat when it was stored. None up to `numbered_after`."""
+    data: Mapped[str | None]
+    """A JSON object of the app, as it came."""
+    reply_to: Mapped[int | None]
+    """Seq of the message that this one answers."""
+    change: Mapped[int | None]
+    """The change of the chat that made the message what it is. None if nobody has changed it."""
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """When its sender took it back. It has neither text nor data since."""
+    reactions: Mapped[list[list[str]] | None] = mapped_column(JSONB)
+    """Pairs of an emoji and the id of a user, in the order in which they came. None if there are none."""
 
 
 Index(
@@ -140,6 +160,24 @@ Index(
     unique=True,
 )
 """Stores a message once, however often it is sent: by the client's id, or else by the edge's."""
+
+
+class ChangedMessage(Base):
+    """Which messages have changed, by their last change. Kept apart, to spare `messages` an index."""
+
+    __tablename__ = "changed_messages"
+    __table_args__ = (
+        ForeignKeyConstraint(["chat_id", "seq"], ["messages.chat_id", "messages.seq"], ondelete="CASCADE"),
+        UniqueConstraint("chat_id", "change"),
+    )
+
+    chat_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    change: Mapped[int]
+    """`change` of the message."""
+    changed_at: Mapped[datetime]
+    client_ids: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    """The client's ids of the last edits, so that none of them is made twice."""
 
 
 class DeadLetter(Base):

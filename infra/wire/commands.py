@@ -25,9 +25,42 @@ MAX_SPELLING: Final = 512
 Username = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SPELLING)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
+DATA_BYTES: Final = 4_096
+"""Longest `data` of a message, in bytes of UTF-8, as the client wrote it."""
+
+Data = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["object", "null"]})]
+"""A JSON object of the app, stored and returned as it came, to the last byte. Null is the same as none."""
+
 
 class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
+
+
+class _WithData(_Command, frozen=True, kw_only=True):
+    """A command with `data`. Raw JSON could be anything, so it is checked once it is decoded."""
+
+    data: Data | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if self.data is msgspec.UNSET or (written := bytes(self.data)) == b"null":
+            return
+        if not written.startswith(b"{"):
+            raise ValueError("`data` must be an object")
+        if len(written) > DATA_BYTES:
+            raise ValueError(f"`data` is longer than {DATA_BYTES} bytes")
+        try:
+            msgspec.json.decode(written)  # Raw is not: what nobody can read would fail whoever tries to
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                "`data` holds text that is not valid Unicode, or a number out of range"
+            ) from error
+
+    @property
+    def data_text(self) -> str | None:
+        """`data` as it came, or None if there is none."""
+        if self.data is msgspec.UNSET or (written := bytes(self.data)) == b"null":
+            return None
+        return written.decode()
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -37,21 +70,72 @@ class Auth(msgspec.Struct, frozen=True):
     """The access token of the signed-in user."""
 
 
-class SendMessage(_Command, frozen=True):
-    """Send `text` to `username`. `client_id` makes a retry safe."""
+class SendMessage(_WithData, frozen=True, kw_only=True):
+    """Send a message to a user, named by `username` or `user_id`. `client_id` makes a retry safe."""
 
-    username: Username
-    """The recipient. Case does not matter."""
-    text: Annotated[str, msgspec.Meta(min_length=1)]
-    """At least one visible character."""
+    username: Username | None = None
+    """The recipient. Case does not matter. It wins over `user_id`."""
+    user_id: UUID | None = None
+    """The recipient, whatever they are called."""
+    text: str = ""
+    """At least one visible character, unless there is `data`."""
+    data: Data | msgspec.UnsetType = msgspec.UNSET
+    """Anything else that the app wants to say: a JSON object."""
+    reply_to: Seq | None = None
+    """Seq of the message of this chat that this one answers."""
     client_id: ClientId | None = None
     """The client's own id for this message, unique per sender, across all chats."""
 
 
-class JoinChat(_Command, frozen=True):
-    """Open the chat with `username`; create it if there is none."""
+class EditMessage(_WithData, frozen=True, kw_only=True):
+    """Replace the text of an own message, and its `data` if given."""
 
-    username: Username
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+    text: str
+    """The new text. At least one visible character, unless there is `data`."""
+    data: Data | msgspec.UnsetType = msgspec.UNSET
+    """The new `data`; null removes it. Without it, the message keeps what it has."""
+    client_id: ClientId | None = None
+    """The client's own id for this edit: a retry that comes after a later edit changes nothing."""
+
+
+class UnsendMessage(_Command, frozen=True):
+    """Take an own message back: its text and `data` are erased."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+
+
+class React(_Command, frozen=True):
+    """React to a message with an emoji, or take the reaction back."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+    emoji: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    """One emoji: any character or sequence that Unicode calls one."""
+    on: bool
+    """Whether the reaction is to be there."""
+
+
+class ClearChat(_Command, frozen=True):
+    """Show the user no message of the chat up to `up_to` any more, by default none of those it has now."""
+
+    chat_id: UUID
+    up_to: Seq | None = None
+    """The last seq that is cleared. Pass it: without it, messages that nobody has seen yet go as well."""
+
+
+class JoinChat(_Command, frozen=True):
+    """Open the chat with a user, named by `username` or `user_id`; create it if there is none."""
+
+    username: Username | None = None
+    """The other user. Case does not matter. It wins over `user_id`."""
+    user_id: UUID | None = None
+    """The other user, whatever they are called."""
     limit: Limit | None = None
     """How many messages."""
 
@@ -87,11 +171,22 @@ class ListChats(_Command, frozen=True):
     """`since` of an earlier ack: leave out chats without activity since then. Null asks for the first one."""
 
 
+class Cursor(_Command, frozen=True):
+    """How far a client is in a chat."""
+
+    seq: Seq
+    """The last seq up to which it has everything."""
+    change: Seq = 0
+    """The last change of the chat up to which it has every change."""
+    cleared_up_to: Seq = 0
+    """The last seq that it knows to be cleared."""
+
+
 class Sync(_Command, frozen=True):
     """Ask for everything newer than the client's cursor in each chat."""
 
-    cursors: dict[UUID, Seq]
-    """For each chat that the client knows, the last seq up to which it has everything."""
+    cursors: dict[UUID, Seq | Cursor]
+    """For each chat that the client knows, how far it is. A seq alone asks for messages, not for changes."""
     only: bool = False
     """Leave out chats without a cursor."""
 
@@ -102,6 +197,8 @@ class Typing(_Command, frozen=True):
     is_typing: bool
     username: Username | None = None
     """The peer; or name the chat."""
+    user_id: UUID | None = None
+    """The peer, whatever they are called. `username` and `chat_id` win over it."""
     chat_id: UUID | None = None
 
 

@@ -18,6 +18,9 @@ class ErrorCode(StrEnum):
     PROFILE_MISSING = "profile_missing"
     CHAT_NOT_FOUND = "chat_not_found"
     NOT_A_MEMBER = "not_a_member"
+    MESSAGE_NOT_FOUND = "message_not_found"
+    NOT_ALLOWED = "not_allowed"
+    TOO_LATE = "too_late"
     RATE_LIMITED = "rate_limited"
     BUSY = "busy"
     TIMEOUT = "timeout"
@@ -56,6 +59,9 @@ _MESSAGES = {
     ErrorCode.PROFILE_MISSING: "You have no profile yet.",
     ErrorCode.CHAT_NOT_FOUND: "There is no such chat.",
     ErrorCode.NOT_A_MEMBER: "You are not a member of this chat.",
+    ErrorCode.MESSAGE_NOT_FOUND: "There is no such message.",
+    ErrorCode.NOT_ALLOWED: "You are not allowed to do this.",
+    ErrorCode.TOO_LATE: "It is too late to change this message.",
     ErrorCode.RATE_LIMITED: "Too many requests, slow down.",
     ErrorCode.BUSY: "The server is busy, try again.",
     ErrorCode.TIMEOUT: "No answer in time. It may or may not have worked; try again.",

@@ -12,12 +12,17 @@ TEST_MESSAGE: Final = "test_message"
 PING: Final = "ping"
 MESSAGE_SENT: Final = "message_sent"
 NEW_MESSAGE: Final = "new_message"
+MESSAGE_CHANGED: Final = "message_changed"
+CHAT_CHANGED: Final = "chat_changed"
 MESSAGE_STATUS: Final = "message_status"
 TYPING: Final = "typing"
 USER_STATUS: Final = "user_status"
 ERROR: Final = "error"
 
 Status = Literal["sent", "delivered", "read"]
+
+MessageData = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+"""A JSON object of the app."""
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """ISO 8601 in UTC with milliseconds, see `iso_ms`."""
@@ -56,8 +61,31 @@ class Ping(_Payload, frozen=True):
     timestamp: Time
 
 
+class Reaction(_Payload, frozen=True):
+    """An emoji, and who reacted to a message with it."""
+
+    emoji: str
+    user_ids: list[str]
+    """In the order in which they did."""
+
+
+class Quote(_Payload, frozen=True):
+    """The message that another one answers, as it is now."""
+
+    seq: int
+    """Its position in the same chat."""
+    sender_id: str | msgspec.UnsetType = msgspec.UNSET
+    """Who wrote it. Missing if the message is in the archive or deleted."""
+    sender_username: str | msgspec.UnsetType = msgspec.UNSET
+    """The present name of who wrote it."""
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    """Its first 200 characters; empty once it is unsent."""
+    deleted_at: Time | msgspec.UnsetType = msgspec.UNSET
+    """When it was unsent, if it was."""
+
+
 class Message(_Payload, frozen=True):
-    """A stored message, the same in events, acks and pages."""
+    """A stored message, the same in events, acks and pages. The version with the highest `change` counts."""
 
     id: str
     chat_id: str
@@ -70,12 +98,25 @@ class Message(_Payload, frozen=True):
     """The recipient; in a note to self, the sender."""
     recipient_username: str
     text: str
+    """Empty if the message has only `data`, or is unsent."""
     created_at: Time
     """When it was stored."""
     status: Status
     """`sent`: committed; `delivered`: acked by a socket of the recipient; `read`."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
     """The sender's own id of the message, if one was given."""
+    data: MessageData | msgspec.UnsetType = msgspec.UNSET
+    """What the app added, as it came."""
+    reply_to: Quote | msgspec.UnsetType = msgspec.UNSET
+    """The message that this one answers."""
+    change: int | msgspec.UnsetType = msgspec.UNSET
+    """The change of the chat that made the message what it is; missing if nobody has changed it."""
+    edited_at: Time | msgspec.UnsetType = msgspec.UNSET
+    """When its sender last edited it."""
+    deleted_at: Time | msgspec.UnsetType = msgspec.UNSET
+    """When its sender took it back: it has neither text nor `data` any more."""
+    reactions: list[Reaction] | msgspec.UnsetType = msgspec.UNSET
+    """All reactions, in the order of their first; missing if there are none."""
 
 
 class MessageStatus(_Payload, frozen=True):
@@ -108,6 +149,14 @@ class UserStatus(_Payload, frozen=True):
     status: Literal["online", "offline"]
     last_seen: Time | None
     """When they last came online or went offline."""
+
+
+class ChatChanged(_Payload, frozen=True):
+    """The user has changed, on one of their devices, what a chat is like for them alone."""
+
+    chat_id: str
+    cleared_up_to: int
+    """Messages up to this seq are not shown to the user any more; 0 if all are."""
 
 
 class ErrorEvent(_Payload, frozen=True):
@@ -163,6 +212,22 @@ class SendAck(_Payload, frozen=True):
     success: bool = True
 
 
+class ChangeAck(_Payload, frozen=True):
+    """Ack of `edit_message`, `unsend_message` and `react`: the change is committed."""
+
+    message: Message
+    """The message as it is now."""
+    success: bool = True
+
+
+class ClearAck(_Payload, frozen=True):
+    """Ack of `clear_chat`."""
+
+    cleared_up_to: int
+    """Messages up to this seq are not shown to the user any more."""
+    success: bool = True
+
+
 class JoinAck(_Payload, frozen=True):
     """Ack of `join_chat`; the watermarks are the caller's own."""
 
@@ -176,8 +241,12 @@ class JoinAck(_Payload, frozen=True):
     """The caller's own watermark."""
     read_up_to: int
     """The caller's own watermark."""
+    change: int
+    """The newest change of the chat when this was read: the messages here hold it and all before."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
     """The messages just before this seq are in the archive."""
+    cleared_up_to: int | msgspec.UnsetType = msgspec.UNSET
+    """Messages up to this seq are cleared; missing if none are."""
     success: bool = True
 
 
@@ -197,6 +266,8 @@ class MessagesAck(_Payload, frozen=True):
     messages: list[Message]
     has_more: bool
     """Whether there are more messages in that direction: older, or newer with `after`."""
+    change: int
+    """The newest change of the chat when this was read: the messages here hold it and all before."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
     """The messages just before this seq are in the archive."""
     success: bool = True
@@ -217,6 +288,10 @@ class ChatSummary(_Payload, frozen=True):
     """The caller's own watermark."""
     last_seq: int
     """Seq of the newest message, even if it is in the archive or deleted; 0 if there was none."""
+    change: int
+    """The newest change of a message of the chat; 0 if there was none."""
+    cleared_up_to: int | msgspec.UnsetType = msgspec.UNSET
+    """Messages up to this seq are cleared; missing if none are."""
 
 
 class ChatsAck(_Payload, frozen=True):
@@ -238,8 +313,16 @@ class ChatGap(_Payload, frozen=True):
     """The messages after the cursor, ascending by seq, without a hole."""
     has_more: bool
     """Whether there are more after these."""
+    change: int
+    """The newest change of the chat when this was read: the messages here hold it and all before."""
     archived_before: int | msgspec.UnsetType = msgspec.UNSET
     """The messages just before this seq are in the archive: continue from here."""
+    changes: list[Message] | msgspec.UnsetType = msgspec.UNSET
+    """If the cursor has a `change`: the messages up to its seq that have changed since, in that order."""
+    has_more_changes: bool | msgspec.UnsetType = msgspec.UNSET
+    """With `changes`: whether there are more after these. If so, `change` is that of the last one here."""
+    cleared_up_to: int | msgspec.UnsetType = msgspec.UNSET
+    """Messages up to this seq are cleared; missing if none are."""
 
 
 class SyncAck(_Payload, frozen=True):

@@ -26,6 +26,7 @@ COMMON_ERRORS: Final = (
     ErrorCode.INTERNAL,
 )
 """Codes with which every request of a client can fail."""
+_ON_A_MESSAGE: Final = (ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER, ErrorCode.MESSAGE_NOT_FOUND)
 CONNECT_ERRORS: Final = (
     ErrorCode.UNAUTHORIZED,
     ErrorCode.TOKEN_EXPIRED,
@@ -83,7 +84,39 @@ _COMMANDS: Final = (
         payload=commands.SendMessage,
         ack=events.SendAck,
         summary="Sends a message to a user.",
-        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+    Command(
+        name="edit_message",
+        payload=commands.EditMessage,
+        ack=events.ChangeAck,
+        summary="Replaces the text of an own message.",
+        errors=(*_ON_A_MESSAGE, ErrorCode.NOT_ALLOWED, ErrorCode.TOO_LATE),
+        stale_because="the message may have been edited again since",
+    ),
+    Command(
+        name="unsend_message",
+        payload=commands.UnsendMessage,
+        ack=events.ChangeAck,
+        summary="Takes an own message back: its text is erased.",
+        errors=(*_ON_A_MESSAGE, ErrorCode.NOT_ALLOWED, ErrorCode.TOO_LATE),
+    ),
+    Command(
+        name="react",
+        payload=commands.React,
+        ack=events.ChangeAck,
+        summary="Adds a reaction to a message, or takes it back.",
+        errors=(*_ON_A_MESSAGE, ErrorCode.NOT_ALLOWED),
+        stale_because="the user may have changed the reaction since",
+    ),
+    Command(
+        name="clear_chat",
+        payload=commands.ClearChat,
+        ack=events.ClearAck,
+        summary="Shows the user none of the chat's messages any more; the peer keeps them.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
+        stale_because="without `upTo` it would also clear newer messages",
+        stale_unless="up_to",
     ),
     Command(
         name="join_chat",
@@ -215,6 +248,16 @@ _SERVER_EVENTS: Final = (
         payload=events.Message,
         summary="A message to the user was stored; the client must ack it.",
         asks_for_ack=True,
+    ),
+    ServerEvent(
+        name=events.MESSAGE_CHANGED,
+        payload=events.Message,
+        summary="A message of either user was edited or unsent, or has other reactions.",
+    ),
+    ServerEvent(
+        name=events.CHAT_CHANGED,
+        payload=events.ChatChanged,
+        summary="The user has cleared a chat, on one of their devices.",
     ),
     ServerEvent(
         name=events.MESSAGE_STATUS,

@@ -33,7 +33,11 @@ _TESTS: Final = (
 Of the tests that restart parts, there is one for each kind: each takes about five seconds.
 """
 
-_NOT_YET: Final[dict[str, tuple[str, ...]]] = {EDGES_FROM: (), WORKERS_FROM: ()}
+_CONTRACT: Final = "test_published_contract.py::test_every_event_and_ack_is_as_published"
+_NOT_YET: Final[dict[str, tuple[str, ...]]] = {
+    EDGES_FROM: (_CONTRACT,),
+    WORKERS_FROM: (_CONTRACT, "test_sync.py::test_pages_beyond_the_ends_are_empty"),
+}
 """By what is of the last release: tests of what that does not have yet, as pytest names them."""
 
 _SIDES: Final = {

@@ -41,7 +41,8 @@ def json_types(annotation: Any) -> set[str]:
     if get_origin(annotation) in {Union, UnionType}:
         return {kind for one in get_args(annotation) for kind in json_types(one)}
     if get_origin(annotation) is Annotated:
-        return json_types(get_args(annotation)[0])
+        kind, *notes = get_args(annotation)
+        return {"object", "null"} if kind is msgspec.Raw and "null" in repr(notes) else json_types(kind)
     if get_origin(annotation) is Literal:
         return {"string"}
     if annotation is msgspec.UnsetType:

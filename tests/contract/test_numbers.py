@@ -11,15 +11,18 @@ from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.profiles import MAX_USERNAME
-from infra.wire.commands import MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
+from infra.wire.commands import DATA_BYTES, MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
 from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, POLL_PACKETS, REFUSED_SIGN_INS
 from socket_edge.limits.users import _FLOOD
+from workers.changes import EDITS_KEPT
 from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.list_chats import _UNCOMMITTED_S
+from workers.handlers.react import REACTIONS
 from workers.handlers.sync import _CHATS, _MESSAGES
+from workers.messages import QUOTED_CHARS
 from workers.pages import ANSWER_BYTES
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +61,11 @@ LIMITS = {
     "event": [edge("payload_bytes")],
     "frame": [edge("transport_bytes")],
     "request": [HEAD_BYTES, POLL_PACKETS, edge("connect_s")],
-    "text": [*lengths(SendMessage, "text"), worker("text_chars")],
+    "text": [1, worker("text_chars")],
+    "data": [DATA_BYTES],
+    "quoted text": [QUOTED_CHARS],
+    "reactions": [REACTIONS],
+    "changes": [worker("edit_s"), worker("unsend_s")],
     "username": [1, MAX_USERNAME, MAX_SPELLING],
     "clientId": lengths(SendMessage, "client_id"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
@@ -112,6 +119,9 @@ SENTENCES = [
     ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
     ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
+    ("docs/events.md", f"remembers the last {EDITS_KEPT})"),
+    ("docs/events.md", f"more than {REACTIONS} reactions"),
+    ("docs/events.md", f"its first {QUOTED_CHARS} characters"),
     ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),
     ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),

@@ -26,6 +26,19 @@ MESSAGE = events.Message(
     status="sent",
     client_id="c-1",
 )
+CHANGED = msgspec.structs.replace(
+    MESSAGE,
+    data=msgspec.Raw(b'{"image":"a.png"}'),
+    reply_to=events.Quote(
+        seq=5, sender_id=BOB, sender_username="bob", text="", deleted_at="2026-01-31T11:58:00.000Z"
+    ),
+    change=3,
+    edited_at="2026-01-31T12:01:00.000Z",
+    reactions=[events.Reaction(emoji="👍", user_ids=[BOB, ALICE])],
+)
+UNSENT = msgspec.structs.replace(
+    MESSAGE, text="", change=4, deleted_at="2026-01-31T12:02:00.000Z", reply_to=events.Quote(seq=1)
+)
 OLDER = msgspec.structs.replace(MESSAGE, seq=6, status="read", client_id=msgspec.UNSET)
 PEER = events.Peer(
     user_id=BOB,
@@ -58,6 +71,8 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     events.PING: [events.Ping(timestamp=NOON)],
     events.MESSAGE_SENT: [MESSAGE],
     events.NEW_MESSAGE: [MESSAGE, OLDER],
+    events.MESSAGE_CHANGED: [CHANGED, UNSENT],
+    events.CHAT_CHANGED: [events.ChatChanged(chat_id=CHAT, cleared_up_to=6)],
     events.MESSAGE_STATUS: [_status("delivered"), _status("read")],
     events.TYPING: [events.TypingStatus(chat_id=CHAT, user_id=BOB, username="bob", is_typing=True)],
     events.USER_STATUS: [
@@ -82,9 +97,14 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
         has_more=True,
         delivered_up_to=7,
         read_up_to=6,
+        change=4,
     ),
+    "edit_message": events.ChangeAck(message=CHANGED),
+    "unsend_message": events.ChangeAck(message=UNSENT),
+    "react": events.ChangeAck(message=CHANGED),
+    "clear_chat": events.ClearAck(cleared_up_to=6),
     "mark_as_read": events.ReadAck(read_up_to=7, unread=0),
-    "get_messages": events.MessagesAck(messages=[MESSAGE], has_more=False),
+    "get_messages": events.MessagesAck(messages=[MESSAGE], has_more=False, change=4),
     "list_chats": events.ChatsAck(
         chats=[
             events.ChatSummary(
@@ -95,6 +115,8 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
                 read_up_to=6,
                 delivered_up_to=7,
                 last_seq=7,
+                change=4,
+                cleared_up_to=6,
             ),
             events.ChatSummary(
                 chat_id=CHAT,
@@ -104,13 +126,24 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
                 read_up_to=0,
                 delivered_up_to=0,
                 last_seq=0,
+                change=0,
             ),
         ],
         next_cursor="abc",
         since="2026-01-31T12:00:00.000Z",
     ),
     "sync": events.SyncAck(
-        chats=[events.ChatGap(chat_id=CHAT, messages=[MESSAGE], has_more=False)],
+        chats=[
+            events.ChatGap(
+                chat_id=CHAT,
+                messages=[MESSAGE],
+                has_more=False,
+                change=4,
+                changes=[CHANGED, UNSENT],
+                has_more_changes=False,
+                cleared_up_to=6,
+            )
+        ],
         gone=["0190d3a0-0000-7000-8000-0000000000cd"],
     ),
     "typing": events.Done(),

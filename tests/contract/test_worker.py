@@ -14,18 +14,23 @@ from infra.wire.batch import VERSION, Batch, Event
 from infra.wire.commands import (
     BroadcastPresence,
     CatchUp,
+    ClearChat,
     ConfirmDelivery,
+    Cursor,
+    EditMessage,
     EnsureProfile,
     GetMessages,
     JoinChat,
     ListChats,
     MarkAsRead,
     PushKeys,
+    React,
     RegisterDevice,
     SendMessage,
     Sync,
     Typing,
     UnregisterDevice,
+    UnsendMessage,
 )
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Ahead, Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position, Target
@@ -51,8 +56,20 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "send_message": [
         SendMessage(username="bob", text="Hällo 👋", client_id="c-1"),
         SendMessage(username="bob", text="hi"),
+        SendMessage(user_id=UUID(BOB), data=msgspec.Raw(b'{"image":"a.png"}'), reply_to=5),
     ],
-    "join_chat": [JoinChat(username="bob", limit=20), JoinChat(username="bob")],
+    "edit_message": [
+        EditMessage(chat_id=CHAT_ID, seq=7, text="Hallo", data=msgspec.Raw(b"null"), client_id="c-2"),
+        EditMessage(chat_id=CHAT_ID, seq=7, text="Hallo"),
+    ],
+    "unsend_message": [UnsendMessage(chat_id=CHAT_ID, seq=7)],
+    "react": [React(chat_id=CHAT_ID, seq=7, emoji="👍", on=True)],
+    "clear_chat": [ClearChat(chat_id=CHAT_ID, up_to=6), ClearChat(chat_id=CHAT_ID)],
+    "join_chat": [
+        JoinChat(username="bob", limit=20),
+        JoinChat(username="bob"),
+        JoinChat(user_id=UUID(BOB)),
+    ],
     "mark_as_read": [MarkAsRead(chat_id=CHAT_ID, up_to=7), MarkAsRead(chat_id=CHAT_ID)],
     "get_messages": [
         GetMessages(chat_id=CHAT_ID, before=7, limit=20),
@@ -65,8 +82,18 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         ListChats(since=None),
         ListChats(),
     ],
-    "sync": [Sync(cursors={CHAT_ID: 6}), Sync(cursors={CHAT_ID: 6}, only=True), Sync(cursors={})],
-    "typing": [Typing(is_typing=True, username="bob"), Typing(is_typing=False, chat_id=CHAT_ID)],
+    "sync": [
+        Sync(cursors={CHAT_ID: 6}),
+        Sync(cursors={CHAT_ID: 6}, only=True),
+        Sync(cursors={}),
+        Sync(cursors={CHAT_ID: Cursor(seq=6, change=3, cleared_up_to=2)}),
+        Sync(cursors={CHAT_ID: Cursor(seq=6)}),
+    ],
+    "typing": [
+        Typing(is_typing=True, username="bob"),
+        Typing(is_typing=False, chat_id=CHAT_ID),
+        Typing(is_typing=False, user_id=UUID(BOB)),
+    ],
     "register_device": [
         RegisterDevice(
             channel="webpush",

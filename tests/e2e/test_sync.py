@@ -169,7 +169,7 @@ async def test_pages_beyond_the_ends_are_empty(edge: Edge, arrive: Arrive, name:
     chat_id = await talk(alice, bob, 3)
     for request in ({"before": 1}, {"before": 0}, {"after": 3}, {"after": 99}):
         page = await alice.call("get_messages", {"chatId": chat_id, **request})
-        assert page == {"success": True, "messages": [], "hasMore": False}, request
+        assert page == {"success": True, "messages": [], "hasMore": False, "change": 0}, request
 
 
 async def test_join_chat_returns_the_newest_page(edge: Edge, arrive: Arrive, name: Name) -> None:

@@ -90,6 +90,8 @@ class WorkerBench:
             **{
                 "provision_profiles": True,
                 "text_chars": 4_000,
+                "edit_s": 3_600,
+                "unsend_s": 172_800,
                 "page": 50,
                 "page_max": 100,
                 "sweep_after_s": 10.0,

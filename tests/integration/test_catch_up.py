@@ -11,6 +11,7 @@ from sqlalchemy import text
 from infra.wire.commands import CatchUp
 from infra.wire.inbox import CatchUpPage
 from socket_edge.delivery.catch_up import ChatsAhead
+from tests.harness.talk import Talk
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
 from workers.handlers import catch_up as module
@@ -189,6 +190,55 @@ def test_what_may_be_lost_comes_although_it_was_delivered(bench: WorkerBench) ->
     device = Device(bench, bob)
     device.look_up(lost_s=3600.0)
     assert [message["id"] for message in device.finish().messages] == [message["id"] for message in sent]
+
+
+def told(bench: WorkerBench, user_id: uuid.UUID, **command: Any) -> list[tuple[int, int]]:
+    """Return the seq and change of what the user is told has changed, at the start of a catch-up."""
+    asked = bench.event(user_id, "catch_up", msgspec.json.encode(CatchUp(**command)))
+    reply = bench.ask(asked)
+    return [(one["seq"], one["change"]) for one in reply.emitted("message_changed", user_id)]
+
+
+def test_changes_that_may_be_lost_are_told_again_to_both(bench: WorkerBench) -> None:
+    talk = Talk.start(bench)
+    for _ in range(4):
+        talk.send(talk.alice)
+    for seq in (3, 1, 2, 3):
+        talk.edit(talk.alice, seq, uuid.uuid4().hex)
+    talk.unsend(talk.alice, 4)
+    for user_id in (talk.alice, talk.bob):
+        assert told(bench, user_id, lost_s=3600.0) == [(1, 2), (2, 3), (3, 4), (4, 5)]
+        assert told(bench, user_id) == []
+        assert told(bench, user_id, after={}, lost_s=3600.0) == []
+    stranger, _ = bench.person("mallory")
+    assert told(bench, stranger, lost_s=3600.0) == []
+
+
+def test_changes_before_the_loss_or_of_what_is_cleared_are_not_told_again(bench: WorkerBench) -> None:
+    talk = Talk.start(bench)
+    for seq in (1, 2, 3):
+        talk.send(talk.alice)
+        talk.edit(talk.alice, seq, "edited")
+    bench.rows(
+        "UPDATE changed_messages SET changed_at = now() - interval '1 hour' WHERE chat_id = :c AND seq = 1",
+        c=talk.chat_id,
+    )
+    talk.ask(talk.bob, "clear_chat", upTo=2)
+    assert told(bench, talk.alice, lost_s=600.0) == [(2, 2), (3, 3)]
+    assert told(bench, talk.bob, lost_s=600.0) == [(3, 3)]
+
+
+def test_of_very_many_lost_changes_some_are_told_again(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHANGES", 3)
+    talk = Talk.start(bench)
+    for seq in range(1, 6):
+        talk.send(talk.alice)
+        talk.edit(talk.alice, seq, "edited")
+    assert told(bench, talk.bob, lost_s=600.0) == [(3, 3), (4, 4), (5, 5)]
+    gap = talk.gap(talk.bob, {"seq": 5})
+    assert [message["seq"] for message in gap["changes"]] == [1, 2, 3, 4, 5]
 
 
 def walk(bench: WorkerBench, chats: int, each: int, *, done: int = 0) -> Walk:

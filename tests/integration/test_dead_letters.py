@@ -201,6 +201,9 @@ STALE = {
     "typing": {"username": "bob", "isTyping": True},
     "register_device": {"channel": "fcm", "address": "token"},
     "mark_as_read": {"chatId": NOBODY},
+    "edit_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
+    "react": {"chatId": NOBODY, "seq": 1, "emoji": "👍", "on": True},
+    "clear_chat": {"chatId": NOBODY},
 }
 """A payload of each command that must not be replayed later."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
 from redis.connection import Connection, ConnectionPool
@@ -102,6 +103,69 @@ def sends_of_one_person(bench: WorkerBench, size: int) -> list[Event]:
 def sends_with_some_bad(bench: WorkerBench, size: int) -> list[Event]:
     good = sends_in_known_chats(bench, size)
     return [*good, *(bench.send(uuid.UUID(event.user_id), "nobody", "x") for event in good)]
+
+
+def replies(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.send(a[0], b[1], "reply", replyTo=1) for a, b in pairs(bench, size)]
+
+
+def sends_with_data(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.send(a[0], b[1], "", data={"a": 1}) for a, b in pairs(bench, size)]
+
+
+def sends_by_id(bench: WorkerBench, size: int) -> list[Event]:
+    return [
+        bench.event(a[0], "send_message", {"userId": str(b[0]), "text": "again"})
+        for a, b in pairs(bench, size)
+    ]
+
+
+def of_first_messages(bench: WorkerBench, size: int, name: str, **payload: Any) -> list[Event]:
+    made = pairs(bench, size)
+    return [
+        bench.event(a[0], name, {"chatId": chat_id, "seq": 1, **payload})
+        for (a, _), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def edits(bench: WorkerBench, size: int) -> list[Event]:
+    return of_first_messages(bench, size, "edit_message", text="edited", clientId="e")
+
+
+def edits_of_one_message(bench: WorkerBench, size: int) -> list[Event]:
+    (first,) = edits(bench, 1)
+    chat_id = msgspec.json.decode(first.payload)["chatId"]
+    return [
+        bench.event(
+            uuid.UUID(first.user_id), "edit_message", {"chatId": chat_id, "seq": 1, "text": f"edit {n}"}
+        )
+        for n in range(size)
+    ]
+
+
+def unsendings(bench: WorkerBench, size: int) -> list[Event]:
+    return of_first_messages(bench, size, "unsend_message")
+
+
+def reactions(bench: WorkerBench, size: int) -> list[Event]:
+    return of_first_messages(bench, size, "react", emoji="\U0001f44d", on=True)
+
+
+def clearings(bench: WorkerBench, size: int) -> list[Event]:
+    return of_first_messages(bench, size, "clear_chat")
+
+
+def syncs_of_changes(bench: WorkerBench, size: int) -> list[Event]:
+    changes = edits(bench, size)
+    bench.ask(*changes)
+    return [
+        bench.event(
+            uuid.UUID(one.user_id),
+            "sync",
+            {"cursors": {msgspec.json.decode(one.payload)["chatId"]: {"seq": 1}}, "only": True},
+        )
+        for one in changes
+    ]
 
 
 def receipts(bench: WorkerBench, size: int) -> list[Event]:
@@ -204,6 +268,14 @@ SCENARIOS = (
     sends_in_new_chats,
     sends_of_one_person,
     sends_with_some_bad,
+    replies,
+    sends_with_data,
+    sends_by_id,
+    edits,
+    edits_of_one_message,
+    unsendings,
+    reactions,
+    clearings,
     receipts,
     receipts_behind_a_hole,
     reads,
@@ -213,6 +285,7 @@ SCENARIOS = (
     lists_of_chats,
     syncs,
     syncs_of_these_chats_only,
+    syncs_of_changes,
     lists_of_what_has_changed,
     catch_ups,
     catch_ups_of_newcomers,
@@ -245,7 +318,11 @@ def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
     assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
 
 
-@pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize(
+    "scenario",
+    [sends_in_known_chats, sends_with_data, sends_by_id, receipts],
+    ids=lambda scenario: scenario.__name__,
+)
 def test_the_commonest_batches_are_one_statement_without_a_transaction(
     unswept_bench: WorkerBench, scenario: Scenario
 ) -> None:

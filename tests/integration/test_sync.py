@@ -276,7 +276,7 @@ def test_gaps_without_a_message_hide_no_others(bench: WorkerBench, monkeypatch: 
     assert {gap["chatId"]: gap.get("archivedBefore") for gap in ack["chats"][:2]} == dict.fromkeys(
         archived, 2
     )
-    assert ack["chats"][2] == {"chatId": kept, "messages": [], "hasMore": True}
+    assert ack["chats"][2] == {"chatId": kept, "messages": [], "hasMore": True, "change": 0}
     ack = call(bench, popular.user, "sync", {"cursors": dict.fromkeys(archived, 1)})
     assert [(gap["chatId"], seqs(gap)) for gap in ack["chats"]] == [(kept, [1])]
 

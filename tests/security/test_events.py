@@ -302,7 +302,7 @@ async def test_chat_ids_cannot_be_guessed(
     async with (
         besiege(
             attack="guessed chat ids",
-            sent="1,203 requests about 401 ids, 200 of them next to one that exists",
+            sent="2,807 requests about 401 ids, 200 of them next to one that exists",
             outcome="`chat_not_found`; `not_a_member` for the existing one; `sync` tells neither",
             bound_mb=20,
         ),
@@ -324,8 +324,57 @@ async def test_chat_ids_cannot_be_guessed(
 def about(chat_ids: Iterable[uuid.UUID]) -> Iterable[str]:
     """Return a request of each kind about each chat."""
     for chat_id in map(str, chat_ids):
+        message = {"chatId": chat_id, "seq": 1}
         yield event("get_messages", {"chatId": chat_id})
         yield event("mark_as_read", {"chatId": chat_id})
+        yield event("clear_chat", {"chatId": chat_id})
+        yield event("edit_message", {**message, "text": "forged"})
+        yield event("unsend_message", message)
+        yield event("react", {**message, "emoji": "👍", "on": True})
+
+
+FORGED_SEQS = (0, 2, 3, 2**31, 2**63 - 1)
+
+
+async def test_messages_of_others_cannot_be_changed(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    floods = [
+        {"emoji": emoji, "on": on} for emoji in "👍🎉😀🙈🐘🍎🚀🌍🏆🎲🎻🥝" for on in (True, False, True)
+    ]
+    async with (
+        besiege(
+            attack="changes of others' messages",
+            sent="600 edits and unsends of a peer's message, 15 of forged seqs, 720 reactions",
+            outcome="refused, but for 10 reactions; the text stays",
+            bound_mb=20,
+        ),
+        RawClient(target.edges[0], name("carol")) as carol,
+    ):
+        sent = (await carol.ask(event("send_message", {"username": mallory, "text": "mine"})))["message"]
+        message = {"chatId": sent["chatId"], "seq": 1}
+        changes = [
+            event("edit_message", {**message, "text": "forged"}),
+            event("unsend_message", message),
+        ]
+        assert await codes(raw, 300 * changes) == {"not_allowed"}
+        forged = [
+            event(command, {**message, "seq": seq, **more})
+            for seq in FORGED_SEQS
+            for command, more in (
+                ("edit_message", {"text": "forged"}),
+                ("unsend_message", {}),
+                ("react", {"emoji": "👍", "on": True}),
+            )
+        ]
+        assert await codes(raw, forged) == {"message_not_found"}
+        flood = [event("react", {**message, **one}) for one in 20 * floods]
+        assert await codes(raw, flood) == {"accepted", "not_allowed"}
+        (page,) = (await carol.ask(event("get_messages", {"chatId": sent["chatId"]})))["messages"]
+        assert (page["text"], len(page["reactions"])) == ("mine", 10)
+        await carol.ask(event("unsend_message", message))
+        late = [event("react", {**message, "emoji": "👍", "on": True}), changes[0]]
+        assert await codes(raw, late) == {"not_allowed"}
 
 
 async def test_a_new_token_does_not_change_the_user(

@@ -22,16 +22,33 @@ names = st.sampled_from([SOMEBODY, *NASTY]) | texts
 chat_ids = st.sampled_from([SOME_CHAT, str(uuid.UUID(int=0))])
 seqs = st.sampled_from([0, 1, 2, 2**63 - 1]) | st.none()
 limits = st.sampled_from([None, 1, 100, 10**30])
-
+data = st.none() | st.dictionaries(texts, texts | seqs, max_size=3)
+cursors = st.fixed_dictionaries({"seq": seqs}, optional={"change": seqs, "clearedUpTo": seqs})
 ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
-    "send_message": st.fixed_dictionaries({"username": names, "text": texts}, optional={"clientId": texts}),
+    "send_message": st.fixed_dictionaries(
+        {"username": names, "text": texts},
+        optional={"clientId": texts, "userId": chat_ids, "replyTo": seqs, "data": data},
+    ),
+    "edit_message": st.fixed_dictionaries(
+        {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"clientId": texts, "data": data}
+    ),
+    "unsend_message": st.fixed_dictionaries({"chatId": chat_ids, "seq": seqs}),
+    "react": st.fixed_dictionaries(
+        {
+            "chatId": chat_ids,
+            "seq": seqs,
+            "emoji": texts | st.sampled_from(["👍", "❤", "🏴\U000e0067\U000e007f"]),
+            "on": st.booleans(),
+        }
+    ),
+    "clear_chat": st.fixed_dictionaries({"chatId": chat_ids}, optional={"upTo": seqs}),
     "join_chat": st.fixed_dictionaries({"username": names}, optional={"limit": limits}),
     "mark_as_read": st.fixed_dictionaries({"chatId": chat_ids}, optional={"upTo": seqs}),
     "get_messages": st.fixed_dictionaries(
         {"chatId": chat_ids}, optional={"before": seqs, "after": seqs, "limit": limits}
     ),
     "list_chats": st.fixed_dictionaries({}, optional={"cursor": texts, "limit": limits}),
-    "sync": st.fixed_dictionaries({"cursors": st.dictionaries(chat_ids, seqs, max_size=3)}),
+    "sync": st.fixed_dictionaries({"cursors": st.dictionaries(chat_ids, seqs | cursors, max_size=3)}),
     "typing": st.fixed_dictionaries(
         {"isTyping": st.booleans()}, optional={"username": names, "chatId": chat_ids}
     ),

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from infra.wire.commands import Typing
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import TYPING, Done, TypingStatus
-from workers.chats import Chat, Pair, People, find_chats, read_chats, read_people, require_member
+from workers.chats import Chat, Pair, People, find_chats, people_of, read_chats, require_member
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -18,15 +18,14 @@ def broadcast_typing(
 ) -> Outcome:
     """Tell the peers. Without a chat there is nobody to tell, and none is created."""
     outcome = Outcome()
-    usernames = (request.command.username for request in requests if request.command.username)
-    people = read_people(conn, (request.user_id for request in requests), usernames)
+    people = people_of(conn, requests)
     pairs: dict[str, Pair] = {}
     valid = []
     for request in requests:
         with outcome.rejections(request):
             _check(request, people)
-            if request.command.username is not None:
-                pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
+            if request.command.chat_id is None:
+                pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
             valid.append(request)
     by_pair = find_chats(conn, set(pairs.values()))
     by_id = read_chats(conn, {str(request.command.chat_id) for request in valid if request.command.chat_id})
@@ -44,7 +43,7 @@ def broadcast_typing(
 
 def _check(request: Request[Typing], people: People) -> None:
     people.require(request.user_id)
-    if (request.command.username is None) == (request.command.chat_id is None):
+    if request.command.username is not None and request.command.chat_id is not None:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Give `username` or `chatId`, and not both.")
 
 

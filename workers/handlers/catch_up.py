@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import CatchUp
+from infra.wire.events import MESSAGE_CHANGED
 from infra.wire.inbox import Ahead, CatchUpPage, PendingMessage, Position
 from workers.arrays import array
 from workers.context import HandlerContext
@@ -71,7 +72,8 @@ _LOOK_UP = text(
             WHERE newest.created_at > now() - make_interval(secs => asked.lost_s)
         ) lost ON true
         CROSS JOIN LATERAL (
-            SELECT mine.chat_id, mine.user_id, least(mine.delivered_seq, lost.seq) AS seq
+            SELECT mine.chat_id, mine.user_id,
+                greatest(least(mine.delivered_seq, lost.seq), mine.cleared_seq) AS seq
         ) start
         CROSS JOIN LATERAL ({_UNDELIVERED.format(at="start", limit=1)}) first
         WHERE chat.newest_seq > start.seq
@@ -117,6 +119,33 @@ _AHEAD = text(
 )
 """The first message behind each cursor; none if there is no more."""
 
+_CHANGED = text(
+    f"""
+    SELECT lost.user_id, {COLUMNS}
+    FROM unnest(CAST(:users AS uuid[]), CAST(:lost AS float[])) AS lost (user_id, lost_s)
+    CROSS JOIN LATERAL (
+        SELECT id FROM chats
+        WHERE user_lo = lost.user_id AND changed_at > now() - make_interval(secs => lost.lost_s)
+        UNION
+        SELECT id FROM chats
+        WHERE user_hi = lost.user_id AND changed_at > now() - make_interval(secs => lost.lost_s)
+        LIMIT :most
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT chat_id, seq, changed_at FROM changed_messages
+        WHERE chat_id = c.id ORDER BY change DESC LIMIT :most
+    ) changed
+    JOIN chat_members own ON own.chat_id = c.id AND own.user_id = lost.user_id
+    JOIN messages m ON m.chat_id = changed.chat_id AND m.seq = changed.seq
+    {JOINS}
+    WHERE changed.changed_at > now() - make_interval(secs => lost.lost_s) AND m.seq > own.cleared_seq
+    ORDER BY m.chat_id, m.change
+    LIMIT :most
+    """
+)
+"""Changes whose publication may be lost; of very many, not all. The next `sync` returns what is left out."""
+_CHANGES: Final = 1_000
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -159,9 +188,22 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: Ha
     _read_pages(conn, readings, context.page)
     _read_ahead(conn, [one for one in readings if one.has_more and one.command.keeps_cursors])
     outcome = Outcome()
+    _tell_changes(
+        conn, [one for one in readings if one.command.after is None and one.command.lost_s], outcome
+    )
     for reading in readings:
         outcome.succeed(reading.request, _page(reading))
     return outcome
+
+
+def _tell_changes(conn: Connection, readings: Sequence[_Reading], outcome: Outcome) -> None:
+    """Tell users again what has changed while publications may have been lost."""
+    lost = {reading.request.user_id: reading.command.lost_s for reading in readings}
+    if not lost:
+        return
+    params = {"users": array(lost), "lost": list(lost.values()), "most": _CHANGES}
+    for row in conn.execute(_CHANGED, params):
+        outcome.emit(row.user_id, MESSAGE_CHANGED, to_message(row))
 
 
 def _look_up(conn: Connection, readings: Sequence[_Reading], page: int) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import Connection
 
 from infra.wire.commands import JoinChat
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import JoinAck
-from workers.chats import Chat, Pair, open_chats, read_people
+from workers.chats import Chat, Pair, open_chats, people_of
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.members import delivered_up_to, member_columns, read_members, to_peer
@@ -35,14 +36,12 @@ _JOIN = LockingStatement(
 def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], context: HandlerContext) -> Outcome:
     """Open the chats, record who joined them, and answer with the newest messages."""
     outcome = Outcome()
-    people = read_people(
-        conn, (request.user_id for request in requests), (request.command.username for request in requests)
-    )
+    people = people_of(conn, requests)
     pairs: dict[str, Pair] = {}
     for request in requests:
         with outcome.rejections(request):
             people.require(request.user_id)
-            pairs[request.id] = Pair.of(request.user_id, people.find(request.command.username))
+            pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
     chats = open_chats(conn, set(pairs.values()))
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
     if joined:
@@ -61,7 +60,13 @@ def _answer(
     members = read_members(conn, {chat.id for _, chat in joined})
     online = context.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
     windows = {
-        request.id: Window.before(chat, None, context.page_size(request.command.limit))
+        request.id: Window.before(
+            chat.id,
+            chat.last_seq,
+            None,
+            context.page_size(request.command.limit),
+            cleared_seq=members[chat.id, request.user_id].cleared_seq,
+        )
         for request, chat in joined
     }
     pages = read_pages(conn, windows.values())
@@ -79,5 +84,7 @@ def _answer(
             delivered_up_to=delivered_up_to(own),
             read_up_to=own.read_seq,
             archived_before=page.archived_before,
+            change=chat.change,
+            cleared_up_to=own.cleared_seq or msgspec.UNSET,
         )
         outcome.succeed(request, ack)

@@ -25,7 +25,7 @@ from workers.requests import Request
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_PLACE = """
     (
-        SELECT id, user_lo, user_hi, last_seq, activity_at FROM chats
+        SELECT id, user_lo, user_hi, last_seq, change, activity_at FROM chats
         WHERE {condition} AND NOT is_behind
             AND (listed_at, id) < (wanted.before_time, wanted.before_chat) AND listed_at >= wanted.since
         ORDER BY listed_at DESC, id DESC
@@ -34,7 +34,7 @@ _IN_PLACE = """
 """
 _BEHIND = """
     (
-        SELECT id, user_lo, user_hi, last_seq, activity_at
+        SELECT id, user_lo, user_hi, last_seq, change, activity_at
         FROM (
             SELECT * FROM chats WHERE {condition} AND is_behind ORDER BY listed_at, id LIMIT 2000000000
         ) behind
@@ -42,10 +42,19 @@ _BEHIND = """
     )
 """
 """In the order of the index, so that the planner takes this one and not that of pairs."""
+_CHANGED = """
+    (
+        SELECT id, user_lo, user_hi, last_seq, change, activity_at FROM chats
+        WHERE wanted.since > '-infinity'
+            AND {condition} AND changed_at >= wanted.since AND activity_at < wanted.since
+            AND (activity_at, id) < (wanted.before_time, wanted.before_chat)
+    )
+"""
+"""Chats without a new message, but with a message that has changed since."""
 _PARTS = "UNION ALL".join(
     part.format(condition=condition)
     for condition in ("user_lo = wanted.user_id", "user_hi = wanted.user_id AND user_lo < user_hi")
-    for part in (_IN_PLACE, _BEHIND)
+    for part in (_IN_PLACE, _BEHIND, _CHANGED)
 )
 _PAGE = text(
     f"""
@@ -181,11 +190,13 @@ def _summary(row: Row[Any], user_id: str, details: _Details) -> ChatSummary:
     return ChatSummary(
         chat_id=row.id,
         peer=to_peer(details.members[row.id, peer_id], details.online),
-        last_message=details.newest.get((row.id, row.last_seq)),
+        last_message=details.newest.get((row.id, row.last_seq)) if row.last_seq > own.cleared_seq else None,
         unread=details.unread[row.id, user_id],
         read_up_to=own.read_seq,
         delivered_up_to=delivered_up_to(own),
         last_seq=row.last_seq,
+        change=row.change,
+        cleared_up_to=own.cleared_seq or msgspec.UNSET,
     )
 
 

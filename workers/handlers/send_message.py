@@ -1,21 +1,21 @@
 """`send_message`: stores messages, each once, and delivers them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
-from infra.store.invisible import is_invisible
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, Quote
 from infra.wire.inbox import Emit, Position, Target
-from workers.chats import Pair, open_chats, read_people
+from workers.chats import Pair, open_chats, people_of, require_somebody
 from workers.context import HandlerContext
 from workers.messages import deliveries
-from workers.new_messages import Route, key_of, read_stored, route, store_messages
+from workers.new_messages import key_of, read_quotes, read_stored, store_messages
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.texts import check_text
 
 
 def send_messages(
@@ -24,23 +24,28 @@ def send_messages(
     """Store new messages. Those stored before get their first answer again."""
     outcome = Outcome()
     accepted = _accept(requests, context, outcome)
+    quotes = read_quotes(conn, accepted)
     firsts: dict[str, Request[SendMessage]] = {}
+    rejections: dict[str, Rejection] = {}
     for request in accepted:
         firsts.setdefault(key_of(request), request)
-    stored = store_messages(conn, list(firsts.values()), context)
-    rejections: dict[Route, Rejection] = {}
+    known = [
+        request for request in firsts.values() if request.command.reply_to is None or request.id in quotes
+    ]
+    stored = store_messages(conn, known, quotes, context)
     strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
-        rejections = _open_chats(conn, strangers)
-        introduced = [request for request in strangers if route(request) not in rejections]
-        stored |= store_messages(conn, introduced, context)
+        rejections = _open_chats(conn, strangers, quotes)
+        introduced = [request for request in strangers if request.id not in rejections]
+        stored |= store_messages(conn, introduced, quotes, context)
     messages = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:
-        if (message := messages.get(key_of(request))) is not None:
+        key = key_of(request)
+        if (message := messages.get(key)) is not None:
             _answer(outcome, request, message)
         else:
-            outcome.reject(request, rejections.get(route(request)) or Rejection(ErrorCode.UNAVAILABLE))
+            outcome.reject(request, rejections.get(firsts[key].id) or Rejection(ErrorCode.UNAVAILABLE))
     return outcome
 
 
@@ -50,34 +55,34 @@ def _accept(
     accepted = []
     for request in requests:
         with outcome.rejections(request):
-            _check_text(request.command, context)
+            _check(request.command, context)
             accepted.append(request)
     return accepted
 
 
-def _check_text(command: SendMessage, context: HandlerContext) -> None:
-    if is_invisible(command.text):
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The text is empty.")
-    if len(command.text) > context.text_chars:
-        too_long = f"The text is longer than {context.text_chars} characters."
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, too_long)
-    if "\0" in command.text or "\0" in (command.client_id or ""):
+def _check(command: SendMessage, context: HandlerContext) -> None:
+    require_somebody(command)
+    check_text(command.text, context, has_data=command.data_text is not None)
+    if "\0" in (command.client_id or ""):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
 
 
-def _open_chats(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[Route, Rejection]:
-    """Create missing chats; return a rejection for each route that cannot have one."""
-    people = read_people(
-        conn, {request.user_id for request in requests}, {request.command.username for request in requests}
-    )
+def _open_chats(
+    conn: Connection, requests: Sequence[Request[SendMessage]], quotes: Mapping[str, Quote]
+) -> dict[str, Rejection]:
+    """Create missing chats; return a rejection for each request that cannot be stored."""
+    people = people_of(conn, requests)
     rejections = {}
     pairs = set()
     for request in requests:
         try:
             people.require(request.user_id)
-            pairs.add(Pair.of(request.user_id, people.find(request.command.username)))
+            pair = Pair.of(request.user_id, people.named(request.command))
+            if request.command.reply_to is not None and request.id not in quotes:
+                raise Rejection(ErrorCode.MESSAGE_NOT_FOUND, "There is no message with the seq in `replyTo`.")
+            pairs.add(pair)
         except Rejection as rejection:
-            rejections[route(request)] = rejection
+            rejections[request.id] = rejection
     open_chats(conn, pairs)
     return rejections
 

@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, text
 
-from infra.wire.commands import Sync
-from infra.wire.events import ChatGap, SyncAck
+from infra.wire.commands import Cursor, Sync
+from infra.wire.events import ChatGap, Message, SyncAck
 from workers.arrays import array
 from workers.chats import read_chats
 from workers.context import HandlerContext
+from workers.messages import COLUMNS, JOINS, to_message
 from workers.outcome import Outcome
 from workers.pages import ANSWER_BYTES, Page, Window, fitting, read_pages
 from workers.requests import Request
@@ -25,13 +26,20 @@ _CHATS: Final = 1_000
 _GAPS = text(
     """
     WITH known AS MATERIALIZED (
-        SELECT request, chat_id, seq
-        FROM unnest(CAST(:askers AS int[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]))
-            AS known (request, chat_id, seq)
+        SELECT *
+        FROM unnest(
+            CAST(:askers AS int[]), CAST(:members AS uuid[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[]),
+            CAST(:changes AS bigint[]), CAST(:cleared AS bigint[])
+        ) AS known (request, user_id, chat_id, seq, change, cleared_seq)
     ), wanted AS (
-        SELECT request, chat_id, seq FROM known
+        SELECT known.*, w.cleared_seq AS start_seq
+        FROM known
+        CROSS JOIN LATERAL (
+            SELECT cleared_seq FROM chat_members
+            WHERE chat_id = known.chat_id AND user_id = known.user_id LIMIT 1
+        ) w
         UNION ALL
-        SELECT asked.request, w.chat_id, 0
+        SELECT asked.request, asked.user_id, w.chat_id, 0, NULL, NULL, w.cleared_seq
         FROM unnest(CAST(:requests AS int[]), CAST(:users AS uuid[])) AS asked (request, user_id)
         JOIN chat_members w ON w.user_id = asked.user_id
         WHERE NOT EXISTS (
@@ -39,17 +47,25 @@ _GAPS = text(
         )
     ), gaps AS (
         SELECT
-            wanted.request, c.id, c.last_seq, wanted.seq, stored.seq AS first_seq,
+            wanted.request, c.id, c.last_seq, greatest(wanted.seq, wanted.start_seq) AS seq,
+            stored.seq AS first_seq, wanted.start_seq AS cleared_seq,
+            c.change, wanted.change AS known_change,
             row_number() OVER (PARTITION BY wanted.request ORDER BY c.activity_at DESC, c.id) AS place
         FROM wanted
-        JOIN chats c ON c.id = wanted.chat_id AND c.last_seq > wanted.seq
+        JOIN chats c ON c.id = wanted.chat_id AND (
+            c.last_seq > wanted.seq OR c.change > wanted.change OR wanted.start_seq > wanted.cleared_seq
+        )
         LEFT JOIN LATERAL (
             SELECT m.seq FROM messages m
-            WHERE m.chat_id = c.id AND m.seq > wanted.seq
+            WHERE m.chat_id = c.id AND m.seq > greatest(wanted.seq, wanted.start_seq)
             ORDER BY m.seq LIMIT 1
         ) stored ON true
         WHERE stored.seq IS NOT NULL
-            OR EXISTS (SELECT FROM archived_chats a WHERE a.chat_id = c.id AND a.seqs @> c.last_seq)
+            OR c.change > wanted.change
+            OR wanted.start_seq > wanted.cleared_seq
+            OR c.last_seq > greatest(wanted.seq, wanted.start_seq) AND EXISTS (
+                SELECT FROM archived_chats a WHERE a.chat_id = c.id AND a.seqs @> c.last_seq
+            )
     )
     SELECT * FROM gaps WHERE place <= :listed ORDER BY request, place
     """
@@ -57,22 +73,57 @@ _GAPS = text(
 """`known` are the cursors of all requests, `asked` the requests for chats without a cursor as well.
 
 `first_seq` is where the stored part of a gap begins: messages that are not stored take no room. Gaps in which
-all messages were deleted because of their age are left out.
+all messages were deleted because of their age are left out. A cursor that is a seq knows of no change.
 """
+
+_CHANGES = text(
+    f"""
+    SELECT wanted.request, {COLUMNS}
+    FROM unnest(
+        CAST(:requests AS int[]), CAST(:chats AS uuid[]), CAST(:changes AS bigint[]),
+        CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]), CAST(:most AS int[])
+    ) AS wanted (request, chat_id, change, first_seq, last_seq, most)
+    CROSS JOIN LATERAL (
+        SELECT chat_id, seq FROM changed_messages
+        WHERE chat_id = wanted.chat_id AND change > wanted.change
+            AND seq BETWEEN wanted.first_seq AND wanted.last_seq
+        ORDER BY change LIMIT wanted.most
+    ) changed
+    JOIN messages m ON m.chat_id = changed.chat_id AND m.seq = changed.seq
+    {JOINS}
+    ORDER BY wanted.request, m.chat_id, m.change
+    """
+)
 
 _LATER = Page(messages=[], has_more=True, archived_before=msgspec.UNSET)
 """For a gap that does not fit into the answer."""
+_NOTHING_NEW = Page(messages=[], has_more=False, archived_before=msgspec.UNSET)
 
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
     chat_id: str
+    seq: int
+    """The last seq that the client has, or that is cleared."""
     window: Window | None
-    """None when the answer has no room for it."""
+    """None when the answer has no room for it, or there are only changes."""
+    has_more: bool
+    """Without a window: whether there are messages."""
+    change: int
+    known_change: int | None
+    cleared_seq: int
+
+    @property
+    def missing_changes(self) -> int:
+        """How many changes the client may not know."""
+        return 0 if self.known_change is None else max(0, self.change - self.known_change)
 
 
-_Cursors = Mapping[str, int]
-"""The seqs up to which a client has everything, by chat."""
+_Cursors = Mapping[str, Cursor | int]
+"""How far a client is, by chat."""
+_Changes = Mapping[tuple[int, str], list[Message]]
+"""The changes that a request asks for, by its index and the chat, in their order. None are read beyond what
+an answer holds."""
 
 
 def sync(conn: Connection, requests: Sequence[Request[Sync]], context: HandlerContext) -> Outcome:
@@ -86,29 +137,50 @@ def sync(conn: Connection, requests: Sequence[Request[Sync]], context: HandlerCo
     ]
     gaps = _read_gaps(conn, requests, own, context)
     pages = read_pages(conn, {gap.window for listed in gaps.values() for gap in listed if gap.window})
+    changes = _read_changes(conn, gaps)
     for index, request in enumerate(requests):
         gone = [id for id in given[index] if id not in own[index]]
-        ack = SyncAck(chats=_describe(gaps[index], pages), gone=gone or msgspec.UNSET)
-        outcome.succeed(request, ack)
+        described = _describe(index, gaps[index], pages, changes)
+        outcome.succeed(request, SyncAck(chats=described, gone=gone or msgspec.UNSET))
     return outcome
 
 
-def _describe(gaps: Sequence[_Gap], pages: Mapping[Window, Page]) -> list[ChatGap]:
+def _describe(
+    index: int, gaps: Sequence[_Gap], pages: Mapping[Window, Page], changes: _Changes
+) -> list[ChatGap]:
     """Return what an answer says about each gap, with as many messages as it has room for."""
     described = []
     room = ANSWER_BYTES
+    left = _MESSAGES
     for gap in gaps:
-        page, size = _cut(pages[gap.window] if gap.window else _LATER, room)
+        empty = _LATER if gap.has_more else _NOTHING_NEW
+        page, size = _cut(pages[gap.window] if gap.window else empty, room)
         room -= size
-        described.append(
-            ChatGap(
-                chat_id=gap.chat_id,
-                messages=page.messages,
-                has_more=page.has_more,
-                archived_before=page.archived_before,
-            )
-        )
+        changed = changes.get((index, gap.chat_id))
+        count, size = fitting((changed or [])[:left], room)
+        room, left = room - size, left - count
+        is_cut = gap.missing_changes > 0 if changed is None else count < len(changed)
+        described.append(_gap(gap, page, (changed or [])[:count], has_more_changes=is_cut))
     return described
+
+
+def _gap(gap: _Gap, page: Page, changes: list[Message], *, has_more_changes: bool) -> ChatGap:
+    asks = gap.known_change is not None
+    change = gap.change
+    if has_more_changes:
+        last = changes[-1].change if changes else gap.known_change
+        assert isinstance(last, int)
+        change = last
+    return ChatGap(
+        chat_id=gap.chat_id,
+        messages=page.messages,
+        has_more=page.has_more,
+        change=change,
+        archived_before=page.archived_before,
+        changes=changes if asks else msgspec.UNSET,
+        has_more_changes=has_more_changes if asks else msgspec.UNSET,
+        cleared_up_to=gap.cleared_seq or msgspec.UNSET,
+    )
 
 
 def _cut(page: Page, room: int) -> tuple[Page, int]:
@@ -126,14 +198,17 @@ def _read_gaps(
     context: HandlerContext,
 ) -> dict[int, list[_Gap]]:
     """Return the gaps of each request, by its index, as far as they fit into its answer."""
-    known = [(index, id, seq) for index, given in enumerate(cursors) for id, seq in given.items()]
+    known = [(index, id, cursor) for index, given in enumerate(cursors) for id, cursor in given.items()]
     asked = [index for index, request in enumerate(requests) if not request.command.only]
     rows = conn.execute(
         _GAPS,
         {
             "askers": array(index for index, _, _ in known),
+            "members": array(requests[index].user_id for index, _, _ in known),
             "chats": array(chat_id for _, chat_id, _ in known),
-            "seqs": array(seq for _, _, seq in known),
+            "seqs": array(one.seq if isinstance(one, Cursor) else one for _, _, one in known),
+            "changes": array(one.change if isinstance(one, Cursor) else "NULL" for _, _, one in known),
+            "cleared": array(one.cleared_up_to if isinstance(one, Cursor) else "NULL" for _, _, one in known),
             "requests": array(asked),
             "users": array(requests[index].user_id for index in asked),
             "listed": _CHATS + 1,
@@ -146,8 +221,43 @@ def _read_gaps(
         stored = 0 if row.first_seq is None else row.last_seq - start
         size = min(stored, context.page_max, left[row.request])
         left[row.request] -= size
-        fits = row.place <= _CHATS and (size or not stored)
+        has_more = row.last_seq > row.seq
+        fits = has_more and row.place <= _CHATS and (size or not stored)
+        window = Window.after(row.id, row.last_seq, start, size, cleared_seq=row.cleared_seq)
         gaps[row.request].append(
-            _Gap(row.id, Window.after(row.id, row.last_seq, start, size) if fits else None)
+            _Gap(
+                row.id,
+                row.seq,
+                window if fits else None,
+                has_more,
+                row.change,
+                row.known_change,
+                row.cleared_seq,
+            )
         )
     return gaps
+
+
+def _read_changes(conn: Connection, gaps: Mapping[int, Sequence[_Gap]]) -> _Changes:
+    """Read the changes that the gaps ask for, each one more than fits if there are more."""
+    asked = []
+    for index, listed in gaps.items():
+        left = _MESSAGES
+        for gap in listed:
+            if gap.missing_changes and left:
+                most = min(gap.missing_changes, left)
+                left -= most
+                asked.append((index, gap, most))
+    changes: dict[tuple[int, str], list[Message]] = {(index, gap.chat_id): [] for index, gap, _ in asked}
+    if asked:
+        params = {
+            "requests": array(index for index, _, _ in asked),
+            "chats": array(gap.chat_id for _, gap, _ in asked),
+            "changes": array(gap.known_change or 0 for _, gap, _ in asked),
+            "firsts": array(gap.cleared_seq + 1 for _, gap, _ in asked),
+            "lasts": array(gap.seq for _, gap, _ in asked),
+            "most": array(most + 1 for _, _, most in asked),
+        }
+        for row in conn.execute(_CHANGES, params):
+            changes[row.request, row.chat_id].append(to_message(row))
+    return changes

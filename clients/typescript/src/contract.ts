@@ -13,6 +13,9 @@ export type ErrorCode =
   | 'profile_missing'
   | 'chat_not_found'
   | 'not_a_member'
+  | 'message_not_found'
+  | 'not_allowed'
+  | 'too_late'
   | 'rate_limited'
   | 'busy'
   | 'timeout'
@@ -31,6 +34,9 @@ export const retryable: Readonly<Record<ErrorCode, boolean>> = {
   profile_missing: false,
   chat_not_found: false,
   not_a_member: false,
+  message_not_found: false,
+  not_allowed: false,
+  too_late: false,
   rate_limited: true,
   busy: true,
   timeout: true,
@@ -44,19 +50,66 @@ export interface Auth {
   token: string;
 }
 
-/** Send `text` to `username`. `clientId` makes a retry safe. */
+/** Send a message to a user, named by `username` or `userId`. `clientId` makes a retry safe. */
 export interface SendMessage {
-  /** The recipient. Case does not matter. */
-  username: string;
-  /** At least one visible character. */
-  text: string;
+  /** Anything else that the app wants to say: a JSON object. */
+  data?: Record<string, unknown> | null;
+  /** The recipient. Case does not matter. It wins over `userId`. */
+  username?: string | null;
+  /** The recipient, whatever they are called. */
+  userId?: string | null;
+  /** At least one visible character, unless there is `data`. */
+  text?: string;
+  /** Seq of the message of this chat that this one answers. */
+  replyTo?: number | null;
   /** The client's own id for this message, unique per sender, across all chats. */
   clientId?: string | null;
 }
 
-/** Open the chat with `username`; create it if there is none. */
+/** Replace the text of an own message, and its `data` if given. */
+export interface EditMessage {
+  /** The new `data`; null removes it. Without it, the message keeps what it has. */
+  data?: Record<string, unknown> | null;
+  chatId: string;
+  /** The message. */
+  seq: number;
+  /** The new text. At least one visible character, unless there is `data`. */
+  text: string;
+  /** The client's own id for this edit: a retry that comes after a later edit changes nothing. */
+  clientId?: string | null;
+}
+
+/** Take an own message back: its text and `data` are erased. */
+export interface UnsendMessage {
+  chatId: string;
+  /** The message. */
+  seq: number;
+}
+
+/** React to a message with an emoji, or take the reaction back. */
+export interface React {
+  chatId: string;
+  /** The message. */
+  seq: number;
+  /** One emoji: any character or sequence that Unicode calls one. */
+  emoji: string;
+  /** Whether the reaction is to be there. */
+  on: boolean;
+}
+
+/** Show the user no message of the chat up to `upTo` any more, by default none of those it has now. */
+export interface ClearChat {
+  chatId: string;
+  /** The last seq that is cleared. Pass it: without it, messages that nobody has seen yet go as well. */
+  upTo?: number | null;
+}
+
+/** Open the chat with a user, named by `username` or `userId`; create it if there is none. */
 export interface JoinChat {
-  username: string;
+  /** The other user. Case does not matter. It wins over `userId`. */
+  username?: string | null;
+  /** The other user, whatever they are called. */
+  userId?: string | null;
   /** How many messages. */
   limit?: number | null;
 }
@@ -91,10 +144,20 @@ export interface ListChats {
 
 /** Ask for everything newer than the client's cursor in each chat. */
 export interface Sync {
-  /** For each chat that the client knows, the last seq up to which it has everything. */
-  cursors: Record<string, number>;
+  /** For each chat that the client knows, how far it is. A seq alone asks for messages, not for changes. */
+  cursors: Record<string, number | Cursor>;
   /** Leave out chats without a cursor. */
   only?: boolean;
+}
+
+/** How far a client is in a chat. */
+export interface Cursor {
+  /** The last seq up to which it has everything. */
+  seq: number;
+  /** The last change of the chat up to which it has every change. */
+  change?: number;
+  /** The last seq that it knows to be cleared. */
+  clearedUpTo?: number;
 }
 
 /** Tell the other user that this one is typing, or has stopped. */
@@ -102,6 +165,8 @@ export interface Typing {
   isTyping: boolean;
   /** The peer; or name the chat. */
   username?: string | null;
+  /** The peer, whatever they are called. `username` and `chatId` win over it. */
+  userId?: string | null;
   chatId?: string | null;
 }
 
@@ -162,7 +227,7 @@ export interface Ping {
   timestamp: string;
 }
 
-/** A stored message, the same in events, acks and pages. */
+/** A stored message, the same in events, acks and pages. The version with the highest `change` counts. */
 export interface Message {
   id: string;
   chatId: string;
@@ -174,6 +239,7 @@ export interface Message {
   /** The recipient; in a note to self, the sender. */
   recipientId: string;
   recipientUsername: string;
+  /** Empty if the message has only `data`, or is unsent. */
   text: string;
   /** When it was stored. */
   createdAt: string;
@@ -181,6 +247,46 @@ export interface Message {
   status: 'delivered' | 'read' | 'sent';
   /** The sender's own id of the message, if one was given. */
   clientId?: string;
+  /** What the app added, as it came. */
+  data?: Record<string, unknown>;
+  /** The message that this one answers. */
+  replyTo?: Quote;
+  /** The change of the chat that made the message what it is; missing if nobody has changed it. */
+  change?: number;
+  /** When its sender last edited it. */
+  editedAt?: string;
+  /** When its sender took it back: it has neither text nor `data` any more. */
+  deletedAt?: string;
+  /** All reactions, in the order of their first; missing if there are none. */
+  reactions?: Reaction[];
+}
+
+/** The message that another one answers, as it is now. */
+export interface Quote {
+  /** Its position in the same chat. */
+  seq: number;
+  /** Who wrote it. Missing if the message is in the archive or deleted. */
+  senderId?: string;
+  /** The present name of who wrote it. */
+  senderUsername?: string;
+  /** Its first 200 characters; empty once it is unsent. */
+  text?: string;
+  /** When it was unsent, if it was. */
+  deletedAt?: string;
+}
+
+/** An emoji, and who reacted to a message with it. */
+export interface Reaction {
+  emoji: string;
+  /** In the order in which they did. */
+  userIds: string[];
+}
+
+/** The user has changed, on one of their devices, what a chat is like for them alone. */
+export interface ChatChanged {
+  chatId: string;
+  /** Messages up to this seq are not shown to the user any more; 0 if all are. */
+  clearedUpTo: number;
 }
 
 /** `userId` has received (`delivered`) or read all messages up to `upTo`. */
@@ -233,6 +339,20 @@ export interface SendAck {
   success: true;
 }
 
+/** Ack of `edit_message`, `unsend_message` and `react`: the change is committed. */
+export interface ChangeAck {
+  /** The message as it is now. */
+  message: Message;
+  success: true;
+}
+
+/** Ack of `clear_chat`. */
+export interface ClearAck {
+  /** Messages up to this seq are not shown to the user any more. */
+  clearedUpTo: number;
+  success: true;
+}
+
 /** Ack of `join_chat`; the watermarks are the caller's own. */
 export interface JoinAck {
   chatId: string;
@@ -245,8 +365,12 @@ export interface JoinAck {
   deliveredUpTo: number;
   /** The caller's own watermark. */
   readUpTo: number;
+  /** The newest change of the chat when this was read: the messages here hold it and all before. */
+  change: number;
   /** The messages just before this seq are in the archive. */
   archivedBefore?: number;
+  /** Messages up to this seq are cleared; missing if none are. */
+  clearedUpTo?: number;
   success: true;
 }
 
@@ -278,6 +402,8 @@ export interface MessagesAck {
   messages: Message[];
   /** Whether there are more messages in that direction: older, or newer with `after`. */
   hasMore: boolean;
+  /** The newest change of the chat when this was read: the messages here hold it and all before. */
+  change: number;
   /** The messages just before this seq are in the archive. */
   archivedBefore?: number;
   success: true;
@@ -307,6 +433,10 @@ export interface ChatSummary {
   deliveredUpTo: number;
   /** Seq of the newest message, even if it is in the archive or deleted; 0 if there was none. */
   lastSeq: number;
+  /** The newest change of a message of the chat; 0 if there was none. */
+  change: number;
+  /** Messages up to this seq are cleared; missing if none are. */
+  clearedUpTo?: number;
 }
 
 /** Ack of `sync`. */
@@ -325,8 +455,16 @@ export interface ChatGap {
   messages: Message[];
   /** Whether there are more after these. */
   hasMore: boolean;
+  /** The newest change of the chat when this was read: the messages here hold it and all before. */
+  change: number;
   /** The messages just before this seq are in the archive: continue from here. */
   archivedBefore?: number;
+  /** If the cursor has a `change`: the messages up to its seq that have changed since, in that order. */
+  changes?: Message[];
+  /** With `changes`: whether there are more after these. If so, `change` is that of the last one here. */
+  hasMoreChanges?: boolean;
+  /** Messages up to this seq are cleared; missing if none are. */
+  clearedUpTo?: number;
 }
 
 /** Ack of a request that returns nothing. */
@@ -366,6 +504,14 @@ export interface ErrorAck {
 export interface ClientToServerEvents {
   /** Sends a message to a user. */
   send_message: (payload: SendMessage, ack: (answer: SendAck | ErrorAck) => void) => void;
+  /** Replaces the text of an own message. */
+  edit_message: (payload: EditMessage, ack: (answer: ChangeAck | ErrorAck) => void) => void;
+  /** Takes an own message back: its text is erased. */
+  unsend_message: (payload: UnsendMessage, ack: (answer: ChangeAck | ErrorAck) => void) => void;
+  /** Adds a reaction to a message, or takes it back. */
+  react: (payload: React, ack: (answer: ChangeAck | ErrorAck) => void) => void;
+  /** Shows the user none of the chat's messages any more; the peer keeps them. */
+  clear_chat: (payload: ClearChat, ack: (answer: ClearAck | ErrorAck) => void) => void;
   /** Opens the chat with a user, creating it if there is none, and returns its newest page. */
   join_chat: (payload: JoinChat, ack: (answer: JoinAck | ErrorAck) => void) => void;
   /** Marks the messages of a chat as read, up to a seq. */
@@ -398,6 +544,10 @@ export interface ServerToClientEvents {
   message_sent: (payload: Message) => void;
   /** A message to the user was stored; the client must ack it. */
   new_message: (payload: Message, ack: (answer?: unknown) => void) => void;
+  /** A message of either user was edited or unsent, or has other reactions. */
+  message_changed: (payload: Message) => void;
+  /** The user has cleared a chat, on one of their devices. */
+  chat_changed: (payload: ChatChanged) => void;
   /** A user has received or read messages. */
   message_status: (payload: MessageStatus) => void;
   /** The other user is typing, or has stopped. */

@@ -41,8 +41,8 @@ export { ack, code, late, message, payload };
 
 // @ts-expect-error: there is no such event
 socket.on('new_mesage', () => {});
-// @ts-expect-error: the text is missing
-socket.emit('send_message', { username: 'bob' }, () => {});
+// @ts-expect-error: the seq is missing
+socket.emit('unsend_message', { chatId: 'a chat' }, () => {});
 // @ts-expect-error: a number is no text
 socket.emit('send_message', { username: 'bob', text: 5 }, () => {});
 // @ts-expect-error: there is no such channel

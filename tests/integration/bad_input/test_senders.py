@@ -10,7 +10,10 @@ from tests.harness.raw import RawClient, event
 
 Payload = dict[str, Any]
 
-WRITING = {"send_message", "join_chat", "mark_as_read", "register_device", "unregister_device"}
+WRITING = {
+    *("send_message", "edit_message", "unsend_message", "react", "clear_chat"),
+    *("join_chat", "mark_as_read", "register_device", "unregister_device"),
+}
 """Commands that change what the user has in the store."""
 
 
@@ -18,6 +21,10 @@ def payloads(me: str, chat_id: str, device_id: str) -> dict[str, Payload]:
     """Return for each command what a user sends about their own notes and device."""
     return {
         "send_message": {"username": me, "text": "a note"},
+        "edit_message": {"chatId": chat_id, "seq": 1, "text": "my own"},
+        "unsend_message": {"chatId": chat_id, "seq": 1},
+        "react": {"chatId": chat_id, "seq": 1, "emoji": "👍", "on": True},
+        "clear_chat": {"chatId": chat_id},
         "join_chat": {"username": me},
         "mark_as_read": {"chatId": chat_id},
         "get_messages": {"chatId": chat_id},

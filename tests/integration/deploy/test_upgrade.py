@@ -56,7 +56,10 @@ TABLES = [
     "profiles", "chats", "chat_members", "messages", "dead_letters", "devices", "undelivered",
     "notifications", "archived_chats", "archive_holds",
 ]  # fmt: skip
-ADDED = "{named_at,deleted_at,to_lo,to_hi,numbered_after,listed_at,is_behind,refused_by}"
+ADDED = (
+    "{named_at,deleted_at,to_lo,to_hi,numbered_after,listed_at,is_behind,refused_by,"
+    "change,changed_at,cleared_seq,data,reply_to,edited_at,reactions}"
+)
 """The columns that the last release did not have."""
 Address = str
 

@@ -31,7 +31,10 @@ def test_a_command_that_workers_do_not_handle_is_unknown(name: str) -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b'{"username":5,"text":"hi"}', "Invalid payload: Expected `str`, got `int` - at `$.username`."),
+        (
+            b'{"username":5,"text":"hi"}',
+            "Invalid payload: Expected `str | null`, got `int` - at `$.username`.",
+        ),
         (b'{"x":' + b"[" * 1_000_000, "Invalid payload: it is nested too deep."),
         (b'{"username":"\xff","text":"hi"}', "Invalid payload: it holds text that is not valid Unicode."),
     ],

@@ -1,5 +1,5 @@
 import type { ServerConnection } from '../../src/connection.js';
-import type { ChatSummary, Message, Peer } from '../../src/index.js';
+import type { ChatSummary, Cursor, Message, Peer } from '../../src/index.js';
 import { ChatError } from '../../src/index.js';
 import { message } from './messages.js';
 
@@ -10,6 +10,8 @@ interface Stored {
   lastSeq: number;
   readUpTo: number;
   activity: number;
+  change: number;
+  clearedUpTo: number;
 }
 
 /** The server as docs/events.md describes it, for requests of alice. It stands in for a connection. */
@@ -19,6 +21,8 @@ export class ModelServer {
   /** Errors of the next requests. */
   readonly failures: ChatError[] = [];
   ready = true;
+  /** Whether it is a server that knows of changes. */
+  countsChanges = true;
   snapshot: { state: string; error?: ChatError } = { state: 'syncing' };
   #clock = 1;
   #begun = 0;
@@ -87,6 +91,7 @@ export class ModelServer {
       unread: chat.messages.filter(({ seq, senderId }) => seq > chat.readUpTo && senderId !== 'alice-id').length,
       readUpTo: chat.readUpTo,
       deliveredUpTo: chat.lastSeq,
+      change: chat.change,
     }));
     return {
       success: true,
@@ -96,15 +101,49 @@ export class ModelServer {
     };
   }
 
-  sync({ cursors, only }: { cursors: Record<string, number>; only: boolean }) {
+  /** Change a message, as an edit of either user does. */
+  change(username: string, seq: number, fields: Partial<Message>): Message {
+    const chat = this.chats.get(username)!;
+    const place = chat.messages.findIndex((one) => one.seq === seq);
+    const changed = { ...chat.messages[place]!, ...fields, change: ++chat.change };
+    chat.messages[place] = changed;
+    chat.activity = this.#clock++;
+    return changed;
+  }
+
+  edit_message({ chatId, seq, text }: { chatId: string; seq: number; text: string }) {
+    return { success: true, message: this.change(this.#find(chatId).peer.username, seq, { text }) };
+  }
+
+  clear_chat({ chatId, upTo }: { chatId: string; upTo: number }) {
+    this.#find(chatId).clearedUpTo = upTo;
+    return { success: true, clearedUpTo: upTo };
+  }
+
+  sync({ cursors: given, only }: { cursors: Record<string, number | Cursor>; only: boolean }) {
+    const cursors = Object.fromEntries(Object.entries(given).map(([id, one]) => [id, typeof one === 'number' ? one : one.seq]));
     if (!only || Object.keys(cursors).length > 1_500) throw new ChatError('payload_too_large');
     let room = 500;
     const byId = new Map([...this.chats.values()].map((chat) => [chat.chatId, chat]));
-    const behind = Object.entries(cursors).filter(([chatId, seq]) => (byId.get(chatId)?.lastSeq ?? 0) > seq);
+    const behind = Object.entries(cursors).filter(([chatId, seq]) => {
+      const chat = byId.get(chatId);
+      const cursor = given[chatId]!;
+      const isChanged = typeof cursor === 'object' && chat && (chat.change > (cursor.change ?? 0) || chat.clearedUpTo > (cursor.clearedUpTo ?? 0));
+      return isChanged || (chat?.lastSeq ?? 0) > seq;
+    });
     const chats = behind.map(([chatId, seq]) => {
-      const page = this.#after(byId.get(chatId)!, seq, Math.min(100, room));
+      const chat = byId.get(chatId)!;
+      const page = this.#after(chat, seq, Math.min(100, room));
       room -= page.messages.length;
-      return { chatId, ...page };
+      const cursor = given[chatId]!;
+      if (typeof cursor === 'number') return { chatId, ...page };
+      const changes = chat.messages
+        .filter((one) => one.seq <= seq && (one.change ?? 0) > (cursor.change ?? 0))
+        .sort((a, b) => a.change! - b.change!);
+      const part = changes.slice(0, 2);
+      const hasMoreChanges = changes.length > part.length;
+      const change = hasMoreChanges ? part.at(-1)!.change! : chat.change;
+      return { chatId, ...page, change, changes: part, hasMoreChanges, clearedUpTo: chat.clearedUpTo };
     });
     const gone = Object.keys(cursors).filter((chatId) => !byId.has(chatId));
     return { success: true, chats, ...(gone.length ? { gone } : {}) };
@@ -114,7 +153,8 @@ export class ModelServer {
     const chat = this.#find(chatId);
     if (after !== undefined) return { success: true, ...this.#after(chat, after, limit) };
     const older = chat.messages.filter(({ seq }) => seq < (before ?? Infinity));
-    return { success: true, messages: older.slice(-limit), hasMore: older.length > limit };
+    const counted = this.countsChanges ? { change: chat.change } : {};
+    return { success: true, messages: older.slice(-limit), hasMore: older.length > limit, ...counted };
   }
 
   join_chat({ username, limit }: { username: string; limit: number }) {
@@ -146,7 +186,7 @@ export class ModelServer {
   /** A chat that is begun anew has another id. */
   #begin(username: string, again = ''): Stored {
     const peer = { userId: `${username}-id`, username, online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };
-    const made = { chatId: `chat-${username}${again}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0 };
+    const made = { chatId: `chat-${username}${again}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0, change: 0, clearedUpTo: 0 };
     this.chats.set(username, made);
     return made;
   }

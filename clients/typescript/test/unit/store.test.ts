@@ -7,10 +7,10 @@ import { message, run } from './messages.js';
 const bob: Peer = { userId: 'bob-id', username: 'bob', online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };
 const mine = (seq: number) => message(seq, { senderId: 'alice-id', senderUsername: 'alice', recipientId: 'bob-id', recipientUsername: 'bob' });
 const row = (lastSeq: number, fields: Partial<ChatSummary> = {}): ChatSummary => ({
-  chatId: 'chat', peer: bob, lastMessage: message(lastSeq), unread: 0, readUpTo: 0, deliveredUpTo: 0, lastSeq, ...fields,
+  chatId: 'chat', peer: bob, lastMessage: message(lastSeq), unread: 0, readUpTo: 0, deliveredUpTo: 0, lastSeq, change: 0, ...fields,
 });
 const join = (fields: Partial<JoinAck> = {}): JoinAck => ({
-  success: true, chatId: 'chat', peer: bob, messages: [], hasMore: false, deliveredUpTo: 0, readUpTo: 0, ...fields,
+  success: true, chatId: 'chat', peer: bob, messages: [], hasMore: false, deliveredUpTo: 0, readUpTo: 0, change: 0, ...fields,
 });
 let store: ChatStore;
 

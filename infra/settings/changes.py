@@ -1,0 +1,20 @@
+"""Settings for changing messages after they were sent, which workers and functions share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infra.settings.base import Settings
+
+_YEAR_S = 31_536_000
+
+Window = Annotated[int, Field(ge=0, le=_YEAR_S)]
+
+
+class ChangeSettings(Settings):
+    """For how long messages can be changed."""
+
+    edit_s: Window = 3_600
+    """For so long after it was sent, its sender can edit a message; 0 forbids it."""
+    unsend_s: Window = 172_800
+    """For so long after it was sent, its sender can take a message back; 0 forbids it."""

@@ -1,0 +1,104 @@
+"""`clear_chat`: shows the user none of the messages that a chat has now. The other member keeps them.
+
+What is cleared counts as delivered and read: nothing is left to deliver, and nothing to count as unread.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, text
+
+from infra.wire.commands import ClearChat
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.events import CHAT_CHANGED, MESSAGE_STATUS, ChatChanged, ClearAck, MessageStatus, iso_ms
+from infra.wire.inbox import Position
+from workers.arrays import array
+from workers.chats import Chat, read_chats, require_member
+from workers.context import HandlerContext
+from workers.locking import LockingStatement
+from workers.members import Member, member_columns
+from workers.outcome import Outcome
+from workers.requests import Request
+
+_LOCK = LockingStatement(
+    """
+    SELECT w.chat_id, w.user_id, w.read_seq, w.cleared_seq, c.last_seq
+    FROM chat_members w
+    JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS member (chat_id, user_id)
+        ON w.chat_id = member.chat_id AND w.user_id = member.user_id
+    JOIN chats c ON c.id = w.chat_id
+    ORDER BY w.chat_id, w.user_id
+    FOR NO KEY UPDATE OF w {skip_locked}
+    """
+)
+_CLEAR = text(
+    """
+    UPDATE chat_members w
+    SET cleared_seq = cleared.up_to,
+        delivered_seq = greatest(w.delivered_seq, cleared.up_to),
+        read_seq = greatest(w.read_seq, cleared.up_to)
+    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
+        AS cleared (chat_id, user_id, up_to)
+    WHERE w.chat_id = cleared.chat_id AND w.user_id = cleared.user_id
+    RETURNING w.chat_id, w.user_id, now() AS at
+    """
+)
+
+
+def clear_chats(conn: Connection, requests: Sequence[Request[ClearChat]], context: HandlerContext) -> Outcome:
+    """Clear the chats for the users who ask, never less than before and never past the end of the chat."""
+    outcome = Outcome()
+    chats = read_chats(conn, {str(request.command.chat_id) for request in requests})
+    allowed: list[tuple[Request[ClearChat], Chat]] = []
+    for request in requests:
+        with outcome.rejections(request):
+            chat = require_member(chats, str(request.command.chat_id), request.user_id)
+            allowed.append((request, chat))
+    if allowed:
+        _clear(conn, allowed, context, outcome)
+    return outcome
+
+
+def _clear(
+    conn: Connection,
+    allowed: Sequence[tuple[Request[ClearChat], Chat]],
+    context: HandlerContext,
+    outcome: Outcome,
+) -> None:
+    members = {(chat.id, request.user_id) for request, chat in allowed}
+    locked = {
+        (row.chat_id, row.user_id): row for row in conn.execute(_LOCK.for_(context), member_columns(members))
+    }
+    up_tos = {member: row.cleared_seq for member, row in locked.items()}
+    for request, chat in allowed:
+        member = (chat.id, request.user_id)
+        if member in locked:
+            asked = chat.last_seq if request.command.up_to is None else request.command.up_to
+            up_tos[member] = max(up_tos[member], min(asked, chat.last_seq))
+    cleared_at = _write(
+        conn, {one: up_to for one, up_to in up_tos.items() if up_to > locked[one].cleared_seq}
+    )
+    for request, chat in allowed:
+        member = (chat.id, request.user_id)
+        if member not in locked:
+            outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
+            continue
+        up_to = up_tos[member]
+        outcome.succeed(request, ClearAck(cleared_up_to=up_to), acked_up_to=Position(chat.id, up_to))
+        outcome.emit(request.user_id, CHAT_CHANGED, ChatChanged(chat_id=chat.id, cleared_up_to=up_to))
+        at = cleared_at.pop(member, None)
+        if at is not None and up_to > locked[member].read_seq:
+            _tell_read(outcome, request, chat, up_to, at)
+
+
+def _write(conn: Connection, cleared: Mapping[Member, int]) -> dict[Member, str]:
+    """Clear the chats; return the time, by member."""
+    if not cleared:
+        return {}
+    rows = conn.execute(_CLEAR, {**member_columns(cleared), "up_tos": array(cleared.values())})
+    return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
+
+
+def _tell_read(outcome: Outcome, request: Request[ClearChat], chat: Chat, up_to: int, at: str) -> None:
+    status = MessageStatus(chat_id=chat.id, user_id=request.user_id, status="read", up_to=up_to, at=at)
+    for user_id in {request.user_id, chat.peer_of(request.user_id)}:
+        outcome.emit(user_id, MESSAGE_STATUS, status, skip=request.socket_id)
