@@ -1,5 +1,5 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
-import type { Peer, RegisterDevice } from './contract.js';
+import type { Peer, Quote, Reaction, RegisterDevice } from './contract.js';
 import type { ChatError } from './errors.js';
 import type { ChatStorage } from './storage.js';
 
@@ -70,6 +70,16 @@ export interface ChatMessage {
   state: MessageState;
   /** Why it failed. */
   error?: ChatError;
+  /** What the app that sent it added. */
+  data?: Record<string, unknown>;
+  /** The message that it answers, as it is now. */
+  replyTo?: Quote;
+  /** When it was last edited. */
+  editedAt?: string;
+  /** When its sender took it back: it has no text any more. */
+  deletedAt?: string;
+  /** Emoji, and who reacted with them. */
+  reactions?: Reaction[];
 }
 
 /** One row of the list of chats, as an immutable snapshot. */
@@ -167,6 +177,15 @@ export interface Chat {
   retry(key: string): void;
   /** Forget a failed message, or a pending one that is not on its way yet. */
   discard(key: string): void;
+
+  /** Replace the text of an own message. Shown at once, and taken back if the server refuses it; rejects then. */
+  edit(username: string, seq: number, text: string): Promise<void>;
+  /** Take an own message back, in the same way. */
+  unsend(username: string, seq: number): Promise<void>;
+  /** React to a message, or take the reaction back, in the same way. */
+  react(username: string, seq: number, emoji: string, on: boolean): Promise<void>;
+  /** Show this user none of the messages that are here any more, on any device. The peer keeps them. */
+  clear(username: string): Promise<void>;
 
   /** Mark messages as read, by default all that are here. While offline, the server hears of it later. */
   markRead(username: string, upToSeq?: number): Promise<void>;

@@ -1,8 +1,9 @@
 import type { Chat, ChatOptions, WireEvent } from './api.js';
 import { ServerConnection, type Answer } from './connection.js';
-import type { Message, MessageStatus, TypingStatus, UserStatus } from './contract.js';
+import type { Ack, ChatChanged, Message, MessageStatus, Reaction, TypingStatus, UserStatus } from './contract.js';
 import { ChatError } from './errors.js';
 import { indexedDBStorage } from './indexeddb.js';
+import { randomId } from './identity.js';
 import { Outbox } from './outbox.js';
 import { sleep } from './pause.js';
 import { showDraft } from './record.js';
@@ -86,11 +87,35 @@ export function createChat(options: ChatOptions): Chat {
       store.takeMessage(message);
       answer?.({ received: true, messageId: message.id });
     },
+    message_changed: (message: Message) => store.takeChange(message),
+    chat_changed: (change: ChatChanged) => store.takeCleared(change),
     message_status: (status: MessageStatus) => store.takeStatus(status),
     typing: (status: TypingStatus) => store.takeTyping(status),
     user_status: (status: UserStatus) => store.takePresence(status),
     ping: (_, answer) => answer?.({ received: true }),
     test_message: (_, answer) => answer?.({ received: true }),
+  };
+
+  /** Show a message as it will be while the server is asked, and as it was if the server refuses. */
+  const change = async (
+    username: string,
+    seq: number,
+    as: (message: Message) => Partial<Message>,
+    ask: (on: { chatId: string; seq: number }) => Promise<Ack<'react'>>,
+  ): Promise<void> => {
+    const record = store.byName(username);
+    const before = record?.timeline.get(seq);
+    if (!record || !before) throw new ChatError('message_not_found', 'This message is not here.');
+    const meanwhile = { ...before, ...as(before) };
+    record.timeline.replace(meanwhile);
+    store.touch(record);
+    try {
+      store.takeChange((await ask({ chatId: before.chatId, seq })).message);
+    } finally {
+      // Refused, or nothing has changed.
+      if (record.timeline.get(seq) === meanwhile) record.timeline.replace(before);
+      store.touch(record);
+    }
   };
 
   return {
@@ -131,6 +156,28 @@ export function createChat(options: ChatOptions): Chat {
     },
     retry: (key) => outbox.retry(key),
     discard: (key) => outbox.discard(key),
+    edit: (username, seq, text) =>
+      change(username, seq, () => ({ text }), (on) => connection.call('edit_message', { ...on, text, clientId: randomId() })),
+    unsend: (username, seq) =>
+      change(
+        username,
+        seq,
+        () => ({ text: '', data: undefined, reactions: undefined, deletedAt: new Date().toISOString() }),
+        (on) => connection.call('unsend_message', on),
+      ),
+    react: (username, seq, emoji, on) =>
+      change(
+        username,
+        seq,
+        ({ reactions }) => ({ reactions: reacted(reactions ?? [], emoji, store.me!, on) }),
+        (message) => connection.call('react', { ...message, emoji, on }),
+      ),
+    clear: async (username) => {
+      const { chatId, timeline } = store.byName(username) ?? {};
+      if (!chatId || !timeline) return;
+      const { clearedUpTo } = await connection.call('clear_chat', { chatId, upTo: timeline.last });
+      store.takeCleared({ chatId, clearedUpTo });
+    },
     markRead: async (username, upToSeq) => {
       const record = store.byName(username);
       if (record) await sync.markRead(record, upToSeq ?? record.timeline.last);
@@ -150,4 +197,13 @@ export function createChat(options: ChatOptions): Chat {
     dropConnection: () => connection.drop(),
     setOnline: (online) => connection.setOnline(online),
   };
+}
+
+/** The reactions to a message once a user has one more, or less. */
+function reacted(reactions: readonly Reaction[], emoji: string, user: string, on: boolean): Reaction[] {
+  const others = reactions.map((one) => (one.emoji === emoji ? { emoji, userIds: one.userIds.filter((id) => id !== user) } : one));
+  const known = others.find((one) => one.emoji === emoji);
+  if (on && known) known.userIds.push(user);
+  if (on && !known) others.push({ emoji, userIds: [user] });
+  return others.filter(({ userIds }) => userIds.length);
 }

@@ -23,6 +23,12 @@ export class ChatRecord {
   /** When something last happened here, in milliseconds since the epoch, by the clock of the server. */
   activity = 0;
   counted: Counted = { unread: 0, lastSeq: 0 };
+  /** Up to which change of the chat all are known; undefined if the server counts none. */
+  change: number | undefined;
+  /** Whether a change is missing. */
+  missesChange = false;
+  /** Up to which seq the user has cleared the chat. */
+  clearedUpTo = 0;
   /** Whether the list of chats has told of it, or is asked. */
   isListed = false;
 
@@ -67,6 +73,15 @@ export class ChatRecord {
   serverReadUpTo(upTo: number): void {
     this.reportedUpTo = Math.max(this.reportedUpTo, upTo);
     this.reached(upTo);
+  }
+
+  /** Note up to where the user has cleared the chat. What is cleared is read. */
+  cleared(upTo = 0): void {
+    if (upTo <= this.clearedUpTo) return;
+    this.clearedUpTo = upTo;
+    this.timeline.clear(upTo);
+    this.serverReadUpTo(upTo);
+    this.touch();
   }
 
   /** The snapshot: the same object until something has changed. */
@@ -125,13 +140,16 @@ export class ChatRecord {
   }
 
   #show(source: Message, me: string | undefined): ChatMessage {
-    const { id, chatId, seq, clientId, senderId, text, createdAt } = source;
+    const { id, chatId, seq, clientId, senderId, text, createdAt, data, replyTo, editedAt, deletedAt, reactions } = source;
     const mine = senderId === me;
     const key = mine && clientId ? clientId : id;
     const state = mine ? this.#stateOf(source) : seq <= this.readUpTo ? 'read' : 'delivered';
     const known = this.#shown.get(key);
     if (known?.source === source && known.message.state === state) return known.message;
-    const message: ChatMessage = { key, id, chatId, seq, clientId, senderId, text, createdAt, mine, state };
+    const message: ChatMessage = {
+      ...{ key, id, chatId, seq, clientId, senderId, text, createdAt, mine, state },
+      ...{ data, replyTo, editedAt, deletedAt, reactions },
+    };
     this.#shown.set(key, { source, message });
     return message;
   }

@@ -1,5 +1,5 @@
 import type { ChatList, Conversation } from './api.js';
-import type { ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
+import type { ChatChanged, ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
 import { foldName } from './identity.js';
 import type { Draft } from './drafts.js';
 import { ChatRecord } from './record.js';
@@ -13,7 +13,7 @@ export interface StoreListener {
   changed(): void;
   /** An own message is stored. */
   stored(message: Message): void;
-  /** Messages of a chat are missing. */
+  /** Messages of a chat, or changes of them, are missing. */
   holeFound(record: ChatRecord): void;
   /** A message came in a chat of which nothing else is known. */
   unlistedFound(): void;
@@ -90,7 +90,7 @@ export class ChatStore {
   touch(record?: ChatRecord): void {
     record?.touch();
     this.#list = undefined;
-    if (record?.timeline.hasHole) this.listener.holeFound(record);
+    if (record?.timeline.hasHole || record?.missesChange) this.listener.holeFound(record);
     this.listener.changed();
   }
 
@@ -115,6 +115,24 @@ export class ChatStore {
     this.listener.unlistedFound();
   }
 
+  /** Take the new state of a message. */
+  takeChange(message: Message): void {
+    const record = this.byId(message.chatId);
+    if (!record || message.seq <= record.clearedUpTo) return;
+    record.timeline.change(message);
+    const change = message.change ?? 0;
+    if (record.change !== undefined && change === record.change + 1) record.change = change;
+    record.missesChange ||= record.isOpen && change > (record.change ?? change);
+    this.touch(record);
+  }
+
+  /** Take what the user has done to a chat on another device. */
+  takeCleared({ chatId, clearedUpTo }: ChatChanged): void {
+    const record = this.byId(chatId);
+    record?.cleared(clearedUpTo);
+    if (record) this.touch(record);
+  }
+
   /** Own messages that the server has are not drafts any more, however this client hears of them. */
   tellStored(messages: readonly Message[]): void {
     if (!this.listener.drafts().length) return;
@@ -132,6 +150,7 @@ export class ChatStore {
       record.activity = Math.max(record.activity, activity);
       record.takePeer(peer);
       record.serverReadUpTo(row.readUpTo);
+      record.cleared(row.clearedUpTo);
       if (lastSeq >= record.counted.lastSeq) record.counted = { unread, lastSeq };
       record.isListed = true;
       if (record.isOpen && timeline.first !== undefined) timeline.top = Math.max(timeline.top, lastSeq);
@@ -155,6 +174,7 @@ export class ChatStore {
     this.#byName.set(foldName(username), record);
     record.takePeer(ack.peer);
     record.serverReadUpTo(ack.readUpTo);
+    record.cleared(ack.clearedUpTo);
     record.activity ||= timeOf(ack.messages.at(-1)) ?? this.#newest;
     this.touch(record);
     return record;

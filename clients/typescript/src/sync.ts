@@ -1,5 +1,5 @@
 import type { ServerConnection } from './connection.js';
-import type { Ack } from './contract.js';
+import type { Ack, Cursor } from './contract.js';
 import { asChatError, type ChatError } from './errors.js';
 import { foldName } from './identity.js';
 import { pauseMs, sleep } from './pause.js';
@@ -94,6 +94,7 @@ export class Synchronizer {
       const [record, page] = await (this.store.byId(name) ? this.#read(name) : this.#join(name));
       record.isOpen = true;
       record.timeline.takeNewest(page);
+      record.change ??= page.change;
       this.store.tellStored(page.messages);
       this.store.touch(record);
       return record;
@@ -245,17 +246,21 @@ export class Synchronizer {
         const { last, top } = record.timeline;
         return { record, last, top };
       });
-      const cursors = Object.fromEntries(asked.map(({ record, last }) => [record.chatId, last]));
+      const cursors = Object.fromEntries(asked.map(({ record, last }) => [record.chatId, cursorOf(record, last)]));
       const ack = await this.connection.request('sync', { cursors, only: true });
       const gaps = new Map(ack.chats.map((gap) => [gap.chatId, gap]));
       for (const chatId of ack.gone ?? []) this.store.forget(chatId);
       const more: ChatRecord[] = [];
       for (const { record, last, top } of asked) {
         const gap = gaps.get(record.chatId!);
+        record.cleared(gap?.clearedUpTo);
         append(record, last, top, gap ?? { messages: [], hasMore: false });
+        for (const message of gap?.changes ?? []) record.timeline.change(message);
+        if (gap?.changes) record.change = gap.change;
+        record.missesChange = false;
         this.store.tellStored(gap?.messages ?? []);
         this.store.touch(record);
-        if (gap?.hasMore) more.push(record);
+        if (gap?.hasMore || gap?.hasMoreChanges) more.push(record);
       }
       behind = this.#known([...more, ...behind.slice(CURSORS)]);
     }
@@ -281,12 +286,13 @@ export class Synchronizer {
     let canRetry = true;
     try {
       await this.#fill(record);
+      if (record.missesChange) await this.#fillAll(new Set([record]));
     } catch (error) {
       // Without a connection the next one asks; otherwise the timer does.
       canRetry = (error as ChatError).retryable;
     }
     this.#holes.delete(record);
-    if (canRetry && record.timeline.hasHole && this.connection.ready) this.holeFound(record);
+    if (canRetry && (record.timeline.hasHole || record.missesChange) && this.connection.ready) this.holeFound(record);
   }
 
   async #fill(record: ChatRecord): Promise<void> {
@@ -308,6 +314,11 @@ export class Synchronizer {
     this.store.tellStored(page.messages);
     this.store.touch(record);
   }
+}
+
+/** How far a chat is here. Servers that count no changes understand a seq only. */
+function cursorOf({ change, clearedUpTo }: ChatRecord, seq: number): number | Cursor {
+  return change === undefined ? seq : { seq, change, clearedUpTo };
 }
 
 /** Whether the server says that a chat does not exist, or not for this user. */

@@ -5,6 +5,7 @@ export interface Page {
   messages: readonly Message[];
   hasMore: boolean;
   archivedBefore?: number;
+  change?: number;
 }
 
 /**
@@ -39,12 +40,46 @@ export class Timeline {
     const { seq } = message;
     this.top = Math.max(this.top, seq);
     this.first ??= this.#begin(seq);
-    if (seq < this.first - 1 || this.#messages.has(seq)) return false;
+    if (seq < this.first - 1 || this.change(message) || this.#messages.has(seq)) return false;
     if (seq === this.first - 1) this.first = seq;
     this.#put(message);
     this.#close();
     this.hasOlder &&= this.first > 1;
     return true;
+  }
+
+  /** The message with a seq, if it is here. */
+  get(seq: number): Message | undefined {
+    return this.#messages.get(seq);
+  }
+
+  /** Put another version in the place of a message, and into the replies to it. */
+  replace(message: Message): void {
+    this.#messages.set(message.seq, message);
+    const { seq, senderId, senderUsername, text, deletedAt } = message;
+    const quote = { seq, senderId, senderUsername, text: [...text].slice(0, 200).join(''), deletedAt };
+    for (const reply of this.#messages.values())
+      if (reply.replyTo?.seq === seq) this.#messages.set(reply.seq, { ...reply, replyTo: quote });
+    this.#ordered = undefined;
+  }
+
+  /** Take the new state of a message, if the message is here. Returns whether it is news. */
+  change(message: Message): boolean {
+    const known = this.#messages.get(message.seq);
+    if (!known || (known.change ?? 0) >= (message.change ?? 0)) return false;
+    this.replace(message);
+    return true;
+  }
+
+  /** Forget the messages up to a seq: the user has cleared them. */
+  clear(upTo: number): void {
+    this.#dropBefore(upTo + 1);
+    if (this.first === undefined || this.first > upTo + 1) return;
+    this.first = upTo + 1;
+    this.last = Math.max(this.last, upTo);
+    this.top = Math.max(this.top, upTo);
+    this.hasOlder = false;
+    this.#close();
   }
 
   /** Take the messages directly after a seq; everything up to `reach` is known then. */
@@ -80,6 +115,7 @@ export class Timeline {
   /** Take what a list of chats says of a chat whose messages nobody looks at: its newest message will do. */
   skipTo(top: number, message: Message | null): void {
     this.top = Math.max(this.top, top);
+    if (message) this.change(message);
     if (this.first !== undefined && this.last >= top) return;
     if (message && this.first !== undefined && message.seq === this.last + 1) return void this.add(message);
     this.#dropBefore(top);
@@ -93,6 +129,8 @@ export class Timeline {
 
   /** Most messages are the newest ones: they need no sorting. */
   #put(message: Message): void {
+    const known = this.#messages.get(message.seq);
+    if (known && (known.change ?? 0) > (message.change ?? 0)) return;
     this.#messages.set(message.seq, message);
     if (this.#ordered && message.seq > (this.#ordered.at(-1)?.seq ?? 0)) this.#ordered.push(message);
     else this.#ordered = undefined;

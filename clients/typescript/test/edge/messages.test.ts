@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { memoryStorage, type WireEvent } from '../../src/index.js';
+import { memoryStorage, type ChatMessage, type WireEvent } from '../../src/index.js';
 import { webLocks } from '../locks.js';
 import { until } from '../until.js';
 import { clientOf, edges, live, person, texts } from './people.js';
@@ -162,4 +162,44 @@ test('two tabs of a browser send what both have written once, in order, and show
     expect(texts(tab, bob.name)).toEqual(wanted);
   }
   expect(sends).toHaveLength(20);
+});
+
+test('messages change on both sides, and what is refused is taken back', async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
+  const bobs = await live(bob, { url: edges[1]! });
+  const alices = await live(alice);
+  alices.send(bob.name, 'Helo');
+  await until(alices, () => alices.getConversation(bob.name)?.lastSeq === 1);
+  await bobs.open(alice.name);
+  const hers = (): ChatMessage => alices.getConversation(bob.name)!.messages[0]!;
+  const his = (): ChatMessage => bobs.getConversation(alice.name)!.messages[0]!;
+
+  const editing = alices.edit(bob.name, 1, 'Hello');
+  expect(hers()).toMatchObject({ text: 'Hello' });
+  await editing;
+  expect(hers().editedAt).toBeDefined();
+  await until(bobs, () => his().text === 'Hello');
+
+  await bobs.react(alice.name, 1, '👍', true);
+  await until(alices, () => hers().reactions?.[0]?.userIds[0] === bob.id);
+  await alices.react(bob.name, 1, '👍', true);
+  await bobs.react(alice.name, 1, '👍', false);
+  await until(alices, () => hers().reactions?.[0]?.userIds.join() === alice.id);
+
+  const refused = bobs.edit(alice.name, 1, 'Bye');
+  expect(his().text).toBe('Bye');
+  await expect(refused).rejects.toMatchObject({ code: 'not_allowed', retryable: false });
+  expect(his().text).toBe('Hello');
+
+  bobs.setOnline(false);
+  await alices.unsend(bob.name, 1);
+  expect(hers()).toMatchObject({ text: '', reactions: undefined });
+  expect(his().text).toBe('Hello');
+  bobs.setOnline(true);
+  await until(bobs, () => his().deletedAt !== undefined);
+  expect(his().text).toBe('');
+
+  await bobs.clear(alice.name);
+  expect(texts(bobs, alice.name)).toEqual([]);
+  expect(texts(alices, bob.name)).toEqual(['']);
 });

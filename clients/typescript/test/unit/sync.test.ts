@@ -327,3 +327,52 @@ test('own messages in a page are stored ones', async () => {
   await sync.open('bob');
   expect(stored.map(({ clientId }) => clientId)).toContain('mine');
 });
+
+const texts = (username: string): string[] => store.conversation(username)!.messages.map(({ text }) => text);
+
+test('what has changed while the client was away is here after the next connect, however much it is', async () => {
+  storeMany('bob', 5);
+  await sync.catchUp();
+  await sync.open('bob');
+  for (const seq of [1, 2, 3, 4, 5]) server.change('bob', seq, { text: `edited ${seq}` });
+  await sync.catchUp();
+  expect(texts('bob')).toEqual([1, 2, 3, 4, 5].map((seq) => `edited ${seq}`));
+  expect(asked('sync').at(-1).cursors['chat-bob']).toEqual({ seq: 5, change: 4, clearedUpTo: 0 });
+});
+
+test('a server that counts no changes is asked for messages only', async () => {
+  server.countsChanges = false;
+  storeMany('bob', 2);
+  await sync.catchUp();
+  await sync.open('bob');
+  server.store('bob');
+  await sync.catchUp();
+  expect(asked('sync').at(-1).cursors).toEqual({ 'chat-bob': 2 });
+});
+
+test('a change that was missed is asked for when the next one comes, and only then', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  await sync.open('bob');
+  const before = asked('sync').length;
+  store.takeChange(server.change('bob', 1, { text: 'heard' }));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(asked('sync')).toHaveLength(before);
+  server.change('bob', 2, { text: 'missed' });
+  store.takeChange(server.change('bob', 3, { text: 'heard too' }));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(texts('bob')).toEqual(['heard', 'missed', 'heard too']);
+  expect(asked('sync').at(-1).cursors['chat-bob']).toMatchObject({ change: 1 });
+});
+
+test('a chat that was cleared on another device is cleared here, now or after the next connect', async () => {
+  storeMany('bob', 3);
+  await sync.catchUp();
+  await sync.open('bob');
+  store.takeCleared({ chatId: 'chat-bob', clearedUpTo: 1 });
+  expect(seqs('bob')).toEqual([2, 3]);
+  server.clear_chat({ chatId: 'chat-bob', upTo: 2 });
+  await sync.catchUp();
+  expect(seqs('bob')).toEqual([3]);
+  expect(store.conversation('bob')!.unread).toBe(1);
+});

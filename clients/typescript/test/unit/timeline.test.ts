@@ -129,3 +129,40 @@ function generator(seed: number): () => number {
   let state = seed;
   return () => (state = (state * 48271) % 2147483647) / 2147483647;
 }
+
+test('of two versions of a message, the one with the higher change is kept', () => {
+  const timeline = opened(1, 3);
+  expect(timeline.change(message(2, { text: 'newer', change: 5 }))).toBe(true);
+  expect(timeline.change(message(2, { text: 'older', change: 4 }))).toBe(false);
+  timeline.append(0, [message(2, { text: 'from a page', change: 3 })], 2);
+  timeline.add(message(2));
+  expect(timeline.get(2)!.text).toBe('newer');
+  timeline.add(message(2, { text: 'newest', change: 6 }));
+  expect(timeline.ordered.map(({ text }) => text)).toEqual(['text 1', 'newest', 'text 3']);
+});
+
+test('a change of a message that is not here is ignored', () => {
+  const timeline = opened(5, 6);
+  expect(timeline.change(message(2, { change: 1 }))).toBe(false);
+  expect(seqs(timeline)).toEqual([5, 6]);
+});
+
+test('a reply shows what it answers as it is now', () => {
+  const timeline = opened(1, 2);
+  timeline.add(message(3, { replyTo: { seq: 1, senderId: 'bob-id', senderUsername: 'bob', text: 'text 1' } }));
+  timeline.change(message(1, { text: 'x'.repeat(201), change: 1 }));
+  expect(timeline.get(3)!.replyTo!.text).toBe('x'.repeat(200));
+  timeline.change(message(1, { text: '', change: 2, deletedAt: '2026-01-01T00:00:00.000Z' }));
+  expect(timeline.get(3)!.replyTo).toMatchObject({ text: '', deletedAt: '2026-01-01T00:00:00.000Z' });
+});
+
+test('what is cleared is gone, and what comes after it is not', () => {
+  const timeline = opened(3, 6);
+  timeline.clear(4);
+  expect(seqs(timeline)).toEqual([5, 6]);
+  expect(timeline).toMatchObject({ first: 5, last: 6, hasOlder: false, hasHole: false });
+  timeline.clear(9);
+  timeline.add(message(10));
+  expect(seqs(timeline)).toEqual([10]);
+  expect(timeline.hasHole).toBe(false);
+});

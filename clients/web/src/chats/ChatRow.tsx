@@ -38,7 +38,7 @@ function LastMessage({ message }: { message: ChatMessage | undefined }) {
     <>
       {message.mine && <Ticks state={message.state} />}
       <span className="chat-row__last">
-        <bdi>{message.text}</bdi>
+        <bdi>{message.deletedAt ? 'Message deleted' : message.text}</bdi>
       </span>
     </>
   );

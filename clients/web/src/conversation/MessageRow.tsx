@@ -1,4 +1,4 @@
-import type { ChatMessage } from '@bbgram/chat';
+import type { ChatMessage, Quote, Reaction } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { memo } from 'react';
 
@@ -44,8 +44,11 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
       >
         <div className="bubble">
           <span className="visually-hidden">{author}: </span>
-          <MessageText text={message.text} />
+          {message.replyTo && <Quoted quote={message.replyTo} />}
+          {message.deletedAt ? <p className="text text--gone">Message deleted</p> : <MessageText text={message.text} />}
+          {message.reactions && <Reactions reactions={message.reactions} />}
           <span className="bubble__foot">
+            {message.editedAt && !message.deletedAt && <span>edited</span>}
             <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
             {message.mine && <Ticks state={message.state} />}
           </span>
@@ -58,6 +61,29 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
 
 function isSoonAfter(previous: ChatMessage, message: ChatMessage): boolean {
   return previous.mine === message.mine && Date.parse(message.createdAt) - Date.parse(previous.createdAt) < GROUP_MS;
+}
+
+/** What a message answers, as it is now. */
+function Quoted({ quote }: { quote: Quote }) {
+  return (
+    <blockquote className="quoted" dir="auto">
+      {quote.senderUsername && <cite>{quote.senderUsername}</cite>}
+      {quote.text || (quote.deletedAt ? 'Message deleted' : 'Message')}
+    </blockquote>
+  );
+}
+
+function Reactions({ reactions }: { reactions: readonly Reaction[] }) {
+  return (
+    <ul className="reactions" aria-label="Reactions">
+      {reactions.map(({ emoji, userIds }) => (
+        <li key={emoji}>
+          {emoji}
+          {userIds.length > 1 && ` ${userIds.length}`}
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 /** What is refused for good would be refused again: the user can only change it. */
