@@ -175,7 +175,7 @@ def store_messages(
         "ids": array(tried),
         "texts": [request.command.text for request in tried.values()],
         "data": [request.command.data_text for request in tried.values()],
-        "replies": [request.command.reply_to for request in tried.values()],
+        "replies": array(request.command.reply_to for request in tried.values()),
         "client_ids": [request.command.client_id for request in tried.values()],
         "sweep_after": context.sweep_after_s,
     }
@@ -200,7 +200,7 @@ def _routes(requests: Collection[Request[SendMessage]]) -> dict[str, str | list[
     return {
         "senders": array(one.sender_id for one in routes),
         "keys": [one.key for one in routes],
-        "user_ids": [one.user_id for one in routes],
+        "user_ids": array(one.user_id for one in routes),
     }
 
 
