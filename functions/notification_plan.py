@@ -51,7 +51,7 @@ _UNDELIVERED = text(
     LEFT JOIN LATERAL (
         SELECT seq, created_at FROM messages
         WHERE chat_id = u.chat_id AND seq > greatest(w.delivered_seq, w.read_seq, u.notified_seq)
-            AND recipient_id = u.user_id AND sender_id <> u.user_id
+            AND recipient_id = u.user_id AND sender_id <> u.user_id AND deleted_at IS NULL
         ORDER BY seq LIMIT 1
     ) oldest ON true
     """

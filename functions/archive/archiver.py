@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from tempfile import TemporaryFile
+from typing import Final
 
 import structlog
 from sqlalchemy import Engine
@@ -28,6 +29,9 @@ from functions.errors import ArchiveError
 from functions.pacer import Pacer
 
 log = structlog.get_logger(__name__)
+
+_SETTLED_S: Final = 3_600
+"""Longer than any transaction: one that began while a text could be changed has ended by then."""
 
 
 @dataclass
@@ -63,8 +67,9 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     totals = _Totals()
     for number in range(settings.archive_shards):
         shard = Shard(number, settings.archive_shards)
-        changeable_s = max(settings.edit_s, settings.unsend_s)
-        selection = Selection(context.engine, pacer, shard, settings.archive_days, changeable_s)
+        selection = Selection(
+            context.engine, pacer, shard, settings.archive_days, settings.changeable_s + _SETTLED_S
+        )
         if dry_run:
             _count(selection, totals)
         else:

@@ -93,6 +93,7 @@ _RENEW = text(
     JOIN messages m ON m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
         AND coalesce(m.change, 0) <= archived.change
     ON CONFLICT (chat_id, seq) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at
+    WHERE changed_messages.change < excluded.change
     """
 )
 """Of a message in several objects, the one with the last change counts. `sync` finds changes again."""

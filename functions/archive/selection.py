@@ -29,7 +29,7 @@ _DAY = "CAST(m.created_at AT TIME ZONE 'UTC' AS date)"
 _ARCHIVABLE = f"""
     m.seq <= greatest(w.delivered_seq, w.read_seq)
     AND {_DAY} < CAST(now() AT TIME ZONE 'UTC' AS date) - CAST(:days AS int)
-    AND m.created_at < now() - make_interval(secs => :changeable_s)
+    AND m.created_at < now() - make_interval(secs => :settled_s)
     AND m.created_at >= TIMESTAMPTZ '0001-01-02 00:00+00'
     AND {NOT_HELD.format(day=_DAY)}
 """
@@ -96,8 +96,8 @@ class Selection:
     pacer: Pacer
     shard: Shard
     days: int
-    changeable_s: int
-    """For so long after it was sent, a message can be edited or unsent."""
+    settled_s: int
+    """So long after it was sent, a message has been edited or unsent, or never will be."""
 
     def next_day(self, after: date) -> date | None:
         """Return the oldest day after `after` that has something to archive."""
@@ -137,7 +137,7 @@ class Selection:
 
     @property
     def _ages(self) -> dict[str, int]:
-        return {"days": self.days, "changeable_s": self.changeable_s}
+        return {"days": self.days, "settled_s": self.settled_s}
 
     def _oldest(self) -> Iterator[list[OldestMessage]]:
         """Walk through all chats, page by page."""

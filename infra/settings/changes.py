@@ -18,3 +18,8 @@ class ChangeSettings(Settings):
     """For so long after it was sent, its sender can edit a message; 0 forbids it."""
     unsend_s: Window = 172_800
     """For so long after it was sent, its sender can take a message back; 0 forbids it."""
+
+    @property
+    def changeable_s(self) -> int:
+        """For so long after it was sent, the text of a message can change. Reactions come at any time."""
+        return max(self.edit_s, self.unsend_s)

@@ -119,10 +119,14 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
                 f"({self.notification_days})."
             )
         # `cleanup` must not delete what `archive` has not had its chance to move.
-        needed = self.archive_days + _ARCHIVE_NEEDS_DAYS
+        changeable_days = -(-self.changeable_s // _DAY_S)
+        needed = max(self.archive_days, changeable_days) + _ARCHIVE_NEEDS_DAYS
         if self.archive_bucket and self.retention_days is not None and self.retention_days < needed:
+            name = "archive_days"
+            if changeable_days > self.archive_days:
+                name = "edit_s" if self.edit_s > self.unsend_s else "unsend_s"
             yield (
                 f"{variable('retention_days')} is wrong: after {self.retention_days} days messages would be "
                 f"deleted before they are archived. Set it to {needed} or more, "
-                f"or lower {variable('archive_days')} ({self.archive_days})."
+                f"or lower {variable(name)} ({getattr(self, name)})."
             )

@@ -281,6 +281,18 @@ RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
         "BBGRAM_RETENTION_DAYS is wrong: after 91 days messages would be deleted before they are archived. "
         "Set it to 92 or more, or lower BBGRAM_ARCHIVE_DAYS (90).",
     ),
+    (
+        FunctionSettings,
+        {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 102, "UNSEND_S": 8_640_001},
+        "BBGRAM_RETENTION_DAYS is wrong: after 102 days messages would be deleted before they are archived. "
+        "Set it to 103 or more, or lower BBGRAM_UNSEND_S (8640001).",
+    ),
+    (
+        FunctionSettings,
+        {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 101, "EDIT_S": 8_640_000},
+        "BBGRAM_RETENTION_DAYS is wrong: after 101 days messages would be deleted before they are archived. "
+        "Set it to 102 or more, or lower BBGRAM_EDIT_S (8640000).",
+    ),
 ]
 
 
@@ -304,6 +316,7 @@ def test_settings_that_contradict_one_another_are_one_line(
         (WorkerSettings, {"SWEEP_S": 60, "SWEEP_AFTER_S": 1}),
         (FunctionSettings, {"OFFLINE_INTERVAL_S": 172_800, "NOTIFICATION_DAYS": 2}),
         (FunctionSettings, {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 92}),
+        (FunctionSettings, {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 102, "UNSEND_S": 8_640_000}),
         (FunctionSettings, {"RETENTION_DAYS": 1}),
         (FunctionSettings, {"VAPID_SUBJECT": "mailto:a@b.c", "VAPID_PRIVATE_KEY": "key"}),
     ],
