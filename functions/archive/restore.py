@@ -91,7 +91,6 @@ _RENEW = text(
     SELECT m.chat_id, m.seq, archived.change, coalesce(archived.deleted_at, archived.edited_at, m.created_at)
     FROM archived
     JOIN messages m ON m.chat_id = archived.chat_id AND m.seq = archived.seq AND m.id = archived.id
-        AND coalesce(m.change, 0) <= archived.change
     ON CONFLICT (chat_id, seq) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at
     WHERE changed_messages.change < excluded.change
     """

@@ -58,6 +58,7 @@ def test_all_that_is_in_a_changed_message_comes_back(
     messages, found, gap = stored(talk.bench), changes(talk), talk.gap(talk.bob, {"seq": 4, "change": 0})
     assert run()["messages"] == 4
     assert (stored(talk.bench), changes(talk)) == ([], [])
+    assert talk.gap(talk.bob, {"seq": 4, "change": 0}).get("changes") == []
     assert "secret" not in str(lines(s3))
     assert bring_back(100) == {"messages": 4, "skipped": 0, "objects": 1}
     assert (stored(talk.bench), changes(talk)) == (messages, found)
