@@ -50,7 +50,10 @@ def _connect(stack: LocalStack, username: str) -> socketio.Client:
     assert made.returncode == 0, made.stderr
     client = socketio.Client()
     client.connect(
-        f"http://localhost:{stack.port}", auth={"token": made.stdout.strip()}, transports=["polling"]
+        f"http://localhost:{stack.port}",
+        auth={"token": made.stdout.strip()},
+        transports=["polling"],
+        wait_timeout=60,
     )
     return client
 

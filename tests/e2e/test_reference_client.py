@@ -10,7 +10,7 @@ from socketio.exceptions import ConnectionError as Refused
 from tests.conftest import ClientFactory, Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client
-from tests.harness.deployment import Edge, make_token
+from tests.harness.deployment import ANSWERED_S, Edge, make_token
 from tests.harness.proxy import Proxy
 
 TRANSPORTS = {"websocket": ["websocket"], "default": ["polling", "websocket"], "polling": ["polling"]}
@@ -117,7 +117,9 @@ async def test_an_expired_token_is_a_rejected_connection_that_says_so(
     alice = client(name("alice"))
     token = make_token(alice.username, ttl_s=-60)
     with pytest.raises(Refused):
-        await alice.sio.connect(edge.url, auth={"token": token}, transports=transports)
+        await alice.sio.connect(
+            edge.url, auth={"token": token}, transports=transports, wait_timeout=ANSWERED_S
+        )
     assert (await alice.expect("connect_error"))["data"]["code"] == "token_expired"
 
 

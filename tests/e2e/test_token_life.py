@@ -9,7 +9,7 @@ from socketio.exceptions import ConnectionError as Refused
 
 from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment, Edge, make_token
+from tests.harness.deployment import ANSWERED_S, Deployment, Edge, make_token
 from tests.harness.moved_clock import MovedClock
 
 LIFE_S = 600
@@ -189,4 +189,5 @@ async def connect_from(origin: str, client: Client, edge: Edge, transport: str =
         auth={"token": make_token(client.username)},
         headers={"Origin": origin},
         transports=[transport],
+        wait_timeout=ANSWERED_S,
     )

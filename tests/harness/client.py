@@ -38,7 +38,10 @@ class Client:
     ) -> "Client":
         """Connect and wait until the workers know the user, so that others can send them messages."""
         auth = {"token": make_token(self.username) if token is None else token}
-        await self.sio.connect(edge.url, auth=auth, transports=transports or ["websocket"])
+        # By default, the client gives the server one second.
+        await self.sio.connect(
+            edge.url, auth=auth, transports=transports or ["websocket"], wait_timeout=ANSWERED_S
+        )
         await self.expect("test_message")
         if wait_for_workers:
             await self._wait_for_workers()
