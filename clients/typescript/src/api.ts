@@ -82,6 +82,20 @@ export interface ChatMessage {
   reactions?: Reaction[];
 }
 
+/** What else a message may have. */
+export interface SendOptions {
+  /** Anything that the app wants to add: a JSON object of at most 4 kB. With it, the text may be empty. */
+  data?: Record<string, unknown>;
+  /** Seq of the message of the same chat that this one answers. */
+  replyTo?: number;
+}
+
+/** What else an edit may do. */
+export interface EditOptions {
+  /** The new `data`; null removes it. Without it, the message keeps what it has. */
+  data?: Record<string, unknown> | null;
+}
+
 /** One row of the list of chats, as an immutable snapshot. */
 export interface ChatItem {
   /** Missing while nothing is stored in the chat. */
@@ -172,14 +186,14 @@ export interface Chat {
   loadOlder(username: string): Promise<void>;
 
   /** Send a text. Returns at once; the message is kept until it is stored, across reloads. */
-  send(username: string, text: string): ChatMessage;
+  send(username: string, text: string, options?: SendOptions): ChatMessage;
   /** Send a failed message again. */
   retry(key: string): void;
   /** Forget a failed message, or a pending one that is not on its way yet. */
   discard(key: string): void;
 
   /** Replace the text of an own message. Shown at once, and taken back if the server refuses it; rejects then. */
-  edit(username: string, seq: number, text: string): Promise<void>;
+  edit(username: string, seq: number, text: string, options?: EditOptions): Promise<void>;
   /** Take an own message back, in the same way. */
   unsend(username: string, seq: number): Promise<void>;
   /** React to a message, or take the reaction back, in the same way. */

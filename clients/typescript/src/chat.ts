@@ -6,7 +6,7 @@ import { indexedDBStorage } from './indexeddb.js';
 import { randomId } from './identity.js';
 import { Outbox } from './outbox.js';
 import { sleep } from './pause.js';
-import { showDraft } from './record.js';
+import { answers, showDraft } from './record.js';
 import { memoryStorage } from './storage.js';
 import { ChatStore } from './store.js';
 import { Synchronizer } from './sync.js';
@@ -66,11 +66,13 @@ export function createChat(options: ChatOptions): Chat {
   const outbox: Outbox = new Outbox(storage, {
     isReady: () => connection.ready,
     send: async (draft) => {
-      const { clientId, to, text } = draft;
+      const { clientId, to, text, data } = draft;
       // The peer may have another name by now, and the name another owner.
-      const { userId, username: name } = store.recipient(draft)?.peer ?? {};
+      const record = store.recipient(draft);
+      const { userId, username: name } = record?.peer ?? {};
       const username = userId ? name! : to;
-      return (await connection.request('send_message', { username, text, clientId })).message;
+      const replyTo = answers(draft, record) ? draft.replyTo : undefined;
+      return (await connection.request('send_message', { username, text, data, replyTo, clientId })).message;
     },
     changed: (draft) => store.touch(store.recipient(draft) ?? store.ensure(draft.to)),
     stored: (message) => store.takeMessage(message),
@@ -96,6 +98,9 @@ export function createChat(options: ChatOptions): Chat {
     test_message: (_, answer) => answer?.({ received: true }),
   };
 
+  /** What the server last said of messages that are shown as they will be. */
+  const confirmed = new Map<string, Message>();
+
   /** Show a message as it will be while the server is asked, and as it was if the server refuses. */
   const change = async (
     username: string,
@@ -106,14 +111,18 @@ export function createChat(options: ChatOptions): Chat {
     const record = store.byName(username);
     const before = record?.timeline.get(seq);
     if (!record || !before) throw new ChatError('message_not_found', 'This message is not here.');
-    const meanwhile = { ...before, ...as(before) };
-    record.timeline.replace(meanwhile);
+    const earlier = confirmed.get(before.id);
+    const base = earlier && earlier.change === before.change ? earlier : before;
+    confirmed.set(before.id, base);
+    record.timeline.replace({ ...before, ...as(before) });
     store.touch(record);
     try {
       store.takeChange((await ask({ chatId: before.chatId, seq })).message);
     } finally {
+      const now = record.timeline.get(seq);
       // Refused, or nothing has changed.
-      if (record.timeline.get(seq) === meanwhile) record.timeline.replace(before);
+      if (now && now.change === base.change) record.timeline.replace({ ...base, replyTo: now.replyTo });
+      confirmed.delete(before.id);
       store.touch(record);
     }
   };
@@ -149,15 +158,20 @@ export function createChat(options: ChatOptions): Chat {
       const record = store.byName(username);
       if (record) await sync.loadOlder(record);
     },
-    send: (username, text) => {
+    send: (username, text, options) => {
       typing.stop(username);
-      const chatId = store.byName(username)?.chatId;
-      return showDraft(outbox.add(username, text, chatId), chatId, store.me);
+      const record = store.byName(username);
+      return showDraft(outbox.add(username, text, record?.chatId, options), record, store.me);
     },
     retry: (key) => outbox.retry(key),
     discard: (key) => outbox.discard(key),
-    edit: (username, seq, text) =>
-      change(username, seq, () => ({ text }), (on) => connection.call('edit_message', { ...on, text, clientId: randomId() })),
+    edit: (username, seq, text, { data } = {}) =>
+      change(
+        username,
+        seq,
+        (message) => ({ text, data: data === undefined ? message.data : (data ?? undefined) }),
+        (on) => connection.call('edit_message', { ...on, text, data, clientId: randomId() }),
+      ),
     unsend: (username, seq) =>
       change(
         username,

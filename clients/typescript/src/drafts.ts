@@ -1,3 +1,4 @@
+import type { SendOptions } from './api.js';
 import type { Message } from './contract.js';
 import type { ChatError } from './errors.js';
 import { foldName, randomId } from './identity.js';
@@ -11,7 +12,7 @@ const TOGETHER_MS = 20;
 const STUCK_MS = 10_000;
 
 /** A message that is not stored by the server, as far as anybody knows. Immutable. */
-export interface Draft {
+export interface Draft extends Readonly<SendOptions> {
   readonly clientId: string;
   /** The recipient, as the app spelled it. */
   readonly to: string;
@@ -109,9 +110,9 @@ export class Drafts {
   }
 
   /** Add a message at the end. */
-  add(to: string, text: string, chatId?: string): Draft {
+  add(to: string, text: string, chatId?: string, { data, replyTo }: SendOptions = {}): Draft {
     const [clientId, lane, createdAt] = [randomId(), foldName(to), new Date().toISOString()];
-    return this.put({ clientId, to, lane, chatId, text, createdAt, order: this.#next(), isFailed: false });
+    return this.put({ clientId, to, lane, chatId, text, data, replyTo, createdAt, order: this.#next(), isFailed: false });
   }
 
   /** Put a failed draft at the end, to be sent again. */

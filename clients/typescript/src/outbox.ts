@@ -1,3 +1,4 @@
+import type { SendOptions } from './api.js';
 import type { Message } from './contract.js';
 import { Drafts, type Draft } from './drafts.js';
 import { asChatError, ChatError } from './errors.js';
@@ -59,8 +60,8 @@ export class Outbox {
   }
 
   /** Add a message, and send it as soon as possible. */
-  add(to: string, text: string, chatId?: string): Draft {
-    const draft = this.#drafts.add(to, text, chatId);
+  add(to: string, text: string, chatId?: string, options?: SendOptions): Draft {
+    const draft = this.#drafts.add(to, text, chatId, options);
     void this.#send(draft.lane);
     return draft;
   }

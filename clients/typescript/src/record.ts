@@ -161,16 +161,25 @@ export class ChatRecord {
 
   #showDraft(source: Draft, me: string | undefined): ChatMessage {
     const known = this.#shown.get(source.clientId);
-    if (known?.source === source) return known.message;
-    const message = showDraft(source, this.chatId, me);
+    // What a reply answers may have changed.
+    if (known?.source === source && !source.replyTo) return known.message;
+    const message = showDraft(source, this, me);
     this.#shown.set(source.clientId, { source, message });
     return message;
   }
 }
 
 /** Return how an app sees an unsent message. */
-export function showDraft(draft: Draft, chatId: string | undefined, me: string | undefined): ChatMessage {
-  const { clientId, text, createdAt, error, isFailed } = draft;
+export function showDraft(draft: Draft, record: ChatRecord | undefined, me: string | undefined): ChatMessage {
+  const { clientId, text, data, createdAt, error, isFailed } = draft;
+  const { chatId } = record ?? {};
   const state = isFailed ? 'failed' : 'pending';
-  return { key: clientId, chatId, clientId, senderId: me ?? '', text, createdAt, mine: true, state, error };
+  const seq = answers(draft, record) ? draft.replyTo : undefined;
+  const replyTo = seq === undefined ? undefined : (record?.timeline.quote(seq) ?? { seq });
+  return { key: clientId, chatId, clientId, senderId: me ?? '', text, data, replyTo, createdAt, mine: true, state, error };
+}
+
+/** Whether what a draft answers can be in this chat. If it was begun anew, its seqs are others. */
+export function answers({ chatId }: Draft, record: ChatRecord | undefined): boolean {
+  return !record?.chatId || record.chatId === chatId;
 }

@@ -246,8 +246,15 @@ export class Synchronizer {
         const { last, top } = record.timeline;
         return { record, last, top };
       });
-      const cursors = Object.fromEntries(asked.map(({ record, last }) => [record.chatId, cursorOf(record, last)]));
-      const ack = await this.connection.request('sync', { cursors, only: true });
+      const ask = (cursor: typeof cursorOf): Promise<Ack<'sync'>> => {
+        const cursors = Object.fromEntries(asked.map(({ record, last }) => [record.chatId, cursor(record, last)]));
+        return this.connection.request('sync', { cursors, only: true });
+      };
+      const ack = await ask(cursorOf).catch((error: ChatError) => {
+        // An older server has answered, for instance while another version is rolled out: changes have to wait.
+        if (error.code !== 'invalid_payload') throw error;
+        return ask((_, seq) => seq);
+      });
       const gaps = new Map(ack.chats.map((gap) => [gap.chatId, gap]));
       for (const chatId of ack.gone ?? []) this.store.forget(chatId);
       const more: ChatRecord[] = [];

@@ -1,4 +1,4 @@
-import type { Message } from './contract.js';
+import type { Message, Quote } from './contract.js';
 
 /** A page of messages, as `join_chat`, `get_messages` and `sync` return it. */
 export interface Page {
@@ -53,11 +53,17 @@ export class Timeline {
     return this.#messages.get(seq);
   }
 
+  /** What a reply shows of a message. */
+  quote(seq: number): Quote {
+    const { senderId, senderUsername, text, deletedAt }: Partial<Message> = this.#messages.get(seq) ?? {};
+    return { seq, senderId, senderUsername, text: text && [...text].slice(0, 200).join(''), deletedAt };
+  }
+
   /** Put another version in the place of a message, and into the replies to it. */
   replace(message: Message): void {
     this.#messages.set(message.seq, message);
-    const { seq, senderId, senderUsername, text, deletedAt } = message;
-    const quote = { seq, senderId, senderUsername, text: [...text].slice(0, 200).join(''), deletedAt };
+    const { seq } = message;
+    const quote = this.quote(seq);
     for (const reply of this.#messages.values())
       if (reply.replyTo?.seq === seq) this.#messages.set(reply.seq, { ...reply, replyTo: quote });
     this.#ordered = undefined;

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { memoryStorage, type ChatMessage, type WireEvent } from '../../src/index.js';
+import { memoryStorage, type Chat, type ChatMessage, type WireEvent } from '../../src/index.js';
 import { webLocks } from '../locks.js';
 import { until } from '../until.js';
 import { clientOf, edges, live, person, texts } from './people.js';
@@ -190,6 +190,10 @@ test('messages change on both sides, and what is refused is taken back', async (
   expect(his().text).toBe('Bye');
   await expect(refused).rejects.toMatchObject({ code: 'not_allowed', retryable: false });
   expect(his().text).toBe('Hello');
+  const both = ['One', 'Two'].map((text) => bobs.edit(alice.name, 1, text));
+  expect(his().text).toBe('Two');
+  for (const one of both) await expect(one).rejects.toMatchObject({ code: 'not_allowed' });
+  expect(his().text).toBe('Hello');
 
   bobs.setOnline(false);
   await alices.unsend(bob.name, 1);
@@ -202,4 +206,32 @@ test('messages change on both sides, and what is refused is taken back', async (
   await bobs.clear(alice.name);
   expect(texts(bobs, alice.name)).toEqual([]);
   expect(texts(alices, bob.name)).toEqual(['']);
+});
+
+test('a reply shows what it answers as it is now, also before it is sent, and data comes as it was given', async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
+  const [bobs, alices] = [await live(bob, { url: edges[1]! }), await live(alice)];
+  alices.send(bob.name, 'Question');
+  await until(bobs, () => bobs.getConversation(alice.name)?.lastSeq === 1);
+  await bobs.open(alice.name);
+  await alices.open(bob.name);
+  const reply = (chat: Chat, peer: string): ChatMessage | undefined => chat.getConversation(peer)!.messages[1];
+
+  bobs.setOnline(false);
+  const sent = bobs.send(alice.name, 'Answer', { replyTo: 1, data: { image: 'a.png' } });
+  const quote = { seq: 1, senderId: alice.id, text: 'Question' };
+  expect(sent).toMatchObject({ state: 'pending', replyTo: quote, data: { image: 'a.png' } });
+  bobs.setOnline(true);
+  await until(alices, () => alices.getConversation(bob.name)!.lastSeq === 2);
+  expect(reply(alices, bob.name)).toMatchObject({ replyTo: quote, data: { image: 'a.png' } });
+  await until(bobs, () => reply(bobs, alice.name)?.seq === 2);
+
+  await alices.edit(bob.name, 1, 'Question?');
+  await until(bobs, () => reply(bobs, alice.name)!.replyTo?.text === 'Question?');
+  await bobs.edit(alice.name, 2, 'Yes', { data: null });
+  await until(alices, () => reply(alices, bob.name)!.text === 'Yes');
+  expect(reply(alices, bob.name)!.data).toBeUndefined();
+  await alices.unsend(bob.name, 1);
+  await until(bobs, () => reply(bobs, alice.name)!.replyTo?.text === '');
+  expect(reply(bobs, alice.name)!.replyTo).toMatchObject({ seq: 1, deletedAt: expect.any(String) });
 });

@@ -122,6 +122,7 @@ export class ModelServer {
 
   sync({ cursors: given, only }: { cursors: Record<string, number | Cursor>; only: boolean }) {
     const cursors = Object.fromEntries(Object.entries(given).map(([id, one]) => [id, typeof one === 'number' ? one : one.seq]));
+    if (!this.countsChanges && Object.values(given).some((one) => typeof one === 'object')) throw new ChatError('invalid_payload');
     if (!only || Object.keys(cursors).length > 1_500) throw new ChatError('payload_too_large');
     let room = 500;
     const byId = new Map([...this.chats.values()].map((chat) => [chat.chatId, chat]));

@@ -73,6 +73,21 @@ test('messages are sent in order, and not kept once they are stored', async () =
   expect(await kept(storage)).toEqual([]);
 });
 
+test('what a message answers and has beside its text is kept until it is sent', async () => {
+  const [server, storage] = [new Server(), memoryStorage()];
+  const extras = { data: { image: 'a.png' }, replyTo: 3 };
+  const before = await tab(server, storage, { isReady: false });
+  before.outbox.add('bob', '', 'chat-bob', extras);
+  await before.outbox.close();
+  const sent: Draft[] = [];
+  server.send = vi.fn(async (draft: Draft) => {
+    sent.push(draft);
+    return message(1, { clientId: draft.clientId });
+  });
+  await empty(await tab(server, storage));
+  expect(sent).toMatchObject([{ text: '', chatId: 'chat-bob', ...extras }]);
+});
+
 test('a message that has to wait holds up only its own chat', async () => {
   const [server, storage] = [new Server(), memoryStorage()];
   const made = await tab(server, storage);

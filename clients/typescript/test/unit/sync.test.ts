@@ -350,6 +350,21 @@ test('a server that counts no changes is asked for messages only', async () => {
   expect(asked('sync').at(-1).cursors).toEqual({ 'chat-bob': 2 });
 });
 
+test('where servers of two versions answer, messages come from either, and changes from the one that counts them', async () => {
+  storeMany('bob', 2);
+  await sync.catchUp();
+  await sync.open('bob');
+  server.countsChanges = false;
+  server.change('bob', 1, { text: 'edited' });
+  server.store('bob');
+  await sync.catchUp();
+  expect(server.snapshot).toEqual({ state: 'live' });
+  expect(texts('bob')).toEqual(['text 1', 'text 2', 'text 3']);
+  server.countsChanges = true;
+  await sync.catchUp();
+  expect(texts('bob')).toEqual(['edited', 'text 2', 'text 3']);
+});
+
 test('a change that was missed is asked for when the next one comes, and only then', async () => {
   storeMany('bob', 3);
   await sync.catchUp();
