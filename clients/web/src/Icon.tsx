@@ -1,3 +1,5 @@
+import type { MouseEvent } from 'react';
+
 const PATHS = {
   chat: 'M5 5h14a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-8l-5 4v-4H5a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2z',
   back: 'm15 5-7 7 7 7',
@@ -8,6 +10,7 @@ const PATHS = {
   bell: 'M6 16V11a6 6 0 1 1 12 0v5l1.500 2h-15zM10 21h4',
   leave: 'M10 4H5v16h5M9 12h11m-4-4 4 4-4 4',
   down: 'm6 9 6 6 6-6',
+  more: 'M6 12v.010M12 12v.010M18 12v.010',
   in: 'M12 4v16m-6-6 6 6 6-6',
   out: 'M12 20V4m-6 6 6-6 6 6',
   pending: 'M12 7v5l3 2M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z',
@@ -39,7 +42,7 @@ export function IconButton({
 }: {
   icon: IconName;
   label: string;
-  onClick?: () => void;
+  onClick?: (event: MouseEvent<HTMLButtonElement>) => void;
   pressed?: boolean;
   type?: 'button' | 'submit';
   disabled?: boolean;

@@ -1,12 +1,23 @@
+import type { ChatMessage } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
-import { useEffect, useImperativeHandle, useRef, type FormEvent, type KeyboardEvent, type Ref } from 'react';
+import { useEffect, useId, useImperativeHandle, useRef, useState, type FormEvent, type KeyboardEvent, type Ref } from 'react';
 
 import { IconButton } from '../Icon';
 import { useDraft } from './useDraft';
 
 export interface ComposerHandle {
   /** Puts a text before what is written. */
-  edit: (text: string) => void;
+  rewrite: (text: string) => void;
+  /** Has the next message answer one. */
+  reply: (message: ChatMessage) => void;
+  /** Has a new text written for a message. What was being written waits. */
+  edit: (message: ChatMessage) => void;
+}
+
+/** The message that is answered or edited. */
+interface About {
+  message: ChatMessage;
+  isEdit: boolean;
 }
 
 interface Props {
@@ -15,19 +26,35 @@ interface Props {
   /** What the other user is called now. */
   name: string;
   userId: string;
+  /** Gives a message its new text. */
+  onChange: (message: ChatMessage, text: string) => void;
   ref: Ref<ComposerHandle>;
 }
 
 /** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
-export function Composer({ to, name, userId, ref }: Props) {
+export function Composer({ to, name, userId, onChange, ref }: Props) {
   const chat = useChatClient();
   const [draft, setDraft] = useDraft(userId, to, name);
+  const [about, setAbout] = useState<About>();
+  const [edited, setEdited] = useState('');
+  const [text, setText] = about?.isEdit ? [edited, setEdited] : [draft, setDraft];
+  const aboutId = useId();
   const input = useRef<HTMLTextAreaElement>(null);
   useImperativeHandle(
     ref,
     () => ({
-      edit(text) {
+      rewrite(text) {
+        setAbout(undefined);
         setDraft((known) => (known ? `${text}\n${known}` : text));
+        input.current?.focus();
+      },
+      reply(message) {
+        setAbout({ message, isEdit: false });
+        input.current?.focus();
+      },
+      edit(message) {
+        setAbout({ message, isEdit: true });
+        setEdited(message.text);
         input.current?.focus();
       },
     }),
@@ -40,13 +67,26 @@ export function Composer({ to, name, userId, ref }: Props) {
   }, []);
 
   function send() {
-    if (!draft.trim()) return;
-    chat.send(name, draft.trim());
-    setDraft('');
+    const words = text.trim();
+    if (!words) return;
+    if (!about?.isEdit) chat.send(name, words, { replyTo: about?.message.seq });
+    else if (words !== about.message.text) onChange(about.message, words);
+    setText('');
+    stop();
+  }
+
+  /** Goes on with a message of its own. */
+  function stop() {
+    setAbout(undefined);
     input.current?.focus();
   }
 
   function onKeyDown(event: KeyboardEvent) {
+    if (event.key === 'Escape' && about && !event.nativeEvent.isComposing) {
+      // It would close the chat.
+      event.preventDefault();
+      return stop();
+    }
     // An input method uses Enter to choose among suggestions. Safari says so by the code 229 only.
     if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing || event.keyCode === 229) return;
     event.preventDefault();
@@ -61,20 +101,29 @@ export function Composer({ to, name, userId, ref }: Props) {
         send();
       }}
     >
+      {about && (
+        <div className="composer__about">
+          <p id={aboutId}>
+            <b>{about.isEdit ? 'Edit' : about.message.mine ? 'Reply to yourself' : `Reply to ${name}`}:</b> <bdi>{about.message.text}</bdi>
+          </p>
+          <IconButton icon="close" label={about.isEdit ? 'Stop editing' : 'Stop replying'} onClick={stop} />
+        </div>
+      )}
       <textarea
         ref={input}
         rows={1}
         dir="auto"
         placeholder="Message"
         aria-label={`Message to ${name}`}
-        value={draft}
+        aria-describedby={about && aboutId}
+        value={text}
         onChange={(event) => {
-          setDraft(event.target.value);
-          if (event.target.value) chat.typing(to);
+          setText(event.target.value);
+          if (event.target.value && !about?.isEdit) chat.typing(to);
         }}
         onKeyDown={onKeyDown}
       />
-      <IconButton icon="send" label="Send" type="submit" disabled={!draft.trim()} className="composer__send" />
+      <IconButton icon={about?.isEdit ? 'sent' : 'send'} label={about?.isEdit ? 'Save' : 'Send'} type="submit" disabled={!text.trim()} className="composer__send" />
     </form>
   );
 }

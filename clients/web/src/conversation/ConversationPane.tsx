@@ -1,6 +1,6 @@
 import type { ChatError, Conversation } from '@bbgram/chat';
 import { useConnection } from '@bbgram/chat/react';
-import { useCallback, useEffect, useRef, type ReactNode } from 'react';
+import { useEffect, useRef, type ReactNode } from 'react';
 
 import { Avatar } from '../Avatar';
 import type { Me } from '../ChatPage';
@@ -10,7 +10,9 @@ import { presence } from '../presence';
 import { Announcer } from './Announcer';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
+import { MessageMenu } from './MessageMenu';
 import { useConversation } from './useConversation';
+import { useMessageActions, type MessageActions } from './useMessageActions';
 
 /** What the server calls every deleted user; nobody else can have this name. */
 const DELETED_USER = 'Deleted user';
@@ -42,15 +44,21 @@ export function ConversationPane({ address, me, onClose }: Props) {
 function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
-  const edit = useCallback((text: string) => composer.current?.edit(text), []);
+  const { actions, menu, closeMenu, problem, dismiss } = useMessageActions(to, me.id, composer);
   return (
     <>
-      {conversation ? <Messages conversation={conversation} me={me.name} onEdit={isDeleted ? undefined : edit} /> : <Loading />}
+      {conversation ? <Messages conversation={conversation} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
+      {problem && (
+        <p className="refused" role="alert">
+          Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
+        </p>
+      )}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
       ) : (
-        <Composer ref={composer} to={to} name={name} userId={me.id} />
+        <Composer ref={composer} to={to} name={name} userId={me.id} onChange={actions.change} />
       )}
+      {menu && <MessageMenu {...menu} actions={actions} onClose={closeMenu} />}
     </>
   );
 }
@@ -60,14 +68,14 @@ const Loading = () => <p className="messages note">Loading…</p>;
 interface MessagesProps {
   conversation: Conversation;
   me: string;
-  onEdit: ((text: string) => void) | undefined;
+  actions: MessageActions | undefined;
 }
 
-function Messages({ conversation, me, onEdit }: MessagesProps) {
+function Messages({ conversation, me, actions }: MessagesProps) {
   return (
     <>
       {conversation.messages.length > 0 ? (
-        <MessageList conversation={conversation} me={me} onEdit={onEdit} />
+        <MessageList conversation={conversation} me={me} actions={actions} />
       ) : (
         <p className="messages note">No messages yet. Say hello.</p>
       )}

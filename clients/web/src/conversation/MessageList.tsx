@@ -7,6 +7,7 @@ import { IconButton } from '../Icon';
 import { MessageRow } from './MessageRow';
 import { useFirstItemIndex } from './useFirstItemIndex';
 import { useFollow } from './useFollow';
+import type { MessageActions } from './useMessageActions';
 import { useReading } from './useReading';
 
 const COMPONENTS: Components<ChatMessage, Conversation> = {
@@ -17,11 +18,12 @@ const COMPONENTS: Components<ChatMessage, Conversation> = {
 interface Props {
   conversation: Conversation;
   me: string;
-  onEdit: ((text: string) => void) | undefined;
+  /** Undefined where nobody can write. */
+  actions: MessageActions | undefined;
 }
 
 /** The messages, of which only the visible ones are in the page. Older ones are loaded when the user scrolls up. */
-export function MessageList({ conversation, me, onEdit }: Props) {
+export function MessageList({ conversation, me, actions }: Props) {
   const chat = useChatClient();
   const { chatId, messages, peer } = conversation;
   const first = useFirstItemIndex(messages);
@@ -56,7 +58,7 @@ export function MessageList({ conversation, me, onEdit }: Props) {
             isOldest={index === first && !conversation.hasOlder}
             author={message.mine ? me : peer.username}
             isFirstUnread={index - first === firstUnread}
-            onEdit={onEdit}
+            actions={actions}
           />
         )}
       />

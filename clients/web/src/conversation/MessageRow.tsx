@@ -1,10 +1,12 @@
-import type { ChatMessage, Quote, Reaction } from '@bbgram/chat';
+import type { ChatMessage, Quote } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { memo } from 'react';
 
+import { IconButton } from '../Icon';
 import { clock, day, isSameDay } from '../time';
 import { MessageText } from './MessageText';
 import { Ticks } from './Ticks';
+import { hasReacted, type MessageActions } from './useMessageActions';
 
 const GROUP_MS = 5 * 60_000;
 
@@ -18,12 +20,12 @@ interface Props {
   author: string;
   /** Whether the unread messages begin here. */
   isFirstUnread: boolean;
-  /** Takes the text of a message that was refused, to be written anew, if one can write here. */
-  onEdit: ((text: string) => void) | undefined;
+  /** Undefined where nobody can write. */
+  actions: MessageActions | undefined;
 }
 
 /** A message, below the separators that come before it. */
-export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread, onEdit }: Props) {
+export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread, actions }: Props) {
   const isNewDay = previous ? !isSameDay(previous.createdAt, message.createdAt) : isOldest;
   const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
   return (
@@ -42,18 +44,28 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
         className={`message${message.mine ? ' message--mine' : ''}${continues ? ' message--continues' : ''}`}
         data-state={message.state}
       >
-        <div className="bubble">
-          <span className="visually-hidden">{author}: </span>
-          {message.replyTo && <Quoted quote={message.replyTo} />}
-          {message.deletedAt ? <p className="text text--gone">Message deleted</p> : <MessageText text={message.text} />}
-          {message.reactions && <Reactions reactions={message.reactions} />}
-          <span className="bubble__foot">
-            {message.editedAt && !message.deletedAt && <span>edited</span>}
-            <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
-            {message.mine && <Ticks state={message.state} />}
-          </span>
+        <div className="message__body">
+          <div className="bubble">
+            <span className="visually-hidden">{author}: </span>
+            {message.replyTo && <Quoted quote={message.replyTo} />}
+            {message.deletedAt ? <p className="text text--gone">Message deleted</p> : <MessageText text={message.text} />}
+            {message.reactions && <Reactions message={message} actions={actions} />}
+            <span className="bubble__foot">
+              {message.editedAt && !message.deletedAt && <span>edited</span>}
+              <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
+              {message.mine && <Ticks state={message.state} />}
+            </span>
+          </div>
+          {actions && message.seq !== undefined && !message.deletedAt && (
+            <IconButton
+              icon="more"
+              label="Message actions"
+              className="message__more"
+              onClick={({ currentTarget }) => actions.showMenu(message, currentTarget)}
+            />
+          )}
         </div>
-        {message.state === 'failed' && <Failed message={message} onEdit={onEdit} />}
+        {message.state === 'failed' && <Failed message={message} actions={actions} />}
       </div>
     </>
   );
@@ -73,13 +85,21 @@ function Quoted({ quote }: { quote: Quote }) {
   );
 }
 
-function Reactions({ reactions }: { reactions: readonly Reaction[] }) {
+/** The reactions. A click on one adds the user's own, or takes it back. */
+function Reactions({ message, actions }: Pick<Props, 'message' | 'actions'>) {
   return (
     <ul className="reactions" aria-label="Reactions">
-      {reactions.map(({ emoji, userIds }) => (
+      {message.reactions?.map(({ emoji, userIds }) => (
         <li key={emoji}>
-          {emoji}
-          {userIds.length > 1 && ` ${userIds.length}`}
+          <button
+            type="button"
+            disabled={!actions}
+            aria-pressed={actions && hasReacted(message, emoji, actions.userId)}
+            onClick={() => actions?.react(message, emoji)}
+          >
+            {emoji}
+            {userIds.length > 1 && ` ${userIds.length}`}
+          </button>
         </li>
       ))}
     </ul>
@@ -87,18 +107,18 @@ function Reactions({ reactions }: { reactions: readonly Reaction[] }) {
 }
 
 /** What is refused for good would be refused again: the user can only change it. */
-function Failed({ message, onEdit }: Pick<Props, 'message' | 'onEdit'>) {
+function Failed({ message, actions }: Pick<Props, 'message' | 'actions'>) {
   const chat = useChatClient();
 
   function edit() {
     chat.discard(message.key);
-    onEdit?.(message.text);
+    actions?.rewrite(message.text);
   }
 
   return (
     <p className="failed">
       <span>Not sent. {message.error?.message}</span>
-      {onEdit && (
+      {actions && (
         <button type="button" onClick={edit}>
           Edit
         </button>
