@@ -8,9 +8,11 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
   useEffect(() => {
     // What was heard before is at the beginning, and may be long.
     const known = messages.findLastIndex(({ seq }) => seq !== undefined && seq <= heard.current);
-    const fresh = messages.slice(known + 1).filter(({ seq, mine }) => seq !== undefined && !mine);
+    const fresh = messages.slice(known + 1).filter(({ seq, mine, deletedAt }) => seq !== undefined && !mine && !deletedAt);
     heard.current = Math.max(heard.current, newestSeq(messages));
     if (fresh.length) setSaid(fresh);
+    // What was taken back stays nowhere.
+    else if (messages.some(({ deletedAt }) => deletedAt)) setSaid((said) => without(said, messages));
   }, [messages]);
   return (
     <div className="visually-hidden" role="log" aria-label="New messages">
@@ -21,6 +23,13 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
       ))}
     </div>
   );
+}
+
+/** What was said, without what was taken back since. The same list, if that is nothing. */
+function without(said: readonly ChatMessage[], messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const gone = new Set(messages.filter(({ deletedAt }) => deletedAt).map(({ key }) => key));
+  const left = said.filter(({ key }) => !gone.has(key));
+  return left.length < said.length ? left : said;
 }
 
 const newestSeq = (messages: readonly ChatMessage[]): number => messages.findLast(({ seq }) => seq !== undefined)?.seq ?? 0;

@@ -1,0 +1,180 @@
+// How people change messages in the chat page: a menu on each, with the mouse or with keys alone.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import {
+  PHONE,
+  accessibilityProblems,
+  composer,
+  eventually,
+  launch,
+  message,
+  openChat,
+  row,
+  screenshots,
+  someone,
+  sql,
+  unique,
+  untilState,
+  write,
+} from './browser.mjs';
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+/** Two people who have each other's chat open. */
+async function pair(t, options) {
+  const [annName, benName] = [unique('ann'), unique('ben')];
+  const [ann, ben] = await Promise.all([someone(annName, browser, t, options), someone(benName, browser, t)]);
+  await openChat(ann, benName);
+  await openChat(ben, annName);
+  return { ann, ben, annName, benName };
+}
+
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const chip = (page, text, name) => message(page, text).getByRole('button', { name, exact: true });
+const menu = (page) => page.getByRole('dialog', { name: 'Message actions' });
+
+async function choose(page, text, action) {
+  await message(page, text).hover();
+  await message(page, text).getByRole('button', { name: 'Message actions' }).click();
+  await menu(page).getByRole('button', { name: action, exact: true }).click();
+}
+
+describe('changes in the chat page', { concurrency: 2 }, () => {
+  it('a message is edited, and what was being written meanwhile is kept', async (t) => {
+    const { ann, ben, benName } = await pair(t);
+    await write(ann, benName, 'Helo');
+    await untilState(ann, 'Helo', 'delivered', 'read');
+    await composer(ann, benName).fill('The next one');
+    await choose(ann, 'Helo', 'Edit message');
+    assert.equal(await composer(ann, benName).inputValue(), 'Helo');
+    await composer(ann, benName).fill('Hello');
+    await button(ann, 'Save').click();
+    for (const page of [ann, ben]) await message(page, 'Hello').getByText('edited').waitFor();
+    assert.equal(await message(ben, 'Helo').count(), 0);
+    assert.equal(await composer(ann, benName).inputValue(), 'The next one');
+    // The peer's messages cannot be edited or unsent.
+    await message(ben, 'Hello').getByRole('button', { name: 'Message actions' }).click();
+    assert.equal(await menu(ben).getByRole('button', { name: 'Reply' }).count(), 1);
+    assert.equal(await menu(ben).getByRole('button', { name: /Edit|Unsend/ }).count(), 0);
+  });
+
+  it('reactions are added and taken back, in the menu and on the message', async (t) => {
+    const { ann, ben, annName } = await pair(t);
+    await write(ben, annName, 'Good news');
+    await message(ann, 'Good news').waitFor();
+    await choose(ann, 'Good news', 'React with ❤️');
+    await chip(ben, 'Good news', '❤️').click();
+    await chip(ann, 'Good news', '❤️ 2').waitFor();
+    await message(ann, 'Good news').locator('[aria-pressed=true]').click();
+    await chip(ben, 'Good news', '❤️').waitFor();
+    await message(ben, 'Good news').locator('[aria-pressed=true]').click();
+    await eventually(() => ann.getByRole('list', { name: 'Reactions' }).count(), 0);
+  });
+
+  it('a message is taken back once that is confirmed, and nothing on the page says it any more', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await write(ann, benName, 'A secret');
+    await message(ben, 'A secret').waitFor();
+    await choose(ben, 'A secret', 'Reply');
+    await ben.getByText(`Reply to ${annName}:`).waitFor();
+    await write(ben, annName, 'Really?');
+    await message(ann, 'Really?').getByRole('blockquote').filter({ hasText: 'A secret' }).waitFor();
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await screenshots(ann, 'reply');
+
+    await choose(ann, 'A secret', 'Unsend…');
+    await button(ann, 'Keep it').click();
+    await message(ann, 'A secret').waitFor();
+    await choose(ann, 'A secret', 'Unsend…');
+    await button(ann, 'Take it back').click();
+    for (const page of [ann, ben]) {
+      await message(page, 'Message deleted').first().waitFor();
+      await message(page, 'Really?').getByRole('blockquote').filter({ hasText: 'Message deleted' }).waitFor();
+      // Not for screen readers either. The developer's panel keeps what came over the wire.
+      const said = () => page.getByRole('main').getByText('A secret').count();
+      await eventually(said, 0);
+    }
+    // What is gone cannot be changed any more.
+    assert.equal(await ann.getByRole('button', { name: 'Message actions' }).count(), 1);
+  });
+
+  it('a change that the server refuses is taken back, with the reason and the new text kept', async (t) => {
+    const { ann, ben, benName } = await pair(t);
+    await write(ann, benName, 'Long ago');
+    await message(ben, 'Long ago').waitFor();
+    await untilState(ann, 'Long ago', 'delivered', 'read');
+    await sql(`UPDATE bbgram.messages SET created_at = now() - interval '1 year' WHERE text = 'Long ago'`);
+    await choose(ann, 'Long ago', 'Edit message');
+    await composer(ann, benName).fill('Just now');
+    await composer(ann, benName).press('Enter');
+    await ann.getByRole('alert').filter({ hasText: 'Not changed.' }).waitFor();
+    await message(ann, 'Long ago').waitFor();
+    assert.equal(await composer(ann, benName).inputValue(), 'Just now');
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await button(ann, 'Dismiss').click();
+    assert.equal(await ann.getByRole('alert').count(), 0);
+    assert.equal(await message(ben, 'Just now').count(), 0);
+  });
+
+  it('keys alone are enough, and Escape leaves one thing at a time', async (t) => {
+    const { ann, benName } = await pair(t);
+    await write(ann, benName, 'Typed');
+    await untilState(ann, 'Typed', 'delivered', 'read');
+    const more = message(ann, 'Typed').getByRole('button', { name: 'Message actions' });
+    const focused = () => ann.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+    await composer(ann, benName).press('Shift+Tab');
+    assert.equal(await focused(), 'Message actions');
+    await ann.keyboard.press('Enter');
+    await menu(ann).waitFor();
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await ann.keyboard.press('Escape');
+    await menu(ann).waitFor({ state: 'detached' });
+    assert.equal(await focused(), 'Message actions');
+
+    await ann.keyboard.press('Enter');
+    await menu(ann).getByRole('button', { name: 'Reply' }).focus();
+    await ann.keyboard.press('Enter');
+    await ann.getByText('Reply to yourself:').waitFor();
+    assert.equal(await focused(), `Message to ${benName}`);
+    await ann.keyboard.press('Escape');
+    await ann.getByText('Reply to yourself:').waitFor({ state: 'detached' });
+    await more.waitFor();
+    await ann.keyboard.press('Escape');
+    await more.waitFor({ state: 'detached' });
+  });
+
+  it('what changed while a person was away shows when they come back, in the list of chats too', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    await write(ann, benName, 'First');
+    await write(ann, benName, 'Second');
+    await message(ben, 'Second').waitFor();
+    await untilState(ann, 'Second', 'delivered', 'read');
+    await button(ben, 'Go offline').click();
+    await choose(ann, 'First', 'React with 👍');
+    await chip(ann, 'First', '👍').waitFor();
+    await choose(ann, 'Second', 'Unsend…');
+    await button(ann, 'Take it back').click();
+    await eventually(() => sql(`SELECT text FROM bbgram.messages WHERE text = 'Second'`), '');
+    assert.equal(await message(ben, 'Second').count(), 1);
+    await button(ben, 'Go online').click();
+    await chip(ben, 'First', '👍').waitFor();
+    await message(ben, 'Message deleted').waitFor();
+    await row(ben, annName).getByText('Message deleted').waitFor();
+  });
+
+  it('the menu stays within a phone', async (t) => {
+    const { ann, ben, annName } = await pair(t, { viewport: PHONE, hasTouch: true, isMobile: true });
+    await write(ben, annName, 'Small');
+    await message(ann, 'Small').getByRole('button', { name: 'Message actions' }).tap();
+    const box = await menu(ann).boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= PHONE.width && box.y >= 0 && box.y + box.height <= PHONE.height, JSON.stringify(box));
+    await menu(ann).getByRole('button', { name: 'React with 👍' }).tap();
+    await chip(ben, 'Small', '👍').waitFor();
+  });
+});
