@@ -25,7 +25,8 @@ _MEMBERS = text(
 )
 _LOCK = LockingStatement(
     """
-    SELECT w.chat_id, w.user_id, w.delivered_seq, w.read_seq, c.user_lo, c.user_hi, c.last_seq
+    SELECT
+        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.cleared_seq, c.user_lo, c.user_hi, c.last_seq
     FROM chat_members w
     JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS member (chat_id, user_id)
         ON w.chat_id = member.chat_id AND w.user_id = member.user_id

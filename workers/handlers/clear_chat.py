@@ -1,6 +1,6 @@
 """`clear_chat`: shows the user none of the messages that a chat has now. The other member keeps them.
 
-What is cleared counts as delivered and read: nothing is left to deliver, and nothing to count as unread.
+Cleared messages count as delivered and read, so none of them is delivered later or counted as unread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,10 @@ from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
-from workers.locking import LockingStatement
-from workers.members import Member, member_columns
+from workers.members import Member, lock_members, member_columns
 from workers.outcome import Outcome
 from workers.requests import Request
 
-_LOCK = LockingStatement(
-    """
-    SELECT w.chat_id, w.user_id, w.read_seq, w.cleared_seq, c.last_seq
-    FROM chat_members w
-    JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS member (chat_id, user_id)
-        ON w.chat_id = member.chat_id AND w.user_id = member.user_id
-    JOIN chats c ON c.id = w.chat_id
-    ORDER BY w.chat_id, w.user_id
-    FOR NO KEY UPDATE OF w {skip_locked}
-    """
-)
 _CLEAR = text(
     """
     UPDATE chat_members w
@@ -65,9 +53,7 @@ def _clear(
     outcome: Outcome,
 ) -> None:
     members = {(chat.id, request.user_id) for request, chat in allowed}
-    locked = {
-        (row.chat_id, row.user_id): row for row in conn.execute(_LOCK.for_(context), member_columns(members))
-    }
+    locked = lock_members(conn, members, context)
     up_tos = {member: row.cleared_seq for member, row in locked.items()}
     for request, chat in allowed:
         member = (chat.id, request.user_id)

@@ -75,7 +75,7 @@ export class ChatRecord {
     this.reached(upTo);
   }
 
-  /** Note up to where the user has cleared the chat. What is cleared is read. */
+  /** Note up to which seq the user has cleared the chat. Cleared messages count as read. */
   cleared(upTo = 0): void {
     if (upTo <= this.clearedUpTo) return;
     this.clearedUpTo = upTo;

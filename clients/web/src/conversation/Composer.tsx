@@ -10,7 +10,7 @@ export interface ComposerHandle {
   rewrite: (text: string) => void;
   /** Has the next message answer one. */
   reply: (message: ChatMessage) => void;
-  /** Has a new text written for a message. What was being written waits. */
+  /** Lets the user edit a message. What they were writing is kept for afterwards. */
   edit: (message: ChatMessage) => void;
 }
 
