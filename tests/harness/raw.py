@@ -15,6 +15,7 @@ from tests.harness.deployment import ANSWERED_S, Edge, make_token
 from tests.harness.waiting import PATIENCE_S, until
 
 RECORD_SEPARATOR = "\x1e"
+CONNECT_ERROR = "44"
 
 
 def event(name: str, payload: Any) -> str:
@@ -149,6 +150,10 @@ class RawClient:
                 self.acks[int(number)] = data[0]
 
 
+class SignInRefused(Exception):
+    """An edge answered CONNECT with CONNECT_ERROR. The message is what it sent."""
+
+
 class RawPolling:
     """One long-polling connection."""
 
@@ -164,7 +169,9 @@ class RawPolling:
             opened = json.loads((await self.http.get(self.address)).text[1:])
             self.address += f"&sid={opened['sid']}"
             await self.post(f"40{json.dumps({'token': self._token})}")
-            await self.expect('42["connection_success"')
+            answer, *_ = await self.expect(('42["connection_success"', CONNECT_ERROR))
+            if answer.startswith(CONNECT_ERROR):
+                raise SignInRefused(answer)
             unless_signed_in.pop_all()
         return self
 
@@ -181,8 +188,8 @@ class RawPolling:
         """Send one request with any body."""
         return await self.http.post(self.address, content=body)
 
-    async def expect(self, start: str, count: int = 1) -> list[str]:
-        """Poll until `count` packets with this start have arrived; return them."""
+    async def expect(self, start: str | tuple[str, ...], count: int = 1) -> list[str]:
+        """Poll until `count` packets with this start, or one of these, have arrived; return them."""
         async with asyncio.timeout(PATIENCE_S):
             while len(found := [packet for packet in self.packets if packet.startswith(start)]) < count:
                 self.packets += (await self.http.get(self.address)).text.split(RECORD_SEPARATOR)
