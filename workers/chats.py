@@ -136,8 +136,7 @@ def people_of(
 
 def read_people(conn: Connection, ids: Iterable[str], usernames: Iterable[str] = ()) -> People:
     """Look up profiles by id and by name, with one statement."""
-    keys = {find_key(name) for name in usernames}
-    params = {"ids": array(set(ids)), "keys": [key for key in keys if "\0" not in key]}
+    params = {"ids": array(set(ids)), "keys": list({find_key(name) for name in usernames})}
     rows = conn.execute(_PROFILES, params).all()
     return People({row.id: row.username for row in rows}, {row.username_key: row.id for row in rows})
 

@@ -167,9 +167,7 @@ def store_messages(
 
     Requests without a chat have no entry, and neither do those whose locked chat was skipped.
     """
-    tried = {request.id: request for request in requests if "\0" not in (route(request).key or "")}
-    if not tried:
-        return {}
+    tried = {request.id: request for request in requests}
     params = {
         **_routes(tried.values()),
         "ids": array(tried),

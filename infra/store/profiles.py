@@ -76,9 +76,13 @@ _RESERVED_KEYS: Final = frozenset({"", username_key(DELETED_USERNAME)})
 
 
 def find_key(spelling: str) -> str:
-    """Return the key of a name that anybody may have written. What no cache should hold is not cached."""
+    """Return the key of a name that anybody may have written. What no cache should hold is not cached.
+
+    A name with a NUL, which Postgres cannot even be asked for, gets the key that nobody has.
+    """
     fold = username_key if len(spelling) <= MAX_USERNAME else username_key.__wrapped__
-    return fold(spelling)
+    key = fold(spelling)
+    return "" if "\0" in key else key
 
 
 def has_username_length(spelling: str) -> bool:

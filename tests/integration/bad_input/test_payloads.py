@@ -1,13 +1,15 @@
 """Payloads of the wrong shape are refused with a code, and nothing is stored."""
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.deployment import Deployment
 from tests.harness.raw import RawClient, event
-from tests.integration.bad_input.refusals import assert_closed, assert_refused
+from tests.integration.bad_input.refusals import assert_closed, assert_refused, traces
 
 NOT_AN_OBJECT = ("5", '"text"', "[]", "[1,2]", "null", "true", "1.5", '""')
 
@@ -134,6 +136,69 @@ async def test_a_name_that_nobody_has_is_refused(
 ) -> None:
     data = event(command, {"username": username, "text": "hi", "isTyping": True})
     await assert_refused(chat, raw, mallory, data, "user_not_found", command)
+
+
+ID = "01890000-0000-7000-8000-000000000000"
+COMPLETE: dict[str, dict[str, Any]] = {
+    "send_message": {
+        "username": "USER",
+        "userId": ID,
+        "text": "hi",
+        "data": {"note": "x"},
+        "replyTo": 1,
+        "clientId": "c",
+    },
+    "edit_message": {"chatId": ID, "seq": 1, "text": "hi", "data": {"note": "x"}, "clientId": "c"},
+    "unsend_message": {"chatId": ID, "seq": 1},
+    "react": {"chatId": ID, "seq": 1, "emoji": "👍", "on": True},
+    "clear_chat": {"chatId": ID, "upTo": 1},
+    "join_chat": {"username": "USER", "userId": ID, "limit": 1},
+    "mark_as_read": {"chatId": ID, "upTo": 1},
+    "get_messages": {"chatId": ID, "before": 2, "after": 1, "limit": 1},
+    "list_chats": {"cursor": "WzFd", "limit": 1, "since": "2026-01-01T00:00:00Z"},
+    "sync": {"cursors": {ID: 1}, "only": True},
+    "typing": {"isTyping": True, "username": "USER", "userId": ID, "chatId": ID},
+    "register_device": {
+        "channel": "webpush",
+        "address": "https://push.example/x",
+        "keys": {"p256dh": "k", "auth": "a"},
+        "timeZone": "UTC",
+    },
+    "unregister_device": {"deviceId": ID},
+    "refresh_token": {"token": "a.b.c"},
+}
+"""Every event with every field that it can have."""
+TEXT_FIELDS = [
+    (command, path)
+    for command, payload in COMPLETE.items()
+    for field, value in payload.items()
+    for path in ([(field, inner) for inner in value] if isinstance(value, dict) else [(field,)])
+    if field not in ("data", "cursors") and isinstance(payload[path[0]], str | dict)
+]
+"""The path to every text in them. `data` may hold any text, and what it may not is tested on its own."""
+
+
+@pytest.mark.parametrize("command", CLIENT_COMMANDS)
+def test_the_complete_payloads_have_every_field(command: str) -> None:
+    fields = msgspec.structs.fields(CLIENT_COMMANDS[command].payload)
+    assert set(COMPLETE[command]) == {field.encode_name for field in fields}
+
+
+@pytest.mark.parametrize(
+    ("command", "path"), TEXT_FIELDS, ids=[".".join((command, *path)) for command, path in TEXT_FIELDS]
+)
+async def test_a_nul_in_any_text_is_refused_for_what_it_is(
+    chat: Deployment, raw: RawClient, mallory: str, command: str, path: tuple[str, ...]
+) -> None:
+    note = await raw.ask(event("send_message", {"username": mallory, "text": "hi"}))
+    before = traces(chat, mallory)
+    complete = json.dumps(COMPLETE[command]).replace("USER", mallory).replace(ID, note["message"]["chatId"])
+    payload = json.loads(complete)
+    inner = payload if len(path) == 1 else payload[path[0]]
+    inner[path[-1]] = "a\0b"
+    ack = await raw.ask(event(command, payload))
+    assert ack["code"] in ("invalid_payload", "user_not_found", "unauthorized"), ack
+    assert traces(chat, mallory) == before
 
 
 async def test_the_error_names_the_client_id_of_the_request(
