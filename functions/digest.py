@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from functions.channels.channel import Notice
 from functions.shorten import shorten
+from infra.store.boxes import IS_SILENT
 from infra.store.counting import count_messages
 
 _TEXT_CHARS = 200
@@ -18,12 +19,13 @@ _NAMES = 2
 
 _OPEN = text(
     f"""
-    SELECT c.id AS chat_id, p.username, open.messages - unsent.messages AS messages, newest.text
+    SELECT c.id AS chat_id, p.username, open.messages - unsent.messages AS messages,
+        CASE WHEN me.push_texts THEN newest.text ELSE '' END AS text
     FROM notifications n
     CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
     CROSS JOIN LATERAL (SELECT * FROM chats WHERE id = span.chat_id LIMIT 1) c
     CROSS JOIN LATERAL (
-        SELECT delivered_seq, read_seq FROM chat_members
+        SELECT delivered_seq, read_seq, muted_until FROM chat_members
         WHERE chat_id = span.chat_id AND user_id = n.user_id LIMIT 1
     ) w
     CROSS JOIN LATERAL (
@@ -47,7 +49,8 @@ _OPEN = text(
             AND m.recipient_id = n.user_id AND m.deleted_at IS NOT NULL
     ) unsent
     JOIN profiles p ON p.id = newest.sender_id
-    WHERE n.id = :id AND open.messages > 0
+    JOIN profiles me ON me.id = n.user_id
+    WHERE n.id = :id AND open.messages > 0 AND NOT {IS_SILENT.format(chat="c", user="n.user_id", member="w")}
     ORDER BY newest.created_at DESC, c.id
     """
 )
@@ -62,7 +65,7 @@ class OpenChat:
     sender: str
     count: int
     newest_text: str
-    """Empty if it has only data."""
+    """Empty if it has only data, or if the recipient does not want to see texts."""
 
 
 def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:

@@ -17,6 +17,7 @@ from functions.context import Context
 from functions.quiet_hours import quiet_until
 from infra.settings.functions import FunctionSettings
 from infra.settings.time_zones import time_zone_or
+from infra.store.boxes import IS_SILENT
 
 _DUE_USERS = text(
     """
@@ -42,7 +43,7 @@ _LOCK_OPEN = text(_OPEN.format(lock="FOR UPDATE SKIP LOCKED"))
 _READ_OPEN = text(_OPEN.format(lock=""))
 
 _UNDELIVERED = text(
-    """
+    f"""
     SELECT u.chat_id, u.user_id, c.last_seq, oldest.seq, oldest.created_at, now() AS now
     FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS open (chat_id, user_id)
     JOIN undelivered u ON u.chat_id = open.chat_id AND u.user_id = open.user_id
@@ -53,10 +54,13 @@ _UNDELIVERED = text(
         WHERE chat_id = u.chat_id AND seq > greatest(w.delivered_seq, w.read_seq, u.notified_seq)
             AND recipient_id = u.user_id AND sender_id <> u.user_id AND deleted_at IS NULL
         ORDER BY seq LIMIT 1
-    ) oldest ON true
+    ) oldest ON NOT {IS_SILENT.format(chat="c", user="u.user_id", member="w")}
     """
 )
-"""A separate statement, so that it sees what the sweep saw before the rows were locked."""
+"""A separate statement, so that it sees what the sweep saw before the rows were locked.
+
+Nobody is notified of a chat that is muted or blocked, or of a message request.
+"""
 
 _RECIPIENTS = text(
     """

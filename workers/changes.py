@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
+from infra.store.boxes import IS_BLOCKED
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_CHANGED, ChangeAck, Message
 from infra.wire.inbox import Emit, Target
@@ -26,11 +27,11 @@ EDITS_KEPT: Final = 20
 
 _LOCK = LockingStatement(
     """
-    SELECT id, change, now() AS at FROM chats
-    WHERE id = ANY(CAST(:chats AS uuid[]))
-    ORDER BY id
+    SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked FROM chats c
+    WHERE c.id = ANY(CAST(:chats AS uuid[]))
+    ORDER BY c.id
     FOR NO KEY UPDATE {skip_locked}
-    """
+    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c"))
 )
 _READ = text(
     """
@@ -58,7 +59,7 @@ _WRITE = text(
             chat_id, seq, change, text, data, edited_at, deleted_at, reactions, client_ids
         )
     ), counted AS (
-        UPDATE chats c SET change = newest.change, changed_at = now()
+        UPDATE chats c SET change = newest.change, lo_changed_at = now(), hi_changed_at = now()
         FROM (SELECT chat_id, max(change) AS change FROM changed GROUP BY chat_id) newest
         WHERE c.id = newest.chat_id
     ), noted AS (
@@ -93,6 +94,8 @@ class MutableMessage:
     """Of its last edits."""
     hidden_from: list[str]
     """Who has cleared it."""
+    is_blocked: bool
+    """Whether one of the two has blocked the other."""
     now: datetime
     """The time of the change."""
     is_changed: bool = False
@@ -113,6 +116,11 @@ class MutableMessage:
         """Raise Rejection(not_allowed) if its sender has taken it back."""
         if self.deleted_at is not None:
             raise Rejection(ErrorCode.NOT_ALLOWED, "The message has been unsent.")
+
+    def require_no_block(self) -> None:
+        """Raise Rejection(not_allowed) if one of the two has blocked the other."""
+        if self.is_blocked:
+            raise Rejection(ErrorCode.NOT_ALLOWED)
 
     def remember(self, client_id: str | None) -> None:
         """Remember an edit, so that a retry of it changes nothing."""
@@ -204,6 +212,7 @@ def _read(
             reactions=row.reactions or [],
             client_ids=row.client_ids,
             hidden_from=row.hidden_from,
+            is_blocked=locked[row.chat_id].is_blocked,
             now=locked[row.chat_id].at,
         )
         for row in conn.execute(_READ, params)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import uuid_utils
 from sqlalchemy import Connection, Row, text
 
+from infra.store.boxes import Box
 from infra.store.profiles import MAX_USERNAME, find_key, has_username_length
-from infra.wire.commands import JoinChat, SendMessage, Typing
+from infra.wire.commands import BlockUser, JoinChat, SendMessage, Typing, UnblockUser
 from infra.wire.errors import ErrorCode, Rejection
 from workers.arrays import array
 from workers.requests import Request
@@ -24,9 +25,13 @@ _PROFILES = text(
     """
 )
 """Two joins: OR would compare each row of a small table with every element of both arrays."""
+_COLUMNS = """
+    c.id, c.user_lo, c.user_hi, c.last_seq, c.change,
+    c.lo_box, c.hi_box, c.lo_blocked_at IS NOT NULL OR c.hi_blocked_at IS NOT NULL AS is_blocked
+"""
 _BY_PAIR = text(
-    """
-    SELECT c.id, c.user_lo, c.user_hi, c.last_seq, c.change
+    f"""
+    SELECT {_COLUMNS}
     FROM chats c
     JOIN unnest(CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (lo, hi)
         ON c.user_lo = pair.lo AND c.user_hi = pair.hi
@@ -35,8 +40,12 @@ _BY_PAIR = text(
 _INSERT = text(
     """
     WITH made AS (
-        INSERT INTO chats (id, user_lo, user_hi)
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[]))
+        INSERT INTO chats (id, user_lo, user_hi, lo_box, hi_box)
+        SELECT id, lo, hi, box, box
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (id, lo, hi)
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN lo = hi THEN CAST(:of_notes AS smallint) ELSE CAST(:box AS smallint) END AS box
+        ) boxes
         ON CONFLICT DO NOTHING
         RETURNING id, user_lo, user_hi
     )
@@ -45,7 +54,11 @@ _INSERT = text(
     """
 )
 """One statement, so that there is never a chat without its members."""
-_BY_ID = text("SELECT id, user_lo, user_hi, last_seq, change FROM chats WHERE id = ANY(CAST(:ids AS uuid[]))")
+_BY_ID = text(f"SELECT {_COLUMNS} FROM chats c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
+
+
+_Naming = SendMessage | JoinChat | Typing | BlockUser | UnblockUser
+"""A command that names a user."""
 
 
 class Pair(NamedTuple):
@@ -72,6 +85,15 @@ class Chat:
     pair: Pair
     last_seq: int
     change: int
+    boxes: tuple[Box, Box]
+    """Where either member of the pair has the chat."""
+    is_blocked: bool
+    """Whether either has blocked the other."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether neither member is to notice what the other one does."""
+        return self.is_blocked or any(box in (Box.REQUESTS, Box.DECLINED) for box in self.boxes)
 
     def peer_of(self, user_id: str) -> str:
         """Return the other member; for notes to self, the user."""
@@ -91,7 +113,7 @@ class People:
             raise Rejection(ErrorCode.PROFILE_MISSING)
         return self.by_id[user_id]
 
-    def named(self, command: SendMessage | JoinChat | Typing) -> str:
+    def named(self, command: _Naming) -> str:
         """Return the id of the user whom a request names, by name or by id.
 
         Raises Rejection(user_not_found, invalid_payload).
@@ -113,15 +135,13 @@ class People:
         return user_id
 
 
-def require_somebody(command: SendMessage | JoinChat | Typing) -> None:
+def require_somebody(command: _Naming) -> None:
     """Raise Rejection(invalid_payload) if a request names nobody."""
     if command.username is None and command.user_id is None:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Invalid payload: nobody is named.")
 
 
-def people_of(
-    conn: Connection, requests: Iterable[Request[SendMessage] | Request[JoinChat] | Request[Typing]]
-) -> People:
+def people_of(conn: Connection, requests: Iterable[Request[_Naming]]) -> People:
     """Look up everybody who asks, and everybody whom they name, with one statement."""
     ids: set[str] = set()
     usernames: set[str] = set()
@@ -149,13 +169,13 @@ def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     return {chat.pair: chat for chat in map(_to_chat, rows)}
 
 
-def open_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
-    """Return the chats of all pairs, creating what is missing."""
+def open_chats(conn: Connection, pairs: Collection[Pair], box: Box = Box.UNDECIDED) -> dict[Pair, Chat]:
+    """Return the chats of all pairs, creating what is missing, in the given box of both users."""
     chats = find_chats(conn, pairs)
     missing = sorted(set(pairs) - chats.keys())
     if missing:
         ids = array(str(uuid_utils.uuid7()) for _ in missing)
-        conn.execute(_INSERT, {"ids": ids, **_columns(missing)})
+        conn.execute(_INSERT, {"ids": ids, "box": box, "of_notes": Box.INBOX, **_columns(missing)})
         chats |= find_chats(conn, missing)
     return chats
 
@@ -177,7 +197,14 @@ def require_member(chats: Mapping[str, Chat], chat_id: str, user_id: str) -> Cha
 
 
 def _to_chat(row: Row[Any]) -> Chat:
-    return Chat(row.id, Pair(row.user_lo, row.user_hi), row.last_seq, row.change)
+    return Chat(
+        row.id,
+        Pair(row.user_lo, row.user_hi),
+        row.last_seq,
+        row.change,
+        (Box(row.lo_box), Box(row.hi_box)),
+        row.is_blocked,
+    )
 
 
 def _columns(pairs: Collection[Pair]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from infra.wire import registry
 from workers.context import HandlerContext
+from workers.handlers.block_user import block_users, list_blocked, unblock_users
 from workers.handlers.broadcast_presence import broadcast_presence
 from workers.handlers.broadcast_typing import broadcast_typing
 from workers.handlers.catch_up import catch_up
@@ -22,8 +23,10 @@ from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.react import react
 from workers.handlers.send_message import send_messages
+from workers.handlers.set_chat import accept_chats, decline_chats, set_chats
 from workers.handlers.sync import sync
 from workers.handlers.unsend_message import unsend_messages
+from workers.handlers.user_settings import get_settings, update_settings
 from workers.outcome import Outcome
 from workers.requests import Request
 
@@ -51,6 +54,12 @@ HANDLERS: Final[dict[str, Entry]] = {
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
     "clear_chat": Entry(clear_chats, needs_transaction=True),
+    "update_settings": Entry(update_settings, needs_transaction=True),
+    "block_user": Entry(block_users, needs_transaction=True),
+    "unblock_user": Entry(unblock_users, needs_transaction=True),
+    "accept_chat": Entry(accept_chats, needs_transaction=True),
+    "decline_chat": Entry(decline_chats, needs_transaction=True),
+    "set_chat": Entry(set_chats, needs_transaction=True),
     "join_chat": Entry(join_chats, needs_transaction=True, answers_with_pages=True),
     "send_message": Entry(send_messages),
     "edit_message": Entry(edit_messages, needs_transaction=True),
@@ -59,6 +68,8 @@ HANDLERS: Final[dict[str, Entry]] = {
     "get_messages": Entry(get_messages, answers_with_pages=True),
     "list_chats": Entry(list_chats, answers_with_pages=True),
     "sync": Entry(sync, answers_with_pages=True),
+    "get_settings": Entry(get_settings),
+    "list_blocked": Entry(list_blocked),
     "typing": Entry(broadcast_typing),
     "register_device": Entry(register_devices, needs_transaction=True),
     "unregister_device": Entry(unregister_devices),

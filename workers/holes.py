@@ -73,6 +73,8 @@ class _Receipt:
     user_id: str
     delivered_seq: int
     read_seq: int
+    tells_delivered: bool
+    """Whether the sender is to know."""
     spans: list[Span]
     """Ascending."""
 
@@ -97,7 +99,7 @@ def confirm_behind_holes(
         params = {**member_columns(moved), "up_tos": array(up_to for _, up_to in moved.values())}
         for row in conn.execute(_ADVANCE, params):
             receipt, up_to = moved[row.chat_id, row.user_id]
-            if up_to > receipt.read_seq:
+            if up_to > receipt.read_seq and receipt.tells_delivered:
                 tell_delivered(outcome, row.chat_id, row.user_id, receipt.pair, up_to, iso_ms(row.at))
     return set(receipts)
 
@@ -114,6 +116,7 @@ def _lock_receipts(
             row.user_id,
             row.delivered_seq,
             row.read_seq,
+            row.tells_delivered,
             spans[member],
         )
         for member, row in locked.items()

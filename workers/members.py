@@ -1,13 +1,16 @@
 """The members of chats and their watermarks: reads, locks, and describes them to each other."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypedDict
 
+import msgspec
 from sqlalchemy import Connection, Row, text
 
+from infra.store.boxes import BOX, SHOWN_DELIVERED, SHOWN_READ, SHOWS_PRESENCE, Box
 from infra.store.counting import count_messages
-from infra.wire.events import MESSAGE_STATUS, MessageStatus, Peer, iso_ms
+from infra.wire.commands import Box as BoxName
+from infra.wire.events import MESSAGE_STATUS, ChatChanged, MessageStatus, Peer, iso_ms
 from workers.arrays import array
 from workers.chats import Pair
 from workers.context import HandlerContext
@@ -15,22 +18,29 @@ from workers.locking import LockingStatement
 from workers.outcome import Outcome
 
 _MEMBERS = text(
-    """
+    f"""
     SELECT
-        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, w.cleared_seq,
-        p.username, p.last_seen_at
-    FROM chat_members w JOIN profiles p ON p.id = w.user_id
+        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, w.cleared_seq, w.muted_until,
+        p.username, p.last_seen_at, {BOX.format(chat="c", user="w.user_id")} AS box,
+        CASE w.user_id WHEN c.user_lo THEN c.lo_blocked_at ELSE c.hi_blocked_at END AS blocked_at,
+        {SHOWN_DELIVERED.format(member="w")} AS shown_delivered_seq,
+        {SHOWN_READ.format(member="w", profile="p")} AS shown_read_seq,
+        {SHOWS_PRESENCE.format(chat="c", user="w.user_id", profile="p")} AS shows_presence
+    FROM chat_members w JOIN profiles p ON p.id = w.user_id JOIN chats c ON c.id = w.chat_id
     WHERE w.chat_id = ANY(CAST(:chats AS uuid[]))
     """
 )
 _LOCK = LockingStatement(
     """
     SELECT
-        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.cleared_seq, c.user_lo, c.user_hi, c.last_seq
+        w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.cleared_seq, c.user_lo, c.user_hi, c.last_seq,
+        w.shown_delivered_seq IS NULL AS tells_delivered,
+        w.shown_read_seq IS NULL AND p.read_receipts AS tells_read
     FROM chat_members w
     JOIN unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS member (chat_id, user_id)
         ON w.chat_id = member.chat_id AND w.user_id = member.user_id
     JOIN chats c ON c.id = w.chat_id
+    JOIN profiles p ON p.id = w.user_id
     ORDER BY w.chat_id, w.user_id
     FOR NO KEY UPDATE OF w {skip_locked}
     """
@@ -53,6 +63,16 @@ _OWN = text(
     LEFT JOIN chat_members w ON w.chat_id = c.id AND w.user_id = asked.user_id
     """
 )
+_NAMES: Final[Mapping[int, BoxName]] = {
+    Box.UNDECIDED: "inbox",
+    Box.INBOX: "inbox",
+    Box.PINNED: "inbox",
+    Box.ARCHIVED: "archived",
+    Box.REQUESTS: "requests",
+    Box.DECLINED: "declined",
+    Box.UNSEEN: "inbox",
+}
+"""How clients call the boxes."""
 Member = tuple[str, str]
 """Ids of a chat and of one of its members."""
 
@@ -111,14 +131,49 @@ def delivered_up_to(member: Row[Any]) -> int:
 
 
 def to_peer(member: Row[Any], online: frozenset[str]) -> Peer:
-    """Describe a member to the other one."""
+    """Describe a member to the other one, as far as they are to know it."""
+    last_seen = member.last_seen_at if member.shows_presence else None
     return Peer(
         user_id=member.user_id,
         username=member.username,
-        online=member.user_id in online,
-        last_seen=iso_ms(member.last_seen_at) if member.last_seen_at else None,
-        delivered_up_to=delivered_up_to(member),
-        read_up_to=member.read_seq,
+        online=member.shows_presence and member.user_id in online,
+        last_seen=iso_ms(last_seen) if last_seen else None,
+        delivered_up_to=member.shown_delivered_seq,
+        read_up_to=member.shown_read_seq,
+    )
+
+
+def to_own(member: Row[Any]) -> ChatChanged:
+    """Describe what a chat is like for a member alone."""
+    return ChatChanged(
+        chat_id=member.chat_id,
+        cleared_up_to=member.cleared_seq,
+        box=_NAMES[member.box],
+        pinned=member.box == Box.PINNED,
+        muted_until=iso_ms(member.muted_until) if member.muted_until else None,
+        blocked=member.blocked_at is not None,
+    )
+
+
+class OwnFields(TypedDict):
+    """What answers about a chat say of it for the caller alone, where it is not as usual."""
+
+    cleared_up_to: int | msgspec.UnsetType
+    box: BoxName | msgspec.UnsetType
+    pinned: bool | msgspec.UnsetType
+    muted_until: str | msgspec.UnsetType
+    blocked: bool | msgspec.UnsetType
+
+
+def own_fields(member: Row[Any]) -> OwnFields:
+    """Return these fields of the answers to a member."""
+    own = to_own(member)
+    return OwnFields(
+        cleared_up_to=own.cleared_up_to or msgspec.UNSET,
+        box=msgspec.UNSET if own.box == "inbox" else own.box,
+        pinned=own.pinned or msgspec.UNSET,
+        muted_until=own.muted_until or msgspec.UNSET,
+        blocked=own.blocked or msgspec.UNSET,
     )
 
 

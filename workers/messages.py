@@ -7,14 +7,17 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, text
 
+from infra.store.boxes import SHOWN_DELIVERED, SHOWN_READ
 from infra.wire.events import NEW_MESSAGE, Message, Quote, Reaction, Status, iso_ms
 from infra.wire.inbox import Emit, Position, Target
 from workers.arrays import array
 
-COLUMNS = """
+COLUMNS = f"""
     m.chat_id, m.seq, m.id, m.sender_id, s.username AS sender_username,
     m.recipient_id, r.username AS recipient_username,
-    m.text, m.client_id, m.created_at, w.delivered_seq, w.read_seq,
+    m.text, m.client_id, m.created_at,
+    {SHOWN_DELIVERED.format(member="w")} AS delivered_seq,
+    {SHOWN_READ.format(member="w", profile="r")} AS read_seq,
     m.data, m.change, m.edited_at, m.deleted_at, m.reactions,
     m.reply_to, quoted.*
 """

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
 
+from infra.store.boxes import IS_OPEN
 from infra.store.counting import NUMBERED_AFTER
 from infra.store.profiles import find_key
 from infra.wire.commands import SendMessage
@@ -48,7 +49,7 @@ _SEND = """
             tried.*, s.username AS sender_username, r.id AS recipient_id, r.username AS recipient_username,
             r.username_key AS recipient_key, c.id AS chat_id, c.last_seq,
             greatest(now(), c.activity_at) AS created_at,
-            CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS last_number
+            CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS last_number{gate_columns}
         FROM unnest(
             CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]), CAST(:ids AS uuid[]),
             CAST(:texts AS text[]), CAST(:data AS text[]), CAST(:replies AS bigint[]),
@@ -56,22 +57,24 @@ _SEND = """
         ) WITH ORDINALITY AS tried (sender_id, key, user_id, id, text, data, reply_to, client_id, place)
         JOIN profiles s ON s.id = tried.sender_id AND s.deleted_at IS NULL
         {recipient}
-        JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id)
+        JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id){gate}
         ORDER BY c.id
         FOR NO KEY UPDATE OF c {skip_locked}
     ), draft AS MATERIALIZED (
         SELECT
-            routed.*, stored.id IS NULL AS is_new,
-            last_seq + count(*) FILTER (WHERE stored.id IS NULL) OVER so_far AS seq,
-            last_number + count(*) FILTER (WHERE stored.id IS NULL AND recipient_id <= sender_id)
-                OVER so_far AS to_lo
-        FROM {routed}
-        LEFT JOIN LATERAL (
-            SELECT m.id FROM messages m
-            WHERE m.sender_id = routed.sender_id
-                AND coalesce(m.client_id, m.id::text) = coalesce(routed.client_id, routed.id::text)
-            LIMIT 1
-        ) stored ON true
+            found.*,
+            last_seq + count(*) FILTER (WHERE is_new) OVER so_far AS seq,
+            last_number + count(*) FILTER (WHERE is_new AND recipient_id <= sender_id) OVER so_far AS to_lo
+        FROM (
+            SELECT routed.*, stored.id IS NOT NULL AS is_stored, stored.id IS NULL{may} AS is_new
+            FROM {routed}
+            LEFT JOIN LATERAL (
+                SELECT m.id FROM messages m
+                WHERE m.sender_id = routed.sender_id
+                    AND coalesce(m.client_id, m.id::text) = coalesce(routed.client_id, routed.id::text)
+                LIMIT 1
+            ) stored ON true
+        ) found
         WINDOW so_far AS (PARTITION BY chat_id ORDER BY place)
     ), advanced AS (
         UPDATE chats c
@@ -84,12 +87,12 @@ _SEND = """
             activity_at = added.activity_at,
             listed_at = CASE WHEN c.sweep_at IS NULL THEN added.activity_at ELSE c.listed_at END,
             is_behind = c.sweep_at IS NOT NULL AND added.activity_at > c.listed_at,
-            sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after))
+            sweep_at = coalesce(c.sweep_at, now() + make_interval(secs => :sweep_after)){set_boxes}
         FROM (
             SELECT
                 chat_id, max(seq) AS last_seq, max(to_lo) AS to_lo, max(created_at) AS activity_at,
                 max(seq) FILTER (WHERE recipient_id <= sender_id) AS last_to_lo,
-                max(seq) FILTER (WHERE recipient_id >= sender_id) AS last_to_hi
+                max(seq) FILTER (WHERE recipient_id >= sender_id) AS last_to_hi{moves}
             FROM draft WHERE is_new GROUP BY chat_id
         ) added
         WHERE c.id = added.chat_id
@@ -99,9 +102,9 @@ _SEND = """
         )
         SELECT chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
         FROM draft WHERE is_new
-    )
+    ){hiding}
     SELECT
-        id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new
+        id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new{gate_answer}
     FROM draft
 """
 _UNBROKEN = """
@@ -119,15 +122,28 @@ _UNBROKEN = """
     ) routed
 """
 """Drops messages whose chat was unlocked midway: otherwise later ones would be stored without the first."""
-_STORE = LockingStatement(
-    _SEND.replace("{numbered_after}", NUMBERED_AFTER.format(chat="c")).replace("{recipient}", _RECIPIENT),
-    routed=("routed", _UNBROKEN),
-)
+
+
+_GATE_PARTS: Final = ("gate", "gate_columns", "may", "set_boxes", "moves", "hiding", "gate_answer")
+
+
+def sending_statement(**gate: str) -> LockingStatement:
+    """Return a statement that stores messages, with these parts about who may write to whom."""
+    parts = {"numbered_after": NUMBERED_AFTER.format(chat="c"), "recipient": _RECIPIENT}
+    sql = _SEND
+    for name, part in {**dict.fromkeys(_GATE_PARTS, ""), **parts, **gate}.items():
+        sql = sql.replace(f"{{{name}}}", part)
+    return LockingStatement(sql, routed=("routed", _UNBROKEN))
+
+
+_STORE = sending_statement(gate=f" AND {IS_OPEN.format(chat='c')}")
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
 The chat is read once it is locked; messages are read as they were before. If another worker stores the same
 message meanwhile, the unique index fails the whole statement, and the next try finds the message. LATERAL
 makes the planner use that index, however large it thinks the table is.
+
+Only chats that are open are locked. `workers.gate` decides about the others.
 """
 
 
@@ -165,20 +181,28 @@ def store_messages(
 ) -> dict[str, Message | None]:
     """Store messages that are new; return them by request, with None for those stored before.
 
-    Requests without a chat have no entry, and neither do those whose locked chat was skipped.
+    Requests without a chat that is open have no entry, and neither do those whose locked chat was skipped.
     """
+    if not requests:
+        return {}
     tried = {request.id: request for request in requests}
-    params = {
-        **_routes(tried.values()),
-        "ids": array(tried),
-        "texts": [request.command.text for request in tried.values()],
-        "data": [request.command.data_text for request in tried.values()],
-        "replies": array(request.command.reply_to for request in tried.values()),
-        "client_ids": [request.command.client_id for request in tried.values()],
+    rows = conn.execute(_STORE.for_(context), sending_columns(requests, context))
+    return {row[0]: as_sent(tried[row[0]], quotes.get(row[0]), *row) for row in rows}
+
+
+def sending_columns(
+    requests: Sequence[Request[SendMessage]], context: HandlerContext
+) -> dict[str, str | float | list[str | None]]:
+    """Return the parameters of a statement that stores messages."""
+    return {
+        **_routes(requests),
+        "ids": array(request.id for request in requests),
+        "texts": [request.command.text for request in requests],
+        "data": [request.command.data_text for request in requests],
+        "replies": array(request.command.reply_to for request in requests),
+        "client_ids": [request.command.client_id for request in requests],
         "sweep_after": context.sweep_after_s,
     }
-    rows = conn.execute(_STORE.for_(context), params)
-    return {row[0]: _message(tried[row[0]], quotes.get(row[0]), *row) for row in rows}
 
 
 def read_quotes(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[str, Quote]:
@@ -202,7 +226,7 @@ def _routes(requests: Collection[Request[SendMessage]]) -> dict[str, str | list[
     }
 
 
-def _message(
+def as_sent(
     request: Request[SendMessage],
     quote: Quote | None,
     message_id: str,
@@ -214,6 +238,7 @@ def _message(
     created_at: datetime,
     is_new: bool,
 ) -> Message | None:
+    """Return a message that was stored just now as clients see it; None if it was stored before."""
     if not is_new:
         return None
     return Message(

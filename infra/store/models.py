@@ -11,12 +11,14 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    SmallInteger,
     Text,
     UniqueConstraint,
     Uuid,
     false,
     func,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB, Range
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -46,6 +48,14 @@ class Profile(Base):
     """When the user chose the name, by the clock of whoever says so."""
     deleted_at: Mapped[datetime | None]
     """When the user was deleted. The row stays for the chats of their peers; `put_profile` revives it."""
+    messages_from: Mapped[str] = mapped_column(server_default=text("'everyone'"))
+    """Who may begin to write to the user: `everyone`, `requests` or `nobody`."""
+    read_receipts: Mapped[bool] = mapped_column(server_default=true())
+    """Whether others see what the user has read."""
+    show_presence: Mapped[str] = mapped_column(server_default=text("'chats'"))
+    """Who sees whether the user is online: `everyone`, `chats` or `nobody`."""
+    push_texts: Mapped[bool] = mapped_column(server_default=true())
+    """Whether notifications show what messages say."""
 
 
 class RefusedName(Base):
@@ -68,11 +78,29 @@ class Chat(Base):
     __tablename__ = "chats"
     __table_args__ = (
         Index("chats_pair", "user_lo", "user_hi", unique=True),
-        Index("chats_of_lo", "user_lo", "is_behind", "listed_at", "id"),
-        Index("chats_of_hi", "user_hi", "is_behind", "listed_at", "id"),
+        Index("chats_box_lo", "user_lo", "lo_box", "is_behind", "listed_at", "id"),
+        Index("chats_box_hi", "user_hi", "hi_box", "is_behind", "listed_at", "id"),
         Index("chats_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
-        Index("chats_changed_lo", "user_lo", "changed_at", postgresql_where=text("changed_at IS NOT NULL")),
-        Index("chats_changed_hi", "user_hi", "changed_at", postgresql_where=text("changed_at IS NOT NULL")),
+        Index(
+            "chats_changed_lo", "user_lo", "lo_changed_at", postgresql_where=text("lo_changed_at IS NOT NULL")
+        ),
+        Index(
+            "chats_changed_hi", "user_hi", "hi_changed_at", postgresql_where=text("hi_changed_at IS NOT NULL")
+        ),
+        Index(
+            "chats_blocked_lo",
+            "user_lo",
+            "lo_blocked_at",
+            "id",
+            postgresql_where=text("lo_blocked_at IS NOT NULL"),
+        ),
+        Index(
+            "chats_blocked_hi",
+            "user_hi",
+            "hi_blocked_at",
+            "id",
+            postgresql_where=text("hi_blocked_at IS NOT NULL"),
+        ),
         CheckConstraint("user_lo <= user_hi", name="chats_pair_ordered"),
     )
 
@@ -105,8 +133,18 @@ class Chat(Base):
     """Seq behind which all messages are numbered, and none is missing between two of them."""
     change: Mapped[int] = mapped_column(server_default=text("0"))
     """How many changes of its messages there were: edits, reactions, messages taken back."""
-    changed_at: Mapped[datetime | None]
-    """Time of the last of them."""
+    lo_changed_at: Mapped[datetime | None]
+    """When the chat last became different for `user_lo`: a message of it changed, or where they have it."""
+    hi_changed_at: Mapped[datetime | None]
+    """The same for `user_hi`."""
+    lo_box: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    """Where `user_lo` has the chat, and whether the other one may write to them: `infra.store.boxes`."""
+    hi_box: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    """The same for `user_hi`."""
+    lo_blocked_at: Mapped[datetime | None]
+    """When `user_lo` blocked the other one. None if they have not."""
+    hi_blocked_at: Mapped[datetime | None]
+    """The same for `user_hi`."""
 
 
 class ChatMember(Base):
@@ -123,6 +161,12 @@ class ChatMember(Base):
     """When the member first joined the chat. From then on they see the peer's presence."""
     cleared_seq: Mapped[int] = mapped_column(server_default=text("0"))
     """Messages up to this seq are not shown to the member any more."""
+    shown_delivered_seq: Mapped[int | None]
+    """What the other one sees instead of `delivered_seq`, while they are blocked or wait to be accepted."""
+    shown_read_seq: Mapped[int | None]
+    """The same for `read_seq`."""
+    muted_until: Mapped[datetime | None]
+    """Until when the member is not notified of messages of the chat."""
 
 
 class Message(Base):

@@ -160,9 +160,15 @@ class GetMessages(_Command, frozen=True):
     """How many messages."""
 
 
-class ListChats(_Command, frozen=True):
-    """List the user's chats, most recent activity first."""
+Box = Literal["inbox", "archived", "requests", "declined"]
+"""Where a user has a chat: among their own, put away, or waiting to be accepted."""
 
+
+class ListChats(_Command, frozen=True):
+    """List the user's chats, most recent activity first; in the inbox, pinned ones come before the others."""
+
+    box: Box | None = None
+    """Only the chats in this box. Without it, those of the inbox and archived ones, pinned or not."""
     cursor: str | None = None
     """`nextCursor` of the previous page."""
     limit: Limit | None = None
@@ -200,6 +206,78 @@ class Typing(_Command, frozen=True):
     user_id: UUID | None = None
     """The peer, whatever they are called. `username` and `chat_id` win over it."""
     chat_id: UUID | None = None
+
+
+class BlockUser(_Command, frozen=True):
+    """Block a user, named by `username` or `user_id`: neither hears of the other any more."""
+
+    username: Username | None = None
+    """The user. Case does not matter. It wins over `user_id`."""
+    user_id: UUID | None = None
+    """The user, whatever they are called."""
+
+
+class UnblockUser(_Command, frozen=True):
+    """Take a block back."""
+
+    username: Username | None = None
+    """The user. Case does not matter. It wins over `user_id`."""
+    user_id: UUID | None = None
+    """The user, whatever they are called."""
+
+
+class ListBlocked(_Command, frozen=True):
+    """List the users whom the user has blocked, the last one first."""
+
+    cursor: str | None = None
+    """`nextCursor` of the previous page."""
+    limit: Limit | None = None
+    """How many users."""
+
+
+MessagesFrom = Literal["everyone", "requests", "nobody"]
+ShowPresence = Literal["everyone", "chats", "nobody"]
+
+
+class GetSettings(_Command, frozen=True):
+    """Read the user's own settings."""
+
+
+class UpdateSettings(_Command, frozen=True):
+    """Change the user's own settings: those that are given."""
+
+    messages_from: MessagesFrom | None = None
+    """Who may begin to write to the user. With `requests`, strangers wait until they are accepted."""
+    read_receipts: bool | None = None
+    """Whether others see what the user has read."""
+    show_presence: ShowPresence | None = None
+    """Who sees whether the user is online. `chats`: those with whom both have written."""
+    push_texts: bool | None = None
+    """Whether notifications show what messages say."""
+
+
+class AcceptChat(_Command, frozen=True):
+    """Accept a message request: the chat moves to the inbox."""
+
+    chat_id: UUID
+
+
+class DeclineChat(_Command, frozen=True):
+    """Decline a message request: the chat disappears, and its sender cannot write any more."""
+
+    chat_id: UUID
+
+
+class SetChat(_Command, frozen=True):
+    """Mute, pin or archive a chat, for the user alone. What is not given stays as it is."""
+
+    chat_id: UUID
+    muted_until: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
+    """Until when nobody is notified of its messages; null for no longer."""
+    pinned: bool | None = None
+    """Whether it stands before the others in the inbox."""
+    archived: bool | None = None
+    """Whether it is in the archive instead of the inbox."""
 
 
 class PushKeys(_Command, frozen=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from infra.wire.commands import Box, MessagesFrom, ShowPresence
 from infra.wire.errors import ErrorCode, Failure
 
 CONNECTION_SUCCESS: Final = "connection_success"
@@ -14,6 +15,7 @@ MESSAGE_SENT: Final = "message_sent"
 NEW_MESSAGE: Final = "new_message"
 MESSAGE_CHANGED: Final = "message_changed"
 CHAT_CHANGED: Final = "chat_changed"
+SETTINGS_CHANGED: Final = "settings_changed"
 MESSAGE_STATUS: Final = "message_status"
 TYPING: Final = "typing"
 USER_STATUS: Final = "user_status"
@@ -152,11 +154,32 @@ class UserStatus(_Payload, frozen=True):
 
 
 class ChatChanged(_Payload, frozen=True):
-    """The user has changed, on one of their devices, what a chat is like for them alone."""
+    """What a chat is like for the user alone, after they have changed it or a request came in."""
 
     chat_id: str
     cleared_up_to: int
     """Messages up to this seq are not shown to the user any more; 0 if all are."""
+    box: Box
+    """Where the user has the chat. `declined` ones are in no list."""
+    pinned: bool
+    """Whether it stands before the others in the inbox."""
+    muted_until: Time | None
+    """Until when nobody is notified of its messages. It may have passed."""
+    blocked: bool
+    """Whether the user has blocked the other one."""
+
+
+class Settings(_Payload, frozen=True):
+    """The settings of a user."""
+
+    messages_from: MessagesFrom
+    """Who may begin to write to the user."""
+    read_receipts: bool
+    """Whether others see what the user has read."""
+    show_presence: ShowPresence
+    """Who sees whether the user is online."""
+    push_texts: bool
+    """Whether notifications show what messages say."""
 
 
 class ErrorEvent(_Payload, frozen=True):
@@ -196,9 +219,9 @@ class Peer(_Payload, frozen=True):
     user_id: str
     username: str
     online: bool
-    """Whether they have a socket anywhere."""
+    """Whether they have a socket anywhere; false as well if the caller is not to know."""
     last_seen: Time | None
-    """When they last came online or went offline."""
+    """When they last came online or went offline; null as well if the caller is not to know."""
     delivered_up_to: int
     """Up to which seq they have received everything."""
     read_up_to: int
@@ -228,6 +251,51 @@ class ClearAck(_Payload, frozen=True):
     success: bool = True
 
 
+class BlockAck(_Payload, frozen=True):
+    """Ack of `block_user` and `unblock_user`."""
+
+    chat_id: str
+    """The chat of the two."""
+    user_id: str
+    username: str
+    blocked: bool
+    """Whether the user is blocked now."""
+    success: bool = True
+
+
+class BlockedUser(_Payload, frozen=True):
+    """Somebody whom the user has blocked."""
+
+    chat_id: str
+    """The chat of the two."""
+    user_id: str
+    username: str
+    blocked_at: Time
+
+
+class BlockedAck(_Payload, frozen=True):
+    """Ack of `list_blocked`."""
+
+    users: list[BlockedUser]
+    next_cursor: str | None
+    """The `cursor` of the next page; null on the last one."""
+    success: bool = True
+
+
+class SettingsAck(_Payload, frozen=True):
+    """Ack of `get_settings` and `update_settings`."""
+
+    settings: Settings
+    success: bool = True
+
+
+class ChatAck(_Payload, frozen=True):
+    """Ack of `accept_chat`, `decline_chat` and `set_chat`: what the chat is like for the user now."""
+
+    chat: ChatChanged
+    success: bool = True
+
+
 class JoinAck(_Payload, frozen=True):
     """Ack of `join_chat`; the watermarks are the caller's own."""
 
@@ -247,6 +315,14 @@ class JoinAck(_Payload, frozen=True):
     """The messages just before this seq are in the archive."""
     cleared_up_to: int | msgspec.UnsetType = msgspec.UNSET
     """Messages up to this seq are cleared; missing if none are."""
+    box: Box | msgspec.UnsetType = msgspec.UNSET
+    """Where the caller has the chat; missing if it is the inbox."""
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if it stands before the others in the inbox; else missing."""
+    muted_until: Time | msgspec.UnsetType = msgspec.UNSET
+    """Until when nobody is notified of its messages; missing if it was never muted."""
+    blocked: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if the caller has blocked the peer; else missing."""
     success: bool = True
 
 
@@ -292,6 +368,14 @@ class ChatSummary(_Payload, frozen=True):
     """The newest change of a message of the chat; 0 if there was none."""
     cleared_up_to: int | msgspec.UnsetType = msgspec.UNSET
     """Messages up to this seq are cleared; missing if none are."""
+    box: Box | msgspec.UnsetType = msgspec.UNSET
+    """Where the caller has the chat; missing if it is the inbox."""
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if it stands before the others in the inbox; else missing."""
+    muted_until: Time | msgspec.UnsetType = msgspec.UNSET
+    """Until when nobody is notified of its messages; missing if it was never muted."""
+    blocked: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if the caller has blocked the peer; else missing."""
 
 
 class ChatsAck(_Payload, frozen=True):

@@ -375,7 +375,12 @@ def test_a_chat_in_which_only_a_message_has_changed_is_listed_since(talk: Talk) 
         talk.react(talk.bob, 1, emoji)
         assert [chat["chatId"] for chat in listed(user, since)["chats"]] == [talk.chat_id]
         talk.bench.rows(
-            "UPDATE chats SET changed_at = changed_at - interval '1 day' WHERE id = :chat", chat=talk.chat_id
+            """
+            UPDATE chats SET lo_changed_at = lo_changed_at - interval '1 day',
+                hi_changed_at = hi_changed_at - interval '1 day'
+            WHERE id = :chat
+            """,
+            chat=talk.chat_id,
         )
 
 

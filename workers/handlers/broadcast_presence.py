@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from infra.store.boxes import IS_BLOCKED, IS_WAITING, SHOWS_PRESENCE
 from infra.wire.commands import BroadcastPresence
 from infra.wire.events import USER_STATUS, Done, UserStatus, iso_ms
 from workers.arrays import array
@@ -20,15 +21,19 @@ _SEEN = text(
     WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
     """
 )
-_PEERS = text(
-    """
-    SELECT me.user_id, p.username, p.last_seen_at, peer.user_id AS peer_id
+_PEERS = f"""
+    SELECT me.user_id, p.username, p.last_seen_at, peer.user_id AS peer_id,
+        {SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")} AS is_shown
     FROM chat_members me
     JOIN chat_members peer ON peer.chat_id = me.chat_id AND peer.user_id <> me.user_id
     JOIN profiles p ON p.id = me.user_id AND p.deleted_at IS NULL
+    JOIN chats c ON c.id = me.chat_id
     WHERE me.user_id = ANY(CAST(:users AS uuid[])) AND peer.joined_at IS NOT NULL
-    """
-)
+        AND {{condition}}
+"""
+_SHOWN = text(_PEERS.format(condition=SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")))
+_IS_QUIET = f"({IS_BLOCKED} OR {IS_WAITING})".format(chat="c", user="me.user_id")
+_NOT_QUIET = text(_PEERS.format(condition=f"NOT {_IS_QUIET}"))
 
 
 def broadcast_presence(
@@ -42,7 +47,7 @@ def broadcast_presence(
 
 
 def tell_peers(conn: Connection, user_ids: Collection[str], context: HandlerContext) -> Outcome:
-    """Tell everybody who has joined a chat with one of the users whether that user is online."""
+    """Tell whether the users are online: those who have joined a chat with them and are to know."""
     outcome = Outcome()
     online = context.presence.online(user_ids)
     note_last_seen(conn, user_ids)
@@ -56,19 +61,33 @@ def note_last_seen(conn: Connection, user_ids: Collection[str]) -> None:
     conn.execute(_SEEN, {"users": array(user_ids)})
 
 
+def tell_visibility(conn: Connection, user_ids: Collection[str], context: HandlerContext) -> Outcome:
+    """Tell the peers of users who have changed who sees their presence. To some, they go offline."""
+    outcome = Outcome()
+    online = context.presence.online(user_ids)
+    for part in announcements(conn, user_ids, online, to_hidden=True):
+        outcome.extend(part)
+    return outcome
+
+
 def announcements(
-    conn: Connection, user_ids: Collection[str], online: Collection[str]
+    conn: Connection, user_ids: Collection[str], online: Collection[str], *, to_hidden: bool = False
 ) -> Generator[Outcome, None, None]:
-    """Yield, in portions, what tells their peers which of the users are `online`."""
-    with conn.execute(_PEERS, {"users": array(user_ids)}) as rows:
+    """Yield, in portions, what tells their peers which of the users are `online`.
+
+    With `to_hidden`, peers who are not to know are told that the user is offline.
+    """
+    with conn.execute(_NOT_QUIET if to_hidden else _SHOWN, {"users": array(user_ids)}) as rows:
         for portion in rows.partitions(_PEERS_OF_PORTION):
             outcome = Outcome()
             for row in portion:
+                is_online = row.is_shown and row.user_id in online
+                last_seen = row.last_seen_at if row.is_shown else None
                 status = UserStatus(
                     user_id=row.user_id,
                     username=row.username,
-                    status="online" if row.user_id in online else "offline",
-                    last_seen=iso_ms(row.last_seen_at) if row.last_seen_at else None,
+                    status="online" if is_online else "offline",
+                    last_seen=iso_ms(last_seen) if last_seen else None,
                 )
                 outcome.emit(row.peer_id, USER_STATUS, status)
             yield outcome

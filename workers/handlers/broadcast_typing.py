@@ -36,7 +36,7 @@ def broadcast_typing(
             else:
                 chat = require_member(by_id, str(request.command.chat_id), request.user_id)
             outcome.succeed(request, Done())
-            if chat is not None:
+            if chat is not None and not chat.is_quiet:
                 _tell(outcome, request, chat, people.by_id[request.user_id])
     return outcome
 

@@ -125,10 +125,10 @@ _CHANGED = text(
     FROM unnest(CAST(:users AS uuid[]), CAST(:lost AS float[])) AS lost (user_id, lost_s)
     CROSS JOIN LATERAL (
         SELECT id FROM chats
-        WHERE user_lo = lost.user_id AND changed_at > now() - make_interval(secs => lost.lost_s)
+        WHERE user_lo = lost.user_id AND lo_changed_at > now() - make_interval(secs => lost.lost_s)
         UNION
         SELECT id FROM chats
-        WHERE user_hi = lost.user_id AND changed_at > now() - make_interval(secs => lost.lost_s)
+        WHERE user_hi = lost.user_id AND hi_changed_at > now() - make_interval(secs => lost.lost_s)
         LIMIT :most
     ) c
     CROSS JOIN LATERAL (

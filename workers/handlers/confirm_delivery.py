@@ -25,7 +25,8 @@ _CONFIRM_NEXT = LockingStatement(
     WITH held AS MATERIALIZED (
         SELECT
             w.chat_id, w.user_id, w.delivered_seq, w.read_seq, c.user_lo, c.user_hi,
-            receipt.first, least(receipt.last, c.last_seq) AS last
+            receipt.first, least(receipt.last, c.last_seq) AS last,
+            w.shown_delivered_seq IS NULL AS tells_delivered
         FROM unnest(
             CAST(:chats AS uuid[]), CAST(:users AS uuid[]),
             CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])
@@ -93,11 +94,11 @@ def _confirm_next(
     known = set()
     behind_holes = {}
     for row in conn.execute(_CONFIRM_NEXT.for_(context), columns):
-        chat_id, user_id, delivered_seq, read_seq, user_lo, user_hi, first, last, at = row
+        chat_id, user_id, delivered_seq, read_seq, user_lo, user_hi, first, last, tells_delivered, at = row
         member = (chat_id, user_id)
         known.add(member)
         continues = first <= delivered_seq + 1
-        if continues and last > max(delivered_seq, read_seq):
+        if continues and last > max(delivered_seq, read_seq) and tells_delivered:
             tell_delivered(outcome, chat_id, user_id, Pair(user_lo, user_hi), last, iso_ms(at))
         if not continues or len(spans[member]) > 1:
             behind_holes[member] = spans[member]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
 from sqlalchemy import Connection
 
 from infra.wire.commands import JoinChat
@@ -11,7 +10,7 @@ from infra.wire.events import JoinAck
 from workers.chats import Chat, Pair, open_chats, people_of
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
-from workers.members import delivered_up_to, member_columns, read_members, to_peer
+from workers.members import delivered_up_to, member_columns, own_fields, read_members, to_peer
 from workers.outcome import Outcome
 from workers.pages import Window, read_pages
 from workers.requests import Request
@@ -85,6 +84,6 @@ def _answer(
             read_up_to=own.read_seq,
             archived_before=page.archived_before,
             change=chat.change,
-            cleared_up_to=own.cleared_seq or msgspec.UNSET,
+            **own_fields(own),
         )
         outcome.succeed(request, ack)

@@ -10,13 +10,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Row, text
 
+from infra.store.boxes import Box
+from infra.wire.commands import Box as BoxName
 from infra.wire.commands import ListChats
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import ChatsAck, ChatSummary, Message, iso_ms
 from workers.arrays import array
 from workers.chats import Pair
 from workers.context import HandlerContext
-from workers.members import Member, delivered_up_to, read_members, read_unread, to_peer
+from workers.members import Member, delivered_up_to, own_fields, read_members, read_unread, to_peer
 from workers.messages import read_messages
 from workers.outcome import Outcome
 from workers.pages import fitting
@@ -46,32 +48,44 @@ _CHANGED = """
     (
         SELECT id, user_lo, user_hi, last_seq, change, activity_at FROM chats
         WHERE wanted.since > '-infinity'
-            AND {condition} AND changed_at >= wanted.since AND activity_at < wanted.since
+            AND {condition} AND {side}_changed_at >= wanted.since AND activity_at < wanted.since
             AND (activity_at, id) < (wanted.before_time, wanted.before_chat)
     )
 """
-"""Chats without a new message, but with a message that has changed since."""
+"""Chats without a new message that are different since: changed messages, or where the user has them."""
 _PARTS = "UNION ALL".join(
-    part.format(condition=condition)
-    for condition in ("user_lo = wanted.user_id", "user_hi = wanted.user_id AND user_lo < user_hi")
+    part.format(condition=condition, side=side)
+    for side, condition in (
+        ("lo", "user_lo = wanted.user_id AND lo_box = wanted.box"),
+        ("hi", "user_hi = wanted.user_id AND hi_box = wanted.box AND user_lo < user_hi"),
+    )
     for part in (_IN_PLACE, _BEHIND, _CHANGED)
 )
 _PAGE = text(
     f"""
-    SELECT wanted.request, c.*
+    SELECT wanted.request, wanted.rank, c.*
     FROM (
-        SELECT request, user_id, before_time, before_chat, size,
+        SELECT request, user_id, box, rank, before_time, before_chat, size,
             coalesce(since - make_interval(secs => :uncommitted), '-infinity') AS since
         FROM unnest(
-            CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:sinces AS timestamptz[]),
-            CAST(:times AS timestamptz[]), CAST(:chats AS uuid[]), CAST(:limits AS int[])
-        ) AS asked (request, user_id, since, before_time, before_chat, size)
+            CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:boxes AS smallint[]),
+            CAST(:ranks AS int[]), CAST(:sinces AS timestamptz[]), CAST(:times AS timestamptz[]),
+            CAST(:chats AS uuid[]), CAST(:limits AS int[])
+        ) AS asked (request, user_id, box, rank, since, before_time, before_chat, size)
     ) wanted
     CROSS JOIN LATERAL ({_PARTS} ORDER BY activity_at DESC, id DESC LIMIT wanted.size) c
-    ORDER BY wanted.request, c.activity_at DESC, c.id DESC
+    ORDER BY wanted.request, wanted.rank DESC, c.activity_at DESC, c.id DESC
     """
 )
-"""Reads a page from each index, which has the chats in order, and from the few chats that are behind."""
+"""Reads a page of each box from each index, which has it in order, and from the few chats that are behind."""
+_RANKS: Final[Mapping[BoxName | None, Mapping[Box, int]]] = {
+    None: dict.fromkeys((Box.UNDECIDED, Box.INBOX, Box.PINNED, Box.ARCHIVED), 0),
+    "inbox": {Box.PINNED: 1, Box.UNDECIDED: 0, Box.INBOX: 0},
+    "archived": {Box.ARCHIVED: 0},
+    "requests": {Box.REQUESTS: 0},
+    "declined": {Box.DECLINED: 0},
+}
+"""What clients list, as the boxes of the store. Those with the highest rank come first."""
 _NOW = text("SELECT now()")
 
 _UNCOMMITTED_S: Final = 600
@@ -85,12 +99,16 @@ do not see it; it must be among what has changed since then.
 class _Cursor(NamedTuple):
     activity_us: int | None
     chat_id: str | None
+    rank: int = 0
 
     @property
     def time(self) -> str:
         if self.activity_us is None:
             return "infinity"
         return (_EPOCH + timedelta(microseconds=self.activity_us)).isoformat()
+
+
+_START: Final = _Cursor(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +169,30 @@ def _read_pages(
     conn: Connection, asked: Sequence[tuple[Request[ListChats], _Cursor]], sizes: Sequence[int]
 ) -> Mapping[int, list[Row[Any]]]:
     """Return the chats of each page, by the index of its request, plus one chat if there are more."""
+    wanted = [
+        (index, box, rank, cursor if cursor.chat_id and rank == cursor.rank else _START)
+        for index, (request, cursor) in enumerate(asked)
+        for box, rank in _RANKS[request.command.box].items()
+        if cursor.chat_id is None or rank <= cursor.rank
+    ]
     rows = conn.execute(
         _PAGE,
         {
-            "requests": array(range(len(asked))),
-            "users": array(request.user_id for request, _ in asked),
-            "sinces": [request.command.since or None for request, _ in asked],
+            "requests": array(index for index, _, _, _ in wanted),
+            "users": array(asked[index][0].user_id for index, _, _, _ in wanted),
+            "boxes": array(int(box) for _, box, _, _ in wanted),
+            "ranks": array(rank for _, _, rank, _ in wanted),
+            "sinces": [asked[index][0].command.since or None for index, _, _, _ in wanted],
             "uncommitted": _UNCOMMITTED_S,
-            "times": array(cursor.time for _, cursor in asked),
-            "chats": [cursor.chat_id for _, cursor in asked],
-            "limits": array(size + 1 for size in sizes),
+            "times": array(cursor.time for _, _, _, cursor in wanted),
+            "chats": [cursor.chat_id for _, _, _, cursor in wanted],
+            "limits": array(sizes[index] + 1 for index, _, _, _ in wanted),
         },
     )
     pages: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        pages[row.request].append(row)
+        if len(pages[row.request]) <= sizes[row.request]:
+            pages[row.request].append(row)
     return pages
 
 
@@ -196,19 +223,20 @@ def _summary(row: Row[Any], user_id: str, details: _Details) -> ChatSummary:
         delivered_up_to=delivered_up_to(own),
         last_seq=row.last_seq,
         change=row.change,
-        cleared_up_to=own.cleared_seq or msgspec.UNSET,
+        **own_fields(own),
     )
 
 
 def _encode(row: Row[Any]) -> str:
     """Render a position in the list as an opaque string."""
     activity_us = (row.activity_at - _EPOCH) // timedelta(microseconds=1)
-    return urlsafe_b64encode(msgspec.json.encode((activity_us, row.id))).decode()
+    rank = (row.rank,) if row.rank else ()
+    return urlsafe_b64encode(msgspec.json.encode((activity_us, row.id, *rank))).decode()
 
 
 def _decode(cursor: str | None) -> _Cursor:
     if cursor is None:
-        return _Cursor(None, None)
+        return _START
     try:
         position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
         _ = position.time

@@ -70,7 +70,7 @@ def _advance(
         ack = ReadAck(read_up_to=up_to, unread=unread[reader])
         outcome.succeed(request, ack, acked_up_to=Position(chat.id, up_to))
         if (at := moved_at.pop(reader, None)) is not None:
-            _tell(outcome, request, chat, up_to, at)
+            _tell(outcome, request, chat, up_to, at, tells_peer=locked[reader].tells_read)
 
 
 def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
@@ -81,7 +81,10 @@ def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
     return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
 
 
-def _tell(outcome: Outcome, request: Request[MarkAsRead], chat: Chat, up_to: int, at: str) -> None:
+def _tell(
+    outcome: Outcome, request: Request[MarkAsRead], chat: Chat, up_to: int, at: str, *, tells_peer: bool
+) -> None:
     status = MessageStatus(chat_id=chat.id, user_id=request.user_id, status="read", up_to=up_to, at=at)
-    for user_id in {request.user_id, chat.peer_of(request.user_id)}:
+    told = {request.user_id, chat.peer_of(request.user_id)} if tells_peer else {request.user_id}
+    for user_id in told:
         outcome.emit(user_id, MESSAGE_STATUS, status, skip=request.socket_id)

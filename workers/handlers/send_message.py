@@ -11,9 +11,11 @@ from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, Quote
 from infra.wire.inbox import Emit, Position, Target
 from workers.chats import Pair, open_chats, people_of, require_somebody
 from workers.context import HandlerContext
+from workers.gate import store_at_gate
 from workers.messages import deliveries
 from workers.new_messages import key_of, read_quotes, read_stored, store_messages
 from workers.outcome import Outcome
+from workers.own_chats import tell_moved
 from workers.requests import Request
 from workers.texts import check_text
 
@@ -37,7 +39,10 @@ def send_messages(
     if strangers:
         rejections = _open_chats(conn, strangers, quotes)
         introduced = [request for request in strangers if request.id not in rejections]
-        stored |= store_messages(conn, introduced, quotes, context)
+        at_gate = store_at_gate(conn, introduced, quotes, context)
+        stored |= at_gate.stored
+        rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
+        tell_moved(conn, at_gate.moved, outcome)
     messages = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:

@@ -1,0 +1,113 @@
+"""Messages in chats that are not open: blocks, strangers, message requests. The storing statement decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from infra.store.boxes import BOX, IS_BLOCKED, REQUEST_MESSAGES, Box
+from infra.wire.commands import SendMessage
+from infra.wire.events import Message, Quote
+from workers.context import HandlerContext
+from workers.members import Member
+from workers.new_messages import as_sent, sending_columns, sending_statement
+from workers.requests import Request
+
+_UNDECIDED = f"({Box.UNDECIDED}, {Box.UNSEEN})"
+_WAITING = f"({Box.REQUESTS}, {Box.DECLINED})"
+_STORE_AT_GATE = sending_statement(
+    gate="",
+    gate_columns=f""",
+            {BOX.format(chat="c", user="r.id")} AS box, {BOX.format(chat="c", user="s.id")} AS own_box,
+            {IS_BLOCKED.format(chat="c")} AS is_blocked, r.messages_from
+        """,
+    may=f""" AND NOT is_blocked AND CASE
+                WHEN box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN true
+                WHEN box IN {_UNDECIDED} AND messages_from = 'everyone' THEN true
+                WHEN box <> {Box.DECLINED} AND messages_from <> 'nobody' THEN
+                    last_seq + count(*) FILTER (WHERE stored.id IS NULL) OVER (
+                        PARTITION BY chat_id, routed.sender_id ORDER BY place
+                    ) <= {REQUEST_MESSAGES}
+                ELSE false
+            END""",
+    set_boxes=f""",
+            lo_box = CASE
+                WHEN c.lo_box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN c.lo_box
+                WHEN added.lo_wrote THEN {Box.INBOX}
+                WHEN c.lo_box NOT IN {_UNDECIDED} THEN c.lo_box
+                WHEN added.is_request THEN {Box.REQUESTS}
+                ELSE {Box.INBOX}
+            END,
+            hi_box = CASE
+                WHEN c.hi_box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN c.hi_box
+                WHEN added.hi_wrote THEN {Box.INBOX}
+                WHEN c.hi_box NOT IN {_UNDECIDED} THEN c.hi_box
+                WHEN added.is_request THEN {Box.REQUESTS}
+                ELSE {Box.INBOX}
+            END""",
+    moves=""",
+                bool_or(sender_id <= recipient_id) AS lo_wrote,
+                bool_or(sender_id >= recipient_id) AS hi_wrote,
+                bool_or(messages_from = 'requests') AS is_request""",
+    hiding=f""", hiding AS (
+        UPDATE chat_members w SET shown_delivered_seq = member.shown_seq, shown_read_seq = member.shown_seq
+        FROM (
+            SELECT chat_id, user_id, CASE WHEN bool_or(wrote) THEN NULL ELSE 0 END AS shown_seq
+            FROM (
+                SELECT chat_id, sender_id AS user_id, true AS wrote, own_box IN {_WAITING} AS is_moved
+                FROM draft WHERE is_new
+                UNION ALL
+                SELECT chat_id, recipient_id, false, box IN {_UNDECIDED} AND messages_from = 'requests'
+                FROM draft WHERE is_new
+            ) written
+            GROUP BY chat_id, user_id
+            HAVING bool_or(is_moved)
+        ) member
+        WHERE w.chat_id = member.chat_id AND w.user_id = member.user_id
+    )""",
+    gate_answer=", is_stored, box, own_box, messages_from",
+)
+"""Stores messages as `workers.new_messages` does, but asks what the recipient wants, and moves the chat.
+
+A message that may not pass is neither new nor stored. Receipts of a recipient are hidden until they write.
+"""
+
+
+@dataclass(slots=True)
+class AtGate:
+    """What became of messages in chats that are not open."""
+
+    stored: dict[str, Message | None] = field(default_factory=dict)
+    """By request; None for those stored before."""
+    refused: set[str] = field(default_factory=set)
+    """The requests that may not pass."""
+    moved: set[Member] = field(default_factory=set)
+    """Those for whom the chat is another one now: a request came in, or was answered."""
+
+
+def store_at_gate(
+    conn: Connection,
+    requests: Sequence[Request[SendMessage]],
+    quotes: Mapping[str, Quote],
+    context: HandlerContext,
+) -> AtGate:
+    """Store new messages if their recipients let them pass.
+
+    Requests whose locked chat was skipped have no entry.
+    """
+    result = AtGate()
+    if not requests:
+        return result
+    tried = {request.id: request for request in requests}
+    for row in conn.execute(_STORE_AT_GATE.for_(context), sending_columns(requests, context)):
+        *message, is_stored, box, own_box, messages_from = row
+        request = tried[row.id]
+        if not row.is_new and not is_stored:
+            result.refused.add(row.id)
+            continue
+        result.stored[row.id] = as_sent(request, quotes.get(row.id), *message)
+        if row.is_new and Box(own_box) in (Box.REQUESTS, Box.DECLINED):
+            result.moved.add((row.chat_id, request.user_id))
+        if row.is_new and Box(box) in (Box.UNDECIDED, Box.UNSEEN) and messages_from == "requests":
+            result.moved.add((row.chat_id, row.recipient_id))
+    return result

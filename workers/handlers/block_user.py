@@ -1,0 +1,165 @@
+"""`block_user`, `unblock_user`, `list_blocked`: users who neither write to nor hear of each other."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, text
+
+from infra.store.boxes import Box
+from infra.wire.commands import BlockUser, ListBlocked, UnblockUser
+from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.events import BlockAck, BlockedAck, BlockedUser, iso_ms
+from workers.arrays import array
+from workers.chats import Pair, open_chats, people_of
+from workers.context import HandlerContext
+from workers.outcome import Outcome
+from workers.own_chats import Members, Sides, change_chats
+from workers.requests import Request
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LIST = text(
+    """
+    SELECT wanted.request, blocked.chat_id, blocked.user_id, p.username, blocked.at
+    FROM unnest(
+        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:times AS timestamptz[]),
+        CAST(:chats AS uuid[]), CAST(:limits AS int[])
+    ) AS wanted (request, user_id, before_time, before_chat, size)
+    CROSS JOIN LATERAL (
+        (
+            SELECT id AS chat_id, user_hi AS user_id, lo_blocked_at AS at FROM chats
+            WHERE user_lo = wanted.user_id AND lo_blocked_at IS NOT NULL
+                AND (lo_blocked_at, id) < (wanted.before_time, wanted.before_chat)
+            ORDER BY lo_blocked_at DESC, id DESC LIMIT wanted.size
+        )
+        UNION ALL
+        (
+            SELECT id, user_lo, hi_blocked_at FROM chats
+            WHERE user_hi = wanted.user_id AND hi_blocked_at IS NOT NULL
+                AND (hi_blocked_at, id) < (wanted.before_time, wanted.before_chat)
+            ORDER BY hi_blocked_at DESC, id DESC LIMIT wanted.size
+        )
+        ORDER BY at DESC, chat_id DESC LIMIT wanted.size
+    ) blocked
+    JOIN profiles p ON p.id = blocked.user_id
+    ORDER BY wanted.request, blocked.at DESC, blocked.chat_id DESC
+    """
+)
+
+
+class _Cursor(NamedTuple):
+    blocked_us: int
+    chat_id: str
+
+
+def block_users(conn: Connection, requests: Sequence[Request[BlockUser]], context: HandlerContext) -> Outcome:
+    """Block the users. If there is no chat yet, one is made that nobody is shown."""
+    return _set_blocks(conn, requests, context, on=True)
+
+
+def unblock_users(
+    conn: Connection, requests: Sequence[Request[UnblockUser]], context: HandlerContext
+) -> Outcome:
+    """Take the blocks back. Who is not blocked stays so."""
+    return _set_blocks(conn, requests, context, on=False)
+
+
+def _set_blocks(
+    conn: Connection,
+    requests: Sequence[Request[BlockUser]] | Sequence[Request[UnblockUser]],
+    context: HandlerContext,
+    *,
+    on: bool,
+) -> Outcome:
+    outcome = Outcome()
+    people = people_of(conn, requests)
+    pairs: dict[str, Pair] = {}
+    for request in requests:
+        with outcome.rejections(request):
+            people.require(request.user_id)
+            pair = Pair.of(request.user_id, people.named(request.command))
+            if pair.lo == pair.hi:
+                raise Rejection(ErrorCode.NOT_ALLOWED, "You cannot block yourself.")
+            pairs[request.id] = pair
+    chats = open_chats(conn, set(pairs.values()), Box.UNSEEN)
+
+    def set_block(sides: Sides, request: Request[Any]) -> None:
+        sides.block(request.user_id, on=on)
+
+    def answer(sides: Sides, request: Request[Any], members: Members) -> BlockAck:
+        peer = members[sides.id, sides.pair.peer_of(request.user_id)]
+        return BlockAck(
+            chat_id=sides.id,
+            user_id=peer.user_id,
+            username=peer.username,
+            blocked=sides.blocks[request.user_id],
+        )
+
+    asked = [(request, chats[pairs[request.id]].id) for request in requests if request.id in pairs]
+    change_chats(conn, asked, context, outcome, set_block, answer)
+    return outcome
+
+
+def list_blocked(
+    conn: Connection, requests: Sequence[Request[ListBlocked]], context: HandlerContext
+) -> Outcome:
+    """Answer each request with a page of those whom the user has blocked."""
+    outcome = Outcome()
+    asked: list[tuple[Request[ListBlocked], _Cursor | None, int]] = []
+    for request in requests:
+        with outcome.rejections(request):
+            size = context.page_size(request.command.limit)
+            asked.append((request, _decode(request.command.cursor), size))
+    rows = conn.execute(
+        _LIST,
+        {
+            "requests": array(range(len(asked))),
+            "users": array(request.user_id for request, _, _ in asked),
+            "times": array(_time(cursor) for _, cursor, _ in asked),
+            "chats": [cursor.chat_id if cursor else None for _, cursor, _ in asked],
+            "limits": array(size + 1 for _, _, size in asked),
+        },
+    )
+    pages: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        pages[row.request].append(row)
+    for index, (request, _, size) in enumerate(asked):
+        page = pages[index]
+        users = [
+            BlockedUser(
+                chat_id=row.chat_id, user_id=row.user_id, username=row.username, blocked_at=iso_ms(row.at)
+            )
+            for row in page[:size]
+        ]
+        next_cursor = _encode(page[size - 1]) if len(page) > size else None
+        outcome.succeed(request, BlockedAck(users=users, next_cursor=next_cursor))
+    return outcome
+
+
+def _encode(row: Row[Any]) -> str:
+    cursor = _Cursor((row.at - _EPOCH) // timedelta(microseconds=1), row.chat_id)
+    return urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def _decode(cursor: str | None) -> _Cursor | None:
+    if cursor is None:
+        return None
+    try:
+        position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
+        UUID(position.chat_id)
+        _time(position)
+    except (ValueError, OverflowError) as error:
+        unknown = "The cursor is not one that list_blocked returned."
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, unknown) from error
+    return position
+
+
+def _time(cursor: _Cursor | None) -> str:
+    if cursor is None:
+        return "infinity"
+    return (_EPOCH + timedelta(microseconds=cursor.blocked_us)).isoformat()
