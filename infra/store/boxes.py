@@ -54,7 +54,7 @@ SHOWS_PRESENCE: Final = f"""
     )
 """
 """SQL: whether the member `{user}`, whose profile is `{profile}`, lets the other one see their presence."""
-IS_SILENT: Final = f"({IS_BLOCKED} OR {IS_WAITING} OR {{member}}.muted_until > now())"
+IS_SILENT: Final = f"({IS_BLOCKED} OR {IS_WAITING} OR coalesce({{member}}.muted_until > now(), false))"
 """SQL: whether the member `{user}`, whose row is `{member}`, is notified of no message of a chat."""
 SHOWN_DELIVERED: Final = (
     "coalesce({member}.shown_delivered_seq, greatest({member}.delivered_seq, {member}.read_seq))"

@@ -154,6 +154,12 @@ class WorkerBench:
         chat_id: str = self.ask(first).ack(first)["message"]["chatId"]
         return chat_id
 
+    def befriend(self, user: uuid.UUID, *others: tuple[uuid.UUID, str]) -> None:
+        """Have a user join chats with others, and let everybody see them: not only those who have written."""
+        self.ask(*(self.event(user, "join_chat", {"username": username}) for _, username in others))
+        shown = [str(other) for other, _ in others]
+        self.rows("UPDATE profiles SET show_presence = 'everyone' WHERE id = ANY(:shown)", shown=shown)
+
     def make_due(self, chat_id: str) -> None:
         """Let the next sweep look at a chat that is watched, instead of one in some seconds."""
         due = "UPDATE chats SET sweep_at = now() WHERE id = :chat AND sweep_at IS NOT NULL"

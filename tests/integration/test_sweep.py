@@ -172,7 +172,7 @@ def peers(bench: WorkerBench, dead_edge: str) -> tuple[uuid.UUID, uuid.UUID]:
     (alice, _), (bob, bobs_name) = bench.people("alice", "bob")
     bench.connect(alice)
     bench.connect(bob, dead_edge)
-    bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
+    bench.befriend(alice, (bob, bobs_name))
     return alice, bob
 
 
@@ -209,7 +209,7 @@ def test_a_user_of_a_dead_edge_who_is_also_elsewhere_stays_online(bench: WorkerB
     bench.connect(alice)
     bench.connect(bob)
     bench.connect(bob, dead_edge)
-    bench.ask(bench.event(alice, "join_chat", {"username": bobs_name}))
+    bench.befriend(alice, (bob, bobs_name))
     bench.sweep.run()
     assert [status["status"] for status in bench.read().emitted("user_status", alice)] == ["online"]
 

@@ -202,7 +202,7 @@ def crowd(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> tuple[uuid.UUI
     alice, _ = bench.person("alice")
     bench.connect(alice)
     people = bench.people(*(f"p{number}" for number in range(25)))
-    bench.ask(*(bench.event(alice, "join_chat", {"username": username}) for _, username in people))
+    bench.befriend(alice, *people)
     for user_id, _ in people:
         bench.connect(user_id, dead_edge)
     return alice, {str(user_id) for user_id, _ in people}, dead_edge
