@@ -258,3 +258,26 @@ def test_only_a_member_can_accept_decline_or_set_a_chat(two: Two, bench: WorkerB
         event = bench.event(mallory, name, {"chatId": str(mallory)})
         assert bench.ask(event).failure(event).code is ErrorCode.CHAT_NOT_FOUND
     assert len(two.listed(two.alice, "requests")) == 1
+
+
+@pytest.mark.parametrize("wish", ["everyone", "requests", "nobody"])
+def test_who_wants_to_be_asked_is_shown_no_chat_that_a_stranger_only_opens(
+    bench: WorkerBench, wish: str
+) -> None:
+    two = Two.strangers(bench)
+    two.settings(two.alice, messagesFrom=wish)
+    two.do(two.bob, "join_chat", userId=str(two.alice.id))
+    assert len(two.listed(two.bob)) == 1
+    assert len(two.listed(two.alice)) == (wish == "everyone")
+    two.do(two.bob, "typing", chatId=two.chat_id, isTyping=True)
+    assert len(two.heard(two.alice, "typing")) == (wish == "everyone")
+    two.do(two.alice, "join_chat", userId=str(two.bob.id))
+    assert len(two.listed(two.alice)) == 1
+
+
+def test_two_who_both_want_to_be_asked_may_open_their_chat_at_once(bench: WorkerBench) -> None:
+    two = Two.strangers(bench)
+    for person in (two.alice, two.bob):
+        two.settings(person, messagesFrom="nobody")
+    two.ask(*(two.event(one, "join_chat", userId=str(two.other(one).id)) for one in (two.alice, two.bob)))
+    assert len(two.listed(two.alice)) == len(two.listed(two.bob)) == 1
