@@ -46,6 +46,7 @@ FOLLOWED: Final = {
     "Refused names",
     "Deleted users",
     "Read chats through the project's API",
+    "Attachments",
     "Local Supabase CLI",
     "Self-hosted",
     "Custom domain",
