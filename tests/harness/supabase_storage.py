@@ -140,7 +140,7 @@ class SupabaseStorage:
         claims = jwt.decode(token, self._secret, ["HS256"], audience="authenticated")
         return uuid.UUID(claims["sub"])
 
-    async def _run(self, request: web.Request, sql: str, **params: object) -> list[Any]:
+    async def _run(self, request: web.Request, sql: str, **params: Any) -> list[Any]:
         """Run a statement as the user (src/internal/database/connection.ts: setScope)."""
         user_id = self._user(request)
         return await asyncio.to_thread(lambda: self._project.api(sql, user_id, schema="storage", **params))
