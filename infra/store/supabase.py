@@ -19,6 +19,7 @@ _POLICIES: Final = (
     "members_read_messages",
     "users_read_peers",
 )
+_CALLED_BY_POLICIES: Final = "reader_id(), people_of_reader(), cleared_of_reader()"
 
 _STATE = text(
     """
@@ -74,7 +75,7 @@ def link(conn: Connection, schema: str) -> list[str]:
     before = objects(conn, schema)
     conn.exec_driver_sql(sql, execution_options={"no_parameters": True})
     close(conn, objects(conn, schema) - before)
-    conn.exec_driver_sql("GRANT EXECUTE ON FUNCTION reader_id(), people_of_reader() TO authenticated")
+    conn.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {_CALLED_BY_POLICIES} TO authenticated")
     return [
         "linked the users of the Supabase project; signed-in users can read their own chats through its API"
     ]
