@@ -15,12 +15,16 @@ from tests.harness.worker_bench import WorkerBench
 from tests.integration.deploy.test_supabase import OF_POLICIES, READABLE
 
 HIDDEN = {
-    "profiles": {"username_key", "created_at", "named_at", "deleted_at"},
+    "profiles": {
+        "username_key", "created_at", "named_at", "deleted_at", "last_seen_at",
+        "messages_from", "read_receipts", "show_presence", "push_texts",
+    },
     "chats": {
         "listed_at", "is_behind", "sweep_at", "swept_seq", "last_to_lo", "last_to_hi", "to_lo", "to_hi",
-        "numbered_after", "changed_at",
+        "numbered_after", "lo_changed_at", "hi_changed_at", "lo_box", "hi_box",
+        "lo_blocked_at", "hi_blocked_at",
     },
-    "chat_members": {"joined_at", "cleared_seq"},
+    "chat_members": {"joined_at", "cleared_seq", "shown_delivered_seq", "shown_read_seq", "muted_until"},
     "messages": {"to_lo"},
 }  # fmt: skip
 """Columns of the same tables that the socket does not show either, or not to the peer."""
@@ -136,6 +140,39 @@ def test_a_deleted_user_reads_nothing_and_peers_keep_their_copy(engines: Engines
     assert len(talk.project.api(everything("messages"), alice)) == 1
     talk.bench.close()
     engines.release(talk.project.store)
+
+
+def test_watermarks_are_shown_as_through_the_socket(talk: Conversations) -> None:
+    alice, bob, bench = talk.people["alice"], talk.people["bob"], talk.bench
+    carol, _ = talk.people["carol"], talk.people["dave"]
+
+    def seen(by: uuid.UUID) -> set[uuid.UUID]:
+        return {row.user_id for row in talk.project.api(everything("chat_members"), by)}
+
+    def ask(user: uuid.UUID, name: str, **payload: Any) -> Any:
+        event = bench.event(user, name, payload)
+        return bench.ask(event).ack(event)
+
+    assert seen(alice) == seen(bob) == {alice, bob}
+    ask(bob, "update_settings", readReceipts=False)
+    assert (seen(alice), seen(bob)) == ({alice}, {alice, bob})
+    ask(bob, "update_settings", readReceipts=True)
+    ask(alice, "block_user", userId=str(bob))
+    assert (seen(alice), seen(bob)) == ({alice}, {bob})
+    ask(alice, "unblock_user", userId=str(bob))
+    assert seen(alice) == seen(bob) == {alice, bob}
+    ask(alice, "update_settings", messagesFrom="requests")
+    bench.open_chat(carol, "alice")
+    assert (alice in seen(carol), carol in seen(alice)) == (False, True)
+    ask(alice, "update_settings", messagesFrom="everyone")
+
+
+def test_a_stranger_who_is_blocked_sees_nothing_of_it(talk: Conversations) -> None:
+    bob, dave = talk.people["bob"], talk.people["dave"]
+    before = {table: talk.project.api(everything(table), dave) for table in READABLE}
+    event = talk.bench.event(bob, "block_user", {"userId": str(dave)})
+    assert talk.bench.ask(event).ack(event)["blocked"]
+    assert {table: talk.project.api(everything(table), dave) for table in READABLE} == before
 
 
 def test_what_a_user_has_cleared_is_hidden_from_them_and_not_from_the_peer(engines: Engines) -> None:
