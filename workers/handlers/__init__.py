@@ -8,5 +8,5 @@ A module has the name of its command, except:
 - `devices.py`: `register_device`, `unregister_device`
 - `ensure_profile.py`: `introduce`
 - `set_chat.py`: `accept_chat`, `decline_chat`
-- `user_settings.py`: `get_settings`, `update_settings`
+- `user_settings.py`: `update_settings`, `get_settings`
 """
