@@ -58,7 +58,7 @@ TABLES = [
 ]  # fmt: skip
 ADDED = (
     "{named_at,deleted_at,to_lo,to_hi,numbered_after,listed_at,is_behind,refused_by,"
-    "change,changed_at,cleared_seq,data,reply_to,edited_at,reactions}"
+    "change,changed_at,cleared_seq,data,reply_to,edited_at,reactions,unsent_at,to_replace}"
 )
 """The columns that the last release did not have."""
 Address = str
