@@ -19,6 +19,7 @@ from functions.push import Push
 from tests.harness.talk import Talk
 from tests.harness.waiting import eventually
 from tests.integration.functions.notices import ListChannel, Notices
+from workers.piles import count_piles
 
 REPLACES = {
     "fcm": SnsChannel.replaces,
@@ -184,6 +185,30 @@ def test_what_cannot_be_replaced_stays_sent_and_is_no_dead_letter(
     assert results[-1] == "sent"
     assert state(notices) == ("sent", True)
     assert notices.bench.rows("SELECT FROM dead_letters") == []
+
+
+def test_a_replacement_has_as_many_tries_as_any_notification(
+    notices: Notices, talk: Talk, fcm: ListChannel
+) -> None:
+    notification_id = notices.notify("a secret")
+    sender = notices.push(fcm, push_tries=2)
+    fcm.failures = [TryLater("busy")]
+    assert [sender.attempt(notification_id) for _ in range(2)] == ["later", "sent"]
+    talk.unsend(talk.alice, 1)
+    fcm.failures = [TryLater("busy")]
+    assert [sender.attempt(notification_id) for _ in range(2)] == ["later", "sent"]
+    assert said(fcm)[1:] == [("Message deleted", "", True)]
+
+
+def test_one_that_is_being_replaced_is_not_late_at_once(
+    notices: Notices, talk: Talk, fcm: ListChannel
+) -> None:
+    notices.push(fcm).deliver(notices.notify("a secret"))
+    notices.let_pass(3_600)
+    talk.unsend(talk.alice, 1)
+    assert count_piles(notices.bench.engine).open_notifications == 0
+    notices.let_pass(1_000)
+    assert count_piles(notices.bench.engine).open_notifications == 1
 
 
 def test_a_device_that_came_later_is_not_told_of_what_was_sent_before(
