@@ -30,7 +30,7 @@ _RATE: Final = 400
 """Maximum messages per second of all clients together."""
 _ASKS_EVERY_S: Final = 1.0
 """How often a client makes another request."""
-_CHANGES_EVERY_S: Final = 1.0
+_CHANGES_EVERY_S: Final = 0.5
 """How often a client changes a message."""
 _STRIKES_AFTER: Final = 0.2
 """The fault strikes when this share of the messages is acked."""
