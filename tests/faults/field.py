@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import psutil
 import psycopg
 import socketio
 from redis import Redis
+from sqlalchemy import text
 
 from infra.redis_client import make_redis
 from infra.settings.store import SCHEMA
@@ -237,11 +239,23 @@ class Field:
 
     def read_store(self) -> None:
         """Record the contents of the database."""
-        self.records.stored = [_stored(row) for row in self.chat.rows(_MESSAGES)]
+        self.records.stored = self.read_messages()
         chats = self.chat.rows("SELECT id::text, last_seq, change FROM chats")
         self.records.last_seqs = {row.id: row.last_seq for row in chats}
         self.records.last_changes = {row.id: row.change for row in chats}
         self.read_watermarks()
+
+    def read_messages(self, database_url: str | None = None) -> list[Stored]:
+        """Return all messages, of the database that counts or of another one."""
+        if database_url is None:
+            return [_stored(row) for row in self.chat.rows(_MESSAGES)]
+        store = replace(self.chat.store, database_url=database_url)
+        engine = store.engine(pool_size=1)
+        try:
+            with engine.connect() as conn:
+                return [_stored(row) for row in conn.execute(text(_MESSAGES))]
+        finally:
+            engine.dispose()
 
     async def read_copies(self, timeout_s: float) -> None:
         """Have the clients get in step with the store, at most `timeout_s`; record what they know then."""
