@@ -46,7 +46,8 @@ def stale_copies(records: Records) -> int:
         for row in records.stored
         if row.change
         for user_id in {row.sender, row.recipient} & users
-        if records.copies.get((user_id, row.chat_id, row.seq)) != (row.change, row.state)
+        for copies in (records.copies, records.synced)
+        if copies.get((user_id, row.chat_id, row.seq)) != (row.change, row.state)
     )
 
 

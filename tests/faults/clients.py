@@ -49,6 +49,9 @@ class FaultClient:
         self.refusals: list[Any] = []
         """The payloads of `connect_error`."""
         self.copy = LocalCopy(self.user_id, records)
+        """What it knows from all that it has received."""
+        self.synced = LocalCopy(self.user_id, records)
+        """What it knows from `sync` alone."""
         self._urls = itertools.cycle(urls)
         self._token = token
         self._records = records
@@ -162,8 +165,8 @@ class FaultClient:
             await self._connected.wait()
             asked = Asked(self.user_id, "sync", self._begin())
             self._records.asked.append(asked)
-            answer = await self._try("sync", {"cursors": self.copy.cursors()}, asked.attempt)
-            more = answer is None or not answer["success"] or self.copy.take_gaps(answer["chats"])
+            answer = await self._try("sync", {"cursors": self.synced.cursors()}, asked.attempt)
+            more = answer is None or not answer["success"] or self._take_gaps(answer["chats"])
             if asked.attempt.code != "ok":
                 await asyncio.sleep(_PAUSE_S)
 
@@ -178,7 +181,7 @@ class FaultClient:
         payloads: dict[str, dict[str, Any]] = {
             "mark_as_read": {"chatId": chat_id, "upTo": up_to},
             "list_chats": {},
-            "sync": {"cursors": self.copy.cursors()},
+            "sync": {"cursors": self.synced.cursors()},
             "get_messages": {"chatId": chat_id, "before": up_to, "limit": 10},
             "join_chat": {"username": peer.username, "limit": 10},
             "register_device": {"channel": "fcm", "address": self.username},
@@ -190,7 +193,7 @@ class FaultClient:
         self._records.asked.append(asked)
         answer = await self._try(event, payloads[event], asked.attempt)
         if event == "sync" and answer is not None and answer["success"]:
-            self.copy.take_gaps(answer["chats"])
+            self._take_gaps(answer["chats"])
 
     async def taken(self) -> list[Try]:
         """Wait until there are requests that the edge has read and not answered; return them.
@@ -210,6 +213,13 @@ class FaultClient:
 
     def _begin(self) -> Try:
         return Try(self._connection, time.monotonic())
+
+    def _take_gaps(self, chats: list[dict[str, Any]]) -> bool:
+        """Take an answer to `sync`. Return whether there is more."""
+        for chat in chats:
+            for message in (*chat["messages"], *chat.get("changes", ())):
+                self.copy.take(message)
+        return self.synced.take_gaps(chats)
 
     def _note(self, message: dict[str, Any]) -> None:
         self._seqs[message["chatId"]].add(message["seq"])

@@ -262,11 +262,10 @@ class Field:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*(client.sync() for client in self.clients))
-        self.records.copies = {
-            (client.user_id, *position): (known.change, known.state)
-            for client in self.clients
-            for position, known in client.copy.messages.items()
-        }
+        for client in self.clients:
+            for copies, copy in ((self.records.copies, client.copy), (self.records.synced, client.synced)):
+                for position, known in copy.messages.items():
+                    copies[(client.user_id, *position)] = known.change, known.state
 
     def read_watermarks(self) -> None:
         """Record everybody's watermarks."""

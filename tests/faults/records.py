@@ -151,6 +151,8 @@ class Records:
     seen: list[Seen] = field(default_factory=list)
     copies: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
     """By user, chat and seq: the change and the state of each message that they know, after a last sync."""
+    synced: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
+    """The same, of what they know from `sync` alone."""
     stored: list[Stored] = field(default_factory=list)
     last_seqs: dict[str, int] = field(default_factory=dict)
     """The last seq of each chat."""

@@ -48,7 +48,8 @@ def store(records: Records, seq: int, change: int, state: State | None) -> None:
     row = Stored(f"id {seq}", "chat", seq, "alice", "bob", f"text {seq}", change, state)
     records.stored = [*rows, row]
     for user_id in ("alice", "bob"):
-        records.copies[user_id, "chat", seq] = change, state or State(f"text {seq}")
+        known = change, state or State(f"text {seq}")
+        records.copies[user_id, "chat", seq] = records.synced[user_id, "chat", seq] = known
 
 
 def test_a_good_run_is_good() -> None:
@@ -158,15 +159,17 @@ def test_a_client_that_was_told_something_else_of_a_change_is_noticed(seen: Seen
     assert check(records) == replace(GOOD, misnumbered=1)
 
 
+@pytest.mark.parametrize("kind", ["copies", "synced"])
 @pytest.mark.parametrize("known", [(0, State("text 1")), (1, State("text 1")), (2, State("new")), None])
 def test_a_client_that_knows_a_message_otherwise_than_the_store_is_noticed(
-    known: tuple[int, State] | None,
+    known: tuple[int, State] | None, kind: str
 ) -> None:
     records = run_with_changes()
+    copies = getattr(records, kind)
     if known is None:
-        del records.copies["bob", "chat", 1]
+        del copies["bob", "chat", 1]
     else:
-        records.copies["bob", "chat", 1] = known
+        copies["bob", "chat", 1] = known
     assert check(records) == replace(GOOD, stale=1)
 
 
