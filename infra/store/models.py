@@ -316,9 +316,16 @@ class Notification(Base):
     """Devices that have received it."""
     refused_by: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
     """Devices that do not accept it, whose services are not asked again."""
+    unsent_at: Mapped[datetime | None]
+    """When a message that it covers was last unsent."""
+    to_replace: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    """Devices that may still show a message that was unsent."""
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
-    """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`. None while it is open."""
+    """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`.
+
+    None while it is open, but `sent` if it only has to be replaced.
+    """
 
 
 class ArchivedChat(Base):
