@@ -292,33 +292,54 @@ def test_after_24_hours_a_report_counts_no_more_and_the_user_is_told_how_long_th
     assert kept(two, report(two, two.bob, 1))
 
 
-def test_a_user_on_many_connections_has_one_limit_and_one_report_of_a_message(
+def test_a_user_on_many_connections_has_one_limit(two: Two, make_bench: BenchFactory) -> None:
+    rounds, benches = 10, [make_bench() for _ in range(3)]
+    for _ in benches:
+        two.send(two.alice)
+    chat_id = two.chat_id
+    together = threading.Barrier(len(benches) + 1, timeout=30)
+    made: list[list[bool]] = [[] for _ in range(rounds)]
+
+    def ask(bench: WorkerBench, seq: int) -> None:
+        for answers in made:
+            asked = bench.event(two.bob.id, "report", {"chatId": chat_id, "seq": seq, "reason": "spam"})
+            together.wait()
+            answers.append(bench.ask(asked).answers[asked.id].failure is None)
+            together.wait()
+
+    threads = [threading.Thread(target=ask, args=(bench, 3 + place)) for place, bench in enumerate(benches)]
+    for thread in threads:
+        thread.start()
+    stored = []
+    for _ in range(rounds):
+        two.bench.rows("TRUNCATE reports")
+        backdate(two, two.bob, f"array_fill('1 hour'::interval, ARRAY[{REPORTS - 1}])")
+        together.wait()
+        together.wait()
+        stored.append(reports(two, two.bob))
+    for thread in threads:
+        thread.join()
+    assert stored == [REPORTS] * rounds
+    assert [sum(answers) for answers in made] == [1] * rounds
+
+
+def test_a_message_reported_on_two_connections_at_once_is_reported_once(
     two: Two, make_bench: BenchFactory
 ) -> None:
-    backdate(two, two.bob, f"array_fill('1 hour'::interval, ARRAY[{REPORTS - 2}])")
-    two.send(two.alice)
-    two.send(two.alice)
-    answers: list[Any] = []
-
-    def ask(bench: WorkerBench, *seqs: int) -> None:
-        events = [reporting(two, two.bob, seq) for seq in seqs]
-        reply = bench.ask(*events)
-        answers.extend(reply.answers[event.id].failure is None for event in events)
-
+    benches = [make_bench() for _ in range(2)]
+    asked = [reporting(two, two.bob, 1) for _ in benches]
     with two.bench.engine.begin() as blocker:
         blocker.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE"), {"id": two.bob.id})
         threads = [
-            threading.Thread(target=ask, args=(make_bench(), *seqs)) for seqs in ((1, 3), (3, 4), (4, 1))
+            threading.Thread(target=bench.ask, args=(event,))
+            for bench, event in zip(benches, asked, strict=True)
         ]
         for thread in threads:
             thread.start()
-        # All three wait for the same row before the first of them goes on.
-        while two.bench.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] < len(threads):
-            assert any(thread.is_alive() for thread in threads)
     for thread in threads:
         thread.join()
-    assert reports(two, two.bob) == REPORTS
-    assert sorted(answers) == [False] * 2 + [True] * 4
+    assert reports(two, two.bob) == 1
+    assert two.bench.rows("SELECT FROM dead_letters WHERE user_id = :id", id=two.bob.id) == []
 
 
 def test_a_reporter_who_is_locked_is_told_to_try_again(two: Two) -> None:
