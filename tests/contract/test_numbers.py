@@ -11,7 +11,16 @@ from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.profiles import MAX_USERNAME
-from infra.wire.commands import DATA_BYTES, MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
+from infra.wire.commands import (
+    DATA_BYTES,
+    MAX_SPELLING,
+    JoinChat,
+    Limit,
+    RegisterDevice,
+    Report,
+    SendMessage,
+    Typing,
+)
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
@@ -21,6 +30,7 @@ from workers.changes import EDITS_KEPT
 from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.list_chats import _UNCOMMITTED_S
 from workers.handlers.react import REACTIONS
+from workers.handlers.report import BEFORE, REPORTS
 from workers.handlers.sync import _CHATS, _MESSAGES
 from workers.messages import QUOTED_CHARS
 from workers.pages import ANSWER_BYTES
@@ -66,6 +76,7 @@ LIMITS = {
     "quoted text": [QUOTED_CHARS],
     "reactions": [REACTIONS],
     "changes": [worker("edit_s"), worker("unsend_s")],
+    "reports": [REPORTS, 24, *lengths(Report, "reason"), *lengths(Report, "note")],
     "username": [1, MAX_USERNAME, MAX_SPELLING],
     "clientId": lengths(SendMessage, "client_id"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
@@ -121,6 +132,7 @@ SENTENCES = [
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
     ("docs/events.md", f"remembers the last {EDITS_KEPT})"),
     ("docs/events.md", f"more than {REACTIONS} reactions"),
+    ("docs/events.md", f"the {WORDS[BEFORE]} before it"),
     ("docs/events.md", f"its first {QUOTED_CHARS} characters"),
     ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),

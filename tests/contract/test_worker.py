@@ -26,6 +26,7 @@ from infra.wire.commands import (
     PushKeys,
     React,
     RegisterDevice,
+    Report,
     SendMessage,
     Sync,
     Typing,
@@ -93,6 +94,10 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         Typing(is_typing=True, username="bob"),
         Typing(is_typing=False, chat_id=CHAT_ID),
         Typing(is_typing=False, user_id=UUID(BOB)),
+    ],
+    "report": [
+        Report(chat_id=CHAT_ID, seq=7, reason="spam", note="The same again."),
+        Report(chat_id=CHAT_ID, seq=7, reason="spam"),
     ],
     "register_device": [
         RegisterDevice(

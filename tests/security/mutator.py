@@ -27,6 +27,7 @@ _EVENTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("sync", {"cursors": {_ID: 4}}),
     ("sync", {"cursors": {_ID: {"seq": 4, "change": 2, "clearedUpTo": 1}}}),
     ("typing", {"username": "fuzz_bob", "isTyping": True}),
+    ("report", {"chatId": _ID, "seq": 1, "reason": "spam", "note": "again"}),
     ("register_device", {"channel": "webpush", "address": "https://push.example/x", "keys": {"p256dh": "a"}}),
     ("register_device", {"channel": "fcm", "address": "token", "timeZone": "Europe/Berlin"}),
     ("unregister_device", {"deviceId": _ID}),

@@ -52,6 +52,9 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
     "typing": st.fixed_dictionaries(
         {"isTyping": st.booleans()}, optional={"username": names, "chatId": chat_ids}
     ),
+    "report": st.fixed_dictionaries(
+        {"chatId": chat_ids, "seq": seqs, "reason": texts}, optional={"note": texts}
+    ),
     "register_device": st.fixed_dictionaries(
         {"channel": st.sampled_from(["fcm", "apns", "webpush", "email", "webhook", "log"]), "address": texts},
         optional={

@@ -158,6 +158,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
     "list_chats": {"cursor": "WzFd", "limit": 1, "since": "2026-01-01T00:00:00Z"},
     "sync": {"cursors": {ID: 1}, "only": True},
     "typing": {"isTyping": True, "username": "USER", "userId": ID, "chatId": ID},
+    "report": {"chatId": ID, "seq": 1, "reason": "spam", "note": "again"},
     "register_device": {
         "channel": "webpush",
         "address": "https://push.example/x",

@@ -12,13 +12,14 @@ Payload = dict[str, Any]
 
 WRITING = {
     *("send_message", "edit_message", "unsend_message", "react", "clear_chat"),
+    "report",
     *("join_chat", "mark_as_read", "register_device", "unregister_device"),
 }
 """Commands that change what the user has in the store."""
 
 
-def payloads(me: str, chat_id: str, device_id: str) -> dict[str, Payload]:
-    """Return for each command what a user sends about their own notes and device."""
+def payloads(me: str, chat_id: str, device_id: str, shared_id: str) -> dict[str, Payload]:
+    """Return for each command what a user sends: about their own notes and device, or a chat with a peer."""
     return {
         "send_message": {"username": me, "text": "a note"},
         "edit_message": {"chatId": chat_id, "seq": 1, "text": "my own"},
@@ -31,6 +32,7 @@ def payloads(me: str, chat_id: str, device_id: str) -> dict[str, Payload]:
         "list_chats": {},
         "sync": {"cursors": {}},
         "typing": {"chatId": chat_id, "isTyping": True},
+        "report": {"chatId": shared_id, "seq": 1, "reason": "spam"},
         "register_device": {"channel": "fcm", "address": f"phone-of-{me}"},
         "unregister_device": {"deviceId": device_id},
         "refresh_token": {"token": make_token(me)},
@@ -56,7 +58,12 @@ def belongings(chat: Deployment, username: str) -> list[Any]:
     """Return what a user has in the store."""
     return [
         chat.rows(f"SELECT * FROM {table} WHERE {column} = :id ORDER BY 1, 2", id=user_id_of(username))
-        for table, column in (("messages", "sender_id"), ("chat_members", "user_id"), ("devices", "user_id"))
+        for table, column in (
+            ("messages", "sender_id"),
+            ("chat_members", "user_id"),
+            ("devices", "user_id"),
+            ("reports", "reporter_id"),
+        )
     ]
 
 
@@ -75,11 +82,12 @@ async def test_a_payload_that_names_another_user_acts_for_the_user_of_the_token(
     chat_id, device_id = await settle_in(raw, mallory)
     async with RawClient(chat.edges[0], alice) as hers:
         await settle_in(hers, alice)
+        letter = await hers.ask(event("send_message", {"username": mallory, "text": "to you"}))
+        shared_id = letter["message"]["chatId"]
         before, mine = belongings(chat, alice), belongings(chat, mallory)
-        ack = await raw.ask(
-            event(command, {**naming(hers, alice), **payloads(mallory, chat_id, device_id)[command]})
-        )
+        own = payloads(mallory, chat_id, device_id, shared_id)[command]
+        ack = await raw.ask(event(command, {**naming(hers, alice), **own}))
         assert ack["success"], ack
-        assert chats_in(ack) <= {chat_id}
+        assert chats_in(ack) <= {chat_id, shared_id}
         assert belongings(chat, alice) == before
         assert (belongings(chat, mallory) != mine) is (command in WRITING)
