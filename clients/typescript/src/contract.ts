@@ -185,6 +185,17 @@ export interface RegisterDevice {
   timeZone?: string | null;
 }
 
+/** Report a message of the peer to those who run the chat. They get a copy of it and of ten before it. */
+export interface Report {
+  chatId: string;
+  /** The message. */
+  seq: number;
+  /** A word of the app's own, such as `spam`. */
+  reason: string;
+  /** What the user adds. */
+  note?: string | null;
+}
+
 /** Keys of a browser's push subscription, base64url (RFC 8291). */
 export interface PushKeys {
   p256dh: string;
@@ -350,6 +361,13 @@ export interface ChangeAck {
 export interface ClearAck {
   /** Messages up to this seq are not shown to the user any more. */
   clearedUpTo: number;
+  success: true;
+}
+
+/** Ack of `report`: the copy is kept. */
+export interface ReportAck {
+  /** The same for every report of this message by this user. */
+  reportId: string;
   success: true;
 }
 
@@ -524,6 +542,8 @@ export interface ClientToServerEvents {
   sync: (payload: Sync, ack: (answer: SyncAck | ErrorAck) => void) => void;
   /** Tells the other user that this one is typing, or has stopped. */
   typing: (payload: Typing, ack?: (answer: Done | ErrorAck) => void) => void;
+  /** Reports a message to those who run the chat; what they see of it stays as it is now. */
+  report: (payload: Report, ack: (answer: ReportAck | ErrorAck) => void) => void;
   /** Registers a device for notifications while the user is away. */
   register_device: (payload: RegisterDevice, ack: (answer: DeviceAck | ErrorAck) => void) => void;
   /** Stops notifications to a device. */
