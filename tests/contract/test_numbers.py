@@ -12,7 +12,16 @@ from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.boxes import REQUEST_MESSAGES
 from infra.store.profiles import MAX_USERNAME
-from infra.wire.commands import DATA_BYTES, MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
+from infra.wire.commands import (
+    DATA_BYTES,
+    MAX_SPELLING,
+    JoinChat,
+    Limit,
+    RegisterDevice,
+    Report,
+    SendMessage,
+    Typing,
+)
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
 from socket_edge.chat.client_event import DEPTH
@@ -22,6 +31,7 @@ from workers.changes import EDITS_KEPT
 from workers.handlers.catch_up import _LOOK_UP
 from workers.handlers.list_chats import _UNCOMMITTED_S
 from workers.handlers.react import REACTIONS
+from workers.handlers.report import BEFORE, REPORTS
 from workers.handlers.sync import _CHATS, _MESSAGES
 from workers.messages import QUOTED_CHARS
 from workers.pages import ANSWER_BYTES
@@ -68,6 +78,7 @@ LIMITS = {
     "reactions": [REACTIONS],
     "changes": [worker("edit_s"), worker("unsend_s")],
     "message request": [REQUEST_MESSAGES],
+    "reports": [REPORTS, 24, *lengths(Report, "reason"), *lengths(Report, "note")],
     "username": [1, MAX_USERNAME, MAX_SPELLING],
     "clientId": lengths(SendMessage, "client_id"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
@@ -125,6 +136,7 @@ SENTENCES = [
     ("docs/events.md", f"more than {REACTIONS} reactions"),
     ("docs/events.md", f"can send {REQUEST_MESSAGES} messages before you accept it"),
     ("docs/events.md", f"one that waits and has {REQUEST_MESSAGES} messages"),
+    ("docs/events.md", f"the {WORDS[BEFORE]} before it"),
     ("docs/events.md", f"its first {QUOTED_CHARS} characters"),
     ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),

@@ -115,6 +115,7 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
     "unsend_message": events.ChangeAck(message=UNSENT),
     "react": events.ChangeAck(message=CHANGED),
     "clear_chat": events.ClearAck(cleared_up_to=6),
+    "report": events.ReportAck(report_id="0190d3a0-0000-7000-8000-0000000000ee"),
     "mark_as_read": events.ReadAck(read_up_to=7, unread=0),
     "get_messages": events.MessagesAck(messages=[MESSAGE], has_more=False, change=4),
     "list_chats": events.ChatsAck(

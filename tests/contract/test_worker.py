@@ -31,6 +31,7 @@ from infra.wire.commands import (
     PushKeys,
     React,
     RegisterDevice,
+    Report,
     SendMessage,
     SetChat,
     Sync,
@@ -120,6 +121,10 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         SetChat(chat_id=CHAT_ID, muted_until=datetime(2026, 1, 31, 12, tzinfo=UTC), pinned=True),
         SetChat(chat_id=CHAT_ID, muted_until=None, archived=True),
         SetChat(chat_id=CHAT_ID),
+    ],
+    "report": [
+        Report(chat_id=CHAT_ID, seq=7, reason="spam", note="The same again."),
+        Report(chat_id=CHAT_ID, seq=7, reason="spam"),
     ],
     "register_device": [
         RegisterDevice(

@@ -48,6 +48,7 @@ async def say_everything(hers: RawClient, his: RawClient, alice: str, bob: str) 
     await his.send(f"43{ack_id_of(his, 'new_message')}[]")
     await hers.expect("message_status")
     message = {"chatId": chat_id, "seq": 1}
+    await say(his, "report", {**message, "reason": "spam", "note": "again"})
     await say(hers, "edit_message", {**message, "text": "Hallo", "data": {"image": "a.png"}})
     await say(his, "react", {**message, "emoji": "👍", "on": True})
     await say(his, "send_message", {"username": alice, "text": "Hi", "replyTo": 1})

@@ -36,11 +36,15 @@ _SEED: Final = {
     "notifications": "INSERT INTO notifications"
     " (id, user_id, chat_ids, first_seqs, last_seqs, created_at, finished_at)"
     " VALUES (:id, :user, '{}', '{}', '{}', now() - interval '200 days', now())",
+    "reports": "INSERT INTO reports"
+    " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at)"
+    " VALUES (:id, :user, :user, :id, 1, 'spam', '[]', now() - interval '200 days')",
 }
 _OLD: Final = {
     "devices": "SELECT FROM devices WHERE registered_at < now() - interval '180 days'",
     "dead_letters": "SELECT FROM dead_letters WHERE created_at < now() - interval '30 days'",
     "notifications": "SELECT FROM notifications WHERE created_at < now() - interval '15 days'",
+    "reports": "SELECT FROM reports WHERE created_at < now() - interval '180 days'",
 }
 _SWEPT: Final = """
 SELECT FROM undelivered JOIN profiles ON profiles.id = undelivered.user_id WHERE username = ANY(:names)

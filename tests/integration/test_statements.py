@@ -155,6 +155,21 @@ def clearings(bench: WorkerBench, size: int) -> list[Event]:
     return of_first_messages(bench, size, "clear_chat")
 
 
+def reports(bench: WorkerBench, size: int) -> list[Event]:
+    bench.rows("TRUNCATE reports")
+    made = pairs(bench, size)
+    return [
+        bench.event(a[0], "report", {"chatId": chat_id, "seq": 2, "reason": "spam"})
+        for (a, _), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def reports_again(bench: WorkerBench, size: int) -> list[Event]:
+    first = reports(bench, size)
+    bench.ask(*first)
+    return [bench.event(uuid.UUID(one.user_id), one.name, bytes(one.payload)) for one in first]
+
+
 def syncs_of_changes(bench: WorkerBench, size: int) -> list[Event]:
     changes = edits(bench, size)
     bench.ask(*changes)
@@ -340,6 +355,8 @@ SCENARIOS = (
     unsendings,
     reactions,
     clearings,
+    reports,
+    reports_again,
     receipts,
     receipts_behind_a_hole,
     reads,

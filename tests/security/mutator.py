@@ -36,6 +36,7 @@ _EVENTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("accept_chat", {"chatId": _ID}),
     ("decline_chat", {"chatId": _ID}),
     ("set_chat", {"chatId": _ID, "mutedUntil": "2030-01-01T00:00:00Z", "pinned": True, "archived": False}),
+    ("report", {"chatId": _ID, "seq": 1, "reason": "spam", "note": "again"}),
     ("register_device", {"channel": "webpush", "address": "https://push.example/x", "keys": {"p256dh": "a"}}),
     ("register_device", {"channel": "fcm", "address": "token", "timeZone": "Europe/Berlin"}),
     ("unregister_device", {"deviceId": _ID}),

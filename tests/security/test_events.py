@@ -21,6 +21,7 @@ from tests.harness.waiting import until
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege
+from workers.handlers.report import REPORTS
 
 pytestmark = pytest.mark.alone
 
@@ -375,6 +376,37 @@ async def test_messages_of_others_cannot_be_changed(
         await carol.ask(event("unsend_message", message))
         late = [event("react", {**message, "emoji": "👍", "on": True}), changes[0]]
         assert await codes(raw, late) == {"not_allowed"}
+
+
+async def test_reports_are_bounded(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    letters = REPORTS + 10
+    async with (
+        besiege(
+            attack="reports as a flood",
+            sent=f"{20 * letters:,} reports of {letters} messages of 4,000 characters; 200 of others' chats",
+            outcome=f"{REPORTS} are kept; the others are `rate_limited` or `not_a_member`",
+            bound_mb=50,
+            worker_mb=60,
+        ),
+        RawClient(target.edges[0], name("carol")) as carol,
+    ):
+        dave = with_profile(target, name("dave"))
+        sent = [
+            (await carol.ask(event("send_message", {"username": to, "text": "😀" * 4_000})))["message"]
+            for to in (dave, *[mallory] * letters)
+        ]
+        others, *chat_ids = [message["chatId"] for message in sent]
+        reason = {"reason": "x" * 64, "note": "😀" * 1_000}
+        foreign = event("report", {"chatId": others, "seq": 1, **reason})
+        assert await codes(raw, 200 * [foreign]) == {"not_a_member"}
+        flood = [
+            event("report", {"chatId": chat_ids[0], "seq": seq, **reason}) for seq in range(1, letters + 1)
+        ]
+        assert await codes(raw, 20 * flood) == {"accepted", "rate_limited"}
+        rows = target.rows("SELECT seq FROM reports WHERE reporter_id = :id", id=user_id_of(mallory))
+        assert len(rows) == len({row.seq for row in rows}) == REPORTS
 
 
 async def test_a_new_token_does_not_change_the_user(

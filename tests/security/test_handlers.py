@@ -77,6 +77,9 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids},
         optional={"mutedUntil": times, "pinned": st.booleans(), "archived": st.booleans()},
     ),
+    "report": st.fixed_dictionaries(
+        {"chatId": chat_ids, "seq": seqs, "reason": texts}, optional={"note": texts}
+    ),
     "register_device": st.fixed_dictionaries(
         {"channel": st.sampled_from(["fcm", "apns", "webpush", "email", "webhook", "log"]), "address": texts},
         optional={

@@ -200,6 +200,8 @@ export interface Chat {
   react(username: string, seq: number, emoji: string, on: boolean): Promise<void>;
   /** Show this user none of the messages that are here any more, on any device. The peer keeps them. */
   clear(username: string): Promise<void>;
+  /** Report a message of the peer to those who run the chat: why, and what the user adds. Returns the id of the report. */
+  report(username: string, seq: number, reason: string, note?: string): Promise<string>;
 
   /** Mark messages as read, by default all that are here. While offline, the server hears of it later. */
   markRead(username: string, upToSeq?: number): Promise<void>;

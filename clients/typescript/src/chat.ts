@@ -192,6 +192,11 @@ export function createChat(options: ChatOptions): Chat {
       const { clearedUpTo } = await connection.call('clear_chat', { chatId, upTo: timeline.last });
       store.takeCleared({ chatId, clearedUpTo });
     },
+    report: async (username, seq, reason, note) => {
+      const chatId = store.byName(username)?.chatId;
+      if (!chatId) throw new ChatError('message_not_found', 'This message is not here.');
+      return (await connection.call('report', { chatId, seq, reason, note })).reportId;
+    },
     markRead: async (username, upToSeq) => {
       const record = store.byName(username);
       if (record) await sync.markRead(record, upToSeq ?? record.timeline.last);

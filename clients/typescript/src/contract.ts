@@ -248,6 +248,17 @@ export interface RegisterDevice {
   timeZone?: string | null;
 }
 
+/** Report a message of the peer to those who run the chat. They get a copy of it and of ten before it. */
+export interface Report {
+  chatId: string;
+  /** The message. */
+  seq: number;
+  /** A word of the app's own, such as `spam`. */
+  reason: string;
+  /** What the user adds. */
+  note?: string | null;
+}
+
 /** Keys of a browser's push subscription, base64url (RFC 8291). */
 export interface PushKeys {
   p256dh: string;
@@ -433,6 +444,13 @@ export interface ChangeAck {
 export interface ClearAck {
   /** Messages up to this seq are not shown to the user any more. */
   clearedUpTo: number;
+  success: true;
+}
+
+/** Ack of `report`: the copy is kept. */
+export interface ReportAck {
+  /** The same for every report of this message by this user. */
+  reportId: string;
   success: true;
 }
 
@@ -679,6 +697,8 @@ export interface ClientToServerEvents {
   decline_chat: (payload: DeclineChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
   /** Mutes, pins or archives a chat, for the user alone. */
   set_chat: (payload: SetChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
+  /** Reports a message to those who run the chat; what they see of it stays as it is now. */
+  report: (payload: Report, ack: (answer: ReportAck | ErrorAck) => void) => void;
   /** Registers a device for notifications while the user is away. */
   register_device: (payload: RegisterDevice, ack: (answer: DeviceAck | ErrorAck) => void) => void;
   /** Stops notifications to a device. */

@@ -6,6 +6,8 @@ import { pauseMs, sleep } from './pause.js';
 
 /** A little longer than the server takes to say that it has no answer. */
 const ANSWER_MS = 15_000;
+/** Who has to wait for longer than this, as after too many reports, is told so instead. */
+const PATIENCE_MS = 600_000;
 
 type Command = keyof ClientToServerEvents;
 /** Hears what goes over the wire. */
@@ -48,7 +50,8 @@ export class Requests {
       try {
         return await this.request(event, payload);
       } catch (error) {
-        if (!(error as ChatError).retryable) throw error;
+        const { retryable, retryAfterMs = 0 } = error as ChatError;
+        if (!retryable || retryAfterMs > PATIENCE_MS) throw error;
         if ((error as ChatError).code !== 'disconnected') await sleep(pauseMs(tries, error as ChatError));
       }
     }

@@ -7,13 +7,14 @@ from tests.harness.raw import RawClient, event
 
 
 def traces(chat: Deployment, username: str) -> list[int]:
-    """Count what a user has left in the store: messages, chats and dead letters."""
+    """Count what a user has left in the store: messages, chats, dead letters and reports."""
     return [
         chat.rows(f"SELECT count(*) FROM {table} WHERE {column} = :u", u=user_id_of(username))[0][0]
         for table, column in (
             ("messages", "sender_id"),
             ("chat_members", "user_id"),
             ("dead_letters", "user_id"),
+            ("reports", "reporter_id"),
         )
     ]
 
@@ -50,7 +51,7 @@ async def assert_refused(
         **more,
     }
     assert ack["error"]
-    assert traces(chat, username) == [0, 0, 0]
+    assert traces(chat, username) == [0, 0, 0, 0]
     await assert_alive(raw, username)
 
 
@@ -59,4 +60,4 @@ async def assert_closed(chat: Deployment, raw: RawClient, username: str, frame: 
     await raw.send(frame)
     await raw.closed()
     assert {error["code"] for error in raw.of("error")} <= {"invalid_payload"}
-    assert traces(chat, username) == [0, 0, 0]
+    assert traces(chat, username) == [0, 0, 0, 0]

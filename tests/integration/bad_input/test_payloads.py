@@ -201,6 +201,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
     "accept_chat": {"chatId": ID},
     "decline_chat": {"chatId": ID},
     "set_chat": {"chatId": ID, "mutedUntil": "2030-01-01T00:00:00Z", "pinned": True, "archived": False},
+    "report": {"chatId": ID, "seq": 1, "reason": "spam", "note": "again"},
     "register_device": {
         "channel": "webpush",
         "address": "https://push.example/x",

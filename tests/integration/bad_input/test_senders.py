@@ -13,6 +13,7 @@ Payload = dict[str, Any]
 
 WRITING = {
     *("send_message", "edit_message", "unsend_message", "react", "clear_chat"),
+    "report",
     *("join_chat", "mark_as_read", "register_device", "unregister_device"),
     *("block_user", "unblock_user", "update_settings", "accept_chat", "decline_chat", "set_chat"),
 }
@@ -21,7 +22,7 @@ WRITING = {
 
 @dataclass(frozen=True)
 class Home:
-    """What a user has: notes to self, a device, an empty chat with a friend, and a block of somebody else."""
+    """What a user has: notes to self, a device, an empty chat with a friend, and a message of a blocked user."""
 
     notes: str
     device: str
@@ -53,6 +54,7 @@ def payloads(me: str, home: Home) -> dict[str, Payload]:
         "accept_chat": {"chatId": home.with_friend},
         "decline_chat": {"chatId": home.with_friend},
         "set_chat": {"chatId": home.notes, "pinned": True},
+        "report": {"chatId": home.with_foe, "seq": 1, "reason": "spam"},
         "register_device": {"channel": "fcm", "address": f"phone-of-{me}"},
         "unregister_device": {"deviceId": home.device},
         "refresh_token": {"token": make_token(me)},
@@ -68,8 +70,10 @@ def naming(client: RawClient, username: str) -> Payload:
 
 
 async def settle_in(chat: Deployment, client: RawClient, username: str) -> Home:
-    """Write a note to self, register a device, open a chat with a friend, and block somebody."""
+    """Write a note to self, register a device, open a chat with a friend, and block who has written."""
     friend, foe = (with_profile(chat, f"{one}_{username}") for one in ("friend", "foe"))
+    async with RawClient(chat.edges[0], foe) as theirs:
+        await theirs.ask(event("send_message", {"username": username, "text": "to you"}))
     note = await client.ask(event("send_message", {"username": username, "text": "mine"}))
     watch = {"channel": "fcm", "address": f"watch-of-{username}"}
     return Home(
@@ -89,6 +93,7 @@ _BELONGINGS = (
     "SELECT id, lo_box, hi_box, lo_blocked_at, hi_blocked_at FROM chats"
     " WHERE :id IN (user_lo, user_hi) ORDER BY id",
     "SELECT messages_from, read_receipts, show_presence, push_texts FROM profiles WHERE id = :id",
+    "SELECT * FROM reports WHERE reporter_id = :id ORDER BY id",
 )
 
 

@@ -66,6 +66,7 @@ TABLES = [
     "profiles", "chats", "chat_members", "messages", "dead_letters", "devices", "undelivered",
     "notifications", "archived_chats", "archive_holds", "alembic_version", "refused_names", "names_not_taken",
     "changed_messages",
+    "reports",
 ]  # fmt: skip
 CLOSED = sorted(set(TABLES) - READABLE.keys())
 

@@ -126,6 +126,22 @@ def test_what_belongs_to_a_deleted_user_alone_is_gone(world: World, name: Name) 
     assert world.count("chat_members.user_id", bob) == 1
 
 
+def test_reports_by_and_about_a_deleted_user_stay(world: World, name: Name) -> None:
+    alice, bob = world.add(name("alice")), world.add(name("bob"))
+    bench = world.bench
+    chat_id = bench.open_chat(alice, name("bob"))
+    answer = bench.send(bob, name("alice"), "hello, alice")
+    bench.ask(answer).ack(answer)
+    for user, seq in ((bob, 1), (alice, 2)):
+        event = bench.event(user, "report", {"chatId": chat_id, "seq": seq, "reason": "spam"})
+        bench.ask(event).ack(event)
+    world.delete(bob)
+    assert (world.count("reports.reporter_id", bob), world.count("reports.reported_id", bob)) == (1, 1)
+    for user in (alice, bob):
+        bench.rows("SELECT remove_profile(:id)", id=user)
+    assert (world.count("reports.reporter_id", bob), world.count("reports.reported_id", bob)) == (1, 1)
+
+
 def test_of_every_table_it_is_decided_what_becomes_of_the_rows_of_a_deleted_user(world: World) -> None:
     assert {row.name for row in world.bench.rows(_REFERENCES)} == KEPT | DELETED.keys()
 

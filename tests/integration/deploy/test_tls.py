@@ -155,7 +155,14 @@ def test_no_process_talks_to_a_postgres_with_a_certificate_that_it_cannot_verify
     chat = Deployment(Store(secured.postgres(authorities[trusted], host), redis), tmp_path, forked=True)
     try:
         worker = chat.start_worker()
-        for command in (("migrate",), ("dead-letters",), ("run", "cleanup"), ("status",), ("doctor",)):
+        for command in (
+            ("migrate",),
+            ("dead-letters",),
+            ("reports",),
+            ("run", "cleanup"),
+            ("status",),
+            ("doctor",),
+        ):
             done = run(command, chat.env, timeout_s=60)
             assert done.returncode == 1, command
             (line,) = [one for one in (done.stdout + done.stderr).splitlines() if "Postgres at" in one]

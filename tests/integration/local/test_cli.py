@@ -38,6 +38,7 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
         ("beat", {"DATABASE_URL", "REDIS_URL"}),
         ("migrate", {"DATABASE_URL"}),
         ("dead-letters", {"DATABASE_URL"}),
+        ("reports", {"DATABASE_URL"}),
         ("run push", {"DATABASE_URL"}),
     ],
 )
@@ -343,6 +344,7 @@ def test_a_command_that_is_not_complete_shows_help(words: tuple[str, ...]) -> No
         "beat",
         "migrate",
         "dead-letters",
+        "reports",
         "run push",
         "token alice",
         "dev",
@@ -372,6 +374,7 @@ REFUSED = "127.0.0.1:1 cannot be used: Connection refused; start it, or correct 
     [
         ("migrate", "Postgres"),
         ("dead-letters", "Postgres"),
+        ("reports", "Postgres"),
         ("dead-letters replay --all", "Postgres"),
         ("run cleanup", "Postgres"),
         ("run offline_delivery", "Postgres"),

@@ -208,6 +208,17 @@ test('messages change on both sides, and what is refused is taken back', async (
   expect(texts(alices, bob.name)).toEqual(['']);
 });
 
+test('a message is reported once, and an own one not at all', async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
+  const [bobs, alices] = [await live(bob, { url: edges[1]! }), await live(alice)];
+  alices.send(bob.name, 'Buy this');
+  await until(bobs, () => bobs.getConversation(alice.name)?.lastSeq === 1);
+  const id = await bobs.report(alice.name, 1, 'spam', 'again');
+  expect(await bobs.report(alice.name, 1, 'other')).toBe(id);
+  await expect(alices.report(bob.name, 1, 'spam')).rejects.toMatchObject({ code: 'not_allowed' });
+  await expect(bobs.report('nobody', 1, 'spam')).rejects.toMatchObject({ code: 'message_not_found' });
+});
+
 test('a reply shows what it answers as it is now, also before it is sent, and data comes as it was given', async () => {
   const [alice, bob] = [person('alice'), person('bob')];
   const [bobs, alices] = [await live(bob, { url: edges[1]! }), await live(alice)];

@@ -7,7 +7,7 @@ from typing import Any
 from functions.context import Summary
 from tests.harness.worker_bench import WorkerBench
 
-AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "holds": 0}
+AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "reports": 180, "holds": 0}
 """After how many days the rows of each kind are removed."""
 NOTHING: Summary = dict.fromkeys((*AGED, "messages", "failed"), 0)
 RETENTION = {"retention_days": 2}
@@ -27,6 +27,10 @@ def add_aged(bench: WorkerBench, kind: str, *ages_days: float) -> None:
                 " VALUES (:id, :user, 'fcm', :address, now() - :days * interval '1 day')",
                 "notifications": "INSERT INTO notifications (id, user_id, chat_ids, first_seqs, last_seqs,"
                 " created_at, finished_at) VALUES (:id, :user, '{}', '{}', '{}',"
+                " now() - :days * interval '1 day', CASE WHEN :number % 2 = 0 THEN now() END)",
+                "reports": "INSERT INTO reports"
+                " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at, closed_at)"
+                " VALUES (:id, :user, :user, :id, 1, 'spam', '[]',"
                 " now() - :days * interval '1 day', CASE WHEN :number % 2 = 0 THEN now() END)",
                 "holds": "INSERT INTO archive_holds"
                 " VALUES (DATE '2026-01-01' + CAST(:number AS integer), now() - :days * interval '1 day')",
@@ -76,5 +80,8 @@ def fill(bench: WorkerBench) -> Summary:
 
 def dump(bench: WorkerBench) -> dict[str, Any]:
     """Return every row of the tables that cleanup could touch."""
-    tables = ("dead_letters", "devices", "notifications", "messages", "archive_holds", "chats", "undelivered")
+    tables = (
+        *("dead_letters", "devices", "notifications", "reports", "messages"),
+        *("archive_holds", "chats", "undelivered"),
+    )
     return {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}

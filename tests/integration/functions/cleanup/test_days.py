@@ -18,6 +18,7 @@ SETTINGS = {
     "dead_letters": "dead_letter_days",
     "devices": "device_days",
     "notifications": "notification_days",
+    "reports": "report_days",
 }
 
 
@@ -48,7 +49,7 @@ def days_across_a_change(zone: str) -> list[int]:
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_rows_are_kept_for_days_of_24_hours(bench: WorkerBench, clean: Clean, zone: str, kind: str) -> None:
     for days in days_across_a_change(zone):
-        bench.rows("TRUNCATE profiles, dead_letters CASCADE")
+        bench.rows("TRUNCATE profiles, dead_letters, reports CASCADE")
         add_aged(bench, kind, days - TEN_MINUTES, days + TEN_MINUTES)
         assert clean(**{SETTINGS[kind]: days}) == {kind: 1}
         assert len(ages(bench, kind)) == 1

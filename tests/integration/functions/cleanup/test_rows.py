@@ -28,6 +28,7 @@ def test_rows_are_removed_when_they_are_too_old(
     [
         ("dead_letters", "dead_letter_days", 1),
         ("devices", "device_days", 1),
+        ("reports", "report_days", 1),
         # No setting keeps notifications for less than two days.
         ("notifications", "notification_days", 2),
     ],
