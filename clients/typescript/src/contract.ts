@@ -132,8 +132,10 @@ export interface GetMessages {
   limit?: number | null;
 }
 
-/** List the user's chats, most recent activity first. */
+/** List the user's chats, most recent activity first; in the inbox, pinned ones come before the others. */
 export interface ListChats {
+  /** Only the chats in this box. Without it, those of the inbox and archived ones, pinned or not. */
+  box?: 'archived' | 'declined' | 'inbox' | 'requests' | null;
   /** `nextCursor` of the previous page. */
   cursor?: string | null;
   /** How many chats. */
@@ -168,6 +170,67 @@ export interface Typing {
   /** The peer, whatever they are called. `username` and `chatId` win over it. */
   userId?: string | null;
   chatId?: string | null;
+}
+
+/** Block a user, named by `username` or `userId`: neither hears of the other any more. */
+export interface BlockUser {
+  /** The user. Case does not matter. It wins over `userId`. */
+  username?: string | null;
+  /** The user, whatever they are called. */
+  userId?: string | null;
+}
+
+/** Take a block back. */
+export interface UnblockUser {
+  /** The user. Case does not matter. It wins over `userId`. */
+  username?: string | null;
+  /** The user, whatever they are called. */
+  userId?: string | null;
+}
+
+/** List the users whom the user has blocked, the last one first. */
+export interface ListBlocked {
+  /** `nextCursor` of the previous page. */
+  cursor?: string | null;
+  /** How many users. */
+  limit?: number | null;
+}
+
+/** Read the user's own settings. */
+export interface GetSettings {
+}
+
+/** Change the user's own settings: those that are given. */
+export interface UpdateSettings {
+  /** Who may begin to write to the user. With `requests`, strangers wait until they are accepted. */
+  messagesFrom?: 'everyone' | 'nobody' | 'requests' | null;
+  /** Whether others see what the user has read. */
+  readReceipts?: boolean | null;
+  /** Who sees whether the user is online. `chats`: those with whom both have written. */
+  showPresence?: 'chats' | 'everyone' | 'nobody' | null;
+  /** Whether notifications show what messages say. */
+  pushTexts?: boolean | null;
+}
+
+/** Accept a message request: the chat moves to the inbox. */
+export interface AcceptChat {
+  chatId: string;
+}
+
+/** Decline a message request: the chat disappears, and its sender cannot write any more. */
+export interface DeclineChat {
+  chatId: string;
+}
+
+/** Mute, pin or archive a chat, for the user alone. What is not given stays as it is. */
+export interface SetChat {
+  chatId: string;
+  /** Until when nobody is notified of its messages; null for no longer. */
+  mutedUntil?: string | null;
+  /** Whether it stands before the others in the inbox. */
+  pinned?: boolean | null;
+  /** Whether it is in the archive instead of the inbox. */
+  archived?: boolean | null;
 }
 
 /**
@@ -282,11 +345,31 @@ export interface Reaction {
   userIds: string[];
 }
 
-/** The user has changed, on one of their devices, what a chat is like for them alone. */
+/** What a chat is like for the user alone, after they have changed it or a request came in. */
 export interface ChatChanged {
   chatId: string;
   /** Messages up to this seq are not shown to the user any more; 0 if all are. */
   clearedUpTo: number;
+  /** Where the user has the chat. `declined` ones are in no list. */
+  box: 'archived' | 'declined' | 'inbox' | 'requests';
+  /** Whether it stands before the others in the inbox. */
+  pinned: boolean;
+  /** Until when nobody is notified of its messages. It may have passed. */
+  mutedUntil: string | null;
+  /** Whether the user has blocked the other one. */
+  blocked: boolean;
+}
+
+/** The settings of a user. */
+export interface Settings {
+  /** Who may begin to write to the user. */
+  messagesFrom: 'everyone' | 'nobody' | 'requests';
+  /** Whether others see what the user has read. */
+  readReceipts: boolean;
+  /** Who sees whether the user is online. */
+  showPresence: 'chats' | 'everyone' | 'nobody';
+  /** Whether notifications show what messages say. */
+  pushTexts: boolean;
 }
 
 /** `userId` has received (`delivered`) or read all messages up to `upTo`. */
@@ -371,6 +454,14 @@ export interface JoinAck {
   archivedBefore?: number;
   /** Messages up to this seq are cleared; missing if none are. */
   clearedUpTo?: number;
+  /** Where the caller has the chat; missing if it is the inbox. */
+  box?: 'archived' | 'declined' | 'inbox' | 'requests';
+  /** True if it stands before the others in the inbox; else missing. */
+  pinned?: boolean;
+  /** Until when nobody is notified of its messages; missing if it was never muted. */
+  mutedUntil?: string;
+  /** True if the caller has blocked the peer; else missing. */
+  blocked?: boolean;
   success: true;
 }
 
@@ -378,9 +469,9 @@ export interface JoinAck {
 export interface Peer {
   userId: string;
   username: string;
-  /** Whether they have a socket anywhere. */
+  /** Whether they have a socket anywhere; false as well if the caller is not to know. */
   online: boolean;
-  /** When they last came online or went offline. */
+  /** When they last came online or went offline; null as well if the caller is not to know. */
   lastSeen: string | null;
   /** Up to which seq they have received everything. */
   deliveredUpTo: number;
@@ -437,6 +528,14 @@ export interface ChatSummary {
   change: number;
   /** Messages up to this seq are cleared; missing if none are. */
   clearedUpTo?: number;
+  /** Where the caller has the chat; missing if it is the inbox. */
+  box?: 'archived' | 'declined' | 'inbox' | 'requests';
+  /** True if it stands before the others in the inbox; else missing. */
+  pinned?: boolean;
+  /** Until when nobody is notified of its messages; missing if it was never muted. */
+  mutedUntil?: string;
+  /** True if the caller has blocked the peer; else missing. */
+  blocked?: boolean;
 }
 
 /** Ack of `sync`. */
@@ -469,6 +568,46 @@ export interface ChatGap {
 
 /** Ack of a request that returns nothing. */
 export interface Done {
+  success: true;
+}
+
+/** Ack of `block_user` and `unblock_user`. */
+export interface BlockAck {
+  /** The chat of the two. */
+  chatId: string;
+  userId: string;
+  username: string;
+  /** Whether the user is blocked now. */
+  blocked: boolean;
+  success: true;
+}
+
+/** Ack of `list_blocked`. */
+export interface BlockedAck {
+  users: BlockedUser[];
+  /** The `cursor` of the next page; null on the last one. */
+  nextCursor: string | null;
+  success: true;
+}
+
+/** Somebody whom the user has blocked. */
+export interface BlockedUser {
+  /** The chat of the two. */
+  chatId: string;
+  userId: string;
+  username: string;
+  blockedAt: string;
+}
+
+/** Ack of `get_settings` and `update_settings`. */
+export interface SettingsAck {
+  settings: Settings;
+  success: true;
+}
+
+/** Ack of `accept_chat`, `decline_chat` and `set_chat`: what the chat is like for the user now. */
+export interface ChatAck {
+  chat: ChatChanged;
   success: true;
 }
 
@@ -524,6 +663,22 @@ export interface ClientToServerEvents {
   sync: (payload: Sync, ack: (answer: SyncAck | ErrorAck) => void) => void;
   /** Tells the other user that this one is typing, or has stopped. */
   typing: (payload: Typing, ack?: (answer: Done | ErrorAck) => void) => void;
+  /** Blocks a user: neither hears of the other any more. */
+  block_user: (payload: BlockUser, ack: (answer: BlockAck | ErrorAck) => void) => void;
+  /** Takes a block back. */
+  unblock_user: (payload: UnblockUser, ack: (answer: BlockAck | ErrorAck) => void) => void;
+  /** Returns the users whom the user has blocked, the last one first. */
+  list_blocked: (payload: ListBlocked, ack: (answer: BlockedAck | ErrorAck) => void) => void;
+  /** Returns the user's settings. */
+  get_settings: (payload: GetSettings, ack: (answer: SettingsAck | ErrorAck) => void) => void;
+  /** Changes the user's settings: who may write, and what others see. */
+  update_settings: (payload: UpdateSettings, ack: (answer: SettingsAck | ErrorAck) => void) => void;
+  /** Accepts a message request: the chat moves to the inbox. */
+  accept_chat: (payload: AcceptChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
+  /** Declines a message request: its sender cannot write any more. */
+  decline_chat: (payload: DeclineChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
+  /** Mutes, pins or archives a chat, for the user alone. */
+  set_chat: (payload: SetChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
   /** Registers a device for notifications while the user is away. */
   register_device: (payload: RegisterDevice, ack: (answer: DeviceAck | ErrorAck) => void) => void;
   /** Stops notifications to a device. */
@@ -546,8 +701,10 @@ export interface ServerToClientEvents {
   new_message: (payload: Message, ack: (answer?: unknown) => void) => void;
   /** A message of either user was edited or unsent, or has other reactions. */
   message_changed: (payload: Message) => void;
-  /** The user has cleared a chat, on one of their devices. */
+  /** A chat is different for the user alone: cleared, muted, moved, blocked, or a new request. */
   chat_changed: (payload: ChatChanged) => void;
+  /** The user has changed their settings, on one of their devices. */
+  settings_changed: (payload: Settings) => void;
   /** A user has received or read messages. */
   message_status: (payload: MessageStatus) => void;
   /** The other user is typing, or has stopped. */
