@@ -50,6 +50,15 @@ PEER = events.Peer(
 )
 FAILURE = Failure.of(ErrorCode.USER_NOT_FOUND, client_id="c-1")
 TOO_FAST = Failure.of(ErrorCode.RATE_LIMITED, retry_after_ms=140)
+MUTED = events.ChatChanged(
+    chat_id=CHAT, cleared_up_to=6, box="inbox", pinned=True, muted_until=NOON, blocked=False
+)
+REQUESTED = events.ChatChanged(
+    chat_id=CHAT, cleared_up_to=0, box="requests", pinned=False, muted_until=None, blocked=True
+)
+SETTINGS = events.Settings(
+    messages_from="requests", read_receipts=False, show_presence="chats", push_texts=True
+)
 HELLO = events.ConnectionSuccess(
     user_id=ALICE,
     socket_id="s-1",
@@ -72,7 +81,8 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     events.MESSAGE_SENT: [MESSAGE],
     events.NEW_MESSAGE: [MESSAGE, OLDER],
     events.MESSAGE_CHANGED: [CHANGED, UNSENT],
-    events.CHAT_CHANGED: [events.ChatChanged(chat_id=CHAT, cleared_up_to=6)],
+    events.CHAT_CHANGED: [MUTED, REQUESTED],
+    events.SETTINGS_CHANGED: [SETTINGS],
     events.MESSAGE_STATUS: [_status("delivered"), _status("read")],
     events.TYPING: [events.TypingStatus(chat_id=CHAT, user_id=BOB, username="bob", is_typing=True)],
     events.USER_STATUS: [
@@ -98,6 +108,8 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
         delivered_up_to=7,
         read_up_to=6,
         change=4,
+        box="requests",
+        blocked=True,
     ),
     "edit_message": events.ChangeAck(message=CHANGED),
     "unsend_message": events.ChangeAck(message=UNSENT),
@@ -117,6 +129,8 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
                 last_seq=7,
                 change=4,
                 cleared_up_to=6,
+                pinned=True,
+                muted_until=NOON,
             ),
             events.ChatSummary(
                 chat_id=CHAT,
@@ -127,6 +141,8 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
                 delivered_up_to=0,
                 last_seq=0,
                 change=0,
+                box="archived",
+                blocked=True,
             ),
         ],
         next_cursor="abc",
@@ -147,6 +163,17 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
         gone=["0190d3a0-0000-7000-8000-0000000000cd"],
     ),
     "typing": events.Done(),
+    "block_user": events.BlockAck(chat_id=CHAT, user_id=BOB, username="bob", blocked=True),
+    "unblock_user": events.BlockAck(chat_id=CHAT, user_id=BOB, username="bob", blocked=False),
+    "list_blocked": events.BlockedAck(
+        users=[events.BlockedUser(chat_id=CHAT, user_id=BOB, username="bob", blocked_at=NOON)],
+        next_cursor="abc",
+    ),
+    "get_settings": events.SettingsAck(settings=SETTINGS),
+    "update_settings": events.SettingsAck(settings=SETTINGS),
+    "accept_chat": events.ChatAck(chat=MUTED),
+    "decline_chat": events.ChatAck(chat=msgspec.structs.replace(REQUESTED, box="declined")),
+    "set_chat": events.ChatAck(chat=MUTED),
     "register_device": events.DeviceAck(device_id="0190d3a0-0000-7000-8000-0000000000dd"),
     "unregister_device": events.Done(),
     "refresh_token": events.RefreshAck(expires_at="2026-01-31T13:00:00.000Z"),

@@ -12,25 +12,33 @@ from kombu.serialization import loads
 
 from infra.wire.batch import VERSION, Batch, Event
 from infra.wire.commands import (
+    AcceptChat,
+    BlockUser,
     BroadcastPresence,
     CatchUp,
     ClearChat,
     ConfirmDelivery,
     Cursor,
+    DeclineChat,
     EditMessage,
     EnsureProfile,
     GetMessages,
+    GetSettings,
     JoinChat,
+    ListBlocked,
     ListChats,
     MarkAsRead,
     PushKeys,
     React,
     RegisterDevice,
     SendMessage,
+    SetChat,
     Sync,
     Typing,
+    UnblockUser,
     UnregisterDevice,
     UnsendMessage,
+    UpdateSettings,
 )
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Ahead, Answer, CatchUpPage, Emit, InboxEntry, PendingMessage, Position, Target
@@ -80,6 +88,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         ListChats(cursor="abc", limit=20),
         ListChats(since=datetime(2026, 1, 31, 12, tzinfo=UTC)),
         ListChats(since=None),
+        ListChats(box="requests"),
         ListChats(),
     ],
     "sync": [
@@ -93,6 +102,24 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
         Typing(is_typing=True, username="bob"),
         Typing(is_typing=False, chat_id=CHAT_ID),
         Typing(is_typing=False, user_id=UUID(BOB)),
+    ],
+    "block_user": [BlockUser(username="bob"), BlockUser(user_id=UUID(BOB))],
+    "unblock_user": [UnblockUser(username="bob"), UnblockUser(user_id=UUID(BOB))],
+    "list_blocked": [ListBlocked(cursor="abc", limit=20), ListBlocked()],
+    "get_settings": [GetSettings()],
+    "update_settings": [
+        UpdateSettings(
+            messages_from="requests", read_receipts=False, show_presence="nobody", push_texts=False
+        ),
+        UpdateSettings(messages_from="everyone"),
+        UpdateSettings(),
+    ],
+    "accept_chat": [AcceptChat(chat_id=CHAT_ID)],
+    "decline_chat": [DeclineChat(chat_id=CHAT_ID)],
+    "set_chat": [
+        SetChat(chat_id=CHAT_ID, muted_until=datetime(2026, 1, 31, 12, tzinfo=UTC), pinned=True),
+        SetChat(chat_id=CHAT_ID, muted_until=None, archived=True),
+        SetChat(chat_id=CHAT_ID),
     ],
     "register_device": [
         RegisterDevice(

@@ -204,6 +204,11 @@ STALE = {
     "edit_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "react": {"chatId": NOBODY, "seq": 1, "emoji": "👍", "on": True},
     "clear_chat": {"chatId": NOBODY},
+    "block_user": {"username": "bob"},
+    "unblock_user": {"username": "bob"},
+    "update_settings": {"messagesFrom": "nobody"},
+    "accept_chat": {"chatId": NOBODY},
+    "set_chat": {"chatId": NOBODY, "pinned": True},
 }
 """A payload of each command that must not be replayed later."""
 

@@ -20,6 +20,10 @@ SOME_CHAT = "some chat"
 
 names = st.sampled_from([SOMEBODY, *NASTY]) | texts
 chat_ids = st.sampled_from([SOME_CHAT, str(uuid.UUID(int=0))])
+boxes = st.sampled_from(["inbox", "archived", "requests", "declined"])
+times = st.none() | st.sampled_from(
+    ["2030-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00"]
+)
 seqs = st.sampled_from([0, 1, 2, 2**63 - 1]) | st.none()
 limits = st.sampled_from([None, 1, 100, 10**30])
 data = st.none() | st.dictionaries(texts, texts | seqs, max_size=3)
@@ -47,10 +51,31 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
     "get_messages": st.fixed_dictionaries(
         {"chatId": chat_ids}, optional={"before": seqs, "after": seqs, "limit": limits}
     ),
-    "list_chats": st.fixed_dictionaries({}, optional={"cursor": texts, "limit": limits}),
+    "list_chats": st.fixed_dictionaries(
+        {}, optional={"box": boxes, "cursor": texts, "limit": limits, "since": times}
+    ),
     "sync": st.fixed_dictionaries({"cursors": st.dictionaries(chat_ids, seqs | cursors, max_size=3)}),
     "typing": st.fixed_dictionaries(
         {"isTyping": st.booleans()}, optional={"username": names, "chatId": chat_ids}
+    ),
+    "block_user": st.fixed_dictionaries({"username": names}),
+    "unblock_user": st.fixed_dictionaries({"username": names}),
+    "list_blocked": st.fixed_dictionaries({}, optional={"cursor": texts, "limit": limits}),
+    "get_settings": st.just({}),
+    "update_settings": st.fixed_dictionaries(
+        {},
+        optional={
+            "messagesFrom": st.sampled_from(["everyone", "requests", "nobody"]),
+            "readReceipts": st.booleans(),
+            "showPresence": st.sampled_from(["everyone", "chats", "nobody"]),
+            "pushTexts": st.booleans(),
+        },
+    ),
+    "accept_chat": st.fixed_dictionaries({"chatId": chat_ids}),
+    "decline_chat": st.fixed_dictionaries({"chatId": chat_ids}),
+    "set_chat": st.fixed_dictionaries(
+        {"chatId": chat_ids},
+        optional={"mutedUntil": times, "pinned": st.booleans(), "archived": st.booleans()},
     ),
     "register_device": st.fixed_dictionaries(
         {"channel": st.sampled_from(["fcm", "apns", "webpush", "email", "webhook", "log"]), "address": texts},

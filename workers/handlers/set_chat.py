@@ -1,6 +1,7 @@
 """`accept_chat`, `decline_chat`, `set_chat`: what a chat is like for one user."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -64,7 +65,7 @@ def _set(sides: Sides, request: Request[SetChat]) -> None:
     if (command.pinned or command.archived) and box in (Box.REQUESTS, Box.DECLINED):
         raise Rejection(ErrorCode.NOT_ALLOWED, "Accept the message request first.")
     if command.muted_until is not msgspec.UNSET:
-        sides.mute(request.user_id, command.muted_until)
+        sides.mute(request.user_id, _checked(command.muted_until))
     if command.pinned:
         sides.move(request.user_id, Box.PINNED)
     elif command.archived:
@@ -73,6 +74,14 @@ def _set(sides: Sides, request: Request[SetChat]) -> None:
         command.archived is False and box is Box.ARCHIVED
     ):
         sides.move(request.user_id, Box.INBOX)
+
+
+def _checked(until: datetime | None) -> datetime | None:
+    """Raise Rejection(invalid_payload) if it is no time in UTC: nobody could read it any more."""
+    try:
+        return until.astimezone(UTC) if until else None
+    except OverflowError as error:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "`mutedUntil` is out of range.") from error
 
 
 def _change(

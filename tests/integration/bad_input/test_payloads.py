@@ -29,15 +29,45 @@ async def test_every_event_wants_exactly_one_object(
     await assert_refused(chat, raw, mallory, f'["{command}"{payloads}]', "invalid_payload", command)
 
 
-@pytest.mark.parametrize("command", [name for name in CLIENT_COMMANDS if name != "list_chats"])
+NEEDS_NOTHING = {"list_chats", "list_blocked", "get_settings", "update_settings"}
+"""Commands without a required field."""
+
+
+@pytest.mark.parametrize("command", [name for name in CLIENT_COMMANDS if name not in NEEDS_NOTHING])
 async def test_no_payload_is_an_empty_object_which_lacks_what_the_event_needs(
     chat: Deployment, raw: RawClient, mallory: str, command: str
 ) -> None:
     await assert_refused(chat, raw, mallory, f'["{command}"]', "invalid_payload", command)
 
 
-async def test_a_list_of_chats_needs_no_payload(raw: RawClient) -> None:
+async def test_a_list_needs_no_payload(raw: RawClient) -> None:
     assert await raw.ask('["list_chats"]') == {"success": True, "chats": [], "nextCursor": None}
+    assert await raw.ask('["list_blocked"]') == {"success": True, "users": [], "nextCursor": None}
+
+
+@pytest.mark.parametrize("command", ["get_settings", "update_settings"])
+async def test_settings_need_no_payload(raw: RawClient, command: str) -> None:
+    assert await raw.ask(f'["{command}"]') == {
+        "success": True,
+        "settings": {
+            "messagesFrom": "everyone",
+            "readReceipts": True,
+            "showPresence": "chats",
+            "pushTexts": True,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "until", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2030-01-01T00:00:00", "forever"]
+)
+async def test_a_chat_is_not_muted_until_a_time_that_nobody_can_read(
+    chat: Deployment, raw: RawClient, mallory: str, until: str
+) -> None:
+    note = await raw.ask(event("send_message", {"username": mallory, "text": "hi"}))
+    payload = {"chatId": note["message"]["chatId"], "mutedUntil": until}
+    assert (await raw.ask(event("set_chat", payload)))["code"] == "invalid_payload"
+    assert (await raw.ask('["list_chats"]'))["success"]
 
 
 BAD_FIELDS = {
@@ -155,9 +185,22 @@ COMPLETE: dict[str, dict[str, Any]] = {
     "join_chat": {"username": "USER", "userId": ID, "limit": 1},
     "mark_as_read": {"chatId": ID, "upTo": 1},
     "get_messages": {"chatId": ID, "before": 2, "after": 1, "limit": 1},
-    "list_chats": {"cursor": "WzFd", "limit": 1, "since": "2026-01-01T00:00:00Z"},
+    "list_chats": {"box": "inbox", "cursor": "WzFd", "limit": 1, "since": "2026-01-01T00:00:00Z"},
     "sync": {"cursors": {ID: 1}, "only": True},
     "typing": {"isTyping": True, "username": "USER", "userId": ID, "chatId": ID},
+    "block_user": {"username": "USER", "userId": ID},
+    "unblock_user": {"username": "USER", "userId": ID},
+    "list_blocked": {"cursor": "WzFd", "limit": 1},
+    "get_settings": {},
+    "update_settings": {
+        "messagesFrom": "requests",
+        "readReceipts": False,
+        "showPresence": "nobody",
+        "pushTexts": False,
+    },
+    "accept_chat": {"chatId": ID},
+    "decline_chat": {"chatId": ID},
+    "set_chat": {"chatId": ID, "mutedUntil": "2030-01-01T00:00:00Z", "pinned": True, "archived": False},
     "register_device": {
         "channel": "webpush",
         "address": "https://push.example/x",

@@ -1,5 +1,6 @@
 """Whoever a payload names, the user of the token is the one who acts."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,26 +14,47 @@ Payload = dict[str, Any]
 WRITING = {
     *("send_message", "edit_message", "unsend_message", "react", "clear_chat"),
     *("join_chat", "mark_as_read", "register_device", "unregister_device"),
+    *("block_user", "unblock_user", "update_settings", "accept_chat", "decline_chat", "set_chat"),
 }
 """Commands that change what the user has in the store."""
 
 
-def payloads(me: str, chat_id: str, device_id: str) -> dict[str, Payload]:
-    """Return for each command what a user sends about their own notes and device."""
+@dataclass(frozen=True)
+class Home:
+    """What a user has: notes to self, a device, an empty chat with a friend, and a block of somebody else."""
+
+    notes: str
+    device: str
+    friend: str
+    with_friend: str
+    foe: str
+    with_foe: str
+
+
+def payloads(me: str, home: Home) -> dict[str, Payload]:
+    """Return for each command what a user sends about what is theirs."""
     return {
         "send_message": {"username": me, "text": "a note"},
-        "edit_message": {"chatId": chat_id, "seq": 1, "text": "my own"},
-        "unsend_message": {"chatId": chat_id, "seq": 1},
-        "react": {"chatId": chat_id, "seq": 1, "emoji": "👍", "on": True},
-        "clear_chat": {"chatId": chat_id},
+        "edit_message": {"chatId": home.notes, "seq": 1, "text": "my own"},
+        "unsend_message": {"chatId": home.notes, "seq": 1},
+        "react": {"chatId": home.notes, "seq": 1, "emoji": "👍", "on": True},
+        "clear_chat": {"chatId": home.notes},
         "join_chat": {"username": me},
-        "mark_as_read": {"chatId": chat_id},
-        "get_messages": {"chatId": chat_id},
+        "mark_as_read": {"chatId": home.notes},
+        "get_messages": {"chatId": home.notes},
         "list_chats": {},
         "sync": {"cursors": {}},
-        "typing": {"chatId": chat_id, "isTyping": True},
+        "typing": {"chatId": home.notes, "isTyping": True},
+        "block_user": {"username": home.friend},
+        "unblock_user": {"username": home.foe},
+        "list_blocked": {},
+        "get_settings": {},
+        "update_settings": {"messagesFrom": "requests"},
+        "accept_chat": {"chatId": home.with_friend},
+        "decline_chat": {"chatId": home.with_friend},
+        "set_chat": {"chatId": home.notes, "pinned": True},
         "register_device": {"channel": "fcm", "address": f"phone-of-{me}"},
-        "unregister_device": {"deviceId": device_id},
+        "unregister_device": {"deviceId": home.device},
         "refresh_token": {"token": make_token(me)},
     }
 
@@ -45,26 +67,41 @@ def naming(client: RawClient, username: str) -> Payload:
     return {**fields, "senderUsername": username, "sub": user_id_of(username)}
 
 
-async def settle_in(client: RawClient, username: str) -> tuple[str, str]:
-    """Write a note to self and register a device; return the ids of chat and device."""
+async def settle_in(chat: Deployment, client: RawClient, username: str) -> Home:
+    """Write a note to self, register a device, open a chat with a friend, and block somebody."""
+    friend, foe = (with_profile(chat, f"{one}_{username}") for one in ("friend", "foe"))
     note = await client.ask(event("send_message", {"username": username, "text": "mine"}))
     watch = {"channel": "fcm", "address": f"watch-of-{username}"}
-    return note["message"]["chatId"], (await client.ask(event("register_device", watch)))["deviceId"]
+    return Home(
+        notes=note["message"]["chatId"],
+        device=(await client.ask(event("register_device", watch)))["deviceId"],
+        friend=friend,
+        with_friend=(await client.ask(event("join_chat", {"username": friend})))["chatId"],
+        foe=foe,
+        with_foe=(await client.ask(event("block_user", {"username": foe})))["chatId"],
+    )
+
+
+_BELONGINGS = (
+    "SELECT * FROM messages WHERE sender_id = :id ORDER BY chat_id, seq",
+    "SELECT * FROM chat_members WHERE user_id = :id ORDER BY chat_id",
+    "SELECT * FROM devices WHERE user_id = :id ORDER BY id",
+    "SELECT id, lo_box, hi_box, lo_blocked_at, hi_blocked_at FROM chats"
+    " WHERE :id IN (user_lo, user_hi) ORDER BY id",
+    "SELECT messages_from, read_receipts, show_presence, push_texts FROM profiles WHERE id = :id",
+)
 
 
 def belongings(chat: Deployment, username: str) -> list[Any]:
     """Return what a user has in the store."""
-    return [
-        chat.rows(f"SELECT * FROM {table} WHERE {column} = :id ORDER BY 1, 2", id=user_id_of(username))
-        for table, column in (("messages", "sender_id"), ("chat_members", "user_id"), ("devices", "user_id"))
-    ]
+    return [chat.rows(sql, id=user_id_of(username)) for sql in _BELONGINGS]
 
 
 def chats_in(ack: Payload) -> set[str]:
     """Return the ids of the chats that an answer shows."""
-    return {
-        shown["chatId"] for shown in (ack, ack.get("message", {}), *ack.get("chats", ())) if "chatId" in shown
-    }
+    lists = (*ack.get("chats", ()), *ack.get("users", ()))
+    shown = (ack, ack.get("message", {}), ack.get("chat", {}), *lists)
+    return {one["chatId"] for one in shown if "chatId" in one}
 
 
 @pytest.mark.parametrize("command", CLIENT_COMMANDS)
@@ -72,14 +109,12 @@ async def test_a_payload_that_names_another_user_acts_for_the_user_of_the_token(
     chat: Deployment, raw: RawClient, mallory: str, command: str
 ) -> None:
     alice = with_profile(chat, f"alice_{mallory}")
-    chat_id, device_id = await settle_in(raw, mallory)
+    home = await settle_in(chat, raw, mallory)
     async with RawClient(chat.edges[0], alice) as hers:
-        await settle_in(hers, alice)
+        await settle_in(chat, hers, alice)
         before, mine = belongings(chat, alice), belongings(chat, mallory)
-        ack = await raw.ask(
-            event(command, {**naming(hers, alice), **payloads(mallory, chat_id, device_id)[command]})
-        )
+        ack = await raw.ask(event(command, {**naming(hers, alice), **payloads(mallory, home)[command]}))
         assert ack["success"], ack
-        assert chats_in(ack) <= {chat_id}
+        assert chats_in(ack) <= {home.notes, home.with_friend, home.with_foe}
         assert belongings(chat, alice) == before
         assert (belongings(chat, mallory) != mine) is (command in WRITING)
