@@ -7,7 +7,10 @@ import type { Me } from '../ChatPage';
 import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
+import { useAttempt, type Attempt } from '../useAttempt';
 import { Announcer } from './Announcer';
+import { ChatMenu } from './ChatMenu';
+import { ClosedBar, isClosed } from './ClosedBar';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
 import { MessageMenu } from './MessageMenu';
@@ -27,6 +30,7 @@ interface Props {
 export function ConversationPane({ address, me, onClose }: Props) {
   const { conversation, isLoaded, error, isGone } = useConversation(address);
   const name = conversation?.peer.username ?? address.username;
+  const { attempt, problem, dismiss } = useAttempt();
   useEscape(onClose);
 
   if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
@@ -34,27 +38,47 @@ export function ConversationPane({ address, me, onClose }: Props) {
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   return (
     <>
-      <Header name={name} conversation={conversation} onClose={onClose} />
-      {name === undefined ? <Loading /> : <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} />}
+      <Header name={name} me={me} conversation={conversation} attempt={attempt} onClose={onClose} />
+      {name === undefined ? (
+        <Loading />
+      ) : (
+        <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} attempt={attempt} onClose={onClose}>
+          {problem && (
+            <p className="refused" role="alert">
+              Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
+            </p>
+          )}
+        </Talk>
+      )}
     </>
   );
 }
 
+interface TalkProps {
+  to: string;
+  name: string;
+  me: Me;
+  conversation: Conversation | undefined;
+  attempt: Attempt;
+  onClose: () => void;
+  /** What stands between the messages and the composer. */
+  children: ReactNode;
+}
+
 /** The messages, and where one is written. */
-function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
+function Talk({ to, name, me, conversation, attempt, onClose, children }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
-  const { actions, menu, closeMenu, problem, dismiss } = useMessageActions(to, me.id, composer);
+  const closed = conversation && isClosed(conversation) ? conversation : undefined;
+  const { actions, menu, closeMenu } = useMessageActions(to, me.id, composer, attempt);
   return (
     <>
-      {conversation ? <Messages conversation={conversation} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
-      {problem && (
-        <p className="refused" role="alert">
-          Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
-        </p>
-      )}
+      {conversation ? <Messages conversation={conversation} me={me.name} actions={isDeleted || closed ? undefined : actions} /> : <Loading />}
+      {children}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
+      ) : closed ? (
+        <ClosedBar item={closed} attempt={attempt} onClose={onClose} />
       ) : (
         <Composer ref={composer} to={to} name={name} userId={me.id} onChange={actions.change} />
       )}
@@ -94,14 +118,21 @@ function useEscape(onEscape: () => void): void {
 
 function Header({
   name = '',
+  me,
   conversation,
+  attempt,
   onClose,
 }: {
   name: string | undefined;
+  me: Me;
   conversation: Conversation | undefined;
+  attempt: Attempt;
   onClose: () => void;
 }) {
   const isOffline = useConnection().state === 'offline';
+  // A request is accepted first.
+  const hasMenu = conversation?.chatId && (conversation.box === 'inbox' || conversation.box === 'archived');
+  const canBlock = name !== DELETED_USER && conversation?.peer.userId !== me.id;
   return (
     <header className="bar">
       <IconButton icon="back" label="Back to the list of chats" className="bar__back" onClick={onClose} />
@@ -111,9 +142,10 @@ function Header({
           <bdi>{name}</bdi>
         </h2>
         <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>
-          {conversation && !isOffline && presence(conversation)}
+          {conversation && !isOffline && !isClosed(conversation) && presence(conversation)}
         </p>
       </div>
+      {hasMenu && <ChatMenu item={conversation} canBlock={canBlock} attempt={attempt} />}
     </header>
   );
 }

@@ -1,0 +1,66 @@
+import { useLayoutEffect, useRef, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react';
+
+const MARGIN = 8;
+
+/** Returns what closes the menu, and then does something. */
+export type Choose = (action?: () => void) => () => void;
+
+interface Props {
+  /** The button that has opened it. */
+  button: HTMLElement;
+  label: string;
+  /** Whether it ends where the button ends. */
+  alignsEnd: boolean;
+  onClose: () => void;
+  children: (choose: Choose) => ReactNode;
+}
+
+/** A menu at a button. The browser keeps the focus in it, and gives it back to the button. */
+export function Menu({ button, label, alignsEnd, onClose, children }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+
+  useLayoutEffect(() => {
+    const menu = dialog.current!;
+    if (!menu.open) menu.showModal();
+    const onResize = () => place(menu, button, alignsEnd);
+    onResize();
+    addEventListener('resize', onResize);
+    return () => removeEventListener('resize', onResize);
+  }, [button, alignsEnd]);
+
+  const close = () => dialog.current?.close();
+  const choose: Choose = (action) => () => {
+    // First, so that the action can put the focus elsewhere.
+    close();
+    action?.();
+  };
+
+  return (
+    <dialog
+      ref={dialog}
+      className="menu"
+      aria-label={label}
+      onClose={onClose}
+      onKeyDown={(event) => closeAtEscape(event, close)}
+      onClick={(event: MouseEvent) => event.target === dialog.current && close()}
+    >
+      <div className="menu__content">{children(choose)}</div>
+    </dialog>
+  );
+}
+
+/** Closes a dialog, and nothing else: Escape would close the chat, too. */
+export function closeAtEscape(event: KeyboardEvent, close: () => void): void {
+  if (event.key !== 'Escape') return;
+  event.preventDefault();
+  close();
+}
+
+/** Puts the menu below its button, or above where there is more room, and always into the window. */
+function place(menu: HTMLElement, button: HTMLElement, alignsEnd: boolean): void {
+  const { left, right, top, bottom } = button.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = menu;
+  const wanted = bottom + height + MARGIN > innerHeight ? top - height : bottom;
+  menu.style.top = `${Math.max(MARGIN, wanted)}px`;
+  menu.style.left = `${Math.max(MARGIN, Math.min(alignsEnd ? right - width : left, innerWidth - width - MARGIN))}px`;
+}
