@@ -43,43 +43,46 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
   }
 
   return (
-    <nav className="pane pane--list" aria-label="Chats">
-      <header className="bar">
-        <Avatar name={me.name} />
-        <h1 className="bar__title">
-          <bdi>{me.name}</bdi>
-        </h1>
-        {notifications.canAsk && (
-          <IconButton icon="bell" label="Notify me while I am away" onClick={() => void notifications.ask()} />
+    <>
+      <nav className="pane pane--list" aria-label="Chats">
+        <header className="bar">
+          <Avatar name={me.name} />
+          <h1 className="bar__title">
+            <bdi>{me.name}</bdi>
+          </h1>
+          {notifications.canAsk && (
+            <IconButton icon="bell" label="Notify me while I am away" onClick={() => void notifications.ask()} />
+          )}
+          <IconButton icon="settings" label="Settings" onClick={() => setHasSettings(true)} />
+          <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
+          <IconButton icon="leave" label="Sign out" onClick={() => void signOut()} />
+        </header>
+        <p className="error error--line" role="alert">
+          {notifications.problem}
+        </p>
+        {box ? (
+          <BoxTitle box={box} onLeave={leave} />
+        ) : (
+          <>
+            <NewChat
+              suggestions={items.length === 0 && isKnown ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
+            />
+            <BoxRows onOpen={setBox} />
+          </>
         )}
-        <IconButton icon="settings" label="Settings" onClick={() => setHasSettings(true)} />
-        <IconButton icon="code" label="Developer's panel" pressed={panel} onClick={onPanel} />
-        <IconButton icon="leave" label="Sign out" onClick={() => void signOut()} />
-      </header>
-      <p className="error error--line" role="alert">
-        {notifications.problem}
-      </p>
-      {box ? (
-        <BoxTitle box={box} onLeave={leave} />
-      ) : (
-        <>
-          <NewChat
-            suggestions={items.length === 0 && isKnown ? (settings.local?.readyMade ?? []).filter((name) => name !== me.name) : []}
-          />
-          <BoxRows onOpen={setBox} />
-        </>
-      )}
-      {box && isKnown && items.length === 0 && !hasMore && <NothingIn box={box} />}
-      <Virtuoso
-        key={box}
-        className="chats"
-        data={items}
-        computeItemKey={(_, item) => item.peer.userId || item.peer.username}
-        endReached={() => void (hasMore && chat.loadMoreChats(box))}
-        itemContent={(_, item) => <ChatRow item={item} isOpen={isAt(open, item)} />}
-      />
+        {box && isKnown && items.length === 0 && !hasMore && <NothingIn box={box} />}
+        <Virtuoso
+          key={box}
+          className="chats"
+          data={items}
+          computeItemKey={(_, item) => item.peer.userId || item.peer.username}
+          endReached={() => void (hasMore && chat.loadMoreChats(box))}
+          itemContent={(_, item) => <ChatRow item={item} isOpen={isAt(open, item)} />}
+        />
+      </nav>
+      {/* Not in the pane, which a phone hides behind the chat. */}
       {hasSettings && <SettingsDialog onClose={() => setHasSettings(false)} />}
-    </nav>
+    </>
   );
 }
 

@@ -110,7 +110,9 @@ function Messages({ conversation, me, actions }: MessagesProps) {
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
-    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !event.isComposing && !event.defaultPrevented && onEscape();
+    // A dialog is closed by itself, wherever the focus is.
+    const isMeant = (event: KeyboardEvent) => !event.isComposing && !event.defaultPrevented && !document.querySelector('dialog[open]');
+    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && isMeant(event) && onEscape();
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   }, [onEscape]);
