@@ -37,15 +37,22 @@ _BY_PAIR = text(
         ON c.user_lo = pair.lo AND c.user_hi = pair.hi
     """
 )
+_BOX = f"""
+    CASE
+        WHEN lo = hi THEN {Box.INBOX}
+        WHEN {{user}}.messages_from = 'everyone' AND :is_listed THEN {Box.UNDECIDED}
+        ELSE {Box.UNSEEN}
+    END
+"""
+"""Who wants to be asked is shown no chat that somebody else has made."""
 _INSERT = text(
-    """
+    f"""
     WITH made AS (
         INSERT INTO chats (id, user_lo, user_hi, lo_box, hi_box)
-        SELECT id, lo, hi, box, box
+        SELECT pair.id, lo, hi, {_BOX.format(user="p")}, {_BOX.format(user="q")}
         FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (id, lo, hi)
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN lo = hi THEN CAST(:of_notes AS smallint) ELSE CAST(:box AS smallint) END AS box
-        ) boxes
+        JOIN profiles p ON p.id = lo
+        JOIN profiles q ON q.id = hi
         ON CONFLICT DO NOTHING
         RETURNING id, user_lo, user_hi
     )
@@ -54,6 +61,23 @@ _INSERT = text(
     """
 )
 """One statement, so that there is never a chat without its members."""
+_SHOW = text(
+    f"""
+    UPDATE chats c
+    SET lo_box = CASE
+            WHEN c.lo_box = {Box.UNSEEN} AND c.user_lo = ANY(shown.users) THEN {Box.UNDECIDED} ELSE c.lo_box
+        END,
+        hi_box = CASE
+            WHEN c.hi_box = {Box.UNSEEN} AND c.user_hi = ANY(shown.users) THEN {Box.UNDECIDED} ELSE c.hi_box
+        END
+    FROM (
+        SELECT chat_id, array_agg(user_id) AS users
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS shown (chat_id, user_id)
+        GROUP BY chat_id
+    ) shown
+    WHERE c.id = shown.chat_id
+    """
+)
 _BY_ID = text(f"SELECT {_COLUMNS} FROM chats c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -93,7 +117,11 @@ class Chat:
     @property
     def is_quiet(self) -> bool:
         """Whether neither member is to notice what the other one does."""
-        return self.is_blocked or any(box in (Box.REQUESTS, Box.DECLINED) for box in self.boxes)
+        return self.is_blocked or any(box > Box.ARCHIVED for box in self.boxes)
+
+    def box_of(self, user_id: str) -> Box:
+        """Return where a member has the chat."""
+        return self.boxes[0 if user_id == self.pair.lo else 1]
 
     def peer_of(self, user_id: str) -> str:
         """Return the other member; for notes to self, the user."""
@@ -169,15 +197,25 @@ def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     return {chat.pair: chat for chat in map(_to_chat, rows)}
 
 
-def open_chats(conn: Connection, pairs: Collection[Pair], box: Box = Box.UNDECIDED) -> dict[Pair, Chat]:
-    """Return the chats of all pairs, creating what is missing, in the given box of both users."""
+def open_chats(conn: Connection, pairs: Collection[Pair], *, is_listed: bool = True) -> dict[Pair, Chat]:
+    """Return the chats of all pairs, creating what is missing, in the lists of both users or in neither."""
     chats = find_chats(conn, pairs)
     missing = sorted(set(pairs) - chats.keys())
     if missing:
         ids = array(str(uuid_utils.uuid7()) for _ in missing)
-        conn.execute(_INSERT, {"ids": ids, "box": box, "of_notes": Box.INBOX, **_columns(missing)})
+        conn.execute(_INSERT, {"ids": ids, "is_listed": is_listed, **_columns(missing)})
         chats |= find_chats(conn, missing)
     return chats
+
+
+def list_for(conn: Connection, shown: Collection[tuple[Chat, str]]) -> None:
+    """Let each user see the chat in their list, where others have made it."""
+    unseen = sorted({(chat.id, user_id) for chat, user_id in shown if chat.box_of(user_id) is Box.UNSEEN})
+    if unseen:
+        conn.execute(
+            _SHOW,
+            {"chats": array(id for id, _ in unseen), "users": array(user_id for _, user_id in unseen)},
+        )
 
 
 def read_chats(conn: Connection, ids: Collection[str]) -> dict[str, Chat]:

@@ -12,7 +12,7 @@ from infra.store.boxes import Box
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import CHAT_CHANGED, MESSAGE_STATUS, USER_STATUS, MessageStatus, UserStatus, iso_ms
 from workers.arrays import array
-from workers.chats import Pair
+from workers.chats import Pair, read_chats
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.members import Member, read_members, to_own
@@ -159,13 +159,14 @@ def tell_moved(conn: Connection, moved: Collection[Member], outcome: Outcome) ->
     """Tell users that messages have moved a chat to another box, and the other one what they can see now."""
     if not moved:
         return
-    members = read_members(conn, {chat_id for chat_id, _ in moved})
+    chat_ids = {chat_id for chat_id, _ in moved}
+    chats = read_chats(conn, chat_ids)
+    members = read_members(conn, chat_ids)
     for chat_id, user_id in sorted(moved):
         own = members[chat_id, user_id]
         outcome.emit(user_id, CHAT_CHANGED, to_own(own))
         if Box(own.box).is_open:
-            peer_id = next((user for chat, user in members if chat == chat_id and user != user_id), user_id)
-            _tell_receipts(outcome, own, peer_id, delivered=0, read=0)
+            _tell_receipts(outcome, own, chats[chat_id].peer_of(user_id), delivered=0, read=0)
 
 
 def _write(conn: Connection, chats: Collection[Sides]) -> None:

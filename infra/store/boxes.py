@@ -19,7 +19,7 @@ class Box(IntEnum):
     """The other one waits to be accepted."""
     DECLINED = 5
     UNSEEN = 6
-    """As UNDECIDED, but in no list: the chat was made by a block."""
+    """As UNDECIDED, but in no list: a block made the chat, or somebody of whom the member is not to hear."""
 
     @property
     def is_open(self) -> bool:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from infra.store.access import close, objects
+from infra.store.boxes import Box
 
 _SQL: Final = Path(__file__).with_suffix(".sql").read_text()
 _VERSION: Final = sha256(_SQL.encode()).hexdigest()[:12]
@@ -19,6 +20,7 @@ _POLICIES: Final = (
     "members_read_messages",
     "users_read_peers",
 )
+_CALLED_BY_POLICIES: Final = "reader_id(), people_of_reader(), silent_people_of_reader(), cleared_of_reader()"
 
 _STATE = text(
     """
@@ -69,12 +71,13 @@ def link(conn: Connection, schema: str) -> list[str]:
         "version": _VERSION,
         "first": str(UUID(int=0)),
         "last": str(UUID(int=2**128 - 1)),
+        "unseen": str(int(Box.UNSEEN)),
     }
     sql = re.sub(r"<(\w+)>", lambda match: parts[match[1]], _SQL)
     before = objects(conn, schema)
     conn.exec_driver_sql(sql, execution_options={"no_parameters": True})
     close(conn, objects(conn, schema) - before)
-    conn.exec_driver_sql("GRANT EXECUTE ON FUNCTION reader_id(), people_of_reader() TO authenticated")
+    conn.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {_CALLED_BY_POLICIES} TO authenticated")
     return [
         "linked the users of the Supabase project; signed-in users can read their own chats through its API"
     ]

@@ -36,8 +36,22 @@ CREATE OR REPLACE FUNCTION people_of_reader() RETURNS SETOF uuid LANGUAGE sql ST
 SET search_path = "<schema>", pg_temp AS $$
     WITH me AS MATERIALIZED (SELECT reader_id() AS id)
     SELECT id FROM me
-    UNION ALL SELECT user_hi FROM chats WHERE user_lo = (SELECT id FROM me)
-    UNION ALL SELECT user_lo FROM chats WHERE user_hi = (SELECT id FROM me)
+    UNION ALL SELECT user_hi FROM chats WHERE user_lo = (SELECT id FROM me) AND lo_box <> <unseen>
+    UNION ALL SELECT user_lo FROM chats WHERE user_hi = (SELECT id FROM me) AND hi_box <> <unseen>
+$$;
+
+-- Those of them who show nobody what they have read.
+CREATE OR REPLACE FUNCTION silent_people_of_reader() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = "<schema>", pg_temp AS $$
+    SELECT jsonb_agg(p.id) FROM people_of_reader() people (id) JOIN profiles p ON p.id = people.id
+    WHERE NOT p.read_receipts
+$$;
+
+-- Up to which seq the reader has cleared their chats, by chat, if they have.
+CREATE OR REPLACE FUNCTION cleared_of_reader() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = "<schema>", pg_temp AS $$
+    SELECT jsonb_object_agg(chat_id, cleared_seq) FROM chat_members
+    WHERE user_id = (SELECT reader_id()) AND cleared_seq > 0
 $$;
 
 ALTER TABLE profiles ENABLE ROW LEVEL SECURITY;
@@ -45,35 +59,55 @@ ALTER TABLE chats ENABLE ROW LEVEL SECURITY;
 ALTER TABLE chat_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE messages ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA "<schema>" TO authenticated;
-GRANT SELECT ON profiles, chats, chat_members, messages TO authenticated;
+-- Column by column, so that what a later release adds stays hidden. Earlier releases opened the whole tables.
+REVOKE SELECT ON profiles, chats, chat_members, messages FROM authenticated;
+GRANT SELECT (id, username) ON profiles TO authenticated;
+GRANT SELECT (id, user_lo, user_hi, last_seq, activity_at, change) ON chats TO authenticated;
+GRANT SELECT (chat_id, user_id, delivered_seq, read_seq) ON chat_members TO authenticated;
+GRANT SELECT (
+    chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to, change, edited_at,
+    deleted_at, reactions
+) ON messages TO authenticated;
 
 -- Subqueries that do not depend on the row run once per query. An array is looked up in an index, but where a
 -- join finds the rows, each is compared with the whole array. So it serves readers with up to 1,000 chats; for
 -- others the array is NULL, and a hash table answers. The range covers all ids for them, and none for the rest:
--- it lets the planner use an index for either half.
+-- it lets the planner use an index for either half. What the reader has cleared comes as one value, because a
+-- subquery that looks it up would run for each message.
 DROP POLICY IF EXISTS members_read_chats ON chats;
 CREATE POLICY members_read_chats ON chats FOR SELECT TO authenticated
-    USING (user_lo = (SELECT reader_id()) OR user_hi = (SELECT reader_id()));
+    USING (
+        user_lo = (SELECT reader_id()) AND lo_box <> <unseen>
+        OR user_hi = (SELECT reader_id()) AND hi_box <> <unseen>
+    );
 
 DO $$
 DECLARE
     policy text[];
 BEGIN
     FOREACH policy SLICE 1 IN ARRAY ARRAY[
-        ['members_read_watermarks', 'chat_members'], ['members_read_messages', 'messages']
+        ['members_read_watermarks', 'chat_members', $shown$
+            (
+                user_id = (SELECT reader_id()) OR shown_delivered_seq IS NULL
+                AND NOT coalesce((SELECT silent_people_of_reader()) ? user_id::text, false)
+            )
+        $shown$],
+        ['members_read_messages', 'messages', $seen$
+            seq > coalesce(((SELECT cleared_of_reader()) ->> chat_id::text)::bigint, 0)
+        $seen$]
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS %I ON %I', policy[1], policy[2]);
         EXECUTE format(
             $policy$
             CREATE POLICY %I ON %I FOR SELECT TO authenticated
-                USING (
+                USING ((
                     chat_id = ANY ((SELECT CASE WHEN count(*) <= 1000 THEN array_agg(id) END FROM chats)::uuid[])
                     OR chat_id BETWEEN
                         (SELECT CASE WHEN count(*) > 1000 THEN uuid '<first>' END FROM chats) AND uuid '<last>'
                     AND chat_id IN (SELECT id FROM chats)
-                )
+                ) AND %s)
             $policy$,
-            policy[1], policy[2]
+            policy[1], policy[2], policy[3]
         );
     END LOOP;
 END

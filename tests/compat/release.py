@@ -24,9 +24,9 @@ class Release:
     version: str
     commit: str
 
-    def extract(self, folder: Path) -> None:
-        """Write its packages into an empty folder. Raises NoHistory."""
-        git = ["git", "-C", str(ROOT), "archive", "--format=tar", self.commit, *_PACKAGES]
+    def extract(self, folder: Path, *paths: str) -> None:
+        """Write its packages, or what else of it is named, into an empty folder. Raises NoHistory."""
+        git = ["git", "-C", str(ROOT), "archive", "--format=tar", self.commit, *(paths or _PACKAGES)]
         try:
             done = subprocess.run(git, capture_output=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:

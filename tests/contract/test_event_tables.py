@@ -96,6 +96,9 @@ def test_the_overviews_are_those_of_the_registry() -> None:
 @pytest.mark.parametrize("command", CLIENT_COMMANDS.values(), ids=lambda command: command.name)
 def test_a_client_event_is_described_with_exactly_its_fields(command: Command) -> None:
     rows = table(part("Client to server", command.name), "field", "type", "required")
+    if not fields(command.payload):
+        assert rows is None
+        return
     assert rows is not None, "there is no table of fields"
     assert sorted(name for row in rows for name in row.names) == sorted(fields(command.payload))
     for row in rows:
@@ -111,8 +114,9 @@ def test_an_ack_is_described_with_exactly_its_fields(command: Command) -> None:
         assert_shows(rows, command.ack)
     for name in fields(command.ack):
         assert f"`{name}`" in text or f'"{name}"' in text, name
-    if (rows := table(text, "field of a chat")) is not None:
-        assert_shows(rows, element(command.ack, "chats"))
+    for what, name in (("chat", "chats"), ("user", "users")):
+        if (rows := table(text, f"field of a {what}")) is not None:
+            assert_shows(rows, element(command.ack, name))
 
 
 @pytest.mark.parametrize("command", CLIENT_COMMANDS.values(), ids=lambda command: command.name)

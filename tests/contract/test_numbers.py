@@ -10,6 +10,7 @@ from infra.settings.base import Settings
 from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
+from infra.store.boxes import REQUEST_MESSAGES
 from infra.store.profiles import MAX_USERNAME
 from infra.wire.commands import DATA_BYTES, MAX_SPELLING, JoinChat, Limit, RegisterDevice, SendMessage, Typing
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
@@ -66,6 +67,7 @@ LIMITS = {
     "quoted text": [QUOTED_CHARS],
     "reactions": [REACTIONS],
     "changes": [worker("edit_s"), worker("unsend_s")],
+    "message request": [REQUEST_MESSAGES],
     "username": [1, MAX_USERNAME, MAX_SPELLING],
     "clientId": lengths(SendMessage, "client_id"),
     "events": [edge("rate_events_burst"), edge("rate_events")],
@@ -121,6 +123,8 @@ SENTENCES = [
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
     ("docs/events.md", f"remembers the last {EDITS_KEPT})"),
     ("docs/events.md", f"more than {REACTIONS} reactions"),
+    ("docs/events.md", f"can send {REQUEST_MESSAGES} messages before you accept it"),
+    ("docs/events.md", f"one that waits and has {REQUEST_MESSAGES} messages"),
     ("docs/events.md", f"its first {QUOTED_CHARS} characters"),
     ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),

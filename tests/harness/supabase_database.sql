@@ -102,20 +102,46 @@ RESET ROLE;
 CREATE SCHEMA storage AUTHORIZATION supabase_admin;
 GRANT USAGE ON SCHEMA storage TO postgres, anon, authenticated, service_role;
 GRANT ALL ON SCHEMA storage TO supabase_storage_admin;
+-- github.com/supabase/storage, folder migrations/tenant at commit 4fa61fba: 0002-storage-schema,
+-- 0008-add-public-to-buckets, 0013-add-bucket-custom-limits, 0014-use-bytes-for-max-size, 0016-add-version,
+-- 0017-drop-owner-foreign-key, 0018-add_owner_id_column_deprecate_owner, 0025-custom-metadata. Left out are what
+-- only Storage uses, and the trigger of 0055-prevent-direct-deletes.
 CREATE TABLE storage.buckets (
     id text NOT NULL PRIMARY KEY,
     name text NOT NULL UNIQUE,
-    owner uuid REFERENCES auth.users (id)
+    owner uuid,
+    created_at timestamptz DEFAULT now(),
+    updated_at timestamptz DEFAULT now(),
+    public boolean DEFAULT false,
+    file_size_limit bigint,
+    allowed_mime_types text[],
+    owner_id text
 );
 CREATE TABLE storage.objects (
     id uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
     bucket_id text REFERENCES storage.buckets (id),
     name text,
-    owner uuid REFERENCES auth.users (id)
+    owner uuid,
+    created_at timestamptz DEFAULT now(),
+    updated_at timestamptz DEFAULT now(),
+    last_accessed_at timestamptz DEFAULT now(),
+    metadata jsonb,
+    version text,
+    owner_id text,
+    user_metadata jsonb,
+    UNIQUE (bucket_id, name)
 );
 ALTER TABLE storage.buckets OWNER TO supabase_storage_admin;
 ALTER TABLE storage.objects OWNER TO supabase_storage_admin;
-GRANT ALL ON storage.buckets, storage.objects TO postgres, anon, authenticated, service_role;
+-- 0002-storage-schema, 0007-add-rls-to-buckets, 0046-buckets-objects-grants, 0049-buckets-objects-grants-postgres
+ALTER TABLE storage.buckets ENABLE ROW LEVEL SECURITY;
+ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
+GRANT ALL ON storage.buckets, storage.objects TO anon, authenticated, service_role;
+GRANT ALL ON storage.buckets, storage.objects TO postgres WITH GRANT OPTION;
+-- 0060-optimize-existing-functions-again: all parts of a path but the last.
+CREATE FUNCTION storage.foldername(name text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT parts[:cardinality(parts) - 1] FROM string_to_array(name, '/') AS parts
+$$;
 
 -- migrations/20211118015519_create-realtime-schema.sql
 CREATE SCHEMA realtime AUTHORIZATION supabase_admin;

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from functions.backfill import backfill
 from functions.pacer import Pacer
+from infra.store.boxes import Box
 from tests.harness.many_chats import add_chats
 from tests.harness.worker_bench import WorkerBench
 from workers.handlers import list_chats as module
@@ -20,6 +21,13 @@ _BUFFERS = """
     SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND query LIKE '%before_chat%' AND query NOT LIKE '%pg_stat_statements%'
+"""
+
+_MOVE = """
+    UPDATE chats
+    SET lo_box = CASE user_lo WHEN :user THEN :box ELSE lo_box END,
+        hi_box = CASE user_hi WHEN :user THEN :box ELSE hi_box END
+    WHERE id = ANY(CAST(:ids AS uuid[]))
 """
 
 
@@ -139,35 +147,68 @@ def test_a_chat_that_is_removed_while_it_is_listed_is_left_out(
     assert listed == {many.ids[0], many.ids[2]}
 
 
-def popular(bench: WorkerBench, count: int) -> uuid.UUID:
-    """Return a user with chats, some of which are busy. None has moved: a moved one leaves a dead entry."""
+def popular(bench: WorkerBench, count: int, box: Box | None) -> uuid.UUID:
+    """Return a user with chats, some of which are busy, and with as many in another box, if any."""
     user, name = bench.person("popular")
     many = add_chats(bench, user, name, count)
     for chat in many.chats[:5] * 2:
         bench.ask(bench.send(user, chat.username, "hello"))
+    if box is not None:
+        moved = add_chats(bench, user, name, count).ids
+        bench.rows(_MOVE, user=user, box=int(box), ids=moved)
     return user
 
 
-def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBench) -> None:
+@pytest.mark.parametrize(
+    ("filled", "listed", "most"),
+    [
+        (None, None, 70),
+        (Box.ARCHIVED, None, 115),
+        (Box.ARCHIVED, "inbox", 80),
+        (Box.ARCHIVED, "archived", 45),
+        (Box.PINNED, None, 115),
+        (Box.PINNED, "inbox", 100),
+        (Box.REQUESTS, "requests", 45),
+    ],
+)
+def test_a_page_costs_the_same_for_any_number_of_chats(
+    unswept_bench: WorkerBench, filled: Box | None, listed: str | None, most: int
+) -> None:
+    """It takes a page from both indexes for each box, each chat in another block, and those behind."""
     bench = unswept_bench
     bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    users = [popular(bench, count) for count in (60, 6_000)]
+    users = [popular(bench, count, filled) for count in (60, 6_000)]
+    with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        # A chat that has moved leaves a dead entry.
+        conn.exec_driver_sql("VACUUM ANALYZE chats")
+    for found in (costs(bench, user, {"box": listed} if listed else {}) for user in users):
+        assert all(0 < buffers < most for buffers in found.values()), found
+
+
+def test_a_page_of_few_chats_costs_the_same_beside_any_number_of_archived_ones(
+    unswept_bench: WorkerBench,
+) -> None:
+    bench = unswept_bench
+    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    user, name = bench.person("popular")
+    add_chats(bench, user, name, 3)
+    archived = add_chats(bench, user, name, 6_000).ids
+    bench.rows(_MOVE, user=user, box=int(Box.ARCHIVED), ids=archived)
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("VACUUM ANALYZE chats")
-    for found in (costs(bench, user) for user in users):
-        # A page from each index, each chat in another block, and the five that are behind.
-        assert all(0 < buffers < 60 for buffers in found.values()), found
+    assert len(page(bench, user, box="inbox")["chats"]) == 3
+    assert 0 < cost(bench, user, box="inbox") < 60
 
 
-def costs(bench: WorkerBench, user: uuid.UUID) -> dict[str, int]:
-    """Return how many buffers of Postgres it takes to find the chats of some pages."""
-    second = page(bench, user, limit=10, cursor=page(bench, user, limit=20)["nextCursor"])
+def costs(bench: WorkerBench, user: uuid.UUID, box: dict[str, str]) -> dict[str, int]:
+    """Return how many buffers of Postgres it takes to find the chats of some pages of a box."""
+    second = page(bench, user, limit=10, cursor=page(bench, user, limit=20, **box)["nextCursor"], **box)
     asked = {
         "first": {},
         "later": {"cursor": second["nextCursor"]},
         "changed": {"since": bench.rows("SELECT now()")[0][0].isoformat()},
     }
-    return {kind: cost(bench, user, limit=10, **payload) for kind, payload in asked.items()}
+    return {kind: cost(bench, user, limit=10, **payload, **box) for kind, payload in asked.items()}
 
 
 def cost(bench: WorkerBench, user: uuid.UUID, **payload: Any) -> int:

@@ -134,7 +134,8 @@ def test_no_message_is_cleared_before_it_is_sent(talk: Talk) -> None:
 
 def test_a_retry_with_a_seq_clears_nothing_newer_and_tells_the_others_again(talk: Talk) -> None:
     asked = talk.event(talk.bob, "clear_chat", upTo=4)
-    told = {"chatId": talk.chat_id, "clearedUpTo": 4}
+    as_usual = {"box": "inbox", "pinned": False, "mutedUntil": None, "blocked": False}
+    told = {"chatId": talk.chat_id, "clearedUpTo": 4, **as_usual}
     first = talk.bench.ask(asked)
     talk.send(talk.alice, "five")
     again = talk.bench.ask(asked)

@@ -259,6 +259,70 @@ def announcements(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "announce", {}) for a, _ in pairs(bench, size)]
 
 
+def wanting_requests(bench: WorkerBench, size: int) -> list[tuple[Person, Person]]:
+    """Pairs of strangers, of whom the second ones want to be asked."""
+    people = bench.people(*(f"p{n}" for n in range(2 * size)))
+    made = list(zip(people[::2], people[1::2], strict=True))
+    bench.ask(*(bench.event(b[0], "update_settings", {"messagesFrom": "requests"}) for _, b in made))
+    return made
+
+
+def requests(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.send(a[0], b[1], "may I?") for a, b in wanting_requests(bench, size)]
+
+
+def answers_to_requests(bench: WorkerBench, size: int) -> list[Event]:
+    made = wanting_requests(bench, size)
+    bench.ask(*(bench.send(a[0], b[1], "may I?") for a, b in made))
+    return [bench.send(b[0], a[1], "of course") for a, b in made]
+
+
+def acceptances(bench: WorkerBench, size: int) -> list[Event]:
+    made = wanting_requests(bench, size)
+    sent = [bench.send(a[0], b[1], "may I?") for a, b in made]
+    reply = bench.ask(*sent)
+    chat_ids = [reply.ack(event)["message"]["chatId"] for event in sent]
+    return [
+        bench.event(b[0], "accept_chat", {"chatId": chat_id})
+        for (_, b), chat_id in zip(made, chat_ids, strict=True)
+    ]
+
+
+def blocks(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "block_user", {"username": b[1]}) for a, b in pairs(bench, size)]
+
+
+def sends_of_the_blocked(bench: WorkerBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    bench.ask(*(bench.event(a[0], "block_user", {"username": b[1]}) for a, b in made))
+    return [bench.send(b[0], a[1], "hello?") for a, b in made]
+
+
+def lists_of_the_blocked(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(uuid.UUID(one.user_id), "list_blocked", {}) for one in blocks(bench, size)]
+
+
+def mutes_of_pinned_chats(bench: WorkerBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    changed = {"pinned": True, "mutedUntil": "2100-01-01T00:00:00Z"}
+    return [
+        bench.event(a[0], "set_chat", {"chatId": chat_id, **changed})
+        for (a, _), chat_id in zip(made, chats(bench, made), strict=True)
+    ]
+
+
+def changes_of_settings(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "update_settings", {"showPresence": "nobody"}) for a, _ in pairs(bench, size)]
+
+
+def settings(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "get_settings", {}) for a, _ in pairs(bench, size)]
+
+
+def inboxes(bench: WorkerBench, size: int) -> list[Event]:
+    return [bench.event(a[0], "list_chats", {"box": "inbox"}) for a, _ in pairs(bench, size)]
+
+
 def typings(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "typing", {"username": b[1], "isTyping": True}) for a, b in pairs(bench, size)]
 
@@ -291,6 +355,16 @@ SCENARIOS = (
     catch_ups_of_newcomers,
     introductions,
     announcements,
+    requests,
+    answers_to_requests,
+    acceptances,
+    blocks,
+    sends_of_the_blocked,
+    lists_of_the_blocked,
+    mutes_of_pinned_chats,
+    changes_of_settings,
+    settings,
+    inboxes,
     typings,
 )
 

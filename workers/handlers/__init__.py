@@ -2,8 +2,11 @@
 
 A module has the name of its command, except:
 
+- `block_user.py`: `unblock_user`, `list_blocked`
 - `broadcast_presence.py`: `announce`
 - `broadcast_typing.py`: `typing`
 - `devices.py`: `register_device`, `unregister_device`
 - `ensure_profile.py`: `introduce`
+- `set_chat.py`: `accept_chat`, `decline_chat`
+- `user_settings.py`: `update_settings`, `get_settings`
 """

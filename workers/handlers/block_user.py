@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, text
 
-from infra.store.boxes import Box
 from infra.wire.commands import BlockUser, ListBlocked, UnblockUser
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import BlockAck, BlockedAck, BlockedUser, iso_ms
@@ -86,7 +85,7 @@ def _set_blocks(
             if pair.lo == pair.hi:
                 raise Rejection(ErrorCode.NOT_ALLOWED, "You cannot block yourself.")
             pairs[request.id] = pair
-    chats = open_chats(conn, set(pairs.values()), Box.UNSEEN)
+    chats = open_chats(conn, set(pairs.values()), is_listed=False)
 
     def set_block(sides: Sides, request: Request[Any]) -> None:
         sides.block(request.user_id, on=on)

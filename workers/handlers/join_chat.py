@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from infra.wire.commands import JoinChat
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import JoinAck
-from workers.chats import Chat, Pair, open_chats, people_of
+from workers.chats import Chat, Pair, list_for, open_chats, people_of
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.members import delivered_up_to, member_columns, own_fields, read_members, to_peer
@@ -43,6 +43,7 @@ def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], context:
             pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
     chats = open_chats(conn, set(pairs.values()))
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
+    list_for(conn, [(chat, request.user_id) for request, chat in joined])
     if joined:
         _answer(conn, joined, context, outcome)
     return outcome

@@ -65,7 +65,7 @@ def _set(sides: Sides, request: Request[SetChat]) -> None:
     if (command.pinned or command.archived) and box in (Box.REQUESTS, Box.DECLINED):
         raise Rejection(ErrorCode.NOT_ALLOWED, "Accept the message request first.")
     if command.muted_until is not msgspec.UNSET:
-        sides.mute(request.user_id, _checked(command.muted_until))
+        sides.mute(request.user_id, _utc(command.muted_until))
     if command.pinned:
         sides.move(request.user_id, Box.PINNED)
     elif command.archived:
@@ -76,12 +76,12 @@ def _set(sides: Sides, request: Request[SetChat]) -> None:
         sides.move(request.user_id, Box.INBOX)
 
 
-def _checked(until: datetime | None) -> datetime | None:
-    """Raise Rejection(invalid_payload) if it is no time in UTC: nobody could read it any more."""
+def _utc(moment: datetime | None) -> datetime | None:
+    """Return a time in UTC, where the calendar may end sooner. Raises Rejection(invalid_payload)."""
     try:
-        return until.astimezone(UTC) if until else None
-    except OverflowError as error:
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "`mutedUntil` is out of range.") from error
+        return moment and moment.astimezone(UTC)
+    except OverflowError:
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "`mutedUntil` is out of range.") from None
 
 
 def _change(

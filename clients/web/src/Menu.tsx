@@ -10,23 +10,23 @@ interface Props {
   button: HTMLElement;
   label: string;
   /** Whether it ends where the button ends. */
-  alignsEnd: boolean;
+  isAtEnd: boolean;
   onClose: () => void;
   children: (choose: Choose) => ReactNode;
 }
 
 /** A menu at a button. The browser keeps the focus in it, and gives it back to the button. */
-export function Menu({ button, label, alignsEnd, onClose, children }: Props) {
+export function Menu({ button, label, isAtEnd, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
 
   useLayoutEffect(() => {
     const menu = dialog.current!;
     if (!menu.open) menu.showModal();
-    const onResize = () => place(menu, button, alignsEnd);
+    const onResize = () => place(menu, button, isAtEnd);
     onResize();
     addEventListener('resize', onResize);
     return () => removeEventListener('resize', onResize);
-  }, [button, alignsEnd]);
+  }, [button, isAtEnd]);
 
   const close = () => dialog.current?.close();
   const choose: Choose = (action) => () => {
@@ -57,10 +57,10 @@ export function closeAtEscape(event: KeyboardEvent, close: () => void): void {
 }
 
 /** Puts the menu below its button, or above where there is more room, and always into the window. */
-function place(menu: HTMLElement, button: HTMLElement, alignsEnd: boolean): void {
+function place(menu: HTMLElement, button: HTMLElement, isAtEnd: boolean): void {
   const { left, right, top, bottom } = button.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = menu;
   const wanted = bottom + height + MARGIN > innerHeight ? top - height : bottom;
   menu.style.top = `${Math.max(MARGIN, wanted)}px`;
-  menu.style.left = `${Math.max(MARGIN, Math.min(alignsEnd ? right - width : left, innerWidth - width - MARGIN))}px`;
+  menu.style.left = `${Math.max(MARGIN, Math.min(isAtEnd ? right - width : left, innerWidth - width - MARGIN))}px`;
 }

@@ -12,9 +12,27 @@ from infra.store.profiles import NamedUser, insert_profiles
 from tests.harness.engines import Engines
 from tests.harness.supabase import SupabaseProject
 from tests.harness.worker_bench import WorkerBench
+from tests.integration.deploy.test_supabase import OF_POLICIES, READABLE
 
-READABLE = {"profiles", "chats", "chat_members", "messages"}
-"""What signed-in users may read, as far as it is theirs."""
+HIDDEN = {
+    "profiles": {
+        "username_key", "created_at", "named_at", "deleted_at", "last_seen_at",
+        "messages_from", "read_receipts", "show_presence", "push_texts",
+    },
+    "chats": {
+        "listed_at", "is_behind", "sweep_at", "swept_seq", "last_to_lo", "last_to_hi", "to_lo", "to_hi",
+        "numbered_after", "lo_changed_at", "hi_changed_at", "lo_box", "hi_box",
+        "lo_blocked_at", "hi_blocked_at",
+    },
+    "chat_members": {"joined_at", "cleared_seq", "shown_delivered_seq", "shown_read_seq", "muted_until"},
+    "messages": {"to_lo"},
+}  # fmt: skip
+"""Columns of the same tables that the socket does not show either, or not to the peer."""
+
+
+def everything(table: str) -> str:
+    """Return the query for what a user may read of a table."""
+    return f"SELECT {', '.join(READABLE[table])} FROM {table}"
 
 
 class Conversations:
@@ -49,7 +67,7 @@ TABLES = [
     "notifications", "archived_chats", "archive_holds", "alembic_version", "refused_names", "names_not_taken",
     "changed_messages",
 ]  # fmt: skip
-CLOSED = sorted(set(TABLES) - READABLE)
+CLOSED = sorted(set(TABLES) - READABLE.keys())
 
 
 def test_these_are_all_tables_and_views(talk: Conversations) -> None:
@@ -66,12 +84,47 @@ def test_these_are_all_tables_and_views(talk: Conversations) -> None:
 def test_members_read_their_own_chats_and_nothing_else(
     talk: Conversations, table: str, seen: int, person: str
 ) -> None:
-    assert len(talk.project.api(f"SELECT * FROM {table}", talk.people[person])) == seen
+    assert len(talk.project.api(everything(table), talk.people[person])) == seen
+
+
+def test_every_column_is_either_readable_or_known_to_be_hidden(talk: Conversations) -> None:
+    columns = (
+        "SELECT attname FROM pg_attribute"
+        " WHERE attrelid = %(t)s::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    for table, readable in READABLE.items():
+        found = {row.attname for row in talk.project.rows(columns, t=f"bbgram.{table}")}
+        assert found == {*readable, *HIDDEN[table]}
+        assert not HIDDEN[table] & set(readable)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table in HIDDEN for column in sorted(HIDDEN[table])]
+)
+def test_nobody_reads_a_hidden_column(talk: Conversations, table: str, column: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        talk.project.api(f"SELECT {column} FROM {table}", talk.people["alice"])
+
+
+def test_a_column_of_a_later_release_is_hidden(engines: Engines) -> None:
+    project = SupabaseProject(engines, privileges="everywhere")
+    upgrade(project.database_url)
+    # As an earlier release left it, which opened whole tables.
+    project.rows(
+        "GRANT SELECT ON bbgram.messages, bbgram.profiles TO authenticated;"
+        "COMMENT ON FUNCTION bbgram.reader_id() IS 'earlier'"
+    )
+    upgrade(project.database_url)
+    for table in READABLE:
+        project.rows(f"ALTER TABLE bbgram.{table} ADD COLUMN secret text")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            project.api(f"SELECT secret FROM {table}", project.sign_up())
+    engines.release(project.store)
 
 
 @pytest.mark.parametrize("table", sorted(READABLE))
 def test_a_stranger_reads_nothing(talk: Conversations, table: str) -> None:
-    assert talk.project.api(f"SELECT * FROM {table}", uuid.uuid4()) == []
+    assert talk.project.api(everything(table), uuid.uuid4()) == []
 
 
 @pytest.mark.parametrize("by", ["the project", "the app"])
@@ -83,8 +136,65 @@ def test_a_deleted_user_reads_nothing_and_peers_keep_their_copy(engines: Engines
     else:
         talk.project.rows("DELETE FROM bbgram.profiles WHERE id = %(id)s", id=bob)
     for table in READABLE:
-        assert talk.project.api(f"SELECT * FROM {table}", bob) == []
-    assert len(talk.project.api("SELECT * FROM messages", alice)) == 1
+        assert talk.project.api(everything(table), bob) == []
+    assert len(talk.project.api(everything("messages"), alice)) == 1
+    talk.bench.close()
+    engines.release(talk.project.store)
+
+
+def test_watermarks_are_shown_as_through_the_socket(talk: Conversations) -> None:
+    alice, bob, bench = talk.people["alice"], talk.people["bob"], talk.bench
+    carol, _ = talk.people["carol"], talk.people["dave"]
+
+    def seen(by: uuid.UUID) -> set[uuid.UUID]:
+        return {row.user_id for row in talk.project.api(everything("chat_members"), by)}
+
+    def ask(user: uuid.UUID, name: str, **payload: Any) -> Any:
+        event = bench.event(user, name, payload)
+        return bench.ask(event).ack(event)
+
+    assert seen(alice) == seen(bob) == {alice, bob}
+    ask(bob, "update_settings", readReceipts=False)
+    assert (seen(alice), seen(bob)) == ({alice}, {alice, bob})
+    ask(bob, "update_settings", readReceipts=True)
+    ask(alice, "block_user", userId=str(bob))
+    assert (seen(alice), seen(bob)) == ({alice}, {bob})
+    ask(alice, "unblock_user", userId=str(bob))
+    assert seen(alice) == seen(bob) == {alice, bob}
+    ask(alice, "update_settings", messagesFrom="requests")
+    bench.open_chat(carol, "alice")
+    assert (alice in seen(carol), carol in seen(alice)) == (False, True)
+    ask(alice, "update_settings", messagesFrom="everyone")
+
+
+def test_a_stranger_who_is_blocked_sees_nothing_of_it(talk: Conversations) -> None:
+    bob, dave = talk.people["bob"], talk.people["dave"]
+    before = {table: talk.project.api(everything(table), dave) for table in READABLE}
+    event = talk.bench.event(bob, "block_user", {"userId": str(dave)})
+    assert talk.bench.ask(event).ack(event)["blocked"]
+    assert {table: talk.project.api(everything(table), dave) for table in READABLE} == before
+
+
+def test_what_a_user_has_cleared_is_hidden_from_them_and_not_from_the_peer(engines: Engines) -> None:
+    talk = Conversations(SupabaseProject(engines))
+    alice, bob = talk.people["alice"], talk.people["bob"]
+    chat_id = talk.bench.open_chat(alice, "bob")
+
+    def clear(user: uuid.UUID, up_to: int) -> None:
+        event = talk.bench.event(user, "clear_chat", {"chatId": chat_id, "upTo": up_to})
+        assert talk.bench.ask(event).ack(event)["clearedUpTo"] == up_to
+
+    def seen() -> tuple[list[int], list[int]]:
+        hers, his = (talk.project.api("SELECT seq FROM messages", user) for user in (alice, bob))
+        return sorted(row.seq for row in hers), sorted(row.seq for row in his)
+
+    clear(alice, 1)
+    assert seen() == ([2], [1, 2])
+    clear(bob, 2)
+    assert seen() == ([2], [])
+    talk.bench.open_chat(bob, "alice")
+    assert seen() == ([2, 3], [3])
+    assert talk.project.api("SELECT cleared_of_reader()", alice) == [({chat_id: 1},)]
     talk.bench.close()
     engines.release(talk.project.store)
 
@@ -119,10 +229,6 @@ def test_nobody_writes_through_the_api(talk: Conversations, table: str, statemen
         talk.project.api(statement.format(table=table, column=column.attname), talk.people["alice"])
 
 
-OF_POLICIES = {"bbgram.reader_id()", "bbgram.people_of_reader()"}
-"""Functions that the policies call. They return ids that the caller may read anyway."""
-
-
 def test_nobody_calls_another_function_through_the_api(talk: Conversations) -> None:
     functions = talk.project.rows(
         "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'bbgram'::regnamespace"
@@ -131,7 +237,8 @@ def test_nobody_calls_another_function_through_the_api(talk: Conversations) -> N
     for role in ("anon", "authenticated", "service_role"):
         may = "SELECT has_function_privilege(%(role)s, %(name)s, 'EXECUTE') AS may"
         called = {it.name for it in functions if talk.project.rows(may, role=role, name=it.name)[0].may}
-        assert called == (OF_POLICIES if role == "authenticated" else set())
+        policies = {f"bbgram.{name}()" for name in OF_POLICIES}
+        assert called == (policies if role == "authenticated" else set())
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +293,14 @@ def subqueries_per_row(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("table", "seen"), [("profiles", 32), ("chats", 31), ("chat_members", 62), ("messages", 93)]
 )
-@pytest.mark.parametrize("query", ["SELECT * FROM {}", "SELECT count(*) FROM {}"])
+@pytest.mark.parametrize("columns", ["everything", "count(*)"])
 def test_reads_cost_what_they_return(
-    crowded: tuple[SupabaseProject, uuid.UUID], table: str, seen: int, query: str
+    crowded: tuple[SupabaseProject, uuid.UUID], table: str, seen: int, columns: str
 ) -> None:
     project, user = crowded
-    assert len(project.api(f"SELECT * FROM {table}", user)) == seen
-    found = run_plan(project, query.format(table), user)
+    assert len(project.api(everything(table), user)) == seen
+    query = everything(table) if columns == "everything" else f"SELECT {columns} FROM {table}"
+    found = run_plan(project, query, user)
     assert [
         step for step in found if step["Node Type"] == "Seq Scan" and step["Relation Name"] in READABLE
     ] == []
@@ -227,8 +335,10 @@ JOINS = {
     "SELECT c.id, lo.username AS lo, hi.username AS hi FROM chats c"
     " LEFT JOIN LATERAL (SELECT username FROM profiles p WHERE p.id = c.user_lo) lo ON true"
     " LEFT JOIN LATERAL (SELECT username FROM profiles p WHERE p.id = c.user_hi) hi ON true": 1,
-    "SELECT c.id, m.rows FROM chats c"
-    " LEFT JOIN LATERAL (SELECT json_agg(w) AS rows FROM chat_members w WHERE w.chat_id = c.id) m ON true": 1,
+    "SELECT c.id, m.rows FROM chats c LEFT JOIN LATERAL ("
+    "SELECT json_agg(json_build_object('user_id', w.user_id, 'read_seq', w.read_seq)) AS rows"
+    " FROM chat_members w WHERE w.chat_id = c.id"
+    ") m ON true": 1,
     "SELECT m.text, p.username FROM messages m JOIN profiles p ON p.id = m.sender_id": 3,
     "SELECT m.text, c.id FROM messages m JOIN chats c ON c.id = m.chat_id": 3,
 }
@@ -244,3 +354,15 @@ def test_joins_cost_the_same_for_each_chat(crowded: tuple[SupabaseProject, uuid.
     for query, rows in JOINS.items():
         assert len(project.api(query, user)) == rows * chats
         assert subqueries_per_row(run_plan(project, query, user)) == []
+
+
+def test_cleared_chats_cost_no_more(crowded: tuple[SupabaseProject, uuid.UUID]) -> None:
+    project, _ = crowded
+    user = befriend(project, 1_000)
+    project.rows("UPDATE bbgram.chat_members SET cleared_seq = 2 WHERE user_id = %(user)s", user=user)
+    assert project.api("SELECT count(*), min(seq) FROM messages", user) == [(1_000, 3)]
+    ((chat_id,), *_) = project.api("SELECT id FROM chats", user)
+    for query in ("SELECT text FROM messages", f"SELECT text FROM messages WHERE chat_id = '{chat_id}'"):
+        found = run_plan(project, query, user)
+        assert "Seq Scan" not in {it["Node Type"] for it in found if it.get("Relation Name") == "messages"}
+        assert subqueries_per_row(found) == []

@@ -30,7 +30,7 @@ from tests.harness.supabase import PASSWORD, SupabaseProject
 from tests.harness.supabase_auth import SECRET, KeyState, SupabaseAuth
 from tests.harness.waiting import eventually
 from tests.integration.deploy.conftest import ProjectFactory
-from tests.integration.deploy.test_supabase import READS, grants, is_linked
+from tests.integration.deploy.test_supabase import READABLE, READS, grants, is_linked
 from tests.integration.deploy.test_upgrade import contents, install
 
 ROOT: Final = Path(__file__).parents[3]
@@ -46,6 +46,7 @@ FOLLOWED: Final = {
     "Refused names",
     "Deleted users",
     "Read chats through the project's API",
+    "Attachments",
     "Local Supabase CLI",
     "Self-hosted",
     "Custom domain",
@@ -253,6 +254,11 @@ def test_a_backend_names_users_itself(make_project: ProjectFactory, tmp_path: Pa
 def test_the_table_names_the_reasons_that_there_are() -> None:
     reasons = re.findall(r"^\| `(\w+)` \|", SECTIONS["Refused names"], re.MULTILINE)
     assert reasons == ["taken", "not_allowed", "no_such_user"]
+
+
+def test_the_table_names_the_columns_that_users_may_read() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", SECTIONS["Read chats through the project's API"], re.M)
+    assert {table: re.findall(r"`(\w+)`", columns) for table, columns in rows} == READABLE
 
 
 @pytest.mark.parametrize("section", ["Local Supabase CLI", "Self-hosted"])

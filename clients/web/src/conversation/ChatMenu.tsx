@@ -34,7 +34,7 @@ export function ChatMenu({ item, canBlock, attempt }: Props) {
     <>
       <IconButton icon="more" label="Chat actions" onClick={({ currentTarget }) => setButton(currentTarget)} />
       {button && (
-        <Menu button={button} label={isAsked ? `Block ${username}?` : 'Chat actions'} alignsEnd onClose={onClose}>
+        <Menu button={button} label={isAsked ? `Block ${username}?` : 'Chat actions'} isAtEnd onClose={onClose}>
           {(choose) =>
             isAsked ? (
               <AskToBlock item={item} attempt={attempt} choose={choose} />

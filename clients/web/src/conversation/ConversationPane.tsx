@@ -7,9 +7,10 @@ import type { Me } from '../ChatPage';
 import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
-import { useAttempt, type Attempt } from '../useAttempt';
+import { useAttempt } from '../useAttempt';
 import { Announcer } from './Announcer';
 import { ChatMenu } from './ChatMenu';
+import { ClearChat } from './ClearChat';
 import { ClosedBar, isClosed } from './ClosedBar';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
@@ -30,51 +31,53 @@ interface Props {
 export function ConversationPane({ address, me, onClose }: Props) {
   const { conversation, isLoaded, error, isGone } = useConversation(address);
   const name = conversation?.peer.username ?? address.username;
-  const { attempt, problem, dismiss } = useAttempt();
   useEscape(onClose);
 
   if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
   if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, address.username)}</NoChat>;
-  const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
-  return (
-    <>
-      <Header name={name} me={me} conversation={conversation} attempt={attempt} onClose={onClose} />
-      {name === undefined ? (
+  if (name === undefined) {
+    return (
+      <>
+        <Header name={name} conversation={conversation} onClose={onClose} />
         <Loading />
-      ) : (
-        <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} attempt={attempt} onClose={onClose}>
-          {problem && (
-            <p className="refused" role="alert">
-              Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
-            </p>
-          )}
-        </Talk>
-      )}
-    </>
-  );
+      </>
+    );
+  }
+  return <Talk to={address.chatId ?? name} name={name} me={me} conversation={conversation} isLoaded={isLoaded} onClose={onClose} />;
 }
 
 interface TalkProps {
+  /** The id of the chat, or the name of the other user before there is one. */
   to: string;
   name: string;
   me: Me;
   conversation: Conversation | undefined;
-  attempt: Attempt;
+  isLoaded: boolean;
   onClose: () => void;
-  /** What stands between the messages and the composer. */
-  children: ReactNode;
 }
 
-/** The messages, and where one is written. */
-function Talk({ to, name, me, conversation, attempt, onClose, children }: TalkProps) {
+/** Whose chat it is, the messages, and where one is written. */
+function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
-  const closed = conversation && isClosed(conversation) ? conversation : undefined;
+  const { attempt, problem, dismiss } = useAttempt();
   const { actions, menu, closeMenu } = useMessageActions(to, me.id, composer, attempt);
+  const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
+  const closed = shown && isClosed(shown) ? shown : undefined;
+  // A request is accepted first.
+  const hasMenu = conversation?.chatId && (conversation.box === 'inbox' || conversation.box === 'archived');
   return (
     <>
-      {conversation ? <Messages conversation={conversation} me={me.name} actions={isDeleted || closed ? undefined : actions} /> : <Loading />}
-      {children}
+      <Header name={name} conversation={conversation} onClose={onClose}>
+        {conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={actions.clear} />}
+        {hasMenu && <ChatMenu item={conversation} canBlock={!isDeleted && conversation.peer.userId !== me.id} attempt={attempt} />}
+      </Header>
+      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted || closed ? undefined : actions} /> : <Loading />}
+      {problem && (
+        <p className="refused" role="alert">
+          Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
+        </p>
+      )}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
       ) : closed ? (
@@ -101,7 +104,7 @@ function Messages({ conversation, me, actions }: MessagesProps) {
       {conversation.messages.length > 0 ? (
         <MessageList conversation={conversation} me={me} actions={actions} />
       ) : (
-        <p className="messages note">No messages yet. Say hello.</p>
+        <p className="messages note">{conversation.lastSeq > 0 ? 'No messages here.' : 'No messages yet. Say hello.'}</p>
       )}
       <Announcer conversation={conversation} />
     </>
@@ -120,21 +123,17 @@ function useEscape(onEscape: () => void): void {
 
 function Header({
   name = '',
-  me,
   conversation,
-  attempt,
   onClose,
+  children,
 }: {
   name: string | undefined;
-  me: Me;
   conversation: Conversation | undefined;
-  attempt: Attempt;
   onClose: () => void;
+  /** What can be done with the chat. */
+  children?: ReactNode;
 }) {
   const isOffline = useConnection().state === 'offline';
-  // A request is accepted first.
-  const hasMenu = conversation?.chatId && (conversation.box === 'inbox' || conversation.box === 'archived');
-  const canBlock = name !== DELETED_USER && conversation?.peer.userId !== me.id;
   return (
     <header className="bar">
       <IconButton icon="back" label="Back to the list of chats" className="bar__back" onClick={onClose} />
@@ -147,7 +146,7 @@ function Header({
           {conversation && !isOffline && !isClosed(conversation) && presence(conversation)}
         </p>
       </div>
-      {hasMenu && <ChatMenu item={conversation} canBlock={canBlock} attempt={attempt} />}
+      {children}
     </header>
   );
 }

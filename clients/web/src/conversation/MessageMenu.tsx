@@ -15,7 +15,7 @@ export function MessageMenu({ message, button, actions, onClose }: Props) {
   const [isAsked, setIsAsked] = useState(false);
   const label = isAsked ? 'Take this message back?' : 'Message actions';
   return (
-    <Menu button={button} label={label} alignsEnd={message.mine} onClose={onClose}>
+    <Menu button={button} label={label} isAtEnd={message.mine} onClose={onClose}>
       {(choose) =>
         isAsked ? (
           <>

@@ -18,6 +18,8 @@ export interface MessageActions {
   /** Gives a message its new text. */
   change: (message: ChatMessage, text: string) => void;
   unsend: (message: ChatMessage) => void;
+  /** Clears the whole chat for this user. */
+  clear: () => void;
   showMenu: (message: ChatMessage, button: HTMLElement) => void;
 }
 
@@ -49,6 +51,7 @@ export function useMessageActions(to: string, userId: string, composer: RefObjec
       edit: (message: ChatMessage) => composer.current?.edit(message),
       change: (message: ChatMessage, text: string) => attempt(chat.edit(to, message.seq!, text), () => rewrite(text)),
       unsend: (message: ChatMessage) => attempt(chat.unsend(to, message.seq!)),
+      clear: () => attempt(chat.clear(to)),
       showMenu: (message: ChatMessage, button: HTMLElement) => setMenu({ message, button }),
     };
   }, [chat, to, userId, composer, attempt]);
