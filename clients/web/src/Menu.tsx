@@ -28,7 +28,12 @@ export function Menu({ button, label, isAtEnd, onClose, children }: Props) {
     return () => removeEventListener('resize', onResize);
   }, [button, isAtEnd]);
 
-  const close = () => dialog.current?.close();
+  /** At once: the event comes later, and might close a menu that was opened again meanwhile. */
+  function close() {
+    dialog.current?.close();
+    onClose();
+  }
+
   const choose: Choose = (action) => () => {
     // First, so that the action can put the focus elsewhere.
     close();

@@ -27,7 +27,11 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
     if (!dialog.current!.open) dialog.current!.showModal();
   }, []);
 
-  const close = () => dialog.current?.close();
+  function close() {
+    dialog.current?.close();
+    onClose();
+  }
+
   return (
     <dialog
       ref={dialog}
