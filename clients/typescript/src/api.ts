@@ -1,5 +1,5 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
-import type { Peer, Quote, Reaction, RegisterDevice } from './contract.js';
+import type { BlockedUser, ChatChanged, Peer, Quote, Reaction, RegisterDevice, Settings } from './contract.js';
 import type { ChatError } from './errors.js';
 import type { ChatStorage } from './storage.js';
 
@@ -96,6 +96,16 @@ export interface EditOptions {
   data?: Record<string, unknown> | null;
 }
 
+/**
+ * Where a user has a chat.
+ *
+ * - `inbox`: among their chats.
+ * - `archived`: put away.
+ * - `requests`: somebody else has begun it, and waits until the user accepts.
+ * - `declined`: such a request that the user does not want.
+ */
+export type Box = ChatChanged['box'];
+
 /** One row of the list of chats, as an immutable snapshot. */
 export interface ChatItem {
   /** Missing while nothing is stored in the chat. */
@@ -112,13 +122,24 @@ export interface ChatItem {
   lastSeq: number;
   /** How far this user has read. */
   readUpTo: number;
+  /** Where this user has the chat. */
+  box: Box;
+  /** Whether it stands before the others in the inbox. */
+  pinned: boolean;
+  /** Until when this user is notified of none of its messages. It may have passed. */
+  mutedUntil?: string;
+  /** Whether this user has blocked the peer. */
+  blocked: boolean;
 }
 
-/** The list of chats, as an immutable snapshot: those with unsent messages, then the others, newest activity first. */
+/**
+ * The chats of a box, as an immutable snapshot: pinned ones, then the others. Of each, those with unsent messages come first, then newest
+ * activity.
+ */
 export interface ChatList {
   /** The rows that are here. */
   items: readonly ChatItem[];
-  /** Whether the server has more; see `Chat.loadMoreChats`. */
+  /** Whether the server has more, or may have; see `Chat.loadMoreChats`. */
   hasMore: boolean;
   /** Whether the next page is on its way. */
   loading: boolean;
@@ -136,6 +157,14 @@ export interface Conversation extends ChatItem {
   archivedBefore?: number;
   /** Whether messages are known to be missing; they are asked for. */
   hole: boolean;
+}
+
+/** A page of the users whom this user has blocked. */
+export interface BlockedList {
+  /** The users, the one who was blocked last first. */
+  users: readonly BlockedUser[];
+  /** What to ask for the next page with; null on the last one. */
+  nextCursor: string | null;
 }
 
 /** One packet on the wire, for developers. Access tokens are left out. */
@@ -165,8 +194,8 @@ export interface Chat {
 
   /** The connection. The same object until something changes. */
   getConnection(): Connection;
-  /** The list of chats. The same object until something changes. */
-  getChats(): ChatList;
+  /** The chats of a box, by default of the inbox. The same object until something changes. */
+  getChats(box?: Box): ChatList;
   /**
    * The chat with a user. The same object until something changes.
    *
@@ -178,8 +207,8 @@ export interface Chat {
   /** Call `listener` after every change. Returns what ends that. */
   subscribe(listener: () => void): () => void;
 
-  /** Load the next page of the list of chats. */
-  loadMoreChats(): Promise<void>;
+  /** Load the next page of the chats of a box. The first page of the inbox and of requests is here once the connection is `live`. */
+  loadMoreChats(box?: Box): Promise<void>;
   /** Open the chat with a user: load its newest page, and hear whether they are online. Rejects with `chat_not_found` if it is deleted meanwhile. */
   open(username: string): Promise<Conversation>;
   /** Load the page before the oldest message. */
@@ -202,6 +231,30 @@ export interface Chat {
   clear(username: string): Promise<void>;
   /** Report a message of the peer to those who run the chat: why, and what the user adds. Returns the id of the report. */
   report(username: string, seq: number, reason: string, note?: string): Promise<string>;
+
+  /** Accept a message request: the chat moves to the inbox. Shown at once, and taken back if the server refuses it; rejects then. So do the next ones. */
+  accept(username: string): Promise<void>;
+  /** Decline a message request: the peer cannot write any more, and does not hear of it. */
+  decline(username: string): Promise<void>;
+  /** Notify this user of no message of a chat until a time; null for no longer. */
+  mute(username: string, until: Date | null): Promise<void>;
+  /** Have a chat stand before the others in the inbox, or not. */
+  pin(username: string, on: boolean): Promise<void>;
+  /** Put a chat into the archive, or back into the inbox. */
+  archive(username: string, on: boolean): Promise<void>;
+  /** Block a user: neither hears of the other any more. They are not told. */
+  block(username: string): Promise<void>;
+  /** Take a block back. */
+  unblock(username: string): Promise<void>;
+  /** List the users whom this user has blocked. `cursor` is the `nextCursor` of the page before. */
+  listBlocked(cursor?: string): Promise<BlockedList>;
+
+  /** The settings of this user. Undefined until `loadSettings` has resolved; then they are kept up to date. */
+  getSettings(): Settings | undefined;
+  /** Load the settings. */
+  loadSettings(): Promise<void>;
+  /** Change the settings that are given. Shown at once, and taken back if the server refuses it; rejects then. */
+  updateSettings(changes: Partial<Settings>): Promise<void>;
 
   /** Mark messages as read, by default all that are here. While offline, the server hears of it later. */
   markRead(username: string, upToSeq?: number): Promise<void>;

@@ -1,12 +1,13 @@
 import type { Chat, ChatOptions, WireEvent } from './api.js';
 import { ServerConnection, type Answer } from './connection.js';
-import type { Ack, ChatChanged, Message, MessageStatus, Reaction, TypingStatus, UserStatus } from './contract.js';
+import type { Ack, ChatChanged, Message, MessageStatus, Reaction, SetChat, Settings, TypingStatus, UserStatus } from './contract.js';
 import { ChatError } from './errors.js';
 import { indexedDBStorage } from './indexeddb.js';
 import { randomId } from './identity.js';
 import { Outbox } from './outbox.js';
 import { sleep } from './pause.js';
-import { answers, showDraft } from './record.js';
+import { answers, ownView, showDraft, type OwnView } from './record.js';
+import { OwnSettings } from './settings.js';
 import { memoryStorage } from './storage.js';
 import { ChatStore } from './store.js';
 import { Synchronizer } from './sync.js';
@@ -41,11 +42,13 @@ export function createChat(options: ChatOptions): Chat {
     },
     identified: (userId) => {
       if (store.me !== undefined) sync.reset();
+      settings.reset();
       void outbox.identified(userId);
       store.reset(userId);
     },
     connected: () => {
       outbox.wake();
+      settings.refresh();
       // Peers may have been renamed meanwhile: first it is learned who is who.
       void Promise.race([sync.catchUp(), sleep(CATCH_UP_MS)]).then(() => outbox.resume());
     },
@@ -63,6 +66,7 @@ export function createChat(options: ChatOptions): Chat {
     drafts: () => outbox.drafts,
   });
   const sync: Synchronizer = new Synchronizer(connection, store);
+  const settings: OwnSettings = new OwnSettings(connection, changed);
   const outbox: Outbox = new Outbox(storage, {
     isReady: () => connection.ready,
     send: async (draft) => {
@@ -90,7 +94,8 @@ export function createChat(options: ChatOptions): Chat {
       answer?.({ received: true, messageId: message.id });
     },
     message_changed: (message: Message) => store.takeChange(message),
-    chat_changed: (change: ChatChanged) => store.takeCleared(change),
+    chat_changed: (chat: ChatChanged) => store.takeChat(chat),
+    settings_changed: (changes: Settings) => settings.take(changes),
     message_status: (status: MessageStatus) => store.takeStatus(status),
     typing: (status: TypingStatus) => store.takeTyping(status),
     user_status: (status: UserStatus) => store.takePresence(status),
@@ -127,6 +132,31 @@ export function createChat(options: ChatOptions): Chat {
     }
   };
 
+  /** Show a chat as it will be for the user while the server is asked, and as it was if the server refuses. */
+  const changeOwn = async (
+    username: string,
+    as: (own: OwnView) => Partial<OwnView>,
+    ask: (chatId: string) => Promise<Ack<'set_chat'>>,
+  ): Promise<void> => {
+    const record = store.byName(username);
+    const chatId = record?.chatId;
+    if (!record || !chatId) throw new ChatError('chat_not_found', 'This chat is not here.');
+    await record.own.attempt(as, async () => ownView((await ask(chatId)).chat), () => store.touch(record));
+  };
+  const set = (username: string, wanted: Omit<SetChat, 'chatId'>, as: (own: OwnView) => Partial<OwnView>): Promise<void> =>
+    changeOwn(username, as, (chatId) => connection.call('set_chat', { chatId, ...wanted }));
+
+  const setBlocked = async (username: string, blocked: boolean): Promise<void> => {
+    const record = store.byName(username);
+    const userId = record?.peer.userId;
+    const ask = async (): Promise<Partial<OwnView>> => {
+      const event = blocked ? 'block_user' : 'unblock_user';
+      return { blocked: (await connection.call(event, userId ? { userId } : { username })).blocked };
+    };
+    if (record) await record.own.attempt(() => ({ blocked }), ask, () => store.touch(record));
+    else await ask();
+  };
+
   return {
     connect: () => {
       outbox.listen();
@@ -141,13 +171,13 @@ export function createChat(options: ChatOptions): Chat {
       return outbox.close();
     },
     getConnection: () => connection.snapshot,
-    getChats: () => store.list(),
+    getChats: (box) => store.list(box),
     getConversation: (username) => store.conversation(username),
     subscribe: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    loadMoreChats: () => sync.loadMoreChats(),
+    loadMoreChats: (box) => sync.loadMoreChats(box),
     open: async (username) => {
       await sync.open(username);
       const conversation = store.conversation(username);
@@ -187,16 +217,39 @@ export function createChat(options: ChatOptions): Chat {
         (message) => connection.call('react', { ...message, emoji, on }),
       ),
     clear: async (username) => {
-      const { chatId, timeline } = store.byName(username) ?? {};
-      if (!chatId || !timeline) return;
-      const { clearedUpTo } = await connection.call('clear_chat', { chatId, upTo: timeline.last });
-      store.takeCleared({ chatId, clearedUpTo });
+      const record = store.byName(username);
+      if (!record?.chatId) return;
+      const { clearedUpTo } = await connection.call('clear_chat', { chatId: record.chatId, upTo: record.timeline.last });
+      record.cleared(clearedUpTo);
+      store.touch(record);
     },
     report: async (username, seq, reason, note) => {
       const chatId = store.byName(username)?.chatId;
       if (!chatId) throw new ChatError('message_not_found', 'This message is not here.');
       return (await connection.call('report', { chatId, seq, reason, note })).reportId;
     },
+    accept: (username) =>
+      changeOwn(username, ({ box }) => ({ box: box === 'archived' ? box : 'inbox' }), (chatId) => connection.call('accept_chat', { chatId })),
+    decline: (username) => changeOwn(username, () => ({ box: 'declined' }), (chatId) => connection.call('decline_chat', { chatId })),
+    mute: (username, until) => {
+      const mutedUntil = until?.toISOString();
+      return set(username, { mutedUntil: mutedUntil ?? null }, () => ({ mutedUntil }));
+    },
+    pin: (username, on) => set(username, { pinned: on }, ({ box }) => ({ pinned: on, box: on ? 'inbox' : box })),
+    archive: (username, on) =>
+      set(username, { archived: on }, ({ box, pinned }) => ({
+        box: on ? 'archived' : box === 'archived' ? 'inbox' : box,
+        pinned: pinned && !on,
+      })),
+    block: (username) => setBlocked(username, true),
+    unblock: (username) => setBlocked(username, false),
+    listBlocked: async (cursor) => {
+      const { users, nextCursor } = await connection.call('list_blocked', { cursor });
+      return { users, nextCursor };
+    },
+    getSettings: () => settings.snapshot,
+    loadSettings: () => settings.load(),
+    updateSettings: (changes) => settings.update(changes),
     markRead: async (username, upToSeq) => {
       const record = store.byName(username);
       if (record) await sync.markRead(record, upToSeq ?? record.timeline.last);

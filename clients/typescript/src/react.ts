@@ -4,7 +4,8 @@
  * @packageDocumentation
  */
 import { createContext, createElement, useContext, useEffect, useSyncExternalStore, type JSX, type ReactNode } from 'react';
-import type { Chat, ChatList, Connection, Conversation } from './api.js';
+import type { Box, Chat, ChatList, Connection, Conversation } from './api.js';
+import type { Settings } from './contract.js';
 
 const ChatContext = createContext<Chat | undefined>(undefined);
 
@@ -35,10 +36,20 @@ export function useChat(username: string): Conversation | undefined {
   return useSyncExternalStore(chat.subscribe, () => chat.getConversation(username), none);
 }
 
-/** The list of chats, newest activity first. */
-export function useChats(): ChatList {
+/** The chats of a box, by default of the inbox: pinned ones, then newest activity first. */
+export function useChats(box?: Box): ChatList {
   const chat = useChatClient();
-  return useSyncExternalStore(chat.subscribe, chat.getChats, () => noChats);
+  return useSyncExternalStore(chat.subscribe, () => chat.getChats(box), () => noChats);
+}
+
+/** The settings of the user, which it loads. Undefined until they are here. */
+export function useSettings(): Settings | undefined {
+  const chat = useChatClient();
+  useEffect(() => {
+    // Without them there is nothing to show; an app that wants to know why calls `loadSettings` itself.
+    chat.loadSettings().catch(() => {});
+  }, [chat]);
+  return useSyncExternalStore(chat.subscribe, chat.getSettings, none);
 }
 
 /** State of the connection. */

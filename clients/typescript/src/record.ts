@@ -1,6 +1,7 @@
 import type { ChatItem, ChatMessage, Conversation, MessageState } from './api.js';
-import type { Message, Peer } from './contract.js';
+import type { ChatChanged, Message, Peer } from './contract.js';
 import type { Draft } from './drafts.js';
+import { Optimistic } from './optimistic.js';
 import { Timeline } from './timeline.js';
 
 /** What the list of chats said of the unread messages, and up to which message that holds. */
@@ -8,6 +9,9 @@ interface Counted {
   unread: number;
   lastSeq: number;
 }
+
+/** What a chat is like for this user alone. */
+export type OwnView = Pick<ChatItem, 'box' | 'pinned' | 'mutedUntil' | 'blocked'>;
 
 /** What is known of one chat; makes the snapshots that an app sees. */
 export class ChatRecord {
@@ -29,6 +33,8 @@ export class ChatRecord {
   missesChange = false;
   /** Up to which seq the user has cleared the chat. */
   clearedUpTo = 0;
+  /** What it is like for this user alone. */
+  readonly own = new Optimistic(ownView({}));
   /** Whether the list of chats has told of it, or is asked. */
   isListed = false;
 
@@ -102,13 +108,14 @@ export class ChatRecord {
       loadingOlder: this.isLoadingOlder,
       archivedBefore: timeline.archivedBefore,
       hole: timeline.hasHole,
+      ...this.own.shown,
     });
   }
 
   /** The row in the list: the same object until one of its own fields has changed. */
   item(drafts: readonly Draft[], me: string | undefined): ChatItem {
     const { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo } = this.conversation(drafts, me);
-    const item: ChatItem = { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo };
+    const item: ChatItem = { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo, ...this.own.shown };
     const known = this.#item;
     const isSame = known && (Object.keys(item) as (keyof ChatItem)[]).every((field) => known[field] === item[field]);
     return isSame ? known : (this.#item = item);
@@ -167,6 +174,11 @@ export class ChatRecord {
     this.#shown.set(source.clientId, { source, message });
     return message;
   }
+}
+
+/** Return what the server says of a chat for this user. It leaves out what is as usual. */
+export function ownView({ box = 'inbox', pinned = false, mutedUntil, blocked = false }: Partial<ChatChanged>): OwnView {
+  return { box, pinned, mutedUntil: mutedUntil ?? undefined, blocked };
 }
 
 /** Return how an app sees an unsent message. */

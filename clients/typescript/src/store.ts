@@ -1,8 +1,8 @@
-import type { ChatList, Conversation } from './api.js';
+import type { Box, ChatList, Conversation } from './api.js';
 import type { ChatChanged, ChatSummary, JoinAck, Message, MessageStatus, Peer, TypingStatus, UserStatus } from './contract.js';
 import { foldName } from './identity.js';
 import type { Draft } from './drafts.js';
-import { ChatRecord } from './record.js';
+import { ChatRecord, ownView } from './record.js';
 
 /** A peer has stopped typing if nothing more is heard for this long. */
 const TYPING_MS = 6_000;
@@ -21,22 +21,28 @@ export interface StoreListener {
   drafts(): readonly Draft[];
 }
 
+/** How far the chats of a box are listed. */
+interface Listing {
+  /** Where the next page begins; null after the last, undefined before the first. */
+  next?: string | null;
+  isLoading: boolean;
+  /** The activity of the last row that is here: older pages come below it. */
+  oldest?: number;
+}
+
 /** All chats that are here. Changes come from the server's events and answers; snapshots go to the app. */
 export class ChatStore {
   me: string | undefined;
-  /** Where the next page of the list begins; null after the last, undefined before the first. */
-  nextCursor: string | null | undefined;
-  isLoadingChats = false;
-  /** The activity of the last row of the list that is here: older pages come below it. */
-  oldestListed = 0;
-
   readonly #records = new Set<ChatRecord>();
   /** Also under the ids of chats that are gone: what was written in them goes to the same peer. */
   readonly #byId = new Map<string, ChatRecord>();
   readonly #byPeer = new Map<string, ChatRecord>();
   readonly #byName = new Map<string, ChatRecord>();
   readonly #typing = new Map<ChatRecord, ReturnType<typeof setTimeout>>();
-  #list: ChatList | undefined;
+  /** What a chat is like for the user, from before anything else was known of the chat. */
+  readonly #early = new Map<string, ChatChanged>();
+  readonly #listings = new Map<Box, Listing>();
+  readonly #lists = new Map<Box, ChatList>();
 
   constructor(private readonly listener: StoreListener) {}
 
@@ -73,23 +79,42 @@ export class ChatStore {
     return record.chatId || drafts.length ? record.conversation(drafts, this.me) : undefined;
   }
 
-  /** The snapshot of the list. */
-  list(): ChatList {
-    if (this.#list) return this.#list;
+  /** How far the chats of a box are listed. */
+  listing(box: Box): Listing {
+    const known = this.#listings.get(box);
+    if (known) return known;
+    const begun: Listing = { isLoading: false };
+    this.#listings.set(box, begun);
+    return begun;
+  }
+
+  /** The snapshot of a list. */
+  list(box: Box = 'inbox'): ChatList {
+    const known = this.#lists.get(box);
+    if (known) return known;
     const all = this.#drafts();
     // Never by the time of a draft and of a stored message together: they come from two clocks.
     const items = [...this.#records]
       .map((record) => ({ record, drafts: all.get(record) ?? [] }))
-      .filter(({ record, drafts }) => record.chatId || drafts.length)
-      .sort((a, b) => (b.drafts.at(-1)?.order ?? 0) - (a.drafts.at(-1)?.order ?? 0) || b.record.activity - a.record.activity)
+      .filter(({ record, drafts }) => (record.chatId || drafts.length) && record.own.shown.box === box)
+      .sort(
+        (a, b) =>
+          Number(b.record.own.shown.pinned) - Number(a.record.own.shown.pinned) ||
+          (b.drafts.at(-1)?.order ?? 0) - (a.drafts.at(-1)?.order ?? 0) ||
+          b.record.activity - a.record.activity,
+      )
       .map(({ record, drafts }) => record.item(drafts, this.me));
-    return (this.#list = { items, hasMore: Boolean(this.nextCursor), loading: this.isLoadingChats });
+    const { next, isLoading } = this.listing(box);
+    const hasMore = next === undefined ? isListedLater(box) : next !== null;
+    const list = { items, hasMore, loading: isLoading };
+    this.#lists.set(box, list);
+    return list;
   }
 
   /** Say that a chat, or something about the list, has changed. */
   touch(record?: ChatRecord): void {
     record?.touch();
-    this.#list = undefined;
+    this.#lists.clear();
     if (record?.timeline.hasHole || record?.missesChange) this.listener.holeFound(record);
     this.listener.changed();
   }
@@ -126,17 +151,30 @@ export class ChatStore {
     this.touch(record);
   }
 
-  /** Take what the user has done to a chat on another device. */
-  takeCleared({ chatId, clearedUpTo }: ChatChanged): void {
-    const record = this.byId(chatId);
-    record?.cleared(clearedUpTo);
-    if (record) this.touch(record);
+  /** Take what a chat is like for the user now. It may be one that is in no list that is here. */
+  takeChat(chat: ChatChanged): void {
+    const record = this.byId(chat.chatId);
+    if (record) return this.#takeOwn(record, chat);
+    this.#early.set(chat.chatId, chat);
+    this.listener.unlistedFound();
+  }
+
+  #takeOwn(record: ChatRecord, own: Partial<ChatChanged>): void {
+    record.cleared(own.clearedUpTo);
+    record.own.take(ownView(own));
+    this.touch(record);
   }
 
   /** Own messages that the server has are not drafts any more, however this client hears of them. */
   tellStored(messages: readonly Message[]): void {
     if (!this.listener.drafts().length) return;
     for (const message of messages) if (message.senderId === this.me) this.listener.stored(message);
+  }
+
+  /** Take a page of a box: pinned chats, then the others. Returns the activity of the last one, for the next page. */
+  takePage(rows: readonly ChatSummary[], above?: number): number {
+    this.takeRows(rows.filter(({ pinned }) => pinned));
+    return this.takeRows(rows.filter(({ pinned }) => !pinned), above);
   }
 
   /** Take rows of the list of chats, newest activity first. Returns the activity of the last one, for the next page. */
@@ -150,7 +188,7 @@ export class ChatStore {
       record.activity = Math.max(record.activity, activity);
       record.takePeer(peer);
       record.serverReadUpTo(row.readUpTo);
-      record.cleared(row.clearedUpTo);
+      this.#takeOwn(record, row);
       if (lastSeq >= record.counted.lastSeq) record.counted = { unread, lastSeq };
       record.isListed = true;
       if (record.isOpen && timeline.first !== undefined) timeline.top = Math.max(timeline.top, lastSeq);
@@ -161,11 +199,16 @@ export class ChatStore {
     return activity;
   }
 
-  /** Return the chats that belong among the newest rows of the list, and are not there: perhaps they are gone. */
+  /** Return the chats that belong among the first rows of the inbox and are not there, and all of other boxes: perhaps they are gone. */
   missing(rows: readonly ChatSummary[], hasMore: boolean): ChatRecord[] {
     const listed = new Set(rows.map(({ chatId }) => chatId));
-    const oldest = hasMore ? Math.min(...rows.map((row) => timeOf(row.lastMessage) ?? Infinity)) : -1;
-    return [...this.#records].filter(({ chatId, activity }) => chatId && !listed.has(chatId) && activity > oldest);
+    const arePinned = Boolean(rows.at(-1)?.pinned);
+    const last = rows.filter(({ pinned }) => Boolean(pinned) === arePinned);
+    const oldest = hasMore ? Math.min(...last.map((row) => timeOf(row.lastMessage) ?? Infinity)) : -1;
+    return [...this.#records].filter(({ chatId, activity, own: { server } }) => {
+      if (!chatId || listed.has(chatId)) return false;
+      return server.box !== 'inbox' || (server.pinned === arePinned ? activity > oldest : server.pinned);
+    });
   }
 
   /** Take the answer to `join_chat`. */
@@ -174,9 +217,8 @@ export class ChatStore {
     this.#byName.set(foldName(username), record);
     record.takePeer(ack.peer);
     record.serverReadUpTo(ack.readUpTo);
-    record.cleared(ack.clearedUpTo);
     record.activity ||= timeOf(ack.messages.at(-1)) ?? this.#newest;
-    this.touch(record);
+    this.#takeOwn(record, ack);
     return record;
   }
 
@@ -222,8 +264,9 @@ export class ChatStore {
     this.#byId.clear();
     this.#byPeer.clear();
     this.#byName.clear();
+    this.#early.clear();
+    this.#listings.clear();
     this.me = me;
-    this.nextCursor = undefined;
     for (const draft of this.listener.drafts()) this.ensure(draft.to);
     this.touch();
   }
@@ -285,6 +328,9 @@ export class ChatStore {
       record.touch();
     }
     if (named && named !== record && !named.chatId && !named.peer.userId) this.#records.delete(named);
+    const early = this.#early.get(chatId);
+    this.#early.delete(chatId);
+    if (early) this.#takeOwn(record, early);
     return record;
   }
 
@@ -296,6 +342,11 @@ export class ChatStore {
     record.isTyping = isTyping;
     this.touch(record);
   }
+}
+
+/** Whether the app says when the chats of a box are listed. The others are here once there is a connection. */
+function isListedLater(box: Box): boolean {
+  return box === 'archived' || box === 'declined';
 }
 
 /** When a message was stored, in milliseconds since the epoch, by the clock of the server. */

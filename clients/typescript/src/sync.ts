@@ -1,3 +1,4 @@
+import type { Box } from './api.js';
 import type { ServerConnection } from './connection.js';
 import type { Ack, Cursor } from './contract.js';
 import { asChatError, type ChatError } from './errors.js';
@@ -135,19 +136,19 @@ export class Synchronizer {
     if (record.chatId) await this.#reportRead(record);
   }
 
-  /** Load the next page of the list of chats. */
-  loadMoreChats(): Promise<void> {
-    return this.#once('list', async () => {
-      const cursor = this.store.nextCursor;
-      if (!cursor) return;
-      this.store.isLoadingChats = true;
+  /** Load the next page of the chats of a box. */
+  loadMoreChats(box: Box = 'inbox'): Promise<void> {
+    return this.#once(`list/${box}`, async () => {
+      if (!this.store.list(box).hasMore) return;
+      const listing = this.store.listing(box);
+      listing.isLoading = true;
       this.store.touch();
       try {
-        const page = await this.connection.call('list_chats', { cursor, limit: PAGE });
-        this.store.oldestListed = this.store.takeRows(page.chats, this.store.oldestListed);
-        this.store.nextCursor = page.nextCursor;
+        const page = await this.connection.call('list_chats', { box, cursor: listing.next, limit: PAGE });
+        listing.oldest = this.store.takePage(page.chats, listing.oldest);
+        listing.next = page.nextCursor;
       } finally {
-        this.store.isLoadingChats = false;
+        listing.isLoading = false;
         this.store.touch();
       }
     });
@@ -213,27 +214,42 @@ export class Synchronizer {
     }
   }
 
-  /** List the chats with something new since the last time; the first time, the newest page of all. */
+  /** List the chats with something new since the last time, wherever they are now; the first time, the first page of inbox and requests. */
   async #listChanges(): Promise<void> {
-    const isFirst = this.#since === null;
-    let [cursor, since, activity]: [string | null, string | null, number | undefined] = [null, null, undefined];
+    const since = this.#since;
+    const isFirst = since === null;
+    // The first answer says since when to ask the next time: nothing may be read before.
+    const next = await (isFirst ? this.#listFirst('inbox') : this.#listSince(since));
+    if (isFirst) await this.#listFirst('requests');
+    else await Promise.all([this.#listSince(since, 'requests'), this.#listSince(since, 'declined')]);
+    this.#since = next;
+    this.store.touch();
+  }
+
+  async #listFirst(box: Box): Promise<string | null> {
+    const { chats, nextCursor, since } = await this.connection.request('list_chats', { box, since: null, limit: PAGE });
+    const listing = this.store.listing(box);
+    listing.oldest = this.store.takePage(chats);
+    listing.next = nextCursor;
+    return since ?? null;
+  }
+
+  /** Without a box, the chats of inbox and archive are listed. */
+  async #listSince(since: string, box?: Box): Promise<string | null> {
+    let [cursor, next, activity]: [string | null, string | null, number | undefined] = [null, null, undefined];
     do {
-      const limit = isFirst ? PAGE : LARGEST_PAGE;
-      const page: Ack<'list_chats'> = await this.connection.request('list_chats', { since: this.#since, cursor, limit });
-      since ??= page.since ?? null;
+      const page: Ack<'list_chats'> = await this.connection.request('list_chats', { box, since, cursor, limit: LARGEST_PAGE });
+      next ??= page.since ?? null;
       activity = this.store.takeRows(page.chats, activity);
       cursor = page.nextCursor;
-    } while (cursor && !isFirst);
-    if (isFirst) this.store.nextCursor = cursor;
-    if (isFirst) this.store.oldestListed = activity ?? Date.now();
-    this.#since = since;
-    this.store.touch();
+    } while (cursor);
+    return next;
   }
 
   /** List the chats on top anew, as they are now, and find those that may be gone. */
   async #listNewest(): Promise<{ listed: Set<string>; missing: ChatRecord[] }> {
-    const { chats, nextCursor } = await this.connection.request('list_chats', { limit: PAGE });
-    this.store.takeRows(chats);
+    const { chats, nextCursor } = await this.connection.request('list_chats', { box: 'inbox', limit: PAGE });
+    this.store.takePage(chats);
     return { listed: new Set(chats.map(({ chatId }) => chatId)), missing: this.store.missing(chats, Boolean(nextCursor)) };
   }
 

@@ -2,40 +2,43 @@ import { useLayoutEffect, useRef, type KeyboardEvent, type MouseEvent, type Reac
 
 const MARGIN = 8;
 
+/** Returns what closes the menu, and then does something. */
+export type Choose = (action?: () => void) => () => void;
+
 interface Props {
-  /** What has opened it. */
+  /** The button that has opened it. */
   button: HTMLElement;
   label: string;
-  /** Whether it ends where the button ends, and does not begin where it begins. */
+  /** Whether it ends where the button ends. */
   isAtEnd: boolean;
   onClose: () => void;
-  /** What is in it. `choose` makes of an action one that closes the menu first. */
-  children: (choose: (action?: () => void) => () => void) => ReactNode;
+  children: (choose: Choose) => ReactNode;
 }
 
-/** A menu beside its button. The browser keeps the focus in it, and gives it back to the button. */
+/** A menu at a button. The browser keeps the focus in it, and gives it back to the button. */
 export function Menu({ button, label, isAtEnd, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
 
   useLayoutEffect(() => {
     const menu = dialog.current!;
     if (!menu.open) menu.showModal();
-    place(menu, button, isAtEnd);
+    const onResize = () => place(menu, button, isAtEnd);
+    onResize();
+    addEventListener('resize', onResize);
+    return () => removeEventListener('resize', onResize);
   }, [button, isAtEnd]);
 
-  const close = () => dialog.current?.close();
-  const choose = (action?: () => void) => () => {
+  /** At once: the event comes later, and might close a menu that was opened again meanwhile. */
+  function close() {
+    dialog.current?.close();
+    onClose();
+  }
+
+  const choose: Choose = (action) => () => {
     // First, so that the action can put the focus elsewhere.
     close();
     action?.();
   };
-
-  function onKeyDown(event: KeyboardEvent) {
-    if (event.key !== 'Escape') return;
-    // It would close the chat, too.
-    event.preventDefault();
-    close();
-  }
 
   return (
     <dialog
@@ -43,12 +46,19 @@ export function Menu({ button, label, isAtEnd, onClose, children }: Props) {
       className="menu"
       aria-label={label}
       onClose={onClose}
-      onKeyDown={onKeyDown}
+      onKeyDown={(event) => closeAtEscape(event, close)}
       onClick={(event: MouseEvent) => event.target === dialog.current && close()}
     >
       <div className="menu__content">{children(choose)}</div>
     </dialog>
   );
+}
+
+/** Closes a dialog, and nothing else: Escape would close the chat, too. */
+export function closeAtEscape(event: KeyboardEvent, close: () => void): void {
+  if (event.key !== 'Escape') return;
+  event.preventDefault();
+  close();
 }
 
 /** Puts the menu below its button, or above where there is more room, and always into the window. */

@@ -94,7 +94,7 @@ test('an app that cannot get a token is asked again', async () => {
 
 test('a client that is closed and connected at once, as React does, works', async () => {
   const [alice, bob] = [person('alice'), person('bob')];
-  await live(bob);
+  await (await live(bob)).updateSettings({ showPresence: 'everyone' });
   const chat = clientOf(alice);
   const first = chat.open(bob.name);
   chat.connect();
@@ -174,6 +174,7 @@ test('the oldest of too many connections of a user is replaced, and does not pus
 test('typing and presence of the peer show, and end', async () => {
   const [alice, bob] = [person('alice'), person('bob')];
   const [alices, bobs] = [await live(alice), await live(bob, { url: edges[1]! })];
+  await bobs.updateSettings({ showPresence: 'everyone' });
   alices.send(bob.name, 'Hello');
   await alices.open(bob.name);
   await until(bobs, () => texts(bobs, alice.name).length === 1);

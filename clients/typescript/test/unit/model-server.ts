@@ -1,5 +1,5 @@
 import type { ServerConnection } from '../../src/connection.js';
-import type { ChatSummary, Cursor, Message, Peer } from '../../src/index.js';
+import type { Box, ChatChanged, ChatSummary, Cursor, Message, Peer } from '../../src/index.js';
 import { ChatError } from '../../src/index.js';
 import { message } from './messages.js';
 
@@ -12,6 +12,10 @@ interface Stored {
   activity: number;
   change: number;
   clearedUpTo: number;
+  box: Box;
+  pinned: boolean;
+  /** When the user changed where it is. */
+  changedAt: number;
 }
 
 /** The server as docs/events.md describes it, for requests of alice. It stands in for a connection. */
@@ -76,11 +80,13 @@ export class ModelServer {
     return this.request(event, payload);
   }
 
-  list_chats({ cursor, limit, since }: { cursor?: string; limit: number; since?: string | null }) {
+  list_chats({ box, cursor, limit, since }: { box?: Box; cursor?: string; limit: number; since?: string | null }) {
+    const pinnedFirst = (chat: Stored): number => Number(box === 'inbox' && chat.pinned);
     const all = [...this.chats.values()]
-      .sort((a, b) => b.activity - a.activity)
-      .filter((chat) => !since || chat.activity >= Number(since));
-    const start = cursor ? all.findIndex((chat) => chat.activity < Number(cursor)) : 0;
+      .sort((a, b) => pinnedFirst(b) - pinnedFirst(a) || b.activity - a.activity)
+      .filter((chat) => (box ? chat.box === box : chat.box === 'inbox' || chat.box === 'archived'))
+      .filter((chat) => !since || Math.max(chat.activity, chat.changedAt) >= Number(since));
+    const start = cursor ? all.findIndex((chat) => chat.chatId === cursor) + 1 : 0;
     const page = all.slice(start, start + limit);
     const more = start + limit < all.length;
     const chats = page.map((chat): ChatSummary => ({
@@ -92,11 +98,13 @@ export class ModelServer {
       readUpTo: chat.readUpTo,
       deliveredUpTo: chat.lastSeq,
       change: chat.change,
+      ...(chat.box === 'inbox' ? {} : { box: chat.box }),
+      ...(chat.pinned ? { pinned: true } : {}),
     }));
     return {
       success: true,
       chats,
-      nextCursor: more ? String(page.at(-1)!.activity) : null,
+      nextCursor: more ? page.at(-1)!.chatId : null,
       ...(since === undefined ? {} : { since: String(this.#clock) }),
     };
   }
@@ -109,6 +117,13 @@ export class ModelServer {
     chat.messages[place] = changed;
     chat.activity = this.#clock++;
     return changed;
+  }
+
+  /** Put a chat somewhere else, as another device of the user does. */
+  move(username: string, fields: Partial<Pick<Stored, 'box' | 'pinned'>>): ChatChanged {
+    const chat = Object.assign(this.chats.get(username)!, fields, { changedAt: this.#clock++ });
+    const { chatId, clearedUpTo, box, pinned } = chat;
+    return { chatId, clearedUpTo, box, pinned, mutedUntil: null, blocked: false };
   }
 
   edit_message({ chatId, seq, text }: { chatId: string; seq: number; text: string }) {
@@ -187,7 +202,10 @@ export class ModelServer {
   /** A chat that is begun anew has another id. */
   #begin(username: string, again = ''): Stored {
     const peer = { userId: `${username}-id`, username, online: false, lastSeen: null, deliveredUpTo: 0, readUpTo: 0 };
-    const made = { chatId: `chat-${username}${again}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0, change: 0, clearedUpTo: 0 };
+    const made: Stored = {
+      ...{ chatId: `chat-${username}${again}`, peer, messages: [], lastSeq: 0, readUpTo: 0, activity: 0, change: 0, clearedUpTo: 0 },
+      ...{ box: 'inbox', pinned: false, changedAt: 0 },
+    };
     this.chats.set(username, made);
     return made;
   }

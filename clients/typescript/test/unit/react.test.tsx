@@ -4,7 +4,7 @@ import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createChat, memoryStorage, type Chat } from '../../src/index.js';
-import { ChatProvider, useChat, useChatClient, useChats, useConnection } from '../../src/react.js';
+import { ChatProvider, useChat, useChatClient, useChats, useConnection, useSettings } from '../../src/react.js';
 
 let chat: Chat;
 let page: HTMLElement;
@@ -62,6 +62,18 @@ test('the list of chats has a row for it', async () => {
   const before = renders.mock.calls.length;
   await act(async () => chat.typing('bob'));
   expect(renders.mock.calls.length).toBe(before);
+});
+
+test('a component chooses the list, and has the settings loaded', async () => {
+  const load = vi.spyOn(chat, 'loadSettings').mockResolvedValue();
+  function Both(): ReactNode {
+    const { items, hasMore } = useChats('archived');
+    return `${items.length} ${hasMore} ${useSettings()?.messagesFrom}`;
+  }
+  await act(async () => void chat.send('bob', 'Hello'));
+  await show(<Both />);
+  expect(page.textContent).toBe('0 true undefined');
+  expect(load).toHaveBeenCalled();
 });
 
 test('an effect that connects and closes, as StrictMode runs it twice, leaves the client connecting', async () => {

@@ -110,7 +110,17 @@ test('with many chats, a reconnect costs what has changed', async () => {
   for (let number = 0; number < 250; number++) server.store(`friend${number}`);
   server.requests.length = 0;
   await sync.catchUp();
-  expect(server.requests.map(([event]) => event)).toEqual(['list_chats', 'list_chats', 'list_chats', 'list_chats']);
+  const since = asked('list_chats')[0].since;
+  const changed = { since, limit: 100, cursor: expect.anything() };
+  expect(server.requests.map(([, payload]) => payload)).toEqual([
+    { since, limit: 100, cursor: null },
+    changed,
+    changed,
+    { since, limit: 100, cursor: null, box: 'requests' },
+    { since, limit: 100, cursor: null, box: 'declined' },
+    { limit: 50, box: 'inbox' },
+  ]);
+  expect(asked('list_chats')).toHaveLength(6);
   expect(store.list().items[0]).toMatchObject({ peer: { username: 'friend249' }, unread: 2, lastSeq: 2 });
   expect(store.list().items[249]).toMatchObject({ peer: { username: 'friend0' }, unread: 2 });
   expect(store.list().items[250]!.peer.username).toBe('friend2999');
@@ -240,7 +250,7 @@ test.each(codes)('%s while catching up', async (code, isRetryable) => {
   const done = sync.catchUp();
   await vi.advanceTimersByTimeAsync(10_000);
   // What may succeed later is tried again soon; what is final, slowly, and the app hears why.
-  expect(server.requests.length).toBe(isRetryable ? 5 : 1);
+  expect(server.requests.length).toBe(isRetryable ? 6 : 1);
   expect(server.snapshot.state).toBe(isRetryable ? 'live' : 'syncing');
   expect(server.snapshot.error?.code).toBe(isRetryable ? undefined : code);
   await vi.advanceTimersByTimeAsync(60_000);
@@ -384,7 +394,7 @@ test('a chat that was cleared on another device is cleared here, now or after th
   storeMany('bob', 3);
   await sync.catchUp();
   await sync.open('bob');
-  store.takeCleared({ chatId: 'chat-bob', clearedUpTo: 1 });
+  store.takeChat({ ...server.move('bob', {}), clearedUpTo: 1 });
   expect(seqs('bob')).toEqual([2, 3]);
   server.clear_chat({ chatId: 'chat-bob', upTo: 2 });
   await sync.catchUp();

@@ -3,12 +3,15 @@ import type { ChatItem } from '@bbgram/chat';
 import { Avatar } from '../Avatar';
 import { Ticks } from '../conversation/Ticks';
 import { wordsOf } from '../conversation/words';
+import { Icon, type IconName } from '../Icon';
+import { isMuted } from '../muted';
 import { shortTime } from '../time';
 import { chatLink } from './useOpenChat';
 
 /** A chat in the list: who, the last message and when, how many are unread. */
 export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
-  const { peer, lastMessage, unread, typing } = item;
+  const { peer, lastMessage, unread, typing, pinned } = item;
+  const muted = isMuted(item);
   return (
     <a className="chat-row" href={chatLink(item)} aria-current={isOpen || undefined}>
       <Avatar name={peer.username} online={peer.online} />
@@ -18,6 +21,8 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
             <bdi>{peer.username}</bdi>
           </span>
           {peer.online && <span className="visually-hidden">, online</span>}
+          {muted && <Mark icon="mute" words="muted" />}
+          {pinned && <Mark icon="pin" words="pinned" />}
           {lastMessage && (
             <time className="chat-row__time" dateTime={lastMessage.createdAt}>
               {shortTime(lastMessage.createdAt)}
@@ -26,7 +31,7 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
         </span>
         <span className="chat-row__line">
           {typing ? <span className="chat-row__last typing">typing…</span> : <LastMessage item={item} />}
-          {unread > 0 && <Unread count={unread} />}
+          {unread > 0 && <Unread count={unread} isQuiet={muted} />}
         </span>
       </span>
     </a>
@@ -45,9 +50,18 @@ function LastMessage({ item: { lastMessage: message, lastSeq } }: { item: ChatIt
   );
 }
 
-function Unread({ count }: { count: number }) {
+function Mark({ icon, words }: { icon: IconName; words: string }) {
   return (
-    <span className="unread">
+    <span className="chat-row__mark" title={words}>
+      <Icon name={icon} />
+      <span className="visually-hidden">, {words}</span>
+    </span>
+  );
+}
+
+function Unread({ count, isQuiet }: { count: number; isQuiet: boolean }) {
+  return (
+    <span className={`unread${isQuiet ? ' unread--quiet' : ''}`}>
       {count > 99 ? '99+' : count}
       <span className="visually-hidden"> unread</span>
     </span>

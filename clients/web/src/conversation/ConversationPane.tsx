@@ -7,8 +7,11 @@ import type { Me } from '../ChatPage';
 import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
+import { useAttempt } from '../useAttempt';
 import { Announcer } from './Announcer';
+import { ChatMenu } from './ChatMenu';
 import { ClearChat } from './ClearChat';
+import { ClosedBar, isClosed } from './ClosedBar';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
 import { MessageMenu } from './MessageMenu';
@@ -57,12 +60,19 @@ interface TalkProps {
 function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
-  const { actions, menu, closeMenu, problem, dismiss } = useMessageActions(to, me.id, composer);
+  const { attempt, problem, dismiss } = useAttempt();
+  const { actions, menu, closeMenu } = useMessageActions(to, me.id, composer, attempt);
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
+  const closed = shown && isClosed(shown) ? shown : undefined;
+  // A request is accepted first.
+  const hasMenu = conversation?.chatId && (conversation.box === 'inbox' || conversation.box === 'archived');
   return (
     <>
-      <Header name={name} conversation={conversation} onClear={actions.clear} onClose={onClose} />
-      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
+      <Header name={name} conversation={conversation} onClose={onClose}>
+        {conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={actions.clear} />}
+        {hasMenu && <ChatMenu item={conversation} canBlock={!isDeleted && conversation.peer.userId !== me.id} attempt={attempt} />}
+      </Header>
+      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted || closed ? undefined : actions} /> : <Loading />}
       {problem && (
         <p className="refused" role="alert">
           Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
@@ -70,6 +80,8 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
       )}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
+      ) : closed ? (
+        <ClosedBar item={closed} attempt={attempt} onClose={onClose} />
       ) : (
         <Composer ref={composer} to={to} name={name} userId={me.id} onChange={actions.change} />
       )}
@@ -101,7 +113,9 @@ function Messages({ conversation, me, actions }: MessagesProps) {
 
 function useEscape(onEscape: () => void): void {
   useEffect(() => {
-    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !event.isComposing && !event.defaultPrevented && onEscape();
+    // A dialog is closed by itself, wherever the focus is.
+    const isMeant = (event: KeyboardEvent) => !event.isComposing && !event.defaultPrevented && !document.querySelector('dialog[open]');
+    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && isMeant(event) && onEscape();
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   }, [onEscape]);
@@ -110,13 +124,14 @@ function useEscape(onEscape: () => void): void {
 function Header({
   name = '',
   conversation,
-  onClear,
   onClose,
+  children,
 }: {
   name: string | undefined;
   conversation: Conversation | undefined;
-  onClear?: () => void;
   onClose: () => void;
+  /** What can be done with the chat. */
+  children?: ReactNode;
 }) {
   const isOffline = useConnection().state === 'offline';
   return (
@@ -128,10 +143,10 @@ function Header({
           <bdi>{name}</bdi>
         </h2>
         <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>
-          {conversation && !isOffline && presence(conversation)}
+          {conversation && !isOffline && !isClosed(conversation) && presence(conversation)}
         </p>
       </div>
-      {onClear && conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={onClear} />}
+      {children}
     </header>
   );
 }

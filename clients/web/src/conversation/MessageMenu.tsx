@@ -13,13 +13,9 @@ interface Props extends OpenMenu {
 /** What can be done with a message. */
 export function MessageMenu({ message, button, actions, onClose }: Props) {
   const [isAsked, setIsAsked] = useState(false);
+  const label = isAsked ? 'Take this message back?' : 'Message actions';
   return (
-    <Menu
-      button={button}
-      label={isAsked ? 'Take this message back?' : 'Message actions'}
-      isAtEnd={message.mine}
-      onClose={onClose}
-    >
+    <Menu button={button} label={label} isAtEnd={message.mine} onClose={onClose}>
       {(choose) =>
         isAsked ? (
           <>

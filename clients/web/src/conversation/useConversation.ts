@@ -1,8 +1,11 @@
-import type { ChatError, Conversation } from '@bbgram/chat';
+import type { Box, ChatError, Conversation } from '@bbgram/chat';
 import { useChatClient, useChats, useConnection } from '@bbgram/chat/react';
 import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
 import { chatLink, type ChatAddress } from '../chats/useOpenChat';
+
+/** Where a chat may be. */
+const BOXES: readonly Box[] = ['inbox', 'requests', 'archived', 'declined'];
 
 interface Opened {
   isLoaded: boolean;
@@ -36,32 +39,33 @@ export function useConversation(address: ChatAddress): Opened & { conversation?:
   return { ...opened, conversation, isGone };
 }
 
-/** Loads the list up to a chat of which nothing is known but its id. Returns whether it is not in the list. */
+/** Loads the lists up to a chat of which nothing is known but its id. Returns whether it is in none of them. */
 function useSearch({ chatId }: ChatAddress, conversation: Conversation | undefined, onError: (error: ChatError) => void): boolean {
   const chat = useChatClient();
-  const { hasMore, loading } = useChats();
+  const next = useSyncExternalStore(chat.subscribe, () => BOXES.find((box) => chat.getChats(box).hasMore));
+  const loading = useSyncExternalStore(chat.subscribe, () => BOXES.some((box) => chat.getChats(box).loading));
   const isLive = useConnection().state === 'live';
   const [hasFailed, setHasFailed] = useState(false);
   const isSought = chatId !== undefined && !conversation && isLive && !hasFailed;
-  const isNext = isSought && hasMore && !loading;
+  const wanted = isSought && !loading ? next : undefined;
   const fail = useRef(onError);
   useEffect(() => {
-    if (!isNext) return;
-    chat.loadMoreChats().catch((error: ChatError) => {
+    if (!wanted) return;
+    chat.loadMoreChats(wanted).catch((error: ChatError) => {
       setHasFailed(true);
       fail.current(error);
     });
-  }, [chat, isNext]);
-  return isSought && !hasMore && !loading;
+  }, [chat, wanted]);
+  return isSought && !next && !loading;
 }
 
 /** Goes on under the id of the chat: once a name has one, and when a chat that was deleted is begun anew. */
 function useNewAddress({ chatId }: ChatAddress, conversation: Conversation | undefined, isGone: boolean): void {
-  const { items } = useChats();
+  const [{ items }, requests] = [useChats(), useChats('requests')];
   const peerId = useRef<string>(undefined);
   useEffect(() => {
     if (conversation) peerId.current = conversation.peer.userId;
-    const found = chatId === undefined ? conversation : isGone && items.find(({ peer }) => peer.userId === peerId.current);
+    const found = chatId === undefined ? conversation : isGone && [...items, ...requests.items].find(({ peer }) => peer.userId === peerId.current);
     if (found && found.chatId && found.chatId !== chatId) location.replace(chatLink(found));
-  }, [chatId, conversation, isGone, items]);
+  }, [chatId, conversation, isGone, items, requests]);
 }

@@ -1,7 +1,8 @@
-import type { ChatError, ChatMessage } from '@bbgram/chat';
+import type { ChatMessage } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { useMemo, useState, type RefObject } from 'react';
 
+import type { Attempt } from '../useAttempt';
 import type { ComposerHandle } from './Composer';
 
 /** What a user can do with the messages of a chat in which they can write. */
@@ -32,43 +33,30 @@ interface Result {
   actions: MessageActions;
   menu: OpenMenu | undefined;
   closeMenu: () => void;
-  /** Why the last change was refused. */
-  problem: string | undefined;
-  dismiss: () => void;
 }
 
-/** What can be done with the messages of the chat `to`, the menu for that, and what has been refused. */
-export function useMessageActions(to: string, userId: string, composer: RefObject<ComposerHandle | null>): Result {
+/** What can be done with the messages of the chat `to`, and the menu for that. */
+export function useMessageActions(to: string, userId: string, composer: RefObject<ComposerHandle | null>, attempt: Attempt): Result {
   const chat = useChatClient();
   const [menu, setMenu] = useState<OpenMenu>();
-  const [problem, setProblem] = useState<string>();
 
   const actions = useMemo(() => {
-    async function attempt(change: Promise<void>, onRefused?: () => void) {
-      setProblem(undefined);
-      try {
-        await change;
-      } catch (error) {
-        setProblem((error as ChatError).message);
-        onRefused?.();
-      }
-    }
     const rewrite = (text: string) => composer.current?.rewrite(text);
     return {
       userId,
       rewrite,
       react: (message: ChatMessage, emoji: string) =>
-        void attempt(chat.react(to, message.seq!, emoji, !hasReacted(message, emoji, userId))),
+        attempt(chat.react(to, message.seq!, emoji, !hasReacted(message, emoji, userId))),
       reply: (message: ChatMessage) => composer.current?.reply(message),
       edit: (message: ChatMessage) => composer.current?.edit(message),
-      change: (message: ChatMessage, text: string) => void attempt(chat.edit(to, message.seq!, text), () => rewrite(text)),
-      unsend: (message: ChatMessage) => void attempt(chat.unsend(to, message.seq!)),
-      clear: () => void attempt(chat.clear(to)),
+      change: (message: ChatMessage, text: string) => attempt(chat.edit(to, message.seq!, text), () => rewrite(text)),
+      unsend: (message: ChatMessage) => attempt(chat.unsend(to, message.seq!)),
+      clear: () => attempt(chat.clear(to)),
       showMenu: (message: ChatMessage, button: HTMLElement) => setMenu({ message, button }),
     };
-  }, [chat, to, userId, composer]);
+  }, [chat, to, userId, composer, attempt]);
 
-  return { actions, menu, closeMenu: () => setMenu(undefined), problem, dismiss: () => setProblem(undefined) };
+  return { actions, menu, closeMenu: () => setMenu(undefined) };
 }
 
 /** Whether a user has reacted to a message with an emoji. */

@@ -1,0 +1,72 @@
+import type { ChatItem } from '@bbgram/chat';
+import { useChatClient } from '@bbgram/chat/react';
+
+import type { Attempt } from '../useAttempt';
+
+interface Props {
+  item: ChatItem;
+  attempt: Attempt;
+  onClose: () => void;
+}
+
+/** Whether nothing is written in a chat for now: the user has blocked the other one, or has not accepted them. */
+export function isClosed({ blocked, box }: ChatItem): boolean {
+  return blocked || box === 'requests' || box === 'declined';
+}
+
+/** In the place of the composer where nothing is written: why, and what can be done about it. */
+export function ClosedBar({ item, attempt, onClose }: Props) {
+  const chat = useChatClient();
+  const { blocked, box, peer } = item;
+  const to = item.chatId ?? peer.username;
+  const accept = (
+    <button type="button" className="button button--main" onClick={() => attempt(chat.accept(to))}>
+      Accept
+    </button>
+  );
+
+  function decline() {
+    attempt(chat.decline(to));
+    onClose();
+  }
+
+  /** With the block, it is no request any more. */
+  function block() {
+    attempt(Promise.all([chat.block(to), chat.decline(to)]));
+  }
+
+  return (
+    <section className="closed-bar" aria-label={blocked ? 'Blocked' : 'Message request'}>
+      {blocked ? (
+        <>
+          <p>
+            You blocked <bdi>{peer.username}</bdi>.
+          </p>
+          <button type="button" className="button" onClick={() => attempt(chat.unblock(to))}>
+            Unblock
+          </button>
+        </>
+      ) : box === 'declined' ? (
+        <>
+          <p>
+            You declined this request. <bdi>{peer.username}</bdi> cannot write to you.
+          </p>
+          {accept}
+        </>
+      ) : (
+        <>
+          <p>
+            <bdi>{peer.username}</bdi> wants to write to you, and does not see whether you have read this.
+          </p>
+          {accept}
+          <button type="button" className="button" onClick={decline}>
+            Decline
+          </button>
+          <button type="button" className="button button--danger" onClick={block}>
+            Block
+          </button>
+        </>
+      )}
+    </section>
+  );
+}
