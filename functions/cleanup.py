@@ -20,7 +20,15 @@ from functions.archive.holds import NOT_HELD
 from functions.backfill import backfill
 from functions.context import Context, Summary
 from functions.data_errors import in_halves, is_data_error
-from functions.expiring_tables import BEFORE, DEAD_LETTERS, DEVICES, HOLDS, NOTIFICATIONS, ExpiringTable
+from functions.expiring_tables import (
+    BEFORE,
+    DEAD_LETTERS,
+    DEVICES,
+    HOLDS,
+    NOTIFICATIONS,
+    REPORTS,
+    ExpiringTable,
+)
 from functions.pacer import Pacer
 from infra.store.counting import note_holes
 
@@ -85,6 +93,7 @@ def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         "dead_letters": tables.clean(DEAD_LETTERS, settings.dead_letter_days),
         "devices": tables.clean(DEVICES, settings.device_days),
         "notifications": tables.clean(NOTIFICATIONS, settings.notification_days),
+        "reports": tables.clean(REPORTS, settings.report_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": tables.clean(HOLDS, 0),
     }

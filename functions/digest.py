@@ -1,4 +1,7 @@
-"""What a notification says: who wrote, how many messages, and the newest text. Read when it is sent."""
+"""What a notification says: who wrote, how many messages, and the newest text. Read when it is sent.
+
+Once all of that is gone, what takes its place.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +90,11 @@ def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool
         senders=senders,
         chat_ids=tuple(chat.chat_id for chat in chats),
     )
+
+
+def farewell(notification_id: UUID, chat_ids: Sequence[UUID]) -> Notice:
+    """Put into words that the last message of a notification was unsent."""
+    return Notice(notification_id, "Message deleted", "", 0, (), tuple(chat_ids), is_replacement=True)
 
 
 def _newest(sender: str, chat: OpenChat) -> str:

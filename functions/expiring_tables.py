@@ -84,4 +84,5 @@ class ExpiringTable:
 DEAD_LETTERS: Final = ExpiringTable("dead_letters", "id", "created_at")
 DEVICES: Final = ExpiringTable("devices", "id", "registered_at")
 NOTIFICATIONS: Final = ExpiringTable("notifications", "id", "created_at")
+REPORTS: Final = ExpiringTable("reports", "id", "created_at")
 HOLDS: Final = ExpiringTable("archive_holds", "day", "until")

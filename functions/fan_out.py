@@ -3,8 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -47,7 +46,7 @@ class FanOut:
         self._reported: set[str] = set()
 
     def send(self, notice: Notice, devices: Iterable[Device], claimed: Row[Any]) -> DeviceOutcomes:
-        """Send a notice to the devices that neither have it nor refused it.
+        """Send a notice to the devices that neither have it nor refused it, or that must replace theirs.
 
         Raises sqlalchemy.exc.SQLAlchemyError.
         """
@@ -57,8 +56,8 @@ class FanOut:
             try:
                 if device.id in claimed.refused_by:
                     raise NoticeRefused(f"{device.channel}: refused before")
-                if device.id not in claimed.sent_to:
-                    self._send(device, notice, claimed.now, in_time=time.monotonic() - began <= _SENDING_S)
+                if device.id not in claimed.sent_to or self._must_replace(device, claimed):
+                    self._send(device, notice, claimed, in_time=time.monotonic() - began <= _SENDING_S)
                 outcome = "sent"
             except DeviceGone:
                 outcome = "gone"
@@ -74,7 +73,15 @@ class FanOut:
             metrics.NOTIFICATIONS.labels(device.channel, outcome).inc()
         return outcomes
 
-    def _send(self, device: Device, notice: Notice, read_at: datetime, *, in_time: bool) -> None:
+    def to_replace(self, devices: Iterable[Device], claimed: Row[Any]) -> list[Device]:
+        """Return the devices that show what was unsent, and whose channel can replace it."""
+        return [device for device in devices if self._must_replace(device, claimed)]
+
+    def _must_replace(self, device: Device, claimed: Row[Any]) -> bool:
+        channel = self._channels.get(device.channel)
+        return device.id in claimed.to_replace and channel is not None and channel.replaces
+
+    def _send(self, device: Device, notice: Notice, claimed: Row[Any], *, in_time: bool) -> None:
         """Send to one device, and record and log what became of it. Raises the errors of `send` above."""
         channel = self._channels.get(device.channel)
         if channel is None:
@@ -82,12 +89,13 @@ class FanOut:
             raise _NotConfigured
         if not in_time:
             raise TryLater("there was no time left")
+        is_replacement = device.id in claimed.sent_to
         try:
-            endpoint = channel.send(device, notice)
+            endpoint = channel.send(device, replace(notice, is_replacement=is_replacement))
         except DeviceGone:
             log.info("device_removed", device=str(device.id), channel=device.channel)
             with self._engine.begin() as conn:
-                remove_device(conn, device, read_at)
+                remove_device(conn, device, claimed.now)
             raise
         except NoticeRefused as error:
             if isinstance(error, ChannelMisconfigured):
@@ -104,7 +112,8 @@ class FanOut:
             log.error("channel_crashed", channel=device.channel, error=type(error).__name__)
             raise TryLater(f"{device.channel}: {type(error).__name__}") from None
         with self._engine.begin() as conn:
-            notifications.note_sent(conn, notice.id, device.id)
+            note = notifications.note_replaced if is_replacement else notifications.note_sent
+            note(conn, claimed, device.id)
             if endpoint is not None and endpoint != device.endpoint:
                 set_endpoint(conn, device, endpoint)
 

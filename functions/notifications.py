@@ -1,4 +1,7 @@
-"""The states of a notification: due, claimed, and finished or given back. One row of `notifications` each."""
+"""The states of a notification: due, claimed, and finished or given back. One row of `notifications` each.
+
+Workers open one again when a message that it covers is unsent: see `workers/handlers/unsend_message.py`.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +17,7 @@ _EXPIRE = text(
             outcome = CASE WHEN sent_to = '{}' THEN 'failed' ELSE 'sent' END
         WHERE id IN (
             SELECT id FROM notifications
-            WHERE finished_at IS NULL AND created_at <= now() - interval '24 hours'
+            WHERE finished_at IS NULL AND coalesce(unsent_at, created_at) <= now() - interval '24 hours'
                 AND (claimed_until IS NULL OR claimed_until < now())
             ORDER BY id LIMIT 1000
             FOR UPDATE SKIP LOCKED
@@ -47,20 +50,39 @@ _CLAIM = text(
         next_at = now() + interval '10 minutes',
         tries = CASE WHEN outcome = 'failed' THEN 1 ELSE tries + 1 END,
         refused_by = CASE WHEN outcome = 'failed' THEN '{}' ELSE refused_by END,
-        outcome = NULL, finished_at = NULL
+        outcome = CASE WHEN outcome = 'sent' THEN 'sent' END,
+        finished_at = NULL
     WHERE id = :id AND (finished_at IS NULL OR outcome = 'failed')
         AND (claimed_until IS NULL OR claimed_until < now())
-    RETURNING id, user_id, tries, sent_to, refused_by, now() AS now
+    RETURNING id, user_id, chat_ids, tries, sent_to, refused_by, outcome, unsent_at, to_replace, now() AS now
     """
 )
 _OUTCOME = text("SELECT outcome FROM notifications WHERE id = :id")
-_SENT_TO = text("UPDATE notifications SET sent_to = array_append(sent_to, :device_id) WHERE id = :id")
+_UNCHANGED = "unsent_at IS NOT DISTINCT FROM CAST(:unsent_at AS timestamptz)"
+"""Nothing has been unsent since the notification was claimed."""
+_SENT_TO = text(
+    f"""
+    UPDATE notifications SET sent_to = array_append(sent_to, :device_id),
+        to_replace = CASE WHEN {_UNCHANGED} THEN to_replace ELSE array_append(to_replace, :device_id) END
+    WHERE id = :id
+    """
+)
+_REPLACED_ON = text(
+    f"""
+    UPDATE notifications SET to_replace = array_remove(to_replace, :device_id)
+    WHERE id = :id AND {_UNCHANGED}
+    """
+)
 _REFUSED_BY = text(
     "UPDATE notifications SET refused_by = array_append(refused_by, :device_id) WHERE id = :id"
 )
-_FINISH = text(
-    "UPDATE notifications SET finished_at = now(), claimed_until = NULL, outcome = :outcome WHERE id = :id"
-)
+_FINISH = """
+    UPDATE notifications SET finished_at = now(), claimed_until = NULL, outcome = :outcome
+    WHERE id = :id {condition}
+    RETURNING id
+"""
+_FINISH_UNCHANGED = text(_FINISH.format(condition=f"AND {_UNCHANGED}"))
+_FINISH_ANYWAY = text(_FINISH.format(condition=""))
 _REMOVE_DEAD_LETTER = text("DELETE FROM dead_letters WHERE id = :id AND event = 'push'")
 _ADD_DEAD_LETTER = text(
     """
@@ -112,7 +134,10 @@ def claim(conn: Connection, notification_id: UUID) -> Row[Any] | None:
 
 
 def read_outcome(conn: Connection, notification_id: UUID) -> str | None:
-    """Return the outcome of a notification, None while it is open, or `unknown` if it does not exist."""
+    """Return the outcome of a notification, None while it is open, or `unknown` if it does not exist.
+
+    One that is being replaced is `sent`.
+    """
     row = conn.execute(_OUTCOME, {"id": notification_id}).one_or_none()
     if row is None:
         return "unknown"
@@ -125,9 +150,14 @@ def read_open(conn: Connection, after: UUID) -> list[UUID]:
     return [row.id for row in conn.execute(_OPEN, {"after": after})]
 
 
-def note_sent(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
-    """Note that a device received the notification."""
-    conn.execute(_SENT_TO, {"id": notification_id, "device_id": device_id})
+def note_sent(conn: Connection, claimed: Row[Any], device_id: UUID) -> None:
+    """Note that a device received the notification as it was when it was claimed."""
+    conn.execute(_SENT_TO, {"id": claimed.id, "device_id": device_id, "unsent_at": claimed.unsent_at})
+
+
+def note_replaced(conn: Connection, claimed: Row[Any], device_id: UUID) -> None:
+    """Note that a device shows the notification as it was when it was claimed, and nothing older."""
+    conn.execute(_REPLACED_ON, {"id": claimed.id, "device_id": device_id, "unsent_at": claimed.unsent_at})
 
 
 def note_refused(conn: Connection, notification_id: UUID, device_id: UUID) -> None:
@@ -135,16 +165,22 @@ def note_refused(conn: Connection, notification_id: UUID, device_id: UUID) -> No
     conn.execute(_REFUSED_BY, {"id": notification_id, "device_id": device_id})
 
 
-def finish(conn: Connection, notification_id: UUID, outcome: str) -> None:
-    """Finish a notification as `sent`, `obsolete` or `no_device`."""
-    conn.execute(_FINISH, {"id": notification_id, "outcome": outcome})
-    conn.execute(_REMOVE_DEAD_LETTER, {"id": notification_id})
+def finish(conn: Connection, claimed: Row[Any], outcome: str) -> bool:
+    """Finish a notification as `sent`, `obsolete` or `no_device`.
+
+    Return False, and leave it open, if a message was unsent since it was claimed.
+    """
+    params = {"id": claimed.id, "outcome": outcome, "unsent_at": claimed.unsent_at}
+    if conn.execute(_FINISH_UNCHANGED, params).one_or_none() is None:
+        return False
+    conn.execute(_REMOVE_DEAD_LETTER, {"id": claimed.id})
+    return True
 
 
 def fail(conn: Connection, notification_id: UUID, error: str) -> None:
     """Finish a notification as `failed` and make it a dead letter."""
     payload = msgspec.json.encode({"notificationId": notification_id}).decode()
-    conn.execute(_FINISH, {"id": notification_id, "outcome": "failed"})
+    conn.execute(_FINISH_ANYWAY, {"id": notification_id, "outcome": "failed"})
     conn.execute(_ADD_DEAD_LETTER, {"id": notification_id, "payload": payload, "error": error})
 
 

@@ -2,10 +2,11 @@
 
 The queue may deliver a notification more than once, and two workers may hold it at the same time. So it is
 claimed first, and it remembers the devices that have it. Messages delivered or read in the meantime are
-left out.
+left out. One that was sent is sent once more if a message in it is unsent, to devices that replace what they
+show.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,12 +16,12 @@ from sqlalchemy import Connection, Row
 
 from functions import notifications
 from functions.backoff import FIRST_S, backoff_s
-from functions.channels.channel import Channel, Device
+from functions.channels.channel import Channel, Device, Notice
 from functions.channels.factory import make_channels
 from functions.context import Context, Summary
 from functions.data_errors import is_data_error
 from functions.devices import read_devices, read_time_zone
-from functions.digest import digest, read_open_chats
+from functions.digest import OpenChat, digest, farewell, read_open_chats
 from functions.errors import TriesExhausted, TryLater
 from functions.fan_out import DeviceOutcomes, FanOut
 from functions.pacer import Pacer
@@ -30,6 +31,8 @@ from infra.settings.time_zones import time_zone_or
 log = structlog.get_logger(__name__)
 
 _LOG_DEVICE_ID: Final = UUID(int=0)
+_OUTDATED_S: Final = 1.0
+"""When to send a notification again if a message was unsent while it was sent."""
 _OUTCOMES: Final = ("sent", "obsolete", "no_device", "quiet", "later", "failed", "unknown", "crashed")
 
 
@@ -44,7 +47,7 @@ class Push:
         )
 
     def deliver(self, notification_id: UUID) -> str:
-        """Send a notification to all devices that do not have it yet, and return its outcome.
+        """Send a notification to all devices that do not have it as it is now, and return its outcome.
 
         This is `sent` (at least one device has it), `obsolete`, `no_device`, `failed` (every device refuses
         it), `quiet` (`offline_delivery` queues it again after the quiet hours), or `unknown` if there is no
@@ -58,11 +61,10 @@ class Push:
                 notifications.defer(conn, notification_id, until)
                 return "quiet"
             chats = read_open_chats(conn, notification_id)
-            devices = self._devices(conn, claimed.user_id) if chats else []
-        if not chats:
-            return self._finish(notification_id, "obsolete", {})
-        notice = digest(notification_id, chats, hide_texts=self._settings.hide_texts)
-        outcomes = self._fan_out.send(notice, devices, claimed)
+            devices = self._devices(conn, claimed, chats)
+        if not chats and not devices:
+            return self._finish(claimed, claimed.outcome or "obsolete", {})
+        outcomes = self._fan_out.send(self._notice(claimed, chats), devices, claimed)
         if outcomes.failures and claimed.tries < self._settings.push_tries:
             raise self._give_back(claimed, outcomes)
         return self._conclude(claimed, outcomes)
@@ -100,11 +102,21 @@ class Push:
         zone = time_zone_or(read_time_zone(conn, claimed.user_id), self._settings.time_zone)
         return quiet_until(self._settings.quiet_hours, zone, claimed.now)
 
-    def _devices(self, conn: Connection, user_id: UUID) -> list[Device]:
-        devices = read_devices(conn, user_id)
+    def _devices(self, conn: Connection, claimed: Row[Any], chats: Sequence[OpenChat]) -> list[Device]:
+        """Return the devices to send to: all, or those that only have to replace what they show."""
+        if not chats and not claimed.to_replace:
+            return []
+        devices = read_devices(conn, claimed.user_id)
+        if not chats or claimed.outcome == "sent":
+            return self._fan_out.to_replace(devices, claimed)
         if self._settings.push_log:
-            devices.append(Device(_LOG_DEVICE_ID, user_id, "log", "stderr"))
+            devices.append(Device(_LOG_DEVICE_ID, claimed.user_id, "log", "stderr"))
         return devices
+
+    def _notice(self, claimed: Row[Any], chats: Sequence[OpenChat]) -> Notice:
+        if not chats:
+            return farewell(claimed.id, claimed.chat_ids)
+        return digest(claimed.id, chats, hide_texts=self._settings.hide_texts)
 
     def _give_back(self, claimed: Row[Any], outcomes: DeviceOutcomes) -> TryLater:
         """Give up the claim, because devices must be tried again. Return what to raise."""
@@ -117,9 +129,9 @@ class Push:
     def _conclude(self, claimed: Row[Any], outcomes: DeviceOutcomes) -> str:
         """Finish a notification after its last try, and return its outcome. Raises TriesExhausted."""
         if claimed.sent_to or outcomes.counts["sent"]:
-            return self._finish(claimed.id, "sent", outcomes.counts)
+            return self._finish(claimed, "sent", outcomes.counts)
         if not outcomes.reasons:
-            return self._finish(claimed.id, "no_device", outcomes.counts)
+            return self._finish(claimed, "no_device", outcomes.counts)
         error = f"tried {claimed.tries} times: {outcomes.reasons}"
         with self._engine.begin() as conn:
             notifications.fail(conn, claimed.id, error)
@@ -128,10 +140,15 @@ class Push:
             raise TriesExhausted(error)
         return "failed"  # a queue that tries again by itself must not
 
-    def _finish(self, notification_id: UUID, outcome: str, devices: Mapping[str, int]) -> str:
+    def _finish(self, claimed: Row[Any], outcome: str, devices: Mapping[str, int]) -> str:
+        """Finish a notification, and return its outcome. Raises TryLater if it is out of date by now."""
         with self._engine.begin() as conn:
-            notifications.finish(conn, notification_id, outcome)
-        self._log_finished(notification_id, outcome, devices)
+            is_finished = notifications.finish(conn, claimed, outcome)
+            if not is_finished:
+                notifications.release(conn, claimed.id, _OUTDATED_S)
+        if not is_finished:
+            raise TryLater("a message was unsent meanwhile", _OUTDATED_S)
+        self._log_finished(claimed.id, outcome, devices)
         return outcome
 
     @staticmethod

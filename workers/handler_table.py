@@ -22,6 +22,7 @@ from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.react import react
+from workers.handlers.report import report
 from workers.handlers.send_message import send_messages
 from workers.handlers.set_chat import accept_chats, decline_chats, set_chats
 from workers.handlers.sync import sync
@@ -44,30 +45,31 @@ class Entry:
     A send or a receipt is usually one statement. Where they need several, and in the other commands that
     write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
     """
-    answers_with_pages: bool = False
-    """Whether answers hold pages of messages. Few of these fit into memory at once."""
+    reads_pages: bool = False
+    """Whether each request reads a page of messages. Few of these fit into memory at once."""
 
 
 HANDLERS: Final[dict[str, Entry]] = {
     registry.INTRODUCE: Entry(ensure_profile),
-    registry.CATCH_UP: Entry(catch_up, answers_with_pages=True),
+    registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
     "clear_chat": Entry(clear_chats, needs_transaction=True),
     "update_settings": Entry(update_settings, needs_transaction=True),
+    "report": Entry(report, needs_transaction=True, reads_pages=True),
     "block_user": Entry(block_users, needs_transaction=True),
     "unblock_user": Entry(unblock_users, needs_transaction=True),
     "accept_chat": Entry(accept_chats, needs_transaction=True),
     "decline_chat": Entry(decline_chats, needs_transaction=True),
     "set_chat": Entry(set_chats, needs_transaction=True),
-    "join_chat": Entry(join_chats, needs_transaction=True, answers_with_pages=True),
+    "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
     "send_message": Entry(send_messages),
     "edit_message": Entry(edit_messages, needs_transaction=True),
     "unsend_message": Entry(unsend_messages, needs_transaction=True),
     "react": Entry(react, needs_transaction=True),
-    "get_messages": Entry(get_messages, answers_with_pages=True),
-    "list_chats": Entry(list_chats, answers_with_pages=True),
-    "sync": Entry(sync, answers_with_pages=True),
+    "get_messages": Entry(get_messages, reads_pages=True),
+    "list_chats": Entry(list_chats, reads_pages=True),
+    "sync": Entry(sync, reads_pages=True),
     "get_settings": Entry(get_settings),
     "list_blocked": Entry(list_blocked),
     "typing": Entry(broadcast_typing),
@@ -78,7 +80,8 @@ HANDLERS: Final[dict[str, Entry]] = {
 """By command, in the order in which the commands of a batch are handled.
 
 Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
-that it covers only messages that the reader can have seen. Handlers that lock members come before those that
+that it covers only messages that the reader can have seen. Reports come before changes, so that they hold
+what the reporter saw. Handlers that lock members come before those that
 lock chats, so that batches rarely deadlock. The page of a join may therefore lack a message that was sent in
 the same batch; `message_sent` brings it.
 """

@@ -20,7 +20,8 @@ _COUNT = text(
         (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) AS kept) AS dead_letters,
         (SELECT count(*) FROM (
             SELECT FROM notifications
-            WHERE finished_at IS NULL AND created_at < now() - interval '15 minutes' LIMIT 1000
+            WHERE finished_at IS NULL AND coalesce(unsent_at, created_at) < now() - interval '15 minutes'
+            LIMIT 1000
         ) AS late) AS notifications
     """
 )

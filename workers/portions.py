@@ -7,7 +7,7 @@ from typing import Final
 from infra.wire.batch import Event
 from workers.handler_table import HANDLERS
 
-_PAGES: Final = frozenset(name for name, entry in HANDLERS.items() if entry.answers_with_pages)
+_PAGES: Final = frozenset(name for name, entry in HANDLERS.items() if entry.reads_pages)
 _PAGES_MAX: Final = 200
 """Pages in memory at once. A page of long texts takes more than a megabyte."""
 _PAGES_OF_USER: Final = 20

@@ -27,14 +27,21 @@ class Notice:
     title: str
     body: str
     count: int
-    """How many messages it covers."""
+    """How many messages it covers; none if all that it covered are gone."""
     senders: tuple[str, ...]
     """User names, newest first."""
     chat_ids: tuple[UUID, ...]
+    is_replacement: bool = False
+    """Whether it takes the place of one that was sent, of which a message has been unsent."""
 
 
 class Channel(Protocol):
     """Sends notices to devices of one kind."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a notice takes the place of an earlier one with the same id that a device still shows."""
+        ...
 
     def send(self, device: Device, notice: Notice) -> str | None:
         """Send a notice. Return the endpoint to remember for the device, if the channel has endpoints.

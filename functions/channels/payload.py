@@ -26,6 +26,7 @@ def compact_json(value: Mapping[str, Any] | str) -> str:
 
 def fields(notice: Notice) -> dict[str, Any]:
     """Return the fields that an app needs to show a notice."""
+    replacing = {"isReplacement": True} if notice.is_replacement else {}
     return {
         "id": str(notice.id),
         "title": notice.title,
@@ -33,6 +34,7 @@ def fields(notice: Notice) -> dict[str, Any]:
         "count": notice.count,
         "senders": list(notice.senders[:_LISTED_MAX]),
         "chatIds": [str(chat_id) for chat_id in notice.chat_ids[:_LISTED_MAX]],
+        **replacing,
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from email.utils import parseaddr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -39,6 +39,8 @@ _WRONG_ADDRESS = re.compile(
 
 class SesChannel:
     """Sends from `sender`, an address that SES has verified. Raises ValueError if it is not an address."""
+
+    replaces: ClassVar = False
 
     def __init__(self, client: "SESV2Client", sender: str) -> None:
         if not _is_address(parseaddr(sender)[1]) or sender != _one_line(sender):

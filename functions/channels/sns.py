@@ -5,7 +5,7 @@ Follows "Create a platform endpoint and manage device tokens" in the SNS develop
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -43,6 +43,8 @@ class _EndpointMissing(Exception):
 
 class SnsChannel:
     """Publishes to the endpoint of a device, which it creates if the device has none."""
+
+    replaces: ClassVar = True
 
     def __init__(self, client: "SNSClient", application_arn: str, platform: Platform) -> None:
         self._client = client
@@ -148,8 +150,9 @@ class SnsChannel:
 
     @staticmethod
     def _encode_apns(notice: Notice) -> str:
-        """Encode a notice for APNs, grouped by chat if it covers a single one."""
-        aps: dict[str, Any] = {"alert": {"title": notice.title, "body": notice.body}, "sound": "default"}
+        """Encode a notice for APNs, grouped by chat if it covers a single one. A replacement is silent."""
+        aps: dict[str, Any] = {"alert": {"title": notice.title, "body": notice.body}}
+        aps |= {"interruption-level": "passive"} if notice.is_replacement else {"sound": "default"}
         if len(notice.chat_ids) == 1:
             aps["thread-id"] = str(notice.chat_ids[0])
         return compact_json(

@@ -1,7 +1,7 @@
 """Sends push notifications to browsers (RFC 8030), encrypted (RFC 8291) and signed (VAPID, RFC 8292)."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import ClassVar, Final
 
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -32,6 +32,8 @@ class WebPushChannel:
     Keys are base64url or PEM, `subject` is a `mailto:` or `https:` address. Raises ValueError if one of them
     is invalid.
     """
+
+    replaces: ClassVar = True
 
     def __init__(
         self, session: requests.Session, private_key: str, subject: str, previous_key: str | None = None

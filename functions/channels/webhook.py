@@ -1,6 +1,7 @@
 """Posts notices to the team's own service, signed as Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import requests
 from standardwebhooks import Webhook
@@ -15,6 +16,8 @@ _GONE_STATUS = 410
 
 class WebhookChannel:
     """Posts to any public https address. Raises ValueError if `secret` is not `whsec_` and base64."""
+
+    replaces: ClassVar = False
 
     def __init__(self, session: requests.Session, secret: str) -> None:
         self._session = session

@@ -1,7 +1,7 @@
 """`bbgram dead-letters`: shows, replays and drops the events that no worker could handle."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -9,7 +9,9 @@ import click
 import msgspec
 
 from infra.cli.local import local_option
+from infra.cli.stored import ListByDefault, in_columns, json_option, open_store
 from infra.errors import CommandError
+from infra.logs import printable
 from infra.settings.store import StoreSettings
 from infra.settings.worker import WorkerSettings
 from infra.wire.events import iso_ms
@@ -22,18 +24,8 @@ if TYPE_CHECKING:
 _ERROR_CHARS: Final = 140
 _LIMIT_MAX: Final = 100_000
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
-
-class _ListByDefault(click.Group):
-    """Runs `list` when no command is given."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        of_list = not args or (args[0].startswith("-") and args[0] != "--help")
-        return super().parse_args(ctx, ["list", *args] if of_list else args)
-
-
-@click.group("dead-letters", cls=_ListByDefault)
+@click.group("dead-letters", cls=ListByDefault)
 def dead_letters() -> None:
     """List the events that no worker could handle; or show, replay or drop them."""
 
@@ -46,7 +38,7 @@ def dead_letters() -> None:
     show_default=True,
     help="Number of letters, newest first.",
 )
-@_as_json
+@json_option
 @local_option
 def list_letters(limit: int, as_json: bool) -> None:
     """List the newest letters, without what their senders wrote."""
@@ -67,7 +59,7 @@ def list_letters(limit: int, as_json: bool) -> None:
 
 @dead_letters.command()
 @click.argument("letter_id", metavar="ID", type=click.UUID)
-@_as_json
+@json_option
 @local_option
 def show(letter_id: UUID, as_json: bool) -> None:
     """Show one letter with its payload, which may hold the text of a message."""
@@ -114,7 +106,7 @@ def replay(ids: tuple[UUID, ...], everything: bool) -> None:
                 click.echo(f"{letter_id}  gone meanwhile")
                 continue
             result = replay_letter(parts.engine, parts.processor, letter)
-            click.echo(f"{letter_id}  {letter.event}  {_plain(result.outcome)}")
+            click.echo(f"{letter_id}  {letter.event}  {printable(result.outcome)}")
             undone += not result.done
     if undone:
         raise click.exceptions.Exit(1)
@@ -149,19 +141,9 @@ def _unknown(letter_id: UUID) -> click.UsageError:
     return click.UsageError(f"there is no dead letter {letter_id}")
 
 
-@contextmanager
-def _store() -> Iterator["Engine"]:
+def _store() -> AbstractContextManager["Engine"]:
     settings = StoreSettings.load()
-    with _errors_in_one_line(settings):
-        from infra.store.engine import make_engine
-
-        engine = make_engine(
-            settings.database_url, schema=settings.database_schema, pooled=settings.database_pooled
-        )
-        try:
-            yield engine
-        finally:
-            engine.dispose()
+    return open_store(settings, _errors_in_one_line(settings))
 
 
 @contextmanager
@@ -179,12 +161,10 @@ def _errors_in_one_line(settings: StoreSettings, redis_url: str | None = None) -
 def _table(letters: Sequence["LetterHead"]) -> Iterator[str]:
     rows = [("ID", "WHEN", "EVENT", "USER ID", "ERROR")]
     for letter in letters:
-        error = _plain(letter.error)
+        error = printable(letter.error)
         cut = error if len(error) <= _ERROR_CHARS else f"{error[: _ERROR_CHARS - 1]}…"
         rows.append((letter.id, iso_ms(letter.created_at), letter.event, letter.user_id, cut))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from in_columns(rows)
 
 
 def _page(letter: "Letter") -> Iterator[str]:
@@ -193,12 +173,7 @@ def _page(letter: "Letter") -> Iterator[str]:
     yield f"event    {letter.event}"
     yield f"user id  {letter.user_id}"
     head, *rest = letter.error.splitlines() or [""]
-    yield f"error    {_plain(head)}"
+    yield f"error    {printable(head)}"
     for line in rest:
-        yield f"         {_plain(line)}"
-    yield f"payload  {_plain(letter.payload)}"
-
-
-def _plain(text: str) -> str:
-    """Escape what is not printable: clients wrote parts of the text, and a terminal would obey it."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        yield f"         {printable(line)}"
+    yield f"payload  {printable(letter.payload)}"

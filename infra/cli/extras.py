@@ -9,6 +9,7 @@ _EXTRAS: Final = {
     "doctor": "edge,worker",
     "edge": "edge",
     "migrate": "worker",
+    "reports": "worker",
     "run": "functions",
     "run offline_delivery": "worker",  # it queues notifications as Celery tasks
     "status": "worker",

@@ -14,6 +14,7 @@ from infra.cli.doctor.command import doctor
 from infra.cli.extras import advice
 from infra.cli.local import dev, local_hint, token
 from infra.cli.program import with_program
+from infra.cli.reports import reports
 from infra.cli.run import run
 from infra.cli.status.command import status
 from infra.errors import CommandError
@@ -101,5 +102,5 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {printable(name)} is not a setting and has no effect; {hint}", err=True)
 
 
-for command in (beat, dead_letters, dev, doctor, edge, migrate, run, status, token, worker):
+for command in (beat, dead_letters, dev, doctor, edge, migrate, reports, run, status, token, worker):
     main.add_command(command)

@@ -30,7 +30,7 @@ def run() -> None:
 @_dry_run
 @local_option
 def cleanup(dry_run: bool) -> None:
-    """Delete what is too old: dead letters, devices, notifications, and messages if configured."""
+    """Delete what is too old: dead letters, devices, notifications, reports, and messages if configured."""
     _run("cleanup", dry_run)
 
 

@@ -51,6 +51,8 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
     notification_days: int = Field(15, ge=2, le=36_500)
     """Notifications are deleted after this time; keep it above the retention of a dead-letter queue that
     refers to them (14 days on AWS)."""
+    report_days: Days = 180
+    """Reports are deleted after this time, open or closed, and the copies of messages with them."""
     retention_days: Days | None = None
     """Messages are deleted after this time, delivered or not; kept forever when not set."""
 

@@ -1,10 +1,11 @@
 """The tables. The Alembic migrations in `migrations/` create them; a test compares the two."""
 
 from datetime import date, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -239,6 +240,40 @@ class DeadLetter(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class Report(Base):
+    """A message that a user has reported, with a copy that nothing changes any more.
+
+    It refers to no other table: evidence outlives chats and users.
+    """
+
+    __tablename__ = "reports"
+    __table_args__ = (
+        UniqueConstraint("reporter_id", "chat_id", "seq"),
+        Index("reports_age", "created_at"),
+        Index("reports_reporter", "reporter_id", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    reporter_id: Mapped[UUID]
+    reported_id: Mapped[UUID]
+    """Who wrote the message."""
+    chat_id: Mapped[UUID]
+    seq: Mapped[int]
+    """The message."""
+    reason: Mapped[str]
+    """A word of the app's own."""
+    note: Mapped[str | None]
+    """What the user added."""
+    messages: Mapped[list[Any]] = mapped_column(JSON)
+    """The message, last, and those before it, as the reporter saw them.
+
+    Not JSONB, which refuses some of what messages may hold, such as the escape of a NUL.
+    """
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    closed_at: Mapped[datetime | None]
+    """When an operator was done with it."""
+
+
 class Device(Base):
     """Where a user wants to be notified of messages that arrive while they are offline."""
 
@@ -316,9 +351,16 @@ class Notification(Base):
     """Devices that have received it."""
     refused_by: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
     """Devices that do not accept it, whose services are not asked again."""
+    unsent_at: Mapped[datetime | None]
+    """When a message that it covers was last unsent."""
+    to_replace: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    """Devices that may still show a message that was unsent."""
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
-    """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`. None while it is open."""
+    """`sent`, `obsolete` (already read or delivered), `no_device` or `failed`.
+
+    None while it is open, but `sent` if it only has to be replaced.
+    """
 
 
 class ArchivedChat(Base):

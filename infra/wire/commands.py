@@ -280,6 +280,18 @@ class SetChat(_Command, frozen=True):
     """Whether it is in the archive instead of the inbox."""
 
 
+class Report(_Command, frozen=True):
+    """Report a message of the peer to those who run the chat. They get a copy of it and of ten before it."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    """A word of the app's own, such as `spam`."""
+    note: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    """What the user adds."""
+
+
 class PushKeys(_Command, frozen=True):
     """Keys of a browser's push subscription, base64url (RFC 8291)."""
 

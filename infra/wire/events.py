@@ -296,6 +296,14 @@ class ChatAck(_Payload, frozen=True):
     success: bool = True
 
 
+class ReportAck(_Payload, frozen=True):
+    """Ack of `report`: the copy is kept."""
+
+    report_id: str
+    """The same for every report of this message by this user."""
+    success: bool = True
+
+
 class JoinAck(_Payload, frozen=True):
     """Ack of `join_chat`; the watermarks are the caller's own."""
 

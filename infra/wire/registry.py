@@ -232,6 +232,13 @@ _COMMANDS: Final = (
         stale_because="the user may have changed it since",
     ),
     Command(
+        name="report",
+        payload=commands.Report,
+        ack=events.ReportAck,
+        summary="Reports a message to those who run the chat; what they see of it stays as it is now.",
+        errors=(*_ON_A_MESSAGE, ErrorCode.NOT_ALLOWED),
+    ),
+    Command(
         name="register_device",
         payload=commands.RegisterDevice,
         ack=events.DeviceAck,

@@ -1,10 +1,11 @@
-"""Counts what must never happen: messages lost, duplicated, reordered, unanswered or late."""
+"""Counts what must never happen: messages and changes lost, duplicated, reordered, unanswered or late."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from tests.faults.changes import lost_changes, misnumbered_changes, refused_changes, stale_copies
 from tests.faults.records import Records, Sent
 
 ANSWERED_WITHIN_S = 11.0
@@ -37,6 +38,12 @@ class Counts:
     """Delivered later than promised."""
     watermarks: int
     """Chat members whose watermarks do not match the clients' acks and reads."""
+    changes_lost: int
+    """Messages that are not what the acked edits, reactions and unsendings have made of them."""
+    misnumbered: int
+    """Chats in which a change was made twice, or numbers of changes are missing or used twice."""
+    stale: int
+    """Changed messages that a client knows otherwise than the store, after a last `sync`."""
 
     @property
     def all_kept(self) -> bool:
@@ -58,6 +65,9 @@ def check(records: Records) -> Counts:
         undelivered=undelivered,
         late=late,
         watermarks=wrong_watermarks(records),
+        changes_lost=lost_changes(records),
+        misnumbered=misnumbered_changes(records),
+        stale=stale_copies(records),
     )
 
 
@@ -87,7 +97,8 @@ def _lost(records: Records) -> int:
 
 def _refused(records: Records) -> int:
     messages = sum(1 for sent in records.sent if sent.is_refused and not sent.is_poison)
-    return messages + sum(1 for one in records.asked if one.attempt.is_final and one.attempt.code != "ok")
+    asked = sum(1 for one in records.asked if one.attempt.is_final and one.attempt.code != "ok")
+    return messages + asked + refused_changes(records)
 
 
 def _holes(records: Records) -> int:
@@ -123,6 +134,7 @@ def _at_first_try(all_sent: Sequence[Sent]) -> list[Sent]:
 def _unanswered(records: Records) -> int:
     tries = [attempt for sent in records.sent for attempt in sent.tries]
     tries += [one.attempt for one in records.asked]
+    tries += [attempt for change in records.changes for attempt in change.tries]
     return sum(
         1
         for attempt in tries

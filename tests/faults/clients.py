@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from typing import Any, Final
 import socketio
 from socketio.exceptions import ConnectionError as NotConnected
 
-from tests.faults.records import Asked, Delivered, Records, Sent, Try
+from tests.faults.local_copy import LocalCopy
+from tests.faults.records import Asked, Change, Delivered, Records, Sent, Try
 from tests.harness.deployment import user_id_of
 from tests.harness.waiting import until
 
@@ -29,7 +31,8 @@ OTHERS: Final = (
     "register_device",
     "refresh_token",
 )
-"""What clients request besides sending messages."""
+"""What clients request besides sending and changing messages."""
+_EMOJIS: Final = ("\U0001f44d", "\U0001f602", "\U0001f62e")
 
 Token = Callable[[str], str]
 """Makes an access token for a user name."""
@@ -45,10 +48,19 @@ class FaultClient:
         """Of the edge it is or was last connected to."""
         self.refusals: list[Any] = []
         """The payloads of `connect_error`."""
+        self.copy = LocalCopy(self.user_id, records)
+        """What it knows from all that it has received."""
+        self.synced = LocalCopy(self.user_id, records)
+        """What it knows from `sync` alone."""
         self._urls = itertools.cycle(urls)
         self._token = token
         self._records = records
         self._numbers = itertools.count()
+        self._edits = itertools.count()
+        self._untouchable: set[tuple[str, int]] = set()
+        """Messages that it has tried to unsend, or that the peer has unsent."""
+        self._reactions: set[tuple[str, int, str]] = set()
+        """Its own, by chat, seq and emoji."""
         self._sio: socketio.AsyncClient | None = None
         self._connection = -1
         self._open: list[Try] = []
@@ -102,6 +114,62 @@ class FaultClient:
                 return sent
             await asyncio.sleep(_PAUSE_S)
 
+    async def change(self, peer: "FaultClient") -> None:
+        """Edit, unsend or react to a message of the chat with the peer, until it is acked or refused."""
+        positions = [one for one in self.copy.between(peer.user_id) if one not in self._untouchable]
+        if not positions:
+            return
+        change = self._choose(*random.choice(positions))
+        self._records.changes.append(change)
+        payloads: dict[str, dict[str, Any]] = {
+            "edit": {"text": change.value, "clientId": change.value},
+            "unsend": {},
+            "react": {"emoji": change.value, "on": change.on},
+        }
+        events = {"edit": "edit_message", "unsend": "unsend_message", "react": "react"}
+        payload = {"chatId": change.chat_id, "seq": change.seq, **payloads[change.kind]}
+        while not (change.tries and change.tries[-1].is_final):
+            await self._connected.wait()
+            change.tries.append(self._begin())
+            answer = await self._try(events[change.kind], payload, change.tries[-1])
+            if answer is not None and answer["success"]:
+                self._note(answer["message"])
+            await asyncio.sleep(_PAUSE_S)
+        self._remember(change)
+
+    def _choose(self, chat_id: str, seq: int) -> Change:
+        """Return a change of this message that really changes something."""
+        is_own = self.copy.messages[chat_id, seq].sender == self.user_id
+        kind = random.choice(("edit", "edit", "edit", "react", "react", "unsend")) if is_own else "react"
+        if kind == "edit":
+            text = f"{self.username}/edit/{next(self._edits)}"
+            return Change(self.user_id, chat_id, seq, "edit", text)
+        if kind == "unsend":
+            self._untouchable.add((chat_id, seq))
+            return Change(self.user_id, chat_id, seq, "unsend")
+        emoji = random.choice(_EMOJIS)
+        on = (chat_id, seq, emoji) not in self._reactions
+        return Change(self.user_id, chat_id, seq, "react", emoji, on)
+
+    def _remember(self, change: Change) -> None:
+        if not change.is_acked:
+            self._untouchable.add((change.chat_id, change.seq))
+        elif change.kind == "react":
+            reaction = (change.chat_id, change.seq, change.value)
+            (self._reactions.add if change.on else self._reactions.discard)(reaction)
+
+    async def sync(self) -> None:
+        """Get in step with the store."""
+        more = True
+        while more:
+            await self._connected.wait()
+            asked = Asked(self.user_id, "sync", self._begin())
+            self._records.asked.append(asked)
+            answer = await self._try("sync", {"cursors": self.synced.cursors()}, asked.attempt)
+            more = answer is None or not answer["success"] or self._take_gaps(answer["chats"])
+            if asked.attempt.code != "ok":
+                await asyncio.sleep(_PAUSE_S)
+
     async def ask(self, event: str, peer: "FaultClient") -> None:
         """Make one of the `OTHERS` requests about the chat with the peer, if there is one yet."""
         await self._connected.wait()
@@ -113,7 +181,7 @@ class FaultClient:
         payloads: dict[str, dict[str, Any]] = {
             "mark_as_read": {"chatId": chat_id, "upTo": up_to},
             "list_chats": {},
-            "sync": {"cursors": {chat_id: up_to}},
+            "sync": {"cursors": self.synced.cursors()},
             "get_messages": {"chatId": chat_id, "before": up_to, "limit": 10},
             "join_chat": {"username": peer.username, "limit": 10},
             "register_device": {"channel": "fcm", "address": self.username},
@@ -123,7 +191,9 @@ class FaultClient:
         if event == "mark_as_read":
             asked.chat_id, asked.up_to = chat_id, up_to
         self._records.asked.append(asked)
-        await self._try(event, payloads[event], asked.attempt)
+        answer = await self._try(event, payloads[event], asked.attempt)
+        if event == "sync" and answer is not None and answer["success"]:
+            self._take_gaps(answer["chats"])
 
     async def taken(self) -> list[Try]:
         """Wait until there are requests that the edge has read and not answered; return them.
@@ -144,8 +214,16 @@ class FaultClient:
     def _begin(self) -> Try:
         return Try(self._connection, time.monotonic())
 
+    def _take_gaps(self, chats: list[dict[str, Any]]) -> bool:
+        """Take an answer to `sync`. Return whether there is more."""
+        for chat in chats:
+            for message in (*chat["messages"], *chat.get("changes", ())):
+                self.copy.take(message)
+        return self.synced.take_gaps(chats)
+
     def _note(self, message: dict[str, Any]) -> None:
         self._seqs[message["chatId"]].add(message["seq"])
+        self.copy.take(message)
 
     async def _try(self, event: str, payload: dict[str, Any], attempt: Try) -> Any:
         """Try once; return the answer, or None if there is none."""
@@ -197,6 +275,7 @@ class FaultClient:
             return {"received": True}
 
         sio.on("new_message", take)
+        sio.on("message_changed", self.copy.take)
         sio.on("test_message", lambda *_: greeted.set())
         sio.on("connect_error", self.refusals.append)
         sio.on("disconnect", lambda *_: gone.set())

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import psutil
 import psycopg
 import socketio
 from redis import Redis
+from sqlalchemy import text
 
 from infra.redis_client import make_redis
 from infra.settings.store import SCHEMA
@@ -20,13 +22,34 @@ from tests.faults.apart import put_far_away
 from tests.faults.checker import wrong_watermarks
 from tests.faults.clients import FaultClient
 from tests.faults.disk import SmallDisk
-from tests.faults.records import Records, Stored
+from tests.faults.records import Records, State, Stored
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
 from tests.harness.key_server import KeyServer, Project
 from tests.harness.sentinel import SentinelSet
 from tests.harness.slow_link import NEAR, SlowLink
 from tests.harness.waiting import until
+
+_MESSAGES = """
+SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, client_id, text,
+    coalesce(change, 0) AS change, deleted_at, coalesce(reactions, '[]') AS reactions
+FROM messages
+"""
+
+
+def _stored(row: Any) -> Stored:
+    """Return a row of the table. Clients give the text that they send as the client id, too."""
+    reactions = frozenset((emoji, user_id) for emoji, user_id in row.reactions)
+    return Stored(
+        id=row.id,
+        chat_id=row.chat_id,
+        seq=row.seq,
+        sender=row.sender_id,
+        recipient=row.recipient_id,
+        text=row.client_id if row.change else row.text,
+        change=row.change,
+        state=State(row.text, row.deleted_at is not None, reactions) if row.change else None,
+    )
 
 
 class Field:
@@ -216,12 +239,33 @@ class Field:
 
     def read_store(self) -> None:
         """Record the contents of the database."""
-        rows = self.chat.rows(
-            "SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, text FROM messages"
-        )
-        self.records.stored = [Stored(*row) for row in rows]
-        self.records.last_seqs = dict(map(tuple, self.chat.rows("SELECT id::text, last_seq FROM chats")))
+        self.records.stored = self.read_messages()
+        chats = self.chat.rows("SELECT id::text, last_seq, change FROM chats")
+        self.records.last_seqs = {row.id: row.last_seq for row in chats}
+        self.records.last_changes = {row.id: row.change for row in chats}
         self.read_watermarks()
+
+    def read_messages(self, database_url: str | None = None) -> list[Stored]:
+        """Return all messages, of the database that counts or of another one."""
+        if database_url is None:
+            return [_stored(row) for row in self.chat.rows(_MESSAGES)]
+        store = replace(self.chat.store, database_url=database_url)
+        engine = store.engine(pool_size=1)
+        try:
+            with engine.connect() as conn:
+                return [_stored(row) for row in conn.execute(text(_MESSAGES))]
+        finally:
+            engine.dispose()
+
+    async def read_copies(self, timeout_s: float) -> None:
+        """Have the clients get in step with the store, at most `timeout_s`; record what they know then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(client.sync() for client in self.clients))
+        for client in self.clients:
+            for copies, copy in ((self.records.copies, client.copy), (self.records.synced, client.synced)):
+                for position, known in copy.messages.items():
+                    copies[(client.user_id, *position)] = known.change, known.state
 
     def read_watermarks(self) -> None:
         """Record everybody's watermarks."""

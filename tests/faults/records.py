@@ -1,6 +1,7 @@
 """What clients saw during a run, and what the database holds afterwards."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from infra.wire.errors import ErrorCode
 
@@ -64,6 +65,54 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """What a message is after some changes."""
+
+    text: str
+    is_unsent: bool = False
+    reactions: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of an emoji and the id of a user."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A change of a message that a client wants made once, however often it tries.
+
+    A client makes its changes of a message one after another.
+    """
+
+    user_id: str
+    chat_id: str
+    seq: int
+    kind: Literal["edit", "unsend", "react"]
+    value: str = ""
+    """The new text, or the emoji."""
+    on: bool = True
+    """Whether a reaction is to be there."""
+    tries: list[Try] = field(default_factory=list)
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether the client was told that the change is stored."""
+        return bool(self.tries) and self.tries[-1].code == "ok"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the client has stopped trying without an ack."""
+        return bool(self.tries) and self.tries[-1].is_final and not self.is_acked
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A changed message, as a client was told of it."""
+
+    chat_id: str
+    seq: int
+    change: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """A `new_message` that a client received."""
 
@@ -84,6 +133,11 @@ class Stored:
     sender: str
     recipient: str
     text: str
+    """As it was sent."""
+    change: int = 0
+    """0 if nobody has changed it."""
+    state: State | None = None
+    """What it is, if somebody has changed it."""
 
 
 @dataclass
@@ -92,10 +146,18 @@ class Records:
 
     sent: list[Sent] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     delivered: list[Delivered] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    copies: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
+    """By user, chat and seq: the change and the state of each message that they know, after a last sync."""
+    synced: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
+    """The same, of what they know from `sync` alone."""
     stored: list[Stored] = field(default_factory=list)
     last_seqs: dict[str, int] = field(default_factory=dict)
     """The last seq of each chat."""
+    last_changes: dict[str, int] = field(default_factory=dict)
+    """The last change of each chat."""
     watermarks: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """By chat and user: the delivered and the read watermark."""
     healed_at: float = 0.0

@@ -30,6 +30,8 @@ _RATE: Final = 400
 """Maximum messages per second of all clients together."""
 _ASKS_EVERY_S: Final = 1.0
 """How often a client makes another request."""
+_CHANGES_EVERY_S: Final = 0.5
+"""How often a client changes a message."""
 _STRIKES_AFTER: Final = 0.2
 """The fault strikes when this share of the messages is acked."""
 _PATIENCE_S: Final = 180.0
@@ -44,7 +46,8 @@ class Report:
     messages: int
     tries: int
     others: int
-    """Requests other than sends."""
+    """Requests other than sends and changes."""
+    changes: int
     counts: Counts
     recovery_s: float
     took_s: float
@@ -96,6 +99,7 @@ def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = Fa
         messages=len(field.records.sent),
         tries=sum(len(sent.tries) for sent in field.records.sent),
         others=len(field.records.asked),
+        changes=len(field.records.changes),
         counts=checker.check(field.records),
         recovery_s=checker.recovery_s(field.records),
         took_s=time.monotonic() - began_at,
@@ -123,7 +127,11 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
         for slot in range(IN_FLIGHT)
     ]
     others, over = itertools.cycle(OTHERS), asyncio.Event()
-    askers = [asyncio.create_task(_ask(field, client, others, over)) for client in field.clients]
+    askers = [
+        asyncio.create_task(asking)
+        for client in field.clients
+        for asking in (_ask(field, client, others, over), _change(field, client, over))
+    ]
     try:
         async with asyncio.timeout(_PATIENCE_S):
             if not fault.at_once:
@@ -143,6 +151,7 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     field.read_store()
     await field.wait_delivered(DELIVERED_WITHIN_S + 10 + field.records.margin_s)
     await field.wait_confirmed(DELIVERED_WITHIN_S + field.records.margin_s)
+    await field.read_copies(DELIVERED_WITHIN_S + field.records.margin_s)
 
 
 async def _write(
@@ -171,3 +180,12 @@ async def _ask(field: Field, client: FaultClient, others: Iterator[str], over: a
     while not over.is_set():
         await client.ask(next(others), peer)
         await asyncio.sleep(_ASKS_EVERY_S)
+
+
+async def _change(field: Field, client: FaultClient, over: asyncio.Event) -> None:
+    """Edit, unsend and react to messages of the chat with the peer."""
+    peer = field.peer_of(client)
+    await asyncio.sleep(random.uniform(0, _CHANGES_EVERY_S))
+    while not over.is_set():
+        await client.change(peer)
+        await asyncio.sleep(_CHANGES_EVERY_S)

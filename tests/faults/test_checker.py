@@ -165,6 +165,7 @@ async def careless() -> AsyncIterator[str]:
     async def send(sid: str, payload: dict[str, Any]) -> dict[str, Any] | None:
         text = payload["text"]
         message = {"id": f"id of {text}", "chatId": "chat", "seq": next(seqs), "text": text}
+        message |= {"senderId": "sender", "recipientId": "recipient"}
         if text == "silent":
             await asyncio.Event().wait()
         for _ in range({"lost": 0, "doubled": 2}.get(text, 1)):

@@ -54,7 +54,8 @@ class Store:
     database_url: str
     """For SQLAlchemy, with its driver."""
     redis_url: str
-    _engines: dict[Any, Engine] = field(default_factory=dict, repr=False, compare=False)
+    _engines: dict[Any, Engine] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Not those of the store that this one was made from by `replace`: its address may be another."""
 
     def engine(self, **options: Any) -> Engine:
         """Return the one engine with these options: to connect costs more than what most tests do then."""

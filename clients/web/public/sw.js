@@ -5,7 +5,8 @@ self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim(
 
 self.addEventListener('push', (event) => {
   const notice = event.data?.json() ?? {};
-  const options = { body: notice.body, tag: notice.id, icon: './icon.svg', data: notice };
+  const silent = notice.isReplacement ?? false;
+  const options = { body: notice.body, tag: notice.id, icon: './icon.svg', data: notice, silent };
   event.waitUntil(self.registration.showNotification(notice.title ?? 'New message', options));
 });
 

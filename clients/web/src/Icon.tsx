@@ -10,6 +10,7 @@ const PATHS = {
   bell: 'M6 16V11a6 6 0 1 1 12 0v5l1.500 2h-15zM10 21h4',
   leave: 'M10 4H5v16h5M9 12h11m-4-4 4 4-4 4',
   down: 'm6 9 6 6 6-6',
+  clear: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5m4-5v5',
   more: 'M6 12v.010M12 12v.010M18 12v.010',
   in: 'M12 4v16m-6-6 6 6 6-6',
   out: 'M12 20V4m-6 6 6-6 6 6',

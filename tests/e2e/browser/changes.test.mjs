@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import {
   PHONE,
   accessibilityProblems,
+  anotherTab,
   composer,
   eventually,
   launch,
@@ -166,6 +167,55 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
     await chip(ben, 'First', '👍').waitFor();
     await message(ben, 'Message deleted').waitFor();
     await row(ben, annName).getByText('Message deleted').waitFor();
+  });
+
+  it('a message that has only data is shown by a line of its own, wherever its text would be', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    const line = 'Sent something that this page cannot show';
+    await write(ben, annName, 'A photo from another app');
+    await message(ann, 'A photo from another app').waitFor();
+    await button(ann, 'Go offline').click();
+    await sql(`UPDATE bbgram.messages SET text = '', data = '{"photo": 1}' WHERE text = 'A photo from another app'`);
+    await ann.reload();
+    await message(ann, line).waitFor();
+    await row(ann, benName).getByText(line).waitFor();
+    await choose(ann, line, 'Reply');
+    await ann.getByText(`Reply to ${benName}: ${line}`).waitFor();
+    assert.deepEqual(await accessibilityProblems(ann), []);
+  });
+
+  it('a chat is cleared for oneself once that is confirmed, in all tabs and for good', async (t) => {
+    const { ann, ben, annName, benName } = await pair(t);
+    assert.equal(await button(ann, 'Clear chat').count(), 0);
+    await write(ben, annName, 'An old story');
+    await message(ann, 'An old story').waitFor();
+    const tab = await anotherTab(ann, annName);
+    await openChat(tab, benName);
+    await message(tab, 'An old story').waitFor();
+
+    await button(ann, 'Clear chat').click();
+    const asked = ann.getByRole('dialog', { name: 'Clear this chat?' });
+    await asked.getByText(`${benName} keeps them.`).waitFor();
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await screenshots(ann, 'clear');
+    await ann.keyboard.press('Escape');
+    await asked.waitFor({ state: 'detached' });
+    await message(ann, 'An old story').waitFor();
+
+    await button(ann, 'Clear chat').click();
+    await button(asked, 'Clear').click();
+    for (const page of [ann, tab]) {
+      await page.getByText('No messages here.').waitFor();
+      await row(page, benName).getByText('No messages', { exact: true }).waitFor();
+      // Not for screen readers either.
+      await eventually(() => page.getByRole('main').getByText('An old story').count(), 0);
+    }
+    await message(ben, 'An old story').waitFor();
+    await write(ben, annName, 'A new one');
+    await message(ann, 'A new one').waitFor();
+    await ann.reload();
+    await message(ann, 'A new one').waitFor();
+    assert.equal(await message(ann, 'An old story').count(), 0);
   });
 
   it('the menu stays within a phone', async (t) => {

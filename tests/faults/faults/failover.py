@@ -47,8 +47,12 @@ async def killed(field: Field) -> None:
 
 @fault("Postgres frozen, its address moves to a standby", _PROMISE, recovery_s=10.0)
 async def frozen(field: Field) -> None:
-    """Freeze the primary, promote the standby, and let the primary go on without knowing of it."""
+    """Freeze the primary, promote the standby, and let the primary go on without knowing of it.
+
+    What the former primary shows then is what both servers have.
+    """
     primary, standby = field.engines.postgres, await _standby(field)
+    former = field.chat.store.database_url
     proxy = await Proxy(primary.port).start()
     field.afterwards.push_async_callback(proxy.cut)
     await _lead_workers(field, _at(field, proxy.port))
@@ -62,6 +66,7 @@ async def frozen(field: Field) -> None:
         stuck = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         ((count,),) = conn.execute(stuck)
     field.notes.append(f"{count} commits waited for the standby on the former primary")
+    _compare(field, former)
     primary.kill()
 
 
@@ -126,6 +131,20 @@ def _at(field: Field, port: int | str) -> str:
     """Return the address of the database, with another port."""
     url = make_url(field.chat.store.database_url)
     return url.render_as_string(hide_password=False).replace(f":{url.port}/", f":{port}/")
+
+
+def _compare(field: Field, former_url: str) -> None:
+    """Compare each message on the former primary with the same change of it on the server that counts."""
+    former = {row.id: row for row in field.read_messages(former_url)}
+    now = {row.id: row for row in field.read_messages()}
+    lost = former.keys() - now.keys()
+    field.expect(not lost, f"{len(lost)} messages are on the former primary only")
+    ahead = [id for id in former.keys() & now.keys() if former[id].change > now[id].change]
+    field.expect(not ahead, f"{len(ahead)} messages have later changes on the former primary")
+    same = [id for id in former.keys() & now.keys() if former[id].change == now[id].change]
+    differing = [id for id in same if former[id] != now[id]]
+    field.expect(not differing, f"{len(differing)} messages differ between the two servers")
+    field.notes.append(f"{len(same)} messages are the same on both servers")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from functions.channels.channel import Device, Notice
+from functions.digest import farewell
 
 NOTICE = Notice(
     id=UUID("0197a1b2-0000-7000-8000-000000000001"),
@@ -14,6 +15,7 @@ NOTICE = Notice(
     senders=("bea", "carl"),
     chat_ids=(UUID("0197a1b2-0000-7000-8000-00000000c0de"),),
 )
+REPLACEMENT = farewell(NOTICE.id, NOTICE.chat_ids)
 LONG_NOTICE = replace(NOTICE, body='ä\n"😀' * 1_000)
 
 

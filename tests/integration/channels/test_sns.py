@@ -16,7 +16,7 @@ from moto.sns.models import sns_backends
 
 from functions.channels.sns import SnsChannel
 from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
-from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
+from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, REPLACEMENT, device, is_discreet, printed
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -114,6 +114,31 @@ def test_an_android_device_gets_the_form_of_fcm_v1(channel: SnsChannel, android:
                 },
             }
         }
+    }
+
+
+def test_a_replacement_takes_the_place_of_what_an_android_device_shows(
+    channel: SnsChannel, android: Application
+) -> None:
+    channel.send(PHONE, NOTICE)
+    arn = channel.send(PHONE, REPLACEMENT)
+    sent = [json.loads(received["GCM"])["fcmV1Message"]["message"] for received in android.received(arn)]
+    assert [message["notification"]["title"] for message in sent] == [NOTICE.title, REPLACEMENT.title]
+    assert sent[0]["android"] == sent[1]["android"]
+
+
+def test_a_replacement_takes_the_place_of_what_an_apple_device_shows_and_is_silent(
+    client: "SNSClient",
+) -> None:
+    apple = Application(client, "APNS")
+    channel = SnsChannel(client, apple.arn, "apns")
+    channel.send(device("apns", TOKEN), NOTICE)
+    arn = channel.send(device("apns", TOKEN), REPLACEMENT)
+    assert apple.published[0]["MessageAttributes"] == apple.published[1]["MessageAttributes"]
+    assert json.loads(apple.received(arn)[1]["APNS"])["aps"] == {
+        "alert": {"title": REPLACEMENT.title, "body": ""},
+        "interruption-level": "passive",
+        "thread-id": str(NOTICE.chat_ids[0]),
     }
 
 

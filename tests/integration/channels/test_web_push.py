@@ -22,7 +22,7 @@ from functions.channels.outbound import make_session
 from functions.channels.web_push import WebPushChannel
 from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 from tests.integration.channels.endpoint import Endpoint, Received
-from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, device, is_discreet, printed
+from tests.integration.channels.secrecy import LONG_NOTICE, NOTICE, REPLACEMENT, device, is_discreet, printed
 
 SUBJECT = "mailto:admin@example.com"
 VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -83,6 +83,24 @@ def test_a_browser_can_read_the_notice(channel: WebPushChannel, browser: Browser
         "chatIds": [str(NOTICE.chat_ids[0])],
     }
     assert NOTICE.body.encode() not in received.body
+
+
+def test_a_replacement_takes_the_place_of_a_notice_that_waits_and_says_so_to_the_browser(
+    channel: WebPushChannel, browser: Browser, endpoint: Endpoint
+) -> None:
+    channel.send(browser.device(endpoint.url("/")), NOTICE)
+    channel.send(browser.device(endpoint.url("/")), REPLACEMENT)
+    first, second = endpoint.received
+    assert first.headers["topic"] == second.headers["topic"]
+    assert json.loads(browser.read(second)) == {
+        "id": str(NOTICE.id),
+        "title": "Message deleted",
+        "body": "",
+        "count": 0,
+        "senders": [],
+        "chatIds": [str(NOTICE.chat_ids[0])],
+        "isReplacement": True,
+    }
 
 
 def test_a_notice_is_kept_for_a_day_and_takes_the_place_of_its_earlier_try(

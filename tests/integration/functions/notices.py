@@ -19,6 +19,7 @@ from tests.integration.functions.queues import ListQueue
 class ListChannel:
     """Fails as often as it is told to, then keeps what it was given."""
 
+    replaces: bool = True
     failures: list[Exception] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
     """What it raises for an address, each time."""
@@ -65,6 +66,7 @@ class Notices:
             ("notifications", "created_at"),
             ("notifications", "next_at"),
             ("notifications", "claimed_until"),
+            ("notifications", "unsent_at"),
             ("chats", "sweep_at"),
         ):
             self.bench.rows(f"UPDATE {table} SET {column} = {column} - make_interval(secs => :s)", s=seconds)

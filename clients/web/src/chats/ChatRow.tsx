@@ -1,7 +1,8 @@
-import type { ChatItem, ChatMessage } from '@bbgram/chat';
+import type { ChatItem } from '@bbgram/chat';
 
 import { Avatar } from '../Avatar';
 import { Ticks } from '../conversation/Ticks';
+import { wordsOf } from '../conversation/words';
 import { shortTime } from '../time';
 import { chatLink } from './useOpenChat';
 
@@ -24,7 +25,7 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
           )}
         </span>
         <span className="chat-row__line">
-          {typing ? <span className="chat-row__last typing">typing…</span> : <LastMessage message={lastMessage} />}
+          {typing ? <span className="chat-row__last typing">typing…</span> : <LastMessage item={item} />}
           {unread > 0 && <Unread count={unread} />}
         </span>
       </span>
@@ -32,13 +33,13 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
   );
 }
 
-function LastMessage({ message }: { message: ChatMessage | undefined }) {
-  if (!message) return <span className="chat-row__last">No messages yet</span>;
+function LastMessage({ item: { lastMessage: message, lastSeq } }: { item: ChatItem }) {
+  if (!message) return <span className="chat-row__last">{lastSeq ? 'No messages' : 'No messages yet'}</span>;
   return (
     <>
       {message.mine && <Ticks state={message.state} />}
       <span className="chat-row__last">
-        <bdi>{message.deletedAt ? 'Message deleted' : message.text}</bdi>
+        <bdi>{wordsOf(message)}</bdi>
       </span>
     </>
   );

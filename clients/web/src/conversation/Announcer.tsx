@@ -1,6 +1,8 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useEffect, useRef, useState } from 'react';
 
+import { wordsOf } from './words';
+
 /** Reads new messages of the other user to screen readers. The list itself cannot: scrolling changes it. */
 export function Announcer({ conversation: { messages, peer } }: { conversation: Conversation }) {
   const [said, setSaid] = useState<readonly ChatMessage[]>([]);
@@ -11,24 +13,25 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
     const fresh = messages.slice(known + 1).filter(({ seq, mine, deletedAt }) => seq !== undefined && !mine && !deletedAt);
     heard.current = Math.max(heard.current, newestSeq(messages));
     if (fresh.length) setSaid(fresh);
-    // What was taken back stays nowhere.
-    else if (messages.some(({ deletedAt }) => deletedAt)) setSaid((said) => without(said, messages));
+    // What was taken back or cleared stays nowhere.
+    else setSaid((said) => present(said, messages));
   }, [messages]);
   return (
     <div className="visually-hidden" role="log" aria-label="New messages">
-      {said.map(({ key, text }) => (
-        <p key={key}>
-          {peer.username}: {text}
+      {said.map((message) => (
+        <p key={message.key}>
+          {peer.username}: {wordsOf(message)}
         </p>
       ))}
     </div>
   );
 }
 
-/** What was said, without what was taken back since. The same list, if that is nothing. */
-function without(said: readonly ChatMessage[], messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  const gone = new Set(messages.filter(({ deletedAt }) => deletedAt).map(({ key }) => key));
-  const left = said.filter(({ key }) => !gone.has(key));
+/** What was said and is still there. The same list, if that is all of it. */
+function present(said: readonly ChatMessage[], messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  if (!said.length) return said;
+  const known = new Set(messages.filter(({ deletedAt }) => !deletedAt).map(({ key }) => key));
+  const left = said.filter(({ key }) => known.has(key));
   return left.length < said.length ? left : said;
 }
 

@@ -4,6 +4,7 @@ import { useEffect, useId, useImperativeHandle, useRef, useState, type FormEvent
 
 import { IconButton } from '../Icon';
 import { useDraft } from './useDraft';
+import { wordsOf } from './words';
 
 export interface ComposerHandle {
   /** Puts a text before what is written. */
@@ -104,7 +105,7 @@ export function Composer({ to, name, userId, onChange, ref }: Props) {
       {about && (
         <div className="composer__about">
           <p id={aboutId}>
-            <b>{about.isEdit ? 'Edit' : about.message.mine ? 'Reply to yourself' : `Reply to ${name}`}:</b> <bdi>{about.message.text}</bdi>
+            <b>{about.isEdit ? 'Edit' : about.message.mine ? 'Reply to yourself' : `Reply to ${name}`}:</b> <bdi>{wordsOf(about.message)}</bdi>
           </p>
           <IconButton icon="close" label={about.isEdit ? 'Stop editing' : 'Stop replying'} onClick={stop} />
         </div>

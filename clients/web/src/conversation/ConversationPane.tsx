@@ -8,6 +8,7 @@ import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
 import { presence } from '../presence';
 import { Announcer } from './Announcer';
+import { ClearChat } from './ClearChat';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
 import { MessageMenu } from './MessageMenu';
@@ -31,23 +32,37 @@ export function ConversationPane({ address, me, onClose }: Props) {
 
   if (isGone) return <NoChat onClose={onClose}>This chat has been deleted.</NoChat>;
   if (error && !conversation) return <NoChat onClose={onClose}>{explain(error, address.username)}</NoChat>;
-  const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
-  return (
-    <>
-      <Header name={name} conversation={conversation} onClose={onClose} />
-      {name === undefined ? <Loading /> : <Talk to={address.chatId ?? name} name={name} me={me} conversation={shown} />}
-    </>
-  );
+  if (name === undefined) {
+    return (
+      <>
+        <Header name={name} conversation={conversation} onClose={onClose} />
+        <Loading />
+      </>
+    );
+  }
+  return <Talk to={address.chatId ?? name} name={name} me={me} conversation={conversation} isLoaded={isLoaded} onClose={onClose} />;
 }
 
-/** The messages, and where one is written. */
-function Talk({ to, name, me, conversation }: { to: string; name: string; me: Me; conversation: Conversation | undefined }) {
+interface TalkProps {
+  /** The id of the chat, or the name of the other user before there is one. */
+  to: string;
+  name: string;
+  me: Me;
+  conversation: Conversation | undefined;
+  isLoaded: boolean;
+  onClose: () => void;
+}
+
+/** Whose chat it is, the messages, and where one is written. */
+function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
   const { actions, menu, closeMenu, problem, dismiss } = useMessageActions(to, me.id, composer);
+  const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   return (
     <>
-      {conversation ? <Messages conversation={conversation} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
+      <Header name={name} conversation={conversation} onClear={actions.clear} onClose={onClose} />
+      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
       {problem && (
         <p className="refused" role="alert">
           Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
@@ -77,7 +92,7 @@ function Messages({ conversation, me, actions }: MessagesProps) {
       {conversation.messages.length > 0 ? (
         <MessageList conversation={conversation} me={me} actions={actions} />
       ) : (
-        <p className="messages note">No messages yet. Say hello.</p>
+        <p className="messages note">{conversation.lastSeq > 0 ? 'No messages here.' : 'No messages yet. Say hello.'}</p>
       )}
       <Announcer conversation={conversation} />
     </>
@@ -95,10 +110,12 @@ function useEscape(onEscape: () => void): void {
 function Header({
   name = '',
   conversation,
+  onClear,
   onClose,
 }: {
   name: string | undefined;
   conversation: Conversation | undefined;
+  onClear?: () => void;
   onClose: () => void;
 }) {
   const isOffline = useConnection().state === 'offline';
@@ -114,6 +131,7 @@ function Header({
           {conversation && !isOffline && presence(conversation)}
         </p>
       </div>
+      {onClear && conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={onClear} />}
     </header>
   );
 }

@@ -1,54 +1,30 @@
-import { useLayoutEffect, useRef, useState, type KeyboardEvent, type MouseEvent } from 'react';
+import { useState } from 'react';
 
+import { Menu } from '../Menu';
 import { hasReacted, type MessageActions, type OpenMenu } from './useMessageActions';
 
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
-const MARGIN = 8;
 
 interface Props extends OpenMenu {
   actions: MessageActions;
   onClose: () => void;
 }
 
-/** What can be done with a message. The browser keeps the focus in it, and gives it back to the button. */
+/** What can be done with a message. */
 export function MessageMenu({ message, button, actions, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const [isAsked, setIsAsked] = useState(false);
-
-  useLayoutEffect(() => {
-    const menu = dialog.current!;
-    if (!menu.open) menu.showModal();
-    place(menu, button, message.mine);
-  }, [button, message.mine]);
-
-  const close = () => dialog.current?.close();
-  const choose = (action: () => void) => () => {
-    // First, so that the action can put the focus elsewhere.
-    close();
-    action();
-  };
-
-  function onKeyDown(event: KeyboardEvent) {
-    if (event.key !== 'Escape') return;
-    // It would close the chat, too.
-    event.preventDefault();
-    close();
-  }
-
   return (
-    <dialog
-      ref={dialog}
-      className="menu"
-      aria-label={isAsked ? 'Take this message back?' : 'Message actions'}
+    <Menu
+      button={button}
+      label={isAsked ? 'Take this message back?' : 'Message actions'}
+      isAtEnd={message.mine}
       onClose={onClose}
-      onKeyDown={onKeyDown}
-      onClick={(event: MouseEvent) => event.target === dialog.current && close()}
     >
-      <div className="menu__content">
-        {isAsked ? (
+      {(choose) =>
+        isAsked ? (
           <>
             <p>Take this message back? Nobody can read it any more then.</p>
-            <button type="button" autoFocus onClick={close}>
+            <button type="button" autoFocus onClick={choose()}>
               Keep it
             </button>
             <button type="button" className="menu__danger" onClick={choose(() => actions.unsend(message))}>
@@ -84,17 +60,8 @@ export function MessageMenu({ message, button, actions, onClose }: Props) {
               </>
             )}
           </>
-        )}
-      </div>
-    </dialog>
+        )
+      }
+    </Menu>
   );
-}
-
-/** Puts the menu below its button, or above where there is more room, and always into the window. */
-function place(menu: HTMLElement, button: HTMLElement, isMine: boolean): void {
-  const { left, right, top, bottom } = button.getBoundingClientRect();
-  const { offsetWidth: width, offsetHeight: height } = menu;
-  const wanted = bottom + height + MARGIN > innerHeight ? top - height : bottom;
-  menu.style.top = `${Math.max(MARGIN, wanted)}px`;
-  menu.style.left = `${Math.max(MARGIN, Math.min(isMine ? right - width : left, innerWidth - width - MARGIN))}px`;
 }

@@ -7,6 +7,7 @@ import { clock, day, isSameDay } from '../time';
 import { MessageText } from './MessageText';
 import { Ticks } from './Ticks';
 import { hasReacted, type MessageActions } from './useMessageActions';
+import { hasText, wordsOf } from './words';
 
 const GROUP_MS = 5 * 60_000;
 
@@ -48,7 +49,7 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
           <div className="bubble">
             <span className="visually-hidden">{author}: </span>
             {message.replyTo && <Quoted quote={message.replyTo} />}
-            {message.deletedAt ? <p className="text text--gone">Message deleted</p> : <MessageText text={message.text} />}
+            {hasText(message) ? <MessageText text={message.text} /> : <p className="text text--gone">{wordsOf(message)}</p>}
             {message.reactions && <Reactions message={message} actions={actions} />}
             <span className="bubble__foot">
               {message.editedAt && !message.deletedAt && <span>edited</span>}

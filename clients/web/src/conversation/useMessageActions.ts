@@ -17,6 +17,8 @@ export interface MessageActions {
   /** Gives a message its new text. */
   change: (message: ChatMessage, text: string) => void;
   unsend: (message: ChatMessage) => void;
+  /** Clears the whole chat for this user. */
+  clear: () => void;
   showMenu: (message: ChatMessage, button: HTMLElement) => void;
 }
 
@@ -61,6 +63,7 @@ export function useMessageActions(to: string, userId: string, composer: RefObjec
       edit: (message: ChatMessage) => composer.current?.edit(message),
       change: (message: ChatMessage, text: string) => void attempt(chat.edit(to, message.seq!, text), () => rewrite(text)),
       unsend: (message: ChatMessage) => void attempt(chat.unsend(to, message.seq!)),
+      clear: () => void attempt(chat.clear(to)),
       showMenu: (message: ChatMessage, button: HTMLElement) => setMenu({ message, button }),
     };
   }, [chat, to, userId, composer]);
