@@ -14,11 +14,13 @@ NOBODY = "01a209cf-d79e-719c-ba78-97bf693d6acc"
 
 
 async def test_every_event_and_ack_is_as_published(two_edges: Deployment, edge: Edge, name: Name) -> None:
-    alice, bob = (with_profile(two_edges, name(one)) for one in ("alice", "bob"))
+    alice, bob, carol = (with_profile(two_edges, name(one)) for one in ("alice", "bob", "carol"))
     async with AsyncExitStack() as open_clients:
         his = await open_clients.enter_async_context(RawClient(edge, bob))
         async with RawClient(edge, alice) as hers:
             acks = await say_everything(hers, his, alice, bob)
+            async with RawClient(edge, carol) as stranger:
+                acks |= await keep_the_peace(hers, stranger, alice, carol)
             await hers.expect("ping")
         # Only now is she offline.
         await his.wait_for(lambda: any(one["status"] == "offline" for one in his.of("user_status")))
@@ -35,7 +37,7 @@ async def test_every_event_and_ack_is_as_published(two_edges: Deployment, edge: 
 
 
 async def say_everything(hers: RawClient, his: RawClient, alice: str, bob: str) -> dict[str, Any]:
-    """Send every client event; return the acks by event."""
+    """Send every client event of two who know each other; return the acks by event."""
     acks: dict[str, Any] = {}
 
     async def say(client: RawClient, command: str, payload: Any) -> Any:
@@ -60,6 +62,7 @@ async def say_everything(hers: RawClient, his: RawClient, alice: str, bob: str) 
     await his.expect("typing")
     await say(his, "mark_as_read", {"chatId": chat_id, "upTo": 1})
     await say(hers, "get_messages", {"chatId": chat_id})
+    await say(hers, "set_chat", {"chatId": chat_id, "mutedUntil": "2030-01-01T00:00:00Z", "pinned": True})
     await say(hers, "list_chats", {"since": None})
     await say(hers, "sync", {"cursors": {chat_id: {"seq": 2, "change": 0}, NOBODY: 0}})
     device = await say(hers, "register_device", {"channel": "fcm", "address": f"phone-{alice}"})
@@ -68,6 +71,31 @@ async def say_everything(hers: RawClient, his: RawClient, alice: str, bob: str) 
     failed = await hers.ask(event("send_message", {"username": bob, "text": "", "clientId": "c-2"}))
     validator("ErrorAck", is_closed=True).validate(failed)
     await hers.expect("error")
+    return acks
+
+
+async def keep_the_peace(hers: RawClient, stranger: RawClient, alice: str, carol: str) -> dict[str, Any]:
+    """Send the client events about people who do not know each other; return the acks by event."""
+    acks = {
+        "update_settings": await hers.ask(event("update_settings", {"messagesFrom": "requests"})),
+        "get_settings": await hers.ask(event("get_settings", {})),
+    }
+    request = await stranger.ask(event("send_message", {"username": alice, "text": "Do you know me?"}))
+    of_chat = {"chatId": request["message"]["chatId"]}
+    acks["decline_chat"] = await hers.ask(event("decline_chat", of_chat))
+    acks["accept_chat"] = await hers.ask(event("accept_chat", of_chat))
+    acks["block_user"] = await hers.ask(event("block_user", {"username": carol}))
+    acks["list_blocked"] = await hers.ask(event("list_blocked", {}))
+    for ack in (
+        await hers.ask(event("join_chat", {"username": carol})),
+        await stranger.ask(event("join_chat", {"username": alice})),
+    ):
+        validator("JoinAck", is_closed=True).validate(ack)
+    acks["unblock_user"] = await hers.ask(event("unblock_user", {"username": carol}))
+    await hers.wait_for(
+        lambda: {"requests", "declined", "inbox"} <= {one["box"] for one in hers.of("chat_changed")}
+    )
+    await hers.expect("settings_changed")
     return acks
 
 
