@@ -165,7 +165,7 @@ def test_an_installation_with_the_policies_of_the_last_release_is_moved(
     assert left_in_public(address) == set()
     assert grants(project.rows) == READS
     user = uuid.UUID(run(address, "SELECT md5('user1')")[0][0])
-    assert [len(project.api(f"SELECT * FROM {table}", user)) for table in ("profiles", "messages")] == [3, 4]
+    assert [len(project.api(f"SELECT id FROM {table}", user)) for table in ("profiles", "messages")] == [3, 4]
     project.delete_user(user)
     assert contents(address, "bbgram")["messages"] == before["messages"]
 
