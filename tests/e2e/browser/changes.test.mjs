@@ -197,7 +197,6 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
     const asked = ann.getByRole('dialog', { name: 'Clear this chat?' });
     await asked.getByText(`${benName} keeps them.`).waitFor();
     assert.deepEqual(await accessibilityProblems(ann), []);
-    await screenshots(ann, 'clear');
     await ann.keyboard.press('Escape');
     await asked.waitFor({ state: 'detached' });
     await message(ann, 'An old story').waitFor();
