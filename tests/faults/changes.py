@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from tests.faults.records import Change, Records, Seen, State, Stored
 
@@ -95,11 +96,30 @@ def _are_explained(reactions: frozenset[tuple[str, str]], changes: Iterable[Chan
 
 
 def _is_counted(last: int, asked: Sequence[Change], numbers: Sequence[int]) -> bool:
-    """Return whether a chat has counted each change once, and no two messages have the same one."""
-    acked = sum(1 for one in asked if one.is_acked)
+    """Return whether a chat has counted each change once, and no two messages have the same one.
+
+    Reactions of both users to one message that are handled together are one change.
+    """
+    acked = sum(1 for one in asked if one.is_acked) - _together(asked)
     tried = sum(1 for one in asked if one.tries)
     newest_is_stored = last == max(numbers, default=0)
     return acked <= last <= tried and newest_is_stored and max(Counter(numbers).values(), default=1) == 1
+
+
+def _together(changes: Sequence[Change]) -> int:
+    """Return how many pairs of reactions to one message may have been handled together."""
+    reactions = [one for one in changes if one.kind == "react" and one.is_acked]
+    return sum(
+        1
+        for one, other in combinations(reactions, 2)
+        if one.seq == other.seq and one.user_id != other.user_id and _overlap(one, other)
+    )
+
+
+def _overlap(one: Change, other: Change) -> bool:
+    first, last = sorted((one, other), key=lambda change: change.tries[0].sent_at)
+    ended_at = first.tries[-1].ended_at
+    return ended_at is None or last.tries[0].sent_at <= ended_at
 
 
 def _disputed(records: Records) -> set[str]:

@@ -130,6 +130,16 @@ def test_a_change_that_was_made_twice_is_noticed() -> None:
     assert check(records) == replace(GOOD, misnumbered=1)
 
 
+def test_reactions_that_are_handled_together_may_be_one_change() -> None:
+    records = run_with_changes()
+    later = Change("alice", "chat", 2, "react", LIKE, tries=[Try(1, 10.4, 10.8, "ok")])
+    records.changes.append(later)
+    store(records, 2, 2, State("text 2", reactions=frozenset({(LIKE, "alice"), (LIKE, "bob")})))
+    assert check(records) == GOOD
+    later.tries = [Try(1, 10.6, 10.8, "ok")]
+    assert check(records) == replace(GOOD, misnumbered=1)
+
+
 def test_a_number_that_two_messages_have_is_noticed() -> None:
     records = run_with_changes()
     store(records, 1, 3, State("new"))
