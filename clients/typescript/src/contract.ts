@@ -233,6 +233,17 @@ export interface SetChat {
   archived?: boolean | null;
 }
 
+/** Report a message of the peer to those who run the chat. They get a copy of it and of ten before it. */
+export interface Report {
+  chatId: string;
+  /** The message. */
+  seq: number;
+  /** A word of the app's own, such as `spam`. */
+  reason: string;
+  /** What the user adds. */
+  note?: string | null;
+}
+
 /**
  * Notify the user on this device about messages that arrive while they are offline.
  *
@@ -246,17 +257,6 @@ export interface RegisterDevice {
   keys?: PushKeys | null;
   /** IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none. */
   timeZone?: string | null;
-}
-
-/** Report a message of the peer to those who run the chat. They get a copy of it and of ten before it. */
-export interface Report {
-  chatId: string;
-  /** The message. */
-  seq: number;
-  /** A word of the app's own, such as `spam`. */
-  reason: string;
-  /** What the user adds. */
-  note?: string | null;
 }
 
 /** Keys of a browser's push subscription, base64url (RFC 8291). */
@@ -447,13 +447,6 @@ export interface ClearAck {
   success: true;
 }
 
-/** Ack of `report`: the copy is kept. */
-export interface ReportAck {
-  /** The same for every report of this message by this user. */
-  reportId: string;
-  success: true;
-}
-
 /** Ack of `join_chat`; the watermarks are the caller's own. */
 export interface JoinAck {
   chatId: string;
@@ -626,6 +619,13 @@ export interface SettingsAck {
 /** Ack of `accept_chat`, `decline_chat` and `set_chat`: what the chat is like for the user now. */
 export interface ChatAck {
   chat: ChatChanged;
+  success: true;
+}
+
+/** Ack of `report`: the copy is kept. */
+export interface ReportAck {
+  /** The same for every report of this message by this user. */
+  reportId: string;
   success: true;
 }
 

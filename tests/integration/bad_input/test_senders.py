@@ -22,7 +22,7 @@ WRITING = {
 
 @dataclass(frozen=True)
 class Home:
-    """What a user has: notes to self, a device, an empty chat with a friend, and a message of a blocked user."""
+    """What a user has: notes to self, a device, an empty chat with a friend, and one with a blocked user."""
 
     notes: str
     device: str
