@@ -45,7 +45,7 @@ async def test_a_binary_event_is_refused_by_name_and_its_attachments_are_ignored
     assert (await raw.ack_of(7))["code"] == "invalid_payload"
     await raw.send(b"one")
     await raw.send(b"two")
-    assert traces(chat, mallory) == [0, 0, 0]
+    assert traces(chat, mallory) == [0, 0, 0, 0]
     await assert_alive(raw, mallory)
     assert [(error["code"], error["event"]) for error in raw.of("error")] == [
         ("invalid_payload", "send_message")

@@ -24,7 +24,7 @@ async def test_refused_packets_between_good_ones_in_one_poll_harm_nobody(
     await polling.post(f"421{good}", *bad, f"422{good}")
     acks = await polling.expect("43", 2)
     assert all('"success":true' in ack for ack in acks)
-    assert traces(chat, mallory) == [2, 1, 0]
+    assert traces(chat, mallory) == [2, 1, 0, 0]
 
 
 async def test_a_poll_just_over_the_limit_is_refused_and_the_connection_lives(
