@@ -26,6 +26,7 @@ async def alice(
 async def known_to(bob: Websocket, connection: Connection, username: str) -> Connection:
     """Sign in, and let bob follow the user's presence."""
     await connection.sign_in(username)
+    await connection.send('42["update_settings",{"showPresence":"everyone"}]')
     await connection.assert_alive()
     assert (await bob.ask("join_chat", {"username": username}))["success"]
     return connection

@@ -59,7 +59,7 @@ async def test_a_user_who_connects_two_sockets_at_once_is_reported_online(
     alice = await arrive(name("alice"), edge)
     people = [await arrive(name(f"bob{number}"), edge) for number in range(10)]
     for person in people:
-        await alice.call("join_chat", {"username": person.username})
+        await alice.follow(person)
         await person.close()
         await alice.expect("user_status", status_of(person, "offline"))
     before = len(alice.received)
@@ -79,7 +79,7 @@ async def test_a_socket_of_an_edge_that_was_given_up_gets_what_its_user_acked_el
     one, other = chat.edges
     alice, near = [await client(name(base)).connect(one) for base in ("alice", "bob")]
     far, witness = [await client(name(base)).connect(other) for base in ("bob", "carol")]
-    await alice.call("join_chat", {"username": witness.username})
+    await alice.follow(witness)
     await edge_id_of(chat, witness)
     with other.paused():
         assert chat.lease_left_s() <= LEASE_S

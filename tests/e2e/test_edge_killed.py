@@ -7,7 +7,7 @@ from redis import Redis
 
 from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory, Name
-from tests.harness.deployment import with_profile
+from tests.harness.deployment import show_to_everyone, with_profile
 from tests.harness.raw import RawPolling
 
 MESSAGES = 20
@@ -42,7 +42,7 @@ async def test_peers_of_a_killed_edge_are_told_offline_when_its_lease_has_ended(
     chat = deploy(lease_s=LEASE_S, lease_refresh_s=0.5, sweep_s=1).start(edges=2)
     alice = await client(name("alice")).connect(chat.edges[0])
     bob = await client(name("bob")).connect(chat.edges[1])
-    ack = await alice.call("join_chat", {"username": bob.username})
+    ack = await alice.follow(bob)
     assert ack["peer"]["online"]
     chat.edges[1].kill()
     assert chat.lease_left_s() <= LEASE_S
@@ -57,7 +57,7 @@ async def test_peers_are_told_at_once_when_an_edge_stops_in_order(
     alice = await client(name("alice")).connect(chat.edges[0])
     people = [await client(name(f"bob{number}")).connect(chat.edges[1]) for number in range(30)]
     for person in people:
-        await alice.call("join_chat", {"username": person.username})
+        await alice.follow(person)
     await asyncio.to_thread(chat.edges[1].stop)
     await alice.expect("user_status", lambda status: status["status"] == "offline", count=len(people))
 
@@ -69,6 +69,7 @@ async def test_peers_of_polling_clients_are_told_when_an_edge_stops_in_order(
     alice = await client(name("alice")).connect(chat.edges[0])
     people = [with_profile(chat, name(f"bob{number}")) for number in range(5)]
     for person in people:
+        show_to_everyone(chat, person)
         await alice.call("join_chat", {"username": person})
     async with AsyncExitStack() as stack:
         for person in people:
@@ -84,6 +85,7 @@ async def test_peers_are_told_by_the_sweep_when_an_edge_stops_without_a_worker(
     chat = deploy(sweep_s=1).start(edges=2)
     alice = await client(name("alice")).connect(chat.edges[0])
     bob = with_profile(chat, name("bob"))
+    show_to_everyone(chat, bob)
     await alice.call("join_chat", {"username": bob})
     async with RawPolling(chat.edges[1], bob):
         await alice.expect("user_status", lambda status: status["status"] == "online")

@@ -71,7 +71,7 @@ async def test_a_polling_client_is_let_go_and_its_peers_hear_that_it_is_offline(
     stopping, staying = chat.edges
     alice = await client(name("alice")).connect(staying)
     bob = await client(name("bob")).connect(stopping, transports=["polling"])
-    assert (await alice.call("join_chat", {"username": bob.username}))["success"]
+    assert (await alice.follow(bob))["success"]
     await asyncio.to_thread(stopping.stop)
     await alice.expect("user_status", lambda status: status["status"] == "offline")
     assert '"reason": "server_shutdown"' in stopping.log

@@ -179,7 +179,7 @@ async def test_peers_who_have_joined_are_told_who_comes_and_goes(
 ) -> None:
     alice = await arrive(name("alice"), one)
     bob = await arrive(name("bob"), other)
-    joined = await alice.call("join_chat", {"username": bob.username})
+    joined = await alice.follow(bob)
     assert joined["peer"]["online"]
     await bob.close()
     status = await alice.expect("user_status", offline(bob))
@@ -195,7 +195,7 @@ async def test_a_user_who_has_not_joined_a_chat_is_told_nothing_about_its_member
 ) -> None:
     alice, carol = await arrive(name("alice"), one), await arrive(name("carol"), one)
     bob = await arrive(name("bob"), other)
-    await alice.call("join_chat", {"username": bob.username})
+    await alice.follow(bob)
     await bob.send(carol.username, "Hello")
     await carol.expect("new_message")
     await bob.close()
@@ -209,7 +209,7 @@ async def test_a_user_stays_online_until_the_last_socket_is_gone(
 ) -> None:
     alice = await arrive(name("alice"), one)
     bobs = [await arrive(name("bob"), edge) for edge in (one, other)]
-    await alice.call("join_chat", {"username": bobs[0].username})
+    await alice.follow(bobs[0])
     await bobs[0].close()
     await alice.expect("user_status", online(bobs[0]))
     await bobs[1].close()

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from infra.wire import names
 from tests.conftest import ClientFactory, DeploymentFactory, Name
+from tests.harness.deployment import show_to_everyone
 from tests.harness.raw import RawClient, open_websocket
 from tests.harness.waiting import PATIENCE_S, until
 
@@ -37,6 +38,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
     alice = await client(name("alice")).connect(chat.edges[0])
     async with RawClient(chat.edges[0], name("bob")) as bob:
         await bob.ask('["list_chats",{}]')
+        show_to_everyone(chat, name("bob"))
         await alice.call("join_chat", {"username": name("bob")})
         bob.stop_reading()
         offline = asyncio.create_task(
@@ -55,6 +57,7 @@ async def test_a_client_that_reads_no_big_answers_is_disconnected_though_few_wai
     alice = await client(name("alice")).connect(chat.edges[0])
     async with RawClient(chat.edges[0], name("bob")) as bob:
         await bob.ask('["list_chats",{}]')
+        show_to_everyone(chat, name("bob"))
         joined = await alice.call("join_chat", {"username": name("bob")})
         for _ in range(10):
             assert (await alice.send(name("bob"), "\N{GRINNING FACE}" * 4000))["success"]

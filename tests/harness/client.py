@@ -89,6 +89,12 @@ class Client:
         """Ack everything received so far and from now on."""
         self._may_ack.set()
 
+    async def follow(self, peer: "Client") -> Any:
+        """Join the chat with a user, after a message each way: they see each other's presence then."""
+        for one, other in ((self, peer), (peer, self)):
+            assert (await one.send(other.username, "hello"))["success"]
+        return await self.call("join_chat", {"username": peer.username})
+
     async def close(self) -> None:
         """Disconnect, and close the session that python-engineio leaves open after some refusals and cuts."""
         await self.sio.disconnect()

@@ -292,6 +292,15 @@ class Deployment:
         return {**self.env, **{f"BBGRAM_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
+def show_to_everyone(chat: Deployment, username: str) -> None:
+    """Let everybody who joins a chat with a user see their presence: not only those who have written."""
+    with chat.engine.begin() as conn:
+        conn.execute(
+            text("UPDATE profiles SET show_presence = 'everyone' WHERE id = :id"),
+            {"id": user_id_of(username)},
+        )
+
+
 def with_profile(chat: Deployment, username: str) -> str:
     """Create the profile of a user; return the username."""
     with chat.engine.begin() as conn:
