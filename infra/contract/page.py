@@ -63,7 +63,7 @@ npx quicktype --src-lang schema --lang kotlin docs/contract/schemas/*.json -o Ch
 """
 _WIDTH: Final = 150
 """Characters of a line, of which links are not broken."""
-_USES: Final = Counter(
+_USES: Final[Counter[Struct]] = Counter(
     [
         Auth,
         ErrorEvent,
@@ -73,6 +73,8 @@ _USES: Final = Counter(
     ]
 )
 """How many messages carry each struct."""
+_INSIDE: Final = {part for whole in _USES for part in with_parts((whole,)) if part is not whole}
+"""The structs that are inside others."""
 
 
 def page() -> str:
@@ -139,7 +141,7 @@ def _errors() -> Iterator[str]:
 def _objects() -> Iterator[str]:
     yield from ("## Objects", "", "What several events share, or what is inside others.")
     for struct in with_parts((*SENT, *RECEIVED)):
-        if _USES[struct] != 1:
+        if _has_section(struct):
             name = struct.__name__
             yield from ("", f"### {name}", "", f"{_text(struct)} [Schema](schemas/{name}.json)", "")
             yield from field_table(_SCHEMAS[name])
@@ -148,13 +150,18 @@ def _objects() -> Iterator[str]:
 def _payload(label: str, struct: Struct, payloads: list[Any]) -> Iterator[str]:
     """Yield the fields, or a link to them if others share them, and the examples."""
     name = struct.__name__
-    if _USES[struct] == 1:
+    if not _has_section(struct):
         yield from (f"**{label}** ([{name}](schemas/{name}.json)): {_text(struct)}", "")
         yield from (*field_table(_SCHEMAS[name]), "")
     else:
         yield from (f"**{label}:** [{name}](#{name.lower()})", "")
     for payload in payloads:
         yield from ("```json", json.dumps(payload, indent=2, ensure_ascii=False), "```", "")
+
+
+def _has_section(struct: Struct) -> bool:
+    """Return whether a struct is described under a heading of its own, because others refer to it."""
+    return _USES[struct] != 1 or struct in _INSIDE
 
 
 def _text(struct: Struct) -> str:

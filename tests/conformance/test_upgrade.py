@@ -171,6 +171,7 @@ async def test_the_websocket_closes_with_the_connection(
     alice_polling: Polling, websocket: Websocket, bob: Websocket, name: Name
 ) -> None:
     await upgrade(websocket)
+    await websocket.send('42["update_settings",{"showPresence":"everyone"}]')
     await websocket.assert_alive()
     assert (await bob.ask("join_chat", {"username": name("alice")}))["success"]
     await websocket.ws.close()

@@ -1,5 +1,6 @@
 """Chats are muted, pinned and archived for one user alone, and all devices of the user know."""
 
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -187,3 +188,14 @@ def test_a_device_that_was_away_learns_what_is_different(bench: WorkerBench, cha
     change(two)
     assert [chat["chatId"] for chat in two.listed(two.alice, box, since=since[two.alice])] == [two.chat_id]
     assert two.listed(two.bob, since=since[two.bob]) == []
+
+
+@pytest.mark.parametrize("name", ["list_chats", "list_blocked"])
+@pytest.mark.parametrize("chat", ["x", "", "urn:uuid:3eddb5d1-ae1f-405e-8247-2e0d9aa9ef2f"])
+def test_a_cursor_with_no_id_of_a_chat_does_not_fail_the_batch(
+    bench: WorkerBench, name: str, chat: str
+) -> None:
+    two = Two.friends(bench)
+    cursor = urlsafe_b64encode(f'[1,"{chat}"]'.encode()).decode()
+    result = two.do(two.alice, name, cursor=cursor)
+    assert result is ErrorCode.INVALID_PAYLOAD or result["success"]

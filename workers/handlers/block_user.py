@@ -150,7 +150,7 @@ def _decode(cursor: str | None) -> _Cursor | None:
         return None
     try:
         position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
-        UUID(position.chat_id)
+        position = position._replace(chat_id=str(UUID(position.chat_id)))
         _time(position)
     except (ValueError, OverflowError) as error:
         unknown = "The cursor is not one that list_blocked returned."

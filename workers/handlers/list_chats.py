@@ -5,10 +5,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from infra.store.boxes import Box
 from infra.wire.commands import Box as BoxName
@@ -31,9 +33,10 @@ _IN_PLACE = """
         WHERE {condition} AND NOT is_behind
             AND (listed_at, id) < (wanted.before_time, wanted.before_chat) AND listed_at >= wanted.since
         ORDER BY listed_at DESC, id DESC
-        LIMIT wanted.size
+        LIMIT {{most}}
     )
 """
+"""A number in the text: of a parameter, the planner expects a tenth of all chats, which it would sort."""
 _BEHIND = """
     (
         SELECT id, user_lo, user_hi, last_seq, change, activity_at
@@ -46,23 +49,26 @@ _BEHIND = """
 """In the order of the index, so that the planner takes this one and not that of pairs."""
 _CHANGED = """
     (
-        SELECT id, user_lo, user_hi, last_seq, change, activity_at FROM chats
-        WHERE wanted.since > '-infinity'
-            AND {condition} AND {side}_changed_at >= wanted.since AND activity_at < wanted.since
+        SELECT id, user_lo, user_hi, last_seq, change, activity_at
+        FROM (
+            SELECT *, {side}_box AS box FROM chats
+            WHERE wanted.since > '-infinity' AND {user} AND {side}_changed_at >= wanted.since
+            ORDER BY {side}_changed_at LIMIT 2000000000
+        ) changed
+        WHERE box = wanted.box AND activity_at < wanted.since
             AND (activity_at, id) < (wanted.before_time, wanted.before_chat)
     )
 """
 """Chats without a new message that are different since: changed messages, or where the user has them."""
 _PARTS = "UNION ALL".join(
-    part.format(condition=condition, side=side)
-    for side, condition in (
-        ("lo", "user_lo = wanted.user_id AND lo_box = wanted.box"),
-        ("hi", "user_hi = wanted.user_id AND hi_box = wanted.box AND user_lo < user_hi"),
+    part.format(user=user, condition=f"{user} AND {side}_box = wanted.box", side=side)
+    for side, user in (
+        ("lo", "user_lo = wanted.user_id"),
+        ("hi", "user_hi = wanted.user_id AND user_lo < user_hi"),
     )
     for part in (_IN_PLACE, _BEHIND, _CHANGED)
 )
-_PAGE = text(
-    f"""
+_PAGE = f"""
     SELECT wanted.request, wanted.rank, c.*
     FROM (
         SELECT request, user_id, box, rank, before_time, before_chat, size,
@@ -75,8 +81,7 @@ _PAGE = text(
     ) wanted
     CROSS JOIN LATERAL ({_PARTS} ORDER BY activity_at DESC, id DESC LIMIT wanted.size) c
     ORDER BY wanted.request, wanted.rank DESC, c.activity_at DESC, c.id DESC
-    """
-)
+"""
 """Reads a page of each box from each index, which has it in order, and from the few chats that are behind."""
 _RANKS: Final[Mapping[BoxName | None, Mapping[Box, int]]] = {
     None: dict.fromkeys((Box.UNDECIDED, Box.INBOX, Box.PINNED, Box.ARCHIVED), 0),
@@ -176,7 +181,7 @@ def _read_pages(
         if cursor.chat_id is None or rank <= cursor.rank
     ]
     rows = conn.execute(
-        _PAGE,
+        _page_of(max(sizes) + 1),
         {
             "requests": array(index for index, _, _, _ in wanted),
             "users": array(asked[index][0].user_id for index, _, _, _ in wanted),
@@ -194,6 +199,12 @@ def _read_pages(
         if len(pages[row.request]) <= sizes[row.request]:
             pages[row.request].append(row)
     return pages
+
+
+@cache
+def _page_of(most: int) -> TextClause:
+    """Return the statement for pages of at most so many chats."""
+    return text(_PAGE.format(most=most))
 
 
 def _read_details(
@@ -240,6 +251,8 @@ def _decode(cursor: str | None) -> _Cursor:
     try:
         position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
         _ = position.time
+        if position.chat_id is not None:
+            position = position._replace(chat_id=str(UUID(position.chat_id)))
     except (ValueError, OverflowError) as error:
         unknown = "The cursor is not one that list_chats returned."
         raise Rejection(ErrorCode.INVALID_PAYLOAD, unknown) from error
