@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
-from infra.store.boxes import IS_BLOCKED
+from infra.store.boxes import IS_BLOCKED, Box
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_CHANGED, ChangeAck, Message
 from infra.wire.inbox import Emit, Target
@@ -27,11 +27,13 @@ EDITS_KEPT: Final = 20
 
 _LOCK = LockingStatement(
     """
-    SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked FROM chats c
+    SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked,
+        CASE {declined} WHEN c.lo_box THEN c.user_hi WHEN c.hi_box THEN c.user_lo END AS declined
+    FROM chats c
     WHERE c.id = ANY(CAST(:chats AS uuid[]))
     ORDER BY c.id
     FOR NO KEY UPDATE {skip_locked}
-    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c"))
+    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c")).replace("{declined}", str(int(Box.DECLINED)))
 )
 _READ = text(
     """
@@ -96,6 +98,8 @@ class MutableMessage:
     """Who has cleared it."""
     is_blocked: bool
     """Whether one of the two has blocked the other."""
+    declined: str | None
+    """The user whose message request the other one has declined."""
     now: datetime
     """The time of the change."""
     is_changed: bool = False
@@ -117,9 +121,9 @@ class MutableMessage:
         if self.deleted_at is not None:
             raise Rejection(ErrorCode.NOT_ALLOWED, "The message has been unsent.")
 
-    def require_no_block(self) -> None:
-        """Raise Rejection(not_allowed) if one of the two has blocked the other."""
-        if self.is_blocked:
+    def require_welcome(self, user_id: str) -> None:
+        """Raise Rejection(not_allowed) if there is a block, or the user's message request was declined."""
+        if self.is_blocked or self.declined == user_id:
             raise Rejection(ErrorCode.NOT_ALLOWED)
 
     def remember(self, client_id: str | None) -> None:
@@ -213,6 +217,7 @@ def _read(
             client_ids=row.client_ids,
             hidden_from=row.hidden_from,
             is_blocked=locked[row.chat_id].is_blocked,
+            declined=locked[row.chat_id].declined,
             now=locked[row.chat_id].at,
         )
         for row in conn.execute(_READ, params)

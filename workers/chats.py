@@ -12,6 +12,8 @@ from infra.store.profiles import MAX_USERNAME, find_key, has_username_length
 from infra.wire.commands import BlockUser, JoinChat, SendMessage, Typing, UnblockUser
 from infra.wire.errors import ErrorCode, Rejection
 from workers.arrays import array
+from workers.context import HandlerContext
+from workers.locking import LockingStatement
 from workers.requests import Request
 
 _PROFILES = text(
@@ -61,22 +63,29 @@ _INSERT = text(
     """
 )
 """One statement, so that there is never a chat without its members."""
-_SHOW = text(
-    f"""
-    UPDATE chats c
-    SET lo_box = CASE
-            WHEN c.lo_box = {Box.UNSEEN} AND c.user_lo = ANY(shown.users) THEN {Box.UNDECIDED} ELSE c.lo_box
-        END,
-        hi_box = CASE
-            WHEN c.hi_box = {Box.UNSEEN} AND c.user_hi = ANY(shown.users) THEN {Box.UNDECIDED} ELSE c.hi_box
-        END
-    FROM (
-        SELECT chat_id, array_agg(user_id) AS users
-        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS shown (chat_id, user_id)
-        GROUP BY chat_id
-    ) shown
-    WHERE c.id = shown.chat_id
+_SHOW = LockingStatement(
     """
+    UPDATE chats c
+    SET lo_box = CASE WHEN held.for_lo THEN {undecided} ELSE c.lo_box END,
+        hi_box = CASE WHEN held.for_hi THEN {undecided} ELSE c.hi_box END,
+        lo_changed_at = CASE WHEN held.for_lo THEN now() ELSE c.lo_changed_at END,
+        hi_changed_at = CASE WHEN held.for_hi THEN now() ELSE c.hi_changed_at END
+    FROM (
+        SELECT c.id,
+            c.lo_box = {unseen} AND c.user_lo = ANY(shown.users) AS for_lo,
+            c.hi_box = {unseen} AND c.user_hi = ANY(shown.users) AS for_hi
+        FROM chats c
+        JOIN (
+            SELECT chat_id, array_agg(user_id) AS users
+            FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS shown (chat_id, user_id)
+            GROUP BY chat_id
+        ) shown ON c.id = shown.chat_id
+        ORDER BY c.id
+        FOR NO KEY UPDATE OF c {skip_locked}
+    ) held
+    WHERE c.id = held.id
+    RETURNING c.id
+    """.replace("{undecided}", str(int(Box.UNDECIDED))).replace("{unseen}", str(int(Box.UNSEEN)))
 )
 _BY_ID = text(f"SELECT {_COLUMNS} FROM chats c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
 
@@ -208,14 +217,19 @@ def open_chats(conn: Connection, pairs: Collection[Pair], *, is_listed: bool = T
     return chats
 
 
-def list_for(conn: Connection, shown: Collection[tuple[Chat, str]]) -> None:
-    """Let each user see the chat in their list, where others have made it."""
-    unseen = sorted({(chat.id, user_id) for chat, user_id in shown if chat.box_of(user_id) is Box.UNSEEN})
-    if unseen:
-        conn.execute(
-            _SHOW,
-            {"chats": array(id for id, _ in unseen), "users": array(user_id for _, user_id in unseen)},
-        )
+def list_for(
+    conn: Connection, shown: Collection[tuple[Chat, str]], context: HandlerContext
+) -> set[tuple[str, str]]:
+    """Let each user see the chat in their list, where others have made it.
+
+    Returns chat and user where the chat is locked and handlers do not wait.
+    """
+    unseen = {(chat.id, user_id) for chat, user_id in shown if chat.box_of(user_id) is Box.UNSEEN}
+    if not unseen:
+        return set()
+    params = {"chats": array(id for id, _ in unseen), "users": array(user_id for _, user_id in unseen)}
+    done = set(conn.execute(_SHOW.for_(context), params).scalars())
+    return {(chat_id, user_id) for chat_id, user_id in unseen if chat_id not in done}
 
 
 def read_chats(conn: Connection, ids: Collection[str]) -> dict[str, Chat]:

@@ -12,7 +12,7 @@ from infra.store.counting import count_messages
 from infra.wire.commands import Box as BoxName
 from infra.wire.events import MESSAGE_STATUS, ChatChanged, MessageStatus, Peer, iso_ms
 from workers.arrays import array
-from workers.chats import Pair
+from workers.chats import Chat, Pair
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.outcome import Outcome
@@ -175,6 +175,24 @@ def own_fields(member: Row[Any]) -> OwnFields:
         muted_until=own.muted_until or msgspec.UNSET,
         blocked=own.blocked or msgspec.UNSET,
     )
+
+
+def tell_read(
+    outcome: Outcome, chat: Chat, member: Row[Any], up_to: int, at: str, *, skip: str | None
+) -> None:
+    """Tell the user's other sockets, and the other member, how far a locked member has read.
+
+    A peer who is not to know that hears that the messages were received, if they are to know this.
+    """
+    user_id, peer_id = member.user_id, chat.peer_of(member.user_id)
+    status = MessageStatus(chat_id=chat.id, user_id=user_id, status="read", up_to=up_to, at=at)
+    outcome.emit(user_id, MESSAGE_STATUS, status, skip=skip)
+    if peer_id == user_id:
+        return
+    if member.tells_read:
+        outcome.emit(peer_id, MESSAGE_STATUS, status)
+    elif member.tells_delivered and up_to > delivered_up_to(member):
+        tell_delivered(outcome, chat.id, user_id, chat.pair, up_to, at)
 
 
 def tell_delivered(outcome: Outcome, chat_id: str, user_id: str, pair: Pair, up_to: int, at: str) -> None:

@@ -20,7 +20,7 @@ from workers.requests import Request
 
 _STORED = text(
     f"""
-    SELECT {COLUMNS}
+    SELECT {COLUMNS}, m.seq > greatest(w.delivered_seq, w.read_seq) AS is_undelivered
     FROM unnest(CAST(:senders AS uuid[]), CAST(:keys AS text[])) AS tried (sender_id, key)
     JOIN messages m ON m.sender_id = tried.sender_id AND coalesce(m.client_id, m.id::text) = tried.key
     {JOINS}
@@ -259,12 +259,18 @@ def as_sent(
 
 
 def read_stored(conn: Connection, requests: Sequence[Request[SendMessage]]) -> dict[str, Message]:
-    """Read messages that an earlier try has stored; by key."""
+    """Read messages that an earlier try has stored; by key.
+
+    Their status says whether they were delivered, whatever their senders may know of it.
+    """
     if not requests:
         return {}
     params = {
         "senders": array(request.user_id for request in requests),
         "keys": [_own_key(request) for request in requests],
     }
-    messages = [to_message(row) for row in conn.execute(_STORED, params)]
+    messages = [
+        msgspec.structs.replace(to_message(row), status="sent" if row.is_undelivered else "delivered")
+        for row in conn.execute(_STORED, params)
+    ]
     return {f"{message.sender_id}/{message.client_id or message.id}": message for message in messages}

@@ -65,8 +65,10 @@ _WRITE = text(
         ) AS sides (user_id, box)
     ) side
     WHERE w.chat_id = side.id AND w.user_id = side.user_id
+        AND (side.box IN ({Box.REQUESTS}, {Box.DECLINED}) OR side.is_blocked OR w.shown_read_seq IS NOT NULL)
     """
 )
+"""Touches members only where others see less of them, or have seen less: mutes and pins wait for nobody."""
 _MUTE = text(
     """
     UPDATE chat_members w SET muted_until = muted.until

@@ -99,6 +99,24 @@ def test_a_retry_of_a_message_from_before_the_block_is_answered_as_before(bench:
     assert two.send(two.bob, "after", clientId="new") is ErrorCode.NOT_ALLOWED
 
 
+def test_a_retry_during_a_block_delivers_nothing_that_was_delivered(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    two.send(two.bob, "before", clientId="mine")
+    two.block(two.alice)
+    two.confirm(two.alice, 3)
+    two.send(two.bob, "before", clientId="mine")
+    assert two.heard(two.alice, "new_message") == []
+    assert [message["status"] for message in two.heard(two.bob, "message_sent")] == ["sent"]
+
+
+def test_a_block_wins_over_its_end_in_the_same_batch(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    two.block(two.alice)
+    named = {"userId": str(two.bob.id)}
+    two.ask(*(two.event(two.alice, name, **named) for name in ("unblock_user", "block_user")))
+    assert two.send(two.bob) is ErrorCode.NOT_ALLOWED
+
+
 def test_only_who_blocks_learns_of_it(bench: WorkerBench) -> None:
     two = Two.friends(bench)
     assert two.block(two.alice) == {
@@ -166,10 +184,10 @@ def test_a_block_of_both_ends_when_both_have_ended_it(bench: WorkerBench) -> Non
 def test_a_stranger_can_be_blocked_and_neither_gets_a_chat_in_their_list(bench: WorkerBench) -> None:
     two = Two.strangers(bench)
     assert two.block(two.alice)["blocked"]
+    assert two.listed(two.alice) == two.listed(two.bob) == []
     assert two.send(two.bob) is ErrorCode.NOT_ALLOWED
-    assert two.listed(two.alice) == two.listed(two.bob) == []
     two.block(two.alice, on=False)
-    assert two.listed(two.alice) == two.listed(two.bob) == []
+    assert two.listed(two.alice) == []
     assert two.send(two.bob)["seq"] == 1
     assert len(two.listed(two.alice)) == len(two.listed(two.bob)) == 1
 

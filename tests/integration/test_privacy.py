@@ -93,6 +93,27 @@ def test_who_hides_goes_offline_for_those_who_saw_them(bench: WorkerBench) -> No
     assert [status["status"] for status in two.heard(two.bob, "user_status")] == ["online"]
 
 
+def test_who_has_never_seen_the_presence_hears_nothing_of_the_settings(bench: WorkerBench) -> None:
+    two = Two.strangers(bench)
+    looked_at(two)
+    two.settings(two.alice, showPresence="nobody")
+    assert two.heard(two.bob, "user_status") == []
+    two.settings(two.alice, showPresence="chats")
+    assert two.heard(two.bob, "user_status") == []
+    two.settings(two.alice, showPresence="everyone")
+    assert [status["status"] for status in two.heard(two.bob, "user_status")] == ["online"]
+
+
+@pytest.mark.parametrize("name", ["mark_as_read", "clear_chat"])
+def test_who_shows_no_receipts_is_seen_to_receive_what_they_have_read(bench: WorkerBench, name: str) -> None:
+    two = Two.friends(bench)
+    two.settings(two.alice, readReceipts=False)
+    two.send(two.bob)
+    two.do(two.alice, name, chatId=two.chat_id, upTo=3)
+    told = [(one["status"], one["upTo"]) for one in two.heard(two.bob, "message_status")]
+    assert told == [("delivered", 3)]
+
+
 def test_a_blocked_peer_hears_nothing_of_the_settings(bench: WorkerBench) -> None:
     two = Two.friends(bench)
     two.block(two.bob)
@@ -121,7 +142,7 @@ def test_clearing_a_chat_tells_nobody_who_is_to_see_no_receipts(bench: WorkerBen
     two = Two.friends(bench)
     two.settings(two.bob, readReceipts=False)
     two.do(two.bob, "clear_chat", chatId=two.chat_id, upTo=2)
-    assert two.heard(two.alice, "message_status") == []
+    assert "read" not in [one["status"] for one in two.heard(two.alice, "message_status")]
     assert two.peer(two.alice)["readUpTo"] == 0
 
 

@@ -55,6 +55,24 @@ def test_a_refusal_does_not_tell_a_block_from_a_wish(bench: WorkerBench, wish: s
     assert (failure.code, failure.message) == (ErrorCode.NOT_ALLOWED, "You are not allowed to do this.")
 
 
+@pytest.mark.parametrize("own_wish", ["everyone", "requests", "nobody"])
+def test_the_list_of_who_is_refused_does_not_tell_a_block_from_a_wish(
+    bench: WorkerBench, own_wish: str
+) -> None:
+    seen = []
+    for is_blocked in (False, True):
+        two = Two.strangers(bench)
+        two.settings(two.bob, messagesFrom=own_wish)
+        two.settings(two.alice, messagesFrom="nobody")
+        if is_blocked:
+            two.block(two.alice)
+        assert two.send(two.bob) is ErrorCode.NOT_ALLOWED
+        (chat,) = two.listed(two.bob)
+        seen.append({name: chat[name] for name in chat.keys() - {"chatId", "peer"}})
+        assert two.listed(two.alice) == []
+    assert seen[0] == seen[1]
+
+
 def test_who_writes_to_somebody_may_be_answered(bench: WorkerBench) -> None:
     two = Two.strangers(bench)
     two.settings(two.alice, messagesFrom="nobody")
@@ -114,6 +132,26 @@ def test_the_limit_holds_when_many_workers_store_at_once(make_bench: BenchFactor
         for thread in threads:
             thread.join()
         assert two.bench.seqs(two.chat_id) == [1, 2, 3]
+
+
+def test_a_retry_of_a_request_delivers_nothing_that_was_delivered(two: Two) -> None:
+    two.send(two.bob, clientId="one")
+    two.confirm(two.alice, 1)
+    for turn in ("waiting", "declined"):
+        two.send(two.bob, clientId="one")
+        assert two.heard(two.alice, "new_message") == [], turn
+        two.do(two.alice, "decline_chat", chatId=two.chat_id)
+
+
+def test_who_was_declined_can_change_no_message(two: Two) -> None:
+    two.send(two.bob)
+    own = {"chatId": two.chat_id, "seq": 1}
+    assert two.do(two.bob, "edit_message", **own, text="while it waits")["success"]
+    two.do(two.alice, "decline_chat", chatId=two.chat_id)
+    for name, more in (("edit_message", {"text": "again"}), ("react", {"emoji": "👍", "on": True})):
+        assert two.do(two.bob, name, **own, **more) is ErrorCode.NOT_ALLOWED
+        assert two.heard(two.alice, "message_changed") == []
+    assert two.do(two.bob, "unsend_message", **own)["success"]
 
 
 def test_a_retry_of_a_request_counts_once(two: Two) -> None:
@@ -271,8 +309,13 @@ def test_who_wants_to_be_asked_is_shown_no_chat_that_a_stranger_only_opens(
     assert len(two.listed(two.alice)) == (wish == "everyone")
     two.do(two.bob, "typing", chatId=two.chat_id, isTyping=True)
     assert len(two.heard(two.alice, "typing")) == (wish == "everyone")
+    bench.rows(
+        "UPDATE chats SET activity_at = now() - interval '1 day', listed_at = now() - interval '1 day'"
+    )
+    since = two.do(two.alice, "list_chats", since=None)["since"]
     two.do(two.alice, "join_chat", userId=str(two.bob.id))
     assert len(two.listed(two.alice)) == 1
+    assert len(two.listed(two.alice, since=since)) == (wish != "everyone")
 
 
 def test_two_who_both_want_to_be_asked_may_open_their_chat_at_once(bench: WorkerBench) -> None:

@@ -1,11 +1,11 @@
 """`announce`: tells peers that a user came online or went offline."""
 
-from collections.abc import Collection, Generator, Sequence
-from typing import Final
+from collections.abc import Collection, Generator, Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, CursorResult, text
 
-from infra.store.boxes import IS_BLOCKED, IS_WAITING, SHOWS_PRESENCE
+from infra.store.boxes import SHOWS_PRESENCE
 from infra.wire.commands import BroadcastPresence
 from infra.wire.events import USER_STATUS, Done, UserStatus, iso_ms
 from workers.arrays import array
@@ -21,19 +21,24 @@ _SEEN = text(
     WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
     """
 )
+_IS_SHOWN = SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")
 _PEERS = f"""
-    SELECT me.user_id, p.username, p.last_seen_at, peer.user_id AS peer_id,
-        {SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")} AS is_shown
-    FROM chat_members me
+    SELECT me.user_id, p.username, p.last_seen_at, peer.user_id AS peer_id, {_IS_SHOWN} AS is_shown
+    FROM {{users}}
+    JOIN chat_members me ON me.user_id = was.id
     JOIN chat_members peer ON peer.chat_id = me.chat_id AND peer.user_id <> me.user_id
     JOIN profiles p ON p.id = me.user_id AND p.deleted_at IS NULL
     JOIN chats c ON c.id = me.chat_id
-    WHERE me.user_id = ANY(CAST(:users AS uuid[])) AND peer.joined_at IS NOT NULL
-        AND {{condition}}
+    WHERE peer.joined_at IS NOT NULL AND {{condition}}
 """
-_SHOWN = text(_PEERS.format(condition=SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")))
-_IS_QUIET = f"({IS_BLOCKED} OR {IS_WAITING})".format(chat="c", user="me.user_id")
-_NOT_QUIET = text(_PEERS.format(condition=f"NOT {_IS_QUIET}"))
+_TO_WHOM_SHOWN = text(_PEERS.format(users="unnest(CAST(:users AS uuid[])) AS was (id)", condition=_IS_SHOWN))
+_TO_WHOM_CHANGED = text(
+    _PEERS.format(
+        users="unnest(CAST(:users AS uuid[]), CAST(:wishes AS text[])) AS was (id, show_presence)",
+        condition=f"{_IS_SHOWN} <> {SHOWS_PRESENCE.format(chat='c', user='me.user_id', profile='was')}",
+    )
+)
+"""Those who see the presence of users now and have not seen it before, or the reverse."""
 
 
 def broadcast_presence(
@@ -61,33 +66,38 @@ def note_last_seen(conn: Connection, user_ids: Collection[str]) -> None:
     conn.execute(_SEEN, {"users": array(user_ids)})
 
 
-def tell_visibility(conn: Connection, user_ids: Collection[str], context: HandlerContext) -> Outcome:
-    """Tell the peers of users who have changed who sees their presence. To some, they go offline."""
+def tell_visibility(conn: Connection, wishes: Mapping[str, str], context: HandlerContext) -> Outcome:
+    """Tell those who see more or less of users since these have changed who sees their presence.
+
+    `wishes` are the settings from before, by user. Who sees somebody no longer sees them go offline.
+    """
     outcome = Outcome()
-    online = context.presence.online(user_ids)
-    for part in announcements(conn, user_ids, online, to_hidden=True):
+    online = context.presence.online(wishes)
+    rows = conn.execute(_TO_WHOM_CHANGED, {"users": array(wishes), "wishes": list(wishes.values())})
+    for part in _statuses(rows, online):
         outcome.extend(part)
     return outcome
 
 
 def announcements(
-    conn: Connection, user_ids: Collection[str], online: Collection[str], *, to_hidden: bool = False
+    conn: Connection, user_ids: Collection[str], online: Collection[str]
 ) -> Generator[Outcome, None, None]:
-    """Yield, in portions, what tells their peers which of the users are `online`.
+    """Yield, in portions, what tells their peers which of the users are `online`."""
+    with conn.execute(_TO_WHOM_SHOWN, {"users": array(user_ids)}) as rows:
+        yield from _statuses(rows, online)
 
-    With `to_hidden`, peers who are not to know are told that the user is offline.
-    """
-    with conn.execute(_NOT_QUIET if to_hidden else _SHOWN, {"users": array(user_ids)}) as rows:
-        for portion in rows.partitions(_PEERS_OF_PORTION):
-            outcome = Outcome()
-            for row in portion:
-                is_online = row.is_shown and row.user_id in online
-                last_seen = row.last_seen_at if row.is_shown else None
-                status = UserStatus(
-                    user_id=row.user_id,
-                    username=row.username,
-                    status="online" if is_online else "offline",
-                    last_seen=iso_ms(last_seen) if last_seen else None,
-                )
-                outcome.emit(row.peer_id, USER_STATUS, status)
-            yield outcome
+
+def _statuses(rows: CursorResult[Any], online: Collection[str]) -> Generator[Outcome, None, None]:
+    for portion in rows.partitions(_PEERS_OF_PORTION):
+        outcome = Outcome()
+        for row in portion:
+            is_online = row.is_shown and row.user_id in online
+            last_seen = row.last_seen_at if row.is_shown else None
+            status = UserStatus(
+                user_id=row.user_id,
+                username=row.username,
+                status="online" if is_online else "offline",
+                last_seen=iso_ms(last_seen) if last_seen else None,
+            )
+            outcome.emit(row.peer_id, USER_STATUS, status)
+        yield outcome

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, text
 
 from infra.wire.commands import ClearChat
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import CHAT_CHANGED, MESSAGE_STATUS, ClearAck, MessageStatus, iso_ms
+from infra.wire.events import CHAT_CHANGED, ClearAck, iso_ms
 from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
-from workers.members import Member, lock_members, member_columns, read_members, to_own
+from workers.members import Member, lock_members, member_columns, read_members, tell_read, to_own
 from workers.outcome import Outcome
 from workers.requests import Request
 
@@ -74,7 +74,7 @@ def _clear(
         outcome.emit(request.user_id, CHAT_CHANGED, to_own(states[member]))
         at = cleared_at.pop(member, None)
         if at is not None and up_to > locked[member].read_seq:
-            _tell_read(outcome, request, chat, up_to, at, tells_peer=locked[member].tells_read)
+            tell_read(outcome, chat, locked[member], up_to, at, skip=request.socket_id)
 
 
 def _write(conn: Connection, cleared: Mapping[Member, int]) -> dict[Member, str]:
@@ -83,12 +83,3 @@ def _write(conn: Connection, cleared: Mapping[Member, int]) -> dict[Member, str]
         return {}
     rows = conn.execute(_CLEAR, {**member_columns(cleared), "up_tos": array(cleared.values())})
     return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
-
-
-def _tell_read(
-    outcome: Outcome, request: Request[ClearChat], chat: Chat, up_to: int, at: str, *, tells_peer: bool
-) -> None:
-    status = MessageStatus(chat_id=chat.id, user_id=request.user_id, status="read", up_to=up_to, at=at)
-    told = {request.user_id, chat.peer_of(request.user_id)} if tells_peer else {request.user_id}
-    for user_id in told:
-        outcome.emit(user_id, MESSAGE_STATUS, status, skip=request.socket_id)

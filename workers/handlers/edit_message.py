@@ -36,7 +36,7 @@ def edit_messages(
         is_same = (command.text, data) == (message.text, message.data)
         if is_same and command.client_id is None:
             return
-        message.require_no_block()
+        message.require_welcome(request.user_id)
         message.require_within(context.edit_s)
         if not is_same:
             message.text, message.data = command.text, data

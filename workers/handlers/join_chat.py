@@ -43,7 +43,6 @@ def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], context:
             pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
     chats = open_chats(conn, set(pairs.values()))
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
-    list_for(conn, [(chat, request.user_id) for request, chat in joined])
     if joined:
         _answer(conn, joined, context, outcome)
     return outcome
@@ -57,6 +56,7 @@ def _answer(
 ) -> None:
     joining = [(chat.id, request.user_id) for request, chat in joined]
     conn.execute(_JOIN.for_(context), member_columns(joining))
+    unlisted = list_for(conn, [(chat, request.user_id) for request, chat in joined], context)
     members = read_members(conn, {chat.id for _, chat in joined})
     online = context.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
     windows = {
@@ -72,7 +72,7 @@ def _answer(
     pages = read_pages(conn, windows.values())
     for request, chat in joined:
         own = members[chat.id, request.user_id]
-        if own.joined_at is None:
+        if own.joined_at is None or (chat.id, request.user_id) in unlisted:
             outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
             continue
         page = pages[windows[request.id]]

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, text
 
 from infra.wire.commands import MarkAsRead
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import MESSAGE_STATUS, MessageStatus, ReadAck, iso_ms
+from infra.wire.events import ReadAck, iso_ms
 from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
-from workers.members import Member, lock_members, member_columns, read_unread
+from workers.members import Member, lock_members, member_columns, read_unread, tell_read
 from workers.outcome import Outcome
 from workers.requests import Request
 
@@ -70,7 +70,7 @@ def _advance(
         ack = ReadAck(read_up_to=up_to, unread=unread[reader])
         outcome.succeed(request, ack, acked_up_to=Position(chat.id, up_to))
         if (at := moved_at.pop(reader, None)) is not None:
-            _tell(outcome, request, chat, up_to, at, tells_peer=locked[reader].tells_read)
+            tell_read(outcome, chat, locked[reader], up_to, at, skip=request.socket_id)
 
 
 def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
@@ -79,12 +79,3 @@ def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
         return {}
     rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": array(moved.values())})
     return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
-
-
-def _tell(
-    outcome: Outcome, request: Request[MarkAsRead], chat: Chat, up_to: int, at: str, *, tells_peer: bool
-) -> None:
-    status = MessageStatus(chat_id=chat.id, user_id=request.user_id, status="read", up_to=up_to, at=at)
-    told = {request.user_id, chat.peer_of(request.user_id)} if tells_peer else {request.user_id}
-    for user_id in told:
-        outcome.emit(user_id, MESSAGE_STATUS, status, skip=request.socket_id)

@@ -27,7 +27,7 @@ def _react(message: MutableMessage, request: Request[React]) -> None:
     reaction = [to_emoji(request.command.emoji), request.user_id]
     if (reaction in message.reactions) == request.command.on:
         return
-    message.require_no_block()
+    message.require_welcome(request.user_id)
     if not request.command.on:
         message.reactions = [one for one in message.reactions if one != reaction]
     elif sum(user_id == request.user_id for _, user_id in message.reactions) < REACTIONS:

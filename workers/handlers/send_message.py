@@ -9,7 +9,7 @@ from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, Quote
 from infra.wire.inbox import Emit, Position, Target
-from workers.chats import Pair, open_chats, people_of, require_somebody
+from workers.chats import Pair, list_for, open_chats, people_of, require_somebody
 from workers.context import HandlerContext
 from workers.gate import store_at_gate
 from workers.messages import deliveries
@@ -37,7 +37,7 @@ def send_messages(
     stored = store_messages(conn, known, quotes, context)
     strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
-        rejections = _open_chats(conn, strangers, quotes)
+        rejections = _open_chats(conn, strangers, quotes, context)
         introduced = [request for request in strangers if request.id not in rejections]
         at_gate = store_at_gate(conn, introduced, quotes, context)
         stored |= at_gate.stored
@@ -73,22 +73,30 @@ def _check(command: SendMessage, context: HandlerContext) -> None:
 
 
 def _open_chats(
-    conn: Connection, requests: Sequence[Request[SendMessage]], quotes: Mapping[str, Quote]
+    conn: Connection,
+    requests: Sequence[Request[SendMessage]],
+    quotes: Mapping[str, Quote],
+    context: HandlerContext,
 ) -> dict[str, Rejection]:
-    """Create missing chats; return a rejection for each request that cannot be stored."""
+    """Create missing chats, and list them for the senders.
+
+    Returns a rejection for each request that cannot be stored.
+    """
     people = people_of(conn, requests)
     rejections = {}
-    pairs = set()
+    pairs = {}
     for request in requests:
         try:
             people.require(request.user_id)
             pair = Pair.of(request.user_id, people.named(request.command))
             if request.command.reply_to is not None and request.id not in quotes:
                 raise Rejection(ErrorCode.MESSAGE_NOT_FOUND, "There is no message with the seq in `replyTo`.")
-            pairs.add(pair)
+            pairs[request.id] = pair
         except Rejection as rejection:
             rejections[request.id] = rejection
-    open_chats(conn, pairs)
+    chats = open_chats(conn, set(pairs.values()))
+    # Whether it then passes or not: a list must not tell a block from a setting.
+    list_for(conn, [(chats[pairs[one.id]], one.user_id) for one in requests if one.id in pairs], context)
     return rejections
 
 

@@ -64,9 +64,13 @@ def update_settings(
             outcome.succeed(request, SettingsAck(settings=changed))
             outcome.emit(request.user_id, SETTINGS_CHANGED, changed)
     _write(conn, {user_id: one for user_id, one in after.items() if one != before[user_id]})
-    shown = {id for id, one in after.items() if one.show_presence != before[id].show_presence}
-    if shown:
-        outcome.extend(tell_visibility(conn, shown, context))
+    wishes = {
+        id: before[id].show_presence
+        for id, one in after.items()
+        if one.show_presence != before[id].show_presence
+    }
+    if wishes:
+        outcome.extend(tell_visibility(conn, wishes, context))
     return outcome
 
 
