@@ -4,14 +4,17 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from infra.store.boxes import Box
+
 _CHATS = """
     WITH peers AS (
         INSERT INTO profiles (id, username)
         SELECT gen_random_uuid(), 'peer_' || :tag || '_' || n FROM generate_series(1, :count) AS n
         RETURNING id, username
     ), made AS (
-        INSERT INTO chats (id, user_lo, user_hi, last_seq, activity_at)
-        SELECT gen_random_uuid(), least(id, :user), greatest(id, :user), 1, now() - interval '1 day'
+        INSERT INTO chats (id, user_lo, user_hi, last_seq, activity_at, lo_box, hi_box)
+        SELECT gen_random_uuid(), least(id, :user), greatest(id, :user), 1, now() - interval '1 day',
+            CASE WHEN id > :user THEN :box ELSE 1 END, CASE WHEN id < :user THEN :box ELSE 1 END
         FROM peers
         RETURNING id, user_lo, user_hi
     ), members AS (
@@ -50,6 +53,9 @@ class ManyChats:
         return [str(chat.id) for chat in self.chats]
 
 
-def add_chats(database: Database, user: uuid.UUID, username: str, count: int) -> ManyChats:
-    """Give a user chats with new users, each with one message to the user."""
-    return ManyChats(user, username, database.rows(_CHATS, tag=uuid.uuid4().hex[:8], count=count, user=user))
+def add_chats(
+    database: Database, user: uuid.UUID, username: str, count: int, *, box: Box = Box.INBOX
+) -> ManyChats:
+    """Give a user chats in a box with new users, each with one message to the user."""
+    chats = database.rows(_CHATS, tag=uuid.uuid4().hex[:8], count=count, user=user, box=int(box))
+    return ManyChats(user, username, chats)
