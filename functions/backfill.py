@@ -1,4 +1,4 @@
-"""Fills in what rows of earlier releases lack: numbers of messages, and places of chats in their list."""
+"""Fills in what rows of earlier releases lack: numbers of messages, places of chats, and which are read."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from functions.data_errors import in_halves
 from functions.numbering import UNREAD_AFTER, number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
+from infra.store.unread import remove_marks
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +24,12 @@ _FEW: Final = 100
 _WALK = text(
     f"""
     SELECT c.id, c.is_behind AND c.sweep_at IS NULL AS is_behind,
+        (c.lo_unread OR c.hi_unread) AND c.sweep_at IS NULL AS is_marked,
         c.numbered_after - {UNREAD_AFTER} > {_FEW}
             AND EXISTS (SELECT FROM messages WHERE chat_id = c.id AND seq = c.numbered_after) AS has_many
     FROM (
-        SELECT id, is_behind, sweep_at, {NUMBERED_AFTER.format(chat="chats")} AS numbered_after
+        SELECT id, is_behind, sweep_at, lo_unread, hi_unread,
+            {NUMBERED_AFTER.format(chat="chats")} AS numbered_after
         FROM chats WHERE id > :after ORDER BY id LIMIT {_CHATS}
     ) c
     ORDER BY c.id
@@ -39,6 +42,14 @@ _PLACE = text(
         SELECT id FROM chats WHERE id = ANY(CAST(:chats AS uuid[])) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ) held
     WHERE c.id = held.id
+    """
+)
+_UNMARK = text(
+    f"""
+    WITH member AS (
+        SELECT chat_id, user_id, read_seq FROM chat_members WHERE chat_id = ANY(CAST(:chats AS uuid[]))
+    )
+    {remove_marks("member")}
     """
 )
 
@@ -61,6 +72,8 @@ def backfill(engine: Engine, pacer: Pacer) -> int:
         behind = [chat.id for chat in chats if chat.is_behind]
         in_halves(lambda some: _run(engine, pacer, _PLACE, chats=list(some)), behind, skip)
         placed += len(behind)
+        marked = [chat.id for chat in chats if chat.is_marked]
+        in_halves(lambda some: _run(engine, pacer, _UNMARK, chats=list(some)), marked, skip)
         for long in (chat.id for chat in chats if chat.has_many):
             messages += sum(in_halves(lambda one: number_messages(engine, pacer, one[0]), [long], skip))
         if len(chats) < _CHATS:

@@ -13,6 +13,7 @@ from functions.channels.channel import Notice
 from functions.shorten import shorten
 from infra.store.boxes import IS_SILENT
 from infra.store.counting import count_messages
+from infra.store.unread import TOTALS
 
 _TEXT_CHARS = 200
 _NAME_CHARS = 64
@@ -58,6 +59,7 @@ _OPEN = text(
     """
 )
 """LATERAL: the planner might go through all spans for each chat of the user."""
+_UNREAD = text(TOTALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,13 @@ def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:
     return [OpenChat(row.chat_id, row.username, row.messages, row.text) for row in rows]
 
 
-def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool) -> Notice:
+def read_unread(conn: Connection, user_id: UUID) -> int:
+    """Return how many messages a user has not read, as clients are told."""
+    row = conn.execute(_UNREAD, {"users": [user_id]}).one_or_none()
+    return 0 if row is None else int(row.total)
+
+
+def digest(notification_id: UUID, chats: Sequence[OpenChat], *, unread: int, hide_texts: bool) -> Notice:
     """Put a notification into words. `chats` must not be empty."""
     count = sum(chat.count for chat in chats)
     messages = "Message" if count == 1 else f"{count} messages"
@@ -89,12 +97,13 @@ def digest(notification_id: UUID, chats: Sequence[OpenChat], *, hide_texts: bool
         count=count,
         senders=senders,
         chat_ids=tuple(chat.chat_id for chat in chats),
+        unread=unread,
     )
 
 
-def farewell(notification_id: UUID, chat_ids: Sequence[UUID]) -> Notice:
+def farewell(notification_id: UUID, chat_ids: Sequence[UUID], *, unread: int) -> Notice:
     """Put into words that the last message of a notification was unsent."""
-    return Notice(notification_id, "Message deleted", "", 0, (), tuple(chat_ids), is_replacement=True)
+    return Notice(notification_id, "Message deleted", "", 0, (), tuple(chat_ids), unread, is_replacement=True)
 
 
 def _newest(sender: str, chat: OpenChat) -> str:

@@ -21,7 +21,7 @@ from functions.channels.factory import make_channels
 from functions.context import Context, Summary
 from functions.data_errors import is_data_error
 from functions.devices import read_devices, read_time_zone
-from functions.digest import OpenChat, digest, farewell, read_open_chats
+from functions.digest import OpenChat, digest, farewell, read_open_chats, read_unread
 from functions.errors import TriesExhausted, TryLater
 from functions.fan_out import DeviceOutcomes, FanOut
 from functions.pacer import Pacer
@@ -62,9 +62,10 @@ class Push:
                 return "quiet"
             chats = read_open_chats(conn, notification_id)
             devices = self._devices(conn, claimed, chats)
+            unread = read_unread(conn, claimed.user_id)
         if not chats and not devices:
             return self._finish(claimed, claimed.outcome or "obsolete", {})
-        outcomes = self._fan_out.send(self._notice(claimed, chats), devices, claimed)
+        outcomes = self._fan_out.send(self._notice(claimed, chats, unread), devices, claimed)
         if outcomes.failures and claimed.tries < self._settings.push_tries:
             raise self._give_back(claimed, outcomes)
         return self._conclude(claimed, outcomes)
@@ -113,10 +114,10 @@ class Push:
             devices.append(Device(_LOG_DEVICE_ID, claimed.user_id, "log", "stderr"))
         return devices
 
-    def _notice(self, claimed: Row[Any], chats: Sequence[OpenChat]) -> Notice:
+    def _notice(self, claimed: Row[Any], chats: Sequence[OpenChat], unread: int) -> Notice:
         if not chats:
-            return farewell(claimed.id, claimed.chat_ids)
-        return digest(claimed.id, chats, hide_texts=self._settings.hide_texts)
+            return farewell(claimed.id, claimed.chat_ids, unread=unread)
+        return digest(claimed.id, chats, unread=unread, hide_texts=self._settings.hide_texts)
 
     def _give_back(self, claimed: Row[Any], outcomes: DeviceOutcomes) -> TryLater:
         """Give up the claim, because devices must be tried again. Return what to raise."""

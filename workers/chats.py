@@ -50,8 +50,8 @@ _BOX = f"""
 _INSERT = text(
     f"""
     WITH made AS (
-        INSERT INTO chats (id, user_lo, user_hi, lo_box, hi_box)
-        SELECT pair.id, lo, hi, {_BOX.format(user="p")}, {_BOX.format(user="q")}
+        INSERT INTO chats (id, user_lo, user_hi, lo_box, hi_box, lo_unread, hi_unread)
+        SELECT pair.id, lo, hi, {_BOX.format(user="p")}, {_BOX.format(user="q")}, false, false
         FROM unnest(CAST(:ids AS uuid[]), CAST(:los AS uuid[]), CAST(:his AS uuid[])) AS pair (id, lo, hi)
         JOIN profiles p ON p.id = lo
         JOIN profiles q ON q.id = hi

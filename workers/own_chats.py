@@ -18,6 +18,7 @@ from workers.locking import LockingStatement
 from workers.members import Member, read_members, to_own
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.unread import tell_unread
 
 _LOCK = LockingStatement(
     """
@@ -155,6 +156,7 @@ def change_chats(
         outcome.succeed(request, answer(sides, request, after))
         outcome.emit(request.user_id, CHAT_CHANGED, to_own(after[sides.id, request.user_id]))
     _tell_peers(before, after, locked, context, outcome)
+    tell_unread(conn, {user_id for sides in locked.values() for user_id in sides.changed_for}, outcome)
 
 
 def tell_moved(conn: Connection, moved: Collection[Member], outcome: Outcome) -> None:
@@ -164,6 +166,8 @@ def tell_moved(conn: Connection, moved: Collection[Member], outcome: Outcome) ->
     chat_ids = {chat_id for chat_id, _ in moved}
     chats = read_chats(conn, chat_ids)
     members = read_members(conn, chat_ids)
+    accepting = {user_id for chat_id, user_id in moved if Box(members[chat_id, user_id].box).is_open}
+    tell_unread(conn, accepting, outcome)
     for chat_id, user_id in sorted(moved):
         own = members[chat_id, user_id]
         outcome.emit(user_id, CHAT_CHANGED, to_own(own))

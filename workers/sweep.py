@@ -27,6 +27,7 @@ from workers.handlers.broadcast_presence import announcements, note_last_seen
 from workers.messages import COLUMNS, JOINS, deliveries, to_message
 from workers.outcome import Outcome
 from workers.publish import Publisher
+from workers.unread import tell_unread
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +45,20 @@ _BREATH_S: Final = 0.01
 
 _DUE = text(
     """
-    SELECT id, user_lo, user_hi, last_seq, swept_seq,
-        coalesce(last_to_lo, last_seq) AS last_to_lo, coalesce(last_to_hi, last_seq) AS last_to_hi
-    FROM chats
-    WHERE sweep_at <= now()
+    SELECT due.id, user_lo, user_hi, last_seq, swept_seq, last_to_lo, last_to_hi,
+        NOT lo_unread AND last_to_lo > lo.read_seq AS is_lo_behind,
+        NOT hi_unread AND last_to_hi > hi.read_seq AS is_hi_behind
+    FROM (
+        SELECT id, user_lo, user_hi, last_seq, swept_seq, lo_unread, hi_unread, sweep_at,
+            coalesce(last_to_lo, last_seq) AS last_to_lo, coalesce(last_to_hi, last_seq) AS last_to_hi
+        FROM chats
+        WHERE sweep_at <= now()
+        ORDER BY sweep_at
+        LIMIT :chats
+    ) due
+    LEFT JOIN chat_members lo ON lo.chat_id = due.id AND lo.user_id = user_lo
+    LEFT JOIN chat_members hi ON hi.chat_id = due.id AND hi.user_id = user_hi
     ORDER BY sweep_at
-    LIMIT :chats
     """
 )
 _UNCONFIRMED = text(
@@ -101,25 +110,33 @@ _LEFT = text(
 _SWEPT = text(
     """
     WITH held AS MATERIALIZED (
-        SELECT c.id, done.seq, done.last_seq
+        SELECT c.id, done.seq, done.last_seq,
+            coalesce(lo.read_seq, 0) AS lo_read, coalesce(hi.read_seq, 0) AS hi_read
         FROM unnest(
             CAST(:chats AS uuid[]), CAST(:swept AS bigint[]), CAST(:last AS bigint[]), CAST(:done AS bigint[])
         ) AS done (chat_id, swept_seq, last_seq, seq)
         JOIN chats c ON c.id = done.chat_id AND c.swept_seq = done.swept_seq
+        LEFT JOIN chat_members lo ON lo.chat_id = c.id AND lo.user_id = c.user_lo
+        LEFT JOIN chat_members hi ON hi.chat_id = c.id AND hi.user_id = c.user_hi
         ORDER BY c.id
         FOR NO KEY UPDATE OF c SKIP LOCKED
     )
     UPDATE chats c
-    SET swept_seq = held.seq, listed_at = c.activity_at, is_behind = false, sweep_at = CASE
-        WHEN held.seq < held.last_seq THEN now()
-        WHEN held.last_seq < c.last_seq THEN now() + make_interval(secs => :sweep_after)
-    END
+    SET swept_seq = held.seq, listed_at = c.activity_at, is_behind = false,
+        lo_unread = c.user_lo < c.user_hi AND coalesce(c.last_to_lo, c.last_seq) > held.lo_read,
+        hi_unread = c.user_lo < c.user_hi AND coalesce(c.last_to_hi, c.last_seq) > held.hi_read,
+        sweep_at = CASE
+            WHEN held.seq < held.last_seq THEN now()
+            WHEN held.last_seq < c.last_seq THEN now() + make_interval(secs => :sweep_after)
+        END
     FROM held
     WHERE c.id = held.id
     RETURNING c.id
     """
 )
-"""Records how far chats are swept, unless another sweep has done so. Later messages are checked as usual.
+"""Records how far chats are swept, and for whom they have unread messages, unless another sweep has done so.
+
+Later messages are checked as usual.
 
 Never waits for a chat: senders would wait for the others that this statement has locked.
 """
@@ -132,6 +149,8 @@ class _Member(NamedTuple):
     user_id: str
     newest_seq: int
     """The newest seq among the messages to this member."""
+    is_behind: bool
+    """Whether they have unread messages in this chat, and had none when it was swept before."""
 
 
 class Sweep:
@@ -163,10 +182,13 @@ class Sweep:
         if not due:
             return 0
         members = [
-            _Member(row, user_id, newest_seq)
+            member
             for row in due
-            for user_id, newest_seq in {row.user_lo: row.last_to_lo, row.user_hi: row.last_to_hi}.items()
-            if newest_seq > row.swept_seq
+            for member in {
+                row.user_lo: _Member(row, row.user_lo, row.last_to_lo, row.is_lo_behind),
+                row.user_hi: _Member(row, row.user_hi, row.last_to_hi, row.is_hi_behind),
+            }.values()
+            if member.newest_seq > row.swept_seq
         ]
         with self._engine.begin() as conn:
             conn.execute(_LEFT, _member_columns(members))
@@ -176,7 +198,9 @@ class Sweep:
         page = max(1, min(self._context.page_max, _MESSAGES // max(1, len(watched))))
         messages = self._read_unconfirmed(watched, page)
         # Before it is recorded, so that what could not be published is swept again.
-        self._publisher.publish(Outcome(emits=deliveries(messages)))
+        outcome = Outcome(emits=deliveries(messages))
+        self._tell_unread(watched, outcome)
+        self._publisher.publish(outcome)
         self._record(due, _swept_up_to(due, messages, page))
         metrics.SWEPT_CHATS.inc(len(due))
         metrics.SWEPT_MESSAGES.inc(len(messages))
@@ -189,6 +213,13 @@ class Sweep:
         with self._engine.begin() as conn:
             rows = conn.execute(_UNCONFIRMED, {**_member_columns(watched), "page": page})
             return [to_message(row) for row in rows]
+
+    def _tell_unread(self, members: Sequence[_Member], outcome: Outcome) -> None:
+        """Tell those who have unread messages in a chat where they had none."""
+        behind = {member.user_id for member in members if member.is_behind}
+        if behind:
+            with self._engine.begin() as conn:
+                tell_unread(conn, behind, outcome)
 
     def _record(self, due: Sequence[Row[Any]], done: Mapping[str, int]) -> None:
         """Record up to where the chats are done. Those that stay locked are swept again."""

@@ -31,6 +31,8 @@ class Notice:
     senders: tuple[str, ...]
     """User names, newest first."""
     chat_ids: tuple[UUID, ...]
+    unread: int
+    """How many messages the recipient has not read in all chats that count, whatever the notice covers."""
     is_replacement: bool = False
     """Whether it takes the place of one that was sent, of which a message has been unsent."""
 

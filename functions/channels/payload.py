@@ -32,6 +32,7 @@ def fields(notice: Notice) -> dict[str, Any]:
         "title": notice.title,
         "body": notice.body,
         "count": notice.count,
+        "unread": notice.unread,
         "senders": list(notice.senders[:_LISTED_MAX]),
         "chatIds": [str(chat_id) for chat_id in notice.chat_ids[:_LISTED_MAX]],
         **replacing,

@@ -140,7 +140,12 @@ class SnsChannel:
     @staticmethod
     def _encode_fcm(notice: Notice) -> str:
         """Encode a notice for FCM's HTTP v1 API, whose `data` may only hold strings."""
-        data = {"id": str(notice.id), "count": str(notice.count), "chatIds": ",".join(_chat_ids(notice))}
+        data = {
+            "id": str(notice.id),
+            "count": str(notice.count),
+            "unread": str(notice.unread),
+            "chatIds": ",".join(_chat_ids(notice)),
+        }
         message = {
             "notification": {"title": notice.title, "body": notice.body},
             "data": data,
@@ -151,7 +156,10 @@ class SnsChannel:
     @staticmethod
     def _encode_apns(notice: Notice) -> str:
         """Encode a notice for APNs, grouped by chat if it covers a single one. A replacement is silent."""
-        aps: dict[str, Any] = {"alert": {"title": notice.title, "body": notice.body}}
+        aps: dict[str, Any] = {
+            "alert": {"title": notice.title, "body": notice.body},
+            "badge": notice.unread,
+        }
         aps |= {"interruption-level": "passive"} if notice.is_replacement else {"sound": "default"}
         if len(notice.chat_ids) == 1:
             aps["thread-id"] = str(notice.chat_ids[0])

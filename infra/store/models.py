@@ -102,6 +102,8 @@ class Chat(Base):
             "id",
             postgresql_where=text("hi_blocked_at IS NOT NULL"),
         ),
+        Index("chats_unread_lo", "user_lo", postgresql_where=text("lo_unread OR sweep_at IS NOT NULL")),
+        Index("chats_unread_hi", "user_hi", postgresql_where=text("hi_unread OR sweep_at IS NOT NULL")),
         CheckConstraint("user_lo <= user_hi", name="chats_pair_ordered"),
     )
 
@@ -145,6 +147,10 @@ class Chat(Base):
     lo_blocked_at: Mapped[datetime | None]
     """When `user_lo` blocked the other one. None if they have not."""
     hi_blocked_at: Mapped[datetime | None]
+    """The same for `user_hi`."""
+    lo_unread: Mapped[bool] = mapped_column(server_default=true())
+    """False only if `user_lo` has read all messages up to the last sweep. See `infra.store.unread`."""
+    hi_unread: Mapped[bool] = mapped_column(server_default=true())
     """The same for `user_hi`."""
 
 

@@ -15,6 +15,7 @@ MESSAGE_SENT: Final = "message_sent"
 NEW_MESSAGE: Final = "new_message"
 MESSAGE_CHANGED: Final = "message_changed"
 CHAT_CHANGED: Final = "chat_changed"
+UNREAD_CHANGED: Final = "unread_changed"
 SETTINGS_CHANGED: Final = "settings_changed"
 MESSAGE_STATUS: Final = "message_status"
 TYPING: Final = "typing"
@@ -167,6 +168,15 @@ class ChatChanged(_Payload, frozen=True):
     """Until when nobody is notified of its messages. It may have passed."""
     blocked: bool
     """Whether the user has blocked the other one."""
+
+
+class UnreadChanged(_Payload, frozen=True):
+    """How much a user has not read, in the chats of their inbox that are neither muted nor blocked."""
+
+    total: int
+    """How many messages they have not read."""
+    chats: int
+    """In how many chats. It stops at some hundreds, and `total` is the sum of these."""
 
 
 class Settings(_Payload, frozen=True):

@@ -332,6 +332,12 @@ _SERVER_EVENTS: Final = (
         summary="A chat is different for the user alone: cleared, muted, moved, blocked, or a new request.",
     ),
     ServerEvent(
+        name=events.UNREAD_CHANGED,
+        payload=events.UnreadChanged,
+        summary="How much the user has not read: after a connect, when they have read or changed a chat,"
+        " and soon after a chat has unread messages.",
+    ),
+    ServerEvent(
         name=events.SETTINGS_CHANGED,
         payload=events.Settings,
         summary="The user has changed their settings, on one of their devices.",

@@ -12,6 +12,7 @@ from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from infra.store.boxes import REQUEST_MESSAGES
 from infra.store.profiles import MAX_USERNAME
+from infra.store.unread import MOST_CHATS
 from infra.wire.commands import (
     DATA_BYTES,
     MAX_SPELLING,
@@ -132,6 +133,7 @@ SENTENCES = [
     ("docs/guarantees.md", f"lease refresh ({edge('lease_refresh_s')} s)"),
     ("docs/guarantees.md", f"within about {worker('sweep_s') + worker('sweep_after_s')} s"),
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
+    ("docs/events.md", f"`chats` stops at {MOST_CHATS}"),
     ("docs/events.md", f"remembers the last {EDITS_KEPT})"),
     ("docs/events.md", f"more than {REACTIONS} reactions"),
     ("docs/events.md", f"can send {REQUEST_MESSAGES} messages before you accept it"),

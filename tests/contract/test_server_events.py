@@ -82,6 +82,7 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     events.NEW_MESSAGE: [MESSAGE, OLDER],
     events.MESSAGE_CHANGED: [CHANGED, UNSENT],
     events.CHAT_CHANGED: [MUTED, REQUESTED],
+    events.UNREAD_CHANGED: [events.UnreadChanged(total=7, chats=2)],
     events.SETTINGS_CHANGED: [SETTINGS],
     events.MESSAGE_STATUS: [_status("delivered"), _status("read")],
     events.TYPING: [events.TypingStatus(chat_id=CHAT, user_id=BOB, username="bob", is_typing=True)],

@@ -12,8 +12,11 @@ _CHATS = """
         SELECT gen_random_uuid(), 'peer_' || :tag || '_' || n FROM generate_series(1, :count) AS n
         RETURNING id, username
     ), made AS (
-        INSERT INTO chats (id, user_lo, user_hi, last_seq, activity_at, lo_box, hi_box)
+        INSERT INTO chats (
+            id, user_lo, user_hi, last_seq, activity_at, last_to_lo, last_to_hi, lo_box, hi_box
+        )
         SELECT gen_random_uuid(), least(id, :user), greatest(id, :user), 1, now() - interval '1 day',
+            CAST(id > :user AS int), CAST(id < :user AS int),
             CASE WHEN id > :user THEN :box ELSE 1 END, CASE WHEN id < :user THEN :box ELSE 1 END
         FROM peers
         RETURNING id, user_lo, user_hi

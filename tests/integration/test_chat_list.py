@@ -10,17 +10,13 @@ from sqlalchemy import Engine, text
 from functions.backfill import backfill
 from functions.pacer import Pacer
 from infra.store.boxes import Box
+from tests.harness.buffers import cost
 from tests.harness.many_chats import add_chats
 from tests.harness.worker_bench import WorkerBench
 from workers.handlers import list_chats as module
 
 _IN_ORDER = """
     SELECT id FROM chats WHERE :user IN (user_lo, user_hi) ORDER BY activity_at DESC, id DESC
-"""
-_BUFFERS = """
-    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query LIKE '%before_chat%' AND query NOT LIKE '%pg_stat_statements%'
 """
 
 
@@ -157,7 +153,6 @@ def popular(bench: WorkerBench, count: int) -> uuid.UUID:
 def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBench) -> None:
     """It takes a page from both indexes for each box, each chat in another block, and those behind."""
     bench = unswept_bench
-    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     users = [popular(bench, count) for count in (60, 6_000)]
     user, name = bench.person("retired")
     for chat in add_chats(bench, user, name, 3).chats:
@@ -169,7 +164,7 @@ def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBenc
             found = costs(bench, popular_user, {"box": listed} if listed else {})
             assert all(0 < buffers < most for buffers in found.values()), (listed, found)
     assert len(page(bench, user, box="inbox")["chats"]) == 3
-    assert 0 < cost(bench, user, box="inbox") < 60
+    assert 0 < cost_of(bench, user, box="inbox") < 60
 
 
 def costs(bench: WorkerBench, user: uuid.UUID, box: dict[str, str]) -> dict[str, int]:
@@ -180,14 +175,11 @@ def costs(bench: WorkerBench, user: uuid.UUID, box: dict[str, str]) -> dict[str,
         "later": {"cursor": second["nextCursor"]},
         "changed": {"since": bench.rows("SELECT now()")[0][0].isoformat()},
     }
-    return {kind: cost(bench, user, limit=10, **payload, **box) for kind, payload in asked.items()}
+    return {kind: cost_of(bench, user, limit=10, **payload, **box) for kind, payload in asked.items()}
 
 
-def cost(bench: WorkerBench, user: uuid.UUID, **payload: Any) -> int:
-    page(bench, user, **payload)
-    before = bench.rows(_BUFFERS)[0][0]
-    page(bench, user, **payload)
-    return int(bench.rows(_BUFFERS)[0][0] - before)
+def cost_of(bench: WorkerBench, user: uuid.UUID, **payload: Any) -> int:
+    return cost(bench, "before_chat", lambda: page(bench, user, **payload))
 
 
 def test_the_messages_of_a_busy_chat_change_no_index(unswept_bench: WorkerBench) -> None:

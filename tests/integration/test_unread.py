@@ -14,6 +14,7 @@ from functions.backfill import backfill
 from functions.numbering import number_messages
 from functions.pacer import Pacer
 from infra.store.counting import NUMBERED_AFTER
+from tests.harness.buffers import cost
 from tests.harness.worker_bench import WorkerBench
 
 _BY_HAND = """
@@ -171,22 +172,11 @@ def test_notes_to_self_are_never_unread(unswept_bench: WorkerBench) -> None:
     assert (chat["lastSeq"], chat["unread"]) == (3, 0)
 
 
-_BUFFERS = """
-    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int AS buffers FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query LIKE '%one_by_one%' AND query NOT LIKE '%pg_stat_statements%'
-"""
 WAYS: dict[str, Callable[[int], int]] = {
     "all from the peer": lambda n: 1,
     "the newest ones own": lambda n: 1 if n < 3 else 0,
     "in turns": lambda n: n % 2,
 }
-
-
-def buffers(bench: WorkerBench) -> int:
-    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    ((buffers,),) = bench.rows(_BUFFERS)
-    return int(buffers)
 
 
 def cost_of_counting(talk: Talk) -> dict[str, int]:
@@ -196,13 +186,7 @@ def cost_of_counting(talk: Talk) -> dict[str, int]:
         "mark_as_read": lambda: talk.read(0, 0),
     }
     talk.bench.rows("ANALYZE")
-    costs = {}
-    for name, ask in asks.items():
-        ask()
-        before = buffers(talk.bench)
-        ask()
-        costs[name] = buffers(talk.bench) - before
-    return costs
+    return {name: cost(talk.bench, "reader.chat_id", ask) for name, ask in asks.items()}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -22,6 +22,7 @@ from workers.context import HandlerContext
 from workers.messages import COLUMNS, JOINS, to_message
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.unread import tell_unread
 
 _CHATS: Final = 1_000
 """Most chats of a user that one request looks at."""
@@ -188,6 +189,8 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: Ha
     _read_pages(conn, readings, context.page)
     _read_ahead(conn, [one for one in readings if one.has_more and one.command.keeps_cursors])
     outcome = Outcome()
+    starting = [one.request for one in readings if one.command.after is None]
+    tell_unread(conn, {request.user_id for request in starting}, outcome)
     _tell_changes(
         conn, [one for one in readings if one.command.after is None and one.command.lost_s], outcome
     )

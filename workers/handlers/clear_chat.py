@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
+from infra.store.unread import remove_marks
 from infra.wire.commands import ClearChat
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import CHAT_CHANGED, ClearAck, iso_ms
@@ -17,17 +18,21 @@ from workers.context import HandlerContext
 from workers.members import Member, lock_members, member_columns, read_members, tell_read, to_own
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.unread import tell_unread
 
 _CLEAR = text(
-    """
-    UPDATE chat_members w
-    SET cleared_seq = cleared.up_to,
-        delivered_seq = greatest(w.delivered_seq, cleared.up_to),
-        read_seq = greatest(w.read_seq, cleared.up_to)
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
-        AS cleared (chat_id, user_id, up_to)
-    WHERE w.chat_id = cleared.chat_id AND w.user_id = cleared.user_id
-    RETURNING w.chat_id, w.user_id, now() AS at
+    f"""
+    WITH moved AS (
+        UPDATE chat_members w
+        SET cleared_seq = cleared.up_to,
+            delivered_seq = greatest(w.delivered_seq, cleared.up_to),
+            read_seq = greatest(w.read_seq, cleared.up_to)
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
+            AS cleared (chat_id, user_id, up_to)
+        WHERE w.chat_id = cleared.chat_id AND w.user_id = cleared.user_id
+        RETURNING w.chat_id, w.user_id, w.read_seq
+    ), unmarked AS ({remove_marks("moved")})
+    SELECT chat_id, user_id, now() AS at FROM moved
     """
 )
 
@@ -60,9 +65,9 @@ def _clear(
         if member in locked:
             asked = chat.last_seq if request.command.up_to is None else request.command.up_to
             up_tos[member] = max(up_tos[member], min(asked, chat.last_seq))
-    cleared_at = _write(
-        conn, {one: up_to for one, up_to in up_tos.items() if up_to > locked[one].cleared_seq}
-    )
+    cleared = {one: up_to for one, up_to in up_tos.items() if up_to > locked[one].cleared_seq}
+    cleared_at = _write(conn, cleared)
+    tell_unread(conn, {user_id for _, user_id in cleared}, outcome)
     states = read_members(conn, {chat.id for _, chat in allowed})
     for request, chat in allowed:
         member = (chat.id, request.user_id)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
+from infra.store.unread import remove_marks
 from infra.wire.commands import MarkAsRead
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import ReadAck, iso_ms
@@ -17,14 +18,18 @@ from workers.context import HandlerContext
 from workers.members import Member, lock_members, member_columns, read_unread, tell_read
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.unread import tell_unread
 
 _ADVANCE = text(
-    """
-    UPDATE chat_members w SET read_seq = seen.up_to
-    FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
-        AS seen (chat_id, user_id, up_to)
-    WHERE w.chat_id = seen.chat_id AND w.user_id = seen.user_id
-    RETURNING w.chat_id, w.user_id, now() AS at
+    f"""
+    WITH moved AS (
+        UPDATE chat_members w SET read_seq = seen.up_to
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
+            AS seen (chat_id, user_id, up_to)
+        WHERE w.chat_id = seen.chat_id AND w.user_id = seen.user_id
+        RETURNING w.chat_id, w.user_id, w.read_seq
+    ), unmarked AS ({remove_marks("moved")})
+    SELECT chat_id, user_id, now() AS at FROM moved
     """
 )
 
@@ -62,7 +67,9 @@ def _advance(
             held.append((request, chat))
         else:
             outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
-    moved_at = _write(conn, {reader: seq for reader, seq in up_tos.items() if seq > locked[reader].read_seq})
+    moved = {reader: seq for reader, seq in up_tos.items() if seq > locked[reader].read_seq}
+    moved_at = _write(conn, moved)
+    tell_unread(conn, {user_id for _, user_id in moved}, outcome)
     unread = read_unread(conn, list(locked))
     for request, chat in held:
         reader = (chat.id, request.user_id)

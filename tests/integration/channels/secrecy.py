@@ -14,8 +14,9 @@ NOTICE = Notice(
     count=3,
     senders=("bea", "carl"),
     chat_ids=(UUID("0197a1b2-0000-7000-8000-00000000c0de"),),
+    unread=7,
 )
-REPLACEMENT = farewell(NOTICE.id, NOTICE.chat_ids)
+REPLACEMENT = farewell(NOTICE.id, NOTICE.chat_ids, unread=0)
 LONG_NOTICE = replace(NOTICE, body='ä\n"😀' * 1_000)
 
 

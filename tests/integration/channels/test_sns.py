@@ -107,7 +107,12 @@ def test_an_android_device_gets_the_form_of_fcm_v1(channel: SnsChannel, android:
         "fcmV1Message": {
             "message": {
                 "notification": {"title": "Title of BB-Gram", "body": "the secret words"},
-                "data": {"id": str(NOTICE.id), "count": "3", "chatIds": str(NOTICE.chat_ids[0])},
+                "data": {
+                    "id": str(NOTICE.id),
+                    "count": "3",
+                    "unread": "7",
+                    "chatIds": str(NOTICE.chat_ids[0]),
+                },
                 "android": {
                     "collapse_key": str(NOTICE.id),
                     "notification": {"tag": str(NOTICE.id)},
@@ -137,6 +142,7 @@ def test_a_replacement_takes_the_place_of_what_an_apple_device_shows_and_is_sile
     assert apple.published[0]["MessageAttributes"] == apple.published[1]["MessageAttributes"]
     assert json.loads(apple.received(arn)[1]["APNS"])["aps"] == {
         "alert": {"title": REPLACEMENT.title, "body": ""},
+        "badge": 0,
         "interruption-level": "passive",
         "thread-id": str(NOTICE.chat_ids[0]),
     }
@@ -151,6 +157,7 @@ def test_an_apple_device_gets_the_form_of_apple(platform: str, client: "SNSClien
     assert json.loads(received[platform]) == {
         "aps": {
             "alert": {"title": "Title of BB-Gram", "body": "the secret words"},
+            "badge": 7,
             "sound": "default",
             "thread-id": str(NOTICE.chat_ids[0]),
         },

@@ -79,6 +79,7 @@ def test_a_browser_can_read_the_notice(channel: WebPushChannel, browser: Browser
         "title": "Title of BB-Gram",
         "body": "the secret words",
         "count": 3,
+        "unread": 7,
         "senders": ["bea", "carl"],
         "chatIds": [str(NOTICE.chat_ids[0])],
     }
@@ -97,6 +98,7 @@ def test_a_replacement_takes_the_place_of_a_notice_that_waits_and_says_so_to_the
         "title": "Message deleted",
         "body": "",
         "count": 0,
+        "unread": 0,
         "senders": [],
         "chatIds": [str(NOTICE.chat_ids[0])],
         "isReplacement": True,

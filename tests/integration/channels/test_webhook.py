@@ -36,6 +36,7 @@ def test_a_service_gets_the_notice_and_can_tell_who_sent_it(
             "title": "Title of BB-Gram",
             "body": "the secret words",
             "count": 3,
+            "unread": 7,
             "senders": ["bea", "carl"],
             "chatIds": [str(NOTICE.chat_ids[0])],
         },

@@ -25,6 +25,33 @@ def test_every_device_of_the_recipient_gets_the_digest(notices: Notices, fcm: Li
     assert notice.body == f"{notices.alices_name}: how are you?"
 
 
+def test_a_notification_says_how_much_is_unread_in_all_chats(notices: Notices, fcm: ListChannel) -> None:
+    notices.register(notices.bob)
+    carol, _ = notices.bench.person("carol")
+    seen = notices.send("one", "two", sender=carol)
+    notices.confirm(notices.bob, seen, 1, 2)
+    notification_id = notices.notify("three")
+    assert notices.push(fcm).deliver(notification_id) == "sent"
+    ((_, notice),) = fcm.notices
+    assert (notice.count, notice.unread) == (1, 3)
+
+
+def test_who_has_read_all_is_shown_none_when_the_last_message_is_unsent(
+    notices: Notices, fcm: ListChannel
+) -> None:
+    notices.register(notices.bob)
+    notification_id = notices.notify("one")
+    notices.push(fcm).deliver(notification_id)
+    ((chat_id,),) = notices.bench.rows("SELECT id FROM chats")
+    for user, name, more in (
+        (notices.alice, "unsend_message", {"seq": 1}),
+        (notices.bob, "mark_as_read", {}),
+    ):
+        notices.bench.ask(notices.bench.event(user, name, {"chatId": str(chat_id), **more}))
+    notices.push(fcm).deliver(notification_id)
+    assert [(notice.count, notice.unread) for _, notice in fcm.notices] == [(1, 1), (0, 0)]
+
+
 def test_texts_stay_out_when_the_team_hides_them(notices: Notices, fcm: ListChannel) -> None:
     notices.register(notices.bob)
     notices.push(fcm, hide_texts=True).deliver(notices.notify("a secret"))

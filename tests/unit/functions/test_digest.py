@@ -22,18 +22,18 @@ def chats(*senders: str, count: int = 1) -> list[OpenChat]:
     ],
 )
 def test_the_title_says_how_many_and_from_whom(senders: list[str], count: int, title: str) -> None:
-    notice = digest(UUID(int=9), chats(*senders, count=count), hide_texts=False)
+    notice = digest(UUID(int=9), chats(*senders, count=count), unread=7, hide_texts=False)
     assert notice.title == title
     assert notice.senders == tuple(senders)
     assert notice.body == "alice: words of alice"
 
 
 def test_a_message_that_has_no_text_says_only_that_it_is_there() -> None:
-    notice = digest(UUID(int=9), [OpenChat(UUID(int=1), "alice", 1, "")], hide_texts=False)
+    notice = digest(UUID(int=9), [OpenChat(UUID(int=1), "alice", 1, "")], unread=7, hide_texts=False)
     assert (notice.title, notice.body) == ("Message from alice", "Message")
 
 
 def test_hidden_texts_are_nowhere_in_the_notice() -> None:
-    notice = digest(UUID(int=9), chats("alice", "bob"), hide_texts=True)
+    notice = digest(UUID(int=9), chats("alice", "bob"), unread=7, hide_texts=True)
     assert "words" not in repr(notice)
     assert notice.body == "2 messages"

@@ -62,7 +62,7 @@ def is_cut_between_clusters(whole: str, text: str) -> bool:
 )
 def test_any_notice_fits_and_is_cut_between_clusters(channel: str, people: list[tuple[str, str]]) -> None:
     chats = [OpenChat(UUID(int=number), name, 1, text) for number, (name, text) in enumerate(people)]
-    notice = digest(UUID(int=9), chats, hide_texts=False)
+    notice = digest(UUID(int=9), chats, unread=7, hide_texts=False)
     payload = encode_within(notice, ENCODERS[channel])
     title, body = texts_of(channel, payload)
     assert len(payload.encode()) <= PUSH_BYTES
@@ -77,7 +77,7 @@ def test_any_notice_fits_and_is_cut_between_clusters(channel: str, people: list[
 @pytest.mark.parametrize("channel", ENCODERS)
 def test_the_longest_names_leave_room_for_the_text(channel: str, name: str) -> None:
     chats = [OpenChat(UUID(int=number), name, 1, "x" * 200) for number in range(40)]
-    payload = encode_within(digest(UUID(int=9), chats, hide_texts=False), ENCODERS[channel])
+    payload = encode_within(digest(UUID(int=9), chats, unread=7, hide_texts=False), ENCODERS[channel])
     assert len(payload.encode()) <= PUSH_BYTES
     assert texts_of(channel, payload)[1].startswith(f"{name}: xxx")
 
@@ -85,12 +85,12 @@ def test_the_longest_names_leave_room_for_the_text(channel: str, name: str) -> N
 @pytest.mark.parametrize("channel", ENCODERS)
 def test_a_name_that_no_user_may_have_fits_too(channel: str) -> None:
     chats = [OpenChat(UUID(int=number), "👨‍👩‍👧‍👦" * 10_000, 1, "hello") for number in range(40)]
-    payload = encode_within(digest(UUID(int=9), chats, hide_texts=False), ENCODERS[channel])
+    payload = encode_within(digest(UUID(int=9), chats, unread=7, hide_texts=False), ENCODERS[channel])
     assert len(payload.encode()) <= PUSH_BYTES
 
 
 def test_what_fits_is_not_touched() -> None:
-    notice = Notice(UUID(int=9), "Message from bea ", "bea: hello ", 1, ("bea",), (UUID(int=1),))
+    notice = Notice(UUID(int=9), "Message from bea ", "bea: hello ", 1, ("bea",), (UUID(int=1),), 7)
     assert texts_of("webpush", encode_within(notice, ENCODERS["webpush"])) == (notice.title, notice.body)
 
 
