@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -165,6 +166,26 @@ def test_a_page_costs_the_same_for_any_number_of_chats(unswept_bench: WorkerBenc
             assert all(0 < buffers < most for buffers in found.values()), (listed, found)
     assert len(page(bench, user, box="inbox")["chats"]) == 3
     assert 0 < cost_of(bench, user, box="inbox") < 60
+
+
+@pytest.fixture
+def deep_index(unswept_bench: WorkerBench) -> Iterator[WorkerBench]:
+    """Give the indexes of boxes a level more than that of pairs has, as it happens at some sizes."""
+    names = ("chats_box_lo", "chats_box_hi")
+    for name in names:
+        unswept_bench.rows(f"ALTER INDEX {name} SET (fillfactor = 10)")
+    yield unswept_bench
+    for name in names:
+        unswept_bench.rows(f"ALTER INDEX {name} RESET (fillfactor)")
+        unswept_bench.rows(f"REINDEX INDEX {name}")
+
+
+def test_a_page_is_read_from_its_index_though_another_one_has_fewer_levels(deep_index: WorkerBench) -> None:
+    users = [popular(deep_index, count) for count in (60, 1_200)]
+    deep_index.rows("REINDEX TABLE chats")
+    deep_index.rows("ANALYZE chats")
+    few, many = (cost_of(deep_index, user, limit=10) for user in users)
+    assert 0 < many < 2 * few, (few, many)
 
 
 def costs(bench: WorkerBench, user: uuid.UUID, box: dict[str, str]) -> dict[str, int]:
