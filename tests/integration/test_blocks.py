@@ -200,6 +200,27 @@ def test_nobody_can_block_themselves(bench: WorkerBench) -> None:
     assert two.do(two.alice, "block_user") is ErrorCode.INVALID_PAYLOAD
 
 
+def test_who_is_deleted_can_be_unblocked_by_their_id(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    two.block(two.alice)
+    bench.rows("DELETE FROM profiles WHERE id = :bob", bob=two.bob.id)
+    (blocked,) = two.do(two.alice, "list_blocked")["users"]
+    assert blocked["userId"] == str(two.bob.id)
+    assert two.block(two.alice, on=False)["blocked"] is False
+    assert two.do(two.alice, "list_blocked")["users"] == []
+
+
+def test_nobody_unblocks_who_never_was(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    nobody = {"userId": str(uuid.uuid4())}
+    first, second = two.ask(
+        two.event(two.alice, "unblock_user", **nobody),
+        two.event(two.alice, "unblock_user", userId=str(two.bob.id)),
+    )
+    assert first == ErrorCode.USER_NOT_FOUND
+    assert second["blocked"] is False
+
+
 def test_the_blocked_are_listed_in_pages_the_last_one_first(bench: WorkerBench) -> None:
     two = Two.strangers(bench)
     others = [Person(*person) for person in bench.people(*(f"p{number}" for number in range(7)))]

@@ -14,7 +14,7 @@ from infra.wire.commands import BlockUser, ListBlocked, UnblockUser
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import BlockAck, BlockedAck, BlockedUser, iso_ms
 from workers.arrays import array
-from workers.chats import Pair, open_chats, people_of
+from workers.chats import Pair, People, open_chats, people_of
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.own_chats import Members, Sides, change_chats
@@ -77,15 +77,21 @@ def _set_blocks(
 ) -> Outcome:
     outcome = Outcome()
     people = people_of(conn, requests)
-    pairs: dict[str, Pair] = {}
+    named: list[tuple[Request[Any], Pair]] = []
     for request in requests:
         with outcome.rejections(request):
             people.require(request.user_id)
-            pair = Pair.of(request.user_id, people.named(request.command))
+            pair = Pair.of(request.user_id, _named(request, people))
             if pair.lo == pair.hi:
                 raise Rejection(ErrorCode.NOT_ALLOWED, "You cannot block yourself.")
-            pairs[request.id] = pair
-    chats = open_chats(conn, set(pairs.values()), is_listed=False)
+            named.append((request, pair))
+    chats = open_chats(conn, {pair for _, pair in named}, is_listed=False)
+    asked: list[tuple[Request[Any], str]] = []
+    for request, pair in named:
+        with outcome.rejections(request):
+            if pair not in chats:
+                raise Rejection(ErrorCode.USER_NOT_FOUND)
+            asked.append((request, chats[pair].id))
 
     def set_block(sides: Sides, request: Request[Any]) -> None:
         sides.block(request.user_id, on=on)
@@ -99,9 +105,16 @@ def _set_blocks(
             blocked=sides.blocks[request.user_id],
         )
 
-    asked = [(request, chats[pairs[request.id]].id) for request in requests if request.id in pairs]
     change_chats(conn, asked, context, outcome, set_block, answer)
     return outcome
+
+
+def _named(request: Request[BlockUser] | Request[UnblockUser], people: People) -> str:
+    """Return whom a request names. A deleted user, of whom only the id is left, can be unblocked."""
+    command = request.command
+    if isinstance(command, UnblockUser) and command.username is None and command.user_id is not None:
+        return str(command.user_id)
+    return people.named(command)
 
 
 def list_blocked(
