@@ -20,7 +20,7 @@ from workers.batch_trace import BatchTrace
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
-from workers.handler_table import HANDLERS
+from workers.handler_table import HANDLED_AS, HANDLERS
 from workers.outcome import Outcome
 from workers.portions import portions
 from workers.profiles import ensure_profiles
@@ -246,12 +246,12 @@ class BatchProcessor:
 
 
 def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
-    """Decode the payloads of all events; `rejected` answers those that do not decode."""
+    """Decode the payloads of all events, by handler; `rejected` answers those that do not decode."""
     requests: dict[str, list[Request[Any]]] = {}
     for event in events:
         with rejected.rejections(event):
             request = decode(event)
-            requests.setdefault(event.name, []).append(request)
+            requests.setdefault(HANDLED_AS[event.name], []).append(request)
     return requests
 
 

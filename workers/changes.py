@@ -28,12 +28,16 @@ EDITS_KEPT: Final = 20
 _LOCK = LockingStatement(
     """
     SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked,
-        CASE {declined} WHEN c.lo_box THEN c.user_hi WHEN c.hi_box THEN c.user_lo END AS declined
+        CASE
+            WHEN c.lo_box IN ({waiting}) THEN c.user_hi WHEN c.hi_box IN ({waiting}) THEN c.user_lo
+        END AS unaccepted
     FROM chats c
     WHERE c.id = ANY(CAST(:chats AS uuid[]))
     ORDER BY c.id
     FOR NO KEY UPDATE {skip_locked}
-    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c")).replace("{declined}", str(int(Box.DECLINED)))
+    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c")).replace(
+        "{waiting}", f"{Box.REQUESTS}, {Box.DECLINED}"
+    )
 )
 _READ = text(
     """
@@ -98,8 +102,8 @@ class MutableMessage:
     """Who has cleared it."""
     is_blocked: bool
     """Whether one of the two has blocked the other."""
-    declined: str | None
-    """The user whose message request the other one has declined."""
+    unaccepted: str | None
+    """The user whose message request the other one has not accepted."""
     now: datetime
     """The time of the change."""
     is_changed: bool = False
@@ -112,7 +116,7 @@ class MutableMessage:
     def require_within(self, seconds: int) -> None:
         """Raise Rejection(not_allowed, too_late) unless it is younger than this; 0 forbids the change."""
         if not seconds:
-            raise Rejection(ErrorCode.NOT_ALLOWED, "This server does not allow it.")
+            raise Rejection(ErrorCode.NOT_ALLOWED, "This server does not allow this change.")
         if (self.now - self.created_at).total_seconds() > seconds:
             raise Rejection(ErrorCode.TOO_LATE)
 
@@ -122,8 +126,11 @@ class MutableMessage:
             raise Rejection(ErrorCode.NOT_ALLOWED, "The message has been unsent.")
 
     def require_welcome(self, user_id: str) -> None:
-        """Raise Rejection(not_allowed) if there is a block, or the user's message request was declined."""
-        if self.is_blocked or self.declined == user_id:
+        """Raise Rejection(not_allowed) if there is a block, or the user was not accepted.
+
+        Otherwise the few messages of a request could say anything, again and again.
+        """
+        if self.is_blocked or self.unaccepted == user_id:
             raise Rejection(ErrorCode.NOT_ALLOWED)
 
     def remember(self, client_id: str | None) -> None:
@@ -217,7 +224,7 @@ def _read(
             client_ids=row.client_ids,
             hidden_from=row.hidden_from,
             is_blocked=locked[row.chat_id].is_blocked,
-            declined=locked[row.chat_id].declined,
+            unaccepted=locked[row.chat_id].unaccepted,
             now=locked[row.chat_id].at,
         )
         for row in conn.execute(_READ, params)

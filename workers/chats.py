@@ -156,7 +156,7 @@ class People:
         Raises Rejection(user_not_found, invalid_payload).
         """
         require_somebody(command)
-        if command.username is not None:
+        if command.user_id is None and command.username is not None:
             return self._find(command.username)
         if str(command.user_id) not in self.by_id:
             raise Rejection(ErrorCode.USER_NOT_FOUND)
@@ -184,10 +184,10 @@ def people_of(conn: Connection, requests: Iterable[Request[_Naming]]) -> People:
     usernames: set[str] = set()
     for request in requests:
         ids.add(request.user_id)
-        if request.command.username is not None:
-            usernames.add(request.command.username)
-        elif request.command.user_id is not None:
+        if request.command.user_id is not None:
             ids.add(str(request.command.user_id))
+        elif request.command.username is not None:
+            usernames.add(request.command.username)
     return read_people(conn, ids, usernames)
 
 

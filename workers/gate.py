@@ -1,13 +1,13 @@
 """Messages in chats that are not open: blocks, strangers, message requests. The storing statement decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from infra.store.boxes import BOX, IS_BLOCKED, REQUEST_MESSAGES, Box
 from infra.wire.commands import SendMessage
-from infra.wire.events import Message, Quote
+from infra.wire.events import Message
 from workers.context import HandlerContext
 from workers.members import Member
 from workers.new_messages import as_sent, sending_columns, sending_statement
@@ -86,10 +86,7 @@ class AtGate:
 
 
 def store_at_gate(
-    conn: Connection,
-    requests: Sequence[Request[SendMessage]],
-    quotes: Mapping[str, Quote],
-    context: HandlerContext,
+    conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
 ) -> AtGate:
     """Store new messages if their recipients let them pass.
 
@@ -105,7 +102,7 @@ def store_at_gate(
         if not row.is_new and not is_stored:
             result.refused.add(row.id)
             continue
-        result.stored[row.id] = as_sent(request, quotes.get(row.id), *message)
+        result.stored[row.id] = as_sent(request, *message)
         if row.is_new and Box(own_box) in (Box.REQUESTS, Box.DECLINED):
             result.moved.add((row.chat_id, request.user_id))
         if row.is_new and Box(box) in (Box.UNDECIDED, Box.UNSEEN) and messages_from == "requests":

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from infra.wire import registry
 from workers.context import HandlerContext
-from workers.handlers.block_user import block_users, list_blocked, unblock_users
+from workers.handlers.block_user import list_blocked, set_blocks
 from workers.handlers.broadcast_presence import broadcast_presence
 from workers.handlers.broadcast_typing import broadcast_typing
 from workers.handlers.catch_up import catch_up
@@ -24,7 +24,7 @@ from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.react import react
 from workers.handlers.report import report
 from workers.handlers.send_message import send_messages
-from workers.handlers.set_chat import accept_chats, decline_chats, set_chats
+from workers.handlers.set_chat import set_chats
 from workers.handlers.sync import sync
 from workers.handlers.unsend_message import unsend_messages
 from workers.handlers.user_settings import get_settings, update_settings
@@ -57,10 +57,10 @@ HANDLERS: Final[dict[str, Entry]] = {
     "clear_chat": Entry(clear_chats, needs_transaction=True),
     "update_settings": Entry(update_settings, needs_transaction=True),
     "report": Entry(report, needs_transaction=True, reads_pages=True),
-    "unblock_user": Entry(unblock_users, needs_transaction=True),
-    "block_user": Entry(block_users, needs_transaction=True),
-    "accept_chat": Entry(accept_chats, needs_transaction=True),
-    "decline_chat": Entry(decline_chats, needs_transaction=True),
+    "block_user": Entry(set_blocks, needs_transaction=True),
+    "unblock_user": Entry(set_blocks, needs_transaction=True),
+    "accept_chat": Entry(set_chats, needs_transaction=True),
+    "decline_chat": Entry(set_chats, needs_transaction=True),
     "set_chat": Entry(set_chats, needs_transaction=True),
     "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
     "send_message": Entry(send_messages),
@@ -84,4 +84,16 @@ that it covers only messages that the reader can have seen. Reports come before 
 what the reporter saw. Handlers that lock members come before those that
 lock chats, so that batches rarely deadlock. The page of a join may therefore lack a message that was sent in
 the same batch; `message_sent` brings it.
+"""
+
+
+def _first_with_each_handler() -> dict[str, str]:
+    first: dict[Handler, str] = {}
+    return {name: first.setdefault(entry.handle, name) for name, entry in HANDLERS.items()}
+
+
+HANDLED_AS: Final = _first_with_each_handler()
+"""By command, the first one with the same handler. It gets all of them in the order in which they came.
+
+So the last of some commands that undo each other wins, as their acks say.
 """

@@ -26,7 +26,8 @@ QUOTED_CHARS: Final = 200
 QUOTED = f"""
     LEFT JOIN LATERAL (
         SELECT q.sender_id AS quoted_id, p.username AS quoted_username,
-            left(q.text, {QUOTED_CHARS}) AS quoted_text, q.deleted_at AS quoted_deleted_at
+            left(q.text, {QUOTED_CHARS}) AS quoted_text, q.change AS quoted_change,
+            q.deleted_at AS quoted_deleted_at
         FROM messages q JOIN profiles p ON p.id = q.sender_id
         WHERE q.chat_id = {{chat}} AND q.seq = {{seq}} LIMIT 1
     ) quoted ON true
@@ -84,7 +85,12 @@ def to_message(row: Row[Any]) -> Message:
         reply_to=msgspec.UNSET
         if row.reply_to is None
         else to_quote(
-            row.reply_to, row.quoted_id, row.quoted_username, row.quoted_text, row.quoted_deleted_at
+            row.reply_to,
+            row.quoted_id,
+            row.quoted_username,
+            row.quoted_text,
+            row.quoted_change,
+            row.quoted_deleted_at,
         ),
         change=msgspec.UNSET if row.change is None else row.change,
         edited_at=_time(row.edited_at),
@@ -102,7 +108,12 @@ def to_reactions(pairs: Iterable[Sequence[str]]) -> list[Reaction]:
 
 
 def to_quote(
-    seq: int, sender_id: str | None, sender_username: str, text: str, deleted_at: datetime | None
+    seq: int,
+    sender_id: str | None,
+    sender_username: str,
+    text: str,
+    change: int | None,
+    deleted_at: datetime | None,
 ) -> Quote:
     """Return a message that a reply answers as clients see it. Without a sender, it is not stored."""
     if sender_id is None:
@@ -112,6 +123,7 @@ def to_quote(
         sender_id=sender_id,
         sender_username=sender_username,
         text=text,
+        change=msgspec.UNSET if change is None else change,
         deleted_at=_time(deleted_at),
     )
 

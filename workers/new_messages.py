@@ -1,6 +1,6 @@
 """Stores messages, each once and with hole-free seqs: one statement for any number of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -158,9 +158,9 @@ class Route(NamedTuple):
 def route(request: Request[SendMessage]) -> Route:
     """Return the sender and recipient of a message."""
     username, user_id = request.command.username, request.command.user_id
-    if username is not None:
-        return Route(request.user_id, find_key(username), None)
-    return Route(request.user_id, None, None if user_id is None else str(user_id))
+    if user_id is not None:
+        return Route(request.user_id, None, str(user_id))
+    return Route(request.user_id, None if username is None else find_key(username), None)
 
 
 def key_of(request: Request[SendMessage]) -> str:
@@ -174,12 +174,11 @@ def _own_key(request: Request[SendMessage]) -> str:
 
 
 def store_messages(
-    conn: Connection,
-    requests: Sequence[Request[SendMessage]],
-    quotes: Mapping[str, Quote],
-    context: HandlerContext,
+    conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
 ) -> dict[str, Message | None]:
     """Store messages that are new; return them by request, with None for those stored before.
+
+    What they answer is not in them yet.
 
     Requests without a chat that is open have no entry, and neither do those whose locked chat was skipped.
     """
@@ -187,7 +186,7 @@ def store_messages(
         return {}
     tried = {request.id: request for request in requests}
     rows = conn.execute(_STORE.for_(context), sending_columns(requests, context))
-    return {row[0]: as_sent(tried[row[0]], quotes.get(row[0]), *row) for row in rows}
+    return {row[0]: as_sent(tried[row[0]], *row) for row in rows}
 
 
 def sending_columns(
@@ -228,7 +227,6 @@ def _routes(requests: Collection[Request[SendMessage]]) -> dict[str, str | list[
 
 def as_sent(
     request: Request[SendMessage],
-    quote: Quote | None,
     message_id: str,
     chat_id: str,
     seq: int,
@@ -254,7 +252,6 @@ def as_sent(
         status="sent",
         client_id=request.command.client_id or msgspec.UNSET,
         data=msgspec.UNSET if request.command.data_text is None else request.command.data,
-        reply_to=quote or msgspec.UNSET,
     )
 
 

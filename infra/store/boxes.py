@@ -44,7 +44,7 @@ IS_WAITING: Final = f"{BOX} IN ({Box.REQUESTS}, {Box.DECLINED})"
 """SQL: whether the other member of a chat waits for the member `{user}` to accept them."""
 SHOWS_PRESENCE: Final = f"""
     (
-        NOT {IS_BLOCKED} AND NOT {IS_WAITING}
+        NOT {IS_BLOCKED} AND NOT {IS_WAITING} AND {{profile}}.deleted_at IS NULL
         AND CASE {{profile}}.show_presence
             WHEN 'everyone' THEN true
             WHEN 'chats' THEN {{chat}}.user_lo = {{chat}}.user_hi

@@ -55,7 +55,7 @@ _MESSAGES = {
     ErrorCode.INVALID_PAYLOAD: "The payload is not valid for this event.",
     ErrorCode.UNKNOWN_EVENT: "There is no such event.",
     ErrorCode.PAYLOAD_TOO_LARGE: "The payload is too large.",
-    ErrorCode.USER_NOT_FOUND: "There is no user with this name.",
+    ErrorCode.USER_NOT_FOUND: "There is no such user.",
     ErrorCode.PROFILE_MISSING: "You have no profile yet.",
     ErrorCode.CHAT_NOT_FOUND: "There is no such chat.",
     ErrorCode.NOT_A_MEMBER: "You are not a member of this chat.",

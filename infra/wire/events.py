@@ -83,6 +83,8 @@ class Quote(_Payload, frozen=True):
     """The present name of who wrote it."""
     text: str | msgspec.UnsetType = msgspec.UNSET
     """Its first 200 characters; empty once it is unsent."""
+    change: int | msgspec.UnsetType = msgspec.UNSET
+    """The change that made it what it is, if there was one. Whoever knows a later one shows that."""
     deleted_at: Time | msgspec.UnsetType = msgspec.UNSET
     """When it was unsent, if it was."""
 

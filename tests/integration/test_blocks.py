@@ -255,6 +255,16 @@ def test_a_batch_handles_the_blocks_before_the_messages(bench: WorkerBench) -> N
     assert two.bench.seqs(two.chat_id) == [1, 2]
 
 
+@pytest.mark.parametrize("names", [("block_user", "unblock_user"), ("unblock_user", "block_user")])
+def test_the_last_of_a_block_and_its_end_wins_in_one_batch(bench: WorkerBench, names: tuple[str, str]) -> None:
+    two = Two.friends(bench)
+    acks = two.ask(*(two.event(two.alice, name, userId=str(two.bob.id)) for name in names))
+    is_blocked = names[-1] == "block_user"
+    assert acks[-1]["blocked"] is is_blocked
+    assert two.heard(two.alice, "chat_changed")[-1]["blocked"] is is_blocked
+    assert two.listed(two.alice)[0].get("blocked", False) is is_blocked
+
+
 def test_a_blocked_message_leaves_no_hole_and_stops_no_other(bench: WorkerBench) -> None:
     """One batch with a blocked chat, an open one, and messages of both directions."""
     two, open_ones = Two.friends(bench), Two.friends(bench)

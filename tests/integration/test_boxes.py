@@ -173,6 +173,7 @@ def test_a_new_message_leaves_an_archived_chat_where_it_is(bench: WorkerBench) -
         (lambda two: set_chat(two, archived=True), "archived"),
         (lambda two: set_chat(two, mutedUntil=TOMORROW.isoformat()), None),
         (lambda two: two.block(two.alice), None),
+        (lambda two: two.do(two.alice, "clear_chat", chatId=two.chat_id), None),
     ],
 )
 def test_a_device_that_was_away_learns_what_is_different(bench: WorkerBench, change: Any, box: Any) -> None:

@@ -169,7 +169,7 @@ def test_an_event_that_is_refused_now_stays(poisoned_bench: WorkerBench) -> None
     alice, _ = poisoned_bench.person("alice")
     dead = keep(poisoned_bench, poisoned_bench.send(alice, "nobody_has_this_name", "hello"))
     result = again(poisoned_bench, dead)
-    assert result.outcome == "not possible: user_not_found, There is no user with this name."
+    assert result.outcome == "not possible: user_not_found, There is no such user."
     assert not result.done
     assert all_ids(poisoned_bench.engine) == [dead.id]
 

@@ -158,3 +158,11 @@ def test_receipts_behind_a_hole_are_hidden_as_well(bench: WorkerBench) -> None:
     assert two.heard(two.bob, "message_status") == []
     two.do(two.alice, "accept_chat", chatId=two.chat_id)
     assert [one["upTo"] for one in two.heard(two.bob, "message_status")] == [3]
+
+
+def test_who_is_deleted_is_shown_to_nobody_while_their_socket_lives_on(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    assert two.peer(two.bob)["online"]
+    bench.rows("DELETE FROM profiles WHERE id = :alice", alice=two.alice.id)
+    (chat,) = two.listed(two.bob)
+    assert (chat["peer"]["online"], chat["peer"]["lastSeen"]) == (False, None)

@@ -15,6 +15,8 @@ from infra.wire.errors import ErrorCode
 from tests.harness.talk import Talk
 from tests.harness.worker_bench import WorkerBench
 from workers.batch_processor import BatchProcessor
+from workers.handlers import send_message as module
+from workers.new_messages import store_messages
 
 LOCK = "SELECT 1 FROM chats WHERE id = :chat FOR UPDATE"
 
@@ -64,7 +66,7 @@ def test_a_quote_shows_its_message_as_it_is_now(talk: Talk) -> None:
     talk.edit(talk.alice, 1, "another question")
     assert {quote["text"] for quote in everywhere(talk, 2)} == {"another question"}
     left = talk.unsend(talk.alice, 1)
-    unsent = {**first["replyTo"], "text": "", "deletedAt": left["deletedAt"]}
+    unsent = {**first["replyTo"], "text": "", "change": 2, "deletedAt": left["deletedAt"]}
     assert everywhere(talk, 2) == [unsent] * 5
     assert talk.send(talk.bob, "another answer", replyTo=1)["replyTo"] == unsent
     assert talk.react(talk.alice, 2, "\U0001f44d")["replyTo"] == unsent
@@ -149,11 +151,28 @@ def test_a_message_to_an_id_opens_the_chat_that_the_name_has(bench: WorkerBench)
     assert ack["peer"]["username"] == bobs_name
 
 
+def test_a_message_that_is_unsent_while_it_is_answered_shows_nothing(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = talk.send(talk.bob, "a secret")["seq"]
+    def store_later(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        talk.unsend(talk.bob, first)
+        return store_messages(*arguments)
+
+    monkeypatch.setattr(module, "store_messages", store_later)
+    answered = talk.sending(talk.alice, "what?", replyTo=first)
+    reply = talk.bench.ask(answered)
+    (quote,) = (message["replyTo"] for message in reply.emitted("new_message", talk.bob))
+    assert (quote["text"], quote["change"]) == ("", 1)
+    assert "deletedAt" in quote
+
+
 def test_the_messages_of_a_batch_keep_their_order_however_they_are_addressed(talk: Talk) -> None:
     asked = [
         by_id(talk.bench, talk.alice, talk.bob, f"{n}")
         if n % 3
-        else talk.sending(talk.alice, f"{n}", **({"userId": str(talk.alice)} if n % 2 else {}))
+        else talk.sending(talk.alice, f"{n}", **({"userId": str(talk.bob)} if n % 2 else {}))
         for n in range(30)
     ]
     reply = talk.bench.ask(*asked)
@@ -161,8 +180,11 @@ def test_the_messages_of_a_batch_keep_their_order_however_they_are_addressed(tal
     assert {message["recipientId"] for message in talk.page(talk.bob, limit=100)} == {str(talk.bob)}
 
 
-def test_a_name_wins_over_an_id(talk: Talk) -> None:
-    assert talk.send(talk.alice, userId=str(talk.alice))["recipientId"] == str(talk.bob)
+def test_an_id_wins_over_a_name_which_somebody_else_may_have_by_now(talk: Talk) -> None:
+    carol, _ = talk.bench.person("carol")
+    assert talk.send(talk.alice, userId=str(carol))["recipientId"] == str(carol)
+    joined = talk.event(talk.alice, "join_chat", username=talk.bobs_name, userId=str(carol))
+    assert talk.bench.ask(joined).ack(joined)["peer"]["userId"] == str(carol)
 
 
 @pytest.mark.parametrize("name", ["send_message", "join_chat"])

@@ -143,11 +143,12 @@ def test_a_retry_of_a_request_delivers_nothing_that_was_delivered(two: Two) -> N
         two.do(two.alice, "decline_chat", chatId=two.chat_id)
 
 
-def test_who_was_declined_can_change_no_message(two: Two) -> None:
+@pytest.mark.parametrize("state", ["waiting", "declined"])
+def test_who_was_not_accepted_can_take_a_message_back_and_change_none(two: Two, state: str) -> None:
     two.send(two.bob)
     own = {"chatId": two.chat_id, "seq": 1}
-    assert two.do(two.bob, "edit_message", **own, text="while it waits")["success"]
-    two.do(two.alice, "decline_chat", chatId=two.chat_id)
+    if state == "declined":
+        two.do(two.alice, "decline_chat", chatId=two.chat_id)
     for name, more in (("edit_message", {"text": "again"}), ("react", {"emoji": "👍", "on": True})):
         assert two.do(two.bob, name, **own, **more) is ErrorCode.NOT_ALLOWED
         assert two.heard(two.alice, "message_changed") == []
@@ -229,6 +230,34 @@ def test_a_declined_request_can_be_let_in_later(two: Two, let_in: Any) -> None:
     let_in(two)
     assert isinstance(two.send(two.bob), dict)
     assert len(two.listed(two.alice, "inbox")) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "box"),
+    [
+        (("decline_chat", "accept_chat"), "inbox"),
+        (("decline_chat", "accept_chat", "set_chat"), "archived"),
+        (("set_chat", "accept_chat"), "inbox"),
+    ],
+)
+def test_requests_about_a_chat_are_handled_in_their_order(two: Two, names: tuple[str, ...], box: str) -> None:
+    two.send(two.bob)
+    of_chat = {"chatId": two.chat_id}
+    more = {"set_chat": {"archived": True}}
+    two.ask(*(two.event(two.alice, name, **of_chat, **more.get(name, {})) for name in names))
+    assert two.heard(two.alice, "chat_changed")[-1]["box"] == box
+
+
+@pytest.mark.parametrize("who", ["requests", "nobody"])
+def test_a_stranger_whose_chat_is_joined_is_not_seen_typing(bench: WorkerBench, who: str) -> None:
+    two = Two.strangers(bench)
+    two.do(two.bob, "join_chat", userId=str(two.alice.id))
+    two.do(two.bob, "typing", userId=str(two.alice.id), isTyping=True)
+    assert len(two.heard(two.alice, "typing")) == 1
+    two.settings(two.alice, messagesFrom=who)
+    two.do(two.alice, "join_chat", userId=str(two.bob.id))
+    assert two.do(two.bob, "typing", userId=str(two.alice.id), isTyping=True)["success"]
+    assert two.heard(two.alice, "typing") == []
 
 
 def test_a_chat_that_was_accepted_cannot_be_declined(two: Two) -> None:

@@ -56,25 +56,10 @@ class _Cursor(NamedTuple):
     chat_id: str
 
 
-def block_users(conn: Connection, requests: Sequence[Request[BlockUser]], context: HandlerContext) -> Outcome:
-    """Block the users. If there is no chat yet, one is made that nobody is shown."""
-    return _set_blocks(conn, requests, context, on=True)
-
-
-def unblock_users(
-    conn: Connection, requests: Sequence[Request[UnblockUser]], context: HandlerContext
+def set_blocks(
+    conn: Connection, requests: Sequence[Request[BlockUser | UnblockUser]], context: HandlerContext
 ) -> Outcome:
-    """Take the blocks back. Who is not blocked stays so."""
-    return _set_blocks(conn, requests, context, on=False)
-
-
-def _set_blocks(
-    conn: Connection,
-    requests: Sequence[Request[BlockUser]] | Sequence[Request[UnblockUser]],
-    context: HandlerContext,
-    *,
-    on: bool,
-) -> Outcome:
+    """Block users, and unblock others. If there is no chat yet, one is made that nobody is shown."""
     outcome = Outcome()
     people = people_of(conn, requests)
     named: list[tuple[Request[Any], Pair]] = []
@@ -94,7 +79,7 @@ def _set_blocks(
             asked.append((request, chats[pair].id))
 
     def set_block(sides: Sides, request: Request[Any]) -> None:
-        sides.block(request.user_id, on=on)
+        sides.block(request.user_id, on=isinstance(request.command, BlockUser))
 
     def answer(sides: Sides, request: Request[Any], members: Members) -> BlockAck:
         peer = members[sides.id, sides.pair.peer_of(request.user_id)]
@@ -109,10 +94,10 @@ def _set_blocks(
     return outcome
 
 
-def _named(request: Request[BlockUser] | Request[UnblockUser], people: People) -> str:
+def _named(request: Request[BlockUser | UnblockUser], people: People) -> str:
     """Return whom a request names. A deleted user, of whom only the id is left, can be unblocked."""
     command = request.command
-    if isinstance(command, UnblockUser) and command.username is None and command.user_id is not None:
+    if isinstance(command, UnblockUser) and command.user_id is not None:
         return str(command.user_id)
     return people.named(command)
 

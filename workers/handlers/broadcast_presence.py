@@ -34,7 +34,12 @@ _PEERS = f"""
 _TO_WHOM_SHOWN = text(_PEERS.format(users="unnest(CAST(:users AS uuid[])) AS was (id)", condition=_IS_SHOWN))
 _TO_WHOM_CHANGED = text(
     _PEERS.format(
-        users="unnest(CAST(:users AS uuid[]), CAST(:wishes AS text[])) AS was (id, show_presence)",
+        users="""
+            (
+                SELECT id, show_presence, CAST(NULL AS timestamptz) AS deleted_at
+                FROM unnest(CAST(:users AS uuid[]), CAST(:wishes AS text[])) AS wish (id, show_presence)
+            ) was
+        """,
         condition=f"{_IS_SHOWN} <> {SHOWS_PRESENCE.format(chat='c', user='me.user_id', profile='was')}",
     )
 )

@@ -15,6 +15,7 @@ from infra.wire.inbox import Position
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
+from workers.locking import LockingStatement
 from workers.members import Member, lock_members, member_columns, read_members, tell_read, to_own
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -37,6 +38,28 @@ _CLEAR = text(
 )
 
 
+_LOCK = LockingStatement(
+    """
+    SELECT id FROM chats WHERE id = ANY(CAST(:chats AS uuid[])) ORDER BY id FOR NO KEY UPDATE {skip_locked}
+    """
+)
+"""Locked before its members, as everywhere where both are."""
+_NOTE = text(
+    """
+    UPDATE chats c
+    SET lo_changed_at = CASE WHEN c.user_lo = ANY(cleared.users) THEN now() ELSE c.lo_changed_at END,
+        hi_changed_at = CASE WHEN c.user_hi = ANY(cleared.users) THEN now() ELSE c.hi_changed_at END
+    FROM (
+        SELECT chat_id, array_agg(user_id) AS users
+        FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS cleared (chat_id, user_id)
+        GROUP BY chat_id
+    ) cleared
+    WHERE c.id = cleared.chat_id
+    """
+)
+"""So that lists of what has changed have the chat."""
+
+
 def clear_chats(conn: Connection, requests: Sequence[Request[ClearChat]], context: HandlerContext) -> Outcome:
     """Clear the chats for the users who ask, never less than before and never past the end of the chat."""
     outcome = Outcome()
@@ -57,7 +80,10 @@ def _clear(
     context: HandlerContext,
     outcome: Outcome,
 ) -> None:
-    members = {(chat.id, request.user_id) for request, chat in allowed}
+    held = set(
+        conn.execute(_LOCK.for_(context), {"chats": array({chat.id for _, chat in allowed})}).scalars()
+    )
+    members = {(chat.id, request.user_id) for request, chat in allowed if chat.id in held}
     locked = lock_members(conn, members, context)
     up_tos = {member: row.cleared_seq for member, row in locked.items()}
     for request, chat in allowed:
@@ -86,5 +112,6 @@ def _write(conn: Connection, cleared: Mapping[Member, int]) -> dict[Member, str]
     """Clear the chats; return the time, by member."""
     if not cleared:
         return {}
-    rows = conn.execute(_CLEAR, {**member_columns(cleared), "up_tos": array(cleared.values())})
+    rows = conn.execute(_CLEAR, {**member_columns(cleared), "up_tos": array(cleared.values())}).all()
+    conn.execute(_NOTE, member_columns(cleared))
     return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}

@@ -54,9 +54,10 @@ def _answer(
     context: HandlerContext,
     outcome: Outcome,
 ) -> None:
+    # First the chats, then the members, as blocks lock them.
+    unlisted = list_for(conn, [(chat, request.user_id) for request, chat in joined], context)
     joining = [(chat.id, request.user_id) for request, chat in joined]
     conn.execute(_JOIN.for_(context), member_columns(joining))
-    unlisted = list_for(conn, [(chat, request.user_id) for request, chat in joined], context)
     members = read_members(conn, {chat.id for _, chat in joined})
     online = context.presence.online({chat.peer_of(request.user_id) for request, chat in joined})
     windows = {

@@ -1,13 +1,13 @@
 """`send_message`: stores messages, each once, and delivers them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message, Quote
+from infra.wire.events import MESSAGE_SENT, NEW_MESSAGE, Message
 from infra.wire.inbox import Emit, Position, Target
 from workers.chats import Pair, list_for, open_chats, people_of, require_somebody
 from workers.context import HandlerContext
@@ -26,24 +26,30 @@ def send_messages(
     """Store new messages. Those stored before get their first answer again."""
     outcome = Outcome()
     accepted = _accept(requests, context, outcome)
-    quotes = read_quotes(conn, accepted)
+    answered = read_quotes(conn, accepted)
     firsts: dict[str, Request[SendMessage]] = {}
     rejections: dict[str, Rejection] = {}
     for request in accepted:
         firsts.setdefault(key_of(request), request)
     known = [
-        request for request in firsts.values() if request.command.reply_to is None or request.id in quotes
+        request for request in firsts.values() if request.command.reply_to is None or request.id in answered
     ]
-    stored = store_messages(conn, known, quotes, context)
+    stored = store_messages(conn, known, context)
     strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
-        rejections = _open_chats(conn, strangers, quotes, context)
+        rejections = _open_chats(conn, strangers, answered, context)
         introduced = [request for request in strangers if request.id not in rejections]
-        at_gate = store_at_gate(conn, introduced, quotes, context)
+        at_gate = store_at_gate(conn, introduced, context)
         stored |= at_gate.stored
         rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
         tell_moved(conn, at_gate.moved, outcome)
-    messages = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
+    # Read again: what a message answers may have been unsent before this one was stored.
+    quotes = read_quotes(conn, [first for first in firsts.values() if stored.get(first.id)])
+    messages = {
+        key: msgspec.structs.replace(message, reply_to=quotes[first.id]) if first.id in quotes else message
+        for key, first in firsts.items()
+        if (message := stored.get(first.id))
+    }
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:
         key = key_of(request)
@@ -75,7 +81,7 @@ def _check(command: SendMessage, context: HandlerContext) -> None:
 def _open_chats(
     conn: Connection,
     requests: Sequence[Request[SendMessage]],
-    quotes: Mapping[str, Quote],
+    answered: Container[str],
     context: HandlerContext,
 ) -> dict[str, Rejection]:
     """Create missing chats, and list them for the senders.
@@ -89,7 +95,7 @@ def _open_chats(
         try:
             people.require(request.user_id)
             pair = Pair.of(request.user_id, people.named(request.command))
-            if request.command.reply_to is not None and request.id not in quotes:
+            if request.command.reply_to is not None and request.id not in answered:
                 raise Rejection(ErrorCode.MESSAGE_NOT_FOUND, "There is no message with the seq in `replyTo`.")
             pairs[request.id] = pair
         except Rejection as rejection:

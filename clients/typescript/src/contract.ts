@@ -345,6 +345,8 @@ export interface Quote {
   senderUsername?: string;
   /** Its first 200 characters; empty once it is unsent. */
   text?: string;
+  /** The change that made it what it is, if there was one. Whoever knows a later one shows that. */
+  change?: number;
   /** When it was unsent, if it was. */
   deletedAt?: string;
 }
