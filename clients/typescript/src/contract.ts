@@ -371,6 +371,14 @@ export interface ChatChanged {
   blocked: boolean;
 }
 
+/** How much a user has not read, in the chats of their inbox that are neither muted nor blocked. */
+export interface UnreadChanged {
+  /** How many messages they have not read. */
+  total: number;
+  /** In how many chats. It stops at some hundreds, and `total` is the sum of these. */
+  chats: number;
+}
+
 /** The settings of a user. */
 export interface Settings {
   /** Who may begin to write to the user. */
@@ -723,6 +731,8 @@ export interface ServerToClientEvents {
   message_changed: (payload: Message) => void;
   /** A chat is different for the user alone: cleared, muted, moved, blocked, or a new request. */
   chat_changed: (payload: ChatChanged) => void;
+  /** How much the user has not read: after a connect, when they have read or changed a chat, and soon after a chat has unread messages. */
+  unread_changed: (payload: UnreadChanged) => void;
   /** The user has changed their settings, on one of their devices. */
   settings_changed: (payload: Settings) => void;
   /** A user has received or read messages. */
