@@ -141,6 +141,25 @@ async function fillForm(page, name, button) {
   await page.getByRole('heading', { name, exact: true }).waitFor();
 }
 
+/**
+ * Signs up new people, by these names with a number, each in a window of their own. Returns their pages by name, such as `ann`,
+ * and what they are called, such as `annName`. With `options`, the first one has another window.
+ */
+export async function people(browser, t, [first, ...others] = ['ann', 'ben'], options) {
+  const names = [first, ...others];
+  const called = names.map(unique);
+  const pages = await Promise.all(called.map((name, at) => someone(name, browser, t, at === 0 ? options : undefined)));
+  return Object.fromEntries(names.flatMap((name, at) => [[name, pages[at]], [`${name}Name`, called[at]]]));
+}
+
+/** Signs up two new people, each with the chat with the other one open. */
+export async function pair(browser, t, options) {
+  const both = await people(browser, t, ['ann', 'ben'], options);
+  await openChat(both.ann, both.benName);
+  await openChat(both.ben, both.annName);
+  return both;
+}
+
 /** A name that no other test uses. */
 export const unique = (name) => `${name}-${process.pid}-${++people}`;
 

@@ -14,6 +14,7 @@ import type { Settings } from '../settings';
 import { BoxRows, BoxTitle, NothingIn, type OtherBox } from './BoxRows';
 import { ChatRow } from './ChatRow';
 import { NewChat } from './NewChat';
+import { UnreadTotal } from './Unread';
 import { useChatKeys } from './useChatKeys';
 import { isAt, type ChatAddress } from './useOpenChat';
 
@@ -47,9 +48,12 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
       <nav className="pane pane--list" aria-label="Chats">
         <header className="bar">
           <Avatar name={me.name} />
-          <h1 className="bar__title">
-            <bdi>{me.name}</bdi>
-          </h1>
+          <div className="bar__me">
+            <h1 className="bar__title">
+              <bdi>{me.name}</bdi>
+            </h1>
+            <UnreadTotal />
+          </div>
           {notifications.canAsk && (
             <IconButton icon="bell" label="Notify me while I am away" onClick={() => void notifications.ask()} />
           )}
