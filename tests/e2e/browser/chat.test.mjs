@@ -95,7 +95,7 @@ const UPGRADED = '5';
 async function unreadInAll(page, count) {
   await eventually(() => page.title(), count ? `(${count}) ${NAME}` : NAME);
   const badge = page.getByRole('navigation').getByText(/^\S+ unread messages$/);
-  await eventually(() => badge.allInnerTexts(), count ? [`${count}\n unread messages`] : []);
+  await eventually(() => badge.allTextContents(), count ? [`${count} unread messages`] : []);
 }
 
 const trick = (page, name) => page.getByRole('button', { name }).click();

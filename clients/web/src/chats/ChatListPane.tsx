@@ -47,13 +47,13 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
     <>
       <nav className="pane pane--list" aria-label="Chats">
         <header className="bar">
-          <Avatar name={me.name} />
           <div className="bar__me">
-            <h1 className="bar__title">
-              <bdi>{me.name}</bdi>
-            </h1>
+            <Avatar name={me.name} />
             <UnreadTotal />
           </div>
+          <h1 className="bar__title">
+            <bdi>{me.name}</bdi>
+          </h1>
           {notifications.canAsk && (
             <IconButton icon="bell" label="Notify me while I am away" onClick={() => void notifications.ask()} />
           )}
