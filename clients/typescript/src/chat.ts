@@ -49,6 +49,7 @@ export function createChat(options: ChatOptions): Chat {
       store.reset(userId);
     },
     connected: () => {
+      unread.restart();
       outbox.wake();
       settings.refresh();
       // Peers may have been renamed meanwhile: first it is learned who is who.
@@ -93,7 +94,7 @@ export function createChat(options: ChatOptions): Chat {
   const receive: Record<string, ((payload: any, answer?: Answer) => void) | undefined> = {
     message_sent: (message: Message) => store.takeMessage(message),
     new_message: (message: Message, answer) => {
-      // What was missed comes before it is live, and the server has counted it.
+      // What comes before was missed, and the server has counted it.
       if (connection.snapshot.state === 'live') unread.receive(message);
       else store.takeMessage(message);
       answer?.({ received: true, messageId: message.id });

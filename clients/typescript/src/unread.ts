@@ -7,6 +7,10 @@ import type { ChatStore } from './store.js';
 export class UnreadTotals {
   /** Undefined until the server has said it. The same object until something changes. */
   snapshot: Unread | undefined;
+  /** When the newest message that was missed was stored: the server has counted these. */
+  #missedUpTo: number | undefined;
+  /** Ids of messages that have come by themselves since. A list of chats may tell of them first. */
+  readonly #received = new Set<string>();
 
   constructor(private readonly store: ChatStore) {}
 
@@ -16,34 +20,43 @@ export class UnreadTotals {
     if (total !== known?.total || chats !== known.chats) this.snapshot = { total, chats };
   }
 
-  /** Take a message that has just been sent. A chat of which nothing is known may be one that does not count, unless it begins with the message. */
+  /** There is a new connection, and messages may have been missed. */
+  restart(): void {
+    this.#missedUpTo = undefined;
+    this.#received.clear();
+  }
+
+  /** Take a message that has just come. A chat of which nothing else is known may be one that does not count, unless this is its first. */
   receive(message: Message): void {
-    const { chatId, seq } = message;
+    const { id, chatId, seq, createdAt } = message;
+    this.#missedUpTo ??= this.store.newest;
+    const isMissed = Date.parse(createdAt) <= this.#missedUpTo || this.#received.has(id);
     const known = this.store.byId(chatId);
-    const before = this.#unreadIn(known);
+    const isKnown = known?.isListed || seq === 1;
     this.store.takeMessage(message);
-    if (known?.isListed || seq === 1) this.#change(before, this.store.byId(chatId));
+    this.#received.add(id);
+    const record = this.store.byId(chatId)!;
+    const unread = this.#unreadIn(record);
+    if (!isMissed && isKnown && unread && seq > record.readUpTo) this.#add(1, Number(unread === 1));
   }
 
   /** Take that the user reads a chat. */
   read<T>(record: ChatRecord, read: () => T): T {
     const before = this.#unreadIn(record);
     const done = read();
-    this.#change(before, record);
+    const now = this.#unreadIn(record);
+    this.#add(now - before, now ? 0 : -Number(before > 0));
     return done;
   }
 
-  #change(before: number, record: ChatRecord | undefined): void {
+  #add(messages: number, chats: number): void {
     const known = this.snapshot;
-    if (!known) return;
-    const now = this.#unreadIn(record);
-    const chats = Math.max(0, known.chats + Number(now > 0) - Number(before > 0));
-    this.take({ total: Math.max(0, known.total + now - before), chats });
+    if (known) this.take({ total: Math.max(0, known.total + messages), chats: Math.max(0, known.chats + chats) });
   }
 
   /** The unread messages of a chat that count: none of requests, nor of chats that are archived, muted or blocked. */
-  #unreadIn(record: ChatRecord | undefined): number {
-    const { box, mutedUntil, blocked } = record?.own.shown ?? {};
-    return box !== 'inbox' || blocked || Date.parse(mutedUntil ?? '') > Date.now() ? 0 : record!.unread(this.store.me);
+  #unreadIn(record: ChatRecord): number {
+    const { box, mutedUntil, blocked } = record.own.shown;
+    return box !== 'inbox' || blocked || Date.parse(mutedUntil ?? '') > Date.now() ? 0 : record.unread(this.store.me);
   }
 }

@@ -91,16 +91,20 @@ test('what comes after a connect was missed, and the server has counted it', asy
   server.store('bob');
   await live();
   say(1, 1);
+  receive('bob');
+  expect(chat.getUnread()).toEqual({ total: 2, chats: 1 });
   disconnected();
   const missed = [server.store('bob'), server.store('bob')];
   chat.connect();
   emit('connection_success', { userId: me, username: 'alice' });
-  say(3, 1);
+  say(4, 1);
   emit('new_message', missed[0]);
   await until(chat, () => chat.getConnection().state === 'live');
   emit('new_message', missed[1]);
-  expect(chat.getConversation('bob')!.unread).toBe(3);
-  expect(chat.getUnread()).toEqual({ total: 3, chats: 1 });
+  expect(chat.getConversation('bob')!.unread).toBe(4);
+  expect(chat.getUnread()).toEqual({ total: 4, chats: 1 });
+  receive('bob');
+  expect(chat.getUnread()).toEqual({ total: 5, chats: 1 });
 });
 
 test.each<[string, Partial<ChatChanged>]>([
@@ -127,6 +131,35 @@ test('a chat that was muted counts again', async () => {
   say(0, 0);
   become('bob', { mutedUntil: '2020-01-01T00:00:00.000Z' });
   receive('bob');
+  expect(chat.getUnread()).toEqual({ total: 1, chats: 1 });
+});
+
+test('messages count of which a list of chats has told first, and those that come later than newer ones', async () => {
+  server.store('bob');
+  server.chats.get('bob')!.readUpTo = 1;
+  await live();
+  say(0, 0);
+  receive('carol');
+  expect(chat.getUnread()).toEqual({ total: 1, chats: 1 });
+  const listed = [server.store('bob'), server.store('dave')];
+  await until(chat, () => chat.getConversation('bob')!.unread === 1 && chat.getConversation('dave')?.unread === 1);
+  expect(chat.getUnread()).toEqual({ total: 1, chats: 1 });
+  for (const message of [...listed, ...listed]) emit('new_message', message);
+  expect(chat.getUnread()).toEqual({ total: 3, chats: 3 });
+  const [earlier, later] = [server.store('bob'), server.store('bob')];
+  for (const message of [later, earlier]) emit('new_message', message);
+  expect(chat.getUnread()).toEqual({ total: 5, chats: 3 });
+});
+
+test('a message that another device has read before it comes does not count', async () => {
+  server.store('bob');
+  await live();
+  say(1, 1);
+  const [read, unread] = [server.store('bob'), server.store('bob')];
+  emit('message_status', { chatId: 'chat-bob', userId: me, status: 'read', upTo: read!.seq, at: '' });
+  emit('new_message', unread);
+  say(1, 1);
+  emit('new_message', read);
   expect(chat.getUnread()).toEqual({ total: 1, chats: 1 });
 });
 
