@@ -256,7 +256,7 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     await report(ann).getByLabel('Anything to add?').fill('  The third one today. ');
     await screenshots(ann, 'report');
     await report(ann).getByRole('button', { name: 'Report', exact: true }).click();
-    await ann.getByRole('status').getByText('Reported to the people who run this chat.').waitFor();
+    await ann.locator('[aria-live]').getByText('Reported to the people who run this chat.').waitFor();
     assert.equal(await report(ann).count(), 0);
     assert.equal(await reportsOf(annName), `${text}|spam|The third one today.\n`);
     assert.deepEqual(await accessibilityProblems(ann), []);
@@ -368,7 +368,7 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     await ann.keyboard.press('ArrowDown');
     assert.equal(await report(ann).getByLabel('Insults or harassment').isChecked(), true);
     await ann.keyboard.press('Enter');
-    await ann.getByRole('status').getByText('Reported').waitFor();
+    await ann.locator('[aria-live]').getByText('Reported').waitFor();
     assert.equal(await focused(ann), 'Message actions');
     await composer(ann, benName).waitFor();
 

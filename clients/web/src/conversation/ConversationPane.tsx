@@ -82,8 +82,8 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
           Not changed. {problem}
         </Line>
       )}
-      {/* Always there: what a status says later is read out. */}
-      <div role="status">
+      {/* Always there, so that what it says later is read out. */}
+      <div aria-live="polite">
         {reports.outcome && !reports.outcome.isRefused && <Line onDismiss={reports.dismiss}>{reports.outcome.words}</Line>}
       </div>
       {reports.outcome?.isRefused && (
