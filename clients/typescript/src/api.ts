@@ -1,5 +1,5 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
-import type { BlockedUser, ChatChanged, Peer, Quote, Reaction, RegisterDevice, Settings } from './contract.js';
+import type { BlockedUser, ChatChanged, Peer, Quote, Reaction, RegisterDevice, Settings, UnreadChanged } from './contract.js';
 import type { ChatError } from './errors.js';
 import type { ChatStorage } from './storage.js';
 
@@ -145,6 +145,13 @@ export interface ChatList {
   loading: boolean;
 }
 
+/**
+ * How much a user has not read, as an immutable snapshot: `total` messages in as many `chats`.
+ *
+ * Chats of the inbox count, but none that is muted or blocked. Of very many chats, not all are counted.
+ */
+export type Unread = Readonly<UnreadChanged>;
+
 /** A chat with its messages, as an immutable snapshot. */
 export interface Conversation extends ChatItem {
   /** Ascending: by `seq`, then own pending and failed ones in the order of sending. */
@@ -204,6 +211,13 @@ export interface Chat {
    * either side, or another `open`, begins the chat anew; then it has another `chatId`, and is still kept complete.
    */
   getConversation(username: string): Conversation | undefined;
+  /**
+   * How much this user has not read in all chats. The same object until something changes.
+   *
+   * Undefined until the server has said it, which servers up to 0.2.0 never do. It is what the server last said, with what
+   * has come and was read here since.
+   */
+  getUnread(): Unread | undefined;
   /** Call `listener` after every change. Returns what ends that. */
   subscribe(listener: () => void): () => void;
 

@@ -1,6 +1,6 @@
 import type { Chat, ChatOptions, WireEvent } from './api.js';
 import { ServerConnection, type Answer } from './connection.js';
-import type { Ack, ChatChanged, Message, MessageStatus, Reaction, SetChat, Settings, TypingStatus, UserStatus } from './contract.js';
+import type { Ack, ChatChanged, Message, MessageStatus, Reaction, SetChat, Settings, TypingStatus, UnreadChanged, UserStatus } from './contract.js';
 import { ChatError } from './errors.js';
 import { indexedDBStorage } from './indexeddb.js';
 import { randomId } from './identity.js';
@@ -12,6 +12,7 @@ import { memoryStorage } from './storage.js';
 import { ChatStore } from './store.js';
 import { Synchronizer } from './sync.js';
 import { TypingNotifier } from './typing.js';
+import { UnreadTotals } from './unread.js';
 import { subscribe } from './webpush.js';
 
 /** What waits is sent once the client is in step, or after this time. */
@@ -43,10 +44,12 @@ export function createChat(options: ChatOptions): Chat {
     identified: (userId) => {
       if (store.me !== undefined) sync.reset();
       settings.reset();
+      unread.snapshot = undefined;
       void outbox.identified(userId);
       store.reset(userId);
     },
     connected: () => {
+      unread.restart();
       outbox.wake();
       settings.refresh();
       // Peers may have been renamed meanwhile: first it is learned who is who.
@@ -67,6 +70,7 @@ export function createChat(options: ChatOptions): Chat {
   });
   const sync: Synchronizer = new Synchronizer(connection, store);
   const settings: OwnSettings = new OwnSettings(connection, changed);
+  const unread: UnreadTotals = new UnreadTotals(store);
   const outbox: Outbox = new Outbox(storage, {
     isReady: () => connection.ready,
     send: async (draft) => {
@@ -90,11 +94,17 @@ export function createChat(options: ChatOptions): Chat {
   const receive: Record<string, ((payload: any, answer?: Answer) => void) | undefined> = {
     message_sent: (message: Message) => store.takeMessage(message),
     new_message: (message: Message, answer) => {
-      store.takeMessage(message);
+      // What comes before was missed, and the server has counted it.
+      if (connection.snapshot.state === 'live') unread.receive(message);
+      else store.takeMessage(message);
       answer?.({ received: true, messageId: message.id });
     },
     message_changed: (message: Message) => store.takeChange(message),
     chat_changed: (chat: ChatChanged) => store.takeChat(chat),
+    unread_changed: (totals: UnreadChanged) => {
+      unread.take(totals);
+      changed();
+    },
     settings_changed: (changes: Settings) => settings.take(changes),
     message_status: (status: MessageStatus) => store.takeStatus(status),
     typing: (status: TypingStatus) => store.takeTyping(status),
@@ -173,6 +183,7 @@ export function createChat(options: ChatOptions): Chat {
     getConnection: () => connection.snapshot,
     getChats: (box) => store.list(box),
     getConversation: (username) => store.conversation(username),
+    getUnread: () => unread.snapshot,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -252,7 +263,7 @@ export function createChat(options: ChatOptions): Chat {
     updateSettings: (changes) => settings.update(changes),
     markRead: async (username, upToSeq) => {
       const record = store.byName(username);
-      if (record) await sync.markRead(record, upToSeq ?? record.timeline.last);
+      if (record) await unread.read(record, () => sync.markRead(record, upToSeq ?? record.timeline.last));
     },
     typing: (username) => typing.key(username),
     registerDevice: async (device) => (await connection.call('register_device', device)).deviceId,

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { createContext, createElement, useContext, useEffect, useSyncExternalStore, type JSX, type ReactNode } from 'react';
-import type { Box, Chat, ChatList, Connection, Conversation } from './api.js';
+import type { Box, Chat, ChatList, Connection, Conversation, Unread } from './api.js';
 import type { Settings } from './contract.js';
 
 const ChatContext = createContext<Chat | undefined>(undefined);
@@ -40,6 +40,12 @@ export function useChat(username: string): Conversation | undefined {
 export function useChats(box?: Box): ChatList {
   const chat = useChatClient();
   return useSyncExternalStore(chat.subscribe, () => chat.getChats(box), () => noChats);
+}
+
+/** How much the user has not read in all chats. Undefined until the server has said it; see `Chat.getUnread`. */
+export function useUnread(): Unread | undefined {
+  const chat = useChatClient();
+  return useSyncExternalStore(chat.subscribe, chat.getUnread, none);
 }
 
 /** The settings of the user, which it loads. Undefined until they are here. */

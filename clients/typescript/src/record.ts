@@ -100,7 +100,7 @@ export class ChatRecord {
       peer: this.peer,
       typing: this.isTyping,
       lastMessage: messages.at(-1),
-      unread: this.#unread(me),
+      unread: this.unread(me),
       lastSeq: timeline.top,
       readUpTo: this.readUpTo,
       messages,
@@ -134,7 +134,8 @@ export class ChatRecord {
     return messages;
   }
 
-  #unread(me: string | undefined): number {
+  /** How many messages to this user they have not read. */
+  unread(me: string | undefined): number {
     const { timeline, readUpTo, counted } = this;
     if (this.peer.userId === me) return 0;
     const isHere = timeline.first !== undefined && timeline.first <= readUpTo + 1 && !timeline.hasHole;

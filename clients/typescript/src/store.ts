@@ -56,6 +56,11 @@ export class ChatStore {
     return [...this.#records].filter((record) => record.chatId && record.reportedUpTo < record.readUpTo);
   }
 
+  /** When the newest message of all chats was stored, in milliseconds since the epoch, by the clock of the server. */
+  get newest(): number {
+    return [...this.#records].reduce((newest, { activity }) => Math.max(newest, activity), 0);
+  }
+
   byId(chatId: string): ChatRecord | undefined {
     const record = this.#byId.get(chatId);
     return record?.chatId === chatId ? record : undefined;
@@ -179,7 +184,7 @@ export class ChatStore {
 
   /** Take rows of the list of chats, newest activity first. Returns the activity of the last one, for the next page. */
   takeRows(rows: readonly ChatSummary[], above?: number): number {
-    let activity = above ?? timeOf(rows.find((row) => row.lastMessage)?.lastMessage) ?? this.#newest;
+    let activity = above ?? timeOf(rows.find((row) => row.lastMessage)?.lastMessage) ?? this.newest;
     for (const row of rows) {
       const { chatId, peer, lastMessage, lastSeq, unread } = row;
       const record = this.#of(chatId, peer);
@@ -217,7 +222,7 @@ export class ChatStore {
     this.#byName.set(foldName(username), record);
     record.takePeer(ack.peer);
     record.serverReadUpTo(ack.readUpTo);
-    record.activity ||= timeOf(ack.messages.at(-1)) ?? this.#newest;
+    record.activity ||= timeOf(ack.messages.at(-1)) ?? this.newest;
     this.#takeOwn(record, ack);
     return record;
   }
@@ -286,10 +291,6 @@ export class ChatStore {
       else found.set(record, [draft]);
     }
     return found;
-  }
-
-  get #newest(): number {
-    return [...this.#records].reduce((newest, { activity }) => Math.max(newest, activity), 0);
   }
 
   #begin(peer: Peer): ChatRecord {

@@ -1,4 +1,6 @@
-import { useLayoutEffect, useRef, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react';
+import { useLayoutEffect, useRef, type MouseEvent, type ReactNode } from 'react';
+
+import { closeAtEscape } from './Dialog';
 
 const MARGIN = 8;
 
@@ -52,13 +54,6 @@ export function Menu({ button, label, isAtEnd, onClose, children }: Props) {
       <div className="menu__content">{children(choose)}</div>
     </dialog>
   );
-}
-
-/** Closes a dialog, and nothing else: Escape would close the chat, too. */
-export function closeAtEscape(event: KeyboardEvent, close: () => void): void {
-  if (event.key !== 'Escape') return;
-  event.preventDefault();
-  close();
 }
 
 /** Puts the menu below its button, or above where there is more room, and always into the window. */

@@ -107,7 +107,7 @@ export async function eventually(see, expected) {
   }
 }
 
-let people = 0;
+let names = 0;
 
 /** Signs up a new user with the form, in a window of their own. */
 export async function someone(name, browser, t, { url, ...options } = {}) {
@@ -141,8 +141,23 @@ async function fillForm(page, name, button) {
   await page.getByRole('heading', { name, exact: true }).waitFor();
 }
 
+/** Signs up new people who have written to nobody: their pages by name, such as `ann`, and what they are called, such as `annName`. */
+export async function people(browser, t, { names = ['ann', 'ben'], ...options } = {}) {
+  const called = names.map(unique);
+  const pages = await Promise.all(called.map((name) => someone(name, browser, t, options)));
+  return Object.fromEntries(names.flatMap((name, at) => [[name, pages[at]], [`${name}Name`, called[at]]]));
+}
+
+/** Two new people who have each other's chat open, in which there is nothing. */
+export async function pair(browser, t, options) {
+  const both = await people(browser, t, options);
+  await openChat(both.ann, both.benName);
+  await openChat(both.ben, both.annName);
+  return both;
+}
+
 /** A name that no other test uses. */
-export const unique = (name) => `${name}-${process.pid}-${++people}`;
+export const unique = (name) => `${name}-${process.pid}-${++names}`;
 
 export async function openChat(page, name) {
   await page.getByLabel('New chat: username').fill(name);
@@ -210,6 +225,10 @@ export async function loadMessages(page, name, peer, count) {
   }
   await scroller(page);
 }
+
+/** What a user has reported, as rows of text: which messages, why, and what they added. */
+export const reportsOf = (name) =>
+  sql(`SELECT messages->-1->>'text', reason, note FROM bbgram.reports WHERE reporter_id IN ${idsOf(name)} ORDER BY created_at`);
 
 /** Deletes the chats of a user, without a word to anybody. */
 export const deleteChats = (name) =>

@@ -12,11 +12,10 @@ import {
   launch,
   message,
   openChat,
+  pair,
   row,
   screenshots,
-  someone,
   sql,
-  unique,
   untilState,
   write,
 } from './browser.mjs';
@@ -26,15 +25,6 @@ before(async () => {
   browser = await launch();
 });
 after(() => browser.close());
-
-/** Two people who have each other's chat open. */
-async function pair(t, options) {
-  const [annName, benName] = [unique('ann'), unique('ben')];
-  const [ann, ben] = await Promise.all([someone(annName, browser, t, options), someone(benName, browser, t)]);
-  await openChat(ann, benName);
-  await openChat(ben, annName);
-  return { ann, ben, annName, benName };
-}
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const chip = (page, text, name) => message(page, text).getByRole('button', { name, exact: true });
@@ -48,7 +38,7 @@ async function choose(page, text, action) {
 
 describe('changes in the chat page', { concurrency: 2 }, () => {
   it('a message is edited, and what was being written meanwhile is kept', async (t) => {
-    const { ann, ben, benName } = await pair(t);
+    const { ann, ben, benName } = await pair(browser, t);
     await write(ann, benName, 'Helo');
     await untilState(ann, 'Helo', 'delivered', 'read');
     await composer(ann, benName).fill('The next one');
@@ -66,7 +56,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('reactions are added and taken back, in the menu and on the message', async (t) => {
-    const { ann, ben, annName } = await pair(t);
+    const { ann, ben, annName } = await pair(browser, t);
     await write(ben, annName, 'Good news');
     await message(ann, 'Good news').waitFor();
     await choose(ann, 'Good news', 'React with ❤️');
@@ -79,7 +69,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a message is taken back once that is confirmed, and nothing on the page says it any more', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await pair(browser, t);
     await write(ann, benName, 'A secret');
     await message(ben, 'A secret').waitFor();
     await choose(ben, 'A secret', 'Reply');
@@ -106,7 +96,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a change that the server refuses is taken back, with the reason and the new text kept', async (t) => {
-    const { ann, ben, benName } = await pair(t);
+    const { ann, ben, benName } = await pair(browser, t);
     await write(ann, benName, 'Long ago');
     await message(ben, 'Long ago').waitFor();
     await untilState(ann, 'Long ago', 'delivered', 'read');
@@ -124,7 +114,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('keys alone are enough, and Escape leaves one thing at a time', async (t) => {
-    const { ann, benName } = await pair(t);
+    const { ann, benName } = await pair(browser, t);
     await write(ann, benName, 'Typed');
     await untilState(ann, 'Typed', 'delivered', 'read');
     const more = message(ann, 'Typed').getByRole('button', { name: 'Message actions' });
@@ -151,7 +141,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('what changed while a person was away shows when they come back, in the list of chats too', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await pair(browser, t);
     await write(ann, benName, 'First');
     await write(ann, benName, 'Second');
     await message(ben, 'Second').waitFor();
@@ -170,7 +160,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a message that has only data is shown by a line of its own, wherever its text would be', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await pair(browser, t);
     const line = 'Sent something that this page cannot show';
     await write(ben, annName, 'A photo from another app');
     await message(ann, 'A photo from another app').waitFor();
@@ -185,7 +175,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a chat is cleared for oneself once that is confirmed, in all tabs and for good', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await pair(browser, t);
     assert.equal(await button(ann, 'Clear chat').count(), 0);
     await write(ben, annName, 'An old story');
     await message(ann, 'An old story').waitFor();
@@ -218,7 +208,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
   });
 
   it('the menu stays within a phone', async (t) => {
-    const { ann, ben, annName } = await pair(t, { viewport: PHONE, hasTouch: true, isMobile: true });
+    const { ann, ben, annName } = await pair(browser, t, { viewport: PHONE, hasTouch: true, isMobile: true });
     await write(ben, annName, 'Small');
     await message(ann, 'Small').getByRole('button', { name: 'Message actions' }).tap();
     const box = await menu(ann).boundingBox();

@@ -21,12 +21,14 @@ import {
   newTab,
   newWindow,
   openChat,
+  people,
   push,
   row,
   screenshots,
   scrollBy,
   scroller,
   settled,
+  signUp,
   someone,
   unique,
   untilState,
@@ -38,13 +40,6 @@ before(async () => {
   browser = await launch();
 });
 after(() => browser.close());
-
-/** Two new people who have never written to each other. */
-async function pair(t, options) {
-  const names = [unique('ann'), unique('ben')];
-  const [ann, ben] = await Promise.all(names.map((name) => someone(name, browser, t, options)));
-  return { ann, ben, annName: names[0], benName: names[1] };
-}
 
 /** More messages than fit into a window, and what is rendered around it. */
 const FEW = 60;
@@ -90,6 +85,19 @@ function assertInOrder(places) {
   );
 }
 
+/** What the page is called. */
+const NAME = 'BB-Gram chat';
+const SOCKET = /\/socket\.io\//;
+/** What a client of Engine.IO sends first over a websocket that has taken the place of polling. */
+const UPGRADED = '5';
+
+/** Waits until the page says how many messages are unread in all. */
+async function unreadInAll(page, count) {
+  await eventually(() => page.title(), count ? `(${count}) ${NAME}` : NAME);
+  const badge = page.getByRole('navigation').getByText(/^\S+ unread messages$/);
+  await eventually(() => badge.allTextContents(), count ? [`${count} unread messages`] : []);
+}
+
 const trick = (page, name) => page.getByRole('button', { name }).click();
 
 describe('the chat page', { concurrency: 3 }, () => {
@@ -116,7 +124,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a message written offline waits, and is sent when the connection is back', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await trick(ann, 'Go offline');
     await ann.getByRole('status').getByText('You are offline').waitFor();
@@ -129,7 +137,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a killed connection comes back by itself', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await trick(ann, 'Kill the connection');
     await write(ann, benName, 'Did you notice?');
@@ -137,7 +145,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a pending message survives a reload, and arrives once', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await trick(ann, 'Go offline');
     await write(ann, benName, 'Not lost');
@@ -153,7 +161,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a second tab of the same user stays in step, and nothing is sent twice', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     const second = await anotherTab(ann, annName);
     for (const tab of [ann, second]) await openChat(tab, benName);
     await openChat(ben, annName);
@@ -175,7 +183,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('on a phone there is the list, or the chat, and nothing is wider than the screen', async (t) => {
-    const { ann, benName } = await pair(t, { viewport: PHONE, isMobile: true, hasTouch: true });
+    const { ann, benName } = await people(browser, t, { viewport: PHONE, isMobile: true, hasTouch: true });
     const overflow = () => ann.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     await eventually(overflow, 0);
     await openChat(ann, benName);
@@ -189,7 +197,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('what looks like HTML is text, and only safe addresses are links', async (t) => {
-    const { ann, benName } = await pair(t);
+    const { ann, benName } = await people(browser, t);
     await openChat(ann, benName);
     await write(
       ann,
@@ -213,7 +221,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a message that is refused can be changed or deleted', async (t) => {
-    const { ann, benName } = await pair(t);
+    const { ann, benName } = await people(browser, t);
     await openChat(ann, benName);
     const long = 'x'.repeat(70_000);
     await write(ann, benName, long);
@@ -233,7 +241,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('each chat keeps its draft across a reload', async (t) => {
-    const { ann, annName, benName } = await pair(t);
+    const { ann, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await composer(ann, benName).fill('Half a thought');
     await ann.reload();
@@ -244,7 +252,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a hundred messages at once arrive in order, and older ones load without a jump', async (t) => {
-    const { ann, benName } = await pair(t);
+    const { ann, benName } = await people(browser, t);
     await openChat(ann, benName);
     await trick(ann, 'Send 100');
     await untilState(ann, 'Message 100 of 100', 'delivered');
@@ -268,7 +276,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('ten thousand messages cost the page no more than those that are visible', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await loadMessages(ann, annName, benName, 10_000);
     const history = await scroller(ann);
@@ -309,9 +317,63 @@ describe('the chat page', { concurrency: 3 }, () => {
     await live.waitFor();
   });
 
+  it('the title and the list say how much is unread in all, in every tab', async (t) => {
+    const { ann, ben, cat, annName, benName, catName } = await people(browser, t, { names: ['ann', 'ben', 'cat'] });
+    assert.equal(await ann.title(), NAME);
+    await openChat(ben, annName);
+    await openChat(cat, annName);
+    for (const text of ['One', 'Two']) await write(ben, annName, text);
+    await write(cat, annName, 'Three');
+    await unreadInAll(ann, 3);
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await screenshots(ann, 'unread');
+    const tab = await anotherTab(ann, annName);
+    await unreadInAll(tab, 3);
+
+    await row(ann, benName).click();
+    for (const page of [ann, tab]) await unreadInAll(page, 1);
+    // What comes into the open chat is read at once.
+    await write(ben, annName, 'Four');
+    await untilState(ben, 'Four', 'read');
+    for (const page of [ann, tab]) await unreadInAll(page, 1);
+    await write(cat, annName, 'Five');
+    for (const page of [ann, tab]) await unreadInAll(page, 2);
+
+    await row(tab, catName).click();
+    for (const page of [ann, tab]) await unreadInAll(page, 0);
+    await write(ben, annName, 'Six');
+    await trick(ann, 'Go offline');
+    await ann.keyboard.press('Escape');
+    await write(ben, annName, 'Seven');
+    await trick(ann, 'Sign out');
+    await ann.getByRole('button', { name: 'Alice' }).waitFor();
+    assert.equal(await ann.title(), NAME);
+  });
+
+  it('more than 99 unread messages are 99+', async (t) => {
+    const context = await newWindow(browser, t);
+    const upgraded = new Promise((resolve) =>
+      context.routeWebSocket(SOCKET, (socket) => {
+        const server = socket.connectToServer();
+        server.onMessage((text) => socket.send(text));
+        socket.onMessage((text) => {
+          server.send(text);
+          if (text === UPGRADED) resolve(socket);
+        });
+      }),
+    );
+    const ann = await newTab(context);
+    await signUp(ann, unique('ann'));
+    const socket = await upgraded;
+    for (const [total, shown] of [[99, '99'], [100, '99+'], [1, '1']]) {
+      socket.send(`42${JSON.stringify(['unread_changed', { total, chats: 1 }])}`);
+      await unreadInAll(ann, shown);
+    }
+  });
+
   it('axe finds nothing serious, in the light and in the dark', async (t) => {
     for (const colorScheme of ['light', 'dark']) {
-      const { ann, ben, annName, benName } = await pair(t, { colorScheme });
+      const { ann, ben, annName, benName } = await people(browser, t, { colorScheme });
       const fresh = await newTab(await newWindow(browser, t, { colorScheme }));
       assert.deepEqual(await accessibilityProblems(fresh), []);
       await openChat(ann, benName);
@@ -328,7 +390,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('the keyboard is enough', async (t) => {
-    const { ann, benName } = await pair(t);
+    const { ann, benName } = await people(browser, t);
     await ann.keyboard.press('Alt+n');
     await ann.keyboard.type(benName);
     await ann.keyboard.press('Enter');
@@ -381,7 +443,7 @@ describe('the chat page', { concurrency: 3 }, () => {
   });
 
   it('a chat that is deleted while it is open says so, and comes back with a new message', async (t) => {
-    const { ann, ben, annName, benName } = await pair(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ann, benName);
     await write(ann, benName, 'A secret');
     await openChat(ben, annName);

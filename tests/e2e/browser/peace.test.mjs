@@ -12,9 +12,13 @@ import {
   launch,
   message,
   openChat,
+  pair,
+  people,
+  reportsOf,
   row,
   screenshots,
   someone,
+  sql,
   unique,
   untilState,
   write,
@@ -28,24 +32,17 @@ after(() => browser.close());
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const menu = (page) => page.getByRole('dialog', { name: 'Chat actions' });
+const messageMenu = (page) => page.getByRole('dialog', { name: 'Message actions' });
+const report = (page) => page.getByRole('dialog', { name: 'Report this message' });
 const settings = (page) => page.getByRole('dialog', { name: 'Settings' });
 const requests = (page) => page.getByRole('button', { name: /^Message requests/ });
 const bar = (page, name) => page.getByRole('region', { name, exact: true });
 const rows = (page) => page.getByRole('navigation').locator('.chat-row__name').allInnerTexts();
 
-/** Two people; the second has written to the first, who has opened nothing. */
-async function strangers(t, options) {
-  const [annName, benName] = [unique('ann'), unique('ben')];
-  const [ann, ben] = await Promise.all([someone(annName, browser, t, options), someone(benName, browser, t)]);
-  return { ann, ben, annName, benName };
-}
-
 /** Two people who have written to each other, with the chat open. */
 async function friends(t, options) {
-  const both = await strangers(t, options);
+  const both = await pair(browser, t, options);
   const { ann, ben, annName, benName } = both;
-  await openChat(ann, benName);
-  await openChat(ben, annName);
   await write(ann, benName, 'Hello');
   await message(ben, 'Hello').waitFor();
   await write(ben, annName, 'Hi');
@@ -65,12 +62,19 @@ async function choose(page, action) {
   await menu(page).getByRole('button', { name: action }).click();
 }
 
+async function askToReport(page, text) {
+  await message(page, text).hover();
+  await message(page, text).getByRole('button', { name: 'Message actions' }).click();
+  await messageMenu(page).getByRole('button', { name: 'Report…' }).click();
+}
+
+const isInside = ({ x, y, width, height }) => x >= 0 && y >= 0 && x + width <= PHONE.width && y + height <= PHONE.height;
 const onlyRequests = (dialog) => dialog.getByLabel('New people who may write to me').selectOption('Everyone, as a message request');
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
 
 describe('peace in the chat page', { concurrency: 2 }, () => {
   it('a stranger waits among the requests, hears nothing, and is accepted', async (t) => {
-    const { ann, ben, annName, benName } = await strangers(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await set(ann, onlyRequests);
     await openChat(ben, annName);
     await write(ben, annName, 'We met on the train');
@@ -82,7 +86,10 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     await message(ann, 'We met on the train').waitFor();
     await bar(ann, 'Message request').getByText(`${benName} wants to write to you`).waitFor();
     assert.equal(await composer(ann, benName).count(), 0);
-    assert.equal(await button(ann, 'Message actions').count(), 0);
+    // There is no answer before it is accepted.
+    await button(ann, 'Message actions').click();
+    assert.deepEqual(await messageMenu(ann).getByRole('button').allInnerTexts(), ['Report…']);
+    await ann.keyboard.press('Escape');
     assert.deepEqual(await accessibilityProblems(ann), []);
     await screenshots(ann, 'request');
     await untilState(ben, 'We met on the train', 'sent');
@@ -100,7 +107,7 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a request that is declined is gone on every device, and its sender cannot write any more', async (t) => {
-    const { ann, ben, annName, benName } = await strangers(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     const other = await anotherTab(ann, annName);
     await set(ann, onlyRequests);
     await openChat(ben, annName);
@@ -159,7 +166,7 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a request is blocked, and is none any more', async (t) => {
-    const { ann, ben, annName, benName } = await strangers(t);
+    const { ann, ben, annName, benName } = await people(browser, t);
     await set(ann, onlyRequests);
     await openChat(ben, annName);
     await write(ben, annName, 'Hello there');
@@ -230,6 +237,85 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     await message(ann, 'Hello').waitFor();
   });
 
+  it('a message is reported with a reason and a note, and its sender is not told', async (t) => {
+    const { ann, ben, annName, benName } = await friends(t);
+    await message(ann, 'Hello').hover();
+    await message(ann, 'Hello').getByRole('button', { name: 'Message actions' }).click();
+    assert.equal(await messageMenu(ann).getByRole('button', { name: 'Report…' }).count(), 0);
+    await ann.keyboard.press('Escape');
+
+    await write(ben, annName, 'Send me 500 euros, I am in trouble. I will pay it back tomorrow, I promise!');
+    const text = 'Send me 500 euros, I am in trouble. I will pay it back tomorrow, I promise!';
+    await askToReport(ann, text);
+    await report(ann).getByText(text).waitFor();
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    // Nothing is reported without a reason.
+    await report(ann).getByRole('button', { name: 'Report', exact: true }).click();
+    assert.equal(await report(ann).locator(':invalid[name=reason]').count() > 0, true);
+    await report(ann).getByLabel('Spam or fraud').check();
+    await report(ann).getByLabel('Anything to add?').fill('  The third one today. ');
+    await screenshots(ann, 'report');
+    await report(ann).getByRole('button', { name: 'Report', exact: true }).click();
+    await ann.locator('[aria-live]').getByText('Reported to the people who run this chat.').waitFor();
+    assert.equal(await report(ann).count(), 0);
+    assert.equal(await reportsOf(annName), `${text}|spam|The third one today.\n`);
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await screenshots(ann, 'reported');
+    await button(ann, 'Dismiss').click();
+    await eventually(() => button(ann, 'Dismiss').count(), 0);
+    await composer(ann, benName).waitFor();
+    assert.equal(await ben.getByText(/report/i).count(), 0);
+  });
+
+  it('a report that the server refuses says why', async (t) => {
+    const { ann, ben, annName } = await friends(t);
+    await write(ben, annName, 'Something nasty');
+    await askToReport(ann, 'Something nasty');
+    await button(ben, 'Go offline').click();
+    await report(ann).getByLabel('Insults or harassment').check();
+    // As if it was taken back in the moment of the report.
+    await sql(`UPDATE bbgram.messages SET text = '', deleted_at = now() WHERE text = 'Something nasty'`);
+    await report(ann).getByRole('button', { name: 'Report', exact: true }).click();
+    await ann.getByRole('alert').getByText('Not reported. The message has been unsent.').waitFor();
+    assert.equal(await reportsOf(annName), '');
+    await button(ann, 'Dismiss').click();
+    assert.equal(await ann.getByRole('alert').count(), 0);
+  });
+
+  it('what is taken back while it is reported is not shown there any more', async (t) => {
+    const { ann, ben, annName } = await friends(t);
+    await write(ben, annName, 'A slip of the tongue');
+    await askToReport(ann, 'A slip of the tongue');
+    await message(ben, 'A slip of the tongue').hover();
+    await message(ben, 'A slip of the tongue').getByRole('button', { name: 'Message actions' }).click();
+    await messageMenu(ben).getByRole('button', { name: 'Unsend…' }).click();
+    await button(ben, 'Take it back').click();
+    await report(ann).getByText('Message deleted').waitFor();
+    assert.equal(await report(ann).getByText('A slip of the tongue').count(), 0);
+  });
+
+  it('a stranger is reported and blocked in one go, and their request is gone', async (t) => {
+    const { ann, ben, annName, benName } = await people(browser, t);
+    await set(ann, onlyRequests);
+    await openChat(ben, annName);
+    await write(ben, annName, 'Buy my watches');
+    await requests(ann).click();
+    await row(ann, benName).click();
+    await askToReport(ann, 'Buy my watches');
+    await report(ann).getByLabel('Spam or fraud').check();
+    await report(ann).getByRole('button', { name: 'Report and block' }).click();
+    await ann.getByText('Reported to the people who run this chat.').waitFor();
+    await bar(ann, 'Blocked').getByText(`You blocked ${benName}.`).waitFor();
+    await ann.getByText('There are no message requests.').waitFor();
+    assert.equal(await reportsOf(annName), 'Buy my watches|spam|\n');
+    await write(ben, annName, 'Are you there?');
+    await message(ben, 'Are you there?').getByText('Not sent.').waitFor();
+    // Who is blocked already cannot be blocked again.
+    await askToReport(ann, 'Buy my watches');
+    await report(ann).getByRole('button', { name: 'Report', exact: true }).waitFor();
+    assert.equal(await report(ann).getByRole('button', { name: 'Report and block' }).count(), 0);
+  });
+
   it('settings hold on every device, and others notice', async (t) => {
     const { ann, ben, annName, benName } = await friends(t);
     const other = await anotherTab(ann, annName);
@@ -264,6 +350,28 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     assert.equal(await focused(ann), 'Settings');
     await composer(ann, benName).waitFor();
 
+    await button(message(ann, 'Hi'), 'Message actions').focus();
+    await ann.keyboard.press('Enter');
+    await messageMenu(ann).getByRole('button', { name: 'Report…' }).focus();
+    await ann.keyboard.press('Enter');
+    await report(ann).waitFor();
+    await ann.keyboard.press('Escape');
+    await report(ann).waitFor({ state: 'detached' });
+    assert.equal(await focused(ann), 'Message actions');
+    await ann.keyboard.press('Enter');
+    await messageMenu(ann).getByRole('button', { name: 'Report…' }).focus();
+    await ann.keyboard.press('Enter');
+    await report(ann).waitFor();
+    await ann.keyboard.press('Tab');
+    await ann.keyboard.press('Space');
+    assert.equal(await report(ann).getByLabel('Spam or fraud').isChecked(), true);
+    await ann.keyboard.press('ArrowDown');
+    assert.equal(await report(ann).getByLabel('Insults or harassment').isChecked(), true);
+    await ann.keyboard.press('Enter');
+    await ann.locator('[aria-live]').getByText('Reported').waitFor();
+    assert.equal(await focused(ann), 'Message actions');
+    await composer(ann, benName).waitFor();
+
     await button(ann, 'Chat actions').focus();
     await ann.keyboard.press('Enter');
     await menu(ann).waitFor();
@@ -286,10 +394,9 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
   });
 
   it('on a phone, everything stays within the screen', async (t) => {
-    const { ann, ben, annName, benName } = await strangers(t, { viewport: PHONE, hasTouch: true, isMobile: true });
+    const { ann, ben, annName, benName } = await people(browser, t, { viewport: PHONE, hasTouch: true, isMobile: true });
     await button(ann, 'Settings').tap();
     await settings(ann).getByLabel('New people who may write to me').selectOption('Everyone, as a message request');
-    const isInside = ({ x, y, width, height }) => x >= 0 && y >= 0 && x + width <= PHONE.width && y + height <= PHONE.height;
     assert.ok(isInside(await settings(ann).boundingBox()));
     await button(ann, 'Close').tap();
     await openChat(ben, annName);
@@ -297,6 +404,11 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
     await requests(ann).tap();
     await row(ann, benName).tap();
     for (const name of ['Accept', 'Decline', 'Block']) assert.ok(isInside(await button(ann, name).boundingBox()), name);
+    await button(ann, 'Message actions').tap();
+    await messageMenu(ann).getByRole('button', { name: 'Report…' }).tap();
+    assert.ok(isInside(await report(ann).boundingBox()));
+    for (const name of ['Report', 'Report and block']) assert.ok(isInside(await button(report(ann), name).boundingBox()), name);
+    await button(report(ann), 'Close').tap();
     await button(ann, 'Accept').tap();
     await button(ann, 'Chat actions').tap();
     assert.ok(isInside(await menu(ann).boundingBox()));

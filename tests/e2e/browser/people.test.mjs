@@ -15,6 +15,7 @@ import {
   message,
   newTab,
   openChat,
+  people,
   push,
   renameUser,
   row,
@@ -32,21 +33,12 @@ before(async () => {
 });
 after(() => browser.close());
 
-/** New people, by these names with a number: their pages, and what they are called. */
-async function people(t, ...names) {
-  const called = names.map(unique);
-  return { called, pages: await Promise.all(called.map((name) => someone(name, browser, t))) };
-}
-
 const SOCKET = /\/socket\.io\//;
 const CHAT_ID = /#\/[0-9a-f-]{36}$/;
 
 describe('people in the chat page', { concurrency: 2 }, () => {
   it('chats with two deleted users are read each by itself, and nothing can be written in them', async (t) => {
-    const {
-      called: [annName, benName, catName],
-      pages: [ann, ben, cat],
-    } = await people(t, 'ann', 'ben', 'cat');
+    const { ann, ben, cat, annName, benName, catName } = await people(browser, t, { names: ['ann', 'ben', 'cat'] });
     for (const [page, text] of [
       [ben, 'From the one'],
       [cat, 'From the other'],
@@ -77,10 +69,7 @@ describe('people in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a chat stays open, with its draft, when the other user is renamed', async (t) => {
-    const {
-      called: [, benName],
-      pages: [ann, ben],
-    } = await people(t, 'ann', 'ben');
+    const { ann, ben, benName } = await people(browser, t);
     await openChat(ann, benName);
     await write(ann, benName, 'Who are you?');
     await untilState(ann, 'Who are you?', 'delivered');
@@ -96,10 +85,7 @@ describe('people in the chat page', { concurrency: 2 }, () => {
   });
 
   it('an address with a name, as the page used them, becomes that of the chat', async (t) => {
-    const {
-      called: [annName, benName],
-      pages: [ann, ben],
-    } = await people(t, 'ann', 'ben');
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ben, annName);
     await write(ben, annName, 'By name');
     await untilState(ben, 'By name', 'delivered');
@@ -123,10 +109,7 @@ describe('people in the chat page', { concurrency: 2 }, () => {
   });
 
   it('a push opens the chat that it is about, whatever the other user is called', async (t) => {
-    const {
-      called: [annName, benName],
-      pages: [ann, ben],
-    } = await people(t, 'ann', 'ben');
+    const { ann, ben, annName, benName } = await people(browser, t);
     await openChat(ben, annName);
     await write(ben, annName, 'Are you there?');
     await untilState(ben, 'Are you there?', 'delivered');
@@ -139,10 +122,7 @@ describe('people in the chat page', { concurrency: 2 }, () => {
   });
 
   it('of two users in two tabs, the one who stays is notified when the other signs out', async (t) => {
-    const {
-      called: [annName, benName],
-      pages: [ann, bensWindow],
-    } = await people(t, 'ann', 'ben');
+    const { ann, ben: bensWindow, annName, benName } = await people(browser, t);
     await bensWindow.context().close();
     await ann.context().addInitScript(standInForPushService);
     await ann.context().grantPermissions(['notifications']);

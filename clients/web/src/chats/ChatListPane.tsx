@@ -14,6 +14,7 @@ import type { Settings } from '../settings';
 import { BoxRows, BoxTitle, NothingIn, type OtherBox } from './BoxRows';
 import { ChatRow } from './ChatRow';
 import { NewChat } from './NewChat';
+import { UnreadTotal } from './Unread';
 import { useChatKeys } from './useChatKeys';
 import { isAt, type ChatAddress } from './useOpenChat';
 
@@ -46,7 +47,10 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
     <>
       <nav className="pane pane--list" aria-label="Chats">
         <header className="bar">
-          <Avatar name={me.name} />
+          <div className="bar__me">
+            <Avatar name={me.name} />
+            <UnreadTotal />
+          </div>
           <h1 className="bar__title">
             <bdi>{me.name}</bdi>
           </h1>

@@ -6,6 +6,7 @@ import { wordsOf } from '../conversation/words';
 import { Icon, type IconName } from '../Icon';
 import { isMuted } from '../muted';
 import { shortTime } from '../time';
+import { Unread } from './Unread';
 import { chatLink } from './useOpenChat';
 
 /** A chat in the list: who, the last message and when, how many are unread. */
@@ -55,15 +56,6 @@ function Mark({ icon, words }: { icon: IconName; words: string }) {
     <span className="chat-row__mark" title={words}>
       <Icon name={icon} />
       <span className="visually-hidden">, {words}</span>
-    </span>
-  );
-}
-
-function Unread({ count, isQuiet }: { count: number; isQuiet: boolean }) {
-  return (
-    <span className={`unread${isQuiet ? ' unread--quiet' : ''}`}>
-      {count > 99 ? '99+' : count}
-      <span className="visually-hidden"> unread</span>
     </span>
   );
 }

@@ -7,6 +7,7 @@ import { Menu, type Choose } from '../Menu';
 import { isMuted } from '../muted';
 import { clock, day } from '../time';
 import type { Attempt } from '../useAttempt';
+import { block } from './block';
 
 const HOUR_MS = 3_600_000;
 /** A time that nobody waits for. */
@@ -54,17 +55,17 @@ interface ContentProps {
   choose: Choose;
 }
 
-function AskToBlock({ item: { chatId, peer }, attempt, choose }: ContentProps) {
+function AskToBlock({ item, attempt, choose }: ContentProps) {
   const chat = useChatClient();
   return (
     <>
       <p>
-        Block <bdi>{peer.username}</bdi>? You will not hear of each other. They are not told.
+        Block <bdi>{item.peer.username}</bdi>? You will not hear of each other. They are not told.
       </p>
       <button type="button" autoFocus onClick={choose()}>
         Cancel
       </button>
-      <button type="button" className="menu__danger" onClick={choose(() => attempt(chat.block(chatId ?? peer.username)))}>
+      <button type="button" className="menu__danger" onClick={choose(() => attempt(block(chat, item)))}>
         Block
       </button>
     </>

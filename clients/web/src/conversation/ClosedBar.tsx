@@ -2,6 +2,7 @@ import type { ChatItem } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 
 import type { Attempt } from '../useAttempt';
+import { block } from './block';
 
 interface Props {
   item: ChatItem;
@@ -28,11 +29,6 @@ export function ClosedBar({ item, attempt, onClose }: Props) {
   function decline() {
     attempt(chat.decline(to));
     onClose();
-  }
-
-  /** With the block, it is no request any more. */
-  function block() {
-    attempt(Promise.all([chat.block(to), chat.decline(to)]));
   }
 
   return (
@@ -62,7 +58,7 @@ export function ClosedBar({ item, attempt, onClose }: Props) {
           <button type="button" className="button" onClick={decline}>
             Decline
           </button>
-          <button type="button" className="button button--danger" onClick={block}>
+          <button type="button" className="button button--danger" onClick={() => attempt(block(chat, item))}>
             Block
           </button>
         </>

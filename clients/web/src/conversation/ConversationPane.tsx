@@ -15,6 +15,7 @@ import { ClosedBar, isClosed } from './ClosedBar';
 import { Composer, type ComposerHandle } from './Composer';
 import { MessageList } from './MessageList';
 import { MessageMenu } from './MessageMenu';
+import { ReportDialog, useReports } from './Report';
 import { useConversation } from './useConversation';
 import { useMessageActions, type MessageActions } from './useMessageActions';
 
@@ -61,9 +62,12 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
   const { attempt, problem, dismiss } = useAttempt();
-  const { actions, menu, closeMenu } = useMessageActions(to, me.id, composer, attempt);
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   const closed = shown && isClosed(shown) ? shown : undefined;
+  const { actions, menu, closeMenu, reported, closeReport } = useMessageActions(to, me.id, !closed, composer, attempt);
+  // As it is now: it may be taken back meanwhile.
+  const reportedNow = reported && shown?.messages.find(({ key }) => key === reported.key);
+  const reports = useReports();
   // A request is accepted first.
   const hasMenu = conversation?.chatId && (conversation.box === 'inbox' || conversation.box === 'archived');
   return (
@@ -72,11 +76,20 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
         {conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={actions.clear} />}
         {hasMenu && <ChatMenu item={conversation} canBlock={!isDeleted && conversation.peer.userId !== me.id} attempt={attempt} />}
       </Header>
-      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted || closed ? undefined : actions} /> : <Loading />}
+      {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
       {problem && (
-        <p className="refused" role="alert">
-          Not changed. {problem} <IconButton icon="close" label="Dismiss" onClick={dismiss} />
-        </p>
+        <Line isRefused onDismiss={dismiss}>
+          Not changed. {problem}
+        </Line>
+      )}
+      {/* Always there, so that what it says later is read out. */}
+      <div aria-live="polite">
+        {reports.outcome && !reports.outcome.isRefused && <Line onDismiss={reports.dismiss}>{reports.outcome.words}</Line>}
+      </div>
+      {reports.outcome?.isRefused && (
+        <Line isRefused onDismiss={reports.dismiss}>
+          {reports.outcome.words}
+        </Line>
       )}
       {isDeleted ? (
         <p className="composer note">This user has been deleted. Nobody can write to them.</p>
@@ -86,7 +99,19 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
         <Composer ref={composer} to={to} name={name} userId={me.id} onChange={actions.change} />
       )}
       {menu && <MessageMenu {...menu} actions={actions} onClose={closeMenu} />}
+      {shown && reportedNow && (
+        <ReportDialog item={shown} message={reportedNow} onReport={reports.follow} attempt={attempt} onClose={closeReport} />
+      )}
     </>
+  );
+}
+
+/** What has become of something, above the composer, until it is dismissed. */
+function Line({ isRefused = false, onDismiss, children }: { isRefused?: boolean; onDismiss: () => void; children: ReactNode }) {
+  return (
+    <p className={isRefused ? 'line line--refused' : 'line'} role={isRefused ? 'alert' : undefined}>
+      <span>{children}</span> <IconButton icon="close" label="Dismiss" onClick={onDismiss} />
+    </p>
   );
 }
 

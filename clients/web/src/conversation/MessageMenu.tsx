@@ -1,6 +1,6 @@
 import { useState } from 'react';
 
-import { Menu } from '../Menu';
+import { Menu, type Choose } from '../Menu';
 import { hasReacted, type MessageActions, type OpenMenu } from './useMessageActions';
 
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
@@ -29,22 +29,12 @@ export function MessageMenu({ message, button, actions, onClose }: Props) {
           </>
         ) : (
           <>
-            <div className="menu__emoji" role="group" aria-label="React">
-              {QUICK.map((emoji) => (
-                <button
-                  key={emoji}
-                  type="button"
-                  aria-label={`React with ${emoji}`}
-                  aria-pressed={hasReacted(message, emoji, actions.userId)}
-                  onClick={choose(() => actions.react(message, emoji))}
-                >
-                  {emoji}
-                </button>
-              ))}
-            </div>
-            <button type="button" onClick={choose(() => actions.reply(message))}>
-              Reply
-            </button>
+            {actions.canWrite && <Answers message={message} actions={actions} choose={choose} />}
+            {!message.mine && (
+              <button type="button" className="menu__danger" onClick={choose(() => actions.report(message))}>
+                Report…
+              </button>
+            )}
             {message.mine && (
               <>
                 <button type="button" onClick={choose(() => actions.edit(message))}>
@@ -59,5 +49,29 @@ export function MessageMenu({ message, button, actions, onClose }: Props) {
         )
       }
     </Menu>
+  );
+}
+
+/** Reactions, and a message in return. */
+function Answers({ message, actions, choose }: Pick<Props, 'message' | 'actions'> & { choose: Choose }) {
+  return (
+    <>
+      <div className="menu__emoji" role="group" aria-label="React">
+        {QUICK.map((emoji) => (
+          <button
+            key={emoji}
+            type="button"
+            aria-label={`React with ${emoji}`}
+            aria-pressed={hasReacted(message, emoji, actions.userId)}
+            onClick={choose(() => actions.react(message, emoji))}
+          >
+            {emoji}
+          </button>
+        ))}
+      </div>
+      <button type="button" onClick={choose(() => actions.reply(message))}>
+        Reply
+      </button>
+    </>
   );
 }

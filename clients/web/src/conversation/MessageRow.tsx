@@ -21,7 +21,7 @@ interface Props {
   author: string;
   /** Whether the unread messages begin here. */
   isFirstUnread: boolean;
-  /** Undefined where nobody can write. */
+  /** Undefined where nothing can be done. */
   actions: MessageActions | undefined;
 }
 
@@ -29,6 +29,7 @@ interface Props {
 export const MessageRow = memo(function MessageRow({ message, previous, isOldest, author, isFirstUnread, actions }: Props) {
   const isNewDay = previous ? !isSameDay(previous.createdAt, message.createdAt) : isOldest;
   const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
+  const writing = actions?.canWrite ? actions : undefined;
   return (
     <>
       {isNewDay && (
@@ -50,14 +51,14 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
             <span className="visually-hidden">{author}: </span>
             {message.replyTo && <Quoted quote={message.replyTo} />}
             {hasText(message) ? <MessageText text={message.text} /> : <p className="text text--gone">{wordsOf(message)}</p>}
-            {message.reactions && <Reactions message={message} actions={actions} />}
+            {message.reactions && <Reactions message={message} actions={writing} />}
             <span className="bubble__foot">
               {message.editedAt && !message.deletedAt && <span>edited</span>}
               <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
               {message.mine && <Ticks state={message.state} />}
             </span>
           </div>
-          {actions && message.seq !== undefined && !message.deletedAt && (
+          {actions && (writing || !message.mine) && message.seq !== undefined && !message.deletedAt && (
             <IconButton
               icon="more"
               label="Message actions"
@@ -66,7 +67,7 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
             />
           )}
         </div>
-        {message.state === 'failed' && <Failed message={message} actions={actions} />}
+        {message.state === 'failed' && <Failed message={message} actions={writing} />}
       </div>
     </>
   );

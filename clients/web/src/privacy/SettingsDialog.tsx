@@ -1,9 +1,7 @@
 import type { Settings } from '@bbgram/chat';
 import { useChatClient, useSettings } from '@bbgram/chat/react';
-import { useEffect, useId, useRef } from 'react';
 
-import { IconButton } from '../Icon';
-import { closeAtEscape } from '../Menu';
+import { Dialog } from '../Dialog';
 import { useAttempt } from '../useAttempt';
 import { BlockedPeople } from './BlockedPeople';
 
@@ -20,39 +18,15 @@ const SHOW_PRESENCE: Record<Settings['showPresence'], string> = {
 
 /** The user's settings, which are the same on all devices, and whom they have blocked. */
 export function SettingsDialog({ onClose }: { onClose: () => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const title = useId();
   const { attempt, problem } = useAttempt();
-  useEffect(() => {
-    if (!dialog.current!.open) dialog.current!.showModal();
-  }, []);
-
-  function close() {
-    dialog.current?.close();
-    onClose();
-  }
-
   return (
-    <dialog
-      ref={dialog}
-      className="dialog"
-      aria-labelledby={title}
-      onClose={onClose}
-      onKeyDown={(event) => closeAtEscape(event, close)}
-      onClick={(event) => event.target === dialog.current && close()}
-    >
-      <div className="dialog__content">
-        <header className="dialog__head">
-          <h2 id={title}>Settings</h2>
-          <IconButton icon="close" label="Close" onClick={close} />
-        </header>
-        <OwnSettings onChange={attempt} />
-        <p className="error" role="alert">
-          {problem && `Not changed. ${problem}`}
-        </p>
-        <BlockedPeople />
-      </div>
-    </dialog>
+    <Dialog title="Settings" onClose={onClose}>
+      <OwnSettings onChange={attempt} />
+      <p className="error" role="alert">
+        {problem && `Not changed. ${problem}`}
+      </p>
+      <BlockedPeople />
+    </Dialog>
   );
 }
 
