@@ -75,12 +75,12 @@ export function createChat(options: ChatOptions): Chat {
     isReady: () => connection.ready,
     send: async (draft) => {
       const { clientId, to, text, data } = draft;
-      // The peer may have another name by now, and the name another owner.
+      // The peer may have another name by now, and the name another owner. Servers of 0.2.0 know names alone.
       const record = store.recipient(draft);
-      const { userId, username: name } = record?.peer ?? {};
-      const username = userId ? name! : to;
+      const userId = record?.peer.userId || undefined;
+      const username = userId ? record!.peer.username : to;
       const replyTo = answers(draft, record) ? draft.replyTo : undefined;
-      return (await connection.request('send_message', { username, text, data, replyTo, clientId })).message;
+      return (await connection.request('send_message', { username, userId, text, data, replyTo, clientId })).message;
     },
     changed: (draft) => store.touch(store.recipient(draft) ?? store.ensure(draft.to)),
     stored: (message) => store.takeMessage(message),
@@ -229,10 +229,16 @@ export function createChat(options: ChatOptions): Chat {
       ),
     clear: async (username) => {
       const record = store.byName(username);
-      if (!record?.chatId) return;
-      const { clearedUpTo } = await connection.call('clear_chat', { chatId: record.chatId, upTo: record.timeline.last });
-      record.cleared(clearedUpTo);
+      const chatId = record?.chatId;
+      if (!record || !chatId) return;
+      const upTo = (record.hiddenUpTo = record.timeline.last);
       store.touch(record);
+      try {
+        record.cleared((await connection.call('clear_chat', { chatId, upTo })).clearedUpTo);
+      } finally {
+        record.hiddenUpTo = 0;
+        store.touch(record);
+      }
     },
     report: async (username, seq, reason, note) => {
       const chatId = store.byName(username)?.chatId;

@@ -33,6 +33,8 @@ export class ChatRecord {
   missesChange = false;
   /** Up to which seq the user has cleared the chat. */
   clearedUpTo = 0;
+  /** The same while the server is asked: shown as cleared, and back again if it refuses. */
+  hiddenUpTo = 0;
   /** What it is like for this user alone. */
   readonly own = new Optimistic(ownView({}));
   /** Whether the list of chats has told of it, or is asked. */
@@ -124,7 +126,7 @@ export class ChatRecord {
   /** The messages as an app sees them: the same list until one of them has changed. Typing and presence change none. */
   #list(drafts: readonly Draft[], me: string | undefined): readonly ChatMessage[] {
     const { chatId, peer, readUpTo } = this;
-    const { ordered } = this.timeline;
+    const ordered = this.#visible();
     const from = [ordered, ordered.length, chatId, readUpTo, peer.deliveredUpTo, peer.readUpTo, me, ...drafts];
     const isSame = from.length === this.#listed?.from.length && from.every((one, place) => one === this.#listed?.from[place]);
     if (this.#listed && isSame) return this.#listed.messages;
@@ -134,9 +136,15 @@ export class ChatRecord {
     return messages;
   }
 
+  #visible(): readonly Message[] {
+    const { ordered } = this.timeline;
+    return this.hiddenUpTo ? ordered.filter(({ seq }) => seq > this.hiddenUpTo) : ordered;
+  }
+
   /** How many messages to this user they have not read. */
   unread(me: string | undefined): number {
-    const { timeline, readUpTo, counted } = this;
+    const { timeline, counted } = this;
+    const readUpTo = Math.max(this.readUpTo, this.hiddenUpTo);
     if (this.peer.userId === me) return 0;
     const isHere = timeline.first !== undefined && timeline.first <= readUpTo + 1 && !timeline.hasHole;
     const from = isHere ? readUpTo : Math.max(readUpTo, counted.lastSeq);

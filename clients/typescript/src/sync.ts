@@ -295,9 +295,9 @@ export class Synchronizer {
 
   async #refreshPeer(record: ChatRecord): Promise<void> {
     if (!this.#known([record]).length) return;
-    const { username } = record.peer;
+    const { username, userId } = record.peer;
     try {
-      const ack = await this.connection.request('join_chat', { username, limit: 1 });
+      const ack = await this.connection.request('join_chat', { username, userId: userId || undefined, limit: 1 });
       if (ack.chatId === record.chatId) this.store.takeJoin(username, ack);
     } catch (error) {
       // The peer may be deleted by now; the chat stays.

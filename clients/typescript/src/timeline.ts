@@ -55,8 +55,8 @@ export class Timeline {
 
   /** What a reply shows of a message. */
   quote(seq: number): Quote {
-    const { senderId, senderUsername, text, deletedAt }: Partial<Message> = this.#messages.get(seq) ?? {};
-    return { seq, senderId, senderUsername, text: text && [...text].slice(0, 200).join(''), deletedAt };
+    const { senderId, senderUsername, text, change, deletedAt }: Partial<Message> = this.#messages.get(seq) ?? {};
+    return { seq, senderId, senderUsername, text: text && [...text].slice(0, 200).join(''), change, deletedAt };
   }
 
   /** Put another version in the place of a message, and into the replies to it. */
@@ -137,6 +137,9 @@ export class Timeline {
   #put(message: Message): void {
     const known = this.#messages.get(message.seq);
     if (known && (known.change ?? 0) > (message.change ?? 0)) return;
+    const answered = message.replyTo && this.#messages.get(message.replyTo.seq);
+    // The reply may have been on its way while what it answers changed.
+    if (answered && (answered.change ?? 0) > (message.replyTo!.change ?? 0)) message = { ...message, replyTo: this.quote(answered.seq) };
     this.#messages.set(message.seq, message);
     if (this.#ordered && message.seq > (this.#ordered.at(-1)?.seq ?? 0)) this.#ordered.push(message);
     else this.#ordered = undefined;

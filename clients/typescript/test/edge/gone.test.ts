@@ -47,3 +47,17 @@ test('a chat that is deleted and begun anew is there once, with what was not sen
   await until(bobs, () => texts(bobs, alice.name).at(-1) === 'Me too');
   expect(texts(bobs, alice.name)).toEqual(['Again', 'Me too']);
 });
+
+test('a chat that the server does not clear shows its messages again', async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
+  const alices = await live(alice);
+  const bobs = await live(bob);
+  bobs.send(alice.name, 'Hello');
+  await until(alices, () => texts(alices, bob.name).length === 1);
+  await deleteChat(alices.getConversation(bob.name)!.chatId!);
+
+  const refused = alices.clear(bob.name);
+  expect(texts(alices, bob.name)).toEqual([]);
+  await expect(refused).rejects.toMatchObject({ code: 'chat_not_found' });
+  expect(texts(alices, bob.name)).toEqual(['Hello']);
+});

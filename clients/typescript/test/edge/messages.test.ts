@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { memoryStorage, type Chat, type ChatMessage, type WireEvent } from '../../src/index.js';
 import { webLocks } from '../locks.js';
 import { until } from '../until.js';
-import { clientOf, edges, live, person, texts } from './people.js';
+import { clientOf, edges, live, person, renamed, texts } from './people.js';
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -245,4 +245,35 @@ test('a reply shows what it answers as it is now, also before it is sent, and da
   await alices.unsend(bob.name, 1);
   await until(bobs, () => reply(bobs, alice.name)!.replyTo?.text === '');
   expect(reply(bobs, alice.name)!.replyTo).toMatchObject({ seq: 1, deletedAt: expect.any(String) });
+});
+
+test('a message goes to whom it was written, though somebody else has their name by now', async () => {
+  const [alice, bob, carol] = [person('alice'), person('bob'), person('carol')];
+  const alices = await live(alice);
+  await live(bob);
+  alices.send(bob.name, 'Hello');
+  await until(alices, () => alices.getConversation(bob.name)?.messages[0]?.state === 'delivered');
+
+  const bobs = await live(renamed(bob, `${bob.name}_new`), { url: edges[1]! });
+  const carols = await live(renamed(carol, bob.name), { url: edges[1]! });
+  alices.send(bob.name, 'For you alone');
+  await until(bobs, () => texts(bobs, alice.name).includes('For you alone'));
+  expect(carols.getChats().items).toEqual([]);
+});
+
+test('a cleared chat is empty at once, before the server knows', async () => {
+  const [alice, bob] = [person('alice'), person('bob')];
+  const alices = await live(alice);
+  const bobs = await live(bob);
+  alices.send(bob.name, 'Hello');
+  await until(bobs, () => texts(bobs, alice.name).length === 1);
+  expect(bobs.getConversation(alice.name)!.unread).toBe(1);
+
+  bobs.setOnline(false);
+  const cleared = bobs.clear(alice.name);
+  const shown = bobs.getConversation(alice.name)!;
+  expect([shown.messages, shown.unread, shown.lastMessage]).toEqual([[], 0, undefined]);
+  bobs.setOnline(true);
+  await cleared;
+  expect(texts(bobs, alice.name)).toEqual([]);
 });

@@ -25,6 +25,11 @@ export function person(name: string): Person {
   return { name: unique, id, token: (ttlS = 3600) => sign(id, unique, ttlS) };
 }
 
+/** Return the same person under another name. */
+export function renamed(who: Person, name: string): Person {
+  return { ...who, name, token: (ttlS = 3600) => sign(who.id, name, ttlS) };
+}
+
 /** Return a client that is not connected. */
 export function clientOf(who: Person, options: Partial<ChatOptions> = {}): Chat {
   const defaults = { url: edges[0]!, token: async () => who.token(), storage: memoryStorage() };

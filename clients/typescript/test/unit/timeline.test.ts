@@ -156,6 +156,15 @@ test('a reply shows what it answers as it is now', () => {
   expect(timeline.get(3)!.replyTo).toMatchObject({ text: '', deletedAt: '2026-01-01T00:00:00.000Z' });
 });
 
+test('a reply that was on its way while its message changed shows what is known to be newer', () => {
+  const timeline = opened(1, 2);
+  timeline.change(message(1, { text: '', change: 4, deletedAt: '2026-01-01T00:00:00.000Z' }));
+  timeline.add(message(3, { replyTo: { seq: 1, senderId: 'bob-id', senderUsername: 'bob', text: 'text 1', change: 3 } }));
+  expect(timeline.get(3)!.replyTo).toMatchObject({ text: '', change: 4, deletedAt: '2026-01-01T00:00:00.000Z' });
+  timeline.add(message(4, { replyTo: { seq: 1, senderId: 'bob-id', senderUsername: 'bob', text: 'later', change: 5 } }));
+  expect(timeline.get(4)!.replyTo!.text).toBe('later');
+});
+
 test('what is cleared is gone, and what comes after it is not', () => {
   const timeline = opened(3, 6);
   timeline.clear(4);
