@@ -15,9 +15,15 @@ class ChangeSettings(Settings):
     """For how long messages can be changed."""
 
     edit_s: Window = 3_600
-    """For so long after it was sent, its sender can edit a message; 0 forbids it."""
+    """For so long after it was sent, its sender can edit a message; 0 forbids it.
+
+    Workers and functions must have the same.
+    """
     unsend_s: Window = 172_800
-    """For so long after it was sent, its sender can take a message back; 0 forbids it."""
+    """For so long after it was sent, its sender can unsend a message; 0 forbids it.
+
+    Workers and functions must have the same.
+    """
 
     @property
     def changeable_s(self) -> int:

@@ -88,7 +88,7 @@ class SendMessage(_WithData, frozen=True, kw_only=True):
 
 
 class EditMessage(_WithData, frozen=True, kw_only=True):
-    """Replace the text of an own message, and its `data` if given."""
+    """Edit one of the user's own messages: its text, and its `data` if given."""
 
     chat_id: UUID
     seq: Seq
@@ -102,7 +102,7 @@ class EditMessage(_WithData, frozen=True, kw_only=True):
 
 
 class UnsendMessage(_Command, frozen=True):
-    """Take an own message back: its text and `data` are erased."""
+    """Take back one of the user's own messages: its text and `data` are erased."""
 
     chat_id: UUID
     seq: Seq
@@ -110,7 +110,7 @@ class UnsendMessage(_Command, frozen=True):
 
 
 class React(_Command, frozen=True):
-    """React to a message with an emoji, or take the reaction back."""
+    """React to a message with an emoji, or remove the reaction."""
 
     chat_id: UUID
     seq: Seq
@@ -118,11 +118,11 @@ class React(_Command, frozen=True):
     emoji: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     """One emoji: any character or sequence that Unicode calls one."""
     on: bool
-    """Whether the reaction is to be there."""
+    """True adds the reaction, false removes it."""
 
 
 class ClearChat(_Command, frozen=True):
-    """Show the user no message of the chat up to `up_to` any more, by default none of those it has now."""
+    """Hide the chat's messages up to `up_to` from the user, by default all that it has now."""
 
     chat_id: UUID
     up_to: Seq | None = None
@@ -161,7 +161,7 @@ class GetMessages(_Command, frozen=True):
 
 
 Box = Literal["inbox", "archived", "requests", "declined"]
-"""Where a user has a chat: among their own, put away, or waiting to be accepted."""
+"""Where a user has a chat: among their own, put away, waiting to be accepted, or declined."""
 
 
 class ListChats(_Command, frozen=True):
@@ -174,7 +174,10 @@ class ListChats(_Command, frozen=True):
     limit: Limit | None = None
     """How many chats."""
     since: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
-    """`since` of an earlier ack: leave out chats without activity since then. Null asks for the first one."""
+    """`since` of an earlier ack: leave out chats in which nothing has happened or changed since then.
+
+    Null asks for the first one.
+    """
 
 
 class Cursor(_Command, frozen=True):
@@ -209,7 +212,7 @@ class Typing(_Command, frozen=True):
 
 
 class BlockUser(_Command, frozen=True):
-    """Block a user, named by `username` or `user_id`: neither hears of the other any more."""
+    """Block a user, named by `username` or `user_id`: neither hears from the other any more."""
 
     username: Username | None = None
     """The user. Case does not matter. It wins over `user_id`."""
@@ -218,7 +221,7 @@ class BlockUser(_Command, frozen=True):
 
 
 class UnblockUser(_Command, frozen=True):
-    """Take a block back."""
+    """Remove a block."""
 
     username: Username | None = None
     """The user. Case does not matter. It wins over `user_id`."""
@@ -227,7 +230,7 @@ class UnblockUser(_Command, frozen=True):
 
 
 class ListBlocked(_Command, frozen=True):
-    """List the users whom the user has blocked, the last one first."""
+    """List the users whom the user has blocked, most recently blocked first."""
 
     cursor: str | None = None
     """`nextCursor` of the previous page."""
@@ -263,7 +266,7 @@ class AcceptChat(_Command, frozen=True):
 
 
 class DeclineChat(_Command, frozen=True):
-    """Decline a message request: the chat disappears, and its sender cannot write any more."""
+    """Decline a message request: the chat moves to the box `declined`, and its sender cannot write."""
 
     chat_id: UUID
 
@@ -273,7 +276,7 @@ class SetChat(_Command, frozen=True):
 
     chat_id: UUID
     muted_until: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
-    """Until when nobody is notified of its messages; null for no longer."""
+    """Until when this user gets no notifications of it; null unmutes it."""
     pinned: bool | None = None
     """Whether it stands before the others in the inbox."""
     archived: bool | None = None

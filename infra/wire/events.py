@@ -119,7 +119,7 @@ class Message(_Payload, frozen=True):
     edited_at: Time | msgspec.UnsetType = msgspec.UNSET
     """When its sender last edited it."""
     deleted_at: Time | msgspec.UnsetType = msgspec.UNSET
-    """When its sender took it back: it has neither text nor `data` any more."""
+    """When its sender unsent it: its text, `data` and reactions are gone."""
     reactions: list[Reaction] | msgspec.UnsetType = msgspec.UNSET
     """All reactions, in the order of their first; missing if there are none."""
 
@@ -153,7 +153,7 @@ class UserStatus(_Payload, frozen=True):
     username: str
     status: Literal["online", "offline"]
     last_seen: Time | None
-    """When they last came online or went offline."""
+    """When they last came online or went offline; null if hidden."""
 
 
 class ChatChanged(_Payload, frozen=True):
@@ -161,13 +161,13 @@ class ChatChanged(_Payload, frozen=True):
 
     chat_id: str
     cleared_up_to: int
-    """Messages up to this seq are not shown to the user any more; 0 if all are."""
+    """Messages up to this seq are not shown to the user any more; 0 if nothing is cleared."""
     box: Box
-    """Where the user has the chat. `declined` ones are in no list."""
+    """Where the user has the chat. A `declined` one is only in the list of its own box."""
     pinned: bool
     """Whether it stands before the others in the inbox."""
     muted_until: Time | None
-    """Until when nobody is notified of its messages. It may have passed."""
+    """Until when this user gets no notifications of it. It may be in the past."""
     blocked: bool
     """Whether the user has blocked the other one."""
 
@@ -235,9 +235,9 @@ class Peer(_Payload, frozen=True):
     last_seen: Time | None
     """When they last came online or went offline; null as well if the caller is not to know."""
     delivered_up_to: int
-    """Up to which seq they have received everything."""
+    """Up to which seq they have received everything, as far as the caller is to know."""
     read_up_to: int
-    """Up to which seq they have read everything."""
+    """Up to which seq they have read everything, as far as the caller is to know."""
 
 
 class SendAck(_Payload, frozen=True):
@@ -340,7 +340,7 @@ class JoinAck(_Payload, frozen=True):
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     """True if it stands before the others in the inbox; else missing."""
     muted_until: Time | msgspec.UnsetType = msgspec.UNSET
-    """Until when nobody is notified of its messages; missing if it was never muted."""
+    """Until when this user gets no notifications of it, maybe in the past; missing if it is not muted."""
     blocked: bool | msgspec.UnsetType = msgspec.UNSET
     """True if the caller has blocked the peer; else missing."""
     success: bool = True
@@ -393,7 +393,7 @@ class ChatSummary(_Payload, frozen=True):
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     """True if it stands before the others in the inbox; else missing."""
     muted_until: Time | msgspec.UnsetType = msgspec.UNSET
-    """Until when nobody is notified of its messages; missing if it was never muted."""
+    """Until when this user gets no notifications of it, maybe in the past; missing if it is not muted."""
     blocked: bool | msgspec.UnsetType = msgspec.UNSET
     """True if the caller has blocked the peer; else missing."""
 

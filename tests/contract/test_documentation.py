@@ -78,11 +78,11 @@ def named_in_the_guarantees() -> list[tuple[str, str]]:
     return named
 
 
-PROMISES = re.findall(r"^## (\d\. .*)\n((?:(?!## ).*\n)*)", GUARANTEES.read_text(), re.MULTILINE)
+PROMISES = re.findall(r"^## (\d+\. .*)\n((?:(?!## ).*\n)*)", GUARANTEES.read_text(), re.MULTILINE)
 
 
 def test_the_guarantees_are_numbered() -> None:
-    assert [int(heading[0]) for heading, _ in PROMISES] == list(range(1, len(PROMISES) + 1))
+    assert [int(heading.partition(".")[0]) for heading, _ in PROMISES] == list(range(1, len(PROMISES) + 1))
 
 
 @pytest.mark.parametrize(("heading", "promise"), PROMISES, ids=[heading for heading, _ in PROMISES])

@@ -104,6 +104,7 @@ def test_a_client_event_is_described_with_exactly_its_fields(command: Command) -
     for row in rows:
         for name in row.names:
             assert (row.cells[1] == "yes") == fields(command.payload)[name].required, name
+        assert (row.cells[1] == "one of them") == (len(row.names) > 1), row.names
     assert_types(rows, command.payload)
 
 
@@ -155,6 +156,14 @@ def test_what_payloads_share_is_described_with_exactly_its_fields(section: str, 
     rows = table(part(section), "field")
     assert rows is not None
     assert_shows(rows, struct)
+
+
+def test_the_examples_of_a_message_show_all_its_fields() -> None:
+    shown: set[str] = set()
+    for example in examples(part("The message")):
+        assert_is(example, events.Message)
+        shown |= msgspec.json.decode(example, type=dict[str, Any]).keys()
+    assert shown == fields(events.Message).keys()
 
 
 @pytest.mark.parametrize("code", ErrorCode)

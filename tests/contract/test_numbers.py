@@ -1,9 +1,11 @@
 """The numbers that the documents promise are those of the code."""
 
 import re
+import uuid
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 
 from infra.settings.base import Settings
@@ -16,11 +18,13 @@ from infra.store.unread import MOST_CHATS
 from infra.wire.commands import (
     DATA_BYTES,
     MAX_SPELLING,
+    Cursor,
     JoinChat,
     Limit,
     RegisterDevice,
     Report,
     SendMessage,
+    Sync,
     Typing,
 )
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
@@ -122,6 +126,16 @@ def test_a_name_may_be_written_as_long_as_any_spelling_of_it(command: type[Any])
     assert lengths(command, "username") == [1, MAX_SPELLING]
 
 
+def cursors_in_an_event() -> int:
+    """Return how many cursors of busy chats fit into an event, in whole hundreds."""
+    busy = Cursor(seq=999_999, change=999_999, cleared_up_to=999_999)
+
+    def size(count: int) -> int:
+        return len(msgspec.json.encode(("sync", Sync(cursors={uuid.uuid4(): busy for _ in range(count)}))))
+
+    return (edge("payload_bytes") - size(0)) // (size(2) - size(1)) // 100 * 100
+
+
 KEYS = f"within {MAX_AGE_S / 60:.0f} minutes"
 SENTENCES = [
     ("docs/deployment.md", KEYS),
@@ -142,6 +156,8 @@ SENTENCES = [
     ("docs/events.md", f"its first {QUOTED_CHARS} characters"),
     ("docs/events.md", f"({_MESSAGES} messages, or {ANSWER_BYTES:,} bytes of them)"),
     ("docs/events.md", f"After {_CHATS:,} chats, one more"),
+    ("docs/events.md", f"An event holds about {cursors_in_an_event():,} cursors"),
+    ("docs/events.md", f"With more than about {cursors_in_an_event():,} chats"),
     ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),
     ("docs/events.md", f"longer than {MAX_SPELLING} characters"),
     ("docs/events.md", f"at most {lengths(RegisterDevice, 'address')[1]:,} characters"),

@@ -66,7 +66,7 @@ export interface SendMessage {
   clientId?: string | null;
 }
 
-/** Replace the text of an own message, and its `data` if given. */
+/** Edit one of the user's own messages: its text, and its `data` if given. */
 export interface EditMessage {
   /** The new `data`; null removes it. Without it, the message keeps what it has. */
   data?: Record<string, unknown> | null;
@@ -79,25 +79,25 @@ export interface EditMessage {
   clientId?: string | null;
 }
 
-/** Take an own message back: its text and `data` are erased. */
+/** Take back one of the user's own messages: its text and `data` are erased. */
 export interface UnsendMessage {
   chatId: string;
   /** The message. */
   seq: number;
 }
 
-/** React to a message with an emoji, or take the reaction back. */
+/** React to a message with an emoji, or remove the reaction. */
 export interface React {
   chatId: string;
   /** The message. */
   seq: number;
   /** One emoji: any character or sequence that Unicode calls one. */
   emoji: string;
-  /** Whether the reaction is to be there. */
+  /** True adds the reaction, false removes it. */
   on: boolean;
 }
 
-/** Show the user no message of the chat up to `upTo` any more, by default none of those it has now. */
+/** Hide the chat's messages up to `upTo` from the user, by default all that it has now. */
 export interface ClearChat {
   chatId: string;
   /** The last seq that is cleared. Pass it: without it, messages that nobody has seen yet go as well. */
@@ -140,7 +140,11 @@ export interface ListChats {
   cursor?: string | null;
   /** How many chats. */
   limit?: number | null;
-  /** `since` of an earlier ack: leave out chats without activity since then. Null asks for the first one. */
+  /**
+   * `since` of an earlier ack: leave out chats in which nothing has happened or changed since then.
+   *
+   * Null asks for the first one.
+   */
   since?: string | null;
 }
 
@@ -172,7 +176,7 @@ export interface Typing {
   chatId?: string | null;
 }
 
-/** Block a user, named by `username` or `userId`: neither hears of the other any more. */
+/** Block a user, named by `username` or `userId`: neither hears from the other any more. */
 export interface BlockUser {
   /** The user. Case does not matter. It wins over `userId`. */
   username?: string | null;
@@ -180,7 +184,7 @@ export interface BlockUser {
   userId?: string | null;
 }
 
-/** Take a block back. */
+/** Remove a block. */
 export interface UnblockUser {
   /** The user. Case does not matter. It wins over `userId`. */
   username?: string | null;
@@ -188,7 +192,7 @@ export interface UnblockUser {
   userId?: string | null;
 }
 
-/** List the users whom the user has blocked, the last one first. */
+/** List the users whom the user has blocked, most recently blocked first. */
 export interface ListBlocked {
   /** `nextCursor` of the previous page. */
   cursor?: string | null;
@@ -217,7 +221,7 @@ export interface AcceptChat {
   chatId: string;
 }
 
-/** Decline a message request: the chat disappears, and its sender cannot write any more. */
+/** Decline a message request: the chat moves to the box `declined`, and its sender cannot write. */
 export interface DeclineChat {
   chatId: string;
 }
@@ -225,7 +229,7 @@ export interface DeclineChat {
 /** Mute, pin or archive a chat, for the user alone. What is not given stays as it is. */
 export interface SetChat {
   chatId: string;
-  /** Until when nobody is notified of its messages; null for no longer. */
+  /** Until when this user gets no notifications of it; null unmutes it. */
   mutedUntil?: string | null;
   /** Whether it stands before the others in the inbox. */
   pinned?: boolean | null;
@@ -329,7 +333,7 @@ export interface Message {
   change?: number;
   /** When its sender last edited it. */
   editedAt?: string;
-  /** When its sender took it back: it has neither text nor `data` any more. */
+  /** When its sender unsent it: its text, `data` and reactions are gone. */
   deletedAt?: string;
   /** All reactions, in the order of their first; missing if there are none. */
   reactions?: Reaction[];
@@ -361,13 +365,13 @@ export interface Reaction {
 /** What a chat is like for the user alone, after they have changed it or a request came in. */
 export interface ChatChanged {
   chatId: string;
-  /** Messages up to this seq are not shown to the user any more; 0 if all are. */
+  /** Messages up to this seq are not shown to the user any more; 0 if nothing is cleared. */
   clearedUpTo: number;
-  /** Where the user has the chat. `declined` ones are in no list. */
+  /** Where the user has the chat. A `declined` one is only in the list of its own box. */
   box: 'archived' | 'declined' | 'inbox' | 'requests';
   /** Whether it stands before the others in the inbox. */
   pinned: boolean;
-  /** Until when nobody is notified of its messages. It may have passed. */
+  /** Until when this user gets no notifications of it. It may be in the past. */
   mutedUntil: string | null;
   /** Whether the user has blocked the other one. */
   blocked: boolean;
@@ -418,7 +422,7 @@ export interface UserStatus {
   userId: string;
   username: string;
   status: 'offline' | 'online';
-  /** When they last came online or went offline. */
+  /** When they last came online or went offline; null if hidden. */
   lastSeen: string | null;
 }
 
@@ -479,7 +483,7 @@ export interface JoinAck {
   box?: 'archived' | 'declined' | 'inbox' | 'requests';
   /** True if it stands before the others in the inbox; else missing. */
   pinned?: boolean;
-  /** Until when nobody is notified of its messages; missing if it was never muted. */
+  /** Until when this user gets no notifications of it, maybe in the past; missing if it is not muted. */
   mutedUntil?: string;
   /** True if the caller has blocked the peer; else missing. */
   blocked?: boolean;
@@ -494,9 +498,9 @@ export interface Peer {
   online: boolean;
   /** When they last came online or went offline; null as well if the caller is not to know. */
   lastSeen: string | null;
-  /** Up to which seq they have received everything. */
+  /** Up to which seq they have received everything, as far as the caller is to know. */
   deliveredUpTo: number;
-  /** Up to which seq they have read everything. */
+  /** Up to which seq they have read everything, as far as the caller is to know. */
   readUpTo: number;
 }
 
@@ -553,7 +557,7 @@ export interface ChatSummary {
   box?: 'archived' | 'declined' | 'inbox' | 'requests';
   /** True if it stands before the others in the inbox; else missing. */
   pinned?: boolean;
-  /** Until when nobody is notified of its messages; missing if it was never muted. */
+  /** Until when this user gets no notifications of it, maybe in the past; missing if it is not muted. */
   mutedUntil?: string;
   /** True if the caller has blocked the peer; else missing. */
   blocked?: boolean;
@@ -671,13 +675,13 @@ export interface ErrorAck {
 export interface ClientToServerEvents {
   /** Sends a message to a user. */
   send_message: (payload: SendMessage, ack: (answer: SendAck | ErrorAck) => void) => void;
-  /** Replaces the text of an own message. */
+  /** Edits one of the user's own messages. */
   edit_message: (payload: EditMessage, ack: (answer: ChangeAck | ErrorAck) => void) => void;
-  /** Takes an own message back: its text is erased. */
+  /** Takes back one of the user's own messages: its text is erased. */
   unsend_message: (payload: UnsendMessage, ack: (answer: ChangeAck | ErrorAck) => void) => void;
-  /** Adds a reaction to a message, or takes it back. */
+  /** Adds a reaction to a message, or removes it. */
   react: (payload: React, ack: (answer: ChangeAck | ErrorAck) => void) => void;
-  /** Shows the user none of the chat's messages any more; the peer keeps them. */
+  /** Hides all of the chat's messages from the user; the peer keeps them. */
   clear_chat: (payload: ClearChat, ack: (answer: ClearAck | ErrorAck) => void) => void;
   /** Opens the chat with a user, creating it if there is none, and returns its newest page. */
   join_chat: (payload: JoinChat, ack: (answer: JoinAck | ErrorAck) => void) => void;
@@ -691,11 +695,11 @@ export interface ClientToServerEvents {
   sync: (payload: Sync, ack: (answer: SyncAck | ErrorAck) => void) => void;
   /** Tells the other user that this one is typing, or has stopped. */
   typing: (payload: Typing, ack?: (answer: Done | ErrorAck) => void) => void;
-  /** Blocks a user: neither hears of the other any more. */
+  /** Blocks a user: neither hears from the other any more. */
   block_user: (payload: BlockUser, ack: (answer: BlockAck | ErrorAck) => void) => void;
-  /** Takes a block back. */
+  /** Removes a block. */
   unblock_user: (payload: UnblockUser, ack: (answer: BlockAck | ErrorAck) => void) => void;
-  /** Returns the users whom the user has blocked, the last one first. */
+  /** Returns the users whom the user has blocked, most recently blocked first. */
   list_blocked: (payload: ListBlocked, ack: (answer: BlockedAck | ErrorAck) => void) => void;
   /** Returns the user's settings. */
   get_settings: (payload: GetSettings, ack: (answer: SettingsAck | ErrorAck) => void) => void;
@@ -707,7 +711,7 @@ export interface ClientToServerEvents {
   decline_chat: (payload: DeclineChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
   /** Mutes, pins or archives a chat, for the user alone. */
   set_chat: (payload: SetChat, ack: (answer: ChatAck | ErrorAck) => void) => void;
-  /** Reports a message to those who run the chat; what they see of it stays as it is now. */
+  /** Reports a message to those who run the chat; they get a copy that never changes. */
   report: (payload: Report, ack: (answer: ReportAck | ErrorAck) => void) => void;
   /** Registers a device for notifications while the user is away. */
   register_device: (payload: RegisterDevice, ack: (answer: DeviceAck | ErrorAck) => void) => void;
