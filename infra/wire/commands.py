@@ -74,9 +74,9 @@ class SendMessage(_WithData, frozen=True, kw_only=True):
     """Send a message to a user, named by `username` or `user_id`. `client_id` makes a retry safe."""
 
     username: Username | None = None
-    """The recipient. Case does not matter. It wins over `user_id`."""
+    """The recipient. Case does not matter."""
     user_id: UUID | None = None
-    """The recipient, whatever they are called."""
+    """The recipient, whatever they are called. It wins over `username`."""
     text: str = ""
     """At least one visible character, unless there is `data`."""
     data: Data | msgspec.UnsetType = msgspec.UNSET
@@ -133,9 +133,9 @@ class JoinChat(_Command, frozen=True):
     """Open the chat with a user, named by `username` or `user_id`; create it if there is none."""
 
     username: Username | None = None
-    """The other user. Case does not matter. It wins over `user_id`."""
+    """The other user. Case does not matter."""
     user_id: UUID | None = None
-    """The other user, whatever they are called."""
+    """The other user, whatever they are called. It wins over `username`."""
     limit: Limit | None = None
     """How many messages."""
 
@@ -205,28 +205,29 @@ class Typing(_Command, frozen=True):
 
     is_typing: bool
     username: Username | None = None
-    """The peer; or name the chat."""
+    """The peer. Not together with `chat_id`."""
     user_id: UUID | None = None
-    """The peer, whatever they are called. `username` and `chat_id` win over it."""
+    """The peer, whatever they are called. It wins over `username`."""
     chat_id: UUID | None = None
+    """The chat. It wins over `user_id`."""
 
 
 class BlockUser(_Command, frozen=True):
     """Block a user, named by `username` or `user_id`: neither hears from the other any more."""
 
     username: Username | None = None
-    """The user. Case does not matter. It wins over `user_id`."""
+    """The user. Case does not matter."""
     user_id: UUID | None = None
-    """The user, whatever they are called."""
+    """The user, whatever they are called. It wins over `username`."""
 
 
 class UnblockUser(_Command, frozen=True):
     """Remove a block."""
 
     username: Username | None = None
-    """The user. Case does not matter. It wins over `user_id`."""
+    """The user. Case does not matter."""
     user_id: UUID | None = None
-    """The user, whatever they are called."""
+    """The user, whatever they are called. It wins over `username`."""
 
 
 class ListBlocked(_Command, frozen=True):

@@ -54,9 +54,9 @@ export interface Auth {
 export interface SendMessage {
   /** Anything else that the app wants to say: a JSON object. */
   data?: Record<string, unknown> | null;
-  /** The recipient. Case does not matter. It wins over `userId`. */
+  /** The recipient. Case does not matter. */
   username?: string | null;
-  /** The recipient, whatever they are called. */
+  /** The recipient, whatever they are called. It wins over `username`. */
   userId?: string | null;
   /** At least one visible character, unless there is `data`. */
   text?: string;
@@ -106,9 +106,9 @@ export interface ClearChat {
 
 /** Open the chat with a user, named by `username` or `userId`; create it if there is none. */
 export interface JoinChat {
-  /** The other user. Case does not matter. It wins over `userId`. */
+  /** The other user. Case does not matter. */
   username?: string | null;
-  /** The other user, whatever they are called. */
+  /** The other user, whatever they are called. It wins over `username`. */
   userId?: string | null;
   /** How many messages. */
   limit?: number | null;
@@ -169,26 +169,27 @@ export interface Cursor {
 /** Tell the other user that this one is typing, or has stopped. */
 export interface Typing {
   isTyping: boolean;
-  /** The peer; or name the chat. */
+  /** The peer. Not together with `chatId`. */
   username?: string | null;
-  /** The peer, whatever they are called. `username` and `chatId` win over it. */
+  /** The peer, whatever they are called. It wins over `username`. */
   userId?: string | null;
+  /** The chat. It wins over `userId`. */
   chatId?: string | null;
 }
 
 /** Block a user, named by `username` or `userId`: neither hears from the other any more. */
 export interface BlockUser {
-  /** The user. Case does not matter. It wins over `userId`. */
+  /** The user. Case does not matter. */
   username?: string | null;
-  /** The user, whatever they are called. */
+  /** The user, whatever they are called. It wins over `username`. */
   userId?: string | null;
 }
 
 /** Remove a block. */
 export interface UnblockUser {
-  /** The user. Case does not matter. It wins over `userId`. */
+  /** The user. Case does not matter. */
   username?: string | null;
-  /** The user, whatever they are called. */
+  /** The user, whatever they are called. It wins over `username`. */
   userId?: string | null;
 }
 
