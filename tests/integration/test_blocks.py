@@ -256,7 +256,9 @@ def test_a_batch_handles_the_blocks_before_the_messages(bench: WorkerBench) -> N
 
 
 @pytest.mark.parametrize("names", [("block_user", "unblock_user"), ("unblock_user", "block_user")])
-def test_the_last_of_a_block_and_its_end_wins_in_one_batch(bench: WorkerBench, names: tuple[str, str]) -> None:
+def test_the_last_of_a_block_and_its_end_wins_in_one_batch(
+    bench: WorkerBench, names: tuple[str, str]
+) -> None:
     two = Two.friends(bench)
     acks = two.ask(*(two.event(two.alice, name, userId=str(two.bob.id)) for name in names))
     is_blocked = names[-1] == "block_user"

@@ -155,6 +155,7 @@ def test_a_message_that_is_unsent_while_it_is_answered_shows_nothing(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = talk.send(talk.bob, "a secret")["seq"]
+
     def store_later(*arguments: Any) -> Any:
         monkeypatch.undo()
         talk.unsend(talk.bob, first)

@@ -213,7 +213,7 @@ def test_who_is_not_let_in_notices_nothing(two: Two, state: str) -> None:
     assert two.heard(two.alice, "typing") == []
 
 
-def test_a_declined_request_is_in_no_list_and_its_sender_is_refused(two: Two) -> None:
+def test_a_declined_request_is_in_its_own_list_and_its_sender_is_refused(two: Two) -> None:
     two.send(two.bob)
     assert two.do(two.alice, "decline_chat", chatId=two.chat_id)["chat"]["box"] == "declined"
     assert two.send(two.bob) is ErrorCode.NOT_ALLOWED

@@ -256,7 +256,7 @@ export interface Chat {
   pin(username: string, on: boolean): Promise<void>;
   /** Put a chat into the archive, or back into the inbox. */
   archive(username: string, on: boolean): Promise<void>;
-  /** Block a user: neither hears of the other any more. They are not told. */
+  /** Block a user: neither hears from the other any more. They are not told. */
   block(username: string): Promise<void>;
   /** Take a block back. */
   unblock(username: string): Promise<void>;

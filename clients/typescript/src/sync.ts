@@ -13,7 +13,7 @@ const HOLE_MS = 1_500;
 const LIST_SOON_MS = 200;
 const PAGE = 50;
 const LARGEST_PAGE = 100;
-/** A request holds about 1,500 cursors. */
+/** A request holds about 700 cursors. */
 const CURSORS = 500;
 /** An open chat that is further behind begins anew with its newest page; the rest can be loaded as history. */
 const FARTHEST_BEHIND = 500;

@@ -19,7 +19,7 @@ async function friends() {
   return { alice, bob, alices, other, bobs };
 }
 
-test('a block shows at once, on every device, and ends what either hears of the other', async () => {
+test('a block shows at once, on every device, and ends what either hears from the other', async () => {
   const { alice, bob, alices, other, bobs } = await friends();
   await until(alices, () => item(alices, bob)?.peer.online);
   const blocking = alices.block(bob.name);
