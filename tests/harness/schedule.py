@@ -41,6 +41,7 @@ LONGEST: Final = (
     "tests/integration/local/",
     "tests/integration/functions/archive/",
     "tests/e2e/",
+    "tests/unit/clients/",
     "tests/integration/test_dead_letters.py",
     "tests/integration/",
     "tests/contract/",
