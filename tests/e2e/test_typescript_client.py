@@ -28,7 +28,7 @@ async def test_the_typescript_client_against_real_edges_and_workers(
 ) -> None:
     deleting = asyncio.create_task(_delete_chats(two_edges, tmp_path))
     try:
-        await vitest("edge", BBGRAM_DELETE=str(tmp_path), **addresses(two_edges))
+        await vitest("edge", "--no-isolate", BBGRAM_DELETE=str(tmp_path), **addresses(two_edges))
     finally:
         deleting.cancel()
 

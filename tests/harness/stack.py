@@ -17,6 +17,8 @@ from tests.harness.waiting import PATIENCE_S, eventually
 
 DOCTOR_S: Final = 0.5
 """Pause between two questions to the doctor, which is a process each time."""
+LOOK_S: Final = 0.1
+"""Pause between two looks at the parts, each of which reads about every process of the machine."""
 _LEFT_OUT = ("BBGRAM_", "COVERAGE_", "PORT")
 
 
@@ -98,7 +100,11 @@ class LocalStack:
         try:
             eventually(lambda: "is running" in self.log or self.process.poll() is not None, "it starts")
             assert "is running" in self.log
-            eventually(lambda: self.part("infra.cli", "--functions") is not None, "the last part is started")
+            eventually(
+                lambda: self.part("infra.cli", "--functions") is not None,
+                "the last part is started",
+                pause_s=LOOK_S,
+            )
         except AssertionError:
             self.stop()
             raise AssertionError(f"the stack did not start:\n{self.log}") from None

@@ -12,6 +12,7 @@ from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.deployment import Deployment, Part, with_profile
 from tests.harness.engines import Engines
 from tests.harness.forks import run
+from tests.harness.stack import DOCTOR_S
 from tests.harness.waiting import eventually, until
 
 
@@ -39,7 +40,7 @@ def whole(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     chat = Deployment(engines.new_store(), tmp_path_factory.mktemp("whole"), forked=True)
     chat.start_functions()
     chat.start(edges=2, workers=2)
-    eventually(lambda: status(chat).code == 0, "all is well")
+    eventually(lambda: status(chat).code == 0, "all is well", pause_s=DOCTOR_S)
     yield chat
     chat.stop()
 
@@ -115,7 +116,7 @@ def test_a_part_that_stops_is_missed_at_once(deploy: DeploymentFactory, part: st
     chat = deploy()
     chat.start_functions()
     chat.start()
-    eventually(lambda: status(chat).code == 0, "all is well")
+    eventually(lambda: status(chat).code == 0, "all is well", pause_s=DOCTOR_S)
     parts: dict[str, Part] = {
         "edge": chat.edges[0],
         "worker": chat.workers[0],
@@ -130,7 +131,7 @@ def test_a_part_that_stops_is_missed_at_once(deploy: DeploymentFactory, part: st
 
 def test_functions_may_run_elsewhere(deploy: DeploymentFactory) -> None:
     chat = deploy(beat_functions="false").start()
-    eventually(lambda: status(chat).code == 0, "all is well")
+    eventually(lambda: status(chat).code == 0, "all is well", pause_s=DOCTOR_S)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ const NO_ERROR = /WebSocket|net::ERR|Push API in incognito mode/;
 
 /** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
 export async function launch() {
-  const args = ['--no-sandbox', '--no-zygote', '--font-render-hinting=none', "--headless='shell'"];
+  const args = ['--no-sandbox', '--font-render-hinting=none', "--headless='shell'"];
   // There is no graphics card: a process for one would only make each picture travel.
   args.push('--disable-gpu', '--in-process-gpu');
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? (await unpacked()), args });

@@ -65,7 +65,7 @@ async def test_a_token_of_a_signed_out_session_is_refused(
     signin: RunningService, authenticator: Authenticator, token: str
 ) -> None:
     await authenticator.authenticate(token)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=False) as http:
         answer = await http.post(f"{signin.auth_url}/logout", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 204
     assert await refusal_code(authenticator, token) is ErrorCode.UNAUTHORIZED

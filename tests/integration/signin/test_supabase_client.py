@@ -16,7 +16,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def client(signin: RunningService) -> Iterator[supabase.Client]:
-    with httpx.Client() as http:
+    with httpx.Client(verify=False) as http:
         options = supabase.ClientOptions(auto_refresh_token=False, httpx_client=http)
         yield supabase.create_client(signin.url, API_KEY, options)
 
@@ -74,7 +74,7 @@ def test_a_user_who_signed_up_can_sign_in_and_get_their_user(client: supabase.Cl
 
 
 async def test_the_async_client_works_as_well(signin: RunningService, email: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=False) as http:
         options = supabase.AClientOptions(auto_refresh_token=False, httpx_client=http)
         client = await supabase.acreate_client(signin.url, API_KEY, options)
         session = session_of(await client.auth.sign_up({"email": email, "password": PASSWORD}))

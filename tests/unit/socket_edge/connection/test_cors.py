@@ -54,7 +54,10 @@ async def conversation(served: Served, http: httpx.AsyncClient, origin: str) -> 
 
 
 async def test_every_answer_can_be_read_and_allowed_origins_may_send_cookies() -> None:
-    async with serve(origins=(APP,)) as served, httpx.AsyncClient(base_url=served.address.url) as http:
+    async with (
+        serve(origins=(APP,)) as served,
+        httpx.AsyncClient(base_url=served.address.url, verify=False) as http,
+    ):
         for origin in (APP, f"{APP}:443", FOREIGN, "null", "http://[", served.address.url):
             for name, answer in (await conversation(served, http, origin)).items():
                 allowed = origin not in {FOREIGN, "null", "http://["}
@@ -68,7 +71,7 @@ async def test_an_address_with_too_many_connections_is_told_so() -> None:
     once = TokenBucket(0.001, 1)
     async with (
         serve(origins=(APP,), connects=once) as served,
-        httpx.AsyncClient(base_url=served.address.url) as http,
+        httpx.AsyncClient(base_url=served.address.url, verify=False) as http,
     ):
         await ask(http, "GET", POLL, APP)
         for origin, allowed in ((APP, True), (FOREIGN, False)):
@@ -79,12 +82,18 @@ async def test_an_address_with_too_many_connections_is_told_so() -> None:
 
 @pytest.mark.parametrize("origin", [FOREIGN, "null"])
 async def test_with_a_star_every_origin_is_allowed(origin: str) -> None:
-    async with serve(origins=("*",)) as served, httpx.AsyncClient(base_url=served.address.url) as http:
+    async with (
+        serve(origins=("*",)) as served,
+        httpx.AsyncClient(base_url=served.address.url, verify=False) as http,
+    ):
         may_read(await ask(http, "GET", POLL, origin), origin, credentials=True)
 
 
 async def test_a_client_without_an_origin_gets_no_such_headers() -> None:
-    async with serve(origins=("*",)) as served, httpx.AsyncClient(base_url=served.address.url) as http:
+    async with (
+        serve(origins=("*",)) as served,
+        httpx.AsyncClient(base_url=served.address.url, verify=False) as http,
+    ):
         answer = await http.get(POLL)
         assert not [name for name in answer.headers if name.startswith("access-control")]
         assert answer.headers["vary"] == "Origin"

@@ -98,7 +98,7 @@ async def test_a_websocket_that_cannot_be_served_is_refused(query: str) -> None:
 
 async def test_operators_learn_of_clients_with_another_protocol_in_few_lines() -> None:
     with capture_logs() as logs:
-        async with serve() as served, httpx.AsyncClient() as http:
+        async with serve() as served, httpx.AsyncClient(verify=False) as http:
             for transport in 20 * ("polling", "websocket"):
                 await http.get(f"{served.address.url}/socket.io/?EIO=3&transport=polling")
                 with pytest.raises(Closed):
@@ -110,7 +110,7 @@ async def test_operators_learn_of_clients_with_another_protocol_in_few_lines() -
 
 
 async def test_a_preflight_request_is_answered() -> None:
-    async with serve() as served, httpx.AsyncClient() as http:
+    async with serve() as served, httpx.AsyncClient(verify=False) as http:
         headers = {"Origin": "https://app.example", "Access-Control-Request-Headers": "x-y"}
         answer = await http.options(f"{served.address.url}/socket.io/?EIO=4", headers=headers)
         assert answer.status_code == 200

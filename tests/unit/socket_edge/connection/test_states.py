@@ -382,7 +382,7 @@ async def test_a_connection_counts_for_its_address_until_it_ends() -> None:
 
 
 async def test_a_connection_knows_the_origin_and_the_host_of_its_first_request() -> None:
-    async with serve() as served, httpx.AsyncClient() as http:
+    async with serve() as served, httpx.AsyncClient(verify=False) as http:
         url = f"{served.address.url}/socket.io/?EIO=4&transport=polling"
         headers = {"Origin": "https://App.example", "Host": "Chat.example:3000"}
         assert (await http.get(url, headers=headers)).status_code == 200
