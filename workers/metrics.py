@@ -81,3 +81,9 @@ OPEN_NOTIFICATIONS: Final = gauge(
 KEPT_DEAD_LETTERS: Final = gauge(
     "bbgram_worker_kept_dead_letters", "Dead letters in the database, up to 1,000, as the sweep counted them."
 )
+OPEN_REPORTS: Final = gauge(
+    "bbgram_worker_open_reports", "Reports that nobody has closed, up to 1,000, as the sweep counted them."
+)
+REPORT_AGE: Final = gauge(
+    "bbgram_worker_report_age_seconds", "For how long the oldest open report has been open."
+)

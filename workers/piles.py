@@ -1,4 +1,7 @@
-"""Counts what piles up when something is down. Called by the sweep, so that one worker at a time does it."""
+"""Counts what piles up when something is down, or nobody looks.
+
+Called by the sweep, so that one worker at a time does it.
+"""
 
 import time
 from functools import partial
@@ -22,7 +25,11 @@ _COUNT = text(
             SELECT FROM notifications
             WHERE finished_at IS NULL AND coalesce(unsent_at, created_at) < now() - interval '15 minutes'
             LIMIT 1000
-        ) AS late) AS notifications
+        ) AS late) AS notifications,
+        (SELECT count(*) FROM (SELECT FROM reports WHERE closed_at IS NULL LIMIT 1000) AS open) AS reports,
+        (
+            SELECT extract(epoch FROM now() - min(created_at)) FROM reports WHERE closed_at IS NULL
+        ) AS report_age
     """
 )
 
@@ -36,13 +43,23 @@ class Counted(NamedTuple):
     """Up to 1,000."""
     open_notifications: int
     """Those older than 15 minutes, up to 1,000."""
+    open_reports: int
+    """Up to 1,000."""
+    report_age_s: float
+    """For how long the oldest open report has been open."""
 
 
 def count_piles(engine: Engine) -> Counted:
     """Count what piles up in the database. Raises sqlalchemy.exc.SQLAlchemyError."""
     with engine.begin() as conn:
         row = conn.execute(_COUNT).one()
-    return Counted(float(row.sweep_age or 0), row.dead_letters, row.notifications)
+    return Counted(
+        float(row.sweep_age or 0),
+        row.dead_letters,
+        row.notifications,
+        row.reports,
+        float(row.report_age or 0),
+    )
 
 
 class Piles:
@@ -58,6 +75,8 @@ class Piles:
             "sweep_age_s": metrics.SWEEP_AGE,
             "dead_letters": metrics.KEPT_DEAD_LETTERS,
             "open_notifications": metrics.OPEN_NOTIFICATIONS,
+            "open_reports": metrics.OPEN_REPORTS,
+            "report_age_s": metrics.REPORT_AGE,
             names.QUEUE: metrics.QUEUE.labels(names.QUEUE),
             names.FUNCTIONS_QUEUE: metrics.QUEUE.labels(names.FUNCTIONS_QUEUE),
         }.items():

@@ -256,6 +256,7 @@ class Report(Base):
     __table_args__ = (
         UniqueConstraint("reporter_id", "chat_id", "seq"),
         Index("reports_age", "created_at"),
+        Index("reports_open", "created_at", postgresql_where=text("closed_at IS NULL")),
         Index("reports_reporter", "reporter_id", "created_at"),
     )
 

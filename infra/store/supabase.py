@@ -20,7 +20,7 @@ _POLICIES: Final = (
     "members_read_messages",
     "users_read_peers",
 )
-_CALLED_BY_POLICIES: Final = "reader_id(), people_of_reader(), silent_people_of_reader(), cleared_of_reader()"
+_CALLED_BY_POLICIES: Final = "reader_id(), people_of_reader(), cleared_of_reader()"
 
 _STATE = text(
     """

@@ -107,6 +107,7 @@ HEALTHY: Mapping[str, str] = {
     of("worker", "bbgram_worker_lock_waits_total"): grows(0.05),
     of("worker", "bbgram_worker_kept_dead_letters"): flat(0),
     of("worker", "bbgram_worker_open_notifications"): flat(0),
+    of("worker", "bbgram_worker_report_age_seconds"): flat(3_600),
     of("worker", "bbgram_worker_queue_length", queue="bbgram-functions"): flat(0),
     of("worker", "bbgram_worker_sweep_age_seconds"): flat(0),
     of("worker", "bbgram_worker_sweeps_total", outcome="done"): grows(3),
@@ -222,6 +223,12 @@ TROUBLES = [
         over=660,
     ),
     Trouble("BbgramDeadLetters", {of("worker", "bbgram_worker_kept_dead_letters"): becomes(1)}, 45, 60),
+    Trouble(
+        "BbgramReportsOpen",
+        {of("worker", "bbgram_worker_report_age_seconds"): becomes(43_260, before=43_140)},
+        45,
+        60,
+    ),
     Trouble("BbgramSweepBacklog", {of("worker", "bbgram_worker_sweep_age_seconds"): becomes(90)}, 45, 60),
     Trouble(
         "BbgramSweepMissing",

@@ -183,6 +183,25 @@ async def test_the_sweep_counts_what_it_repeats_and_what_piles_up(
     await observed.becomes(0, "bbgram_worker_kept_dead_letters")
 
 
+async def test_the_sweep_counts_open_reports_and_tells_how_old_the_oldest_is(observed: Observed) -> None:
+    observed.chat.rows(
+        "INSERT INTO bbgram.reports"
+        " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'spam', '[]',"
+        " now() - make_interval(hours => hours) FROM unnest(ARRAY[1, 2]) hours"
+    )
+    await observed.becomes(2, "bbgram_worker_open_reports")
+    assert 7_200 <= observed.value("bbgram_worker_report_age_seconds") < 7_500
+    older = "created_at < now() - interval '90 minutes'"
+    observed.chat.rows(f"UPDATE bbgram.reports SET closed_at = now() WHERE {older}")
+    await observed.becomes(1, "bbgram_worker_open_reports")
+    assert 3_600 <= observed.value("bbgram_worker_report_age_seconds") < 3_900
+    observed.chat.rows("UPDATE bbgram.reports SET closed_at = now()")
+    await observed.becomes(0, "bbgram_worker_open_reports")
+    assert observed.value("bbgram_worker_report_age_seconds") == 0
+    observed.chat.rows("DELETE FROM bbgram.reports")
+
+
 async def test_an_event_that_fails_is_counted_and_so_is_its_line_in_the_log(
     observed: Observed, client: ClientFactory, name: Name
 ) -> None:

@@ -21,6 +21,8 @@ from tests.harness.two import Person, Two
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
 from workers.handlers.report import BEFORE, REPORTS
+from workers.piles import _COUNT as COUNT
+from workers.piles import count_piles
 
 SECRET = "a secret nobody may log"
 NOBODY = str(uuid.uuid4())
@@ -348,6 +350,21 @@ def test_a_reporter_who_is_locked_is_told_to_try_again(two: Two) -> None:
         blocker.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE"), {"id": two.bob.id})
         assert two.ask(asked) == [ErrorCode.UNAVAILABLE]
     assert isinstance(two.ask(asked)[0], dict)
+
+
+def test_closed_reports_are_not_read_to_count_open_ones(two: Two) -> None:
+    two.bench.rows(
+        "INSERT INTO reports (id, reporter_id, reported_id, chat_id, seq, reason, messages, closed_at)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'spam', '[]',"
+        " now() FROM generate_series(1, 5000)"
+    )
+    two.bench.rows("ANALYZE reports")
+    two.send(two.alice, "spam")
+    report(two, two.bob, 1)
+    assert count_piles(two.bench.engine).open_reports == 1
+    plan = "\n".join(row[0] for row in two.bench.rows(f"EXPLAIN {COUNT.text}"))
+    assert plan.count("reports_open") == 2
+    assert "Seq Scan on reports" not in plan
 
 
 def test_no_log_holds_what_was_reported(two: Two) -> None:

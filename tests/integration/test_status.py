@@ -96,6 +96,27 @@ def test_what_piles_up_is_a_problem(whole: Deployment, name: Name) -> None:
     assert "Problem: there are 1 dead letters: see `bbgram dead-letters`" in told.out
 
 
+@pytest.mark.parametrize(("hours", "code"), [(11, 0), (13, 1)])
+def test_open_reports_are_counted_and_a_problem_once_one_has_waited_for_long(
+    whole: Deployment, hours: int, code: int
+) -> None:
+    whole.rows(
+        "INSERT INTO bbgram.reports"
+        " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'spam', '[]',"
+        " now() - make_interval(hours => hours) FROM unnest(ARRAY[1, CAST(:hours AS int)]) hours",
+        hours=hours,
+    )
+    try:
+        told = status(whole)
+    finally:
+        whole.rows("DELETE FROM bbgram.reports")
+    assert told.code == code
+    assert "2 open reports" in told.out
+    problem = "Problem: 2 reports are open, one for 13 h: see `bbgram reports`"
+    assert (problem in told.out.splitlines()) == bool(code)
+
+
 def test_redis_is_enough(whole: Deployment) -> None:
     env = {name: value for name, value in whole.env.items() if name != "BBGRAM_DATABASE_URL"}
     done = run(("status",), env)

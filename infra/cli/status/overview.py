@@ -17,6 +17,8 @@ _WAITING_S: Final = 5.0
 """An event that has waited for longer is a problem."""
 _DUE_S: Final = 60.0
 """So is a chat whose deliveries should have been swept that long ago."""
+_REPORT_S: Final = 43_200.0
+"""And a report that has been open for longer: Apple asks to act within 24 hours."""
 _START: Final = {
     "edge": "start `bbgram edge`",
     "worker": "start `bbgram worker`",
@@ -26,7 +28,7 @@ _START: Final = {
 
 
 class Piles(msgspec.Struct, frozen=True, rename="camel"):
-    """What piles up in the database when something is down."""
+    """What piles up in the database when something is down, or nobody looks."""
 
     sweep_age_s: float
     """For how long the oldest due delivery has been due."""
@@ -34,6 +36,10 @@ class Piles(msgspec.Struct, frozen=True, rename="camel"):
     """Up to 1,000."""
     open_notifications: int
     """Those older than 15 minutes, up to 1,000."""
+    open_reports: int
+    """Up to 1,000."""
+    report_age_s: float
+    """For how long the oldest open report has been open."""
 
 
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
@@ -81,7 +87,7 @@ def _piles(settings: StatusSettings) -> Piles | None:
         counted = count_piles(engine)
     finally:
         engine.dispose()
-    return Piles(counted.sweep_age_s, counted.dead_letters, counted.open_notifications)
+    return Piles(**counted._asdict())
 
 
 def _problems(overview: Overview, settings: StatusSettings) -> Iterator[str]:
@@ -116,6 +122,9 @@ def _pile_problems(piles: Piles) -> Iterator[str]:
         yield f"there are {_upto(piles.dead_letters)} dead letters: see `bbgram dead-letters`"
     if piles.open_notifications:
         yield f"{_upto(piles.open_notifications)} notifications are open for over 15 minutes: does push work?"
+    if piles.report_age_s > _REPORT_S:
+        hours = piles.report_age_s / 3_600
+        yield f"{_upto(piles.open_reports)} reports are open, one for {hours:.0f} h: see `bbgram reports`"
 
 
 def _upto(count: int) -> str:

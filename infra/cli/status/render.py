@@ -63,7 +63,8 @@ def _lines(overview: Overview) -> Iterator[str]:
     if (piles := overview.database) is not None:
         yield (
             f"{click.style('Database:', bold=True)} {piles.dead_letters:,} dead letters, "
-            f"sweep {_duration(piles.sweep_age_s)} behind, {piles.open_notifications:,} late notifications"
+            f"sweep {_duration(piles.sweep_age_s)} behind, {piles.open_notifications:,} late notifications, "
+            f"{piles.open_reports:,} open reports"
         )
     if not overview.problems:
         yield click.style("All is well", fg="green")

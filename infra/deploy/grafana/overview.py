@@ -183,11 +183,13 @@ OVERVIEW: Final = Dashboard(
                 ),
                 Panel(
                     "Left for somebody to look at",
-                    "Dead letters, and notifications that have been open for more than 15 minutes.",
+                    "Dead letters, notifications that have been open for more than 15 minutes, and "
+                    "reports that nobody has closed.",
                     "none",
                     {
                         "dead letters": "max(bbgram_worker_kept_dead_letters)",
                         "open notifications": "max(bbgram_worker_open_notifications)",
+                        "open reports": "max(bbgram_worker_open_reports)",
                     },
                     red_from=1,
                 ),

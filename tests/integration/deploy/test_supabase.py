@@ -64,7 +64,7 @@ def grants(rows: Run) -> set[tuple[str, str, str]]:
     return {(row[0], row[1], row[2]) for row in rows(_GRANTS)}
 
 
-OF_POLICIES = {"reader_id", "people_of_reader", "silent_people_of_reader", "cleared_of_reader"}
+OF_POLICIES = {"reader_id", "people_of_reader", "cleared_of_reader"}
 """Functions that the policies call. They return what the caller may know anyway."""
 READS = {
     ("bbgram", "authenticated", "USAGE"),
@@ -299,7 +299,6 @@ LOST = [
     "ALTER TABLE bbgram.chats DISABLE ROW LEVEL SECURITY",
     "DROP FUNCTION bbgram.reader_id() CASCADE",
     "DROP FUNCTION bbgram.cleared_of_reader() CASCADE",
-    "DROP FUNCTION bbgram.silent_people_of_reader() CASCADE",
     "COMMENT ON FUNCTION bbgram.reader_id() IS 'another release'",
 ]
 
