@@ -8,10 +8,12 @@ import argparse
 import re
 import sys
 import time
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tests.faults.checker import Counts
 from tests.faults.faults import FAULTS
 from tests.faults.needs import lacks
 from tests.faults.run import Report, run
@@ -29,19 +31,8 @@ _HEADS: Final = (
     "tries",
     "other requests",
     "changes",
-    "lost",
-    "refused",
-    "stored twice",
-    "delivered twice",
-    "holes",
-    "reordered",
-    "unanswered",
-    "undelivered",
-    "late",
-    "watermarks",
-    "changes lost",
-    "misnumbered",
-    "stale",
+    "blocks",
+    *(one.name.replace("_", " ") for one in fields(Counts)),
     "recovery s",
     "kept",
 )
@@ -100,7 +91,6 @@ def _render(reports: list[Report], took_s: float) -> str:
 
 
 def _line(report: Report) -> str:
-    counts = report.counts
     return _row(
         (
             report.fault.name,
@@ -109,19 +99,8 @@ def _line(report: Report) -> str:
             f"{report.tries:,}",
             f"{report.others:,}",
             f"{report.changes:,}",
-            counts.lost,
-            counts.refused,
-            counts.stored_twice,
-            counts.delivered_twice,
-            counts.holes,
-            counts.reordered,
-            counts.unanswered,
-            counts.undelivered,
-            counts.late,
-            counts.watermarks,
-            counts.changes_lost,
-            counts.misnumbered,
-            counts.stale,
+            f"{report.blocks:,}",
+            *astuple(report.counts),
             f"{report.recovery_s:.1f}",
             "yes" if report.passed else "NO",
         )

@@ -1,23 +1,27 @@
 """Counts what must never happen to changes of messages: lost, made twice, or unknown to a client."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from tests.faults.blocks import Blocks
 from tests.faults.records import Change, Records, Seen, State, Stored
+from tests.faults.wanted import possible
 
 Position = tuple[str, int]
 """Chat and seq."""
 
 
-def lost_changes(records: Records) -> int:
+def lost_changes(records: Records, blocks: Blocks) -> int:
     """Return how many messages are not what their changes have made of them.
 
-    A change without an answer may or may not have been made, and so may one that was refused afterwards.
+    A change without an answer may or may not have been made, and so may one that was refused afterwards,
+    unless a block forbids it.
     """
     changes: dict[Position, list[Change]] = defaultdict(list)
     for change in records.changes:
-        changes[change.chat_id, change.seq].append(change)
+        if change.may_be_done and not blocks.forbid(change):
+            changes[change.chat_id, change.seq].append(change)
     return sum(1 for row in records.stored if not _is_explained(row, changes[row.chat_id, row.seq]))
 
 
@@ -52,47 +56,42 @@ def stale_copies(records: Records) -> int:
     )
 
 
-def refused_changes(records: Records) -> int:
-    """Return how many changes were given up. A reaction to what its sender has unsent has to be."""
+def refused_changes(records: Records, blocks: Blocks) -> int:
+    """Return how many changes were given up. One that a block forbids has to be.
+
+    So has a reaction to what its sender has unsent.
+    """
     unsent = {(one.chat_id, one.seq) for one in records.changes if one.kind == "unsend"}
     return sum(
         1
         for one in records.changes
         if one.is_refused
-        and not (
-            one.kind == "react" and (one.chat_id, one.seq) in unsent and one.tries[-1].code == "not_allowed"
-        )
+        and not blocks.explain(one)
+        and not (one.kind == "react" and (one.chat_id, one.seq) in unsent and one.code == "not_allowed")
     )
 
 
 def _is_explained(row: Stored, changes: Sequence[Change]) -> bool:
     """Return whether a message is what the changes have made of it."""
     state = row.state or State(row.text)
-    unsent = [one for one in changes if one.kind == "unsend" and one.tries]
+    unsent = [one for one in changes if one.kind == "unsend"]
     if state.is_unsent:
         return bool(unsent) and state == State("", is_unsent=True)
     if any(one.is_acked for one in unsent):
         return False
-    texts = _possible(row.text, [one for one in changes if one.kind == "edit"])
+    texts = possible(row.text, ((one, one.value) for one in changes if one.kind == "edit"))
     return state.text in texts and _are_explained(state.reactions, changes)
 
 
-def _possible(text: str, edits: Iterable[Change]) -> set[str]:
-    """Return the texts that a message may have: that of the last acked edit, or of one after it."""
-    texts = {text}
-    for edit in edits:
-        if edit.tries:
-            texts = {edit.value} if edit.is_acked else texts | {edit.value}
-    return texts
-
-
-def _are_explained(reactions: frozenset[tuple[str, str]], changes: Iterable[Change]) -> bool:
-    possible: dict[tuple[str, str], set[bool]] = defaultdict(lambda: {False})
+def _are_explained(reactions: frozenset[tuple[str, str]], changes: Sequence[Change]) -> bool:
+    asked: dict[tuple[str, str], list[Change]] = defaultdict(list)
     for one in changes:
-        if one.kind == "react" and one.tries:
-            key = one.value, one.user_id
-            possible[key] = {one.on} if one.is_acked else possible[key] | {one.on}
-    return all((key in reactions) in possible[key] for key in possible.keys() | reactions)
+        if one.kind == "react":
+            asked[one.value, one.user_id].append(one)
+    return all(
+        (key in reactions) in possible(False, ((one, one.on) for one in asked[key]))
+        for key in asked.keys() | reactions
+    )
 
 
 def _is_counted(last: int, asked: Sequence[Change], numbers: Sequence[int]) -> bool:
@@ -101,7 +100,7 @@ def _is_counted(last: int, asked: Sequence[Change], numbers: Sequence[int]) -> b
     Reactions of both users to one message that are handled together are one change.
     """
     acked = sum(1 for one in asked if one.is_acked) - _together(asked)
-    tried = sum(1 for one in asked if one.tries)
+    tried = sum(1 for one in asked if one.may_be_done)
     newest_is_stored = last == max(numbers, default=0)
     return acked <= last <= tried and newest_is_stored and max(Counter(numbers).values(), default=1) == 1
 

@@ -1,10 +1,12 @@
-"""Counts what must never happen: messages and changes lost, duplicated, reordered, unanswered or late."""
+"""Counts what must never happen: messages, changes and blocks lost, doubled, reordered or late."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from tests.faults.blocks import Blocks, lost_blocks, slipped, stale_blocks
 from tests.faults.changes import lost_changes, misnumbered_changes, refused_changes, stale_copies
 from tests.faults.records import Records, Sent
 
@@ -43,7 +45,11 @@ class Counts:
     misnumbered: int
     """Chats in which a change was made twice, or numbers of changes are missing or used twice."""
     stale: int
-    """Changed messages that a client knows otherwise than the store, after a last `sync`."""
+    """Changed messages, and blocks, that a client knows otherwise than the store, after a last `sync`."""
+    blocks_lost: int
+    """Users who block whom they have not blocked last, or do not block whom they have."""
+    slipped: int
+    """Messages, edits and reactions that have passed a block."""
 
     @property
     def all_kept(self) -> bool:
@@ -54,9 +60,10 @@ class Counts:
 def check(records: Records) -> Counts:
     """Return the counts of a run."""
     undelivered, late = _deliveries(records)
+    blocks = Blocks(records)
     return Counts(
         lost=_lost(records),
-        refused=_refused(records),
+        refused=_refused(records, blocks),
         stored_twice=_extra((row.sender, row.text) for row in records.stored),
         delivered_twice=_extra((one.user_id, one.connection, one.message_id) for one in records.delivered),
         holes=_holes(records),
@@ -65,9 +72,11 @@ def check(records: Records) -> Counts:
         undelivered=undelivered,
         late=late,
         watermarks=wrong_watermarks(records),
-        changes_lost=lost_changes(records),
+        changes_lost=lost_changes(records, blocks),
         misnumbered=misnumbered_changes(records),
-        stale=stale_copies(records),
+        stale=stale_copies(records) + stale_blocks(records),
+        blocks_lost=lost_blocks(records),
+        slipped=slipped(records, blocks),
     )
 
 
@@ -75,9 +84,8 @@ def recovery_s(records: Records) -> float:
     """Return how long after the repair the last sender was served again, in seconds."""
     first: dict[str, float] = {}
     for sent in records.sent:
-        acked_at = sent.acked_at
-        if acked_at is not None and acked_at >= records.healed_at:
-            first[sent.sender] = min(acked_at, first.get(sent.sender, acked_at))
+        if records.healed_at <= sent.ended_at < math.inf:
+            first[sent.sender] = min(sent.ended_at, first.get(sent.sender, sent.ended_at))
     return max(first.values(), default=records.healed_at) - records.healed_at
 
 
@@ -95,10 +103,12 @@ def _lost(records: Records) -> int:
     )
 
 
-def _refused(records: Records) -> int:
-    messages = sum(1 for sent in records.sent if sent.is_refused and not sent.is_poison)
+def _refused(records: Records, blocks: Blocks) -> int:
+    messages = sum(
+        1 for sent in records.sent if sent.is_refused and not sent.is_poison and not blocks.explain(sent)
+    )
     asked = sum(1 for one in records.asked if one.attempt.is_final and one.attempt.code != "ok")
-    return messages + asked + refused_changes(records)
+    return messages + asked + refused_changes(records, blocks)
 
 
 def _holes(records: Records) -> int:
@@ -132,12 +142,9 @@ def _at_first_try(all_sent: Sequence[Sent]) -> list[Sent]:
 
 
 def _unanswered(records: Records) -> int:
-    tries = [attempt for sent in records.sent for attempt in sent.tries]
-    tries += [one.attempt for one in records.asked]
-    tries += [attempt for change in records.changes for attempt in change.tries]
     return sum(
         1
-        for attempt in tries
+        for attempt in records.tries()
         if (attempt.ended_at or records.ended_at) - attempt.sent_at > ANSWERED_WITHIN_S + records.margin_s
     )
 

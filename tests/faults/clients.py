@@ -13,7 +13,8 @@ import socketio
 from socketio.exceptions import ConnectionError as NotConnected
 
 from tests.faults.local_copy import LocalCopy
-from tests.faults.records import Asked, Change, Delivered, Records, Sent, Try
+from tests.faults.records import Asked, Block, Change, Delivered, Records, Sent
+from tests.faults.wanted import Try
 from tests.harness.deployment import user_id_of
 from tests.harness.waiting import until
 
@@ -31,7 +32,7 @@ OTHERS: Final = (
     "register_device",
     "refresh_token",
 )
-"""What clients request besides sending and changing messages."""
+"""What clients request besides sending, changing and blocking."""
 _EMOJIS: Final = ("\U0001f44d", "\U0001f602", "\U0001f62e")
 
 Token = Callable[[str], str]
@@ -101,18 +102,12 @@ class FaultClient:
         """Send until it is acked or refused as not retryable."""
         sent = Sent(self.user_id, peer.user_id, text, is_poison=is_poison)
         self._records.sent.append(sent)
-        while True:
-            await self._connected.wait()
-            payload = {"username": peer.username, "text": text, "clientId": text}
-            sent.tries.append(self._begin())
-            answer = await self._try("send_message", payload, sent.tries[-1])
-            if answer is not None and answer["success"]:
-                sent.message_id = answer["message"]["id"]
-                self._note(answer["message"])
-                return sent
-            if answer is not None and not answer["retryable"]:
-                return sent
-            await asyncio.sleep(_PAUSE_S)
+        payload = {"username": peer.username, "text": text, "clientId": text}
+        answer = await self._insist("send_message", payload, sent.tries)
+        if sent.is_acked:
+            sent.message_id = answer["message"]["id"]
+            self._note(answer["message"])
+        return sent
 
     async def change(self, peer: "FaultClient") -> None:
         """Edit, unsend or react to a message of the chat with the peer, until it is acked or refused."""
@@ -128,14 +123,16 @@ class FaultClient:
         }
         events = {"edit": "edit_message", "unsend": "unsend_message", "react": "react"}
         payload = {"chatId": change.chat_id, "seq": change.seq, **payloads[change.kind]}
-        while not (change.tries and change.tries[-1].is_final):
-            await self._connected.wait()
-            change.tries.append(self._begin())
-            answer = await self._try(events[change.kind], payload, change.tries[-1])
-            if answer is not None and answer["success"]:
-                self._note(answer["message"])
-            await asyncio.sleep(_PAUSE_S)
+        answer = await self._insist(events[change.kind], payload, change.tries)
+        if change.is_acked:
+            self._note(answer["message"])
         self._remember(change)
+
+    async def block(self, peer: "FaultClient", *, on: bool) -> None:
+        """Block the peer, or take the block back, until it is acked or refused."""
+        block = Block(self.user_id, peer.user_id, on)
+        self._records.blocks.append(block)
+        await self._insist("block_user" if on else "unblock_user", {"username": peer.username}, block.tries)
 
     def _choose(self, chat_id: str, seq: int) -> Change:
         """Return a change of this message that really changes something."""
@@ -162,13 +159,13 @@ class FaultClient:
         """Get in step with the store."""
         more = True
         while more:
-            await self._connected.wait()
-            asked = Asked(self.user_id, "sync", self._begin())
-            self._records.asked.append(asked)
-            answer = await self._try("sync", {"cursors": self.synced.cursors()}, asked.attempt)
-            more = answer is None or not answer["success"] or self._take_gaps(answer["chats"])
-            if asked.attempt.code != "ok":
-                await asyncio.sleep(_PAUSE_S)
+            answer = await self._ask_until_acked("sync", {"cursors": self.synced.cursors()})
+            more = self._take_gaps(answer["chats"])
+
+    async def list_blocked(self) -> set[str]:
+        """Return the users whom it blocks, as it is told in the list of its chats."""
+        answer = await self._ask_until_acked("list_chats", {})
+        return {chat["peer"]["userId"] for chat in answer["chats"] if chat.get("blocked")}
 
     async def ask(self, event: str, peer: "FaultClient") -> None:
         """Make one of the `OTHERS` requests about the chat with the peer, if there is one yet."""
@@ -210,6 +207,27 @@ class FaultClient:
         """Wait until all these messages have arrived."""
         async with self._seen:
             await self._seen.wait_for(lambda: message_ids <= self._got)
+
+    async def _insist(self, event: str, payload: dict[str, Any], tries: list[Try]) -> Any:
+        """Try until it is acked or refused as not retryable; return the answer."""
+        while True:
+            await self._connected.wait()
+            tries.append(self._begin())
+            answer = await self._try(event, payload, tries[-1])
+            if tries[-1].is_final:
+                return answer
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _ask_until_acked(self, event: str, payload: dict[str, Any]) -> Any:
+        """Ask until there is an ack; each time is a request of its own."""
+        while True:
+            await self._connected.wait()
+            asked = Asked(self.user_id, event, self._begin())
+            self._records.asked.append(asked)
+            answer = await self._try(event, payload, asked.attempt)
+            if asked.attempt.code == "ok":
+                return answer
+            await asyncio.sleep(_PAUSE_S)
 
     def _begin(self) -> Try:
         return Try(self._connection, time.monotonic())
@@ -266,7 +284,7 @@ class FaultClient:
 
         async def take(message: dict[str, Any]) -> dict[str, bool]:
             self._records.delivered.append(
-                Delivered(self.user_id, connection, message["id"], time.monotonic())
+                Delivered(self.user_id, connection, message["id"], time.monotonic(), message["text"])
             )
             self._note(message)
             async with self._seen:

@@ -35,6 +35,11 @@ SELECT id::text, chat_id::text, seq, sender_id::text, recipient_id::text, client
     coalesce(change, 0) AS change, deleted_at, coalesce(reactions, '[]') AS reactions
 FROM messages
 """
+_BLOCKED = """
+SELECT user_lo::text AS user_id, user_hi::text AS peer_id FROM chats WHERE lo_blocked_at IS NOT NULL
+UNION ALL
+SELECT user_hi::text, user_lo::text FROM chats WHERE hi_blocked_at IS NOT NULL
+"""
 
 
 def _stored(row: Any) -> Stored:
@@ -243,6 +248,8 @@ class Field:
         chats = self.chat.rows("SELECT id::text, last_seq, change FROM chats")
         self.records.last_seqs = {row.id: row.last_seq for row in chats}
         self.records.last_changes = {row.id: row.change for row in chats}
+        blocked = self.chat.rows(_BLOCKED)
+        self.records.blocked = {(row.user_id, row.peer_id) for row in blocked}
         self.read_watermarks()
 
     def read_messages(self, database_url: str | None = None) -> list[Stored]:
@@ -261,11 +268,15 @@ class Field:
         """Have the clients get in step with the store, at most `timeout_s`; record what they know then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*(client.sync() for client in self.clients))
+                await asyncio.gather(*map(self._read_copy, self.clients))
         for client in self.clients:
             for copies, copy in ((self.records.copies, client.copy), (self.records.synced, client.synced)):
                 for position, known in copy.messages.items():
                     copies[(client.user_id, *position)] = known.change, known.state
+
+    async def _read_copy(self, client: FaultClient) -> None:
+        await client.sync()
+        self.records.listed[client.user_id] = await client.list_blocked()
 
     def read_watermarks(self) -> None:
         """Record everybody's watermarks."""

@@ -1,33 +1,15 @@
 """What clients saw during a run, and what the database holds afterwards."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from infra.wire.errors import ErrorCode
+from tests.faults.wanted import Try, Wanted
 
 
 @dataclass(slots=True)
-class Try:
-    """One request on one connection. Times are monotonic seconds."""
-
-    connection: int
-    sent_at: float
-    ended_at: float | None = None
-    """When the answer came or the connection ended; None if neither has."""
-    code: str | None = None
-    """`ok`, the code of the failure, or `cut` if the connection ended first."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a correct client stops retrying."""
-        if self.code in (None, "cut"):
-            return False
-        return self.code == "ok" or not ErrorCode(self.code).retryable
-
-
-@dataclass(slots=True)
-class Sent:
-    """A message that a client wants stored once, however often it tries."""
+class Sent(Wanted):
+    """A message."""
 
     sender: str
     recipient: str
@@ -43,13 +25,7 @@ class Sent:
     @property
     def acked_at(self) -> float | None:
         """When the client was told that the message is stored."""
-        last = self.tries[-1] if self.tries else None
-        return last.ended_at if last and last.code == "ok" else None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the client has stopped trying without an ack."""
-        return self.message_id is None and bool(self.tries) and self.tries[-1].is_final
+        return self.ended_at if self.is_acked else None
 
 
 @dataclass(slots=True)
@@ -75,11 +51,8 @@ class State:
 
 
 @dataclass(slots=True)
-class Change:
-    """A change of a message that a client wants made once, however often it tries.
-
-    A client makes its changes of a message one after another.
-    """
+class Change(Wanted):
+    """A change of a message. A client makes its changes of a message one after another."""
 
     user_id: str
     chat_id: str
@@ -91,15 +64,16 @@ class Change:
     """Whether a reaction is to be there."""
     tries: list[Try] = field(default_factory=list)
 
-    @property
-    def is_acked(self) -> bool:
-        """Whether the client was told that the change is stored."""
-        return bool(self.tries) and self.tries[-1].code == "ok"
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether the client has stopped trying without an ack."""
-        return bool(self.tries) and self.tries[-1].is_final and not self.is_acked
+@dataclass(slots=True)
+class Block(Wanted):
+    """A block, or the end of one. A client asks for these in turn, one after another."""
+
+    user_id: str
+    peer_id: str
+    on: bool = True
+    """Whether the peer is to be blocked."""
+    tries: list[Try] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +95,7 @@ class Delivered:
     message_id: str
     at: float
     """Monotonic seconds."""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +122,18 @@ class Records:
     sent: list[Sent] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     delivered: list[Delivered] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     copies: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
     """By user, chat and seq: the change and the state of each message that they know, after a last sync."""
     synced: dict[tuple[str, str, int], tuple[int, State]] = field(default_factory=dict)
     """The same, of what they know from `sync` alone."""
+    listed: dict[str, set[str]] = field(default_factory=dict)
+    """By user: whom they block, as `list_chats` tells them after the last sync."""
     stored: list[Stored] = field(default_factory=list)
+    blocked: set[tuple[str, str]] = field(default_factory=set)
+    """Users and whom they block, in the database."""
     last_seqs: dict[str, int] = field(default_factory=dict)
     """The last seq of each chat."""
     last_changes: dict[str, int] = field(default_factory=dict)
@@ -166,3 +146,10 @@ class Records:
     """When the clients stopped sending."""
     margin_s: float = 0.0
     """By how much each time that is promised may be exceeded, where others share the machine."""
+
+    def tries(self) -> Iterator[Try]:
+        """Yield every request that was made."""
+        for wanted in (*self.sent, *self.changes, *self.blocks):
+            yield from wanted.tries
+        for one in self.asked:
+            yield one.attempt

@@ -5,11 +5,11 @@ import itertools
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.faults import checker
 from tests.faults.apart import NearEngines
@@ -32,6 +32,10 @@ _ASKS_EVERY_S: Final = 1.0
 """How often a client makes another request."""
 _CHANGES_EVERY_S: Final = 0.5
 """How often a client changes a message."""
+_BLOCKERS: Final = 5
+"""How many clients block and unblock their peers in turn: the last ones, so that in some pairs both do."""
+_BLOCKS_EVERY_S: Final = 0.7
+"""How often they do either."""
 _STRIKES_AFTER: Final = 0.2
 """The fault strikes when this share of the messages is acked."""
 _PATIENCE_S: Final = 180.0
@@ -46,8 +50,10 @@ class Report:
     messages: int
     tries: int
     others: int
-    """Requests other than sends and changes."""
+    """Requests other than sends, changes and blocks."""
     changes: int
+    blocks: int
+    """Blocks, and ends of blocks."""
     counts: Counts
     recovery_s: float
     took_s: float
@@ -100,6 +106,7 @@ def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = Fa
         tries=sum(len(sent.tries) for sent in field.records.sent),
         others=len(field.records.asked),
         changes=len(field.records.changes),
+        blocks=len(field.records.blocks),
         counts=checker.check(field.records),
         recovery_s=checker.recovery_s(field.records),
         took_s=time.monotonic() - began_at,
@@ -130,7 +137,7 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     askers = [
         asyncio.create_task(asking)
         for client in field.clients
-        for asking in (_ask(field, client, others, over), _change(field, client, over))
+        for asking in _asking(field, client, others, over)
     ]
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -173,19 +180,19 @@ async def _write(
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
-async def _ask(field: Field, client: FaultClient, others: Iterator[str], over: asyncio.Event) -> None:
-    """Make requests other than sends, in turn with the other clients."""
-    peer = field.peer_of(client)
-    await asyncio.sleep(random.uniform(0, _ASKS_EVERY_S))
-    while not over.is_set():
-        await client.ask(next(others), peer)
-        await asyncio.sleep(_ASKS_EVERY_S)
+def _asking(
+    field: Field, client: FaultClient, others: Iterator[str], over: asyncio.Event
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what a client does besides sending, until it is over."""
+    peer, blocks = field.peer_of(client), itertools.cycle((True, False))
+    yield _repeat(lambda: client.ask(next(others), peer), _ASKS_EVERY_S, over)
+    yield _repeat(lambda: client.change(peer), _CHANGES_EVERY_S, over)
+    if client in field.clients[-_BLOCKERS:]:
+        yield _repeat(lambda: client.block(peer, on=next(blocks)), _BLOCKS_EVERY_S, over)
 
 
-async def _change(field: Field, client: FaultClient, over: asyncio.Event) -> None:
-    """Edit, unsend and react to messages of the chat with the peer."""
-    peer = field.peer_of(client)
-    await asyncio.sleep(random.uniform(0, _CHANGES_EVERY_S))
+async def _repeat(ask: Callable[[], Awaitable[None]], every_s: float, over: asyncio.Event) -> None:
+    await asyncio.sleep(random.uniform(0, every_s))
     while not over.is_set():
-        await client.change(peer)
-        await asyncio.sleep(_CHANGES_EVERY_S)
+        await ask()
+        await asyncio.sleep(every_s)

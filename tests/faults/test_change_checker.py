@@ -12,7 +12,8 @@ from aiohttp import web
 from tests.faults.checker import Counts, check
 from tests.faults.clients import FaultClient
 from tests.faults.local_copy import LocalCopy
-from tests.faults.records import Change, Delivered, Records, Seen, Sent, State, Stored, Try
+from tests.faults.records import Change, Delivered, Records, Seen, Sent, State, Stored
+from tests.faults.wanted import Try
 from tests.harness.engines import free_port
 from tests.harness.waiting import until
 

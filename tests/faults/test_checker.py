@@ -12,7 +12,8 @@ from aiohttp import web
 
 from tests.faults.checker import Counts, check, recovery_s
 from tests.faults.clients import FaultClient
-from tests.faults.records import Asked, Delivered, Records, Sent, Stored, Try
+from tests.faults.records import Asked, Delivered, Records, Sent, Stored
+from tests.faults.wanted import Try
 from tests.harness.engines import free_port
 from tests.harness.waiting import PATIENCE_S
 

@@ -1,8 +1,10 @@
 """Attacks by a signed-in user: events, acks, tokens, and the chats of others."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 import jwt
 import msgspec
@@ -21,6 +23,8 @@ from tests.harness.waiting import until
 from tests.integration.bad_input.test_arguments import BAD_ARGUMENTS, BAD_IDS
 from tests.integration.bad_input.test_payloads import BAD_FIELDS, NOT_AN_OBJECT
 from tests.security.conftest import Besiege
+from tests.security.reactions import EMOJIS, assert_bounded, message_to, toggles
+from workers.handlers.react import REACTIONS
 from workers.handlers.report import REPORTS
 
 pytestmark = pytest.mark.alone
@@ -334,20 +338,14 @@ def about(chat_ids: Iterable[uuid.UUID]) -> Iterable[str]:
         yield event("react", {**message, "emoji": "👍", "on": True})
 
 
-FORGED_SEQS = (0, 2, 3, 2**31, 2**63 - 1)
-
-
 async def test_messages_of_others_cannot_be_changed(
     target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
 ) -> None:
-    floods = [
-        {"emoji": emoji, "on": on} for emoji in "👍🎉😀🙈🐘🍎🚀🌍🏆🎲🎻🥝" for on in (True, False, True)
-    ]
     async with (
         besiege(
             attack="changes of others' messages",
-            sent="600 edits and unsends of a peer's message, 15 of forged seqs, 720 reactions",
-            outcome="refused, but for 10 reactions; the text stays",
+            sent="600 edits and unsends of a peer's message, and reactions to it once it is unsent",
+            outcome="each is `not_allowed`; the text stays",
             bound_mb=20,
         ),
         RawClient(target.edges[0], name("carol")) as carol,
@@ -359,23 +357,99 @@ async def test_messages_of_others_cannot_be_changed(
             event("unsend_message", message),
         ]
         assert await codes(raw, 300 * changes) == {"not_allowed"}
-        forged = [
-            event(command, {**message, "seq": seq, **more})
-            for seq in FORGED_SEQS
-            for command, more in (
-                ("edit_message", {"text": "forged"}),
-                ("unsend_message", {}),
-                ("react", {"emoji": "👍", "on": True}),
-            )
-        ]
-        assert await codes(raw, forged) == {"message_not_found"}
-        flood = [event("react", {**message, **one}) for one in 20 * floods]
-        assert await codes(raw, flood) == {"accepted", "not_allowed"}
         (page,) = (await carol.ask(event("get_messages", {"chatId": sent["chatId"]})))["messages"]
-        assert (page["text"], len(page["reactions"])) == ("mine", 10)
+        assert page["text"] == "mine"
         await carol.ask(event("unsend_message", message))
         late = [event("react", {**message, "emoji": "👍", "on": True}), changes[0]]
         assert await codes(raw, late) == {"not_allowed"}
+
+
+NO_SEQS = (-1, -(2**63), 2**63, 10**400, 1.5, "1", True, [1])
+ABSENT_SEQS = (0, 3, 2**31, 2**63 - 1)
+"""Of a chat with two messages."""
+
+
+def naming(chat_id: str, seq: object) -> list[str]:
+    """Return a request of each kind that names a message."""
+    message = {"chatId": chat_id, "seq": seq}
+    return [
+        event("edit_message", {**message, "text": "forged"}),
+        event("unsend_message", message),
+        event("react", {**message, "emoji": "👍", "on": True}),
+        event("report", {**message, "reason": "spam"}),
+    ]
+
+
+def up_to(chat_id: str, seq: object) -> list[str]:
+    """Return a request of each kind that moves a watermark."""
+    return [event(command, {"chatId": chat_id, "upTo": seq}) for command in ("mark_as_read", "clear_chat")]
+
+
+async def test_seqs_cannot_be_forged(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    carols, dave = name("carol"), with_profile(target, name("dave"))
+    async with (
+        besiege(
+            attack="forged seqs",
+            sent="1,080 requests of 7 kinds about seqs that are invalid, absent, or in the chats of others",
+            outcome="`invalid_payload`, `message_not_found`, `not_a_member`; watermarks end with the chat",
+            bound_mb=20,
+        ),
+        RawClient(target.edges[0], carols) as carol,
+    ):
+
+        async def send(sender: RawClient, username: str) -> Any:
+            ack = await sender.ask(event("send_message", {"username": username, "text": "hi"}))
+            return ack["message"]
+
+        others = (await send(carol, dave))["chatId"]
+        chat_id = (await send(carol, mallory))["chatId"]
+        assert (await send(raw, carols))["seq"] == 2
+
+        def replies(seqs: Iterable[object]) -> list[str]:
+            reply = {"username": carols, "text": "forged"}
+            return [event("send_message", {**reply, "replyTo": seq}) for seq in seqs]
+
+        malformed = [one for seq in NO_SEQS for one in (*naming(chat_id, seq), *up_to(chat_id, seq))]
+        assert await codes(raw, 10 * [*malformed, *replies(NO_SEQS)]) == {"invalid_payload"}
+        absent = [one for seq in ABSENT_SEQS for one in naming(chat_id, seq)]
+        assert await codes(raw, 10 * [*absent, *replies(ABSENT_SEQS)]) == {"message_not_found"}
+        foreign = [one for seq in (1, *ABSENT_SEQS) for one in (*naming(others, seq), *up_to(others, seq))]
+        assert await codes(raw, 10 * foreign) == {"not_a_member"}
+        assert await codes(raw, 10 * up_to(chat_id, 2**63 - 1)) == {"accepted"}
+
+        assert (await send(carol, mallory))["seq"] == 3
+        (page,) = (await raw.ask(event("get_messages", {"chatId": chat_id})))["messages"]
+        (chat,) = (await raw.ask(event("list_chats", {})))["chats"]
+        assert (page["seq"], chat["unread"], chat["readUpTo"]) == (3, 1, 2)
+        for about, count in ((chat_id, 3), (others, 1)):
+            messages = (await carol.ask(event("get_messages", {"chatId": about})))["messages"]
+            assert [(one["seq"], one["text"]) for one in messages] == [(n + 1, "hi") for n in range(count)]
+            assert not any("change" in one for one in messages)
+        assert await status_of(carol, chat_id) == "sent"
+        assert not target.rows("SELECT FROM reports WHERE reporter_id = :id", id=user_id_of(mallory))
+
+
+async def test_reactions_of_a_user_to_a_message_are_bounded(
+    target: Deployment, besiege: Besiege, raw: RawClient, mallory: str, name: Name
+) -> None:
+    async with (
+        besiege(
+            attack="reactions as a flood",
+            sent="4,800 reactions to one message, added and taken back, on two connections",
+            outcome=f"at most {REACTIONS} are there at any time; the others are `not_allowed`",
+            bound_mb=40,
+        ),
+        RawClient(target.edges[0], name("carol")) as carol,
+        RawClient(target.edges[0], mallory) as device,
+    ):
+        message = await message_to(mallory, carol)
+        flood = toggles(message, 100)
+        for found in await asyncio.gather(codes(raw, flood), codes(device, flood)):
+            assert found == {"accepted", "not_allowed"}
+        assert await codes(raw, toggles(message, 1)[: len(EMOJIS)]) == {"accepted", "not_allowed"}
+        await assert_bounded(target, carol, message, REACTIONS)
 
 
 async def test_reports_are_bounded(

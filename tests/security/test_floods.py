@@ -13,7 +13,9 @@ from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge
 from tests.harness.raw import RECORD_SEPARATOR, RawClient, RawPolling
 from tests.security.conftest import Besiege
 from tests.security.limits import ONE_IN_100_S
+from tests.security.reactions import EMOJIS, assert_bounded, message_to, toggles
 from tests.security.tcp import Tcp
+from workers.handlers.react import REACTIONS
 
 pytestmark = pytest.mark.alone
 
@@ -66,8 +68,7 @@ async def shake_hand(tcp: Tcp) -> bytes:
 
 
 async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) -> None:
-    # The flood of handshakes has emptied this address's bucket: wait until it holds a few tokens again.
-    await asyncio.sleep(8 / DEFAULT_RATES["rate_connects"])
+    await refill()
     async with (
         besiege(
             edge=limited,
@@ -83,6 +84,34 @@ async def test_a_flood_of_events(limited: Edge, besiege: Besiege, mallory: str) 
     codes = Counter(answer.get("code", "ok") for answer in answers)
     assert codes.keys() == {"ok", "rate_limited"}
     assert DEFAULT_RATES["rate_events_burst"] <= codes["ok"] < EVENTS / 2
+
+
+async def refill() -> None:
+    """Wait until this address may connect a few times again, after the flood of handshakes."""
+    await asyncio.sleep(8 / DEFAULT_RATES["rate_connects"])
+
+
+async def test_a_flood_of_reactions(limited: Edge, target: Deployment, besiege: Besiege, name: Name) -> None:
+    await refill()
+    mallory = name("mallory")
+    async with (
+        besiege(
+            edge=limited,
+            attack="a flood of reactions from one user",
+            sent=f"{EVENTS:,} reactions to one message at once, added and taken back",
+            outcome=f"as any flood of events; at most {REACTIONS} reactions are there at any time",
+            bound_mb=40,
+        ),
+        RawClient(limited, name("carol")) as carol,
+        RawClient(limited, mallory) as raw,
+    ):
+        message = await message_to(mallory, carol)
+        ids = [await raw.post(data) for data in toggles(message, EVENTS // (2 * len(EMOJIS)))]
+        answers = [await raw.ack_of(ack_id) for ack_id in ids]
+        await assert_bounded(target, carol, message)
+    codes = Counter(answer.get("code", "ok") for answer in answers)
+    assert codes.keys() == {"ok", "not_allowed", "rate_limited"}
+    assert DEFAULT_RATES["rate_events_burst"] <= len(answers) - codes["rate_limited"] < EVENTS / 2
 
 
 @pytest.fixture(scope="module")

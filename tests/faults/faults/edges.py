@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack
 
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
-from tests.faults.records import Try
+from tests.faults.wanted import Try
 from tests.harness.deployment import Edge
 from tests.harness.waiting import until
 
@@ -33,8 +34,7 @@ async def killed(field: Field) -> None:
 )
 async def rolling_restart(field: Field) -> None:
     """Replace all workers and all edges, one after another."""
-    records = field.records
-    sent, asked, changed = len(records.sent), len(records.asked), len(records.changes)
+    began_at = time.monotonic()
     await _stop_worker_in_a_batch(field)
     await field.replace_workers()
     taken = []
@@ -42,11 +42,9 @@ async def rolling_restart(field: Field) -> None:
         taken += await _stop_edge_with_requests(field, edge)
         await field.restart_edge(edge)
     field.healed()
-    tries = [one for message in records.sent[sent:] for one in message.tries]
-    tries += [one.attempt for one in records.asked[asked:]]
-    tries += [one for change in records.changes[changed:] for one in change.tries]
-    codes = Counter(one.code for one in tries)
-    answers = {"ok", "not_allowed"}  # the latter to a reaction to what has just been unsent
+    codes = Counter(one.code for one in field.records.tries() if one.sent_at >= began_at)
+    # The latter during a block, and to a reaction to what has just been unsent.
+    answers = {"ok", "not_allowed"}
     lost = [one.code for one in taken if one.code not in answers]
     field.notes.append(
         f"{len(taken)} requests were inside when an edge got SIGTERM, {codes['cut']} came after"
