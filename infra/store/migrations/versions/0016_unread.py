@@ -3,7 +3,7 @@
 Chats that exist are marked, and so are those that workers of the previous release insert or sweep: a mark
 too many costs time and changes no count. The cleanup removes them.
 
-Tells the planner that users have many chats, too. If most have one, it would take any index that begins with
+Tells the planner that users have some chats, too. If most have one, it would take any index that begins with
 a user, filter and sort: a page of chats would cost as much as its user has chats.
 """
 
@@ -20,7 +20,7 @@ def upgrade() -> None:
         ALTER TABLE chats
             ADD COLUMN lo_unread boolean NOT NULL DEFAULT true,
             ADD COLUMN hi_unread boolean NOT NULL DEFAULT true;
-        ALTER TABLE chats ALTER user_lo SET (n_distinct = -0.05), ALTER user_hi SET (n_distinct = -0.05);
+        ALTER TABLE chats ALTER user_lo SET (n_distinct = -0.3), ALTER user_hi SET (n_distinct = -0.3);
         CREATE INDEX chats_unread_lo ON chats (user_lo) WHERE lo_unread OR sweep_at IS NOT NULL;
         CREATE INDEX chats_unread_hi ON chats (user_hi) WHERE hi_unread OR sweep_at IS NOT NULL
         """
