@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from tests.faults.blocks import Blocks, lost_blocks, slipped, stale_blocks
@@ -52,9 +52,9 @@ class Counts:
     """Messages, edits and reactions that have passed a block."""
 
     @property
-    def all_kept(self) -> bool:
-        """Whether every promise was kept."""
-        return not any(getattr(self, one.name) for one in fields(self))
+    def broken(self) -> dict[str, int]:
+        """Return the counts that are not 0, by name."""
+        return {name.replace("_", " "): count for name, count in asdict(self).items() if count}
 
 
 def check(records: Records) -> Counts:

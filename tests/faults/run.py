@@ -65,7 +65,7 @@ class Report:
     def passed(self) -> bool:
         """Whether the promise was kept."""
         in_time = self.fault.recovery_s is None or self.recovery_s <= self.fault.recovery_s + self.margin_s
-        return self.counts.all_kept and in_time and not self.wrong
+        return not self.counts.broken and in_time and not self.wrong
 
 
 def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = False) -> Report:

@@ -98,8 +98,8 @@ async def test_a_flood_of_reactions(limited: Edge, target: Deployment, besiege: 
         besiege(
             edge=limited,
             attack="a flood of reactions from one user",
-            sent=f"{EVENTS:,} reactions to one message at once, added and taken back",
-            outcome=f"as any flood of events; at most {REACTIONS} reactions are there at any time",
+            sent=f"{EVENTS:,} reactions to one message, added and taken back",
+            outcome=f"as any flood of events; at most {REACTIONS} are there at any time",
             bound_mb=40,
         ),
         RawClient(limited, name("carol")) as carol,
