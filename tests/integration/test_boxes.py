@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Person, Two
@@ -200,3 +201,14 @@ def test_a_cursor_with_no_id_of_a_chat_does_not_fail_the_batch(
     cursor = urlsafe_b64encode(f'[1,"{chat}"]'.encode()).decode()
     result = two.do(two.alice, name, cursor=cursor)
     assert result is ErrorCode.INVALID_PAYLOAD or result["success"]
+
+
+@pytest.mark.parametrize("changed", [{"pinned": True}, {"mutedUntil": TOMORROW.isoformat()}])
+def test_what_is_for_oneself_waits_for_nobody_who_holds_the_row_of_the_peer(
+    bench: WorkerBench, changed: dict[str, Any]
+) -> None:
+    two = Two.friends(bench)
+    with bench.engine.begin() as conn:
+        locked = "SELECT FROM chat_members WHERE chat_id = :chat AND user_id = :bob FOR UPDATE"
+        conn.execute(text(locked), {"chat": two.chat_id, "bob": two.bob.id})
+        assert set_chat(two, **changed)["success"]
