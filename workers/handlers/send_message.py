@@ -1,6 +1,6 @@
 """`send_message`: stores messages, each once, and delivers them."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -43,13 +43,7 @@ def send_messages(
         stored |= at_gate.stored
         rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
         tell_moved(conn, at_gate.moved, outcome)
-    # Read again: what a message answers may have been unsent before this one was stored.
-    quotes = read_quotes(conn, [first for first in firsts.values() if stored.get(first.id)])
-    messages = {
-        key: msgspec.structs.replace(message, reply_to=quotes[first.id]) if first.id in quotes else message
-        for key, first in firsts.items()
-        if (message := stored.get(first.id))
-    }
+    messages = _with_quotes(conn, firsts, stored)
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:
         key = key_of(request)
@@ -104,6 +98,23 @@ def _open_chats(
     # Whether it then passes or not: a list must not tell a block from a setting.
     list_for(conn, [(chats[pairs[one.id]], one.user_id) for one in requests if one.id in pairs], context)
     return rejections
+
+
+def _with_quotes(
+    conn: Connection, firsts: Mapping[str, Request[SendMessage]], stored: Mapping[str, Message | None]
+) -> dict[str, Message]:
+    """Return the new messages by key, with what they answer.
+
+    That is read once they are stored: it may have been unsent shortly before.
+    """
+    new = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
+    quotes = read_quotes(conn, [firsts[key] for key in new])
+    return {
+        key: msgspec.structs.replace(message, reply_to=quotes[message.id])
+        if message.id in quotes
+        else message
+        for key, message in new.items()
+    }
 
 
 def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -> None:
