@@ -109,12 +109,10 @@ def _with_quotes(
     """
     new = {key: message for key, first in firsts.items() if (message := stored.get(first.id))}
     quotes = read_quotes(conn, [firsts[key] for key in new])
-    return {
-        key: msgspec.structs.replace(message, reply_to=quotes[message.id])
-        if message.id in quotes
-        else message
-        for key, message in new.items()
-    }
+    for key, message in new.items():
+        if message.id in quotes:
+            new[key] = msgspec.structs.replace(message, reply_to=quotes[message.id])
+    return new
 
 
 def _answer(outcome: Outcome, request: Request[SendMessage], message: Message) -> None:
