@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import Name
-from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge
+from tests.harness.deployment import DEFAULT_RATES, Deployment, Edge, with_profile
 from tests.harness.raw import RECORD_SEPARATOR, RawClient, RawPolling
 from tests.security.conftest import Besiege
 from tests.security.limits import ONE_IN_100_S
@@ -93,7 +93,7 @@ async def refill() -> None:
 
 async def test_a_flood_of_reactions(limited: Edge, target: Deployment, besiege: Besiege, name: Name) -> None:
     await refill()
-    mallory = name("mallory")
+    mallory = with_profile(target, name("mallory"))
     async with (
         besiege(
             edge=limited,
