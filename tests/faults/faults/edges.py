@@ -50,7 +50,8 @@ async def rolling_restart(field: Field) -> None:
         f"{len(taken)} requests were inside when an edge got SIGTERM, {codes['cut']} came after"
     )
     field.expect(not lost, f"{len(lost)} requests were taken and not answered")
-    field.expect(codes.keys() <= {*answers, "cut", None}, f"requests failed: {codes}")
+    # A worker that stands still in a transaction holds locks, and others do not wait for long.
+    field.expect(codes.keys() <= {*answers, "cut", "unavailable", None}, f"requests failed: {codes}")
 
 
 async def _stop_worker_in_a_batch(field: Field) -> None:
