@@ -23,7 +23,9 @@ from workers.outcome import Outcome
 from workers.requests import Request
 
 EDITS_KEPT: Final = 20
-"""How many ids of edits a message remembers."""
+"""How many ids of edits a message remembers, and as many of reactions."""
+REACTION: Final = "reaction "
+"""Begins the id of a reaction among those of edits."""
 
 _LOCK = LockingStatement(
     """
@@ -97,7 +99,7 @@ class MutableMessage:
     reactions: list[list[str]]
     """Pairs of an emoji and the id of a user."""
     client_ids: list[str]
-    """Of its last edits."""
+    """Of its last edits and reactions."""
     hidden_from: list[str]
     """Who has cleared it."""
     is_blocked: bool
@@ -133,10 +135,12 @@ class MutableMessage:
         if self.is_blocked or self.unaccepted == user_id:
             raise Rejection(ErrorCode.NOT_ALLOWED)
 
-    def remember(self, client_id: str | None) -> None:
-        """Remember an edit, so that a retry of it changes nothing."""
-        if client_id is not None:
-            self.client_ids = [*self.client_ids, client_id][-EDITS_KEPT:]
+    def remember(self, key: str) -> None:
+        """Remember an edit or a reaction, so that it changes nothing if it comes again, even after others."""
+        is_reaction = key.startswith(REACTION)
+        same = [one for one in self.client_ids if one.startswith(REACTION) is is_reaction]
+        oldest = same[: 1 - EDITS_KEPT]
+        self.client_ids = [*(one for one in self.client_ids if one not in oldest), key]
 
 
 class OnMessage(Protocol):

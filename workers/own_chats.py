@@ -17,12 +17,12 @@ from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.members import Member, read_members, to_own
 from workers.outcome import Outcome
-from workers.requests import Request
+from workers.requests import HANDLED, Request
 from workers.unread import tell_unread
 
 _LOCK = LockingStatement(
     """
-    SELECT id, user_lo, user_hi, lo_box, hi_box, lo_blocked_at, hi_blocked_at FROM chats
+    SELECT id, user_lo, user_hi, lo_box, hi_box, lo_blocked_at, hi_blocked_at, handled::text[] FROM chats
     WHERE id = ANY(CAST(:chats AS uuid[]))
     ORDER BY id
     FOR NO KEY UPDATE {skip_locked}
@@ -35,15 +35,16 @@ _WRITE = text(
         FROM unnest(
             CAST(:chats AS uuid[]), CAST(:lo_boxes AS smallint[]), CAST(:hi_boxes AS smallint[]),
             CAST(:lo_blocks AS bool[]), CAST(:hi_blocks AS bool[]),
-            CAST(:lo_changes AS bool[]), CAST(:hi_changes AS bool[])
-        ) AS changed (chat_id, lo_box, hi_box, lo_blocks, hi_blocks, lo_changes, hi_changes)
+            CAST(:lo_changes AS bool[]), CAST(:hi_changes AS bool[]), CAST(:handled AS text[])
+        ) AS changed (chat_id, lo_box, hi_box, lo_blocks, hi_blocks, lo_changes, hi_changes, handled)
     ), written AS (
         UPDATE chats c
         SET lo_box = changed.lo_box, hi_box = changed.hi_box,
             lo_blocked_at = CASE WHEN changed.lo_blocks THEN coalesce(c.lo_blocked_at, now()) END,
             hi_blocked_at = CASE WHEN changed.hi_blocks THEN coalesce(c.hi_blocked_at, now()) END,
             lo_changed_at = CASE WHEN changed.lo_changes THEN now() ELSE c.lo_changed_at END,
-            hi_changed_at = CASE WHEN changed.hi_changes THEN now() ELSE c.hi_changed_at END
+            hi_changed_at = CASE WHEN changed.hi_changes THEN now() ELSE c.hi_changed_at END,
+            handled = CAST(changed.handled AS uuid[])
         FROM changed
         WHERE c.id = changed.chat_id
     )
@@ -90,10 +91,20 @@ class Sides:
     """By user."""
     blocks: dict[str, bool]
     """By user, whether they have blocked the other one."""
+    handled: list[str]
+    """The last requests about it."""
     mutes: dict[str, datetime | None] = field(default_factory=dict)
     """By user, until when they hear of no message, as far as it changes."""
     changed_for: set[str] = field(default_factory=set)
     """The users for whom the chat is different now."""
+
+    is_handled: bool = False
+    """Whether a request was handled now."""
+
+    def handle(self, request_id: str) -> None:
+        """Remember a request that was handled."""
+        self.handled = [*self.handled, request_id][-HANDLED:]
+        self.is_handled = True
 
     def move(self, user_id: str, box: Box) -> None:
         """Put the chat into another box of a user."""
@@ -128,7 +139,8 @@ def change_chats(
     """Have `change` change the chat, given by its id, of each request, and answer with what it is now.
 
     `change` may raise Rejection, before it changes anything. The devices of who asks are told, even of a
-    retry, and the other member of what they can see now, or no longer.
+    retry, and the other member of what they can see now, or no longer. A request that comes again, after
+    later ones perhaps, changes nothing.
     """
     ids = {chat_id for _, chat_id in asked}
     if not ids:
@@ -139,6 +151,7 @@ def change_chats(
             Pair(row.user_lo, row.user_hi),
             {row.user_lo: Box(row.lo_box), row.user_hi: Box(row.hi_box)},
             {row.user_lo: row.lo_blocked_at is not None, row.user_hi: row.hi_blocked_at is not None},
+            row.handled or [],
         )
         for row in conn.execute(_LOCK.for_(context), {"chats": array(ids)})
     }
@@ -148,8 +161,11 @@ def change_chats(
         with outcome.rejections(request):
             if chat_id not in locked:
                 raise Rejection(ErrorCode.UNAVAILABLE)
-            change(locked[chat_id], request)
-            done.append((request, locked[chat_id]))
+            sides = locked[chat_id]
+            if request.id not in sides.handled:
+                change(sides, request)
+                sides.handle(request.id)
+            done.append((request, sides))
     _write(conn, locked.values())
     after = read_members(conn, locked)
     for request, sides in done:
@@ -176,7 +192,7 @@ def tell_moved(conn: Connection, moved: Collection[Member], outcome: Outcome) ->
 
 
 def _write(conn: Connection, chats: Collection[Sides]) -> None:
-    changed = [sides for sides in chats if sides.changed_for]
+    changed = [sides for sides in chats if sides.is_handled]
     if not changed:
         return
     mutes = {(sides.id, user_id): until for sides in changed for user_id, until in sides.mutes.items()}
@@ -190,6 +206,7 @@ def _write(conn: Connection, chats: Collection[Sides]) -> None:
             "hi_blocks": [sides.blocks[sides.pair.hi] for sides in changed],
             "lo_changes": [sides.pair.lo in sides.changed_for for sides in changed],
             "hi_changes": [sides.pair.hi in sides.changed_for for sides in changed],
+            "handled": [array(sides.handled) for sides in changed],
         },
     )
     if mutes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +15,12 @@ _DECODERS = {
 }
 
 CommandT = TypeVar("CommandT", covariant=True)
+
+HANDLED: Final = 10
+"""How many requests are remembered where they would otherwise undo later ones, if they came again.
+
+That happens when Redis loses its last seconds, or an edge sends again what was handled meanwhile.
+"""
 
 
 @dataclass(frozen=True, slots=True)

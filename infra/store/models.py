@@ -57,6 +57,8 @@ class Profile(Base):
     """Who sees whether the user is online: `everyone`, `chats` or `nobody`."""
     push_texts: Mapped[bool] = mapped_column(server_default=true())
     """Whether notifications show what messages say."""
+    handled: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    """The last requests that have changed the settings, so that none is handled again."""
 
 
 class RefusedName(Base):
@@ -152,6 +154,8 @@ class Chat(Base):
     """False only if `user_lo` has read all messages up to the last sweep. See `infra.store.unread`."""
     hi_unread: Mapped[bool] = mapped_column(server_default=true())
     """The same for `user_hi`."""
+    handled: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    """The last requests of its members about boxes, blocks and mutes, so that none is handled again."""
 
 
 class ChatMember(Base):
@@ -228,7 +232,7 @@ class ChangedMessage(Base):
     """`change` of the message."""
     changed_at: Mapped[datetime]
     client_ids: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
-    """The client's ids of the last edits, so that none of them is made twice."""
+    """The ids of the last edits and reactions, by the client if it gave one, so that none is made twice."""
 
 
 class DeadLetter(Base):

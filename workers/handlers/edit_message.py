@@ -25,7 +25,8 @@ def edit_messages(
     def edit(message: MutableMessage, request: Request[EditMessage]) -> None:
         command = request.command
         message.require_own(request.user_id)
-        if command.client_id is not None and command.client_id in message.client_ids:
+        key = command.client_id or request.id
+        if key in message.client_ids:
             return
         message.require_not_unsent()
         keeps_data = command.data is msgspec.UNSET
@@ -41,7 +42,7 @@ def edit_messages(
         if not is_same:
             message.text, message.data = command.text, data
             message.edited_at = message.now
-        message.remember(command.client_id)
+        message.remember(key)
         message.is_changed = True
 
     return change_messages(conn, requests, context, edit)

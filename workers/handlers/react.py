@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from infra.wire.commands import React
 from infra.wire.errors import ErrorCode, Rejection
-from workers.changes import MutableMessage, change_messages
+from workers.changes import REACTION, MutableMessage, change_messages
 from workers.context import HandlerContext
 from workers.emoji import to_emoji
 from workers.outcome import Outcome
@@ -24,8 +24,8 @@ def react(conn: Connection, requests: Sequence[Request[React]], context: Handler
 
 def _react(message: MutableMessage, request: Request[React]) -> None:
     message.require_not_unsent()
-    reaction = [to_emoji(request.command.emoji), request.user_id]
-    if (reaction in message.reactions) == request.command.on:
+    reaction, key = [to_emoji(request.command.emoji), request.user_id], f"{REACTION}{request.id}"
+    if (reaction in message.reactions) == request.command.on or key in message.client_ids:
         return
     message.require_welcome(request.user_id)
     if not request.command.on:
@@ -35,4 +35,5 @@ def _react(message: MutableMessage, request: Request[React]) -> None:
     else:
         too_many = f"A user can have {REACTIONS} reactions to a message."
         raise Rejection(ErrorCode.NOT_ALLOWED, too_many)
+    message.remember(key)
     message.is_changed = True

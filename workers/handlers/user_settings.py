@@ -12,7 +12,7 @@ from workers.arrays import array
 from workers.context import HandlerContext
 from workers.handlers.broadcast_presence import tell_visibility
 from workers.outcome import Outcome
-from workers.requests import Request
+from workers.requests import HANDLED, Request
 
 _COLUMNS = "messages_from, read_receipts, show_presence, push_texts"
 _READ = text(
@@ -22,16 +22,24 @@ _READ = text(
     ORDER BY id
     """
 )
-_LOCK = text(f"{_READ.text} FOR NO KEY UPDATE")
+_LOCK = text(
+    f"""
+    SELECT id, {_COLUMNS}, handled::text[] FROM profiles
+    WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+    """
+)
 _WRITE = text(
     """
     UPDATE profiles p
     SET messages_from = new.messages_from, read_receipts = new.read_receipts,
-        show_presence = new.show_presence, push_texts = new.push_texts
+        show_presence = new.show_presence, push_texts = new.push_texts,
+        handled = CAST(new.handled AS uuid[])
     FROM unnest(
         CAST(:users AS uuid[]), CAST(:messages_from AS text[]), CAST(:read_receipts AS bool[]),
-        CAST(:show_presence AS text[]), CAST(:push_texts AS bool[])
-    ) AS new (id, messages_from, read_receipts, show_presence, push_texts)
+        CAST(:show_presence AS text[]), CAST(:push_texts AS bool[]), CAST(:handled AS text[])
+    ) AS new (id, messages_from, read_receipts, show_presence, push_texts, handled)
     WHERE p.id = new.id
     """
 )
@@ -53,17 +61,25 @@ def get_settings(
 def update_settings(
     conn: Connection, requests: Sequence[Request[UpdateSettings]], context: HandlerContext
 ) -> Outcome:
-    """Change what each request names. All devices of the user are told, even of a retry."""
+    """Change what each request names. All devices of the user are told, even of a retry.
+
+    A request that comes again, after later ones perhaps, changes nothing.
+    """
     outcome = Outcome()
-    users = {request.user_id for request in requests}
-    before = {row.id: _to_settings(row) for row in conn.execute(_LOCK, {"users": array(users)})}
-    after = dict(before)
+    rows = conn.execute(_LOCK, {"users": array({request.user_id for request in requests})}).all()
+    before = {row.id: _to_settings(row) for row in rows}
+    handled: dict[str, list[str]] = {row.id: row.handled or [] for row in rows}
+    after, changed = dict(before), set()
     for request in requests:
         with outcome.rejections(request):
-            after[request.user_id] = changed = _changed(_of(after, request), request.command)
-            outcome.succeed(request, SettingsAck(settings=changed))
-            outcome.emit(request.user_id, SETTINGS_CHANGED, changed)
-    _write(conn, {user_id: one for user_id, one in after.items() if one != before[user_id]})
+            settings, known = _of(after, request), handled[request.user_id]
+            if request.id not in known:
+                settings = after[request.user_id] = _changed(settings, request.command)
+                handled[request.user_id] = [*known, request.id][-HANDLED:]
+                changed.add(request.user_id)
+            outcome.succeed(request, SettingsAck(settings=settings))
+            outcome.emit(request.user_id, SETTINGS_CHANGED, settings)
+    _write(conn, {user_id: after[user_id] for user_id in changed}, handled)
     wishes = {
         id: before[id].show_presence
         for id, one in after.items()
@@ -98,7 +114,7 @@ def _to_settings(row: Row[Any]) -> Settings:
     )
 
 
-def _write(conn: Connection, changed: dict[str, Settings]) -> None:
+def _write(conn: Connection, changed: dict[str, Settings], handled: dict[str, list[str]]) -> None:
     if changed:
         conn.execute(
             _WRITE,
@@ -108,5 +124,6 @@ def _write(conn: Connection, changed: dict[str, Settings]) -> None:
                 "read_receipts": [one.read_receipts for one in changed.values()],
                 "show_presence": [one.show_presence for one in changed.values()],
                 "push_texts": [one.push_texts for one in changed.values()],
+                "handled": [array(handled[user_id]) for user_id in changed],
             },
         )

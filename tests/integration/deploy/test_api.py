@@ -17,12 +17,12 @@ from tests.integration.deploy.test_supabase import OF_POLICIES, READABLE, READS,
 HIDDEN = {
     "profiles": {
         "username_key", "created_at", "named_at", "deleted_at", "last_seen_at",
-        "messages_from", "read_receipts", "show_presence", "push_texts",
+        "messages_from", "read_receipts", "show_presence", "push_texts", "handled",
     },
     "chats": {
         "listed_at", "is_behind", "sweep_at", "swept_seq", "last_to_lo", "last_to_hi", "to_lo", "to_hi",
         "numbered_after", "lo_changed_at", "hi_changed_at", "lo_box", "hi_box",
-        "lo_blocked_at", "hi_blocked_at", "lo_unread", "hi_unread",
+        "lo_blocked_at", "hi_blocked_at", "lo_unread", "hi_unread", "handled",
     },
     "chat_members": {"joined_at", "cleared_seq", "shown_delivered_seq", "shown_read_seq", "muted_until"},
     "messages": {"to_lo"},

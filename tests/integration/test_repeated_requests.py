@@ -1,0 +1,70 @@
+"""A request that comes again, after later ones of its user, undoes none of them.
+
+Redis that loses its last seconds brings batches back that were handled and answered.
+"""
+
+from typing import Any
+
+import pytest
+
+from infra.wire.batch import Event
+from tests.harness.two import Two
+from tests.harness.worker_bench import WorkerBench
+
+LATER = "2030-01-01T00:00:00.000Z"
+Payloads = tuple[str, dict[str, Any], str, dict[str, Any]]
+UNDONE: dict[str, Payloads] = {
+    "a block": ("unblock_user", {"userId": "bob"}, "block_user", {"userId": "bob"}),
+    "the end of a block": ("block_user", {"userId": "bob"}, "unblock_user", {"userId": "bob"}),
+    "a mute": ("set_chat", {"mutedUntil": None}, "set_chat", {"mutedUntil": LATER}),
+    "a pin": ("set_chat", {"pinned": False}, "set_chat", {"pinned": True}),
+    "the archive": ("set_chat", {"archived": False}, "set_chat", {"archived": True}),
+    "a setting": (
+        "update_settings",
+        {"messagesFrom": "everyone"},
+        "update_settings",
+        {"messagesFrom": "nobody"},
+    ),
+    "a reaction": ("react", {"emoji": "👍", "on": False}, "react", {"emoji": "👍", "on": True}),
+    "an edit": ("edit_message", {"text": "first"}, "edit_message", {"text": "second"}),
+}
+OF_MESSAGES = ("react", "edit_message")
+OF_CHATS = ("set_chat", *OF_MESSAGES)
+
+
+def event(two: Two, name: str, payload: dict[str, Any]) -> Event:
+    where = {"chatId": two.chat_id} if name in OF_CHATS else {}
+    which = {"seq": 1} if name in OF_MESSAGES else {}
+    who = {"userId": str(two.bob.id)} if "userId" in payload else {}
+    return two.event(two.alice, name, **{**payload, **where, **which, **who})
+
+
+def seen(two: Two) -> Any:
+    """Return everything that alice sees and the requests change."""
+    messages = two.do(two.alice, "get_messages", chatId=two.chat_id)["messages"]
+    chats = [two.listed(two.alice, box) for box in ("inbox", "archived")]
+    return chats, messages, two.do(two.alice, "get_settings")
+
+
+@pytest.mark.parametrize("undone", UNDONE)
+def test_a_repetition_undoes_nothing_that_came_later(bench: WorkerBench, undone: str) -> None:
+    two = Two.friends(bench)
+    first_name, first, later_name, later = UNDONE[undone]
+    # So that the first one has something to change.
+    two.ask(event(two, later_name, later))
+    earlier = event(two, first_name, first)
+    two.ask(earlier)
+    two.ask(event(two, later_name, later))
+    before = seen(two)
+    (again,) = two.ask(earlier)
+    assert again["success"]
+    assert seen(two) == before
+
+
+def test_a_new_request_counts_however_many_came_before(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    for on in (True, False) * 15:
+        assert two.block(two.alice, on=on)["blocked"] is on
+    for on in (True, False) * 15:
+        reaction = two.event(two.alice, "react", chatId=two.chat_id, seq=2, emoji="👍", on=on)
+        assert ("reactions" in two.ask(reaction)[0]["message"]) is on
