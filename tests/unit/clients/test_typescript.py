@@ -8,4 +8,4 @@ async def test_the_typescript_client_type_checks() -> None:
 
 
 async def test_the_typescript_client_passes_its_unit_tests() -> None:
-    await vitest("unit", "--no-isolate")
+    await vitest("unit")

@@ -61,7 +61,8 @@ def test_a_long_chat_with_nothing_old_is_not_read(bench: WorkerBench, engine: En
     plans: list[str] = []
 
     def explain(conn: Any, _: Any, statement: str, parameters: Any, *__: Any) -> None:
-        if "messages" in statement and "EXPLAIN" not in statement:
+        # The backfill asks for single messages of any chat.
+        if "messages" in statement and "EXPLAIN" not in statement and "has_many" not in statement:
             conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
             rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING off) {statement}", parameters)
             plans.extend(row[0] for row in rows)
