@@ -143,7 +143,11 @@ async def test_each_edge_gets_what_its_users_are_sent_and_passes_over_the_others
     await alice.expect("message_status")
     (here,), (there,) = await edges_of(redis_of_both_edges, alice), await edges_of(redis_of_both_edges, bob)
     assert here != there
-    assert await emits_to(redis_of_both_edges, here, alice) == ["unread_changed", "message_sent", "message_status"]
+    assert await emits_to(redis_of_both_edges, here, alice) == [
+        "unread_changed",
+        "message_sent",
+        "message_status",
+    ]
     assert await emits_to(redis_of_both_edges, there, bob) == ["unread_changed", "new_message"]
     assert len(alice.of("message_sent")) == len(bob.of("new_message")) == 1
     assert not alice.of("new_message")
