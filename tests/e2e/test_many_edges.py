@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from infra.wire import names
+from infra.wire.events import UNREAD_CHANGED
 from infra.wire.inbox import decode_entry
 from tests.conftest import Name
 from tests.e2e.conftest import Arrive
@@ -39,11 +40,15 @@ async def edges_of(redis: Redis, client: Client) -> set[str]:
 
 
 async def emits_to(redis: Redis, edge_id: str, client: Client) -> list[str]:
-    """Return the events that the inbox stream of an edge holds for a user."""
+    """Return the events that the inbox stream of an edge holds for a user, without the totals at a connect.
+
+    Workers of the last release send none.
+    """
     stream: Any = await redis.xrange(names.inbox_key(edge_id))
     entries = [decode_entry(fields[names.INBOX_FIELD]) for _, fields in stream]
     targets = [target for entry in entries for emit in entry.emits for target in emit.to]
-    return [target.event for target in targets if target.user_id == client.user_id]
+    events = [target.event for target in targets if target.user_id == client.user_id]
+    return [event for event in events if event != UNREAD_CHANGED]
 
 
 def online(client: Client) -> Callable[[Payload], bool]:
@@ -143,12 +148,8 @@ async def test_each_edge_gets_what_its_users_are_sent_and_passes_over_the_others
     await alice.expect("message_status")
     (here,), (there,) = await edges_of(redis_of_both_edges, alice), await edges_of(redis_of_both_edges, bob)
     assert here != there
-    assert await emits_to(redis_of_both_edges, here, alice) == [
-        "unread_changed",
-        "message_sent",
-        "message_status",
-    ]
-    assert await emits_to(redis_of_both_edges, there, bob) == ["unread_changed", "new_message"]
+    assert await emits_to(redis_of_both_edges, here, alice) == ["message_sent", "message_status"]
+    assert await emits_to(redis_of_both_edges, there, bob) == ["new_message"]
     assert len(alice.of("message_sent")) == len(bob.of("new_message")) == 1
     assert not alice.of("new_message")
     assert not bob.of("message_sent")
