@@ -97,7 +97,6 @@ class Sides:
     """By user, until when they hear of no message, as far as it changes."""
     changed_for: set[str] = field(default_factory=set)
     """The users for whom the chat is different now."""
-
     is_handled: bool = False
     """Whether a request was handled now."""
 

@@ -40,6 +40,7 @@ from workers.handlers.report import BEFORE, REPORTS
 from workers.handlers.sync import _CHATS, _MESSAGES
 from workers.messages import QUOTED_CHARS
 from workers.pages import ANSWER_BYTES
+from workers.requests import HANDLED
 
 ROOT = Path(__file__).parents[2]
 SQL = ROOT / "infra" / "store" / "supabase.sql"
@@ -149,6 +150,8 @@ SENTENCES = [
     ("docs/events.md", f"at most {worker('devices_max')} devices"),
     ("docs/events.md", f"`chats` stops at {MOST_CHATS}"),
     ("docs/events.md", f"remembers the last {EDITS_KEPT})"),
+    ("docs/guarantees.md", f"last {HANDLED} requests that changed them"),
+    ("docs/guarantees.md", f"messages the last {EDITS_KEPT} edits and {EDITS_KEPT} reactions"),
     ("docs/events.md", f"more than {REACTIONS} reactions"),
     ("docs/events.md", f"can send {REQUEST_MESSAGES} messages before you accept it"),
     ("docs/events.md", f"one that waits and has {REQUEST_MESSAGES} messages"),

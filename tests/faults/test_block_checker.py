@@ -6,15 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import socketio
-from aiohttp import web
 
 from tests.faults.checker import check
 from tests.faults.clients import FaultClient
+from tests.faults.false_server import FalseServer
 from tests.faults.records import Block, Change, Delivered, Records, Sent, State, Stored
 from tests.faults.test_change_checker import CUT, GOOD, LIKE
 from tests.faults.wanted import Try
-from tests.harness.engines import free_port
 
 
 def one_try(sent_at: float, code: str = "ok") -> list[Try]:
@@ -191,38 +189,20 @@ def test_a_change_that_slips_past_a_block_is_noticed(change: Change, state: Stat
     assert check(records) == GOOD
 
 
-class Deaf:
+class Deaf(FalseServer):
     """A server that acks every block, message and list, and blocks nobody."""
 
-    def __init__(self) -> None:
-        self.sio = socketio.AsyncServer(async_mode="aiohttp")
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.sio.on("connect", self._greet)
-        self.sio.on("*", self._ack)
-
-    async def _greet(self, sid: str, *_: Any) -> None:
-        self.sio.start_background_task(self.sio.emit, "test_message", to=sid)
-
-    async def _ack(self, event: str, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append((event, payload))
-        if len(self.asked) == 1:
-            return {"success": False, "retryable": True, "code": "unavailable"}
+    def answer(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return what every request gets."""
         message = {"id": "id", "chatId": "chat", "seq": 1, "text": "hi", "senderId": "", "recipientId": ""}
-        return {"success": True, "message": message, "chats": [{"peer": {"userId": "alice"}}]}
+        return {"message": message, "chats": [{"peer": {"userId": "alice"}}]}
 
 
 @pytest.fixture
 async def deaf() -> AsyncIterator[tuple[str, Deaf]]:
     server = Deaf()
-    app = web.Application()
-    server.sio.attach(app)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", server
-    await server.sio.shutdown()
-    await runner.cleanup()
+    async with server.served() as url:
+        yield url, server
 
 
 async def test_what_clients_record_of_a_deaf_server_is_noticed(deaf: tuple[str, Deaf]) -> None:

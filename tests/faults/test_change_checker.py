@@ -6,15 +6,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-import socketio
-from aiohttp import web
 
 from tests.faults.checker import Counts, check
 from tests.faults.clients import FaultClient
+from tests.faults.false_server import FalseServer
 from tests.faults.local_copy import LocalCopy
 from tests.faults.records import Change, Delivered, Records, Seen, Sent, State, Stored
 from tests.faults.wanted import Try
-from tests.harness.engines import free_port
 from tests.harness.waiting import until
 
 GOOD = Counts(*(0 for _ in fields(Counts)))
@@ -243,37 +241,19 @@ def test_a_copy_moves_its_cursor_as_far_as_it_was_answered() -> None:
     assert copy.cursors() == {"chat": {"seq": 2, "change": 6}}
 
 
-class Forgetful:
+class Forgetful(FalseServer):
     """A server that acks every change, stores none, and tells nobody."""
 
-    def __init__(self) -> None:
-        self.sio = socketio.AsyncServer(async_mode="aiohttp")
-        self.asked: list[dict[str, Any]] = []
-        self.sio.on("connect", self._greet)
-        self.sio.on("*", self._ack)
-
-    async def _greet(self, sid: str, *_: Any) -> None:
-        self.sio.start_background_task(self.sio.emit, "test_message", to=sid)
-
-    async def _ack(self, event: str, sid: str, payload: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(payload)
-        if len(self.asked) == 1:
-            return {"success": False, "retryable": True, "code": "unavailable"}
-        return {"success": True, "message": message(payload["seq"], "text 1")}
+    def answer(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return what every change gets."""
+        return {"message": message(payload["seq"], "text 1")}
 
 
 @pytest.fixture
 async def forgetful() -> AsyncIterator[tuple[str, Forgetful]]:
     server = Forgetful()
-    app = web.Application()
-    server.sio.attach(app)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", server
-    await server.sio.shutdown()
-    await runner.cleanup()
+    async with server.served() as url:
+        yield url, server
 
 
 async def test_what_clients_record_of_a_forgetful_server_is_noticed(

@@ -50,7 +50,7 @@ async def rolling_restart(field: Field) -> None:
         f"{len(taken)} requests were inside when an edge got SIGTERM, {codes['cut']} came after"
     )
     field.expect(not lost, f"{len(lost)} requests were taken and not answered")
-    # A worker that stands still in a transaction holds locks, and others do not wait for long.
+    # What an edge had taken is checked above. Others may be refused for a lock, and are sent again.
     field.expect(codes.keys() <= {*answers, "cut", "unavailable", None}, f"requests failed: {codes}")
 
 
