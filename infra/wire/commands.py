@@ -251,7 +251,7 @@ class UpdateSettings(_Command, frozen=True):
     """Change the user's own settings: those that are given."""
 
     messages_from: MessagesFrom | None = None
-    """Who may begin to write to the user. With `requests`, strangers wait until they are accepted."""
+    """Who may start a conversation with the user. With `requests`, strangers wait until they are accepted."""
     read_receipts: bool | None = None
     """Whether others see what the user has read."""
     show_presence: ShowPresence | None = None
@@ -273,7 +273,7 @@ class DeclineChat(_Command, frozen=True):
 
 
 class SetChat(_Command, frozen=True):
-    """Mute, pin or archive a chat, for the user alone. What is not given stays as it is."""
+    """Mute, pin or archive a chat, for the user alone. Fields that are left out stay as they are."""
 
     chat_id: UUID
     muted_until: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET

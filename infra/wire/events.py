@@ -185,7 +185,7 @@ class Settings(_Payload, frozen=True):
     """The settings of a user."""
 
     messages_from: MessagesFrom
-    """Who may begin to write to the user."""
+    """Who may start a conversation with the user."""
     read_receipts: bool
     """Whether others see what the user has read."""
     show_presence: ShowPresence

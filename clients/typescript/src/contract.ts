@@ -207,7 +207,7 @@ export interface GetSettings {
 
 /** Change the user's own settings: those that are given. */
 export interface UpdateSettings {
-  /** Who may begin to write to the user. With `requests`, strangers wait until they are accepted. */
+  /** Who may start a conversation with the user. With `requests`, strangers wait until they are accepted. */
   messagesFrom?: 'everyone' | 'nobody' | 'requests' | null;
   /** Whether others see what the user has read. */
   readReceipts?: boolean | null;
@@ -227,7 +227,7 @@ export interface DeclineChat {
   chatId: string;
 }
 
-/** Mute, pin or archive a chat, for the user alone. What is not given stays as it is. */
+/** Mute, pin or archive a chat, for the user alone. Fields that are left out stay as they are. */
 export interface SetChat {
   chatId: string;
   /** Until when this user gets no notifications of it; null unmutes it. */
@@ -388,7 +388,7 @@ export interface UnreadChanged {
 
 /** The settings of a user. */
 export interface Settings {
-  /** Who may begin to write to the user. */
+  /** Who may start a conversation with the user. */
   messagesFrom: 'everyone' | 'nobody' | 'requests';
   /** Whether others see what the user has read. */
   readReceipts: boolean;

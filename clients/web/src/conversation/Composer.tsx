@@ -11,7 +11,7 @@ export interface ComposerHandle {
   rewrite: (text: string) => void;
   /** Has the next message answer one. */
   reply: (message: ChatMessage) => void;
-  /** Lets the user edit a message. What they were writing is kept for afterwards. */
+  /** Lets the user edit a message. Their draft is kept until they are done. */
   edit: (message: ChatMessage) => void;
 }
 
