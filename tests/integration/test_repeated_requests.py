@@ -28,7 +28,7 @@ UNDONE: dict[str, Payloads] = {
     "a reaction": ("react", {"emoji": "👍", "on": False}, "react", {"emoji": "👍", "on": True}),
     "an edit": ("edit_message", {"text": "first"}, "edit_message", {"text": "second"}),
 }
-OF_MESSAGES = ("react", "edit_message")
+OF_MESSAGES = ("react", "edit_message", "unsend_message")
 OF_CHATS = ("set_chat", *OF_MESSAGES)
 
 
@@ -58,6 +58,33 @@ def test_a_repetition_undoes_nothing_that_came_later(bench: WorkerBench, undone:
     before = seen(two)
     (again,) = two.ask(earlier)
     assert again["success"]
+    assert seen(two) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "later"),
+    [
+        ("react", {"emoji": "👍", "on": True}, "unsend"),
+        ("react", {"emoji": "👍", "on": True}, "block"),
+        ("edit_message", {"text": "first"}, "unsend"),
+        ("edit_message", {"text": "first"}, "block"),
+        ("unsend_message", {}, "block"),
+        ("send_message", {"userId": "bob", "text": "first"}, "block"),
+        ("send_message", {"userId": "bob", "text": "first", "clientId": "1"}, "block"),
+    ],
+)
+def test_what_was_done_is_answered_as_done_when_it_would_be_refused_by_now(
+    bench: WorkerBench, name: str, payload: dict[str, Any], later: str
+) -> None:
+    two = Two.friends(bench)
+    earlier = event(two, name, payload)
+    assert two.ask(earlier)[0]["success"]
+    if later == "unsend":
+        assert two.do(two.alice, "unsend_message", chatId=two.chat_id, seq=1)["success"]
+    else:
+        assert two.block(two.bob)["success"]
+    before = seen(two)
+    assert two.ask(earlier)[0]["success"]
     assert seen(two) == before
 
 

@@ -23,9 +23,11 @@ def react(conn: Connection, requests: Sequence[Request[React]], context: Handler
 
 
 def _react(message: MutableMessage, request: Request[React]) -> None:
-    message.require_not_unsent()
     reaction, key = [to_emoji(request.command.emoji), request.user_id], f"{REACTION}{request.id}"
-    if (reaction in message.reactions) == request.command.on or key in message.client_ids:
+    if key in message.client_ids:
+        return
+    message.require_not_unsent()
+    if (reaction in message.reactions) == request.command.on:
         return
     message.require_welcome(request.user_id)
     if not request.command.on:
