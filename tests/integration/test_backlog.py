@@ -21,7 +21,7 @@ from workers.backlog import Backlog
 @pytest.fixture
 def backlog(bench: WorkerBench) -> Iterator[Backlog]:
     """Make the backlog of a worker."""
-    yield Backlog(bench.redis)
+    yield Backlog(bench.redis, stay_s=0)
     bench.redis.delete(names.QUEUE)
 
 
@@ -31,12 +31,11 @@ async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
     async with AsyncRedis.from_url(bench_store.redis_url) as redis:
         dispatcher = Dispatcher(redis)
         yield dispatcher
-        dispatcher.close()
 
 
 def give(bench: WorkerBench, backlog: Backlog, batch: Batch) -> None:
     """Have the worker handle a batch that Celery has taken from the queue."""
-    for together in backlog.join(batch):
+    for together in backlog.follow(batch):
         bench.processor.process(together)
 
 
@@ -137,7 +136,7 @@ def test_a_task_that_cannot_be_put_back_does_not_fail_the_batch(bench: WorkerBen
     bench.redis.lpush(names.QUEUE, "no batch")
     alice, _ = bench.person("alice")
     batch = bench.batch([bench.event(alice, "list_chats", {})])
-    refusing = Backlog(cast(Any, _RefusesToTakeBack(bench.redis)))
+    refusing = Backlog(cast(Any, _RefusesToTakeBack(bench.redis)), stay_s=0)
     give(bench, refusing, batch)
     assert closed(bench) == [batch.id]
 

@@ -35,7 +35,6 @@ def read_batch(message: dict[str, object]) -> Batch:
 async def dispatcher(redis: Redis) -> AsyncIterator[Dispatcher]:
     dispatcher = Dispatcher(redis)
     yield dispatcher
-    dispatcher.close()
 
 
 async def queued(redis: Redis) -> list[dict[str, object]]:
@@ -93,4 +92,3 @@ async def test_a_lane_in_trouble_adds_nothing_to_a_long_queue(
 async def test_a_redis_that_is_gone_takes_no_batch(redis_that_is_gone: Redis, cautious: bool) -> None:
     dispatcher = Dispatcher(redis_that_is_gone)
     assert not await dispatcher.send(batch(), cautious)
-    dispatcher.close()
