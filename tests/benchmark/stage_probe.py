@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -78,13 +78,42 @@ class Trail(msgspec.Struct):
         self.passed.append((mark, time.monotonic_ns() if at_ns is None else at_ns))
 
 
+class Replaced(NamedTuple):
+    """A method that calls `before` and `after` with its own arguments."""
+
+    owner: type
+    name: str
+    before: Callable[..., None] | None = None
+    after: Callable[..., None] | None = None
+
+    def exists(self) -> bool:
+        """Tell whether the code still has this method."""
+        return hasattr(self.owner, self.name)
+
+    def install(self) -> None:
+        """Replace it."""
+        owner, name, before, after = self
+        original = getattr(owner, name)
+
+        @wraps(original)
+        def method(*args: Any, **options: Any) -> Any:
+            if before is not None:
+                before(*args, **options)
+            result = original(*args, **options)
+            if after is not None:
+                after(*args, **options)
+            return result
+
+        setattr(owner, name, method)
+
+
 class Probe(Protocol):
     """Notes the marks of a process."""
 
     trails: list[Trail]
 
-    def install(self) -> None:
-        """Replace the functions."""
+    def replaced(self) -> list[Replaced]:
+        """Return the methods to replace."""
 
 
 class EdgeProbe:
@@ -98,8 +127,8 @@ class EdgeProbe:
         self._acking: Any = None
         """The `Outgoing` that the ack has been written to, until it flushes."""
 
-    def install(self) -> None:
-        """Replace the functions."""
+    def replaced(self) -> list[Replaced]:
+        """Return the methods to replace."""
         from redis.asyncio.connection import AbstractConnection
 
         from socket_edge.connection.engineio import EngineConnection
@@ -109,13 +138,15 @@ class EdgeProbe:
         from socket_edge.relay.inbox import Inbox
         from socket_edge.relay.lanes import Lane
 
-        _replace(WebSocket, "on_ws_frame", before=self._frame)
-        _replace(Lane, "_carry", before=self._lane)
-        _replace(Dispatcher, "send", before=self._dispatch)
-        _replace(AbstractConnection, "send_packed_command", before=self._command)
-        _replace(Inbox, "_hand_over", before=self._entry)
-        _replace(EngineConnection, "send_ack", before=self._ack)
-        _replace(Outgoing, "flush", before=self._flush)
+        return [
+            Replaced(WebSocket, "on_ws_frame", before=self._frame),
+            Replaced(Lane, "_carry", before=self._lane),
+            Replaced(Dispatcher, "send", before=self._dispatch),
+            Replaced(AbstractConnection, "send_packed_command", before=self._command),
+            Replaced(Inbox, "_hand_over", before=self._entry),
+            Replaced(EngineConnection, "send_ack", before=self._ack),
+            Replaced(Outgoing, "flush", before=self._flush),
+        ]
 
     def _frame(self, _: Any, transport: Any, frame: Any) -> None:
         now_ns = time.monotonic_ns()
@@ -163,8 +194,8 @@ class WorkerProbe:
         self._is_publishing = False
         self._thread = threading.get_ident()
 
-    def install(self) -> None:
-        """Replace the functions."""
+    def replaced(self) -> list[Replaced]:
+        """Return the methods to replace."""
         from kombu.transport.redis import Channel
         from psycopg import Cursor
         from redis.connection import AbstractConnection
@@ -172,12 +203,14 @@ class WorkerProbe:
         from workers.backlog import Backlog
         from workers.batch_processor import BatchProcessor
 
-        _replace(Channel, "_brpop_read", before=self._wake)
-        _replace(Backlog, "join", before=self._begin, after=self._joined)
-        _replace(Cursor, "execute", before=self._execute, after=self._executed)
-        _replace(AbstractConnection, "send_packed_command", before=self._command)
-        _replace(AbstractConnection, "read_response", after=self._response)
-        _replace(BatchProcessor, "process", after=self._processed)
+        return [
+            Replaced(Channel, "_brpop_read", before=self._wake),
+            Replaced(Backlog, "join", before=self._begin, after=self._joined),
+            Replaced(Cursor, "execute", before=self._execute, after=self._executed),
+            Replaced(AbstractConnection, "send_packed_command", before=self._command),
+            Replaced(AbstractConnection, "read_response", after=self._response),
+            Replaced(BatchProcessor, "process", after=self._processed),
+        ]
 
     def _wake(self, *_: Any, **__: Any) -> None:
         self._woken_ns = time.monotonic_ns()
@@ -221,29 +254,6 @@ class WorkerProbe:
         return True
 
 
-def _replace(
-    owner: type,
-    name: str,
-    before: Callable[..., None] | None = None,
-    after: Callable[..., None] | None = None,
-) -> None:
-    """Have a method call `before` and `after` with its own arguments."""
-    original = getattr(owner, name, None)
-    if original is None:
-        sys.exit(f"{owner.__module__}.{owner.__qualname__} has no {name} any more; see {__file__}")
-
-    @wraps(original)
-    def method(*args: Any, **options: Any) -> Any:
-        if before is not None:
-            before(*args, **options)
-        result = original(*args, **options)
-        if after is not None:
-            after(*args, **options)
-        return result
-
-    setattr(owner, name, method)
-
-
 def _has_message(batch: Batch) -> bool:
     return any(event.name == _SEND for event in batch.events)
 
@@ -257,6 +267,14 @@ def _is(command: Any, name: bytes) -> bool:
 _PROBES: Final[dict[str, type[Probe]]] = {"edge": EdgeProbe, "worker": WorkerProbe}
 
 
+def missing() -> list[str]:
+    """Return the methods that the probes would replace and the code no longer has."""
+    replaced = [one for kind in _PROBES.values() for one in kind().replaced()]
+    return [
+        f"{one.owner.__module__}.{one.owner.__qualname__}.{one.name}" for one in replaced if not one.exists()
+    ]
+
+
 def read(folder: Path, role: str) -> list[Trail]:
     """Return what the processes of a role, `edge` or `worker`, have written."""
     files = sorted(folder.glob(f"{role}-*.json"))
@@ -267,8 +285,8 @@ def main() -> None:
     """Run `bbgram` with a probe, if there is one for this command."""
     folder, *arguments = sys.argv[1:]
     probe = _PROBES[arguments[0]]() if arguments[0] in _PROBES else None
-    if probe is not None:
-        probe.install()
+    for one in probe.replaced() if probe is not None else ():
+        one.install()
     # When it has stopped, uvicorn sends itself the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

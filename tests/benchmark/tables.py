@@ -178,7 +178,8 @@ def lone(observed: Observed) -> str:
     for system in (OURS, NODE, STOCK):
         costs = observed.lone(system)
         middle = Spread.of([cost.result.ack.p50 for cost in costs]).cells(2)
-        cells = [LABELS[system], middle, *_medians(costs, "ack")[1:], *_medians(costs, "delivery")]
+        others = [*_medians(costs, "ack", 2)[1:], *_medians(costs, "delivery", 2)]
+        cells = [LABELS[system], middle, *others]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -279,10 +280,10 @@ def _latencies(costs: Sequence[Cost]) -> str:
     return " | ".join([*_medians(costs, "ack"), *_medians(costs, "delivery")])
 
 
-def _medians(costs: Sequence[Cost], kind: str) -> list[str]:
+def _medians(costs: Sequence[Cost], kind: str, digits: int = 1) -> list[str]:
     """Return three cells for `ack` or `delivery`: p50, p99 and p99.9."""
     latencies = [getattr(cost.result, kind) for cost in costs]
     return [
-        f"{statistics.median(getattr(one, name) for one in latencies):,.1f}"
+        f"{statistics.median(getattr(one, name) for one in latencies):,.{digits}f}"
         for name in ("p50", "p99", "p999")
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from socket_edge.relay.lanes import Lane
 from tests.benchmark.measure import BenchmarkFailed
 from tests.benchmark.stage_probe import WHERE, Mark
 from tests.benchmark.stages import PATH, WARM_UP, WHAT, join, program, send, stages_of, whole
@@ -46,6 +47,12 @@ def test_every_stage_of_a_message_is_seen_once_and_in_order(probed: Deployment, 
     assert whole(journeys).p50 < whole(journeys).p90
     with pytest.raises(BenchmarkFailed, match=re.escape(WHERE[Mark.FRAME])):
         join([*sent, sent[-1]], tmp_path)
+
+
+def test_a_function_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(Lane, "_carry")
+    with pytest.raises(BenchmarkFailed, match=r"socket_edge\.relay\.lanes\.Lane\._carry is gone"):
+        program(tmp_path)
 
 
 def test_every_stage_is_explained() -> None:
