@@ -123,10 +123,12 @@ async def send(
     auths: tuple[str, str],
     messages: int,
     on_window: Callable[[], Any] = lambda: None,
+    pause_s: float = 0.0,
 ) -> list[dict[Mark, int]]:
     """Send messages after those of the warm-up; return the client's marks of each, the warm-up's too.
 
-    Calls `on_window` before the first message that counts, and after the last one. Raises BenchmarkFailed
+    Calls `on_window` before the first message that counts, and after the last one. Pauses for `pause_s`
+    before each message that counts. Raises BenchmarkFailed
     if a message was refused, or came not exactly once.
     """
     sender, recipient = clients = [_Client(number, auth) for number, auth in enumerate(auths)]
@@ -136,7 +138,9 @@ async def send(
     sender.peer_name, recipient.peer_name = names[1], names[0]
     sent = [await sender.send_one() for _ in range(WARM_UP)]
     on_window()
-    sent += [await sender.send_one() for _ in range(messages)]
+    for _ in range(messages):
+        await asyncio.sleep(pause_s)
+        sent.append(await sender.send_one())
     on_window()
     book = sender.sent
     until = time.perf_counter() + _ANSWER_S
@@ -208,7 +212,7 @@ def whole(sent: Iterable[Mapping[Mark, int]]) -> Times:
     return Times.of(one[Mark.ACKED] - one[Mark.WRITTEN] for one in sent)
 
 
-def run(rounds: int, messages: int) -> Stages:
+def run(rounds: int, messages: int, pause_s: float = 0.0) -> Stages:
     """Measure so many rounds, each with and without probes, with so many messages."""
     journeys: list[Journey] = []
     plain: list[Mapping[Mark, int]] = []
@@ -220,8 +224,8 @@ def run(rounds: int, messages: int) -> Stages:
                 print(f"round {number} of {rounds}", file=sys.stderr)
                 folder = Path(name) / f"marks-{number}"
                 folder.mkdir()
-                journeys += join(_run(field, messages, program=program(folder))[0], folder)
-                sent, spent_s = _run(field, messages)
+                journeys += join(_run(field, messages, pause_s, program=program(folder))[0], folder)
+                sent, spent_s = _run(field, messages, pause_s)
                 plain += sent[WARM_UP:]
                 for kind, seconds in spent_s.items():
                     cpu_ms[kind].append(seconds / messages * 1000)
@@ -236,7 +240,9 @@ def run(rounds: int, messages: int) -> Stages:
     )
 
 
-def _run(field: Field, messages: int, **options: Any) -> tuple[list[dict[Mark, int]], dict[str, float]]:
+def _run(
+    field: Field, messages: int, pause_s: float, **options: Any
+) -> tuple[list[dict[Mark, int]], dict[str, float]]:
     """Send messages through a system of their own; return the client's marks, and the CPU-seconds spent.
 
     When it returns, the processes have stopped.
@@ -249,7 +255,7 @@ def _run(field: Field, messages: int, **options: Any) -> tuple[list[dict[Mark, i
             samples.append(measure.cpu_times(field, system))
 
         auths = (system.auth(one), system.auth(other))
-        sent = uvloop.run(send(system.ports[0], (one, other), auths, messages, sample))
+        sent = uvloop.run(send(system.ports[0], (one, other), auths, messages, sample, pause_s))
     return sent, measure.spent_s(*samples)
 
 
@@ -301,15 +307,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is started and measured")
     parser.add_argument("--messages", type=int, default=500, help="messages in each measurement")
+    parser.add_argument("--pause-ms", type=float, default=0.0, help="pause before each message; only prints")
     parser.add_argument("--print", action="store_true", help="print the tables and write no file")
     options = parser.parse_args()
     try:
-        found = run(options.rounds, options.messages)
+        found = run(options.rounds, options.messages, options.pause_ms / 1000)
     except BenchmarkFailed as failure:
         print(f"The benchmark failed: {failure}.", file=sys.stderr)
         return 1
     print(table(found), cpu_table(found), sep="\n\n")
-    if not options.print:
+    if not options.print and not options.pause_ms:
         write(found)
     return 0
 
