@@ -113,7 +113,7 @@ capacity: $(VENV)/.dev ## Measure what messages and sockets cost, write docs/cap
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
 
-stages: $(VENV)/.dev ## Measure where a lone message's time goes, write that section of docs/benchmarks.md (a minute; ARGS=--print only prints)
+stages: $(VENV)/.dev ## Measure where a lone message's time goes, write that section of docs/benchmarks.md (two minutes; ARGS=--print only prints)
 	@$(BIN)/python -m tests.benchmark.stages $(ARGS)
 
 frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print how long frames of the chat page take, also with 10,000 messages in a chat

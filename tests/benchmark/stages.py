@@ -1,7 +1,7 @@
 """Where a lone message's time goes: `make stages`.
 
-One client writes to another, the next message only when the last one is acked. Client, edge and worker note
-when each message passes from one to the next (`stage_probe.py`), all on the same clock.
+One client writes to another, the next message when the last one is acked, or a little later. Client, edge and
+worker note when each message passes from one to the next (`stage_probe.py`), all on the same clock.
 `python -m tests.benchmark.stages` writes the section in docs/benchmarks.md; `--print` writes nothing.
 """
 
@@ -30,6 +30,8 @@ from tests.benchmark.systems import Field, user_names
 
 WARM_UP: Final = 200
 """Messages that are sent first: statements are prepared, caches filled, code is specialized."""
+PAUSES_MS: Final = (0, 5)
+"""Without a pause, and with one as at 200 messages/s: an idle machine takes longer for the same."""
 _ANSWER_S: Final = 15.0
 _UNTOUCHED: Final = {"sweep_s": 3_600, "sweep_after_s": 3_600}
 """No sweep runs in between: the recipient acks nothing, so that no receipts are handled between messages."""
@@ -77,6 +79,8 @@ class Times(msgspec.Struct, frozen=True):
 class Stages(msgspec.Struct, frozen=True):
     """What was measured, over all messages of all rounds."""
 
+    pause_ms: int
+    """How long the client waits between an ack and the next message."""
     messages: int
     stages: dict[Mark, Times]
     """From the mark before, up to each mark."""
@@ -127,9 +131,8 @@ async def send(
 ) -> list[dict[Mark, int]]:
     """Send messages after those of the warm-up; return the client's marks of each, the warm-up's too.
 
-    Calls `on_window` before the first message that counts, and after the last one. Pauses for `pause_s`
-    before each message that counts. Raises BenchmarkFailed
-    if a message was refused, or came not exactly once.
+    Pauses before each message that counts. Calls `on_window` before the first of them, and after the last.
+    Raises BenchmarkFailed if a message was refused, or came not exactly once.
     """
     sender, recipient = clients = [_Client(number, auth) for number, auth in enumerate(auths)]
     for one in clients:
@@ -212,8 +215,9 @@ def whole(sent: Iterable[Mapping[Mark, int]]) -> Times:
     return Times.of(one[Mark.ACKED] - one[Mark.WRITTEN] for one in sent)
 
 
-def run(rounds: int, messages: int, pause_s: float = 0.0) -> Stages:
+def run(rounds: int, messages: int, pause_ms: int) -> Stages:
     """Measure so many rounds, each with and without probes, with so many messages."""
+    pause_s = pause_ms / 1000
     journeys: list[Journey] = []
     plain: list[Mapping[Mark, int]] = []
     cpu_ms: dict[str, list[float]] = defaultdict(list)
@@ -221,7 +225,7 @@ def run(rounds: int, messages: int, pause_s: float = 0.0) -> Stages:
         field = Field(Path(name))
         try:
             for number in range(1, rounds + 1):
-                print(f"round {number} of {rounds}", file=sys.stderr)
+                print(f"pause of {pause_ms} ms: round {number} of {rounds}", file=sys.stderr)
                 folder = Path(name) / f"marks-{number}"
                 folder.mkdir()
                 journeys += join(_run(field, messages, pause_s, program=program(folder))[0], folder)
@@ -232,6 +236,7 @@ def run(rounds: int, messages: int, pause_s: float = 0.0) -> Stages:
         finally:
             field.close()
     return Stages(
+        pause_ms=pause_ms,
         messages=len(journeys),
         stages=stages_of(journeys),
         whole=whole(journeys),
@@ -259,44 +264,53 @@ def _run(
     return sent, measure.spent_s(*samples)
 
 
-def table(found: Stages) -> str:
-    """Return the table of stages."""
-    lines = ["| stage | what happens | p50 ms | p90 ms |", "| --- | --- | --- | --- |"]
+def table(found: Sequence[Stages]) -> str:
+    """Return the table of stages, with two columns for each pause."""
+    titles = [_title(one) for one in found]
+    lines = [
+        f"| stage | what happens | {' | '.join(f'{title}: p50 ms | p90 ms' for title in titles)} |",
+        "| --- " * (2 + 2 * len(found)) + "|",
+    ]
     for begin, end in pairwise(PATH):
-        lines.append(f"| {begin} → {end} | {WHAT[end]} | {_cells(found.stages[end])} |")
-    middle = sum(found.stages[end].p50 for end in PATH[1:])
+        lines.append(f"| {begin} → {end} | {WHAT[end]} | {_cells(one.stages[end] for one in found)} |")
+    sums = (f"{sum(one.stages[end].p50 for end in PATH[1:]):.2f} | " for one in found)
     lines += [
-        f"| *the sum of these* | | {middle:.2f} | |",
-        f"| **what the client saw** | | {_cells(found.whole)} |",
-        f"| without the probes | | {_cells(found.whole_without_probes)} |",
+        f"| *the sum of these* | | {'| '.join(sums)}|",
+        f"| **what the client saw** | | {_cells(one.whole for one in found)} |",
+        f"| without the probes | | {_cells(one.whole_without_probes for one in found)} |",
         f"| *beside the way:* {Mark.PUBLICATION} → {Mark.PUBLISHED} | {WHAT[Mark.PUBLISHED]} "
-        f"| {_cells(found.stages[Mark.PUBLISHED])} |",
+        f"| {_cells(one.stages[Mark.PUBLISHED] for one in found)} |",
     ]
     return "\n".join(lines)
 
 
-def cpu_table(found: Stages) -> str:
-    """Return the table of CPU."""
-    kinds = [kind for kind in found.cpu_ms if kind != "beat"]
+def cpu_table(found: Sequence[Stages]) -> str:
+    """Return the table of CPU, with a line for each pause."""
+    kinds = [kind for kind in found[0].cpu_ms if kind != "beat"]
     lines = [
         f"| CPU-ms for a lone message | {' | '.join(kinds)} | in all |",
         "| --- " * (len(kinds) + 2) + "|",
-        f"| | {' | '.join(f'{found.cpu_ms[kind]:.2f}' for kind in kinds)} "
-        f"| {sum(found.cpu_ms[kind] for kind in kinds):.2f} |",
     ]
+    for one in found:
+        spent = [one.cpu_ms[kind] for kind in kinds]
+        lines.append(f"| {_title(one)} | {' | '.join(f'{ms:.2f}' for ms in (*spent, sum(spent)))} |")
     return "\n".join(lines)
 
 
-def _cells(times: Times) -> str:
-    return f"{times.p50:.2f} | {times.p90:.2f}"
+def _title(found: Stages) -> str:
+    return f"after {found.pause_ms} ms" if found.pause_ms else "at once"
 
 
-def write(found: Stages) -> None:
+def _cells(times: Iterable[Times]) -> str:
+    return " | ".join(f"{one.p50:.2f} | {one.p90:.2f}" for one in times)
+
+
+def write(found: Sequence[Stages]) -> None:
     """Write the measurements and the tables."""
     _FILE.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    counts = " and ".join(f"{one.messages:,} {_title(one)}" for one in found)
     text = (
-        f"\n{machine()} {found.messages:,} messages of one pair, one in flight, after a warm-up. "
-        "One edge, one worker.\n\n"
+        f"\n{machine()} One edge, one worker, one pair, one message in flight: {counts}.\n\n"
         f"{table(found)}\n\n{cpu_table(found)}\n\n"
     )
     _PAGE.write_text(_RESULTS.sub(lambda _: text, _PAGE.read_text()))
@@ -307,16 +321,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is started and measured")
     parser.add_argument("--messages", type=int, default=500, help="messages in each measurement")
-    parser.add_argument("--pause-ms", type=float, default=0.0, help="pause before each message; only prints")
     parser.add_argument("--print", action="store_true", help="print the tables and write no file")
     options = parser.parse_args()
     try:
-        found = run(options.rounds, options.messages, options.pause_ms / 1000)
+        found = [run(options.rounds, options.messages, pause_ms) for pause_ms in PAUSES_MS]
     except BenchmarkFailed as failure:
         print(f"The benchmark failed: {failure}.", file=sys.stderr)
         return 1
     print(table(found), cpu_table(found), sep="\n\n")
-    if not options.print and not options.pause_ms:
+    if not options.print:
         write(found)
     return 0
 
