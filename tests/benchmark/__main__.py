@@ -68,6 +68,8 @@ def _render(observed: Observed, plan: Plan) -> str:
         "A client that stops reading is cut off at `SEND_BYTES`. `tests/security/test_frames.py` shows that "
         "the memory of the edge stays near that limit.",
         tables.losses(observed),
+        "### One pair, one message in flight",
+        tables.lone(observed),
         "### Throughput\n\n![Messages a second against pairs](benchmarks/throughput.svg)",
         tables.throughput(observed),
         "### Latency at a fixed rate\n\n![Time to the ack against rate](benchmarks/latency.svg)",
