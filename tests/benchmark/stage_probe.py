@@ -32,9 +32,8 @@ class Mark(StrEnum):
     FRAME = "edge has the frame"
     LANE = "lane takes it"
     PUSH = "edge writes LPUSH"
-    TASK = "worker wakes up"
-    HANDLER = "handle_batch begins"
-    BACKLOG = "backlog was looked at"
+    TASK = "worker has the task"
+    HANDLER = "worker has the batch"
     STATEMENT = "statement begins"
     STORED = "statement is answered"
     PUBLICATION = "worker writes the publication"
@@ -50,9 +49,8 @@ WHERE: Final = {
     Mark.FRAME: "WebSocket.on_ws_frame of socket_edge/connection/websocket.py",
     Mark.LANE: "Lane._carry of socket_edge/relay/lanes.py",
     Mark.PUSH: "LPUSH in send_packed_command of redis/asyncio, called by Dispatcher.send",
-    Mark.TASK: "Channel._brpop_read of kombu/transport/redis.py",
-    Mark.HANDLER: "the call of Backlog.join of workers/backlog.py",
-    Mark.BACKLOG: "the return of Backlog.join of workers/backlog.py",
+    Mark.TASK: "_Taken.add of workers/backlog.py, or Channel._brpop_read of kombu/transport/redis.py",
+    Mark.HANDLER: "BatchProcessor.process",
     Mark.STATEMENT: "Cursor.execute of psycopg, with `INTO messages`, in BatchProcessor.process",
     Mark.STORED: "the return of that Cursor.execute",
     Mark.PUBLICATION: "EVALSHA in send_packed_command of redis, in BatchProcessor.process",
@@ -200,34 +198,32 @@ class WorkerProbe:
         from psycopg import Cursor
         from redis.connection import AbstractConnection
 
-        from workers.backlog import Backlog
+        from workers.backlog import _Taken
         from workers.batch_processor import BatchProcessor
 
         return [
             Replaced(Channel, "_brpop_read", before=self._wake),
-            Replaced(Backlog, "join", before=self._begin, after=self._joined),
+            Replaced(_Taken, "add", before=self._take),
             Replaced(Cursor, "execute", before=self._execute, after=self._executed),
             Replaced(AbstractConnection, "send_packed_command", before=self._command),
             Replaced(AbstractConnection, "read_response", after=self._response),
-            Replaced(BatchProcessor, "process", after=self._processed),
+            Replaced(BatchProcessor, "process", before=self._begin, after=self._processed),
         ]
 
     def _wake(self, *_: Any, **__: Any) -> None:
         self._woken_ns = time.monotonic_ns()
 
-    def _begin(self, _: Any, batch: Batch) -> None:
-        now_ns = time.monotonic_ns()
-        self._trail = None
-        if _has_message(batch):
-            trail = Trail(batch_id=batch.id)
-            trail.note(Mark.TASK, self._woken_ns)
-            trail.note(Mark.HANDLER, now_ns)
-            self.trails.append(trail)
+    def _take(self, _: Any, tasks: Any) -> None:
+        if tasks:
+            self._woken_ns = time.monotonic_ns()
 
-    def _joined(self, _: Any, batch: Batch) -> None:
-        if _has_message(batch):
-            self._trail = self.trails[-1]
-            self._trail.note(Mark.BACKLOG)
+    def _begin(self, _: Any, batches: Any) -> None:
+        for batch in batches:
+            if _has_message(batch):
+                self._trail = Trail(batch_id=batch.id)
+                self._trail.note(Mark.TASK, self._woken_ns)
+                self._trail.note(Mark.HANDLER)
+                self.trails.append(self._trail)
 
     def _execute(self, _: Any, query: Any, *__: Any, **___: Any) -> None:
         self._note(Mark.STATEMENT, "INTO messages" in str(query))

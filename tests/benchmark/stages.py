@@ -48,7 +48,6 @@ WHAT: Final = {
     Mark.PUSH: "the batch is rendered as a Celery task",
     Mark.TASK: "the edge's system call; Redis pushes, and pops for the worker; the worker wakes up",
     Mark.HANDLER: "kombu and Celery read the task and call it",
-    Mark.BACKLOG: "a round trip to Redis, for batches that wait behind this one",
     Mark.STATEMENT: "the event is decoded, its handler called, the statement made",
     Mark.STORED: "a round trip to Postgres, which commits to the disk",
     Mark.PUBLICATION: "the answer is rendered",

@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from psycopg import Cursor
 from redis import Redis
 from redis.connection import Connection, ConnectionPool
 from sqlalchemy import text
 
 import workers
 from infra.wire.batch import Event
-from tests.harness.engines import Store, listening
+from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
 from workers import deleted_users
@@ -56,19 +57,34 @@ def _deleted_users_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(bench: WorkerBench) -> Iterator[Cost]:
     cost = Cost()
 
-    def note(_: Any, __: Any, statement: str, ___: Any, ____: Any, executemany: bool) -> None:
-        cost.statements.append(statement)
-        cost.executemany |= executemany
-
     # What a worker reads now and then, however many batches there are, it reads before.
     bench.ask(bench.event(uuid.uuid4(), "list_chats", {}))
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
         onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         before = onlooker.execute(_CALLS).scalar_one()
-        with listening(bench.worker_engine, "before_cursor_execute", note):
+        with _noting(cost):
             yield cost
         cost.sent = len(cost.statements)
         cost.calls = onlooker.execute(_CALLS).scalar_one() - before
+
+
+@contextmanager
+def _noting(cost: Cost) -> Iterator[None]:
+    """Note what psycopg is asked for, whether by SQLAlchemy or past it."""
+    execute, executemany = Cursor.execute, Cursor.executemany
+
+    def note(cursor: Any, statement: Any, *args: Any, **options: Any) -> Any:
+        cost.statements.append(str(statement))
+        return execute(cursor, statement, *args, **options)
+
+    def note_many(*args: Any, **options: Any) -> None:
+        cost.executemany = True
+        executemany(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Cursor, "execute", note)
+        patched.setattr(Cursor, "executemany", note_many)
+        yield
 
 
 def pairs(bench: WorkerBench, count: int) -> list[tuple[Person, Person]]:
