@@ -58,9 +58,9 @@ class Backlog:
     def follow(self, batch: Batch) -> Iterator[list[Batch]]:
         """Yield the batch, and those after it, in groups to process together, until Celery has to go on.
 
-        It has to when this has taken long enough, for a task that is no batch, and when the worker is to stop.
-        Receipts are a group of their own and come last, so that they and the rest never wait for each other's
-        locks. Raises redis.RedisError.
+        It has to when this has taken long enough, when a task is no batch, and when the worker is to stop.
+        Receipts are a group of their own and come last, so that they and the rest never wait for each
+        other's locks. Raises redis.RedisError.
         """
         leave_at = monotonic() + self._stay_s
         taken = _Taken([batch])

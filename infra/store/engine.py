@@ -162,7 +162,7 @@ def fetch(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> li
     """Run a statement in psycopg's own format, without SQLAlchemy, and return its rows.
 
     For the one statement that every message waits for: SQLAlchemy adds a fifth to its time. What fails is
-    counted and raised as SQLAlchemy would: sqlalchemy.exc.DBAPIError, and the connection is given up if it broke.
+    counted and raised as by SQLAlchemy, as sqlalchemy.exc.DBAPIError, and a connection that broke is given up.
     """
     connection: Any = conn.connection.driver_connection
     try:
@@ -187,7 +187,7 @@ def _handle_error(context: ExceptionContext) -> None:
 
 
 def _is_gone(error: BaseException) -> bool:
-    """Tell whether the server is a standby now, or was told to write no more. Another one may be the primary."""
+    """Tell whether the server is a standby now, or was told to write no more: another may be the primary."""
     return isinstance(error, errors.ReadOnlySqlTransaction)
 
 

@@ -68,11 +68,9 @@ class _Envelope:
 def _render(batch: Batch, task_id: str) -> Any:
     """Have Celery send a task to a channel that keeps the message."""
     register_serializer()
-    with (
-        Celery("bbgram-edge", set_as_current=False) as celery,
-        Connection(transport=_Transport) as connection,
-    ):  # type: ignore[no-untyped-call]
-        channel: Any = connection.default_channel
+    connection: Any = Connection(transport=_Transport)  # type: ignore[no-untyped-call]
+    with connection, Celery("bbgram-edge", set_as_current=False) as celery:
+        channel = connection.default_channel
         celery.send_task(
             names.RELAY_TASK,
             args=(batch,),

@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -32,9 +31,8 @@ def read_batch(message: dict[str, object]) -> Batch:
 
 
 @pytest.fixture
-async def dispatcher(redis: Redis) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(redis)
-    yield dispatcher
+async def dispatcher(redis: Redis) -> Dispatcher:
+    return Dispatcher(redis)
 
 
 async def queued(redis: Redis) -> list[dict[str, object]]:
