@@ -17,7 +17,7 @@ from infra.wire.registry import CATCH_UP
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.relay.lanes import Lanes
-from socket_edge.relay.pending import answered
+from socket_edge.relay.pending import asked
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,8 @@ _RESTARTS: Final = 200
 """Sockets that catch up at once after a loss, so that the lanes keep room for what clients send."""
 _CHATS_OF_PAGE: Final = 50
 """Most chats that a page is read from."""
+_PAGES: Final = 4
+"""As how many pages an answer may be long while the client acks quickly."""
 _CHATS_AHEAD: Final = 10_000
 """About how many chats are kept. If more have undelivered messages, these come in further rounds."""
 
@@ -134,23 +136,30 @@ class CatchUps:
         """
         pages = _Pages(self._lanes, session, lost_since)
         patience_s = self._page_ack_s
-        while not pages.are_complete:
-            answer = await pages.ask()
+        answering = pages.ask()
+        while True:
+            answer = await answering
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
                 await asyncio.sleep(_PAUSE_S)
+                answering = pages.ask()
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             pages.take(page)
             session.page_acked.clear()
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
-            if pages.are_complete or not page.messages:
+            if pages.are_complete:
+                return None
+            # A worker reads the next page while the client acks this one. It is not sent before.
+            answering = pages.ask()
+            if not page.messages:
                 continue
-            if not await self._is_acked(session, patience_s) and not session.has_acked:
+            is_acked = await self._is_acked(session, patience_s)
+            pages.adapt(is_acked)
+            if not is_acked and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
-        return None
 
     async def _is_acked(self, session: Session, patience_s: float) -> bool:
         """Wait for the client to ack everything; return False if it takes too long."""
@@ -180,6 +189,8 @@ class _Pages:
         self._cursors: dict[str, int] | None = None
         self._until_us: int | None = None
         """With `_cursors`, the request that waits for its page; None for a look-up."""
+        self._length = 1
+        """Of the next answer, in pages."""
 
     @property
     def are_complete(self) -> bool:
@@ -198,7 +209,11 @@ class _Pages:
         else:
             self._cursors, self._until_us = self._ahead.take()
 
-    async def ask(self) -> Answer:
+    def adapt(self, is_acked: bool) -> None:
+        """Ask for twice as much from now on while the client acks it quickly, else for one page."""
+        self._length = min(2 * self._length, _PAGES) if is_acked else 1
+
+    def ask(self) -> asyncio.Future[Answer]:
         """Ask a worker; the same again until `take` is called."""
         session, since = self._session, self._lost_since
         command = CatchUp(
@@ -209,9 +224,10 @@ class _Pages:
             keeps_cursors=True,
             until_us=self._until_us,
             chats_after=self._chats_after if self._cursors is None else None,
+            pages=self._length,
         )
         payload = msgspec.json.encode(command)
-        return await answered(
+        return asked(
             lambda settle: self._lanes.relay(
                 session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
             )
