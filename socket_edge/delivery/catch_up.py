@@ -59,10 +59,13 @@ class ChatsAhead:
                 heapq.heappush(self._chats, chat)
         self._taken = set()
 
-    def take(self) -> tuple[dict[str, int], int | None]:
-        """Remove the chats that come next; return their cursors, and when the first of the others comes."""
+    def take(self, pages: int = 1) -> tuple[dict[str, int], int | None]:
+        """Remove the chats that come next, as many as an answer of so many pages is read from.
+
+        Returns their cursors, and when the first of the others comes.
+        """
         cursors: dict[str, int] = {}
-        while self._chats and len(cursors) < _CHATS_OF_PAGE:
+        while self._chats and len(cursors) < pages * _CHATS_OF_PAGE:
             chat = heapq.heappop(self._chats)
             self._taken.add(chat)
             _, chat_id, seq = chat
@@ -207,7 +210,7 @@ class _Pages:
         if not self._ahead or (is_looking_up and len(self._ahead) < _CHATS_AHEAD):
             self._cursors = self._until_us = None
         else:
-            self._cursors, self._until_us = self._ahead.take()
+            self._cursors, self._until_us = self._ahead.take(self._length)
 
     def adapt(self, is_acked: bool) -> None:
         """Ask for twice as much from now on while the client acks it quickly, else for one page."""

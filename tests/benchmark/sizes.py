@@ -39,6 +39,7 @@ from tests.harness.deployment import user_id_of
 
 _PAIRS: Final = 200
 _RATE: Final = 200
+_SEND_S: Final = 5.0
 _ASKS: Final = 100
 _CONNECTS: Final = 40
 _DELIVERED_S: Final = 10.0
@@ -112,18 +113,18 @@ def run(field: Sizes, rounds: int, say: Callable[[str], None]) -> Iterator[Round
             say(f"round {number} of {rounds}: sizes")
             reset(full.store.engine(pool_size=1, timeouts=False))
             settle(full.store.engine(pool_size=1, timeouts=False))
-            systems = (empty, full) if number % 2 else (full, empty)
-            p50 = {system: _send(field, system, is_empty=system is empty) for system in systems}
-            yield Round(
-                caught_up=round(_catch_up(full), 1),
-                compared={**_compare(full), SEND: Compared(p50[empty], p50[full])},
-            )
+            caught_up = round(_catch_up(full), 1)
+            yield Round(caught_up, {**_compare(full), SEND: _send(field, empty, full)})
 
 
-def _send(field: Sizes, system: Ours, *, is_empty: bool) -> float:
-    if is_empty:
-        system.forget()
-    return measure.run(field, system, 2 * _PAIRS, rate=_RATE, warm_up_s=1.5, measure_s=10.0).result.ack.p50
+def _send(field: Sizes, empty: Ours, full: Ours) -> Compared:
+    """Return the p50 of sends, each the mean of two windows with the other's between them, or around them."""
+    empty.forget()
+    p50: dict[Ours, list[float]] = {empty: [], full: []}
+    for system in (empty, full, full, empty):
+        cost = measure.run(field, system, 2 * _PAIRS, rate=_RATE, warm_up_s=1.5, measure_s=_SEND_S)
+        p50[system].append(cost.result.ack.p50)
+    return Compared(*(round(statistics.mean(p50[system]), 3) for system in (empty, full)))
 
 
 def _compare(system: Ours) -> dict[str, Compared]:

@@ -221,11 +221,9 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: Ha
     _read_pages(conn, readings, context.page)
     messages = read_messages(conn, [position for one in readings for position in one.positions])
     outcome = Outcome()
-    starting = [one.request for one in readings if one.command.after is None]
-    tell_unread(conn, {request.user_id for request in starting}, outcome)
-    _tell_changes(
-        conn, [one for one in readings if one.command.after is None and one.command.lost_s], outcome
-    )
+    starting = [one for one in readings if one.command.after is None and one.command.chats_after is None]
+    tell_unread(conn, {one.request.user_id for one in starting}, outcome)
+    _tell_changes(conn, [one for one in starting if one.command.lost_s], outcome)
     for reading in readings:
         outcome.succeed(reading.request, _page(reading, messages))
     return outcome
