@@ -113,7 +113,8 @@ class Client(WSListener):
         """Return the ack of an event, which must have succeeded."""
         self._count += 1
         number = b"%d" % self._count
-        answer = self._acks[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._acks[number] = answer
         self._write(b'42%b["%b",%b]' % (number, event.encode(), payload.encode()))
         data = await asyncio.wait_for(answer, _ANSWER_S)
         assert b'"success":true' in data, data[:500]
@@ -257,8 +258,7 @@ async def connect(spec: Connect) -> Compared:
         closing.append(client)
 
     closing: list[Client] = []
-    found = await _in_turns(spec.times, once, between=lambda: _close(closing))
-    return found
+    return await _in_turns(spec.times, once, between=lambda: _close(closing))
 
 
 async def _close(clients: list[Client]) -> None:

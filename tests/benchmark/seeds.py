@@ -1,5 +1,6 @@
-"""A database with millions of messages, made by SQL: a crowd of users with many chats, and a few heavy users."""
+"""A database with millions of messages, made by SQL: those of a crowd of users, and of a few heavy users."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -52,7 +53,7 @@ _HEAVY = """
         CASE WHEN :is_delivered THEN :each ELSE 0 END, CASE WHEN :is_read THEN :each ELSE 0 END
     FROM unnest(CAST(:peers AS uuid[])) WITH ORDINALITY AS peer (id, n)
 """
-_TABLES = """
+_TABLE = """
     CREATE TEMPORARY TABLE seeded (
         id uuid, number int, chats int, one uuid, other uuid, messages int, is_mutual bool,
         delivered int, read int
@@ -73,13 +74,6 @@ _TO_LO = """
     END
 """
 """How many messages went to `user_lo` up to this one. In a mutual chat, `one` writes the odd ones."""
-_NEWEST = """
-    CASE
-        WHEN NOT s.is_mutual THEN CASE WHEN s.{user} = s.one THEN s.messages ELSE 0 END
-        WHEN s.{user} = s.one THEN s.messages - s.messages % 2
-        ELSE s.messages - (s.messages + 1) % 2
-    END
-"""
 _MESSAGES = f"""
     INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at, to_lo)
     SELECT s.id, seq, gen_random_uuid(),
@@ -101,11 +95,13 @@ _FILL = (
     FROM (
         SELECT s.*, least(s.one, s.other) AS lo, greatest(s.one, s.other) AS hi,
             {_AT.format(seq="s.messages")} AS at, {_TO_LO.format(seq="s.messages")} AS to_lo,
-            CASE WHEN s.one < s.other THEN {_NEWEST.format(user="one")} ELSE {_NEWEST.format(user="other")} END
-                AS last_to_lo,
-            CASE WHEN s.one < s.other THEN {_NEWEST.format(user="other")} ELSE {_NEWEST.format(user="one")} END
-                AS last_to_hi
-        FROM seeded s
+            CASE WHEN s.one < s.other THEN to_one ELSE to_other END AS last_to_lo,
+            CASE WHEN s.one < s.other THEN to_other ELSE to_one END AS last_to_hi
+        FROM (
+            SELECT *, CASE WHEN is_mutual THEN messages - messages % 2 ELSE messages END AS to_one,
+                CASE WHEN is_mutual THEN messages - (messages + 1) % 2 ELSE 0 END AS to_other
+            FROM seeded
+        ) s
     ) made
     """,
     """
@@ -115,7 +111,9 @@ _FILL = (
     SELECT id, other, messages, messages, now() FROM seeded
     """,
     _MESSAGES.format(seeded="SELECT * FROM seeded WHERE is_mutual ORDER BY id", order=""),
-    _MESSAGES.format(seeded="SELECT * FROM seeded WHERE NOT is_mutual", order="ORDER BY s.one, seq, s.number"),
+    _MESSAGES.format(
+        seeded="SELECT * FROM seeded WHERE NOT is_mutual", order="ORDER BY s.one, seq, s.number"
+    ),
 )
 _RESET = (
     "UPDATE chat_members SET delivered_seq = 0 WHERE user_id = :behind AND delivered_seq > 0",
@@ -133,31 +131,46 @@ _RESET = (
 
 def fill(engine: Engine) -> None:
     """Fill the tables of a chat that has the profiles of the crowd and nothing else."""
-    most = max(heavy.chats for heavy in HEAVY)
-    peers = [NamedUser(user_id_of(f"peer{n:05d}"), f"peer{n:05d}") for n in range(most)]
+    peers = _make_profiles(engine, HEAVY)
     with engine.begin() as conn:
-        insert_profiles(conn, [*peers, *(NamedUser(user_id_of(one.username), one.username) for one in HEAVY)])
-    with engine.begin() as conn:
-        # Foreign keys are not checked, and an index is made sooner than it grows.
-        for setting in ("session_replication_role = replica", "maintenance_work_mem = '512MB'"):
-            conn.execute(text(f"SET LOCAL {setting}"))
+        # An index is made sooner than it grows.
+        conn.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
         ((index,),) = conn.execute(text("SELECT pg_get_indexdef(CAST('messages_once' AS regclass))"))
         conn.execute(text("DROP INDEX messages_once"))
-        _choose_chats(conn, [peer.id for peer in peers])
-        for statement in _FILL:
-            conn.execute(text(statement))
+        conn.execute(text(_TABLE))
+        conn.execute(text(_CROWD_TABLE))
+        conn.execute(text(_CROWD), {"users": CROWD, "chats": CROWD_CHATS, "messages": CROWD_MESSAGES})
+        _add(conn, HEAVY, peers)
         conn.execute(text(index))
     settle(engine)
 
 
-def _choose_chats(conn: Connection, peers: list[str]) -> None:
-    conn.execute(text(_TABLES))
-    conn.execute(text(_CROWD_TABLE))
-    sizes = {"users": CROWD, "chats": CROWD_CHATS, "messages": CROWD_MESSAGES}
-    conn.execute(text(_CROWD), sizes)
-    for heavy in HEAVY:
-        params = {**msgspec.structs.asdict(heavy), "user": user_id_of(heavy.username)}
-        conn.execute(text(_HEAVY), {**params, "peers": peers[: heavy.chats]})
+def add(engine: Engine, *heavy: Chats) -> None:
+    """Add users with many chats to any database."""
+    peers = _make_profiles(engine, heavy)
+    with engine.begin() as conn:
+        conn.execute(text(_TABLE))
+        _add(conn, heavy, peers)
+
+
+def _make_profiles(engine: Engine, heavy: Sequence[Chats]) -> list[str]:
+    """Make the profiles of users and of their peers; return the ids of these."""
+    peers = [f"peer{n:05d}" for n in range(max(one.chats for one in heavy))]
+    users = [NamedUser(user_id_of(name), name) for name in (*peers, *(one.username for one in heavy))]
+    with engine.begin() as conn:
+        insert_profiles(conn, users)
+    return [user.id for user in users[: len(peers)]]
+
+
+def _add(conn: Connection, heavy: Sequence[Chats], peers: Sequence[str]) -> None:
+    """Fill the tables with the chats that were chosen, and with those of some users."""
+    # Foreign keys are not checked.
+    conn.execute(text("SET LOCAL session_replication_role = replica"))
+    for one in heavy:
+        params = {**msgspec.structs.asdict(one), "user": user_id_of(one.username)}
+        conn.execute(text(_HEAVY), {**params, "peers": list(peers[: one.chats])})
+    for statement in _FILL:
+        conn.execute(text(statement))
 
 
 def settle(engine: Engine) -> None:

@@ -205,7 +205,8 @@ def test_an_answer_ends_where_its_texts_get_too_long(
     bulk(bench, bob, 3, 20, times="in turns")
     bench.rows(
         "UPDATE messages SET text = repeat('x', CASE seq WHEN 5 THEN 12000 WHEN 7 THEN 2000 ELSE 10 END),"
-        " data = CASE WHEN seq = 9 THEN json_build_object('a', repeat('y', 2000)) END WHERE recipient_id = :u",
+        " data = CASE WHEN seq = 9 THEN json_build_object('a', repeat('y', 2000)) END"
+        " WHERE recipient_id = :u",
         u=bob,
     )
     device = Device(bench, bob, pages=4)

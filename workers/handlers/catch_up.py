@@ -147,8 +147,9 @@ _PAGE = text(
 """The next messages, oldest first, and where each chat goes on behind them.
 
 `created_at` never decreases within a chat, so the messages of a chat are in order of seq.
-A `portion` of each chat is read at first, and one more message, which says when the chat goes on. Only chats that go
-on before the end of the page are read further: most of what is read is in the page, whether chats take turns or not.
+A `portion` of each chat is read at first, and one more message, which says when the chat goes on. Only chats
+that go on before the end of the page are read further: most of what is read is sent, in whatever order the
+messages were written.
 """
 
 _CHANGED = text(
