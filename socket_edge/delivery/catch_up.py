@@ -33,6 +33,8 @@ _CHATS_OF_PAGE: Final = 50
 """Most chats that a page is read from."""
 _PAGES: Final = 4
 """As how many pages an answer may be long while the client acks quickly."""
+_PAGES_IN_ALL: Final = 8
+"""How many pages the sockets of an edge ask for at once. While more sockets catch up, each asks for one."""
 _CHATS_AHEAD: Final = 10_000
 """About how many chats are kept. If more have undelivered messages, these come in further rounds."""
 
@@ -97,6 +99,7 @@ class CatchUps:
         self._page_ack_s = page_ack_s
         self._restarting: asyncio.Task[None] | None = None
         self._restarts = asyncio.Semaphore(_RESTARTS)
+        self._running = 0
 
     def restart(self, since: float) -> None:
         """Let every socket catch up, a few at a time: publications since that monotonic time may be lost."""
@@ -120,11 +123,13 @@ class CatchUps:
 
     async def run(self, session: Session) -> None:
         """Let a socket catch up, then emit what was held. Tells the client if the user cannot be served."""
+        self._running += 1
         try:
             failure = await self._send_pages(session, session.take_lost_since())
             while failure is None and session.lost_since is not None:
                 failure = await self._send_pages(session, session.take_lost_since())
         finally:
+            self._running -= 1
             self._delivery.release(session)
             session.catching_up = None
         if failure is None:
@@ -159,7 +164,7 @@ class CatchUps:
             if not page.messages:
                 continue
             is_acked = await self._is_acked(session, patience_s)
-            pages.adapt(is_acked)
+            pages.adapt(most=_PAGES_IN_ALL // self._running if is_acked else 1)
             if not is_acked and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
@@ -212,9 +217,9 @@ class _Pages:
         else:
             self._cursors, self._until_us = self._ahead.take(self._length)
 
-    def adapt(self, is_acked: bool) -> None:
-        """Ask for twice as much from now on while the client acks it quickly, else for one page."""
-        self._length = min(2 * self._length, _PAGES) if is_acked else 1
+    def adapt(self, most: int) -> None:
+        """Ask for twice as much from now on, but for no more pages than that."""
+        self._length = max(1, min(2 * self._length, most, _PAGES))
 
     def ask(self) -> asyncio.Future[Answer]:
         """Ask a worker; the same again until `take` is called."""

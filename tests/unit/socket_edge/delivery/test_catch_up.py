@@ -153,6 +153,27 @@ async def test_pages_are_longer_for_a_client_that_acks_them_quickly() -> None:
     await wait(running)
 
 
+@pytest.mark.parametrize(("others", "longest"), [(0, 4), (3, 2), (7, 1), (30, 1)])
+async def test_pages_are_short_while_many_sockets_catch_up(others: int, longest: int) -> None:
+    socket = Socket()
+    for number in range(others):
+        socket.tasks.start(socket.catch_ups.run(connect(f"user-{number}", socket_id=f"other-{number}")[1]))
+    await settled(socket)
+    running = socket.start()
+    lengths = []
+    for count in range(1, 6):
+        request = await socket.asked(others + count)
+        lengths.append(msgspec.convert(request.payload, CatchUp).pages)
+        request.answer(page(count, more=count < 5))
+        await received(socket, count)
+        socket.ack_everything()
+    await wait(running)
+    assert max(lengths) == longest
+    for request in socket.lanes.relayed[:others]:
+        request.answer(page())
+    await socket.tasks.wait()
+
+
 async def test_pages_are_short_again_for_a_client_that_becomes_slow() -> None:
     lengths = []
     socket = Socket(page_ack_s=0.01)
