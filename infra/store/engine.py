@@ -162,7 +162,7 @@ def fetch(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> li
     """Run a statement in psycopg's own format, without SQLAlchemy, and return its rows.
 
     For the one statement that every message waits for: SQLAlchemy adds a fifth to its time. What fails is
-    counted and raised as by SQLAlchemy, as sqlalchemy.exc.DBAPIError, and a connection that broke is given up.
+    counted and raised as by SQLAlchemy, as DBAPIError, and a connection that broke is given up.
     """
     connection: Any = conn.connection.driver_connection
     try:
