@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 _EVENTS: Final = 200
 """Beyond this many events, sharing makes batches no cheaper."""
 _STAY_S: Final = 0.5
-"""After this time, Celery goes on: those who ask it which workers there are wait for 2 s, and for two turns."""
+"""After this time, Celery goes on. Whoever asks it which workers there are waits for 2 s, for two turns."""
 _LEAST_S: Final = 0.01
 """To wait for less could mean to wait for ever."""
 _BYTES: Final = 100_000
