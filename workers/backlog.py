@@ -3,7 +3,7 @@
 Most of the cost of a small batch does not depend on its events. Those that wait are taken together, so that
 they share statements and round trips: otherwise several edges, each with lanes of its own, would wait for
 each other's small batches. While nothing waits, the next batch is waited for right here: the way through
-kombu and Celery would cost a lone message a fifth of its time.
+kombu and Celery, and the look at the queue before each batch, took an eighth of a lone message's time.
 """
 
 from collections.abc import Iterable, Iterator
