@@ -125,6 +125,7 @@ def make_parts(settings: WorkerSettings) -> Parts:
         sweep_after_s=settings.sweep_after_s,
         device_channels=settings.device_channels,
         devices_max=settings.devices_max,
+        webhooks=settings.subscriptions,
     )
     processor = BatchProcessor(engine, publisher, context, pooled=settings.database_pooled)
     return Parts(redis, clock, publisher, engine, context, processor)

@@ -10,10 +10,12 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
+from infra.store import outbox
 from infra.store.boxes import IS_BLOCKED, Box
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_CHANGED, ChangeAck, Message
 from infra.wire.inbox import Emit, Target
+from infra.wire.webhooks import MESSAGE_CHANGED as CHANGED
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
@@ -200,7 +202,9 @@ def change_messages(
             change(message, request)
             done.append(request)
     _write(conn, messages, {chat_id: row.change for chat_id, row in locked.items()})
-    _tell(conn, done, chats, messages, outcome)
+    stored = read_messages(conn, {_position(request) for request in done})
+    _tell(done, chats, messages, stored, outcome)
+    _note(conn, messages, stored, context)
     return outcome
 
 
@@ -269,17 +273,16 @@ def _json(value: list[Any]) -> str:
 
 
 def _tell(
-    conn: Connection,
     done: Sequence[Request[CommandT]],
     chats: Mapping[str, Chat],
     messages: Mapping[Position, MutableMessage],
+    stored: Mapping[Position, Message],
     outcome: Outcome,
 ) -> None:
     """Answer with the messages as they are now, and emit each once, oldest change first, to both users.
 
     One that nobody has ever changed is not emitted: no publication of it can be lost.
     """
-    stored = read_messages(conn, {_position(request) for request in done})
     for request in done:
         outcome.succeed(request, ChangeAck(message=stored[_position(request)]))
     changed = {position: one for position, one in stored.items() if _change_of(one)}
@@ -291,6 +294,23 @@ def _tell(
             if user_id not in hidden_from
         ]
         outcome.emits.append(Emit(targets, msgspec.Raw(msgspec.json.encode(message))))
+
+
+def _note(
+    conn: Connection,
+    messages: Mapping[Position, MutableMessage],
+    stored: Mapping[Position, Message],
+    context: HandlerContext,
+) -> None:
+    """Have the app's backend hear of each message that is different now, oldest change first."""
+    if CHANGED not in context.webhooks:
+        return
+    changed = [stored[position] for position, message in messages.items() if message.is_changed]
+    facts = [
+        outbox.Fact(CHANGED, f"{one.id}/{one.change}", one.chat_id, msgspec.json.encode(one).decode())
+        for one in sorted(changed, key=_change_of)
+    ]
+    outbox.add(conn, facts, context.webhooks)
 
 
 def _change_of(message: Message) -> int:

@@ -8,9 +8,11 @@ import uuid_utils
 from sqlalchemy import Connection, Row, text
 
 from infra.store.boxes import Box
+from infra.store.outbox import ISO_MS, insertion
 from infra.store.profiles import MAX_USERNAME, find_key, has_username_length
 from infra.wire.commands import BlockUser, JoinChat, SendMessage, Typing, UnblockUser
 from infra.wire.errors import ErrorCode, Rejection
+from infra.wire.webhooks import CHAT_CREATED
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
@@ -47,8 +49,7 @@ _BOX = f"""
     END
 """
 """Who wants to be asked is shown no chat that somebody else has made."""
-_INSERT = text(
-    f"""
+_INSERT = f"""
     WITH made AS (
         INSERT INTO chats (id, user_lo, user_hi, lo_box, hi_box, lo_unread, hi_unread)
         SELECT pair.id, lo, hi, {_BOX.format(user="p")}, {_BOX.format(user="q")}, false, false
@@ -56,13 +57,35 @@ _INSERT = text(
         JOIN profiles p ON p.id = lo
         JOIN profiles q ON q.id = hi
         ON CONFLICT DO NOTHING
-        RETURNING id, user_lo, user_hi
-    )
+        RETURNING id, user_lo, user_hi, activity_at
+    ){{told}}
     INSERT INTO chat_members (chat_id, user_id)
     SELECT id, user_lo FROM made UNION SELECT id, user_hi FROM made
-    """
-)
+"""
 """One statement, so that there is never a chat without its members."""
+_INSERT_SILENTLY = text(_INSERT.format(told=""))
+_INSERT_AND_TELL = text(
+    _INSERT.format(
+        told=", told AS ({})".format(
+            insertion(
+                CHAT_CREATED,
+                key="made.id",
+                about="made.id",
+                body=f"""
+                    CAST(json_build_object(
+                        'chatId', made.id,
+                        'users', json_build_array(
+                            json_build_object('userId', p.id, 'username', p.username),
+                            json_build_object('userId', q.id, 'username', q.username)
+                        ),
+                        'createdAt', {ISO_MS.format(moment="made.activity_at")}
+                    ) AS text)
+                """,
+                source="made JOIN profiles p ON p.id = user_lo JOIN profiles q ON q.id = user_hi",
+            )
+        )
+    )
+)
 _SHOW = LockingStatement(
     """
     UPDATE chats c
@@ -206,13 +229,19 @@ def find_chats(conn: Connection, pairs: Collection[Pair]) -> dict[Pair, Chat]:
     return {chat.pair: chat for chat in map(_to_chat, rows)}
 
 
-def open_chats(conn: Connection, pairs: Collection[Pair], *, is_listed: bool = True) -> dict[Pair, Chat]:
+def open_chats(
+    conn: Connection, pairs: Collection[Pair], context: HandlerContext, *, is_listed: bool = True
+) -> dict[Pair, Chat]:
     """Return the chats of all pairs, creating what is missing, in the lists of both users or in neither."""
     chats = find_chats(conn, pairs)
     missing = sorted(set(pairs) - chats.keys())
     if missing:
         ids = array(str(uuid_utils.uuid7()) for _ in missing)
-        conn.execute(_INSERT, {"ids": ids, "is_listed": is_listed, **_columns(missing)})
+        params = {"ids": ids, "is_listed": is_listed, **_columns(missing)}
+        if endpoints := context.webhooks.get(CHAT_CREATED):
+            conn.execute(_INSERT_AND_TELL, {**params, "endpoints": [*endpoints]})
+        else:
+            conn.execute(_INSERT_SILENTLY, params)
         chats |= find_chats(conn, missing)
     return chats
 

@@ -1,8 +1,9 @@
 """What handlers receive besides a connection and requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra.presence import PresenceReader
+from infra.wire.webhooks import Subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class HandlerContext:
     """Channels for which devices can be registered."""
     devices_max: int
     """Most devices per user."""
+    webhooks: Subscriptions = field(default_factory=dict)
+    """The endpoints of the app's backend that hear of each event."""
     patient: bool = True
     """Whether to wait for rows that others have locked. If not, requests that need them are rejected."""
 

@@ -10,12 +10,12 @@ from infra.wire.commands import SendMessage
 from infra.wire.events import Message
 from workers.context import HandlerContext
 from workers.members import Member
-from workers.new_messages import as_sent, sending_columns, sending_statement
+from workers.new_messages import SendingStatement, as_sent
 from workers.requests import Request
 
 _UNDECIDED = f"({Box.UNDECIDED}, {Box.UNSEEN})"
 _WAITING = f"({Box.REQUESTS}, {Box.DECLINED})"
-_STORE_AT_GATE = sending_statement(
+_STORE_AT_GATE = SendingStatement(
     gate="",
     gate_columns=f""",
             {BOX.format(chat="c", user="r.id")} AS box, {BOX.format(chat="c", user="s.id")} AS own_box,
@@ -96,7 +96,7 @@ def store_at_gate(
     if not requests:
         return result
     tried = {request.id: request for request in requests}
-    for row in conn.execute(_STORE_AT_GATE.for_(context), sending_columns(requests, context)):
+    for row in _STORE_AT_GATE.execute(conn, requests, context):
         *message, is_stored, box, own_box, messages_from = row
         request = tried[row.id]
         if not row.is_new and not is_stored:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from infra.store.outbox import ISO_MS, insertion
 from infra.wire.events import Message, iso_ms
+from infra.wire.webhooks import MESSAGE_DELIVERED
 from workers.arrays import array
 from workers.chats import Pair
 from workers.context import HandlerContext
@@ -49,14 +51,37 @@ _UNCONFIRMED = text(
 
 Otherwise a client that acks every second message would make us read and send all the others each time.
 """
-_ADVANCE = text(
-    """
+_ADVANCE = """
     UPDATE chat_members w SET delivered_seq = receipt.up_to
     FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[]), CAST(:up_tos AS bigint[]))
         AS receipt (chat_id, user_id, up_to)
     WHERE w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
         AND w.delivered_seq < receipt.up_to
-    RETURNING w.chat_id, w.user_id, now() AS at
+    RETURNING w.chat_id, w.user_id, w.read_seq, receipt.up_to, now() AS at
+"""
+
+
+def delivered(*, up_to: str, source: str) -> str:
+    """Return a statement, for a CTE, that tells the app's backend how far members have received messages."""
+    return insertion(
+        MESSAGE_DELIVERED,
+        key=f"chat_id || '/' || user_id || '/' || {up_to}",
+        about="chat_id",
+        body=f"""
+            CAST(json_build_object(
+                'chatId', chat_id, 'userId', user_id, 'status', 'delivered', 'upTo', {up_to},
+                'at', {ISO_MS.format(moment="now()")}
+            ) AS text)
+        """,
+        source=source,
+    )
+
+
+_ADVANCE_SILENTLY = text(_ADVANCE)
+_ADVANCE_AND_TELL = text(
+    f"""
+    WITH moved AS ({_ADVANCE}), told AS ({delivered(up_to="up_to", source="moved WHERE up_to > read_seq")})
+    SELECT chat_id, user_id, at FROM moved
     """
 )
 Span = tuple[int, int]
@@ -97,7 +122,9 @@ def confirm_behind_holes(
             moved[member] = (receipt, up_to)
     if moved:
         params = {**member_columns(moved), "up_tos": array(up_to for _, up_to in moved.values())}
-        for row in conn.execute(_ADVANCE, params):
+        endpoints = context.webhooks.get(MESSAGE_DELIVERED, ())
+        statement = _ADVANCE_AND_TELL if endpoints else _ADVANCE_SILENTLY
+        for row in conn.execute(statement, {**params, "endpoints": [*endpoints]}):
             receipt, up_to = moved[row.chat_id, row.user_id]
             if up_to > receipt.read_seq and receipt.tells_delivered:
                 tell_delivered(outcome, row.chat_id, row.user_id, receipt.pair, up_to, iso_ms(row.at))

@@ -2,16 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, CursorResult, text
 
 from infra.store.boxes import IS_OPEN
 from infra.store.counting import NUMBERED_AFTER
+from infra.store.outbox import ISO_MS, insertion
 from infra.store.profiles import find_key
 from infra.wire.commands import SendMessage
 from infra.wire.events import Message, Quote, iso_ms
+from infra.wire.webhooks import MESSAGE_CREATED
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
@@ -102,7 +104,7 @@ _SEND = """
         )
         SELECT chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
         FROM draft WHERE is_new
-    ){hiding}
+    ){hiding}{told}
     SELECT
         id, chat_id, seq, sender_username, recipient_id, recipient_username, created_at, is_new{gate_answer}
     FROM draft
@@ -124,19 +126,82 @@ _UNBROKEN = """
 """Drops messages whose chat was unlocked midway: otherwise later ones would be stored without the first."""
 
 
-_GATE_PARTS: Final = ("gate", "gate_columns", "may", "set_boxes", "moves", "hiding", "gate_answer")
+_BODY = f"""
+            left(CAST(json_build_object(
+                'id', id, 'chatId', chat_id, 'seq', seq, 'senderId', sender_id,
+                'senderUsername', sender_username, 'recipientId', recipient_id,
+                'recipientUsername', recipient_username, 'text', text,
+                'createdAt', {ISO_MS.format(moment="created_at")}, 'status', 'sent'
+            ) AS text), -1)
+            || coalesce(',"clientId":' || to_json(client_id), '')
+            || coalesce(',"data":' || data, '')
+            || coalesce(',"replyTo":' || json_build_object('seq', CAST(reply_to AS bigint)), '')
+            || '}}}}'
+"""
+"""A new message as clients see it, without what it answers. `data` is JSON, and stays as it came."""
+_TOLD = ", told AS ({})".format(
+    insertion(
+        MESSAGE_CREATED,
+        key="id",
+        about="chat_id",
+        body=_BODY,
+        source="(SELECT * FROM draft WHERE is_new) new ORDER BY place",
+    )
+)
+_OPTIONAL_PARTS: Final = (
+    "told",
+    "gate",
+    "gate_columns",
+    "may",
+    "set_boxes",
+    "moves",
+    "hiding",
+    "gate_answer",
+)
 
 
-def sending_statement(**gate: str) -> LockingStatement:
-    """Return a statement that stores messages, with these parts about who may write to whom."""
+class SendingStatement:
+    """A statement that stores messages, with these parts about who may write to whom.
+
+    There are two of it: while no endpoint wants new messages, webhooks cost nothing.
+    """
+
+    def __init__(self, **gate: str) -> None:
+        self._silent = _statement(**gate)
+        self._telling = _statement(told=_TOLD, **gate)
+
+    def fetch(
+        self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    ) -> list[tuple[Any, ...]]:
+        """Store the messages of the requests, and return a row for each, past SQLAlchemy."""
+        statement, columns = self._chosen(requests, context)
+        return statement.fetch(conn, context, columns)
+
+    def execute(
+        self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    ) -> CursorResult[Any]:
+        """Do the same with SQLAlchemy."""
+        statement, columns = self._chosen(requests, context)
+        return conn.execute(statement.for_(context), columns)
+
+    def _chosen(
+        self, requests: Sequence[Request[SendMessage]], context: HandlerContext
+    ) -> tuple[LockingStatement, dict[str, Any]]:
+        columns: dict[str, Any] = _sending_columns(requests, context)
+        if endpoints := context.webhooks.get(MESSAGE_CREATED):
+            return self._telling, {**columns, "endpoints": [*endpoints]}
+        return self._silent, columns
+
+
+def _statement(**optional: str) -> LockingStatement:
     parts = {"numbered_after": NUMBERED_AFTER.format(chat="c"), "recipient": _RECIPIENT}
     sql = _SEND
-    for name, part in {**dict.fromkeys(_GATE_PARTS, ""), **parts, **gate}.items():
+    for name, part in {**dict.fromkeys(_OPTIONAL_PARTS, ""), **parts, **optional}.items():
         sql = sql.replace(f"{{{name}}}", part)
     return LockingStatement(sql, routed=("routed", _UNBROKEN))
 
 
-_STORE = sending_statement(gate=f" AND {IS_OPEN.format(chat='c')}")
+_STORE = SendingStatement(gate=f" AND {IS_OPEN.format(chat='c')}")
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
 The chat is read once it is locked; messages are read as they were before. If another worker stores the same
@@ -185,11 +250,11 @@ def store_messages(
     if not requests:
         return {}
     tried = {request.id: request for request in requests}
-    rows = _STORE.fetch(conn, context, sending_columns(requests, context))
+    rows = _STORE.fetch(conn, requests, context)
     return {row[0]: as_sent(tried[row[0]], *row) for row in rows}
 
 
-def sending_columns(
+def _sending_columns(
     requests: Sequence[Request[SendMessage]], context: HandlerContext
 ) -> dict[str, str | float | list[str | None]]:
     """Return the parameters of a statement that stores messages."""

@@ -12,6 +12,7 @@ from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
 from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds
+from infra.settings.webhooks import WebhookSettings
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _DAY_S: Final = 86_400
@@ -32,7 +33,7 @@ def _time_zone(value: str) -> str:
     return value
 
 
-class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
+class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None

@@ -9,6 +9,7 @@ from infra.settings.changes import ChangeSettings
 from infra.settings.service import ServiceSettings
 from infra.settings.store import StoreSettings
 from infra.settings.values import Count, Seconds, Words
+from infra.settings.webhooks import WebhookSettings
 from infra.wire.commands import CHANNELS
 
 
@@ -18,7 +19,7 @@ def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class WorkerSettings(ServiceSettings, StoreSettings, ChangeSettings):
+class WorkerSettings(ServiceSettings, StoreSettings, ChangeSettings, WebhookSettings):
     """Settings of workers and beat."""
 
     relations = (AtMost("page", "page_max", because="the default page would be larger than the largest"),)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     SmallInteger,
     Text,
@@ -390,3 +391,62 @@ class ArchiveHold(Base):
 
     day: Mapped[date] = mapped_column(primary_key=True)
     until: Mapped[datetime]
+
+
+class Outbox(Base):
+    """A fact that one endpoint of the app's backend is to hear of. It goes once it was sent.
+
+    It refers to no other table: what happened is told whatever becomes of chats and users.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("outbox_next", "endpoint", "number", postgresql_where=text("dead_at IS NULL")),
+        Index("outbox_dead", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
+    )
+
+    number: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    endpoint: Mapped[str]
+    """Its name in the setting `WEBHOOKS`."""
+    id: Mapped[str]
+    """The event and what distinguishes it from others: the same for all endpoints."""
+    event: Mapped[str]
+    about: Mapped[UUID]
+    """The chat in whose order it is sent."""
+    body: Mapped[str]
+    """JSON. Not JSONB, which refuses some of what messages may hold."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    dead_at: Mapped[datetime | None]
+    """When it was given up."""
+    error: Mapped[str | None]
+    """Why."""
+
+
+class WebhookEndpoint(Base):
+    """How it goes with an endpoint, and who is sending to it."""
+
+    __tablename__ = "webhook_endpoints"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    """How often it has failed since it last accepted anything."""
+    failing_since: Mapped[datetime | None]
+    error: Mapped[str | None]
+    """What was wrong the last time."""
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Nothing is sent before."""
+    claim: Mapped[UUID | None]
+    """The run that is sending to it."""
+    claimed_until: Mapped[datetime | None]
+
+
+class WebhookWait(Base):
+    """A chat whose next event an endpoint has refused, while it accepts those of others."""
+
+    __tablename__ = "webhook_waits"
+
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    about: Mapped[UUID] = mapped_column(primary_key=True)
+    tries: Mapped[int]
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+    next_at: Mapped[datetime]

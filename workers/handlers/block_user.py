@@ -70,7 +70,7 @@ def set_blocks(
             if pair.lo == pair.hi:
                 raise Rejection(ErrorCode.NOT_ALLOWED, "You cannot block yourself.")
             named.append((request, pair))
-    chats = open_chats(conn, {pair for _, pair in named}, is_listed=False)
+    chats = open_chats(conn, {pair for _, pair in named}, context, is_listed=False)
     asked: list[tuple[Request[Any], str]] = []
     for request, pair in named:
         with outcome.rejections(request):

@@ -11,17 +11,17 @@ from sqlalchemy import Connection
 from infra.wire.commands import ConfirmDelivery
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import Done, iso_ms
+from infra.wire.webhooks import MESSAGE_DELIVERED
 from workers.arrays import array
 from workers.chats import Pair
 from workers.context import HandlerContext
-from workers.holes import Span, confirm_behind_holes
+from workers.holes import Span, confirm_behind_holes, delivered
 from workers.locking import LockingStatement
 from workers.members import Member, member_columns, tell_delivered
 from workers.outcome import Outcome
 from workers.requests import Request
 
-_CONFIRM_NEXT = LockingStatement(
-    """
+_CONFIRM_NEXT = """
     WITH held AS MATERIALIZED (
         SELECT
             w.chat_id, w.user_id, w.delivered_seq, w.read_seq, c.user_lo, c.user_hi,
@@ -34,17 +34,30 @@ _CONFIRM_NEXT = LockingStatement(
         JOIN chat_members w ON w.chat_id = receipt.chat_id AND w.user_id = receipt.user_id
         JOIN chats c ON c.id = w.chat_id
         ORDER BY w.chat_id, w.user_id
-        FOR NO KEY UPDATE OF w {skip_locked}
+        FOR NO KEY UPDATE OF w {{skip_locked}}
     ), moved AS (
         UPDATE chat_members w SET delivered_seq = held.last
         FROM held
         WHERE w.chat_id = held.chat_id AND w.user_id = held.user_id
             AND held.first <= held.delivered_seq + 1 AND held.last > held.delivered_seq
-    )
+    ){told}
     SELECT held.*, now() AS at FROM held
-    """
-)
+"""
 """Moves each watermark that a span continues. The others are returned unchanged."""
+_CONFIRM_SILENTLY = LockingStatement(_CONFIRM_NEXT.format(told=""))
+_CONFIRM_AND_TELL = LockingStatement(
+    _CONFIRM_NEXT.format(
+        told=", told AS ({})".format(
+            delivered(
+                up_to="last",
+                source="""
+                    held WHERE first <= delivered_seq + 1 AND last > greatest(delivered_seq, read_seq)
+                    ORDER BY chat_id, user_id
+                """,
+            )
+        )
+    )
+)
 
 
 def confirm_deliveries(
@@ -93,7 +106,9 @@ def _confirm_next(
     }
     known = set()
     behind_holes = {}
-    for row in conn.execute(_CONFIRM_NEXT.for_(context), columns):
+    endpoints = context.webhooks.get(MESSAGE_DELIVERED, ())
+    statement = _CONFIRM_AND_TELL if endpoints else _CONFIRM_SILENTLY
+    for row in conn.execute(statement.for_(context), {**columns, "endpoints": [*endpoints]}):
         chat_id, user_id, delivered_seq, read_seq, user_lo, user_hi, first, last, tells_delivered, at = row
         member = (chat_id, user_id)
         known.add(member)

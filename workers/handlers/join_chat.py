@@ -41,7 +41,7 @@ def join_chats(conn: Connection, requests: Sequence[Request[JoinChat]], context:
         with outcome.rejections(request):
             people.require(request.user_id)
             pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
-    chats = open_chats(conn, set(pairs.values()))
+    chats = open_chats(conn, set(pairs.values()), context)
     joined = [(request, chats[pairs[request.id]]) for request in requests if request.id in pairs]
     if joined:
         _answer(conn, joined, context, outcome)

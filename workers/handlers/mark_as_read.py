@@ -5,13 +5,16 @@ It does not move the delivery watermark: the reader's other sockets may not have
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from sqlalchemy import Connection, text
 
+from infra.store import outbox
 from infra.store.unread import remove_marks
 from infra.wire.commands import MarkAsRead
 from infra.wire.errors import ErrorCode, Rejection
-from infra.wire.events import ReadAck, iso_ms
+from infra.wire.events import MessageStatus, ReadAck, iso_ms
 from infra.wire.inbox import Position
+from infra.wire.webhooks import MESSAGE_READ
 from workers.arrays import array
 from workers.chats import Chat, read_chats, require_member
 from workers.context import HandlerContext
@@ -69,6 +72,7 @@ def _advance(
             outcome.reject(request, Rejection(ErrorCode.UNAVAILABLE))
     moved = {reader: seq for reader, seq in up_tos.items() if seq > locked[reader].read_seq}
     moved_at = _write(conn, moved)
+    _note(conn, moved, moved_at, context)
     tell_unread(conn, {user_id for _, user_id in moved}, outcome)
     unread = read_unread(conn, list(locked))
     for request, chat in held:
@@ -86,3 +90,29 @@ def _write(conn: Connection, moved: Mapping[Member, int]) -> dict[Member, str]:
         return {}
     rows = conn.execute(_ADVANCE, {**member_columns(moved), "up_tos": array(moved.values())})
     return {(row.chat_id, row.user_id): iso_ms(row.at) for row in rows}
+
+
+def _note(
+    conn: Connection, moved: Mapping[Member, int], moved_at: Mapping[Member, str], context: HandlerContext
+) -> None:
+    """Have the app's backend hear how far each member has read."""
+    if MESSAGE_READ not in context.webhooks:
+        return
+    facts = [
+        outbox.Fact(
+            MESSAGE_READ,
+            f"{chat_id}/{user_id}/{up_to}",
+            chat_id,
+            msgspec.json.encode(
+                MessageStatus(
+                    chat_id=chat_id,
+                    user_id=user_id,
+                    status="read",
+                    up_to=up_to,
+                    at=moved_at[chat_id, user_id],
+                )
+            ).decode(),
+        )
+        for (chat_id, user_id), up_to in moved.items()
+    ]
+    outbox.add(conn, facts, context.webhooks)

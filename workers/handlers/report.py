@@ -8,9 +8,11 @@ import msgspec
 import uuid_utils
 from sqlalchemy import Connection, text
 
+from infra.store.outbox import ISO_MS, insertion
 from infra.wire.commands import Report
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import Message, ReportAck
+from infra.wire.webhooks import REPORT_CREATED
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
@@ -55,14 +57,32 @@ _KNOWN = text(
         ON r.reporter_id = asked.reporter_id AND r.chat_id = asked.chat_id AND r.seq = asked.seq
     """
 )
-_KEEP = text(
-    """
+_KEEP = """
     INSERT INTO reports (id, reporter_id, reported_id, chat_id, seq, reason, note, messages)
     SELECT * FROM unnest(
         CAST(:ids AS uuid[]), CAST(:reporters AS uuid[]), CAST(:reported AS uuid[]), CAST(:chats AS uuid[]),
         CAST(:seqs AS bigint[]), CAST(:reasons AS text[]), CAST(:notes AS text[]), CAST(:messages AS json[])
     )
-    """
+"""
+_KEEP_SILENTLY = text(_KEEP)
+_KEEP_AND_TELL = text(
+    "WITH kept AS ({} RETURNING *) {}".format(
+        _KEEP,
+        insertion(
+            REPORT_CREATED,
+            key="kept.id",
+            about="kept.chat_id",
+            body=f"""
+                CAST(json_build_object(
+                    'reportId', kept.id, 'chatId', kept.chat_id, 'seq', kept.seq,
+                    'reporterId', kept.reporter_id, 'reportedId', kept.reported_id,
+                    'reason', kept.reason, 'note', kept.note,
+                    'createdAt', {ISO_MS.format(moment="kept.created_at")}
+                ) AS text)
+            """,
+            source="kept",
+        ),
+    )
 )
 
 _Key = tuple[str, str, int]
@@ -126,7 +146,7 @@ def report(conn: Connection, requests: Sequence[Request[Report]], context: Handl
             allowances[request.user_id].reports += 1
             ids[_key(request)] = str(uuid_utils.uuid7())
             kept.append(_Kept(ids[_key(request)], request, messages))
-    _keep(conn, kept)
+    _keep(conn, kept, context)
     for request, _ in asked:
         if _key(request) in ids:
             outcome.succeed(request, ReportAck(report_id=ids[_key(request)]))
@@ -185,23 +205,24 @@ def _check(messages: Sequence[Message], request: Request[Report]) -> None:
         raise Rejection(ErrorCode.NOT_ALLOWED, "The message has been unsent.")
 
 
-def _keep(conn: Connection, kept: Sequence[_Kept]) -> None:
+def _keep(conn: Connection, kept: Sequence[_Kept], context: HandlerContext) -> None:
     if not kept:
         return
     commands = [one.request.command for one in kept]
-    conn.execute(
-        _KEEP,
-        {
-            "ids": array(one.id for one in kept),
-            "reporters": array(one.request.user_id for one in kept),
-            "reported": array(one.messages[-1].sender_id for one in kept),
-            "chats": array(str(command.chat_id) for command in commands),
-            "seqs": array(command.seq for command in commands),
-            "reasons": [command.reason for command in commands],
-            "notes": [command.note or None for command in commands],
-            "messages": [msgspec.json.encode(one.messages).decode() for one in kept],
-        },
-    )
+    params = {
+        "ids": array(one.id for one in kept),
+        "reporters": array(one.request.user_id for one in kept),
+        "reported": array(one.messages[-1].sender_id for one in kept),
+        "chats": array(str(command.chat_id) for command in commands),
+        "seqs": array(command.seq for command in commands),
+        "reasons": [command.reason for command in commands],
+        "notes": [command.note or None for command in commands],
+        "messages": [msgspec.json.encode(one.messages).decode() for one in kept],
+    }
+    if endpoints := context.webhooks.get(REPORT_CREATED):
+        conn.execute(_KEEP_AND_TELL, {**params, "endpoints": [*endpoints]})
+    else:
+        conn.execute(_KEEP_SILENTLY, params)
 
 
 def _key(request: Request[Report]) -> _Key:

@@ -94,7 +94,7 @@ def _open_chats(
             pairs[request.id] = pair
         except Rejection as rejection:
             rejections[request.id] = rejection
-    chats = open_chats(conn, set(pairs.values()))
+    chats = open_chats(conn, set(pairs.values()), context)
     # Whether it then passes or not: a list must not tell a block from a setting.
     list_for(conn, [(chats[pairs[one.id]], one.user_id) for one in requests if one.id in pairs], context)
     return rejections
