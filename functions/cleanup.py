@@ -26,6 +26,7 @@ from functions.expiring_tables import (
     DEVICES,
     HOLDS,
     NOTIFICATIONS,
+    OUTBOX,
     REPORTS,
     ExpiringTable,
 )
@@ -93,6 +94,7 @@ def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         "dead_letters": tables.clean(DEAD_LETTERS, settings.dead_letter_days),
         "devices": tables.clean(DEVICES, settings.device_days),
         "notifications": tables.clean(NOTIFICATIONS, settings.notification_days),
+        "webhooks": tables.clean(OUTBOX, settings.dead_letter_days),
         "reports": tables.clean(REPORTS, settings.report_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": tables.clean(HOLDS, 0),

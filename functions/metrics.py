@@ -26,5 +26,16 @@ NOTIFICATIONS: Final = counter(
     "`not_configured`.",
     ["channel", "outcome"],
 )
+WEBHOOK_EVENTS: Final = counter(
+    "bbgram_webhook_events_total",
+    "Events of webhooks by endpoint, and what became of them: `sent`, `refused` (tried again), `dead`.",
+    ["endpoint", "outcome"],
+)
+WEBHOOK_SECONDS: Final = LocalHistogram(
+    "bbgram_webhook_request_seconds",
+    "Duration of requests to an endpoint of webhooks.",
+    ["endpoint"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)
 ARCHIVED_MESSAGES: Final = counter("bbgram_archived_messages_total", "Messages moved to the archive.")
 ARCHIVED_BYTES: Final = counter("bbgram_archived_bytes_total", "Compressed bytes of the archive's objects.")

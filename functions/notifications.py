@@ -10,8 +10,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, text
 
-_EXPIRE = text(
-    """
+from infra.store.outbox import insertion
+from infra.wire.webhooks import NOTIFICATION_FAILED, Subscriptions
+
+_EXPIRE = """
     WITH late AS (
         UPDATE notifications SET finished_at = now(),
             outcome = CASE WHEN sent_to = '{}' THEN 'failed' ELSE 'sent' END
@@ -22,15 +24,46 @@ _EXPIRE = text(
             ORDER BY id LIMIT 1000
             FOR UPDATE SKIP LOCKED
         )
-        RETURNING id, user_id, tries, outcome
-    )
+        RETURNING id, user_id, chat_ids, tries, outcome
+    ){told}
     INSERT INTO dead_letters (id, event, user_id, payload, error)
     SELECT id, 'push', user_id, json_build_object('notificationId', id)::text,
         format('not sent within a day, tried %s times', tries)
     FROM late
     WHERE outcome = 'failed'
     ON CONFLICT (id) DO NOTHING
+"""
+
+
+def _told(*, error: str, source: str) -> str:
+    """Return a statement, for a CTE, that tells the app's backend which notifications have failed.
+
+    One that was sent back to the queue may fail again.
     """
+    return insertion(
+        NOTIFICATION_FAILED,
+        key="id || '/' || CAST(extract(epoch FROM now()) * 1000 AS bigint)",
+        about="user_id",
+        body=f"""
+            CAST(json_build_object(
+                'notificationId', id, 'userId', user_id, 'chatIds', chat_ids, 'error', {error}
+            ) AS text)
+        """,
+        source=source,
+    )
+
+
+_EXPIRE_SILENTLY = text(_EXPIRE.replace("{told}", ""))
+_EXPIRE_AND_TELL = text(
+    _EXPIRE.replace(
+        "{told}",
+        ", told AS ({})".format(
+            _told(error="'not sent within a day'", source="late WHERE outcome = 'failed'"),
+        ),
+    )
+)
+_TELL_FAILED = text(
+    _told(error="CAST(:error AS text)", source="(SELECT * FROM notifications WHERE id = :id) failed")
 )
 _TAKE_DUE = text(
     """
@@ -111,9 +144,12 @@ _OPEN = text(
 )
 
 
-def expire(conn: Connection) -> None:
+def expire(conn: Connection, subscriptions: Subscriptions) -> None:
     """Mark notifications that reached no device within a day as `failed`, and make them dead letters."""
-    conn.execute(_EXPIRE)
+    if endpoints := subscriptions.get(NOTIFICATION_FAILED):
+        conn.execute(_EXPIRE_AND_TELL, {"endpoints": [*endpoints]})
+    else:
+        conn.execute(_EXPIRE_SILENTLY)
 
 
 def take_due(conn: Connection) -> list[UUID]:
@@ -177,11 +213,14 @@ def finish(conn: Connection, claimed: Row[Any], outcome: str) -> bool:
     return True
 
 
-def fail(conn: Connection, notification_id: UUID, error: str) -> None:
+def fail(conn: Connection, notification_id: UUID, error: str, subscriptions: Subscriptions) -> None:
     """Finish a notification as `failed` and make it a dead letter."""
     payload = msgspec.json.encode({"notificationId": notification_id}).decode()
     conn.execute(_FINISH_ANYWAY, {"id": notification_id, "outcome": "failed"})
     conn.execute(_ADD_DEAD_LETTER, {"id": notification_id, "payload": payload, "error": error})
+    if endpoints := subscriptions.get(NOTIFICATION_FAILED):
+        told = {"id": notification_id, "error": error, "endpoints": [*endpoints]}
+        conn.execute(_TELL_FAILED, told)
 
 
 def defer(conn: Connection, notification_id: UUID, until: datetime) -> None:

@@ -116,7 +116,7 @@ class _Run:
 def _queue_due(context: Context, pacer: Pacer) -> int:
     """Queue the notifications that are due. Return how many."""
     with context.engine.begin() as conn:
-        expire(conn)
+        expire(conn, context.settings.subscriptions)
     queued = 0
     while True:
         with context.engine.begin() as conn:

@@ -135,7 +135,7 @@ class Push:
             return self._finish(claimed, "no_device", outcomes.counts)
         error = f"tried {claimed.tries} times: {outcomes.reasons}"
         with self._engine.begin() as conn:
-            notifications.fail(conn, claimed.id, error)
+            notifications.fail(conn, claimed.id, error, self._settings.subscriptions)
         self._log_finished(claimed.id, "failed", outcomes.counts)
         if outcomes.failures:
             raise TriesExhausted(error)

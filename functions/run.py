@@ -12,6 +12,7 @@ from functions.context import Context, Summary
 from functions.offline_delivery import offline_delivery
 from functions.pacer import Pacer
 from functions.push import push_open
+from functions.webhooks.sender import webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +23,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "offline_delivery": offline_delivery,
     "push": push_open,
     "archive": archive,
+    "webhooks": webhooks,
 }
 """The functions that take no further arguments. `functions.schedule.JOBS` says when they run."""
 

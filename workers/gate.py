@@ -97,7 +97,7 @@ def store_at_gate(
         return result
     tried = {request.id: request for request in requests}
     for row in _STORE_AT_GATE.execute(conn, requests, context):
-        *message, is_stored, box, own_box, messages_from = row
+        *message, is_stored, box, own_box, messages_from = tuple(row)
         request = tried[row.id]
         if not row.is_new and not is_stored:
             result.refused.add(row.id)

@@ -51,7 +51,27 @@ def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict
         "options": {"expires": _SWEEPS * settings.sweep_s},
     }
     jobs = [job for job in JOBS if job.requires is None or getattr(functions, job.requires)]
-    return {"sweep": sweep, **{job.name: _entry(job) for job in jobs if settings.beat_functions}}
+    return {
+        **_webhooks(settings, functions),
+        "sweep": sweep,
+        **{job.name: _entry(job) for job in jobs if settings.beat_functions},
+    }
+
+
+def _webhooks(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
+    """Return the entry that sends webhooks, every few seconds, which a cron cannot say.
+
+    Runs that no worker takes in time are dropped: the next one does the same.
+    """
+    if not functions.webhooks or not settings.beat_functions:
+        return {}
+    entry = {
+        "task": names.FUNCTION_TASK,
+        "args": ["webhooks"],
+        "schedule": functions.webhooks_s,
+        "options": {"expires": functions.webhooks_s, "queue": names.FUNCTIONS_QUEUE},
+    }
+    return {"webhooks": entry}
 
 
 def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:

@@ -23,7 +23,7 @@ _day = click.DateTime(["%Y-%m-%d"])
 
 @click.group()
 def run() -> None:
-    """Run a function once: cleanup, offline_delivery, push, archive or restore."""
+    """Run a function once: cleanup, offline_delivery, push, webhooks, archive or restore."""
 
 
 @run.command()
@@ -48,6 +48,14 @@ def offline_delivery(dry_run: bool) -> None:
 def push(dry_run: bool) -> None:
     """Send every open notification now, without waiting for the queue."""
     _run("push", dry_run)
+
+
+@run.command()
+@_dry_run
+@local_option
+def webhooks(dry_run: bool) -> None:
+    """Send what waits for the app's backend."""
+    _run("webhooks", dry_run)
 
 
 @run.command()

@@ -11,10 +11,12 @@ from infra.settings.changes import ChangeSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.time_zones import is_time_zone
-from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds
+from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds, Words
 from infra.settings.webhooks import WebhookSettings
+from infra.wire.urls import check_url
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
+_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
 _DAY_S: Final = 86_400
 _ARCHIVE_NEEDS_DAYS: Final = 2
 """A UTC day is archived in the night after all of it is old enough: up to two days after it began."""
@@ -30,6 +32,33 @@ def _quiet_hours(value: str) -> str:
 def _time_zone(value: str) -> str:
     if not is_time_zone(value):
         raise ValueError("must be the name of a time zone, like Europe/Berlin")
+    return value
+
+
+def _pairs(value: tuple[str, ...]) -> dict[str, str]:
+    """Return what stands for each endpoint. The message quotes nothing, as it may be secret."""
+    pairs = {}
+    for entry in value:
+        name, is_pair, given = entry.partition("=")
+        if not is_pair or not given.strip() or name.strip() in pairs:
+            raise ValueError("must look like app=...,audit=..., with each endpoint once")
+        pairs[name.strip()] = given.strip()
+    return pairs
+
+
+def _urls(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name, url in _pairs(value).items():
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise ValueError(f"has no usable URL for {name}: {error}") from None
+    return value
+
+
+def _secrets(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name, secrets in _pairs(value).items():
+        if not all(_SECRET.fullmatch(secret) for secret in secrets.split()):
+            raise ValueError(f"has a secret for {name} that is not whsec_ and 24 to 64 bytes in base64")
     return value
 
 
@@ -91,6 +120,22 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     webhook_secret: str | None = None
     """`whsec_` and base64: signs webhooks; enables `webhook`."""
 
+    webhooks_urls: Annotated[Words, AfterValidator(_urls)] = ()
+    """[Webhooks](webhooks.md): where each endpoint is, like `app=https://app.example/chat-events`."""
+    webhooks_secrets: Annotated[Words, AfterValidator(_secrets)] = ()
+    """[Webhooks](webhooks.md): what signs the requests to each endpoint, like `app=whsec_...`; two secrets,
+    separated by a space, while the endpoint changes from one to the other."""
+    webhooks_s: Seconds = 2.0
+    """How often beat looks for events to send."""
+    webhooks_batch: int = Field(100, ge=1, le=1_000)
+    """The most events in a request."""
+    webhooks_parallel: int = Field(4, ge=1, le=32)
+    """Requests to an endpoint at once; the events of a chat are never in two of them."""
+    webhooks_retry_s: Seconds = 5.0
+    """Pause after an endpoint failed; it doubles up to 15 minutes."""
+    webhooks_give_up_s: Seconds = 86_400.0
+    """An event becomes a dead letter when its endpoint has failed for this long."""
+
     archive_bucket: str | None = None
     """S3 bucket of the archive; nothing is archived when not set."""
     archive_prefix: str = "archive"
@@ -102,9 +147,22 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     archive_hold_days: int = Field(30, ge=0, le=36_500)
     """How long restored messages stay before they are archived again."""
 
+    def url_of(self, endpoint: str) -> str:
+        """Return where an endpoint is."""
+        return _pairs(self.webhooks_urls)[endpoint]
+
+    def secrets_of(self, endpoint: str) -> list[str]:
+        """Return what signs the requests to an endpoint."""
+        return _pairs(self.webhooks_secrets)[endpoint].split()
+
     def contradictions(self) -> Iterator[str]:
         """Yield a line for each setting that does not fit the others."""
         yield from super().contradictions()
+        for setting in ("webhooks_urls", "webhooks_secrets"):
+            known = _pairs(getattr(self, setting))
+            for endpoint in self.endpoints:
+                if endpoint not in known:
+                    yield f"{variable(setting)} lacks {endpoint}, which {variable('webhooks')} names."
         if (self.vapid_private_key is None) != (self.vapid_subject is None):
             given, lacking = variable("vapid_private_key"), variable("vapid_subject")
             if self.vapid_private_key is None:

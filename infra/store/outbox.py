@@ -1,4 +1,4 @@
-"""The outbox of webhooks: facts, written by the statement or transaction that makes them, until they are sent.
+"""The outbox of webhooks: facts, written by the statement or transaction that makes them.
 
 Each row is for one endpoint. `number` is taken while the chat is locked, so it follows the order in which
 messages and their changes are committed. A receipt is later than the message that it is about.

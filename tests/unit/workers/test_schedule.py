@@ -82,5 +82,20 @@ def test_a_job_is_scheduled_only_with_the_setting_that_it_requires() -> None:
     assert set(entries()) == {"sweep", *(job.name for job in JOBS)} - requirements.keys()
 
 
+def test_webhooks_are_sent_every_few_seconds_where_there_are_any() -> None:
+    given: dict[str, Any] = {
+        "webhooks": "app",
+        "webhooks_urls": "app=https://app.example/hook",
+        "webhooks_secrets": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "webhooks_s": 3,
+    }
+    entry = entries(**given)["webhooks"]
+    assert entry["schedule"] == 3.0
+    assert (entry["task"], entry["args"]) == (names.FUNCTION_TASK, ["webhooks"])
+    assert entry["options"] == {"expires": 3.0, "queue": names.FUNCTIONS_QUEUE}
+    assert "webhooks" in FUNCTIONS
+    assert "webhooks" not in entries(beat_functions=False, **given)
+
+
 def test_where_lambda_runs_the_functions_beat_keeps_the_sweep() -> None:
     assert set(entries(beat_functions=False)) == {"sweep"}

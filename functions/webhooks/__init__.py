@@ -1,0 +1,1 @@
+"""Webhooks: sends the outbox to the app's own backend."""
