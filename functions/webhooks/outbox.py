@@ -1,6 +1,6 @@
 """The outbox as the sender sees it: what is next, what becomes of it, and who sends to an endpoint."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -10,6 +10,8 @@ from infra.store.outbox import ISO_MS
 
 CLAIM_S: Final = 60
 """For so long, nobody else sends to an endpoint. Whoever goes on sending renews it."""
+LONE_TRIES: Final = 3
+"""After so many failures, an endpoint is tried with single events."""
 _SLICE: Final = 10_000
 """The most events that one statement gives up."""
 
@@ -18,14 +20,14 @@ _CLAIM = text(
     f"""
     UPDATE webhook_endpoints SET claim = :claim, claimed_until = now() + interval '{CLAIM_S} seconds'
     WHERE name = :endpoint AND next_at <= now() AND (claimed_until IS NULL OR claimed_until < now())
-    RETURNING tries
+    RETURNING tries, caution
     """
 )
 _RENEW = text(
     f"""
     UPDATE webhook_endpoints SET claimed_until = now() + interval '{CLAIM_S} seconds'
     WHERE name = :endpoint AND claim = :claim
-    RETURNING tries
+    RETURNING tries, caution
     """
 )
 _RELEASE = text(
@@ -55,10 +57,13 @@ _WELL = text(
     WHERE name = :endpoint AND tries > 0
     """
 )
+_TRUST = text("UPDATE webhook_endpoints SET caution = greatest(caution - 1, 0) WHERE name = :endpoint")
 _PAUSE = text(
-    """
-    UPDATE webhook_endpoints SET tries = tries + 1, failing_since = coalesce(failing_since, now()),
-        error = :error, next_at = now() + make_interval(secs => greatest(
+    f"""
+    UPDATE webhook_endpoints SET tries = tries + 1,
+        caution = least(caution + CAST(tries < {LONE_TRIES} AS int), 10),
+        failing_since = coalesce(failing_since, now()), error = :error,
+        next_at = now() + make_interval(secs => greatest(
             least(:retry_s * 2 ^ least(tries, 30), :retry_max_s), :asked_s
         ))
     WHERE name = :endpoint
@@ -129,17 +134,15 @@ class Pauses(NamedTuple):
     retry_max_s: float = 900.0
 
 
-def claim(conn: Connection, endpoint: str, claim_id: UUID) -> int | None:
-    """Claim an endpoint. Return how often it has failed; None if it pauses, or somebody else sends to it."""
+def claim(conn: Connection, endpoint: str, claim_id: UUID) -> Row[Any] | None:
+    """Claim an endpoint. Return `tries` and `caution`; None if it pauses, or somebody else sends to it."""
     conn.execute(_KNOW, {"endpoint": endpoint})
-    tries: int | None = conn.execute(_CLAIM, {"endpoint": endpoint, "claim": claim_id}).scalar()
-    return tries
+    return conn.execute(_CLAIM, {"endpoint": endpoint, "claim": claim_id}).one_or_none()
 
 
-def renew(conn: Connection, endpoint: str, claim_id: UUID) -> int | None:
-    """Renew a claim. Return how often the endpoint has failed; None if somebody else has it now."""
-    tries: int | None = conn.execute(_RENEW, {"endpoint": endpoint, "claim": claim_id}).scalar()
-    return tries
+def renew(conn: Connection, endpoint: str, claim_id: UUID) -> Row[Any] | None:
+    """Renew a claim. Return the same; None if somebody else has it now."""
+    return conn.execute(_RENEW, {"endpoint": endpoint, "claim": claim_id}).one_or_none()
 
 
 def release(conn: Connection, endpoint: str, claim_id: UUID) -> None:
@@ -157,6 +160,11 @@ def note_sent(conn: Connection, endpoint: str, numbers: Collection[int], abouts:
     conn.execute(_SENT, {"numbers": list(numbers)})
     conn.execute(_NO_WAITS, {"endpoint": endpoint, "abouts": list(abouts)})
     conn.execute(_WELL, {"endpoint": endpoint})
+
+
+def trust(conn: Connection, endpoint: str) -> None:
+    """Send larger requests again to an endpoint that has accepted many smaller ones."""
+    conn.execute(_TRUST, {"endpoint": endpoint})
 
 
 def pause(conn: Connection, endpoint: str, error: str, asked_s: float, pauses: Pauses) -> int:
@@ -189,7 +197,3 @@ def replay(conn: Connection, endpoint: str) -> int:
 def resume(conn: Connection, endpoint: str) -> None:
     """End the pause of an endpoint."""
     conn.execute(_WELL, {"endpoint": endpoint})
-
-
-Refusals = Mapping[UUID, tuple[Row[Any], str]]
-"""The first event of a chat that was refused, and why."""

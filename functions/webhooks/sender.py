@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import structlog
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from functions import metrics
 from functions.context import Context, Summary
@@ -35,8 +35,8 @@ _REQUEST_BYTES: Final = 1_000_000
 """More events than this are sent in several requests. A single one may be larger."""
 _ALL_REFUSED: Final = 3
 """If an endpoint accepts nothing, and refuses so many chats, it is not the events that are wrong."""
-_LONE_TRIES: Final = 3
-"""After so many failures, a single event that fails makes way for those of other chats."""
+_TRUST_ROUNDS: Final = 8
+"""After so many successes, requests that were made smaller become larger again."""
 
 
 def webhooks(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
@@ -84,41 +84,46 @@ class Sender:
         self._endpoint = endpoint
         self._claim = uuid4()
         self._claimed_at = 0.0
+        self._rounds = 0
         self._counts = {"sent": 0, "refused": 0, "dead": 0}
 
     def run(self) -> dict[str, int]:
         """Send until nothing is left, the endpoint is down, or time is over. Return the counts of the run."""
         began = time.monotonic()
-        tries = self._hold(outbox.claim)
-        if tries is None:
+        state = self._hold(outbox.claim)
+        if state is None:
             return self._counts
         try:
-            while tries is not None and self._round(tries) and not self._pacer.out_of_time:
+            while state is not None and self._round(state) and not self._pacer.out_of_time:
                 if time.monotonic() - began > _TURN_S:
                     break
-                tries = self._hold(outbox.renew)
+                state = self._hold(outbox.renew)
         finally:
             with self._engine.begin() as conn:
                 outbox.release(conn, self._name, self._claim)
         return self._counts
 
-    def _hold(self, claim: Callable[[Any, str, UUID], int | None]) -> int | None:
+    def _hold(self, claim: Callable[[Connection, str, UUID], Row[Any] | None]) -> Row[Any] | None:
         self._claimed_at = time.monotonic()
         with self._engine.begin() as conn:
             return claim(conn, self._name, self._claim)
 
-    def _round(self, tries: int) -> bool:
+    def _round(self, state: Row[Any]) -> bool:
         """Send the next events. Return whether there may be more to send now."""
-        lanes = 1 if tries else self._settings.webhooks_parallel
-        batch = max(1, self._settings.webhooks_batch >> tries)
+        lanes = 1 if state.tries else self._settings.webhooks_parallel
+        batch = max(1, self._settings.webhooks_batch >> state.caution)
+        is_lone = state.tries >= outbox.LONE_TRIES
+        if is_lone:
+            batch = 1
         with self._engine.connect() as conn:
             events = outbox.read_next(conn, self._name, lanes * batch)
         if not events:
             return False
         results = self._send_at_once(_split(events, lanes), batch)
-        if tries >= _LONE_TRIES and len(events) == 1 and results.down is not None:
+        if is_lone and results.down is not None:  # it may be this event: let those of other chats come first
             results.refused[events[0].about] = (events[0], str(results.down))
-        self._record(results)
+        self._rounds += 1
+        self._record(results, is_trusted=state.caution > 0 and self._rounds % _TRUST_ROUNDS == 0)
         return results.down is None
 
     def _send_at_once(self, parts: Sequence[Sequence[Row[Any]]], batch: int) -> _Results:
@@ -163,12 +168,14 @@ class Sender:
         else:
             results.sent += events
 
-    def _record(self, results: _Results) -> None:
+    def _record(self, results: _Results, *, is_trusted: bool) -> None:
         dead = 0
         with self._engine.begin() as conn:
             if results.sent:
                 sent = {event.number for event in results.sent}
                 outbox.note_sent(conn, self._name, sent, {event.about for event in results.sent})
+            if is_trusted and results.down is None:
+                outbox.trust(conn, self._name)
             for event, error in results.refused.values():
                 dead += outbox.wait(conn, self._name, event, error, self._pauses)
             if results.down is not None:

@@ -430,6 +430,8 @@ class WebhookEndpoint(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     """How often it has failed since it last accepted anything."""
+    caution: Mapped[int] = mapped_column(server_default=text("0"))
+    """How often the number of events in a request is halved, because it could not take more."""
     failing_since: Mapped[datetime | None]
     error: Mapped[str | None]
     """What was wrong the last time."""

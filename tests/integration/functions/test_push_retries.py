@@ -1,5 +1,8 @@
 """Push: what fails is tried again, and what never works becomes a dead letter."""
 
+import json
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -139,3 +142,39 @@ def test_a_worker_that_died_while_sending_blocks_nobody_for_long(notices: Notice
         notices.push(fcm).deliver(notification_id)
     notices.let_pass(301)
     assert notices.push(fcm).deliver(notification_id) == "sent"
+
+
+def test_the_backend_hears_of_notifications_that_failed(notices: Notices, fcm: ListChannel) -> None:
+    """Each failure is told once, also when somebody sent the notification back to the queue."""
+    hooks: dict[str, Any] = {
+        "webhooks": "app:notification.failed",
+        "webhooks_urls": "app=https://app.example/",
+        "webhooks_secrets": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    }
+    notices.register(notices.bob)
+    notification_id = notices.notify()
+    fcm.failing["token"] = TryLater("fcm: down")
+    sender = notices.push(fcm, push_tries=1, **hooks)
+    assert [sender.attempt(notification_id) for _ in range(2)] == ["failed", "failed"]
+    first, second = notices.bench.rows("SELECT * FROM outbox ORDER BY number")
+    assert first.id != second.id
+    assert (first.event, first.about, first.endpoint) == ("notification.failed", notices.bob, "app")
+    body = json.loads(first.body)
+    assert (body["notificationId"], body["userId"]) == (str(notification_id), str(notices.bob))
+    assert body["error"] == "tried 1 times: fcm: down"
+    assert len(body["chatIds"]) == 1
+
+
+def test_the_backend_hears_of_notifications_that_were_never_sent(notices: Notices) -> None:
+    hooks = {
+        "webhooks": "app",
+        "webhooks_urls": "app=https://app.example/",
+        "webhooks_secrets": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    }
+    notices.register(notices.bob)
+    notification_id = notices.notify()
+    notices.let_pass(25 * 3600)
+    notices.deliver(**hooks)
+    notices.deliver(**hooks)
+    told = notices.bench.rows("SELECT body FROM outbox WHERE event = 'notification.failed'")
+    assert [json.loads(row.body)["notificationId"] for row in told] == [str(notification_id)]

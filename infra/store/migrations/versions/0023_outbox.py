@@ -27,6 +27,7 @@ def upgrade() -> None:
         CREATE TABLE webhook_endpoints (
             name text PRIMARY KEY,
             tries bigint NOT NULL DEFAULT 0,
+            caution bigint NOT NULL DEFAULT 0,
             failing_since timestamptz,
             error text,
             next_at timestamptz NOT NULL DEFAULT now(),
