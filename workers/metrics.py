@@ -87,3 +87,11 @@ OPEN_REPORTS: Final = gauge(
 REPORT_AGE: Final = gauge(
     "bbgram_worker_report_age_seconds", "For how long the oldest open report has been open."
 )
+WEBHOOK_AGE: Final = gauge(
+    "bbgram_worker_webhook_age_seconds",
+    "For how long the oldest event of webhooks has waited, as the sweep found it.",
+)
+DEAD_WEBHOOKS: Final = gauge(
+    "bbgram_worker_dead_webhooks",
+    "Events of webhooks that were given up, up to 1,000, as the sweep counted them.",
+)

@@ -29,7 +29,26 @@ _COUNT = text(
         (SELECT count(*) FROM (SELECT FROM reports WHERE closed_at IS NULL LIMIT 1000) AS open) AS reports,
         (
             SELECT extract(epoch FROM now() - min(created_at)) FROM reports WHERE closed_at IS NULL
-        ) AS report_age
+        ) AS report_age,
+        (
+            WITH RECURSIVE waiting (endpoint) AS (
+                SELECT min(endpoint) FROM outbox WHERE dead_at IS NULL
+                UNION ALL
+                SELECT (
+                    SELECT min(endpoint) FROM outbox WHERE dead_at IS NULL AND endpoint > waiting.endpoint
+                )
+                FROM waiting WHERE waiting.endpoint IS NOT NULL
+            )
+            SELECT extract(epoch FROM now() - min(oldest.created_at))
+            FROM waiting CROSS JOIN LATERAL (
+                SELECT created_at FROM outbox
+                WHERE endpoint = waiting.endpoint AND dead_at IS NULL
+                ORDER BY number LIMIT 1
+            ) oldest
+        ) AS webhook_age,
+        (
+            SELECT count(*) FROM (SELECT FROM outbox WHERE dead_at IS NOT NULL LIMIT 1000) AS dead
+        ) AS dead_webhooks
     """
 )
 
@@ -47,6 +66,10 @@ class Counted(NamedTuple):
     """Up to 1,000."""
     report_age_s: float
     """For how long the oldest open report has been open."""
+    webhook_age_s: float
+    """For how long the oldest event of webhooks has waited."""
+    dead_webhooks: int
+    """Events of webhooks that were given up, up to 1,000."""
 
 
 def count_piles(engine: Engine) -> Counted:
@@ -59,6 +82,8 @@ def count_piles(engine: Engine) -> Counted:
         row.notifications,
         row.reports,
         float(row.report_age or 0),
+        float(row.webhook_age or 0),
+        row.dead_webhooks,
     )
 
 
@@ -77,6 +102,8 @@ class Piles:
             "open_notifications": metrics.OPEN_NOTIFICATIONS,
             "open_reports": metrics.OPEN_REPORTS,
             "report_age_s": metrics.REPORT_AGE,
+            "webhook_age_s": metrics.WEBHOOK_AGE,
+            "dead_webhooks": metrics.DEAD_WEBHOOKS,
             names.QUEUE: metrics.QUEUE.labels(names.QUEUE),
             names.FUNCTIONS_QUEUE: metrics.QUEUE.labels(names.FUNCTIONS_QUEUE),
         }.items():

@@ -108,6 +108,8 @@ HEALTHY: Mapping[str, str] = {
     of("worker", "bbgram_worker_kept_dead_letters"): flat(0),
     of("worker", "bbgram_worker_open_notifications"): flat(0),
     of("worker", "bbgram_worker_report_age_seconds"): flat(3_600),
+    of("worker", "bbgram_worker_webhook_age_seconds"): flat(600),
+    of("worker", "bbgram_worker_dead_webhooks"): flat(0),
     of("worker", "bbgram_worker_queue_length", queue="bbgram-functions"): flat(0),
     of("worker", "bbgram_worker_sweep_age_seconds"): flat(0),
     of("worker", "bbgram_worker_sweeps_total", outcome="done"): grows(3),
@@ -229,6 +231,13 @@ TROUBLES = [
         45,
         60,
     ),
+    Trouble(
+        "BbgramWebhooksWait",
+        {of("worker", "bbgram_worker_webhook_age_seconds"): becomes(960, before=840)},
+        45,
+        60,
+    ),
+    Trouble("BbgramWebhooksGivenUp", {of("worker", "bbgram_worker_dead_webhooks"): becomes(1)}, 45, 60),
     Trouble("BbgramSweepBacklog", {of("worker", "bbgram_worker_sweep_age_seconds"): becomes(90)}, 45, 60),
     Trouble(
         "BbgramSweepMissing",

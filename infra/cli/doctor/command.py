@@ -8,7 +8,7 @@ import click
 
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
-from infra.cli.doctor.functions import bucket_finding, channels_finding
+from infra.cli.doctor.functions import bucket_finding, channels_finding, webhooks_finding
 from infra.cli.doctor.processes import process_findings
 from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
 from infra.cli.doctor.signin import signin_finding
@@ -38,7 +38,7 @@ def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str
     help="Check an access token, read from standard input, as an edge with these settings would.",
 )
 def doctor(local: bool, token: str | None) -> None:
-    """Check settings, engines, sign-in, workers, beat, channels and archive; say how to fix problems."""
+    """Check settings, engines, sign-in, workers, beat, channels, archive and webhooks; say what to fix."""
     # What the parts of an edge would log is in the findings.
     configure_logs(as_json=False, level="critical")
     filled = use_local_stack() if local else set()
@@ -66,6 +66,7 @@ def examine(*, local: bool, token: str | None) -> Iterator[Finding]:
         yield channels_finding(configuration.worker, configuration.functions)
     if configuration.functions:
         yield bucket_finding(configuration.functions)
+        yield webhooks_finding(configuration.functions)
     if local:
         from infra.cli.doctor.local import port_finding, stack_finding
 

@@ -1,4 +1,4 @@
-"""Checks what the functions need: notification channels, and the bucket of the archive."""
+"""Checks what the functions need: notification channels, the bucket of the archive, endpoints of webhooks."""
 
 from datetime import UTC, datetime
 
@@ -40,3 +40,45 @@ def _bucket(settings: FunctionSettings) -> Finding:
 
     ArchiveBucket.connect(settings).objects(datetime.now(UTC).date())
     return Finding("archive", f"the bucket {settings.archive_bucket} can be read")
+
+
+def webhooks_finding(settings: FunctionSettings) -> Finding:
+    """Check that no endpoint of webhooks fails, and nothing was given up or has no endpoint any more."""
+    if not settings.webhooks:
+        return Finding("webhooks", "BBGRAM_WEBHOOKS is not set, so the app's backend hears of nothing")
+    advice = "let these settings reach Postgres, and run `bbgram migrate`"
+    return finding("webhooks", advice, lambda: _webhooks(settings))
+
+
+def _webhooks(settings: FunctionSettings) -> Finding:
+    from functions.webhooks.outbox import read_health
+    from infra.store.engine import make_engine
+
+    engine = make_engine(
+        settings.database_url, schema=settings.database_schema, pooled=settings.database_pooled
+    )
+    try:
+        with engine.connect() as conn:
+            rows = read_health(conn, settings.endpoints)
+    finally:
+        engine.dispose()
+    lost = [row.endpoint for row in rows if row.endpoint not in settings.endpoints and row.waiting]
+    failing = [row.endpoint for row in rows if row.failing_since is not None]
+    dead = sum(row.dead for row in rows)
+    if failing:
+        return Finding(
+            "webhooks",
+            f"{', '.join(failing)} fails",
+            "see `bbgram webhooks` for the error, and try with `bbgram webhooks test NAME`",
+        )
+    if lost:
+        return Finding(
+            "webhooks",
+            f"events wait for {', '.join(lost)}, which BBGRAM_WEBHOOKS does not name",
+            "name the endpoint again, or delete its rows from the table outbox",
+        )
+    if dead:
+        return Finding(
+            "webhooks", f"{dead:,} events were given up", "send them again with `bbgram webhooks replay NAME`"
+        )
+    return Finding("webhooks", f"events are sent to {', '.join(settings.endpoints)}")

@@ -19,6 +19,8 @@ _DUE_S: Final = 60.0
 """So is a chat whose deliveries should have been swept that long ago."""
 _REPORT_S: Final = 43_200.0
 """And a report that has been open for longer: Apple asks to act within 24 hours."""
+_WEBHOOK_S: Final = 900.0
+"""And an event of webhooks that has waited for longer."""
 _START: Final = {
     "edge": "start `bbgram edge`",
     "worker": "start `bbgram worker`",
@@ -40,6 +42,10 @@ class Piles(msgspec.Struct, frozen=True, rename="camel"):
     """Up to 1,000."""
     report_age_s: float
     """For how long the oldest open report has been open."""
+    webhook_age_s: float
+    """For how long the oldest event of webhooks has waited."""
+    dead_webhooks: int
+    """Events of webhooks that were given up, up to 1,000."""
 
 
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
@@ -125,6 +131,11 @@ def _pile_problems(piles: Piles) -> Iterator[str]:
     if piles.report_age_s > _REPORT_S:
         hours = piles.report_age_s / 3_600
         yield f"{_upto(piles.open_reports)} reports are open, one for {hours:.0f} h: see `bbgram reports`"
+    if piles.webhook_age_s > _WEBHOOK_S:
+        minutes = piles.webhook_age_s / 60
+        yield f"an event of webhooks has waited for {minutes:.0f} min: see `bbgram webhooks`"
+    if piles.dead_webhooks:
+        yield f"{_upto(piles.dead_webhooks)} events of webhooks were given up: see `bbgram webhooks`"
 
 
 def _upto(count: int) -> str:

@@ -183,13 +183,14 @@ OVERVIEW: Final = Dashboard(
                 ),
                 Panel(
                     "Left for somebody to look at",
-                    "Dead letters, notifications that have been open for more than 15 minutes, and "
-                    "reports that nobody has closed.",
+                    "Dead letters, notifications that have been open for more than 15 minutes, "
+                    "reports that nobody has closed, and events of webhooks that were given up.",
                     "none",
                     {
                         "dead letters": "max(bbgram_worker_kept_dead_letters)",
                         "open notifications": "max(bbgram_worker_open_notifications)",
                         "open reports": "max(bbgram_worker_open_reports)",
+                        "webhooks given up": "max(bbgram_worker_dead_webhooks)",
                     },
                     red_from=1,
                 ),

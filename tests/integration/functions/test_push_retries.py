@@ -166,7 +166,7 @@ def test_the_backend_hears_of_notifications_that_failed(notices: Notices, fcm: L
 
 
 def test_the_backend_hears_of_notifications_that_were_never_sent(notices: Notices) -> None:
-    hooks = {
+    hooks: dict[str, Any] = {
         "webhooks": "app",
         "webhooks_urls": "app=https://app.example/",
         "webhooks_secrets": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
