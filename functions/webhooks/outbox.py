@@ -156,10 +156,9 @@ def read_next(conn: Connection, endpoint: str, limit: int) -> list[Row[Any]]:
 
 
 def note_sent(conn: Connection, endpoint: str, numbers: Collection[int], abouts: Collection[UUID]) -> None:
-    """Remove events that were accepted. The endpoint is well, and their chats need not wait."""
+    """Remove events that were accepted. Their chats need not wait any more."""
     conn.execute(_SENT, {"numbers": list(numbers)})
     conn.execute(_NO_WAITS, {"endpoint": endpoint, "abouts": list(abouts)})
-    conn.execute(_WELL, {"endpoint": endpoint})
 
 
 def trust(conn: Connection, endpoint: str) -> None:
@@ -194,6 +193,6 @@ def replay(conn: Connection, endpoint: str) -> int:
     return conn.execute(_REPLAY, {"endpoint": endpoint}).rowcount
 
 
-def resume(conn: Connection, endpoint: str) -> None:
-    """End the pause of an endpoint."""
+def note_well(conn: Connection, endpoint: str) -> None:
+    """Note that an endpoint works, which ends its pause."""
     conn.execute(_WELL, {"endpoint": endpoint})

@@ -174,6 +174,9 @@ class Sender:
             if results.sent:
                 sent = {event.number for event in results.sent}
                 outbox.note_sent(conn, self._name, sent, {event.about for event in results.sent})
+                # If another request failed, it may be because of an event: that is found by trying fewer.
+                if results.down is None:
+                    outbox.note_well(conn, self._name)
             if is_trusted and results.down is None:
                 outbox.trust(conn, self._name)
             for event, error in results.refused.values():

@@ -53,7 +53,7 @@ def test(endpoint: str) -> None:
     settings = _require(endpoint)
     from functions.errors import FunctionError
     from functions.webhooks.endpoint import Endpoint
-    from functions.webhooks.outbox import resume
+    from functions.webhooks.outbox import note_well
     from functions.webhooks.trial import make_trial
 
     try:
@@ -61,7 +61,7 @@ def test(endpoint: str) -> None:
     except FunctionError as error:
         raise CommandError(f"{endpoint} did not accept the test: {error}") from error
     with _store(settings) as engine, engine.begin() as conn:
-        resume(conn, endpoint)
+        note_well(conn, endpoint)
     click.echo(f"{endpoint} accepted the test")
 
 

@@ -8,7 +8,20 @@ from tests.contract.metric_table import MODULES, PAGE, Served, labels_of, metric
 
 METRICS = {name_of(metric): metric for part in MODULES for metric in metrics_of(part)}
 LABELS = {
-    *("channel", "code", "error", "event", "function", "lane", "level", "limit", "outcome", "part", "queue"),
+    *(
+        "channel",
+        "code",
+        "endpoint",
+        "error",
+        "event",
+        "function",
+        "lane",
+        "level",
+        "limit",
+        "outcome",
+        "part",
+        "queue",
+    ),
     *("reason", "signed_in", "version"),
 }
 """All labels have few values. A user, chat, socket or address must never be one."""

@@ -104,7 +104,7 @@ def test_changes_are_told_as_they_are_published(
     hooked.ask(hooked.send(alice, to_bob, "secret"))
     place = {"chatId": chat_id, "seq": 1}
     edit = hooked.event(alice, "edit_message", {**place, "text": "hello!"})
-    react = hooked.event(bob, "react", {**place, "emoji": "👍", "add": True})
+    react = hooked.event(bob, "react", {**place, "emoji": "👍", "on": True})
     unsend = hooked.event(alice, "unsend_message", {"chatId": chat_id, "seq": 2})
     published = []
     for event in (edit, react, unsend, unsend):
@@ -268,7 +268,7 @@ def test_a_worker_that_dies_in_its_statement_leaves_neither_message_nor_fact(
         while not killed and not asked.done():
             killed = lock.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE wait_event_type = 'Lock' AND query LIKE '%%INSERT INTO outbox%%'"
+                " WHERE wait_event_type = 'Lock' AND query LIKE '%WITH routed%'"
                 " AND datname = current_database()"
             ).fetchall()
         assert killed

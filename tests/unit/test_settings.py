@@ -13,6 +13,7 @@ from infra.settings.functions import FunctionSettings
 from infra.settings.store import StoreSettings
 from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
+from infra.wire.webhooks import EVENTS
 
 GOOD = {
     "BBGRAM_REDIS_URL": "redis://127.0.0.1/0",
@@ -179,6 +180,19 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (FunctionSettings, "TIME_ZONE", ("Berlin", "UTC+1", "../etc/passwd", "\udcff")),
         (FunctionSettings, "NOTIFICATION_DAYS", ("1",)),
         (FunctionSettings, "RETENTION_DAYS", ("0", "1.5")),
+        (WorkerSettings, "WEBHOOKS", ("App", "app:", "app:message.eaten", "app,app", "app message.read")),
+        (
+            FunctionSettings,
+            "WEBHOOKS_URLS",
+            (
+                "app",
+                "app=",
+                "app=http://app.example/",
+                "app=https://127.0.0.1/",
+                "a=https://a.b,a=https://a.b",
+            ),
+        ),
+        (FunctionSettings, "WEBHOOKS_SECRETS", ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "app=whsec_short")),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
@@ -292,6 +306,20 @@ RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
         {"ARCHIVE_BUCKET": "bucket", "RETENTION_DAYS": 101, "EDIT_S": 8_640_000},
         "BBGRAM_RETENTION_DAYS is wrong: after 101 days messages would be deleted before they are archived. "
         "Set it to 102 or more, or lower BBGRAM_EDIT_S (8640000).",
+    ),
+    (
+        FunctionSettings,
+        {"WEBHOOKS": "app", "WEBHOOKS_URLS": "app=https://app.example/"},
+        "BBGRAM_WEBHOOKS_SECRETS lacks app, which BBGRAM_WEBHOOKS names.",
+    ),
+    (
+        FunctionSettings,
+        {
+            "WEBHOOKS": "app",
+            "WEBHOOKS_URLS": "other=https://app.example/",
+            "WEBHOOKS_SECRETS": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
+        "BBGRAM_WEBHOOKS_URLS lacks app, which BBGRAM_WEBHOOKS names.",
     ),
 ]
 
@@ -546,3 +574,15 @@ def test_a_variable_that_is_no_setting_is_found_with_the_nearest_one(name: str, 
 def test_every_setting_of_every_deployable_is_known(settings: type[Settings]) -> None:
     names = [f"BBGRAM_{name.upper()}" for name in settings.model_fields]
     assert list(unknown_variables([*names, *map(str.lower, names), "BBGRAM_WEBHOOK_SECRET_SECRET"])) == []
+
+
+def test_an_endpoint_without_events_gets_all() -> None:
+    settings = WorkerSettings.load(
+        database_url="postgresql://nowhere/chat",
+        redis_url="redis://nowhere",
+        webhooks="app, audit : message.created  message.read ",
+    )
+    assert settings.endpoints == ("app", "audit")
+    assert settings.subscriptions.keys() == set(EVENTS)
+    assert list(settings.subscriptions["message.read"]) == ["app", "audit"]
+    assert list(settings.subscriptions["chat.created"]) == ["app"]

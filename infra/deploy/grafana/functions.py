@@ -8,6 +8,7 @@ from infra.deploy.grafana.promql import mean, rate
 
 _RUNS: Final = rate("bbgram_function_runs_total", "function", "outcome")
 _SENT: Final = rate("bbgram_notifications_total", "channel", "outcome")
+_EVENTS: Final = rate("bbgram_webhook_events_total", "endpoint", "outcome")
 _LAST_RUN: Final = "bbgram_function_last_run_timestamp_seconds"
 
 FUNCTIONS: Final = Dashboard(
@@ -33,10 +34,35 @@ FUNCTIONS: Final = Dashboard(
                 ),
                 Panel(
                     "Since the last run",
-                    "How long ago a run ended without an error: `offline_delivery` runs each minute, the "
-                    "others each night.",
+                    "How long ago a run ended without an error: `webhooks` runs each few seconds, "
+                    "`offline_delivery` each minute, the others each night.",
                     "s",
                     {"{{function}}": f"time() - max by (function) ({_LAST_RUN})"},
+                ),
+            ],
+        ),
+        Row(
+            "Webhooks",
+            graphs=[
+                Panel(
+                    "Events",
+                    "Events of webhooks a minute by endpoint and what became of them: `refused` are tried "
+                    "again, `dead` were given up.",
+                    "cpm",
+                    {"{{endpoint}} {{outcome}}": f"60 * {_EVENTS}"},
+                ),
+                Panel(
+                    "Oldest event",
+                    "For how long the oldest event has waited. It grows while an endpoint is down.",
+                    "s",
+                    {"waiting": "max(bbgram_worker_webhook_age_seconds)"},
+                    red_from=900,
+                ),
+                Panel(
+                    "Requests",
+                    "Mean duration of requests to an endpoint.",
+                    "s",
+                    {"{{endpoint}}": mean("bbgram_webhook_request_seconds", "endpoint")},
                 ),
             ],
         ),

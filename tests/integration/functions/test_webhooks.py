@@ -118,15 +118,15 @@ class Hooks:
         """Run once."""
         return Sender(self.context, Pacer(60.0), "app", self.backend.endpoint()).run()
 
-    def pass_time(self, hours: float = 1.0) -> None:
+    def pass_time(self, hours: float = 1.0, minutes: float = 0.0) -> None:
         """Have everything that waits be so much older, as if that time had passed."""
         for table, columns in {
             "webhook_endpoints": ("next_at", "failing_since", "claimed_until"),
             "webhook_waits": ("next_at", "since"),
             "outbox": ("created_at", "dead_at"),
         }.items():
-            older = ", ".join(f"{column} = {column} - make_interval(hours => :h)" for column in columns)
-            self.bench.rows(f"UPDATE {table} SET {older}".replace(":h", f"CAST({int(hours)} AS int)"))
+            older = ", ".join(f"{column} = {column} - make_interval(secs => :s)" for column in columns)
+            self.bench.rows(f"UPDATE {table} SET {older}", s=3_600 * hours + 60 * minutes)
 
     def left(self) -> int:
         return int(self.bench.rows("SELECT count(*) AS n FROM outbox WHERE dead_at IS NULL")[0].n)
@@ -226,7 +226,7 @@ def test_an_endpoint_that_is_down_for_an_hour_gets_everything_afterwards(hooks: 
         hooks.tell(chat, f"{number}")
         hooks.send()
         hooks.send()  # its pause has only begun
-        hooks.bench.rows("UPDATE webhook_endpoints SET next_at = next_at - interval '1 minute'")
+        hooks.pass_time(0, minutes=1)
     assert backend.accepted == []
     assert 5 <= backend.asked <= 15
     backend.answer = lambda _: OK
@@ -336,6 +336,25 @@ def test_an_event_that_is_never_answered_makes_way_for_others(hooks: Hooks) -> N
         hooks.send()
         hooks.bench.rows("UPDATE webhook_endpoints SET next_at = now()")
     assert backend.words() == ["hello"]
+    assert hooks.left() == 1
+
+
+def test_an_event_that_is_never_answered_does_not_hold_up_what_comes_with_it(
+    make_hooks: Callable[..., Hooks],
+) -> None:
+    """The requests beside its own are accepted, so the endpoint is not down."""
+    hooks = make_hooks(webhooks_parallel=2)
+    backend = hooks.backend
+    backend.answer = lambda words: UNAVAILABLE if "poison" in words else OK
+    beside, together, poisoned = UUID(int=1), UUID(int=2), UUID(int=4)
+    hooks.tell(poisoned, "poison")
+    for number in range(12):
+        hooks.tell(beside, f"{number}")
+        hooks.tell(together, f"{number}")
+        hooks.send()
+        hooks.bench.rows("UPDATE webhook_endpoints SET next_at = now()")
+    hooks.send()
+    assert backend.words(beside) == backend.words(together) == [f"{number}" for number in range(12)]
     assert hooks.left() == 1
 
 
