@@ -135,7 +135,7 @@ _BODY = f"""
             ) AS text), -1)
             || coalesce(',"clientId":' || to_json(client_id), '')
             || coalesce(',"data":' || data, '')
-            || coalesce(',"replyTo":' || json_build_object('seq', CAST(reply_to AS bigint)), '')
+            || CASE WHEN reply_to IS NULL THEN '' ELSE ',"replyTo":' || json_build_object('seq', reply_to) END
             || '}}}}'
 """
 """A new message as clients see it, without what it answers. `data` is JSON, and stays as it came."""

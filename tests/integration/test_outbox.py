@@ -243,7 +243,7 @@ def test_many_writers_at_once_lose_nothing_and_invent_nothing(make_bench: BenchF
     def work(batch: list[Any]) -> None:
         processor = BatchProcessor(bench.worker_engine, bench.publisher, bench.context)
         for _ in range(2):
-            processor.process([bench.batch(*batch)])
+            processor.process([bench.batch(batch)])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, batches))

@@ -69,14 +69,11 @@ class Backend:
         return [one["data"]["text"] for one in self.accepted if about in (None, UUID(one["data"]["chat"]))]
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        signature = handler.headers["webhook-signature"]
+        requests = [one for one in self.server.received if one.headers["webhook-signature"] == signature]
+        events = json.loads(requests[-1].body)["events"]
+        status = self.answer([one["data"].get("text", "") for one in events])
         with self._lock:
-            (request,) = {
-                one.body
-                for one in self.server.received
-                if one.headers["webhook-id"] == handler.headers["webhook-id"]
-            }
-            events = json.loads(request)["events"]
-            status = self.answer([one["data"].get("text", "") for one in events])
             if status < 300:
                 self.accepted += events
         handler.send_response(status)
