@@ -35,7 +35,7 @@ _REQUEST_BYTES: Final = 1_000_000
 """More events than this are sent in several requests. A single one may be larger."""
 _ALL_REFUSED: Final = 3
 """If an endpoint accepts nothing, and refuses so many chats, it is not the events that are wrong."""
-_TRUST_ROUNDS: Final = 8
+_TRUST_ROUNDS: Final = 4
 """After so many successes, requests that were made smaller become larger again."""
 
 

@@ -283,7 +283,7 @@ def test_an_endpoint_that_is_slow_for_large_requests_gets_smaller_ones(
     assert hooks.backend.words(chat) == [f"{number}" for number in range(64)]
     hooks.backend.answer = lambda _: OK
     assert hooks.bench.rows("SELECT caution FROM webhook_endpoints")[0].caution == 3
-    hooks.tell(chat, *(f"{number}" for number in range(800)))
+    hooks.tell(chat, *(f"{number}" for number in range(1_500)))
     hooks.send()
     assert hooks.bench.rows("SELECT caution FROM webhook_endpoints")[0].caution == 0
 
