@@ -7,7 +7,7 @@ from typing import Any
 from functions.context import Summary
 from tests.harness.worker_bench import WorkerBench
 
-AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "reports": 180, "holds": 0}
+AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "webhooks": 30, "reports": 180, "holds": 0}
 """After how many days the rows of each kind are removed."""
 NOTHING: Summary = dict.fromkeys((*AGED, "messages", "failed"), 0)
 RETENTION = {"retention_days": 2}
@@ -28,6 +28,8 @@ def add_aged(bench: WorkerBench, kind: str, *ages_days: float) -> None:
                 "notifications": "INSERT INTO notifications (id, user_id, chat_ids, first_seqs, last_seqs,"
                 " created_at, finished_at) VALUES (:id, :user, '{}', '{}', '{}',"
                 " now() - :days * interval '1 day', CASE WHEN :number % 2 = 0 THEN now() END)",
+                "webhooks": "INSERT INTO outbox (endpoint, id, event, about, body, dead_at)"
+                " VALUES ('app', 'id', 'message.read', :id, '{}', now() - :days * interval '1 day')",
                 "reports": "INSERT INTO reports"
                 " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at, closed_at)"
                 " VALUES (:id, :user, :user, :id, 1, 'spam', '[]',"
@@ -42,9 +44,11 @@ def add_aged(bench: WorkerBench, kind: str, *ages_days: float) -> None:
 
 def ages(bench: WorkerBench, kind: str) -> list[int]:
     """Return the ages of the rows of a kind in days, ascending."""
-    table, at = {"devices": (kind, "registered_at"), "holds": ("archive_holds", "until")}.get(
-        kind, (kind, "created_at")
-    )
+    table, at = {
+        "devices": (kind, "registered_at"),
+        "holds": ("archive_holds", "until"),
+        "webhooks": ("outbox", "dead_at"),
+    }.get(kind, (kind, "created_at"))
     found = bench.rows(f"SELECT round(extract(epoch FROM now() - {at}) / 86400)::int FROM {table} ORDER BY 1")
     return [row[0] for row in found]
 
@@ -82,6 +86,6 @@ def dump(bench: WorkerBench) -> dict[str, Any]:
     """Return every row of the tables that cleanup could touch."""
     tables = (
         *("dead_letters", "devices", "notifications", "reports", "messages"),
-        *("archive_holds", "chats", "undelivered"),
+        *("archive_holds", "chats", "undelivered", "outbox"),
     )
     return {table: bench.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
