@@ -28,6 +28,10 @@ class NoticeRefused(FunctionError):
     """The other side does not accept this notice for this device, and would not the next time."""
 
 
+class EventsRefused(FunctionError):
+    """An endpoint of webhooks answers, but does not accept these events. Others may fare better."""
+
+
 class ChannelMisconfigured(NoticeRefused):
     """It does not accept our key, our credentials or our sender. Somebody must change a setting."""
 

@@ -10,17 +10,13 @@ import requests
 from standardwebhooks import Webhook
 
 from functions.channels.outbound import make_session, retry_after_s
-from functions.errors import AddressRefused, FunctionError, TryLater
+from functions.errors import AddressRefused, EventsRefused, TryLater
 from infra.wire.webhooks import Delivery, Event
 
 _DOWN: Final = frozenset({408, 425, 429, 502, 503, 504})
 """The statuses that say nothing of the events: all others that are no success refuse them."""
 
 SessionFactory = Callable[[], requests.Session]
-
-
-class EventsRefused(FunctionError):
-    """The endpoint answers, but does not accept these events. Others may fare better."""
 
 
 class Endpoint:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
@@ -18,11 +18,11 @@ from sqlalchemy import Connection, Row
 
 from functions import metrics
 from functions.context import Context, Summary
-from functions.errors import TryLater
+from functions.errors import EventsRefused, TryLater
 from functions.pacer import Pacer
 from functions.webhooks import outbox
-from functions.webhooks.endpoint import Endpoint, EventsRefused
 from functions.webhooks.outbox import Pauses
+from infra.settings.functions import FunctionSettings
 from infra.wire.webhooks import Event
 
 log = structlog.get_logger(__name__)
@@ -49,16 +49,31 @@ def webhooks(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         with context.engine.connect() as conn:
             health = outbox.read_health(conn, settings.endpoints)
         return {"waiting": sum(row.waiting for row in health)}
-    senders = [
-        Sender(context, pacer, name, Endpoint(settings.url_of(name), settings.secrets_of(name)))
-        for name in settings.endpoints
-    ]
+    senders = [Sender(context, pacer, name, make_endpoint(settings, name)) for name in settings.endpoints]
     summary = {"sent": 0, "refused": 0, "dead": 0}
     with ThreadPoolExecutor(max(1, len(senders))) as pool:
         for counts in pool.map(Sender.run, senders):
             for name, count in counts.items():
                 summary[name] += count
     return summary
+
+
+class Posts(Protocol):
+    """Where to send events."""
+
+    def post(self, events: Sequence[Event]) -> None:
+        """Send events together. Raises EventsRefused and TryLater."""
+        ...
+
+
+def make_endpoint(settings: FunctionSettings, name: str) -> Posts:
+    """Return an endpoint. Raises SettingsError if it lacks its URL or secrets.
+
+    Its libraries are large, and most runs of functions need none of them.
+    """
+    from functions.webhooks.endpoint import Endpoint
+
+    return Endpoint(settings.url_of(name), settings.secrets_of(name))
 
 
 @dataclass(slots=True)
@@ -75,7 +90,7 @@ class _Results:
 class Sender:
     """Sends to one endpoint."""
 
-    def __init__(self, context: Context, pacer: Pacer, name: str, endpoint: Endpoint) -> None:
+    def __init__(self, context: Context, pacer: Pacer, name: str, endpoint: Posts) -> None:
         self._engine = context.engine
         self._settings = context.settings
         self._pauses = Pauses(context.settings.webhooks_retry_s, context.settings.webhooks_give_up_s)

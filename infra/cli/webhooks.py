@@ -52,12 +52,12 @@ def test(endpoint: str) -> None:
     """Send an event to an endpoint that says that it is a test. Success ends the pause of the endpoint."""
     settings = _require(endpoint)
     from functions.errors import FunctionError
-    from functions.webhooks.endpoint import Endpoint
     from functions.webhooks.outbox import note_well
+    from functions.webhooks.sender import make_endpoint
     from functions.webhooks.trial import make_trial
 
     try:
-        Endpoint(settings.url_of(endpoint), settings.secrets_of(endpoint)).post([make_trial()])
+        make_endpoint(settings, endpoint).post([make_trial()])
     except FunctionError as error:
         raise CommandError(f"{endpoint} did not accept the test: {error}") from error
     with _store(settings) as engine, engine.begin() as conn:

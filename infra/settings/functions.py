@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from infra.settings.base import variable
+from infra.settings.base import SettingsError, variable
 from infra.settings.changes import ChangeSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
@@ -53,6 +53,10 @@ def _urls(value: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError as error:
             raise ValueError(f"has no usable URL for {name}: {error}") from None
     return value
+
+
+def _lack(setting: str, endpoint: str) -> str:
+    return f"{variable(setting)} lacks {endpoint}, which {variable('webhooks')} names."
 
 
 def _secrets(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,21 +152,30 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     """How long restored messages stay before they are archived again."""
 
     def url_of(self, endpoint: str) -> str:
-        """Return where an endpoint is."""
-        return _pairs(self.webhooks_urls)[endpoint]
+        """Return where an endpoint is. Raises SettingsError without its URL."""
+        return self._of(endpoint, "webhooks_urls")
 
     def secrets_of(self, endpoint: str) -> list[str]:
-        """Return what signs the requests to an endpoint."""
-        return _pairs(self.webhooks_secrets)[endpoint].split()
+        """Return what signs the requests to an endpoint. Raises SettingsError without secrets."""
+        return self._of(endpoint, "webhooks_secrets").split()
+
+    def _of(self, endpoint: str, setting: str) -> str:
+        try:
+            return _pairs(getattr(self, setting))[endpoint]
+        except KeyError:
+            raise SettingsError(_lack(setting, endpoint)) from None
+
+    @property
+    def _sends_webhooks(self) -> bool:
+        return bool(self.webhooks_urls or self.webhooks_secrets)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a line for each setting that does not fit the others."""
         yield from super().contradictions()
-        for setting in ("webhooks_urls", "webhooks_secrets"):
+        # Whoever only writes events, or schedules them, needs neither.
+        for setting in ("webhooks_urls", "webhooks_secrets") if self._sends_webhooks else ():
             known = _pairs(getattr(self, setting))
-            for endpoint in self.endpoints:
-                if endpoint not in known:
-                    yield f"{variable(setting)} lacks {endpoint}, which {variable('webhooks')} names."
+            yield from (_lack(setting, endpoint) for endpoint in self.endpoints if endpoint not in known)
         if (self.vapid_private_key is None) != (self.vapid_subject is None):
             given, lacking = variable("vapid_private_key"), variable("vapid_subject")
             if self.vapid_private_key is None:

@@ -20,7 +20,7 @@ DEADLINE_S = 10.0
 async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
     deploy: DeploymentFactory, client: ClientFactory, name: Name, workers: int
 ) -> None:
-    chat = deploy(deadline_s=DEADLINE_S).start(workers=workers)
+    chat = deploy(deadline_s=DEADLINE_S, webhooks="app").start(workers=workers)
     recipient = await client(name("recipient")).connect(chat.edges[0])
     senders = [await client(name(f"sender{number}")).connect(chat.edges[0]) for number in range(SENDERS)]
     assert (await senders[0].send(recipient.username, "warm-up"))["success"]
@@ -38,6 +38,7 @@ async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
     await recipient.expect("new_message", lambda m: m["id"] in acked, count=len(acked))
     _check_store(chat, acked)
     _check_deliveries(recipient, acked)
+    _check_outbox(chat)
 
 
 async def _send_all(sender: Client, username: str) -> list[Any]:
@@ -76,3 +77,16 @@ def _check_deliveries(recipient: Client, acked: set[str]) -> None:
         by_sender[message["senderId"]].append(message["seq"])
     for seqs in by_sender.values():
         assert all(one < other for one, other in pairwise(seqs))
+
+
+def _check_outbox(chat: Deployment) -> None:
+    """The app's backend is to hear of each message that is stored, once and in order, and of no other."""
+    stored = chat.rows("SELECT id, chat_id FROM messages ORDER BY chat_id, seq")
+    told = chat.rows(
+        "SELECT id, about AS chat_id FROM outbox WHERE event = 'message.created' ORDER BY about, number"
+    )
+    assert [(row.chat_id, row.id) for row in told] == [
+        (row.chat_id, f"message.created/{row.id}") for row in stored
+    ]
+    opened = chat.rows("SELECT about FROM outbox WHERE event = 'chat.created'")
+    assert sorted(row.about for row in opened) == sorted({row.chat_id for row in stored})

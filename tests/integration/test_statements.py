@@ -18,9 +18,10 @@ from sqlalchemy import text
 
 import workers
 from infra.wire.batch import Event
+from infra.wire.webhooks import EVENTS
 from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
-from tests.integration.conftest import NEVER_S
+from tests.integration.conftest import NEVER_S, BenchFactory
 from workers import deleted_users
 
 SIZES = (1, 10, 200)
@@ -528,6 +529,17 @@ def test_the_commonest_batches_are_one_statement_without_a_transaction(
     batch = unswept_bench.batch(scenario(unswept_bench, 200))
     with counted(unswept_bench) as cost:
         unswept_bench.processor.process([batch])
+    assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
+
+
+@pytest.mark.parametrize("scenario", [sends_in_known_chats, receipts], ids=lambda scenario: scenario.__name__)
+def test_they_are_so_too_where_the_backend_hears_of_them(
+    make_bench: BenchFactory, scenario: Scenario
+) -> None:
+    bench = make_bench(sweep_after_s=NEVER_S, webhooks=dict.fromkeys(EVENTS, ("app",)))
+    batch = bench.batch(scenario(bench, 200))
+    with counted(bench) as cost:
+        bench.processor.process([batch])
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
 
 

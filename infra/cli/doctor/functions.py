@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from infra.cli.doctor.finding import Finding, finding
+from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 
@@ -46,6 +47,11 @@ def webhooks_finding(settings: FunctionSettings) -> Finding:
     """Check that no endpoint of webhooks fails, and nothing was given up or has no endpoint any more."""
     if not settings.webhooks:
         return Finding("webhooks", "BBGRAM_WEBHOOKS is not set, so the app's backend hears of nothing")
+    try:
+        for endpoint in settings.endpoints:
+            settings.url_of(endpoint), settings.secrets_of(endpoint)
+    except SettingsError as error:
+        return Finding("webhooks", str(error), "set BBGRAM_WEBHOOKS_URLS and BBGRAM_WEBHOOKS_SECRETS")
     advice = "let these settings reach Postgres, and run `bbgram migrate`"
     return finding("webhooks", advice, lambda: _webhooks(settings))
 

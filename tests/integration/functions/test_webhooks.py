@@ -408,11 +408,11 @@ def test_the_function_sends_to_all_endpoints(
 ) -> None:
     made = []
 
-    def local(url: str, secrets: list[str]) -> Endpoint:
-        made.append((url, secrets))
-        return backend.endpoint(*secrets)
+    def local(settings: FunctionSettings, name: str) -> Endpoint:
+        made.append((settings.url_of(name), settings.secrets_of(name)))
+        return backend.endpoint(*settings.secrets_of(name))
 
-    monkeypatch.setattr(sender, "Endpoint", local)
+    monkeypatch.setattr(sender, "make_endpoint", local)
     bench = make_bench(webhooks={"message.created": ["app", "audit"]})
     (alice, _), (_, to_bob) = bench.people("alice", "bob")
     bench.open_chat(alice, to_bob)

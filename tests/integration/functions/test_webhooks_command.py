@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 
 from functions.errors import TryLater
 from functions.webhooks import endpoint as endpoints
+from functions.webhooks.sender import make_endpoint
 from infra.cli.doctor.functions import webhooks_finding
 from infra.cli.webhooks import webhooks
+from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
 from infra.store.outbox import Fact, add
 from infra.wire.webhooks import Event
@@ -117,6 +119,13 @@ def test_the_doctor_names_what_is_wrong(bench: WorkerBench, command: Command) ->
     assert "events wait for gone" in webhooks_finding(settings).line()
     bench.rows("INSERT INTO webhook_endpoints (name, failing_since) VALUES ('app', now())")
     assert "app fails" in webhooks_finding(settings).line()
+
+
+def test_the_doctor_finds_endpoints_without_an_address() -> None:
+    settings = FunctionSettings.load(database_url="postgresql://nowhere/chat", webhooks="app")
+    assert "BBGRAM_WEBHOOKS_URLS lacks app" in webhooks_finding(settings).line()
+    with pytest.raises(SettingsError, match="lacks app"):
+        make_endpoint(settings, "app")
 
 
 def test_the_age_is_that_of_the_oldest_event_of_any_endpoint(bench: WorkerBench, command: Command) -> None:
