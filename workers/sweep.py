@@ -243,7 +243,7 @@ class Sweep:
         """Announce the users of an edge as offline, in portions. The last one ends with its lease."""
         announced = 0
         while users := self._ended_leases.users_of(edge_id, _USERS):
-            self._announce(users)
+            self._announce(edge_id, users)
             self._ended_leases.remove_users(edge_id, users)
             announced += len(users)
             if time.monotonic() >= stop_at:
@@ -252,10 +252,11 @@ class Sweep:
         if announced or is_forgotten:
             log.warning("edge_gone", edge=edge_id, users=announced, is_complete=is_forgotten)
 
-    def _announce(self, user_ids: Sequence[str]) -> None:
+    def _announce(self, edge_id: str, user_ids: Sequence[str]) -> None:
         online = self._context.presence.online(user_ids)
         with self._engine.begin() as conn:
-            note_last_seen(conn, user_ids)
+            causes = {user_id: f"{edge_id}/{user_id}" for user_id in user_ids}
+            note_last_seen(conn, causes, online, self._context.webhooks)
         # This transaction locks nothing.
         with self._engine.begin() as conn:
             conn.execution_options(stream_results=True)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from infra.settings.base import Settings
 from infra.settings.values import Words
-from infra.wire.webhooks import EVENTS, Subscriptions
+from infra.wire.webhooks import EVENTS, USUAL, Subscriptions
 
 _ENDPOINT: Final = re.compile(r"(?P<name>[a-z0-9_-]{1,40})(?:\s*:\s*(?P<events>[a-z. ]+))?")
 
@@ -35,8 +35,8 @@ class WebhookSettings(Settings):
 
     webhooks: Annotated[Words, AfterValidator(_endpoints)] = ()
     """[Webhooks](webhooks.md): names of endpoints of the app, each with the events that it gets, like
-    `app:message.created chat.created,audit`; one without events gets all. Workers and functions must have
-    the same."""
+    `app:message.created chat.created,audit`; one without events gets all but those about presence. Workers
+    and functions must have the same."""
 
     @property
     def subscriptions(self) -> Subscriptions:
@@ -44,7 +44,7 @@ class WebhookSettings(Settings):
         wanted: dict[str, list[str]] = {}
         for entry in self.webhooks:
             name, _, events = entry.partition(":")
-            for event in events.split() or EVENTS:
+            for event in events.split() or USUAL:
                 wanted.setdefault(event, []).append(name.strip())
         return wanted
 

@@ -12,8 +12,10 @@ MESSAGE_READ: Final = "message.read"
 CHAT_CREATED: Final = "chat.created"
 REPORT_CREATED: Final = "report.created"
 NOTIFICATION_FAILED: Final = "notification.failed"
+USER_ONLINE: Final = "user.online"
+USER_OFFLINE: Final = "user.offline"
 
-EVENTS: Final = (
+USUAL: Final = (
     MESSAGE_CREATED,
     MESSAGE_CHANGED,
     MESSAGE_DELIVERED,
@@ -22,7 +24,9 @@ EVENTS: Final = (
     REPORT_CREATED,
     NOTIFICATION_FAILED,
 )
-"""All events. An endpoint that names none gets all of them."""
+"""The events of an endpoint that names none."""
+EVENTS: Final = (*USUAL, USER_ONLINE, USER_OFFLINE)
+"""All events. Those about presence are many, so an endpoint must name them."""
 
 Subscriptions = Mapping[str, Sequence[str]]
 """The names of the endpoints that get each event. Events that nobody wants have no entry."""

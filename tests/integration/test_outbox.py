@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
+from infra.wire import names
 from infra.wire.events import Message
 from infra.wire.webhooks import EVENTS
 from tests.harness.worker_bench import WorkerBench
@@ -277,3 +278,35 @@ def test_a_worker_that_dies_in_its_statement_leaves_neither_message_nor_fact(
     assert len(told.bodies(chat_id, "message.created")) == 1
     hooked.ask(event)
     assert len(told.bodies(chat_id, "message.created")) == 2
+
+
+def test_coming_and_going_is_told_to_endpoints_that_name_it(make_bench: BenchFactory) -> None:
+    bench = make_bench(webhooks={"user.online": ("app",), "user.offline": ("app", "audit")})
+    told = Told(bench)
+    alice, name = bench.person("alice")
+    bench.connect(alice)
+    comes, goes = bench.event(alice, "announce", {}), bench.event(alice, "announce", {})
+    for _ in range(2):
+        bench.ask(comes)
+    bench.redis.srem(names.user_edges_key(str(alice)), bench.edge_id)
+    bench.ask(goes)
+    rows = told.rows(alice)
+    assert [(row.endpoint, row.id) for row in rows[:2]] == [("app", f"user.online/{comes.id}")] * 2
+    assert {(row.endpoint, row.id) for row in rows[2:]} == {
+        ("app", f"user.offline/{goes.id}"),
+        ("audit", f"user.offline/{goes.id}"),
+    }
+    body = msgspec.json.decode(rows[-1].body)
+    assert body.pop("at").endswith("Z")
+    assert body == {"userId": str(alice), "username": name}
+    assert bench.rows("SELECT last_seen_at FROM profiles WHERE id = :id", id=alice)[0].last_seen_at
+
+
+def test_users_of_an_edge_that_died_are_told_to_be_offline(make_bench: BenchFactory) -> None:
+    bench = make_bench(webhooks={"user.online": ("app",), "user.offline": ("app",)})
+    alice, _ = bench.person("alice")
+    bench.open_edge("dead", lease_ms=-600_000)
+    bench.connect(alice, "dead")
+    bench.sweep.run()
+    (row,) = Told(bench).rows(alice)
+    assert row.id == f"user.offline/dead/{alice}"

@@ -117,6 +117,34 @@ def test_open_reports_are_counted_and_a_problem_once_one_has_waited_for_long(
     assert (problem in told.out.splitlines()) == bool(code)
 
 
+@pytest.mark.parametrize(("minutes", "code"), [(10, 0), (20, 1)])
+def test_webhooks_that_wait_for_long_are_a_problem(whole: Deployment, minutes: int, code: int) -> None:
+    whole.rows(
+        "INSERT INTO bbgram.outbox (endpoint, id, event, about, body, created_at) VALUES"
+        " ('app', 'id', 'message.read', gen_random_uuid(), '{}', now() - make_interval(mins => :minutes))",
+        minutes=minutes,
+    )
+    try:
+        told = status(whole)
+    finally:
+        whole.rows("DELETE FROM bbgram.outbox")
+    assert told.code == code
+    problem = "Problem: an event of webhooks has waited for 20 min: see `bbgram webhooks`"
+    assert (problem in told.out.splitlines()) == bool(code)
+
+
+def test_webhooks_that_were_given_up_are_a_problem(whole: Deployment) -> None:
+    whole.rows(
+        "INSERT INTO bbgram.outbox (endpoint, id, event, about, body, dead_at)"
+        " VALUES ('app', 'id', 'message.read', gen_random_uuid(), '{}', now())"
+    )
+    try:
+        told = status(whole)
+    finally:
+        whole.rows("DELETE FROM bbgram.outbox")
+    assert "Problem: 1 events of webhooks were given up: see `bbgram webhooks`" in told.out.splitlines()
+
+
 def test_redis_is_enough(whole: Deployment) -> None:
     env = {name: value for name, value in whole.env.items() if name != "BBGRAM_DATABASE_URL"}
     done = run(("status",), env)

@@ -13,7 +13,7 @@ from infra.settings.functions import FunctionSettings
 from infra.settings.store import StoreSettings
 from infra.settings.unknown import unknown_variables
 from infra.settings.worker import WorkerSettings
-from infra.wire.webhooks import EVENTS
+from infra.wire.webhooks import USUAL
 
 GOOD = {
     "BBGRAM_REDIS_URL": "redis://127.0.0.1/0",
@@ -583,6 +583,6 @@ def test_an_endpoint_without_events_gets_all() -> None:
         webhooks="app, audit : message.created  message.read ",
     )
     assert settings.endpoints == ("app", "audit")
-    assert settings.subscriptions.keys() == set(EVENTS)
+    assert settings.subscriptions.keys() == set(USUAL)
     assert list(settings.subscriptions["message.read"]) == ["app", "audit"]
     assert list(settings.subscriptions["chat.created"]) == ["app"]

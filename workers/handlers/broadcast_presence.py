@@ -6,8 +6,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, CursorResult, text
 
 from infra.store.boxes import SHOWS_PRESENCE
+from infra.store.outbox import ISO_MS
 from infra.wire.commands import BroadcastPresence
 from infra.wire.events import USER_STATUS, Done, UserStatus, iso_ms
+from infra.wire.webhooks import USER_OFFLINE, USER_ONLINE, Subscriptions
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.outcome import Outcome
@@ -19,6 +21,23 @@ _SEEN = text(
     """
     UPDATE profiles SET last_seen_at = now()
     WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
+    """
+)
+_SEEN_AND_TELL = text(
+    f"""
+    WITH seen AS (
+        UPDATE profiles SET last_seen_at = now()
+        WHERE id = ANY(CAST(:users AS uuid[])) AND deleted_at IS NULL
+        RETURNING id, username
+    )
+    INSERT INTO outbox (endpoint, id, event, about, body)
+    SELECT endpoint, event || '/' || key, event, seen.id, CAST(json_build_object(
+        'userId', seen.id, 'username', seen.username, 'at', {ISO_MS.format(moment="now()")}
+    ) AS text)
+    FROM unnest(
+        CAST(:endpoints AS text[]), CAST(:events AS text[]), CAST(:told AS uuid[]), CAST(:keys AS text[])
+    ) AS told (endpoint, event, user_id, key)
+    JOIN seen ON seen.id = told.user_id
     """
 )
 _IS_SHOWN = SHOWS_PRESENCE.format(chat="c", user="me.user_id", profile="p")
@@ -50,25 +69,41 @@ def broadcast_presence(
     conn: Connection, requests: Sequence[Request[BroadcastPresence]], context: HandlerContext
 ) -> Outcome:
     """Tell the peers whether each user is online now. The user may have sockets on other edges."""
-    outcome = tell_peers(conn, {request.user_id for request in requests}, context)
+    outcome = _tell_peers(conn, {request.user_id: request.id for request in requests}, context)
     for request in requests:
         outcome.succeed(request, Done())
     return outcome
 
 
-def tell_peers(conn: Connection, user_ids: Collection[str], context: HandlerContext) -> Outcome:
+def _tell_peers(conn: Connection, causes: Mapping[str, str], context: HandlerContext) -> Outcome:
     """Tell whether the users are online: those who have joined a chat with them and are to know."""
     outcome = Outcome()
-    online = context.presence.online(user_ids)
-    note_last_seen(conn, user_ids)
-    for part in announcements(conn, user_ids, online):
+    online = context.presence.online(causes)
+    note_last_seen(conn, causes, online, context.webhooks)
+    for part in announcements(conn, causes, online):
         outcome.extend(part)
     return outcome
 
 
-def note_last_seen(conn: Connection, user_ids: Collection[str]) -> None:
-    """Record that the users were online until now."""
-    conn.execute(_SEEN, {"users": array(user_ids)})
+def note_last_seen(
+    conn: Connection, causes: Mapping[str, str], online: Collection[str], subscriptions: Subscriptions
+) -> None:
+    """Record that the users were online until now, and have the app's backend hear whether they still are.
+
+    `causes` says, by user, what distinguishes this from other times.
+    """
+    told = [
+        (endpoint, event, user_id, cause)
+        for user_id, cause in causes.items()
+        for event in [USER_ONLINE if user_id in online else USER_OFFLINE]
+        for endpoint in subscriptions.get(event, ())
+    ]
+    if not told:
+        conn.execute(_SEEN, {"users": array(causes)})
+        return
+    endpoints, events, users, keys = zip(*told, strict=True)
+    columns = {"endpoints": [*endpoints], "events": [*events], "told": array(users), "keys": [*keys]}
+    conn.execute(_SEEN_AND_TELL, {"users": array(causes), **columns})
 
 
 def tell_visibility(conn: Connection, wishes: Mapping[str, str], context: HandlerContext) -> Outcome:
