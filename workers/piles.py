@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from redis import Redis
 from sqlalchemy import Engine, text
 
+from infra.store.outbox import IS_OF
 from infra.wire import names
 from workers import metrics
 
@@ -17,7 +18,7 @@ _FRESH_S: Final = 60.0
 """Numbers of a worker that has not counted for this long are nobody's business any more."""
 
 _COUNT = text(
-    """
+    f"""
     SELECT
         (SELECT extract(epoch FROM now() - min(sweep_at)) FROM chats WHERE sweep_at <= now()) AS sweep_age,
         (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) AS kept) AS dead_letters,
@@ -42,8 +43,8 @@ _COUNT = text(
             SELECT extract(epoch FROM now() - min(oldest.created_at))
             FROM waiting CROSS JOIN LATERAL (
                 SELECT created_at FROM outbox
-                WHERE endpoint = waiting.endpoint AND dead_at IS NULL
-                ORDER BY number LIMIT 1
+                WHERE {IS_OF.format(endpoint="waiting.endpoint")} AND dead_at IS NULL
+                ORDER BY endpoint, number LIMIT 1
             ) oldest
         ) AS webhook_age,
         (

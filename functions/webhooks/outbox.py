@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from infra.store.outbox import ISO_MS
+from infra.store.outbox import IS_OF, ISO_MS
 
 CLAIM_S: Final = 60
 """For so long, nobody else sends to an endpoint. Whoever goes on sending renews it."""
@@ -39,14 +39,16 @@ _NEXT = text(
     f"""
     SELECT number, id, event, about, body, {ISO_MS.format(moment="created_at")} AS at
     FROM outbox o
-    WHERE endpoint = :endpoint AND dead_at IS NULL AND NOT EXISTS (
+    WHERE {IS_OF.format(endpoint=":endpoint")} AND dead_at IS NULL AND NOT EXISTS (
         SELECT FROM webhook_waits w
         WHERE w.endpoint = o.endpoint AND w.about = o.about AND w.next_at > now()
     )
-    ORDER BY number
+    ORDER BY endpoint, number
     LIMIT :limit
     """
 )
+_IN_ORDER = text("SET LOCAL enable_sort = off")
+"""Statistics of a table that was empty a moment ago would have all of it sorted."""
 _SENT = text("DELETE FROM outbox WHERE number = ANY(CAST(:numbers AS bigint[]))")
 _NO_WAITS = text(
     "DELETE FROM webhook_waits WHERE endpoint = :endpoint AND about = ANY(CAST(:abouts AS uuid[]))"
@@ -86,23 +88,23 @@ _GIVE_UP_ONE = text(
     """
 )
 _GIVE_UP_OLD = text(
-    """
+    f"""
     UPDATE outbox SET dead_at = now(), error = :error
     WHERE number IN (
         SELECT number FROM outbox
-        WHERE endpoint = :endpoint AND dead_at IS NULL
+        WHERE {IS_OF.format(endpoint=":endpoint")} AND dead_at IS NULL
             AND created_at < now() - make_interval(secs => :give_up_s)
-        ORDER BY number LIMIT :slice
+        ORDER BY endpoint, number LIMIT :slice
     )
     """
 )
 _HEALTH = text(
-    """
+    f"""
     SELECT e.endpoint, s.failing_since, s.error, coalesce(s.next_at, now()) AS next_at,
         (SELECT count(*) FROM outbox WHERE endpoint = e.endpoint AND dead_at IS NULL) AS waiting,
         (
-            SELECT created_at FROM outbox WHERE endpoint = e.endpoint AND dead_at IS NULL
-            ORDER BY number LIMIT 1
+            SELECT created_at FROM outbox WHERE {IS_OF.format(endpoint="e.endpoint")} AND dead_at IS NULL
+            ORDER BY endpoint, number LIMIT 1
         ) AS oldest,
         (SELECT count(*) FROM outbox WHERE endpoint = e.endpoint AND dead_at IS NOT NULL) AS dead
     FROM (
@@ -151,7 +153,8 @@ def release(conn: Connection, endpoint: str, claim_id: UUID) -> None:
 
 
 def read_next(conn: Connection, endpoint: str, limit: int) -> list[Row[Any]]:
-    """Return the next events of all chats that do not wait, in their order."""
+    """Return the next events of all chats that do not wait, in their order. Needs a transaction."""
+    conn.execute(_IN_ORDER)
     return list(conn.execute(_NEXT, {"endpoint": endpoint, "limit": limit}))
 
 

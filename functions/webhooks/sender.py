@@ -130,7 +130,7 @@ class Sender:
         is_lone = state.tries >= outbox.LONE_TRIES
         if is_lone:
             batch = 1
-        with self._engine.connect() as conn:
+        with self._engine.begin() as conn:
             events = outbox.read_next(conn, self._name, lanes * batch)
         if not events:
             return False

@@ -13,6 +13,11 @@ from infra.wire.webhooks import Subscriptions
 
 ISO_MS: Final = """to_char({moment} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 """SQL: a time as it is on the wire."""
+IS_OF: Final = "endpoint >= {endpoint} AND endpoint <= {endpoint}"
+"""SQL: whether a row is for an endpoint.
+
+With `=`, ordering by `endpoint, number` could use the primary key, and read all that waits for others.
+"""
 
 _ADD = text(
     """

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import requests
+from sqlalchemy import text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from functions.channels import outbound
@@ -105,8 +106,8 @@ class Hooks:
     def tell(self, about: UUID, *words: str) -> None:
         """Write facts of a chat."""
         facts = [
-            Fact("message.created", str(uuid4()), str(about), json.dumps({"chat": str(about), "text": text}))
-            for text in words
+            Fact("message.created", str(uuid4()), str(about), json.dumps({"chat": str(about), "text": word}))
+            for word in words
         ]
         with self.context.engine.begin() as conn:
             add(conn, facts, {"message.created": ["app"]})
@@ -504,3 +505,30 @@ def test_nothing_that_users_wrote_is_logged(
     assert "webhook_paused" in printed
     assert "secret" not in printed
     assert OLD not in printed
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_what_waits_for_others_or_was_given_up_is_not_read(hooks: Hooks, analyzed: bool) -> None:
+    """Neither with statistics of the empty table, nor with those of the full one."""
+    hooks.bench.rows(
+        "INSERT INTO outbox (endpoint, id, event, about, body, dead_at)"
+        " SELECT CASE WHEN g % 2 = 0 THEN 'down' ELSE 'app' END, g, 'message.read', gen_random_uuid(), '{}',"
+        " CASE WHEN g % 2 = 1 THEN now() END FROM generate_series(1, 20000) g"
+    )
+    hooks.tell(uuid4(), *(f"{number}" for number in range(2_000)))
+    if analyzed:
+        hooks.bench.rows("ANALYZE outbox")
+    with hooks.context.engine.begin() as conn:
+        assert len(outbox.read_next(conn, "app", 400)) == 400
+        plan = conn.execute(
+            text(f"EXPLAIN (ANALYZE, FORMAT JSON) {outbox._NEXT.text}"), {"endpoint": "app", "limit": 400}
+        ).scalar_one()
+    scans = [node for node in _nodes(plan[0]["Plan"]) if node.get("Relation Name") == "outbox"]
+    assert [node["Actual Rows"] for node in scans] == [400]
+    assert [node.get("Rows Removed by Filter", 0) for node in scans] == [0]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from _nodes(part)
