@@ -47,8 +47,6 @@ _NEXT = text(
     LIMIT :limit
     """
 )
-_IN_ORDER = text("SET LOCAL enable_sort = off")
-"""Statistics of a table that was empty a moment ago would have all of it sorted."""
 _SENT = text("DELETE FROM outbox WHERE number = ANY(CAST(:numbers AS bigint[]))")
 _NO_WAITS = text(
     "DELETE FROM webhook_waits WHERE endpoint = :endpoint AND about = ANY(CAST(:abouts AS uuid[]))"
@@ -153,8 +151,7 @@ def release(conn: Connection, endpoint: str, claim_id: UUID) -> None:
 
 
 def read_next(conn: Connection, endpoint: str, limit: int) -> list[Row[Any]]:
-    """Return the next events of all chats that do not wait, in their order. Needs a transaction."""
-    conn.execute(_IN_ORDER)
+    """Return the next events of all chats that do not wait, in their order."""
     return list(conn.execute(_NEXT, {"endpoint": endpoint, "limit": limit}))
 
 
