@@ -20,7 +20,7 @@ DEADLINE_S = 10.0
 async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
     deploy: DeploymentFactory, client: ClientFactory, name: Name, workers: int
 ) -> None:
-    chat = deploy(deadline_s=DEADLINE_S, webhooks="app").start(workers=workers)
+    chat = deploy(deadline_s=DEADLINE_S).start(workers=workers)
     recipient = await client(name("recipient")).connect(chat.edges[0])
     senders = [await client(name(f"sender{number}")).connect(chat.edges[0]) for number in range(SENDERS)]
     assert (await senders[0].send(recipient.username, "warm-up"))["success"]
@@ -38,6 +38,19 @@ async def test_kill_of_a_worker_in_the_middle_of_2000_sends(
     await recipient.expect("new_message", lambda m: m["id"] in acked, count=len(acked))
     _check_store(chat, acked)
     _check_deliveries(recipient, acked)
+
+
+async def test_the_backend_is_to_hear_of_each_message_once_whenever_a_worker_is_killed(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
+) -> None:
+    chat = deploy(deadline_s=DEADLINE_S, webhooks="app").start(workers=2)
+    recipient = await client(name("recipient")).connect(chat.edges[0])
+    senders = [await client(name(f"sender{number}")).connect(chat.edges[0]) for number in range(SENDERS)]
+    sending = asyncio.gather(*(_send_all(sender, recipient.username) for sender in senders))
+    await recipient.expect("new_message", count=SENDERS * MESSAGES // 4)
+    chat.workers[0].kill()
+    acked = {ack["message"]["id"] for acks in await sending for ack in acks if ack["success"]}
+    _check_store(chat, acked)
     _check_outbox(chat)
 
 
