@@ -44,7 +44,7 @@ _IMPORTED: Final = (
     "celery.worker.consumer",
     "coverage",
     "functions.run",
-    "infra.cli.doctor.command",
+    "infra.cli.doctor.checks",
     "infra.cli.main",
     "infra.local.stack",
     "infra.store.migrate",
