@@ -1,4 +1,4 @@
-"""Reads access tokens: the header, which names a key, and the claims that Supabase issues."""
+"""Checks access tokens: the header, which names a key, and the claims that Supabase issues."""
 
 import time
 from collections.abc import Iterable
@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
-import jwt
-from jwt.types import Options
-
 from infra.logs import shown
 from infra.settings.edge import MISSING, AssuranceLevel, EdgeSettings
 from socket_edge.auth.identity import Identity
+from socket_edge.auth.jws import Jws, Key, read_object
+from socket_edge.auth.jws import read as jws_of
 from socket_edge.auth.rejections import RefusalReason, TokenRejection, expired, unauthorized
 
 MAX_TOKEN_CHARS: Final = 16_384
@@ -23,19 +22,6 @@ ROLE: Final = "authenticated"
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, the last that `datetime` knows."""
 
-# PyJWT checks the signature only: it has one leeway for all times, and does not report the value of a claim.
-_OPTIONS: Final[Options] = {
-    "require": [],
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_iat": False,
-    "verify_jti": False,
-    "enforce_minimum_key_length": True,
-}
-
 _ALWAYS: Final = ("exp", "aud", "sub")
 """Claims that every token must have."""
 _NOTHING: Final[tuple[object, ...]] = (None, "", [])
@@ -43,12 +29,8 @@ _NOTHING: Final[tuple[object, ...]] = (None, "", [])
 
 _MALFORMED: Final = "The access token is malformed."
 _ALGORITHM: Final = "The access token is signed with an algorithm that is not allowed."
-
-_REFUSALS: Final[dict[type[Exception], tuple[RefusalReason, str]]] = {
-    jwt.InvalidSignatureError: (RefusalReason.SIGNATURE, "The signature of the access token is not valid."),
-    jwt.InvalidAlgorithmError: (RefusalReason.ALGORITHM, _ALGORITHM),
-    jwt.InvalidKeyError: (RefusalReason.WEAK_KEY, "The access token is signed with a key that is too weak."),
-}
+_SIGNATURE: Final = "The signature of the access token is not valid."
+_WEAK_KEY: Final = "The access token is signed with a key that is too weak."
 
 
 @dataclass(frozen=True)
@@ -75,8 +57,8 @@ class ClaimRules:
         )
 
 
-def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
-    """Return the unverified header of a token signed with one of `algorithms`. Raises Rejection."""
+def read_token(token: str, algorithms: frozenset[str]) -> Jws:
+    """Take a token apart that says it is signed with one of `algorithms`. Raises Rejection."""
     if not isinstance(token, str) or not token:
         raise unauthorized(
             RefusalReason.MALFORMED, "An access token is required.", expected="a token", got="none"
@@ -90,43 +72,49 @@ def read_header(token: str, algorithms: frozenset[str]) -> dict[str, Any]:
             got=f"{len(token)} characters",
         )
     try:
-        # Pass the header alone: PyJWT would decode the rest only to drop it.
-        header = jwt.get_unverified_header(token.partition(".")[0] + "..")
-    except (jwt.PyJWTError, ValueError) as error:
+        jws = jws_of(token)
+    except ValueError as error:
         raise _malformed("a JSON Web Token") from error
-    algorithm = header.get("alg")
+    algorithm = jws.header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise unauthorized(
             RefusalReason.ALGORITHM, _ALGORITHM, expected=_any_of(algorithms), got=shown(algorithm)
         )
-    return header
+    return jws
 
 
-def verify(token: str, key: jwt.PyJWK | str, algorithm: str, rules: ClaimRules) -> Identity:
-    """Check signature and claims of a token. Raises Rejection."""
-    return _identity(_decode(token, key=key, algorithms=[algorithm]), rules)
+def read_claims(jws: Jws) -> dict[str, Any]:
+    """Return the claims of a token that may be anybody's. Raises Rejection, also if it has expired.
 
-
-def read_unverified(token: str, rules: ClaimRules) -> Identity:
-    """Check only the claims of a token whose signature the Auth server checks. Raises Rejection."""
-    return _identity(_decode(token, verify_signature=False), rules)
-
-
-def _decode(token: str, *, verify_signature: bool = True, **key: Any) -> dict[str, Any]:
+    Many who come back after a while have an expired token. Checking its signature would change nothing.
+    """
     try:
-        return jwt.decode(token, options={**_OPTIONS, "verify_signature": verify_signature}, **key)
-    except (jwt.PyJWTError, ValueError) as error:
-        reason, message = _REFUSALS.get(type(error), (RefusalReason.MALFORMED, _MALFORMED))
-        header = jwt.get_unverified_header(token.partition(".")[0] + "..")
-        got = f"{shown(header.get('alg'))}, kid {shown(header.get('kid'))}"
-        raise unauthorized(reason, message, expected=_algorithms(key), got=got) from error
+        claims = read_object(jws.payload)
+    except ValueError as error:
+        raise _malformed("a JSON object as payload") from error
+    if isinstance(expires_at := claims.get("exp"), int):
+        _check_expiry(expires_at)
+    return claims
 
 
-def _algorithms(key: dict[str, Any]) -> str:
-    return f"a valid {_any_of(key['algorithms'])} token" if key else "a valid token"
+def verify(jws: Jws, key: Key, claims: dict[str, Any], rules: ClaimRules) -> Identity:
+    """Check signature and claims of a token. Raises Rejection."""
+    algorithm, kid = jws.header.get("alg"), jws.header.get("kid")
+    # The key decides the algorithm, not the token.
+    reason, message = RefusalReason.ALGORITHM, _ALGORITHM
+    if algorithm == key.algorithm:
+        if key.weakness is not None:
+            reason, message = RefusalReason.WEAK_KEY, _WEAK_KEY
+        elif key.has_signed(jws):
+            return identity(claims, rules)
+        else:
+            reason, message = RefusalReason.SIGNATURE, _SIGNATURE
+    expected = f"a valid {key.algorithm} token"
+    raise unauthorized(reason, message, expected=expected, got=f"{shown(algorithm)}, kid {shown(kid)}")
 
 
-def _identity(claims: dict[str, Any], rules: ClaimRules) -> Identity:
+def identity(claims: dict[str, Any], rules: ClaimRules) -> Identity:
+    """Return the user whom the claims name, if they follow the rules. Raises Rejection."""
     # The order matters: a token that fails several checks is refused for the first.
     _check_presence(claims, rules)
     _check_times(claims, rules)
@@ -166,7 +154,11 @@ def _check_times(claims: dict[str, Any], rules: ClaimRules) -> None:
                 expected=f"nbf at most {rules.clock_skew_s:g} s after {_iso(now)}",
                 got=_iso(not_before),
             )
-    expires_at = _seconds(claims, "exp")
+    _check_expiry(_seconds(claims, "exp"))
+
+
+def _check_expiry(expires_at: int) -> None:
+    now = time.time()
     if expires_at <= now:
         raise expired(expected=f"exp after {_iso(now)}", got=_iso(expires_at))
 

@@ -18,6 +18,7 @@ from jwt import PyJWK, PyJWTError
 
 from infra.logs import shown
 from socket_edge import metrics
+from socket_edge.auth.jws import Key
 from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
@@ -46,12 +47,12 @@ class Jwks:
         self._cooldown_s = min(cooldown_s, MAX_AGE_S)
         self._clock = clock
         self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT_S)
-        self._keys: dict[str, PyJWK] = {}
+        self._keys: dict[str, Key] = {}
         self._tried_at = float("-inf")
         self._fetched_at = float("-inf")
         self._fetch: asyncio.Task[None] | None = None
 
-    async def key(self, kid: str) -> PyJWK:
+    async def key(self, kid: str) -> Key:
         """Return the key named `kid`: at once, unless it is unknown or older than `MAX_AGE_S`.
 
         Raises Rejection: `unauthorized` if the endpoint was asked for this key and does not publish it,
@@ -128,7 +129,7 @@ class Jwks:
         return bytes(body)
 
 
-def usable_keys(body: bytes) -> dict[str, PyJWK]:
+def usable_keys(body: bytes) -> dict[str, Key]:
     """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is not a JWKS.
 
     There may be none: a project that uses its legacy secret publishes an empty set.
@@ -136,21 +137,19 @@ def usable_keys(body: bytes) -> dict[str, PyJWK]:
     document = json.loads(body)
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise JwksError("the answer is not a JWKS")
-    return {
-        key.key_id: key
-        for key in map(_read_key, document["keys"])
-        if key is not None
-        and isinstance(key.key_id, str)
-        and key.public_key_use in (None, "sig")
-        and key.algorithm_name in ALGORITHMS
-    }
+    read = [key for key in map(_read_key, document["keys"]) if key is not None]
+    return dict(read)
 
 
-def _read_key(jwk: object) -> PyJWK | None:
-    """Return a key, or None if its kind is unknown: such a key must not make the others useless."""
+def _read_key(jwk: object) -> tuple[str, Key] | None:
+    """Return a key and its id, or None if its kind is unknown: such a key must not make the others useless."""
     if not isinstance(jwk, dict):
         return None
     try:
-        return PyJWK(jwk)
+        key = PyJWK(jwk)
+        is_usable = isinstance(key.key_id, str) and key.public_key_use in (None, "sig")
+        if not is_usable or key.algorithm_name not in ALGORITHMS:
+            return None
+        return key.key_id, Key(key.algorithm_name, key.key)  # type: ignore[return-value]
     except (PyJWTError, TypeError, ValueError):
         return None

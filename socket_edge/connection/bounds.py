@@ -135,7 +135,13 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the websocket, which has limits of its own."""
         self._stop_timer()
-        super().handle_websocket_upgrade()
+        self.connections.discard(self)
+        handshake: Any = self.ws_protocol_class
+        begin = handshake(self.config, self.server_state, self.app_state).begin
+        scope, url = self.scope, self.url
+        # The parser and this object hold each other. That would keep both until the next garbage collection.
+        self.parser = self.scope = self.headers = None  # type: ignore[assignment]
+        begin(self.transport, scope, url)
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -1,16 +1,16 @@
 """Engine.IO over HTTP: checks each request as a Node.js server does, reads its body, and answers it.
 
-python-engineio lets requests pass that the protocol refuses, and reads no body that comes in chunks.
+python-engineio's server lets requests pass that the protocol refuses, and reads no body that comes in chunks.
 """
 
 import asyncio
 import gzip
+import secrets
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
-from engineio import AsyncServer
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,7 @@ from socket_edge.connection.bounds import (
 from socket_edge.connection.engineio import EngineConnection, Hub
 from socket_edge.connection.packets import RECORD_SEPARATOR, jsonp, read_packets
 
+_ID_BYTES: Final = 15
 _VERSION: Final = "4"
 """The version of Engine.IO, which socket.io-client 3 and later speak."""
 _POLLING: Final = "polling"
@@ -100,17 +101,18 @@ class EndpointHub(Hub, Protocol):
         """Called when a client asks for a version of Engine.IO that is not served; empty if for none."""
 
 
-class Endpoint(AsyncServer):  # type: ignore[misc]
+class Endpoint:
     """An ASGI application for the requests and websockets of Engine.IO."""
 
-    hub: EndpointHub
-    sockets: dict[str, EngineConnection]
-    """The open connections, by Engine.IO id."""
-    _last_words: dict[str, list[str]]
+    def __init__(self, hub: EndpointHub) -> None:
+        self.hub = hub
+        self.sockets: dict[str, EngineConnection] = {}
+        """The open connections, by Engine.IO id."""
+        self._last_words: dict[str, list[str]] = {}
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._last_words = {}
+    def generate_id(self) -> str:
+        """Return an id that nobody can guess."""
+        return secrets.token_urlsafe(_ID_BYTES)
 
     def forget(self, connection: EngineConnection) -> None:
         """Remove a connection that has ended. The next poll gets what it was told last, such as why."""

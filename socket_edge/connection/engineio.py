@@ -87,8 +87,6 @@ class EngineConnection:
     socket_id = ""
     state = State.OPEN
     session: Any = None
-    admitted: Any = None
-    """The session of a client that was admitted, and is about to be told so."""
     websocket: WebSocket | None = None
     origin = host = ""
     address: bytes | None = None
@@ -97,7 +95,7 @@ class EngineConnection:
     """Requests that the client may need to fetch and ack the messages it was sent."""
     refused_sign_ins = 0
     sign_in_by = math.inf
-    """Monotonic time in seconds at which the connection ends, unless somebody is signed in."""
+    """Time of the loop, in seconds, at which the connection ends, unless somebody is signed in."""
     closed = closing = False
 
     _polls: Polls | None = None
@@ -164,10 +162,10 @@ class EngineConnection:
 
     # What the Socket.IO server calls.
 
-    def sign_in(self) -> None:
+    def sign_in(self, session: Any) -> None:
         """Note that the client was admitted and told so."""
         if not self.closed:
-            self.session, self.admitted, self.state = self.admitted, None, State.SIGNED_IN
+            self.session, self.state = session, State.SIGNED_IN
             self._was_signed_out = False
             if self.websocket is not None:
                 self.websocket.trust()
@@ -203,8 +201,11 @@ class EngineConnection:
         if self._backlog is not None:
             self._backlog.append(data)
         elif (work := self._handle(data, size_of(data))) is not None:
-            self._backlog = deque()
-            self.hub.tasks.start(self._finish(work, self._backlog))
+            backlog = self._backlog = deque[str | bytes]()
+            task = self.hub.tasks.start_now(self._finish(work, backlog))
+            if not task.done():
+                assert self.websocket is not None
+                self.websocket.pause_reading()
 
     def allows(self, size: int) -> bool:
         """Meter a control frame or a fragment."""
@@ -532,8 +533,6 @@ class EngineConnection:
 
     async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
         """Finish the work, then handle the frames that arrived meanwhile."""
-        assert self.websocket is not None
-        self.websocket.pause_reading()
         while work is not None:
             await self._carry_out(work)
             work = None
@@ -544,4 +543,5 @@ class EngineConnection:
         if self._is_shutting_down:
             self._let_go()
         else:
+            assert self.websocket is not None
             self.websocket.resume_reading()
