@@ -1,11 +1,11 @@
 """Checks access tokens: the header, which names a key, and the claims that Supabase issues."""
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
-from uuid import UUID
 
 from infra.logs import shown
 from infra.settings.edge import MISSING, AssuranceLevel, EdgeSettings
@@ -21,6 +21,9 @@ ROLE: Final = "authenticated"
 
 _LAST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999, the last that `datetime` knows."""
+
+# `uuid.UUID` takes four times as long, and also accepts braces, URNs and missing hyphens.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _ALWAYS: Final = ("exp", "aud", "sub")
 """Claims that every token must have."""
@@ -235,14 +238,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _canonical_uuid(subject: object) -> str:
-    # UUID() also accepts braces, URNs and missing hyphens, which Supabase never writes.
-    if isinstance(subject, str):
-        try:
-            canonical = str(UUID(subject))
-        except ValueError:
-            canonical = ""
-        if canonical == subject.lower():
-            return canonical
+    if isinstance(subject, str) and _UUID.fullmatch(subject):
+        return subject.lower()
     message = "The access token names no user."
     raise unauthorized(RefusalReason.SUBJECT, message, expected="sub with a UUID", got=shown(subject))
 

@@ -143,20 +143,21 @@ class CatchUps:
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             pages.take(page)
-            session.page_acked.clear()
+            page_acked = asyncio.Event() if page.messages and not pages.are_complete else None
+            session.page_acked = page_acked
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
-            if pages.are_complete or not page.messages:
+            if page_acked is None:
                 continue
-            if not await self._is_acked(session, patience_s) and not session.has_acked:
+            if not await self._is_acked(session, page_acked, patience_s) and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
         return None
 
-    async def _is_acked(self, session: Session, patience_s: float) -> bool:
+    async def _is_acked(self, session: Session, page_acked: asyncio.Event, patience_s: float) -> bool:
         """Wait for the client to ack everything; return False if it takes too long."""
         try:
             async with asyncio.timeout(patience_s):
-                await session.page_acked.wait()
+                await page_acked.wait()
         except TimeoutError:
             log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))
             return False

@@ -5,6 +5,7 @@ every message it gets, and records when each message was due, acked and delivere
 """
 
 import asyncio
+import gc
 import statistics
 import sys
 import time
@@ -146,7 +147,8 @@ class Connection(WSListener):
         """Connect and wait until the server has accepted the user."""
         url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
         await ws_connect(lambda: self, url, enable_auto_ping=False)
-        await asyncio.wait_for(self.welcome, _CONNECT_S)
+        async with asyncio.timeout(_CONNECT_S):
+            await self.welcome
 
     def send(self, due_at: float, padding: str) -> None:
         """Send the next message to the peer."""
@@ -400,6 +402,8 @@ async def _run(spec: Spec) -> None:
 
 def main() -> None:
     """Generate the load described by the first line of stdin, a JSON `Spec`."""
+    # It would look at all records of all messages, again and again.
+    gc.disable()
     uvloop.run(_run(msgspec.json.decode(sys.stdin.readline(), type=Spec)))
 
 
