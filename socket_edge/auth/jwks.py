@@ -142,7 +142,7 @@ def usable_keys(body: bytes) -> dict[str, Key]:
 
 
 def _read_key(jwk: object) -> tuple[str, Key] | None:
-    """Return a key and its id, or None if its kind is unknown: such a key must not make the others useless."""
+    """Return a key and its id; None if its kind is unknown: such a key must not make the others useless."""
     if not isinstance(jwk, dict):
         return None
     try:

@@ -72,7 +72,7 @@ def read_object(data: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004
+        raise ValueError("not an object")
     return value
 
 

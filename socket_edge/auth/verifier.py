@@ -4,8 +4,8 @@ from typing import Final
 
 from socket_edge.auth.claims import ClaimRules, read_claims, read_token, verify
 from socket_edge.auth.identity import Identity
-from socket_edge.auth.jws import Key
 from socket_edge.auth.jwks import ALGORITHMS, Jwks
+from socket_edge.auth.jws import Key
 from socket_edge.auth.rejections import RefusalReason, unauthorized
 
 HS256: Final = "HS256"

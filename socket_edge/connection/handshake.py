@@ -31,21 +31,32 @@ _BUFFER: Final = 2_048
 _KEY_BYTES: Final = 16
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
-_REQUEST: Final = (
-    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+_REQUEST: Final = b"\r\n".join(
+    (
+        b"GET / HTTP/1.1",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        b"\r\n",
+    )
 )
 """The smallest request that picows accepts. The client's own has been checked by then."""
-_ACCEPTED: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+_ACCEPTED: Final = b"\r\n".join(
+    (
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Connection: upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Accept: %b",
+        b"\r\n",
+    )
 )
 _REFUSED: Final = b"HTTP/1.1 %d %b\r\n%bConnection: close\r\n\r\n%b"
 
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 _frames_log = logging.LoggerAdapter(logging.getLogger("picows.server"))
-_log = logging.getLogger("uvicorn.error")
+_uvicorn_log = logging.getLogger("uvicorn.error")
 # Clients' mistakes are reported to the clients, not logged.
 _frames_log.logger.setLevel(logging.CRITICAL)
 
@@ -146,7 +157,7 @@ class Handshake(asyncio.Protocol):
             with suppress(ClientDisconnected):
                 await self._config.loaded_app(self.scope, self.receive, self.send)
         except Exception:
-            _log.exception("The application failed.")
+            _uvicorn_log.exception("The application failed.")
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         finally:
             if self.websocket is None:

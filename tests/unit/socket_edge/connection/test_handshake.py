@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from structlog.testing import capture_logs
 from socket_edge.connection.api import DisconnectReason
 from socket_edge.connection.bounds import HEAD_BYTES
 from socket_edge.connection.handshake import Handshake
+from socket_edge.limits.token_bucket import TokenBucket
 from tests.conformance.connections import Websocket
 from tests.harness.waiting import PATIENCE_S, until
 from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, Served, pass_time, serve
@@ -151,6 +154,80 @@ async def test_a_wrong_handshake_is_refused_and_the_connection_closed(
         writer.write(request(**changes))
         assert (await rest_of(reader)).startswith(b"HTTP/1.1 " + status)
         assert served.connections() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"GET ", b"POST "),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"transport", "tränsport".encode()),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Version: 13\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nUpgrade: websocket\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nOrigin: https://a.example\r\nOrigin: https://b.example\r\n\r\n"),
+        (b"ZQ==", b"ZQ==\x00"),
+        (b"ZQ==", "ZQ=ü".encode()),
+    ],
+    ids=repr,
+)
+async def test_an_unsound_handshake_is_refused_and_the_connection_closed(old: bytes, new: bytes) -> None:
+    async with serve() as served, connected(served) as (reader, writer):
+        head = request()
+        assert old in head
+        writer.write(head.replace(old, new, 1))
+        answer = await rest_of(reader)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert new.strip() not in answer
+        assert served.connections() == []
+
+
+async def test_a_websocket_too_many_is_told_when_to_come_back() -> None:
+    async with serve(connects=TokenBucket(0.1, 1)) as served, connected(served) as (reader, writer):
+        writer.write(request())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        async with connected(served) as (other, other_writer):
+            other_writer.write(request())
+            head, _, body = (await rest_of(other)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert b"\r\nretry-after: 10\r\n" in head.lower()
+        assert b"\r\nconnection: close" in head.lower()
+        assert json.loads(body)["code"] == "rate_limited"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks do not start at once")
+async def test_a_websocket_is_served_in_the_call_that_reads_its_request() -> None:
+    async with serve() as served, connected(served) as (_, writer):
+        began, run = list[list[object]](), Handshake.begin
+
+        def begin(self: Handshake, *arguments: Any) -> None:
+            run(self, *arguments)
+            began.append([*served.connections()])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Handshake, "begin", begin)
+            writer.write(request())
+            await until(lambda: began, "the request is read")
+        assert len(began[0]) == 1
+
+
+async def test_a_server_that_shuts_down_answers_a_request_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, run, may_run = asyncio.Event(), Handshake.run_asgi, asyncio.Event()
+
+    async def run_later(self: Handshake) -> None:
+        waits.set()
+        await may_run.wait()
+        await run(self)
+
+    monkeypatch.setattr(Handshake, "run_asgi", run_later)
+    async with serve() as served, connected(served) as (reader, writer):
+        writer.write(request())
+        await waits.wait()
+        served.shut_down()
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 500 ")
+        may_run.set()
 
 
 async def test_a_handshake_for_a_connection_that_does_not_exist_is_refused() -> None:
