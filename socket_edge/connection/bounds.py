@@ -15,7 +15,9 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_remote_addr, is_ssl
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.events import error_event
@@ -92,8 +94,11 @@ class BoundedHttp(HttpToolsProtocol):
         return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), settings))
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request."""
-        super().connection_made(transport)
+        """Start the clock for the first request. Does what uvicorn does, but looks up no address of ours."""
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

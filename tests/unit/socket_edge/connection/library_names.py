@@ -48,11 +48,27 @@ UVICORN: Final = {
         "shutdown": "(self)",
     },
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol()": {
+        "app_state": "dict",
+        "client": "NoneType",
+        "config": "Config",
+        "connections": "set",
         "cycle": "NoneType",
+        "flow": "NoneType",
+        "headers": "NoneType",
+        "parser": "HttpRequestParser",
+        "scheme": "NoneType",
+        "scope": "NoneType",
+        "server_state": "ServerState",
+        "ws_protocol_class": "(config, server_state, app_state, _loop=None)",
         "loop": "event loop",
         "transport": "NoneType",
     },
+    "uvicorn.protocols.http.flow_control": {
+        "FlowControl": "(transport)",
+    },
     "uvicorn.protocols.utils": {
+        "get_remote_addr": "(transport)",
+        "is_ssl": "(transport)",
         "ClientDisconnected": "exception (OSError)",
     },
     "uvicorn.server.Server": {
