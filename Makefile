@@ -13,7 +13,7 @@ PAGE := clients/web
 BROWSER := tests/e2e/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package compat migrations reference bench capacity shape frames lock clean
+.PHONY: help run page install smoke test deployment attack faults fuzz check tables contract docs audit package compat migrations reference bench capacity shape stages frames lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ capacity: $(VENV)/.dev ## Measure what messages and sockets cost, write docs/cap
 
 shape: $(VENV)/.dev ## Print how much work messages share under load
 	@$(BIN)/python -m tests.benchmark.batch_shape
+
+stages: $(VENV)/.dev ## Measure where a lone message's time goes, write that section of docs/benchmarks.md (two minutes; ARGS=--print only prints)
+	@$(BIN)/python -m tests.benchmark.stages $(ARGS)
 
 frames: $(VENV)/.dev $(PAGE)/dist/.stamp $(BROWSER)/node_modules/.stamp ## Print how long frames of the chat page take, also with 10,000 messages in a chat
 	@$(BIN)/python -m tests.benchmark.frames

@@ -149,7 +149,6 @@ class Edge:
         await self._drain()
         await stop(running)
         await self.presence.withdraw(self.admission.unannounced)
-        self.dispatcher.close()
         await self.authenticator.aclose()
         await self.queue.aclose()
         await self.redis.aclose()

@@ -140,7 +140,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
     @app.task(name=names.RELAY_TASK, Request=_Unacked)  # type: ignore[untyped-decorator]
     def handle_batch(batch: Batch) -> None:
         try:
-            for together in backlog.join(batch):
+            for together in backlog.follow(batch):
                 known = readable(together, parts.publisher)
                 if known:
                     parts.processor.process([drop_expired(one, parts.redis, parts.clock) for one in known])

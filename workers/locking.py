@@ -1,8 +1,15 @@
 """Statements that lock rows, in two variants: one waits for rows that others have locked, one skips them."""
 
-from sqlalchemy import TextClause, text
+from collections.abc import Mapping
+from typing import Any, Final
 
+from sqlalchemy import Connection, TextClause, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from infra.store.engine import fetch
 from workers.context import HandlerContext
+
+_PSYCOPG: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
 class LockingStatement:
@@ -16,7 +23,16 @@ class LockingStatement:
         skipping = {name: texts[1] for name, texts in variants.items()}
         self._waiting = text(sql.format(skip_locked="", **waiting))
         self._skipping = text(sql.format(skip_locked="SKIP LOCKED", **skipping))
+        self._of_psycopg = {
+            one: str(one.compile(dialect=_PSYCOPG)) for one in (self._waiting, self._skipping)
+        }
 
     def for_(self, context: HandlerContext) -> TextClause:
         """Return the variant for handlers with this context."""
         return self._waiting if context.patient else self._skipping
+
+    def fetch(
+        self, conn: Connection, context: HandlerContext, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Run the variant for handlers with this context past SQLAlchemy; see `infra.store.engine.fetch`."""
+        return fetch(conn, self._of_psycopg[self.for_(context)], parameters)

@@ -185,7 +185,7 @@ def store_messages(
     if not requests:
         return {}
     tried = {request.id: request for request in requests}
-    rows = conn.execute(_STORE.for_(context), sending_columns(requests, context))
+    rows = _STORE.fetch(conn, context, sending_columns(requests, context))
     return {row[0]: as_sent(tried[row[0]], *row) for row in rows}
 
 

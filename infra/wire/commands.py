@@ -360,6 +360,8 @@ class CatchUp(_Command, frozen=True):
     """With `after`, when the first message of all other chats comes: the page holds no newer one."""
     chats_after: str | None = None
     """Without `after`, the chat after which to look up more. None to begin with the first."""
+    pages: Limit = 1
+    """With `after`, as how many pages the answer may be long, since the client acks quickly."""
 
 
 class EnsureProfile(_Command, frozen=True):

@@ -17,7 +17,7 @@ from infra.wire.registry import CATCH_UP
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.relay.lanes import Lanes
-from socket_edge.relay.pending import answered
+from socket_edge.relay.pending import asked
 from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,10 @@ _RESTARTS: Final = 200
 """Sockets that catch up at once after a loss, so that the lanes keep room for what clients send."""
 _CHATS_OF_PAGE: Final = 50
 """Most chats that a page is read from."""
+_PAGES: Final = 4
+"""As how many pages an answer may be long while the client acks quickly."""
+_PAGES_IN_ALL: Final = 8
+"""How many pages the sockets of an edge ask for at once. While more sockets catch up, each asks for one."""
 _CHATS_AHEAD: Final = 10_000
 """About how many chats are kept. If more have undelivered messages, these come in further rounds."""
 
@@ -57,10 +61,13 @@ class ChatsAhead:
                 heapq.heappush(self._chats, chat)
         self._taken = set()
 
-    def take(self) -> tuple[dict[str, int], int | None]:
-        """Remove the chats that come next; return their cursors, and when the first of the others comes."""
+    def take(self, pages: int = 1) -> tuple[dict[str, int], int | None]:
+        """Remove the chats that come next, as many as an answer of so many pages is read from.
+
+        Returns their cursors, and when the first of the others comes.
+        """
         cursors: dict[str, int] = {}
-        while self._chats and len(cursors) < _CHATS_OF_PAGE:
+        while self._chats and len(cursors) < pages * _CHATS_OF_PAGE:
             chat = heapq.heappop(self._chats)
             self._taken.add(chat)
             _, chat_id, seq = chat
@@ -92,6 +99,7 @@ class CatchUps:
         self._page_ack_s = page_ack_s
         self._restarting: asyncio.Task[None] | None = None
         self._restarts = asyncio.Semaphore(_RESTARTS)
+        self._running = 0
 
     def restart(self, since: float) -> None:
         """Let every socket catch up, a few at a time: publications since that monotonic time may be lost."""
@@ -115,11 +123,13 @@ class CatchUps:
 
     async def run(self, session: Session) -> None:
         """Let a socket catch up, then emit what was held. Tells the client if the user cannot be served."""
+        self._running += 1
         try:
             failure = await self._send_pages(session, session.take_lost_since())
             while failure is None and session.lost_since is not None:
                 failure = await self._send_pages(session, session.take_lost_since())
         finally:
+            self._running -= 1
             self._delivery.release(session)
             session.catching_up = None
         if failure is None:
@@ -134,24 +144,31 @@ class CatchUps:
         """
         pages = _Pages(self._lanes, session, lost_since)
         patience_s = self._page_ack_s
-        while not pages.are_complete:
-            answer = await pages.ask()
+        answering = pages.ask()
+        while True:
+            answer = await answering
             if answer.failure is not None:
                 if not answer.failure.code.retryable:
                     return answer.failure
                 await asyncio.sleep(_PAUSE_S)
+                answering = pages.ask()
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             pages.take(page)
             page_acked = asyncio.Event() if page.messages and not pages.are_complete else None
             session.page_acked = page_acked
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
+            if pages.are_complete:
+                return None
+            # A worker reads the next page while the client acks this one. It is not sent before.
+            answering = pages.ask()
             if page_acked is None:
                 continue
-            if not await self._is_acked(session, page_acked, patience_s) and not session.has_acked:
+            is_acked = await self._is_acked(session, page_acked, patience_s)
+            pages.adapt(most=_PAGES_IN_ALL // self._running if is_acked else 1)
+            if not is_acked and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
-        return None
 
     async def _is_acked(self, session: Session, page_acked: asyncio.Event, patience_s: float) -> bool:
         """Wait for the client to ack everything; return False if it takes too long."""
@@ -181,6 +198,8 @@ class _Pages:
         self._cursors: dict[str, int] | None = None
         self._until_us: int | None = None
         """With `_cursors`, the request that waits for its page; None for a look-up."""
+        self._length = 1
+        """Of the next answer, in pages."""
 
     @property
     def are_complete(self) -> bool:
@@ -197,9 +216,13 @@ class _Pages:
         if not self._ahead or (is_looking_up and len(self._ahead) < _CHATS_AHEAD):
             self._cursors = self._until_us = None
         else:
-            self._cursors, self._until_us = self._ahead.take()
+            self._cursors, self._until_us = self._ahead.take(self._length)
 
-    async def ask(self) -> Answer:
+    def adapt(self, most: int) -> None:
+        """Ask for twice as much from now on, but for no more pages than that."""
+        self._length = max(1, min(2 * self._length, most, _PAGES))
+
+    def ask(self) -> asyncio.Future[Answer]:
         """Ask a worker; the same again until `take` is called."""
         session, since = self._session, self._lost_since
         command = CatchUp(
@@ -210,9 +233,10 @@ class _Pages:
             keeps_cursors=True,
             until_us=self._until_us,
             chats_after=self._chats_after if self._cursors is None else None,
+            pages=self._length,
         )
         payload = msgspec.json.encode(command)
-        return await answered(
+        return asked(
             lambda settle: self._lanes.relay(
                 session.lane, CATCH_UP, session.user_id, payload, settle, socket_id=session.socket_id
             )

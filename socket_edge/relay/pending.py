@@ -113,8 +113,8 @@ class PendingRequests:
             self.fail(request, request.trouble())
 
 
-async def answered(relay: Callable[[Settle], None]) -> Answer:
-    """Relay a request with what settles it, and wait for its answer."""
+def asked(relay: Callable[[Settle], None]) -> asyncio.Future[Answer]:
+    """Relay a request with what settles it; return what its answer will be."""
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def settle(answer: Answer) -> None:
@@ -122,4 +122,9 @@ async def answered(relay: Callable[[Settle], None]) -> Answer:
             future.set_result(answer)
 
     relay(settle)
-    return await future
+    return future
+
+
+async def answered(relay: Callable[[Settle], None]) -> Answer:
+    """Relay a request with what settles it, and wait for its answer."""
+    return await asked(relay)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmark import charts, drain, tables
+from tests.benchmark import charts, drain, sizes, tables
 from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed
 from tests.benchmark.plan import Observation, Plan, run
@@ -36,11 +36,12 @@ def main() -> int:
     try:
         observations = _measure(plan)
         left = drain.measure(plan.rounds)
+        sized = sizes.measure_sizes(plan.rounds)
     except BenchmarkFailed as failure:
         print(f"The benchmark failed: {failure}.", file=sys.stderr)
         return 1
     observed = Observed(observations)
-    print(tables.ratios(observed), drain.table(left), sep="\n\n")
+    print(tables.ratios(observed), drain.table(left), sizes.table(sized), sep="\n\n")
     if not options.print:
         charts.draw(observed, _FOLDER)
         (_FOLDER / "observations.json").write_bytes(
@@ -48,6 +49,7 @@ def main() -> int:
         )
         _PAGE.write_text(_RESULTS.sub(lambda _: _render(observed, plan), _PAGE.read_text()))
         drain.write(left)
+        sizes.write(sized)
     return 0
 
 
@@ -68,6 +70,8 @@ def _render(observed: Observed, plan: Plan) -> str:
         "A client that stops reading is cut off at `SEND_BYTES`. `tests/security/test_frames.py` shows that "
         "the memory of the edge stays near that limit.",
         tables.losses(observed),
+        "### One pair, one message in flight",
+        tables.lone(observed),
         "### Throughput\n\n![Messages a second against pairs](benchmarks/throughput.svg)",
         tables.throughput(observed),
         "### Latency at a fixed rate\n\n![Time to the ack against rate](benchmarks/latency.svg)",

@@ -47,6 +47,13 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
     cost: Cost
 
 
+class Lone(msgspec.Struct, frozen=True, tag=True):
+    """One pair with one message in flight: nothing is shared, and nothing waits."""
+
+    system: str
+    cost: Cost
+
+
 class Open(msgspec.Struct, frozen=True, tag=True):
     """An open loop at `rate` messages/s of HEADLINE_PAIRS pairs."""
 
@@ -65,13 +72,14 @@ class Idle(msgspec.Struct, frozen=True, tag=True):
 
 
 class Edges(msgspec.Struct, frozen=True, tag=True):
-    """The same load spread over several edges."""
+    """The same load spread over several edges: EDGES_RATE or, at full load, HEADLINE_PAIRS x IN_FLIGHT."""
 
     edges: int
     cost: Cost
+    is_full: bool = False
 
 
-Observation = Closed | Open | Idle | Edges
+Observation = Closed | Lone | Open | Idle | Edges
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,10 +109,12 @@ def run(field: Field, plan: Plan, say: Callable[[str], None]) -> Iterator[Observ
             with field.running(OURS, edges=edges) as system:
                 cost = measure.run(field, system, 2 * HEADLINE_PAIRS, rate=EDGES_RATE, **window)
                 yield Edges(edges, cost)
+                yield Edges(edges, _closed(field, system, HEADLINE_PAIRS, window), is_full=True)
 
 
 def _loads(field: Field, system: System, name: str, window: dict[str, Any]) -> Iterator[Observation]:
     """Load it, from light to heavy: what a heavy load leaves for the disk to write would hit the next one."""
+    yield Lone(name, measure.run(field, system, 2, in_flight=1, **window))
     for rate in RATES[name]:
         longer = {**window, "measure_s": max(window["measure_s"], _TAIL / rate)}
         yield Open(name, rate, measure.run(field, system, 2 * HEADLINE_PAIRS, rate=rate, **longer))

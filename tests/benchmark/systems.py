@@ -23,7 +23,7 @@ from infra.local.signin.keys import ALGORITHM, SigningKey, load_key
 from infra.local.tether import tether
 from infra.store.engine import make_engine
 from infra.store.profiles import NamedUser, insert_profiles
-from tests.harness.deployment import Deployment, Part, user_id_of
+from tests.harness.deployment import CHECKOUT, Deployment, Part, user_id_of
 from tests.harness.engines import Engines, Store, free_port
 
 _PEERS = Path(__file__).parent / "peers"
@@ -115,14 +115,17 @@ class Ours:
         *,
         edges: int = 1,
         workers: int = 1,
+        program: Sequence[str] = CHECKOUT,
         **settings: Any,
     ) -> None:
+        """`program` is what runs its parts, with its first arguments."""
         self.name = "BB-Gram"
         self._issuer = issuer
         folder.mkdir()
         # As docs/deployment.md has it: as many lanes as workers, counted over all edges.
         settings = {"lanes": max(1, workers // edges), **_LIMITS, **settings}
         self._deployment = Deployment(store, folder, supabase_url=issuer.url, **settings)
+        self._deployment.program = program
         del self._deployment.env["BBGRAM_SUPABASE_JWT_SECRET"]
         self._deployment.start(edges=edges, workers=workers)
         self._make_profiles()

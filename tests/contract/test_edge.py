@@ -86,6 +86,7 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
                 after={CHAT: 6},
                 keeps_cursors=True,
                 until_us=1769860800000000,
+                pages=4,
             ),
             CatchUp(lost_s=12.5, keeps_cursors=True, chats_after=CHAT),
         ],

@@ -147,6 +147,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
             after={CHAT: 6},
             keeps_cursors=True,
             until_us=1769860800000000,
+            pages=4,
         ),
         CatchUp(lost_s=12.5, keeps_cursors=True, chats_after=CHAT),
     ],
@@ -208,6 +209,13 @@ def test_an_edge_of_the_previous_release_does_not_say_when_a_token_was_issued(na
     for payload in older:
         del payload["issuedAt"]
     assert [decode(as_event(name, payload)).command.issued_at for payload in older] == [None, None]
+
+
+def test_an_edge_of_the_previous_release_asks_for_one_page_of_a_catch_up() -> None:
+    older = [{**payload} for payload in load("commands")["catch_up"]]
+    for payload in older:
+        del payload["pages"]
+    assert [decode(as_event("catch_up", payload)).command.pages for payload in older] == [1, 1]
 
 
 def test_an_edge_of_the_previous_release_sends_all_cursors_of_a_catch_up() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from tests.benchmark.seeds import Chats, add
 from tests.conftest import Name
 from tests.e2e.conftest import Arrive
 from tests.harness.client import Client
@@ -63,6 +64,22 @@ async def test_500_messages_arrive_on_connect_in_order_and_each_once(
     await bob.settle()
     assert [message["text"] for message in bob.of("new_message")] == [str(n) for n in range(500)]
     assert [message["seq"] for message in bob.of("new_message")] == list(range(1, 501))
+
+
+async def test_messages_of_many_chats_arrive_oldest_first_and_each_once(
+    two_edges: Deployment, arrive: Arrive, name: Name
+) -> None:
+    """The client acks at once, so that pages grow."""
+    away = Chats(name("bob"), chats=70, each=15, is_delivered=False, is_read=False)
+    add(two_edges.engine, away)
+    bob = await arrive(away.username, two_edges.edges[0])
+    await bob.expect("new_message", count=away.messages)
+    await bob.settle()
+    stored = two_edges.rows(
+        "SELECT id FROM messages WHERE recipient_id = :bob ORDER BY created_at, chat_id, seq", bob=bob.user_id
+    )
+    assert [message["id"] for message in bob.of("new_message")] == [str(row.id) for row in stored]
+    await delivered(two_edges, bob, away.each)
 
 
 async def test_acked_messages_do_not_come_again_on_the_next_connect(

@@ -47,7 +47,6 @@ async def give_from_the_future(chat: Deployment, username: str, text: str) -> st
     async with AsyncRedis.from_url(chat.store.redis_url) as redis:
         dispatcher = Dispatcher(redis)
         assert await dispatcher.send(newer, False)
-        dispatcher.close()
     return newer.id
 
 

@@ -1,11 +1,13 @@
 """Batches that wait in the queue are handled together with the one in hand."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
 from celery import Celery
+from celery.worker import state
 from redis import OutOfMemoryError, Redis
 from redis.asyncio import Redis as AsyncRedis
 
@@ -14,6 +16,7 @@ from infra.wire.batch import Batch
 from infra.wire.errors import ErrorCode
 from socket_edge.relay.dispatch import Dispatcher
 from tests.harness.engines import Store
+from tests.harness.waiting import until
 from tests.harness.worker_bench import WorkerBench
 from workers.backlog import Backlog
 
@@ -21,7 +24,7 @@ from workers.backlog import Backlog
 @pytest.fixture
 def backlog(bench: WorkerBench) -> Iterator[Backlog]:
     """Make the backlog of a worker."""
-    yield Backlog(bench.redis)
+    yield Backlog(bench.redis, stay_s=0)
     bench.redis.delete(names.QUEUE)
 
 
@@ -31,12 +34,11 @@ async def dispatcher(bench_store: Store) -> AsyncIterator[Dispatcher]:
     async with AsyncRedis.from_url(bench_store.redis_url) as redis:
         dispatcher = Dispatcher(redis)
         yield dispatcher
-        dispatcher.close()
 
 
 def give(bench: WorkerBench, backlog: Backlog, batch: Batch) -> None:
     """Have the worker handle a batch that Celery has taken from the queue."""
-    for together in backlog.join(batch):
+    for together in backlog.follow(batch):
         bench.processor.process(together)
 
 
@@ -137,9 +139,60 @@ def test_a_task_that_cannot_be_put_back_does_not_fail_the_batch(bench: WorkerBen
     bench.redis.lpush(names.QUEUE, "no batch")
     alice, _ = bench.person("alice")
     batch = bench.batch([bench.event(alice, "list_chats", {})])
-    refusing = Backlog(cast(Any, _RefusesToTakeBack(bench.redis)))
+    refusing = Backlog(cast(Any, _RefusesToTakeBack(bench.redis)), stay_s=0)
     give(bench, refusing, batch)
     assert closed(bench) == [batch.id]
+
+
+async def test_later_batches_are_taken_without_celery(
+    bench: WorkerBench, dispatcher: Dispatcher, backlog: Backlog
+) -> None:
+    first, second, third, fourth = (bench.batch([]) for _ in range(4))
+    groups = Backlog(bench.redis, stay_s=60).follow(first)
+    assert next(groups) == [first]
+    await dispatcher.send(second, False)
+    await dispatcher.send(third, False)
+    assert next(groups) == [second, third]
+    waiting = asyncio.create_task(asyncio.to_thread(next, groups))
+    await until(lambda: any(one["cmd"] == "brpop" for one in bench.redis.client_list()), "it waits")
+    await dispatcher.send(fourth, False)
+    assert await waiting == [fourth]
+
+
+async def test_celery_goes_on_for_any_other_task(
+    bench: WorkerBench, dispatcher: Dispatcher, backlog: Backlog
+) -> None:
+    first, second = bench.batch([]), bench.batch([])
+    groups = Backlog(bench.redis, stay_s=60).follow(first)
+    assert next(groups) == [first]
+    bench.redis.lpush(names.QUEUE, "a task")
+    await dispatcher.send(second, False)
+    assert next(groups) == [second]
+    assert list(groups) == []
+    assert bench.redis.lrange(names.QUEUE, 0, -1) == [b"a task"]
+
+
+@pytest.mark.parametrize("flag", ["should_stop", "should_terminate"])
+async def test_a_worker_that_is_to_stop_takes_no_more(
+    bench: WorkerBench,
+    dispatcher: Dispatcher,
+    backlog: Backlog,
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+) -> None:
+    first, second = bench.batch([]), bench.batch([])
+    groups = Backlog(bench.redis, stay_s=60).follow(first)
+    assert next(groups) == [first]
+    await dispatcher.send(second, False)
+    # Celery's exit code.
+    monkeypatch.setattr(state, flag, 0)
+    assert list(groups) == []
+    assert bench.redis.llen(names.QUEUE) == 1
+
+
+async def test_celery_goes_on_in_time_also_when_nothing_comes(bench: WorkerBench, backlog: Backlog) -> None:
+    batch = bench.batch([])
+    assert list(Backlog(bench.redis, stay_s=0.1).follow(batch)) == [[batch]]
 
 
 class _RefusesToTakeBack:

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -35,15 +36,32 @@ WITH peers AS (
 )
 INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)
 SELECT id, seq, gen_random_uuid(), CASE :bob WHEN user_lo THEN user_hi ELSE user_lo END, :bob, 'hello',
-    timestamptz '2026-01-01' + (row_number() OVER (PARTITION BY seq ORDER BY id) * 7 + seq) * interval '1 s'
-FROM opened, generate_series(1, :each) seq
+    timestamptz '2026-01-01' + {time} * interval '1 s'
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS place FROM opened) opened, generate_series(1, :each) seq
 """
+TIMES = {
+    "interleaved": "(place * 7 + seq)",
+    "in turns": "(seq * 1000 + place)",
+    "one chat after the other": "(place * 1000 + seq)",
+    "in bursts": "(place * 10 + seq / 4 * 100000)",
+    "at once": "1",
+    "rarely": "(seq * seq * (1 + place % 9) * 1000 + place)",
+}
+"""When the messages of a chat, by its place, were sent."""
 
 
-def bulk(bench: WorkerBench, bob: uuid.UUID, chats: int, each: int = 1, *, delivered: int = 0) -> None:
-    """Give bob chats with `each` messages to him, whose times are interleaved."""
+def bulk(
+    bench: WorkerBench,
+    bob: uuid.UUID,
+    chats: int,
+    each: int = 1,
+    *,
+    delivered: int = 0,
+    times: str = "interleaved",
+) -> None:
+    """Give bob chats with `each` messages to him."""
     params = {"prefix": f"p{uuid.uuid4().hex[:12]}_", "chats": chats, "each": each, "delivered": delivered}
-    bench.rows(_BULK, bob=bob, **params)
+    bench.rows(_BULK.format(time=TIMES[times]), bob=bob, **params)
 
 
 @dataclass
@@ -51,6 +69,7 @@ class Walk:
     """What a socket has received, and what each request has cost in bytes and in buffers of Postgres."""
 
     messages: list[Any] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     buffers: list[int] = field(default_factory=list)
 
@@ -61,9 +80,11 @@ class Walk:
 class Device:
     """A socket of a user that catches up as an edge lets it."""
 
-    def __init__(self, bench: WorkerBench, user_id: uuid.UUID) -> None:
+    def __init__(self, bench: WorkerBench, user_id: uuid.UUID, pages: int = 1) -> None:
+        """Its edge asks for answers of so many `pages`."""
         self.bench = bench
         self.user_id = user_id
+        self.pages = pages
         self.walk = Walk()
         self._ahead = ChatsAhead()
 
@@ -79,8 +100,8 @@ class Device:
         """Read the next page; return whether there was one."""
         if not self._ahead:
             return False
-        cursors, until_us = self._ahead.take()
-        self.ask(CatchUp(after=cursors, until_us=until_us, keeps_cursors=True))
+        cursors, until_us = self._ahead.take(self.pages)
+        self.ask(CatchUp(after=cursors, until_us=until_us, keeps_cursors=True, pages=self.pages))
         return True
 
     def finish(self) -> Walk:
@@ -97,16 +118,17 @@ class Device:
         self.walk.sizes.append(len(payload) + len(bytes(answer.data)))
         assert answer.failure is None, answer.failure
         page = msgspec.json.decode(answer.data, type=CatchUpPage)
+        self.walk.counts.append(len(page.messages))
         self.walk.messages += [msgspec.json.decode(message.data) for message in page.messages]
         self._ahead.add(page)
         return page
 
 
 _BUFFERS = text(
-    """
+    r"""
     SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query LIKE '%row_number() OVER%' OR query LIKE '%last_chat%' OR query LIKE '%AS reached%'
+        AND (query LIKE '%last\_chat%' OR query LIKE '%portion%' OR query LIKE '%AS wanted (chat\_id, seq)%')
     """
 )
 
@@ -146,6 +168,82 @@ def test_everything_comes_once_and_oldest_first(bench: WorkerBench, chats: int, 
     device = Device(bench, bob)
     device.look_up()
     assert device.finish().positions() == stored(bench, bob)
+
+
+@pytest.mark.parametrize(("page", "pages"), [(PAGE, 4), (60, 1)])
+@pytest.mark.parametrize(("chats", "each"), [(1, 95), (7, 30), (230, 3)])
+@pytest.mark.parametrize("times", TIMES)
+def test_the_order_is_that_of_time_whenever_the_chats_were_busy(
+    make_bench: BenchFactory, bench: WorkerBench, times: str, chats: int, each: int, page: int, pages: int
+) -> None:
+    bench = make_bench(page=page, sweep_after_s=NEVER_S)
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, chats, each, times=times)
+    device = Device(bench, bob, pages)
+    device.look_up()
+    assert device.finish().positions() == stored(bench, bob)
+
+
+def test_an_answer_of_several_pages_holds_as_many_messages(bench: WorkerBench) -> None:
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 2, 100)
+    lengths = []
+    for pages in (1, 4, 1_000):
+        device = Device(bench, bob, pages)
+        device.look_up()
+        before = len(device.walk.messages)
+        device.next_page()
+        lengths.append(len(device.walk.messages) - before)
+    assert lengths == [PAGE, 4 * PAGE, 4 * PAGE]
+
+
+def test_an_answer_ends_where_its_texts_get_too_long(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BYTES", 10_000)
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 3, 20, times="in turns")
+    bench.rows(
+        "UPDATE messages SET text = repeat('x', CASE seq WHEN 5 THEN 12000 WHEN 7 THEN 2000 ELSE 10 END),"
+        " data = CASE WHEN seq = 9 THEN json_build_object('a', repeat('y', 2000)) END"
+        " WHERE recipient_id = :u",
+        u=bob,
+    )
+    device = Device(bench, bob, pages=4)
+    device.look_up()
+    assert device.finish().positions() == stored(bench, bob)
+    texts = [len(one["text"]) + len(one.get("data", {"a": ""})["a"]) for one in device.walk.messages]
+    ends = [0]
+    for size in device.walk.counts:
+        ends.append(ends[-1] + size)
+    pages = [texts[start:end] for start, end in pairwise(ends)]
+    assert all(len(one) == 1 or sum(one) <= 10_000 for one in pages)
+    assert [12_000] in pages
+
+
+@pytest.mark.parametrize(("pages", "most"), [(1, 9), (4, 5)])
+@pytest.mark.parametrize("times", [name for name in TIMES if name != "at once"])
+def test_few_messages_are_read_that_are_not_sent(
+    make_bench: BenchFactory, bench: WorkerBench, times: str, pages: int, most: int
+) -> None:
+    bench = make_bench(page=50, sweep_after_s=NEVER_S)
+    bob, _ = bench.person("bob")
+    bulk(bench, bob, 60, 30, times=times)
+    bench.rows("ANALYZE")
+    device = Device(bench, bob, pages)
+    device.look_up()
+    before = fetched(bench)
+    device.finish()
+    # Once to see which come next, with others that come later, and once more to send it.
+    assert 0 < fetched(bench) - before <= most * 60 * 30
+
+
+def fetched(bench: WorkerBench) -> int:
+    """Return how many messages were read with an index."""
+    with bench.worker_engine.begin() as conn:
+        conn.execute(text("SELECT pg_stat_force_next_flush()"))
+    ((count,),) = bench.rows("SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'messages'")
+    return int(count)
 
 
 @pytest.mark.parametrize("chats", [0, 1, 9])

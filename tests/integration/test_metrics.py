@@ -1,8 +1,6 @@
 """What operators see of a running chat: each process serves its metrics, and they say what happened."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import httpx
@@ -14,6 +12,7 @@ from tests.contract.metric_table import metrics_of, name_of
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment, with_profile
 from tests.harness.engines import Engines, free_port
+from tests.harness.forks import run
 from tests.harness.metrics import scrape
 from tests.harness.observed import PARTS, Observed
 from tests.harness.waiting import until
@@ -245,9 +244,7 @@ def test_nothing_is_served_unless_a_port_is_set(deploy: DeploymentFactory) -> No
 @pytest.mark.parametrize("command", [["edge", "--port", "0"], ["worker"], ["beat"]], ids=" ".join)
 def test_a_port_that_is_taken_is_one_clear_line(observed: Observed, command: list[str]) -> None:
     env = {**observed.chat.env, "BBGRAM_METRICS_PORT": str(observed.ports["edge"])}
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", *command], env=env, capture_output=True, text=True, timeout=60
-    )
+    done = run(command, env)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: Cannot serve metrics on 127.0.0.1:{observed.ports['edge']}: ")

@@ -11,15 +11,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from psycopg import Cursor
 from redis import Redis
 from redis.connection import Connection, ConnectionPool
 from sqlalchemy import text
 
 import workers
 from infra.wire.batch import Event
-from tests.harness.engines import Store, listening
+from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
-from tests.integration.conftest import NEVER_S, BenchFactory
+from tests.integration.conftest import NEVER_S
 from workers import deleted_users
 
 SIZES = (1, 10, 200)
@@ -56,19 +57,34 @@ def _deleted_users_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(bench: WorkerBench) -> Iterator[Cost]:
     cost = Cost()
 
-    def note(_: Any, __: Any, statement: str, ___: Any, ____: Any, executemany: bool) -> None:
-        cost.statements.append(statement)
-        cost.executemany |= executemany
-
     # What a worker reads now and then, however many batches there are, it reads before.
     bench.ask(bench.event(uuid.uuid4(), "list_chats", {}))
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
         onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         before = onlooker.execute(_CALLS).scalar_one()
-        with listening(bench.worker_engine, "before_cursor_execute", note):
+        with _noting(cost):
             yield cost
         cost.sent = len(cost.statements)
         cost.calls = onlooker.execute(_CALLS).scalar_one() - before
+
+
+@contextmanager
+def _noting(cost: Cost) -> Iterator[None]:
+    """Note what psycopg is asked for, whether by SQLAlchemy or past it."""
+    execute, executemany = Cursor.execute, Cursor.executemany
+
+    def note(cursor: Any, statement: Any, *args: Any, **options: Any) -> Any:
+        cost.statements.append(str(statement))
+        return execute(cursor, statement, *args, **options)
+
+    def note_many(*args: Any, **options: Any) -> None:
+        cost.executemany = True
+        executemany(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Cursor, "execute", note)
+        patched.setattr(Cursor, "executemany", note_many)
+        yield
 
 
 def pairs(bench: WorkerBench, count: int) -> list[tuple[Person, Person]]:
@@ -386,41 +402,37 @@ SCENARIOS = (
 )
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_statements_do_not_grow_with_the_batch(unswept_bench: WorkerBench, scenario: Scenario) -> None:
-    costs = {}
-    for size in SIZES:
-        batch = unswept_bench.batch(scenario(unswept_bench, size))
-        unswept_bench.read()
-        with counted(unswept_bench) as cost:
-            unswept_bench.processor.process([batch])
-        assert len(unswept_bench.read().answers) == len(batch.events)
-        assert not cost.executemany
-        costs[size] = (cost.sent, cost.calls)
-    assert len(set(costs.values())) == 1, f"statements sent and run, by size of the batch: {costs}"
+class CountingConnection(Connection):
+    """Counts what leaves for Redis, each time once, however many commands it holds."""
+
+    writes = 0
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> Any:
+        type(self).writes += 1
+        return super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
 
-def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
-    unswept_bench: WorkerBench,
-) -> None:
-    batch = unswept_bench.batch(reads(unswept_bench, 10))
-    with counted(unswept_bench) as cost:
-        unswept_bench.processor.process([batch])
-    assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
+@pytest.fixture(scope="module")
+def counting_bench(bench_store: Store) -> Iterator[WorkerBench]:
+    redis = Redis(
+        connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
+    )
+    redis.ping()
+    bench = WorkerBench(bench_store, redis=redis, sweep_after_s=NEVER_S)
+    yield bench
+    bench.close()
+    redis.close()
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [sends_in_known_chats, sends_with_data, sends_by_id, receipts],
-    ids=lambda scenario: scenario.__name__,
-)
-def test_the_commonest_batches_are_one_statement_without_a_transaction(
-    unswept_bench: WorkerBench, scenario: Scenario
-) -> None:
-    batch = unswept_bench.batch(scenario(unswept_bench, 200))
-    with counted(unswept_bench) as cost:
-        unswept_bench.processor.process([batch])
-    assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
+@contextmanager
+def counted_round_trips(bench: WorkerBench, events: list[Event]) -> Iterator[list[int]]:
+    """Count the round trips to Redis inside the block. The users of the events hear of what happens."""
+    for user_id in {event.user_id for event in events}:
+        bench.connect(uuid.UUID(user_id))
+    before = CountingConnection.writes
+    trips = [0]
+    yield trips
+    trips[0] = CountingConnection.writes - before
 
 
 @contextmanager
@@ -448,63 +460,85 @@ def counted_steps() -> Iterator[list[int]]:
 _WORKERS = str(Path(workers.__file__).parent)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_the_work_of_a_batch_grows_no_faster_than_the_batch(
+@dataclass(frozen=True)
+class Costs:
+    """All that one batch has cost."""
+
+    database: Cost
+    round_trips: int
+    steps: int
+
+
+@pytest.fixture(scope="module", params=SCENARIOS, ids=lambda scenario: scenario.__name__)
+def costs(request: pytest.FixtureRequest, counting_bench: WorkerBench) -> dict[int, Costs]:
+    """What batches of a kind cost, by their size. Most of the time goes into what is there before them."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(deleted_users, "_REFRESH_S", float("inf"))
+        return {size: _costs(counting_bench, request.param(counting_bench, size)) for size in SIZES}
+
+
+def _costs(bench: WorkerBench, events: list[Event]) -> Costs:
+    batch = bench.batch(events)
+    with (
+        counted(bench) as cost,
+        counted_round_trips(bench, events) as trips,
+        counted_steps() as steps,
+    ):
+        bench.processor.process([batch])
+    answers = bench.read().answers
+    assert all(event.id in answers for event in events)
+    return Costs(cost, trips[0], steps[0])
+
+
+def test_statements_do_not_grow_with_the_batch(costs: dict[int, Costs]) -> None:
+    found = {size: (cost.database.sent, cost.database.calls) for size, cost in costs.items()}
+    assert len(set(found.values())) == 1, f"statements sent and run, by size of the batch: {found}"
+    assert not any(cost.database.executemany for cost in costs.values())
+
+
+def test_the_work_of_a_batch_grows_no_faster_than_the_batch(costs: dict[int, Costs]) -> None:
+    _, small, large = SIZES
+    assert costs[small].steps > small
+    assert costs[large].steps < 1.5 * large / small * costs[small].steps
+
+
+def test_round_trips_to_redis_do_not_grow_with_the_batch(costs: dict[int, Costs]) -> None:
+    trips = {size: cost.round_trips for size, cost in costs.items()}
+    assert len(set(trips.values())) == 1, f"round trips by size of the batch: {trips}"
+    assert max(trips.values()) <= 2
+
+
+def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
+    unswept_bench: WorkerBench,
+) -> None:
+    batch = unswept_bench.batch(reads(unswept_bench, 10))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
+    assert cost.calls == cost.sent + len(("BEGIN", "COMMIT"))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [sends_in_known_chats, sends_with_data, sends_by_id, receipts],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_the_commonest_batches_are_one_statement_without_a_transaction(
     unswept_bench: WorkerBench, scenario: Scenario
 ) -> None:
-    small, large = 20, 160
-    steps = {}
-    for size in (small, large):
-        batch = unswept_bench.batch(scenario(unswept_bench, size))
-        with counted_steps() as taken:
-            unswept_bench.processor.process([batch])
-        steps[size] = taken[0]
-    assert steps[small] > small
-    assert steps[large] < 1.5 * large / small * steps[small]
-
-
-class CountingConnection(Connection):
-    """Counts what leaves for Redis, each time once, however many commands it holds."""
-
-    writes = 0
-
-    def send_packed_command(self, command: Any, check_health: bool = True) -> Any:
-        type(self).writes += 1
-        return super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture
-def counting_bench(bench_store: Store, make_bench: BenchFactory) -> Iterator[WorkerBench]:
-    redis = Redis(
-        connection_pool=ConnectionPool.from_url(bench_store.redis_url, connection_class=CountingConnection)
-    )
-    redis.ping()
-    yield make_bench(redis=redis, sweep_after_s=NEVER_S)
-    redis.close()
-
-
-def _round_trips(bench: WorkerBench, events: list[Event]) -> int:
-    for user_id in {event.user_id for event in events}:
-        bench.connect(uuid.UUID(user_id))
-    CountingConnection.writes = 0
-    bench.processor.process([bench.batch(events)])
-    return CountingConnection.writes
+    batch = unswept_bench.batch(scenario(unswept_bench, 200))
+    with counted(unswept_bench) as cost:
+        unswept_bench.processor.process([batch])
+    assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_batch_of_sends_costs_one_round_trip_to_look_up_presence_and_publish(
     counting_bench: WorkerBench, size: int
 ) -> None:
-    assert _round_trips(counting_bench, sends_in_known_chats(counting_bench, size)) == 1
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_round_trips_to_redis_do_not_grow_with_the_batch(
-    counting_bench: WorkerBench, scenario: Scenario
-) -> None:
-    trips = {size: _round_trips(counting_bench, scenario(counting_bench, size)) for size in SIZES}
-    assert len(set(trips.values())) == 1, f"round trips by size of the batch: {trips}"
-    assert max(trips.values()) <= 2
+    events = sends_in_known_chats(counting_bench, size)
+    with counted_round_trips(counting_bench, events) as trips:
+        counting_bench.processor.process([counting_bench.batch(events)])
+    assert trips == [1]
 
 
 def test_publication_costs_one_round_trip_however_many_edges_there_are(counting_bench: WorkerBench) -> None:
@@ -513,4 +547,7 @@ def test_publication_costs_one_round_trip_however_many_edges_there_are(counting_
     for number, (_, bob) in enumerate(made):
         bench.open_edge(f"{bench.edge_id}-{number}")
         bench.connect(bob[0], f"{bench.edge_id}-{number}")
-    assert _round_trips(bench, [bench.send(a[0], b[1], "x") for a, b in made]) == 1
+    events = [bench.send(a[0], b[1], "x") for a, b in made]
+    with counted_round_trips(bench, events) as trips:
+        bench.processor.process([bench.batch(events)])
+    assert trips == [1]

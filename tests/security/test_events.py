@@ -285,7 +285,6 @@ async def test_receipts_for_other_peoples_chats_change_nothing(
                 for span in 5 * spans
             ]
             assert await dispatcher.send(Batch(uuid_utils.uuid7().hex, "nowhere", forged), cautious=False)
-        dispatcher.close()
 
         async def is_empty() -> bool:
             return not await redis.llen(QUEUE)

@@ -6,7 +6,7 @@ the few chats that come next, so that the cost of a page does not depend on how 
 that may have missed publications asks in the same way, for that period.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,17 +15,21 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import CatchUp
-from infra.wire.events import MESSAGE_CHANGED
+from infra.wire.events import MESSAGE_CHANGED, Message
 from infra.wire.inbox import Ahead, CatchUpPage, PendingMessage, Position
 from workers.arrays import array
 from workers.context import HandlerContext
-from workers.messages import COLUMNS, JOINS, to_message
+from workers.messages import COLUMNS, JOINS, read_messages, to_message
 from workers.outcome import Outcome
 from workers.requests import Request
 from workers.unread import tell_unread
 
 _CHATS: Final = 1_000
 """Most chats of a user that one request looks at."""
+_PAGES: Final = 4
+"""As how many pages an answer may be long."""
+_BYTES: Final = 200_000
+"""Most bytes of texts and data in an answer with more than one message."""
 _ALL_CHATS: Final = 2**31 - 1
 _BEFORE_ALL_CHATS: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -86,39 +90,67 @@ _LOOK_UP = text(
 A request whose portion of chats is full has the last one of these in `last_chat`.
 """
 
+_STORED = """
+    SELECT chat_id, seq, created_at, octet_length(text) + coalesce(octet_length(data), 0) AS size
+    FROM ({undelivered}) stored
+"""
 _PAGE = text(
     f"""
-    SELECT m.request, {COLUMNS}
-    FROM (
-        SELECT start.request, message.*, row_number() OVER (
-            PARTITION BY start.request ORDER BY message.created_at, message.chat_id, message.seq
-        ) AS place
+    WITH start AS MATERIALIZED (
+        SELECT asked.*, chat.newest_seq
         FROM unnest(
             CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:until AS timestamptz[]),
-            CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])
-        ) AS start (request, user_id, until, chat_id, seq)
-        {_CHAT.format(user="start.user_id", chat="start.chat_id")}
-        CROSS JOIN LATERAL ({_UNDELIVERED.format(at="start", limit=":page")}) message
-        WHERE message.created_at <= start.until
-    ) m
-    {JOINS}
-    WHERE m.place <= :page
-    ORDER BY m.request, m.place
+            CAST(:most AS int[]), CAST(:portions AS int[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])
+        ) AS asked (request, user_id, until, most, portion, chat_id, seq)
+        {_CHAT.format(user="asked.user_id", chat="asked.chat_id")}
+    ), first AS MATERIALIZED (
+        SELECT chat.request, chat.most, chat.until, message.*,
+            row_number() OVER (PARTITION BY chat.request, message.chat_id ORDER BY message.seq) > chat.portion
+                AS is_last,
+            row_number() OVER (PARTITION BY chat.request ORDER BY message.created_at) AS place
+        FROM start chat
+        CROSS JOIN LATERAL (
+            {_STORED.format(undelivered=_UNDELIVERED.format(at="chat", limit="chat.portion + 1"))}
+        ) message
+    ), found AS (
+        SELECT request, most, until, chat_id, seq, created_at, size FROM first
+        UNION ALL
+        SELECT chat.request, chat.most, chat.until, message.*
+        FROM (
+            SELECT request, min(created_at) FILTER (WHERE place >= most) AS at FROM first GROUP BY request
+        ) reached
+        JOIN first ON first.request = reached.request AND first.is_last
+            AND first.created_at <= least(reached.at, first.until)
+        CROSS JOIN LATERAL (
+            SELECT start.request, start.most, start.until, start.user_id, start.chat_id, first.seq,
+                start.portion, start.newest_seq
+            FROM start WHERE start.request = first.request AND start.chat_id = first.chat_id
+        ) chat
+        CROSS JOIN LATERAL (
+            {_STORED.format(undelivered=_UNDELIVERED.format(at="chat", limit="chat.most - chat.portion"))}
+        ) message
+    ), placed AS (
+        SELECT *, place <= most AND created_at <= until AND (before + size <= :bytes OR place = 1) AS is_in
+        FROM (
+            SELECT *, row_number() OVER w AS place, sum(size) OVER w - size AS before
+            FROM found WINDOW w AS (PARTITION BY request ORDER BY created_at, chat_id, seq)
+        ) found
+    )
+    SELECT request, chat_id, seq, created_at, is_in
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY request, chat_id, is_in ORDER BY seq) AS nth FROM placed
+    ) placed
+    WHERE is_in OR nth = 1
+    ORDER BY request, place
     """
 )
-"""Oldest first. `created_at` never decreases within a chat, so the messages of a chat are in order of seq."""
+"""The next messages, oldest first, and where each chat goes on behind them.
 
-_AHEAD = text(
-    f"""
-    SELECT reached.request, reached.chat_id, reached.seq, first.created_at
-    FROM unnest(
-        CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])
-    ) AS reached (request, user_id, chat_id, seq)
-    {_CHAT.format(user="reached.user_id", chat="reached.chat_id")}
-    CROSS JOIN LATERAL ({_UNDELIVERED.format(at="reached", limit=1)}) first
-    """
-)
-"""The first message behind each cursor; none if there is no more."""
+`created_at` never decreases within a chat, so the messages of a chat are in order of seq.
+A `portion` of each chat is read at first, and one more message, which says when the chat goes on. Only chats
+that go on before the end of the page are read further: most of what is read is sent, in whatever order the
+messages were written.
+"""
 
 _CHANGED = text(
     f"""
@@ -163,9 +195,10 @@ class _Reading:
     waiting: list[Ahead] = field(default_factory=list)
     """Chats that were looked up, and that the page is not read from."""
     chats_after: str | None = None
-    rows: list[Row[Any]] = field(default_factory=list)
-    """The page."""
-    has_more: bool = False
+    positions: list[tuple[str, int]] = field(default_factory=list)
+    """The page: chat and seq of its messages."""
+    going_on: list[Ahead] = field(default_factory=list)
+    """Chats of the page that have more."""
 
     @property
     def command(self) -> CatchUp:
@@ -187,15 +220,13 @@ def catch_up(conn: Connection, requests: Sequence[Request[CatchUp]], context: Ha
     ]
     _look_up(conn, [one for one in readings if one.command.after is None], context.page)
     _read_pages(conn, readings, context.page)
-    _read_ahead(conn, [one for one in readings if one.has_more and one.command.keeps_cursors])
+    messages = read_messages(conn, [position for one in readings for position in one.positions])
     outcome = Outcome()
-    starting = [one.request for one in readings if one.command.after is None]
-    tell_unread(conn, {request.user_id for request in starting}, outcome)
-    _tell_changes(
-        conn, [one for one in readings if one.command.after is None and one.command.lost_s], outcome
-    )
+    starting = [one for one in readings if one.command.after is None and one.command.chats_after is None]
+    tell_unread(conn, {one.request.user_id for one in starting}, outcome)
+    _tell_changes(conn, [one for one in starting if one.command.lost_s], outcome)
     for reading in readings:
-        outcome.succeed(reading.request, _page(reading))
+        outcome.succeed(reading.request, _page(reading, messages))
     return outcome
 
 
@@ -241,46 +272,55 @@ def _choose(reading: _Reading, page: int) -> None:
 
 
 def _read_pages(conn: Connection, readings: Sequence[_Reading], page: int) -> None:
-    """Read the messages of each page, and note how far it gets."""
-    if any(reading.cursors for reading in readings):
-        until = array(reading.until for reading in readings for _ in reading.cursors)
-        for row in conn.execute(_PAGE, {**_cursor_columns(readings), "until": until, "page": page}):
-            readings[row.request].rows.append(row)
-    for reading in readings:
-        reading.cursors |= {row.chat_id: row.seq for row in reading.rows}
-        reading.has_more = reading.until_us is not None or len(reading.rows) == page
-
-
-def _read_ahead(conn: Connection, readings: Sequence[_Reading]) -> None:
-    """Find out where the chats of the page go on."""
-    if any(reading.cursors for reading in readings):
-        for row in conn.execute(_AHEAD, _cursor_columns(readings)):
-            readings[row.request].waiting.append(_ahead(row))
-
-
-def _cursor_columns(readings: Sequence[_Reading]) -> dict[str, str]:
-    cursors = [
-        (index, reading.request.user_id, chat_id, seq)
+    """Find out which messages come next, and where the chats go on behind them."""
+    asked = [
+        (index, reading, min(reading.command.pages, _PAGES) * page, chat_id, seq)
         for index, reading in enumerate(readings)
         for chat_id, seq in reading.cursors.items()
     ]
-    return {
-        "requests": array(index for index, _, _, _ in cursors),
-        "users": array(user_id for _, user_id, _, _ in cursors),
-        "chats": array(chat_id for _, _, chat_id, _ in cursors),
-        "seqs": array(seq for _, _, _, seq in cursors),
+    if not asked:
+        return
+    params = {
+        "requests": array(index for index, _, _, _, _ in asked),
+        "users": array(reading.request.user_id for _, reading, _, _, _ in asked),
+        "until": array(reading.until for _, reading, _, _, _ in asked),
+        "most": array(most for _, _, most, _, _ in asked),
+        "portions": array(_portion(most, len(reading.cursors)) for _, reading, most, _, _ in asked),
+        "chats": array(chat_id for _, _, _, chat_id, _ in asked),
+        "seqs": array(seq for _, _, _, _, seq in asked),
+        "bytes": _BYTES,
     }
+    for row in conn.execute(_PAGE, params):
+        reading = readings[row.request]
+        if row.is_in:
+            reading.positions.append((row.chat_id, row.seq))
+        else:
+            reading.going_on.append(Ahead(row.chat_id, row.seq - 1, _at_us(row)))
+    for reading in readings:
+        reading.cursors |= dict(reading.positions)
 
 
-def _page(reading: _Reading) -> CatchUpPage:
-    messages = [
-        PendingMessage(Position(row.chat_id, row.seq), msgspec.Raw(msgspec.json.encode(to_message(row))))
-        for row in reading.rows
+def _portion(most: int, chats: int) -> int:
+    """Return how many messages of each chat are read at first, for a page of so many: twice its share."""
+    return min(most, -(-2 * most // chats))
+
+
+def _page(reading: _Reading, messages: Mapping[tuple[str, int], Message]) -> CatchUpPage:
+    pending = [
+        PendingMessage(Position(*position), msgspec.Raw(msgspec.json.encode(messages[position])))
+        for position in reading.positions
+        if position in messages
     ]
     if reading.command.keeps_cursors:
-        return CatchUpPage(messages, ahead=reading.waiting, chats_after=reading.chats_after)
-    return CatchUpPage(messages, next=reading.cursors if reading.has_more else None)
+        ahead = [*reading.waiting, *reading.going_on]
+        return CatchUpPage(pending, ahead=ahead, chats_after=reading.chats_after)
+    return CatchUpPage(pending, next=reading.cursors if reading.going_on else None)
 
 
 def _ahead(row: Row[Any]) -> Ahead:
-    return Ahead(row.chat_id, row.seq, (row.created_at - _EPOCH) // _MICROSECOND)
+    return Ahead(row.chat_id, row.seq, _at_us(row))
+
+
+def _at_us(row: Row[Any]) -> int:
+    at: datetime = row.created_at
+    return (at - _EPOCH) // _MICROSECOND

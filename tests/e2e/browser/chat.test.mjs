@@ -465,7 +465,8 @@ describe('the chat page', { concurrency: 3 }, () => {
 
   it('a page that is built for a deployment has one session in all tabs', async (t) => {
     const [name, benName] = [unique('ann'), unique('ben')];
-    const ann = await someone(name, browser, t, { url: DEPLOYED_PAGE });
+    const ann = await newTab(await newWindow(browser, t), DEPLOYED_PAGE);
+    await signUp(ann, name);
     const ben = await someone(benName, browser, t);
     assert.equal(await ann.getByRole('complementary').count(), 0);
     const second = await newTab(ann.context(), DEPLOYED_PAGE);

@@ -47,7 +47,6 @@ async def edge(redis: Redis, store: Store, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr(module, "_DRAIN_S", 0.5)
     edge = build_edge(settings(store.redis_url))
     yield edge
-    edge.dispatcher.close()
     await edge.redis.aclose()
     await edge.queue.aclose()
 

@@ -102,7 +102,7 @@ async def test_the_request_goes_through_the_lane_of_the_session() -> None:
     )
     assert request.payload == {
         **{"username": None, "issuedAt": None, "after": None, "lostS": None},
-        **{"keepsCursors": True, "untilUs": None, "chatsAfter": None},
+        **{"keepsCursors": True, "untilUs": None, "chatsAfter": None, "pages": 1},
     }
     request.answer(page())
 
@@ -116,20 +116,77 @@ async def test_a_socket_without_a_backlog_has_caught_up_at_once() -> None:
     assert (socket.session.catching_up, socket.session.has_profile) == (None, True)
 
 
-async def test_the_next_page_is_asked_for_when_the_last_one_is_acked() -> None:
+async def test_the_next_page_is_asked_for_while_the_last_one_is_acked_and_sent_behind_its_acks() -> None:
     socket = Socket()
     running = socket.start()
     (await socket.asked(1)).answer(page(1, 2, more=True))
-    async with asyncio.timeout(PATIENCE_S):
-        while not socket.session.unacked:
-            await asyncio.sleep(0)
-    assert len(socket.lanes.relayed) == 1
-    socket.ack_everything()
     request = await socket.asked(2)
+    assert len(socket.session.unacked) == 2
     assert msgspec.convert(request.payload, CatchUp).after == {CHAT: 2}
-    request.answer(page(3))
-    await wait(running)
+    request.answer(page(3, more=True))
+    await settled(socket)
+    assert socket.received() == [1, 2]
+    assert len(socket.lanes.relayed) == 2
+    socket.ack_everything()
+    await received(socket, 3)
+    (await socket.asked(3)).answer(page(4))
+    await settled(socket)
     assert socket.received() == [1, 2, 3]
+    socket.ack_everything()
+    await wait(running)
+    assert socket.received() == [1, 2, 3, 4]
+
+
+async def test_pages_are_longer_for_a_client_that_acks_them_quickly() -> None:
+    lengths = []
+    socket = Socket()
+    running = socket.start()
+    for count in range(1, 6):
+        request = await socket.asked(count)
+        lengths.append(msgspec.convert(request.payload, CatchUp).pages)
+        request.answer(page(count, more=True))
+        await received(socket, count)
+        socket.ack_everything()
+    # The second page is asked for before the first one is acked.
+    assert lengths == [1, 1, 2, 4, 4]
+    (await socket.asked(6)).answer(page(6))
+    await wait(running)
+
+
+@pytest.mark.parametrize(("others", "longest"), [(0, 4), (3, 2), (7, 1), (30, 1)])
+async def test_pages_are_short_while_many_sockets_catch_up(others: int, longest: int) -> None:
+    socket = Socket()
+    for number in range(others):
+        socket.tasks.start(socket.catch_ups.run(connect(f"user-{number}", socket_id=f"other-{number}")[1]))
+    await settled(socket)
+    running = socket.start()
+    lengths = []
+    for count in range(1, 6):
+        request = await socket.asked(others + count)
+        lengths.append(msgspec.convert(request.payload, CatchUp).pages)
+        request.answer(page(count, more=count < 5))
+        await received(socket, count)
+        socket.ack_everything()
+    await wait(running)
+    assert max(lengths) == longest
+    for request in socket.lanes.relayed[:others]:
+        request.answer(page())
+    await socket.tasks.wait()
+
+
+async def test_pages_are_short_again_for_a_client_that_becomes_slow() -> None:
+    lengths = []
+    socket = Socket(page_ack_s=0.01)
+    running = socket.start()
+    for count in range(1, 8):
+        request = await socket.asked(count)
+        lengths.append(msgspec.convert(request.payload, CatchUp).pages)
+        request.answer(page(count, more=count < 7))
+        await received(socket, count)
+        if count < 4:
+            socket.ack_everything()
+    await wait(running)
+    assert lengths == [1, 1, 2, 4, 4, 1, 1]
 
 
 async def test_a_page_of_messages_that_the_socket_has_already_needs_no_acks() -> None:
@@ -319,7 +376,7 @@ async def test_a_page_is_asked_for_with_the_chats_that_come_next_and_no_others()
         until_us = 50 * (count - 1) + 1 if count < 4 else None
         assert asked_for(request) == (dict.fromkeys(part, 0), until_us)
         request.answer(messages(*reversed(part)))
-        await received(socket, 50 * (count - 1))
+        await received(socket, min(50 * (count - 1), len(chats)))
         socket.ack_everything()
     await wait(running)
     assert socket.received() == list(reversed(chats))
@@ -327,7 +384,7 @@ async def test_a_page_is_asked_for_with_the_chats_that_come_next_and_no_others()
 
 async def received(socket: Socket, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while len(socket.received()) < min(count, 120):
+        while len(socket.received()) < count:
             await asyncio.sleep(0)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -32,10 +31,8 @@ def read_batch(message: dict[str, object]) -> Batch:
 
 
 @pytest.fixture
-async def dispatcher(redis: Redis) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(redis)
-    yield dispatcher
-    dispatcher.close()
+async def dispatcher(redis: Redis) -> Dispatcher:
+    return Dispatcher(redis)
 
 
 async def queued(redis: Redis) -> list[dict[str, object]]:
@@ -93,4 +90,3 @@ async def test_a_lane_in_trouble_adds_nothing_to_a_long_queue(
 async def test_a_redis_that_is_gone_takes_no_batch(redis_that_is_gone: Redis, cautious: bool) -> None:
     dispatcher = Dispatcher(redis_that_is_gone)
     assert not await dispatcher.send(batch(), cautious)
-    dispatcher.close()
