@@ -1,17 +1,17 @@
 """Engine.IO over HTTP: checks each request as a Node.js server does, reads its body, and answers it.
 
-python-engineio's server lets requests pass that the protocol refuses, and reads no body that comes in chunks.
+python-engineio lets requests pass that the protocol refuses, and reads no body that comes in chunks.
 """
 
 import asyncio
 import gzip
-import secrets
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
+from engineio import AsyncServer
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -27,7 +27,6 @@ from socket_edge.connection.bounds import (
 from socket_edge.connection.engineio import EngineConnection, Hub
 from socket_edge.connection.packets import RECORD_SEPARATOR, jsonp, read_packets
 
-_ID_BYTES: Final = 15
 _VERSION: Final = "4"
 """The version of Engine.IO, which socket.io-client 3 and later speak."""
 _POLLING: Final = "polling"
@@ -91,7 +90,7 @@ class EngineRequest:
 
 @lru_cache(maxsize=64)
 def _parse_query(query: bytes) -> dict[str, list[str]]:
-    """Return the parts of a query. All clients that open a websocket have the same."""
+    """Return the parts of a query. Nobody may change them: most clients that open a websocket share them."""
     return parse_qs(query.decode(errors="replace"))
 
 
@@ -108,18 +107,17 @@ class EndpointHub(Hub, Protocol):
         """Called when a client asks for a version of Engine.IO that is not served; empty if for none."""
 
 
-class Endpoint:
+class Endpoint(AsyncServer):  # type: ignore[misc]
     """An ASGI application for the requests and websockets of Engine.IO."""
 
-    def __init__(self, hub: EndpointHub) -> None:
-        self.hub = hub
-        self.sockets: dict[str, EngineConnection] = {}
-        """The open connections, by Engine.IO id."""
-        self._last_words: dict[str, list[str]] = {}
+    hub: EndpointHub
+    sockets: dict[str, EngineConnection]
+    """The open connections, by Engine.IO id."""
+    _last_words: dict[str, list[str]]
 
-    def generate_id(self) -> str:
-        """Return an id that nobody can guess."""
-        return secrets.token_urlsafe(_ID_BYTES)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._last_words = {}
 
     def forget(self, connection: EngineConnection) -> None:
         """Remove a connection that has ended. The next poll gets what it was told last, such as why."""

@@ -87,6 +87,8 @@ class EngineConnection:
     socket_id = ""
     state = State.OPEN
     session: Any = None
+    admitted: Any = None
+    """The session of a client that was admitted, and is about to be told so."""
     websocket: WebSocket | None = None
     origin = host = ""
     address: bytes | None = None
@@ -162,10 +164,10 @@ class EngineConnection:
 
     # What the Socket.IO server calls.
 
-    def sign_in(self, session: Any) -> None:
+    def sign_in(self) -> None:
         """Note that the client was admitted and told so."""
         if not self.closed:
-            self.session, self.state = session, State.SIGNED_IN
+            self.session, self.admitted, self.state = self.admitted, None, State.SIGNED_IN
             self._was_signed_out = False
             if self.websocket is not None:
                 self.websocket.trust()

@@ -1,18 +1,21 @@
-"""The Socket.IO server, with one namespace and one `Handler`.
+"""The Socket.IO server: python-socketio, made to serve one namespace and one `Handler`.
 
 It signs clients in and out. Everything else that a client sends, its connection hands to the handler.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import socketio
 import structlog
 from socketio import packet
+from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 from starlette.types import ASGIApp, Scope
 
 from infra.logs import shown
@@ -24,6 +27,7 @@ from socket_edge.connection.cors import Cors
 from socket_edge.connection.end_log import EndLog
 from socket_edge.connection.endpoint import Endpoint
 from socket_edge.connection.engineio import EngineConnection
+from socket_edge.connection.packets import Packet
 from socket_edge.json_text import is_object
 from socket_edge.limits.addresses import Addresses
 from socket_edge.limits.origins import Origins
@@ -31,14 +35,16 @@ from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
+_LIBRARY_LOG: Final = logging.getLogger("socketio")
 _TURN_S: Final = 0.05
 _GO_AT_ONCE: Final = 5
 """So many clients may always leave in a turn: a hundred a second."""
+_NO_ENVIRONMENT: Final[dict[str, Any]] = {}
 _NO_NAMESPACE: Final = "Invalid namespace: connect to the default one."
 
 
-class SocketServer:
-    """A Socket.IO server whose connections call one `Handler`. Times in seconds, sizes in bytes."""
+class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
+    """A python-socketio server whose connections call one `Handler`. Times in seconds, sizes in bytes."""
 
     handler: Handler
     """Must be set before the first client connects."""
@@ -57,7 +63,19 @@ class SocketServer:
         heartbeat_timeout_s: float,
     ) -> None:
         """`connect_s` bounds a connection without a sign-in; `frame_bytes` bounds a frame and a poll."""
-        self.eio = Endpoint(self)
+        _LIBRARY_LOG.setLevel(logging.WARNING)
+        self._admitting: dict[str, EngineConnection] = {}
+        """Connections whose sign-in is being checked, by Socket.IO id."""
+        super().__init__(
+            async_mode="asgi",
+            async_handlers=False,
+            client_manager=_SingleNamespace(self._admitting),
+            engineio_logger=_LIBRARY_LOG,
+            logger=_LIBRARY_LOG,
+            monitor_clients=False,
+            serializer=Packet,
+        )
+        self.eio.hub = self
         self.send_bounds = send_bounds
         self.connect_s = connect_s
         self.heartbeat_s = heartbeat_s
@@ -71,6 +89,7 @@ class SocketServer:
         self._expected: deque[tuple[float, EngineConnection]] = deque()
         """Connections that began to wait for a sign-in, and until when they may; the first comes first."""
         self._expiring: asyncio.TimerHandle | None = None
+        self.on("connect", self._admit)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application for HTTP requests and websockets under the path of Socket.IO."""
@@ -127,6 +146,8 @@ class SocketServer:
         connection.origin = _text(headers.get(b"origin", b""))
         connection.host = _text(headers.get(b"host", b""))
         connection.address = self._addresses.enter(peer(scope))
+        # python-socketio passes this on when it signs the client in; nobody reads it.
+        self.environ[connection.sid] = _NO_ENVIRONMENT
         self._expect_sign_in(connection)
 
     def signed_out(self, connection: EngineConnection, session: object, reason: DisconnectReason) -> None:
@@ -140,6 +161,7 @@ class SocketServer:
         if not was_signed_in:
             self._end_log.add(reason, connection.id)
         self._addresses.leave(connection.address)
+        self.environ.pop(connection.sid, None)
         self.eio.forget(connection)
 
     def _expect_sign_in(self, connection: EngineConnection) -> None:
@@ -164,36 +186,18 @@ class SocketServer:
     async def connect(self, connection: EngineConnection, namespace: str, auth: str) -> None:
         """Answer a client that asks to sign in with this JSON, unless somebody is signing in or signed in."""
         if namespace != "/":
-            refusal = Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)
-            connection.send_packet(_refusal(refusal, f"{namespace},"))
+            refusal = _refusal(Rejection(ErrorCode.INVALID_PAYLOAD, _NO_NAMESPACE)).error_args
+            connection.send_packet(Packet(packet.CONNECT_ERROR, refusal, namespace).encode())
         elif connection.state is not State.OPEN:
             if auth and not is_object(auth):
                 connection.end(DisconnectReason.PROTOCOL_ERROR)
             return
         else:
-            await self._admit(connection, auth)
+            await self._handle_connect(connection.sid, namespace, auth)
         if namespace == "/" and connection.session is not None:
             self.handler.signed_in(connection)
         else:
             self._count_refusal(connection, auth)
-
-    async def _admit(self, connection: EngineConnection, auth: str) -> None:
-        """Have the handler check a client; tell the client whether it is signed in."""
-        connection.socket_id, connection.state = self.eio.generate_id(), State.ADMITTING
-        try:
-            session = await self.handler.admit(connection, auth or None)
-        except Rejection as rejection:
-            answer = _refusal(rejection)
-        except Exception:
-            log.exception("admission_failed", sid=connection.socket_id)
-            answer = _refusal(Rejection(ErrorCode.INTERNAL))
-        else:
-            connection.send_packet(f'{packet.CONNECT}{{"sid":"{connection.socket_id}"}}')
-            connection.sign_in(session)
-            return
-        connection.send_packet(answer)
-        if not connection.closed:
-            connection.state = State.OPEN
 
     def _count_refusal(self, connection: EngineConnection, auth: str) -> None:
         """End the connection of a client that is refused once too often, or that sent no JSON object."""
@@ -203,6 +207,56 @@ class SocketServer:
         elif auth and not is_object(auth):
             connection.end(DisconnectReason.PROTOCOL_ERROR)
 
+    # What python-socketio calls. It knows connections by their Engine.IO ids.
+
+    def _engineio_server_class(self) -> type[Endpoint]:
+        return Endpoint
+
+    async def _send_packet(self, eio_sid: str, pkt: Packet) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.send_packet(pkt.encode())
+
+    async def _admit(self, sid: str, environ: dict[str, Any], auth: str | None) -> None:
+        connection = self._admitting[sid]
+        try:
+            connection.admitted = await self.handler.admit(connection, auth)
+        except Rejection as rejection:
+            raise _refusal(rejection) from rejection
+        except Exception as error:
+            log.exception("admission_failed", sid=sid)
+            raise _refusal(Rejection(ErrorCode.INTERNAL)) from error
+
+
+class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
+    """Replaces python-socketio's rooms: a connection itself knows who is signed in on it.
+
+    A room takes 2 kB per socket, and leaving one means searching all of them.
+    """
+
+    def __init__(self, admitting: dict[str, EngineConnection]) -> None:
+        super().__init__()
+        self._admitting = admitting
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str:
+        """Return a Socket.IO id for a sign-in, which is checked next."""
+        connection = self.server.eio.sockets[eio_sid]
+        sid: str = self.server.eio.generate_id()
+        connection.socket_id, connection.state = sid, State.ADMITTING
+        self._admitting[sid] = connection
+        return sid
+
+    async def connect(self, sid: str, namespace: str) -> str:
+        """Called when a client was admitted and told so, though it may have left meanwhile."""
+        self._admitting.pop(sid).sign_in()
+        return sid
+
+    async def disconnect(self, sid: str, namespace: str, **_: Any) -> None:
+        """Called when a client was refused."""
+        connection = self._admitting.pop(sid)
+        if not connection.closed:
+            connection.state = State.OPEN
+
 
 @lru_cache(maxsize=64)
 def _text(header: bytes) -> str:
@@ -210,7 +264,6 @@ def _text(header: bytes) -> str:
     return header.decode(errors="replace")
 
 
-def _refusal(rejection: Rejection, namespace: str = "") -> str:
-    """Return the packet that tells a client why it is refused: `message` and `data` of `connect_error`."""
-    error = {"message": rejection.message, "data": error_event(rejection.failure())}
-    return f"{packet.CONNECT_ERROR}{namespace}{msgspec.json.encode(error).decode()}"
+def _refusal(rejection: Rejection) -> ConnectionRefused:
+    """Return a rejection as clients receive it: as `message` and `data` of `connect_error`."""
+    return ConnectionRefused(rejection.message, msgspec.to_builtins(error_event(rejection.failure())))

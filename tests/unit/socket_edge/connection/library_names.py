@@ -8,6 +8,24 @@ that ends with `()` is an instance. "set by us" is an attribute that we replace,
 from typing import Final
 
 ENGINEIO: Final = {
+    "engineio.base_server": {
+        "BaseServer": (
+            "(async_mode=None, ping_interval=25, ping_timeout=20, max_http_buffer_size=1000000, "
+            "allow_upgrades=True, http_compression=True, compression_threshold=1024, cookie=None, "
+            "cors_allowed_origins=None, cors_credentials=True, logger=False, json=None, "
+            "async_handlers=True, monitor_clients=None, transports=None, **kwargs)"
+        ),
+    },
+    "engineio.base_server.BaseServer": {
+        "_cors_headers": "(self, environ)",
+    },
+    "engineio.async_server.AsyncServer": {
+        "handle_request": "async (self, *args, **kwargs)",
+        "generate_id": "(self)",
+    },
+    "engineio.async_server.AsyncServer()": {
+        "sockets": "dict",
+    },
     "engineio.packet": {
         "OPEN": "0",
         "CLOSE": "1",
@@ -18,6 +36,50 @@ ENGINEIO: Final = {
     },
 }
 SOCKETIO: Final = {
+    "socketio.async_server": {
+        "AsyncServer": (
+            "(client_manager=None, logger=False, json=None, async_handlers=True, namespaces=None, **kwargs)"
+        ),
+    },
+    "socketio.base_server": {
+        "BaseServer": (
+            "(client_manager=None, logger=False, serializer='default', json=None, "
+            "async_handlers=True, always_connect=False, namespaces=None, **kwargs)"
+        ),
+    },
+    "socketio.async_server.AsyncServer": {
+        "_engineio_server_class": "(self)",
+        "_handle_connect": "async (self, eio_sid, namespace, data)",
+        "_send_packet": "async (self, eio_sid, pkt)",
+        "on": "(self, event, handler=None, namespace=None)",
+    },
+    "socketio.async_server.AsyncServer()": {
+        "eio": "AsyncServer",
+        "environ": "dict",
+        "manager": "AsyncManager",
+        "handlers": "dict",
+        "packet_class": (
+            "(packet_type=2, data=None, namespace=None, id=None, binary=None, encoded_packet=None)"
+        ),
+    },
+    "socketio.async_manager": {
+        "AsyncManager": "()",
+    },
+    "socketio.async_manager.AsyncManager()": {
+        "server": "NoneType",
+    },
+    "socketio.async_manager.AsyncManager": {
+        "pre_connect": "async (self, eio_sid, namespace)",
+        "connect": "async (self, sid, namespace)",
+        "disconnect": "async (self, sid, namespace, **kwargs)",
+        "set_server": "(self, server)",
+    },
+    "socketio.exceptions": {
+        "ConnectionRefusedError": "exception (ConnectionError)",
+    },
+    "socketio.exceptions.ConnectionRefusedError": {
+        "__init__": "(self, *args)",
+    },
     "socketio.packet": {
         "CONNECT": "0",
         "DISCONNECT": "1",
@@ -26,6 +88,12 @@ SOCKETIO: Final = {
         "CONNECT_ERROR": "4",
         "BINARY_EVENT": "5",
         "BINARY_ACK": "6",
+        "Packet": "(packet_type=2, data=None, namespace=None, id=None, binary=None, encoded_packet=None)",
+    },
+    "socketio.packet.Packet": {
+        "encode": "(self)",
+        "uses_binary_events": "set by us",
+        "json": "set by us",
     },
 }
 UVICORN: Final = {

@@ -4,6 +4,7 @@ import base64
 import json
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from socketio import packet
 
 from socket_edge.connection.packets import (
     ClientPacket,
+    Packet,
     is_frame,
     jsonp,
     read_packet,
@@ -167,6 +169,13 @@ def test_a_script_calls_the_client_with_the_answer() -> None:
     assert script.startswith("___eio[3](")
     assert json.loads(script.removeprefix("___eio[3](").removesuffix(");")) == answer
     assert "\u2028" not in script
+
+
+def test_outgoing_data_is_rendered_as_json() -> None:
+    class Payload(msgspec.Struct):
+        text: str
+
+    assert Packet(packet.CONNECT, Payload("чат")).encode() == '0{"text":"чат"}'
 
 
 def as_jsonp_clients_send(body: str) -> bytes:
