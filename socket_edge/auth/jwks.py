@@ -18,7 +18,6 @@ from jwt import PyJWK, PyJWTError
 
 from infra.logs import shown
 from socket_edge import metrics
-from socket_edge.auth.jws import Key
 from socket_edge.auth.rejections import RefusalReason, unauthorized, unavailable
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256"})
@@ -47,12 +46,12 @@ class Jwks:
         self._cooldown_s = min(cooldown_s, MAX_AGE_S)
         self._clock = clock
         self._client = httpx.AsyncClient(timeout=FETCH_TIMEOUT_S)
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, PyJWK] = {}
         self._tried_at = float("-inf")
         self._fetched_at = float("-inf")
         self._fetch: asyncio.Task[None] | None = None
 
-    async def key(self, kid: str) -> Key:
+    async def key(self, kid: str) -> PyJWK:
         """Return the key named `kid`: at once, unless it is unknown or older than `MAX_AGE_S`.
 
         Raises Rejection: `unauthorized` if the endpoint was asked for this key and does not publish it,
@@ -129,7 +128,7 @@ class Jwks:
         return bytes(body)
 
 
-def usable_keys(body: bytes) -> dict[str, Key]:
+def usable_keys(body: bytes) -> dict[str, PyJWK]:
     """Return the keys of a JWKS that can verify tokens, by their ids. Raises if it is not a JWKS.
 
     There may be none: a project that uses its legacy secret publishes an empty set.
@@ -137,19 +136,21 @@ def usable_keys(body: bytes) -> dict[str, Key]:
     document = json.loads(body)
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise JwksError("the answer is not a JWKS")
-    read = [key for key in map(_read_key, document["keys"]) if key is not None]
-    return dict(read)
+    return {
+        key.key_id: key
+        for key in map(_read_key, document["keys"])
+        if key is not None
+        and isinstance(key.key_id, str)
+        and key.public_key_use in (None, "sig")
+        and key.algorithm_name in ALGORITHMS
+    }
 
 
-def _read_key(jwk: object) -> tuple[str, Key] | None:
-    """Return a key and its id; None if its kind is unknown: such a key must not make the others useless."""
+def _read_key(jwk: object) -> PyJWK | None:
+    """Return a key, or None if its kind is unknown: such a key must not make the others useless."""
     if not isinstance(jwk, dict):
         return None
     try:
-        key = PyJWK(jwk)
-        is_usable = isinstance(key.key_id, str) and key.public_key_use in (None, "sig")
-        if not is_usable or key.algorithm_name not in ALGORITHMS:
-            return None
-        return key.key_id, Key(key.algorithm_name, key.key)  # type: ignore[return-value]
+        return PyJWK(jwk)
     except (PyJWTError, TypeError, ValueError):
         return None
