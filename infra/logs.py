@@ -3,11 +3,9 @@
 Nobody can forge a line: JSON escapes what is not ASCII, and the text format escapes what is not printable.
 """
 
-import json
 import logging
 import re
 import sys
-from contextlib import suppress
 from functools import lru_cache
 from io import StringIO
 from typing import Final, TextIO
@@ -21,7 +19,7 @@ from infra.metrics.common import LOG_LINES
 _WORD: Final = re.compile(r"[!-~]+")
 _WORD_CHARS: Final = 200
 _WORDS: Final = 5
-_JSON: Final = json.JSONEncoder(default=repr)
+_OURS: Final = ("functions", "infra", "socket_edge", "workers")
 
 
 def configure_logs(*, as_json: bool, level: str = "info") -> None:
@@ -29,55 +27,35 @@ def configure_logs(*, as_json: bool, level: str = "info") -> None:
 
     Libraries log nothing below `info`: what they log at `debug` may be what clients send.
     """
-    limit = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
+        structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    finish: list[Processor] = [
-        structlog.processors.format_exc_info if as_json else _escape,
-        _render_json if as_json else _console(),
-    ]
-    lines = _Lines(sys.stderr)
+    renderer: Processor = structlog.processors.JSONRenderer() if as_json else _console()
     structlog.configure(
-        processors=[*shared, _count, *finish],
-        # The standard library's loggers would take most of the time of a line, also for looking up who logs.
-        logger_factory=lambda *_: lines,
-        wrapper_class=structlog.make_filtering_bound_logger(limit),
+        processors=[*shared, _count, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    finish: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info if as_json else _escape,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _count_foreign],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
+            foreign_pre_chain=[*shared, _count_foreign], processors=[*finish, renderer]
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(logging.INFO, limit))
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    for package in _OURS:
+        logging.getLogger(package).setLevel(level.upper())
     # For each client, it logs at INFO that it has found credentials.
     logging.getLogger("botocore").setLevel(logging.WARNING)
-
-
-class _Lines:
-    """What a bound logger writes to: each event is a line, whatever its level."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def debug(self, line: str) -> None:
-        """Write a line. Like the standard library, does not fail when nobody can read it."""
-        with suppress(OSError, ValueError):
-            self._out.write(line + "\n")
-            self._out.flush()
-
-    info = warning = error = critical = debug
-
-
-def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    return _JSON.encode(event)
 
 
 def _count(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
