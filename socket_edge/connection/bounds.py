@@ -15,9 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
 
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.events import error_event
@@ -94,11 +92,8 @@ class BoundedHttp(HttpToolsProtocol):
         return cast("type[BoundedHttp]", type("BoundedHttp", (cls,), settings))
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request. Does what uvicorn does, but looks up no address of ours."""
-        self.connections.add(self)
-        self.transport, self.flow = transport, FlowControl(transport)
-        self.client = get_remote_addr(transport)
-        self.scheme = "https" if is_ssl(transport) else "http"
+        """Start the clock for the first request."""
+        super().connection_made(transport)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,13 +135,9 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the websocket, which has limits of its own."""
         self._stop_timer()
-        self.connections.discard(self)
-        handshake: Any = self.ws_protocol_class
-        begin = handshake(self.config, self.server_state, self.app_state).begin
-        scope, url = self.scope, self.url
-        # The parser and this object hold each other. That would keep both until the next garbage collection.
-        self.parser = self.scope = self.headers = None  # type: ignore[assignment]
-        begin(self.transport, scope, url)
+        super().handle_websocket_upgrade()
+        # The parser and this object hold each other, which would keep both until the next garbage collection.
+        self.parser = None  # type: ignore[assignment]
 
     def _start_timer(self) -> None:
         if self._timer is None:

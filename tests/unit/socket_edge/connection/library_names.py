@@ -116,28 +116,41 @@ UVICORN: Final = {
         "shutdown": "(self)",
     },
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol()": {
-        "app_state": "dict",
-        "client": "NoneType",
-        "config": "Config",
-        "connections": "set",
         "cycle": "NoneType",
-        "flow": "NoneType",
-        "headers": "NoneType",
-        "parser": "HttpRequestParser",
-        "scheme": "NoneType",
-        "scope": "NoneType",
-        "server_state": "ServerState",
-        "ws_protocol_class": "(config, server_state, app_state, _loop=None)",
         "loop": "event loop",
+        "parser": "HttpRequestParser",
         "transport": "NoneType",
     },
-    "uvicorn.protocols.http.flow_control": {
-        "FlowControl": "(transport)",
-    },
     "uvicorn.protocols.utils": {
-        "get_remote_addr": "(transport)",
-        "is_ssl": "(transport)",
         "ClientDisconnected": "exception (OSError)",
+    },
+    "uvicorn.protocols.websockets.websockets_sansio_impl": {
+        "WebSocketsSansIOProtocol": "(config, server_state, app_state, _loop=None)",
+    },
+    "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol": {
+        "connection_made": "(self, transport)",
+        "data_received": "(self, data)",
+        "handle_connect": "(self, event)",
+        "run_asgi": "async (self)",
+        "receive": "async (self)",
+        "send": "async (self, message)",
+        "send_500_response": "(self)",
+        "shutdown": "(self)",
+    },
+    "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol()": {
+        "app": "ProxyHeadersMiddleware",
+        "config": "Config",
+        "conn": "ServerProtocol",
+        "connections": "set",
+        "handshake_complete": "bool",
+        "handshake_initiated": "bool",
+        "logger": "Logger",
+        "queue": "Queue",
+        "read_paused": "bool",
+        "transport": "FakeTransport",
+        "request": "Request",
+        "response": "Response",
+        "scope": "dict",
     },
     "uvicorn.server.Server": {
         "run": "(self, sockets=None)",
@@ -168,7 +181,6 @@ PICOWS: Final = {
     },
     "picows": {
         "WSProtocolError": "exception (WSError)",
-        "WSUpgradeResponseWithListener": "(response, listener)",
     },
     "picows.WSProtocolError": {
         "__init__": "(self, code, message)",
@@ -209,9 +221,35 @@ PICOWS: Final = {
         "transport": "NoneType",
     },
 }
+WEBSOCKETS: Final = {
+    "websockets.http11": {
+        "Request": "(path, headers, _exception=None)",
+        "Response": "(status_code, reason_phrase, headers, body=b'', _exception=None)",
+    },
+    "websockets.server": {
+        "ServerProtocol": (
+            "(*, origins=None, extensions=None, subprotocols=None, select_subprotocol=None, "
+            "state=<State.CONNECTING: 0>, max_size=1048576, logger=None)"
+        ),
+    },
+    "websockets.server.ServerProtocol": {
+        "accept": "(self, request)",
+    },
+    "websockets.server.ServerProtocol()": {
+        "handshake_exc": "NoneType",
+        "logger": "Logger",
+    },
+    "websockets.http11.Request()": {
+        "headers": "Headers",
+    },
+    "websockets.http11.Response()": {
+        "status_code": "int",
+    },
+}
 LIBRARIES: Final = {
     "python-engineio": ENGINEIO,
     "python-socketio": SOCKETIO,
     "uvicorn": UVICORN,
     "picows": PICOWS,
+    "websockets": WEBSOCKETS,
 }
