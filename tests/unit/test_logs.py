@@ -137,3 +137,21 @@ def test_lines_below_the_level_are_not_written(log: StringIO) -> None:
     structlog.get_logger("b").warning("client_connected")
     logging.getLogger("engineio").warning("Invalid session")
     assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("log", ["JSON"], indirect=True)
+def test_our_lines_pass_the_standard_library_with_the_level_and_the_handlers_of_a_package(
+    log: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = logging.getLogger("socket_edge.a_part")
+    seen: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append(record.name)
+        return True
+
+    monkeypatch.setattr(package, "level", logging.WARNING)
+    monkeypatch.setattr(package, "filters", [note])
+    structlog.get_logger("socket_edge.a_part").info("client_connected")
+    structlog.get_logger("socket_edge.a_part").warning("page_not_acked")
+    assert (seen, log.getvalue().count("\n")) == (["socket_edge.a_part"], 1)
