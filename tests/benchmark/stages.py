@@ -45,9 +45,9 @@ PATH: Final = tuple(mark for mark in Mark if mark is not Mark.PUBLISHED)
 WHAT: Final = {
     Mark.FRAME: "the client's system call; the edge wakes up and reads",
     Mark.LANE: "limits, syntax, a request with an id; the lane's task gets its turn",
-    Mark.PUSH: "the batch is rendered as a Celery task",
+    Mark.PUSH: "the batch is put into a task message",
     Mark.TASK: "the edge's system call; Redis pushes, and pops for the worker; the worker wakes up",
-    Mark.HANDLER: "kombu and Celery read the task and call it",
+    Mark.HANDLER: "the task is decoded; Celery is passed by",
     Mark.STATEMENT: "the event is decoded, its handler called, the statement made",
     Mark.STORED: "a round trip to Postgres, which commits to the disk",
     Mark.PUBLICATION: "the answer is rendered",

@@ -365,6 +365,8 @@ describe('the chat page', { concurrency: 3 }, () => {
     const ann = await newTab(context);
     await signUp(ann, unique('ann'));
     const socket = await upgraded;
+    // What the server says itself, after the connect, is not to come in between.
+    await ann.getByRole('complementary').getByText(/^unread_changed /).waitFor();
     for (const [total, shown] of [[99, '99'], [100, '99+'], [1, '1']]) {
       socket.send(`42${JSON.stringify(['unread_changed', { total, chats: 1 }])}`);
       await unreadInAll(ann, shown);

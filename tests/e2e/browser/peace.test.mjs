@@ -327,7 +327,7 @@ describe('peace in the chat page', { concurrency: 2 }, () => {
       await dialog.getByLabel('Who sees whether I am online').selectOption('Nobody');
     });
     await settings(other).locator('input:not(:checked)').first().waitFor();
-    assert.equal(await settings(other).getByLabel('Who sees whether I am online').inputValue(), 'nobody');
+    await eventually(() => settings(other).getByLabel('Who sees whether I am online').inputValue(), 'nobody');
     assert.equal(await settings(other).getByLabel('Notifications show what messages say').isChecked(), true);
     await eventually(() => row(ben, annName).getByText(', online').count(), 0);
     await write(ben, annName, 'Have you read this?');
