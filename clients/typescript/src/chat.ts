@@ -83,6 +83,7 @@ export function createChat(options: ChatOptions): Chat {
       return (await connection.request('send_message', { username, userId, text, data, replyTo, clientId })).message;
     },
     changed: (draft) => store.touch(store.recipient(draft) ?? store.ensure(draft.to)),
+    isHere: (draft) => store.has(draft),
     stored: (message) => store.takeMessage(message),
   });
   const typing = new TypingNotifier((username, isTyping) => {

@@ -33,6 +33,8 @@ export interface Draft extends Readonly<SendOptions> {
 export interface DraftsListener {
   /** A draft has come, changed or gone. */
   changed(draft: Draft): void;
+  /** Whether the message of a draft is here: the server may tell of it before the storage does. */
+  isHere(draft: Draft): boolean;
   /** Another tab has heard that a message is stored. */
   stored(message: Message): void;
   /** Other tabs have changed something, or what was kept has been read. */
@@ -168,7 +170,9 @@ export class Drafts {
     this.#unwritten.delete(entry.clientId);
     if (isDone(entry)) return this.#end(entry);
     this.#done.delete(entry.clientId);
-    this.#set(restore(entry));
+    const draft = restore(entry);
+    this.#set(draft);
+    if (this.listener.isHere(draft)) this.remove(draft.clientId, true);
   }
 
   #next(): number {

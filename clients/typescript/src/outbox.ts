@@ -14,6 +14,8 @@ export interface OutboxListener {
   send(draft: Draft): Promise<Message>;
   /** A draft has come, changed or gone. */
   changed(draft: Draft): void;
+  /** Whether the message of a draft is here. */
+  isHere(draft: Draft): boolean;
   /** A draft is stored: by this tab or another one. */
   stored(message: Message): void;
 }
@@ -31,8 +33,7 @@ export class Outbox {
     storage: ChatStorage,
     private readonly listener: OutboxListener,
   ) {
-    const { changed, stored } = listener;
-    this.#drafts = new Drafts(storage, { changed, stored, read: () => this.resume() });
+    this.#drafts = new Drafts(storage, { ...listener, read: () => this.resume() });
   }
 
   /** All drafts, in the order of sending. */

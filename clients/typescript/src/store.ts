@@ -281,6 +281,11 @@ export class ChatStore {
     return (chatId && this.#byId.get(chatId)) || this.#byName.get(lane);
   }
 
+  /** Whether the message of a draft is here. */
+  has(draft: Draft): boolean {
+    return !!this.recipient(draft)?.timeline.ordered.some(({ senderId, clientId }) => senderId === this.me && clientId === draft.clientId);
+  }
+
   #drafts(): Map<ChatRecord, Draft[]> {
     const found = new Map<ChatRecord, Draft[]>();
     for (const draft of this.listener.drafts()) {

@@ -36,6 +36,7 @@ async function tab(server: Server, storage: ChatStorage, { isReady = true, userI
     isReady: () => made.isReady,
     send: (draft) => server.send(draft),
     changed: () => {},
+    isHere: ({ clientId }) => made.stored.some((message) => message.clientId === clientId),
     stored: (message) => {
       made.stored.push(message);
       made.outbox.remove(message.clientId!);
@@ -234,6 +235,7 @@ test('messages that are written before the user is known are kept once they are'
     isReady: () => made.isReady,
     send: (draft) => server.send(draft),
     changed: () => {},
+    isHere: () => false,
     stored: ({ clientId }) => made.outbox.remove(clientId!),
   });
   tabs.push(made);

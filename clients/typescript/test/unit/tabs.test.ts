@@ -55,6 +55,7 @@ class Browser {
       isReady: () => tab.isReady,
       send: (draft) => this.#send(draft),
       changed: () => {},
+      isHere: () => false,
       stored: ({ clientId }) => tab.outbox.remove(clientId!),
     });
     this.tabs.push(tab);
