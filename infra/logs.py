@@ -6,12 +6,10 @@ Nobody can forge a line: JSON escapes what is not ASCII, and the text format esc
 import logging
 import re
 import sys
-from functools import lru_cache
 from io import StringIO
 from typing import Final, TextIO
 
 import structlog
-from prometheus_client import Counter
 from structlog.types import EventDict, ExcInfo, Processor, WrappedLogger
 
 from infra.metrics.common import LOG_LINES
@@ -59,18 +57,13 @@ def configure_logs(*, as_json: bool, level: str = "info") -> None:
 
 
 def _count(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    _counter(event["level"], event["event"]).inc()
+    LOG_LINES.labels(event["level"], event["event"]).inc()
     return event
 
 
 def _count_foreign(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    _counter(event["level"], "other").inc()
+    LOG_LINES.labels(event["level"], "other").inc()
     return event
-
-
-@lru_cache(maxsize=256)
-def _counter(level: str, event: str) -> Counter:
-    return LOG_LINES.labels(level, event)
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -1,7 +1,6 @@
 """Keeps background tasks until they end; asyncio itself holds them only weakly."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
@@ -35,16 +34,6 @@ async def stop(parts: Collection[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=_AGAIN_S)
 
 
-def start_now(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run `work` at once until it first waits, and the rest in the background.
-
-    Most of what is handled so never waits, and saves a turn of the loop. Python 3.11 runs all of it later.
-    """
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
-    return asyncio.create_task(work)
-
-
 class Tasks:
     """A set of running tasks. One that fails is logged; it takes nothing else down."""
 
@@ -53,24 +42,15 @@ class Tasks:
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` in the background."""
-        return self._keep(asyncio.create_task(work))
-
-    def start_now(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` at once until it first waits, and the rest in the background."""
-        return self._keep(start_now(work))
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
     async def wait(self) -> None:
         """Return when the tasks that run now have ended."""
         if self._running:
             await asyncio.wait(self._running)
-
-    def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
-        if task.done():
-            self._ended(task)
-        else:
-            self._running.add(task)
-            task.add_done_callback(self._ended)
-        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

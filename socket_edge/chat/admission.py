@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Final
 
 import msgspec
 import structlog
@@ -30,7 +29,6 @@ from socket_edge.tasks import Tasks
 log = structlog.get_logger(__name__)
 
 
-_ANNOUNCEMENT: Final = msgspec.json.encode(BroadcastPresence())
 _PAUSE_S = 1.0
 """Pause before a full lane is tried again, in seconds."""
 
@@ -86,13 +84,11 @@ class Admission:
         metrics.SIGN_INS.counts["ok",] += 1
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
         if session.user_id not in self._users:
-            self._tasks.start_now(self._announce(session))
+            self._tasks.start(self._announce(session))
         self._users.add(session)
         self._make_room(session.user_id)
         self._greet(session)
-        catching_up = self._tasks.start_now(self._catch_up(session))
-        if not catching_up.done():
-            session.catching_up = catching_up
+        session.catching_up = self._tasks.start(self._catch_up(session))
 
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
@@ -148,9 +144,10 @@ class Admission:
             del self.unannounced[session.user_id]
 
     async def _ask_to_announce(self, session: Session) -> Answer:
+        payload = msgspec.json.encode(BroadcastPresence())
         return await answered(
             lambda settle: self._lanes.relay(
-                session.lane, ANNOUNCE, session.user_id, _ANNOUNCEMENT, settle, expires=False
+                session.lane, ANNOUNCE, session.user_id, payload, settle, expires=False
             )
         )
 

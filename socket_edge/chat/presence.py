@@ -86,7 +86,7 @@ class EdgePresence:
         self._to_keep: list[str] = []
         self._share = 0
         self._changed: dict[str, list[asyncio.Future[None]]] = {}
-        """Who waits until a user is registered."""
+        """The waiters of each user who must be registered."""
         self._wake = asyncio.Event()
 
     @property

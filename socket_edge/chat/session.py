@@ -52,7 +52,7 @@ class Session:
     unacked: dict[int, Position] = field(default_factory=dict)
     """Messages that the client has not acked yet, by ack id."""
     page_acked: asyncio.Event | None = None
-    """Set once nothing is unacked any more; only while a page waits for its acks."""
+    """Set once the client has acked everything; there is one only while a page waits for its acks."""
 
     @property
     def user_id(self) -> str:

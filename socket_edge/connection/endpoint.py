@@ -7,7 +7,6 @@ import asyncio
 import gzip
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
@@ -72,7 +71,7 @@ class EngineRequest:
     @classmethod
     def of(cls, scope: Scope) -> "EngineRequest":
         """Return what an ASGI scope asks for."""
-        query = _parse_query(scope["query_string"])
+        query: dict[str, list[str]] = parse_qs(scope["query_string"].decode(errors="replace"))
 
         def first(name: str) -> str:
             return query.get(name, [""])[0]
@@ -86,12 +85,6 @@ class EngineRequest:
             session_id=first("sid"),
             jsonp_index=int(index) if index.isdecimal() and len(index) < 10 else None,
         )
-
-
-@lru_cache(maxsize=64)
-def _parse_query(query: bytes) -> dict[str, list[str]]:
-    """Return the parts of a query. Nobody may change them: most clients that open a websocket share them."""
-    return parse_qs(query.decode(errors="replace"))
 
 
 class EndpointHub(Hub, Protocol):

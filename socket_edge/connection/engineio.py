@@ -97,7 +97,7 @@ class EngineConnection:
     """Requests that the client may need to fetch and ack the messages it was sent."""
     refused_sign_ins = 0
     sign_in_by = math.inf
-    """Time of the loop, in seconds, at which the connection ends, unless somebody is signed in."""
+    """Monotonic time in seconds at which the connection ends, unless somebody is signed in."""
     closed = closing = False
 
     _polls: Polls | None = None
@@ -203,11 +203,8 @@ class EngineConnection:
         if self._backlog is not None:
             self._backlog.append(data)
         elif (work := self._handle(data, size_of(data))) is not None:
-            backlog = self._backlog = deque[str | bytes]()
-            task = self.hub.tasks.start_now(self._finish(work, backlog))
-            if not task.done():
-                assert self.websocket is not None
-                self.websocket.pause_reading()
+            self._backlog = deque()
+            self.hub.tasks.start(self._finish(work, self._backlog))
 
     def allows(self, size: int) -> bool:
         """Meter a control frame or a fragment."""
@@ -535,6 +532,8 @@ class EngineConnection:
 
     async def _finish(self, work: Coroutine[Any, Any, None] | None, backlog: deque[str | bytes]) -> None:
         """Finish the work, then handle the frames that arrived meanwhile."""
+        assert self.websocket is not None
+        self.websocket.pause_reading()
         while work is not None:
             await self._carry_out(work)
             work = None
@@ -545,5 +544,4 @@ class EngineConnection:
         if self._is_shutting_down:
             self._let_go()
         else:
-            assert self.websocket is not None
             self.websocket.resume_reading()

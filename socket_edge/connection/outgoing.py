@@ -6,28 +6,10 @@ one call. Without a limit, the edge would keep everything for a client that does
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from socket_edge import metrics
 from socket_edge.connection.bounds import SendBounds
-
-
-class _Unchanged:
-    """A socket that keeps its options."""
-
-    def setsockopt(self, *_: int) -> None:
-        """Set nothing."""
-
-    def getsockopt(self, *_: int) -> int:
-        """Return what nobody reads."""
-        return 0
-
-    def fileno(self) -> int:
-        """Return no descriptor: `Outgoing` does the writing."""
-        return -1
-
-
-_UNCHANGED: Final = _Unchanged()
 
 
 class Outgoing:
@@ -51,11 +33,8 @@ class Outgoing:
         self._bounds, self._stalled = bounds, stalled
 
     def get_extra_info(self, name: str) -> Any:
-        """Return a socket whose options nobody changes, and nothing else.
-
-        picows sets and logs options in eight calls into the kernel; the loop has set TCP_NODELAY by then.
-        """
-        return _UNCHANGED if name == "socket" else None
+        """Return what the network's transport knows."""
+        return self.transport.get_extra_info(name)
 
     def get_write_buffer_size(self) -> int:
         """Always report waiting bytes: otherwise picows would bypass this object."""

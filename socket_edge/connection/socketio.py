@@ -7,8 +7,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -86,9 +84,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._origins = origins
         self._end_log = EndLog()
         self._beat_s = min(1.0, heartbeat_s / 4, heartbeat_timeout_s / 4)
-        self._expected: deque[tuple[float, EngineConnection]] = deque()
-        """Connections that began to wait for a sign-in, and until when they may; the first comes first."""
-        self._expiring: asyncio.TimerHandle | None = None
         self.on("connect", self._admit)
 
     def asgi(self) -> ASGIApp:
@@ -143,8 +138,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def opened(self, connection: EngineConnection, scope: Scope) -> None:
         """Take note of a new connection, and expect a sign-in."""
         headers = dict(scope["headers"])
-        connection.origin = _text(headers.get(b"origin", b""))
-        connection.host = _text(headers.get(b"host", b""))
+        connection.origin = headers.get(b"origin", b"").decode(errors="replace")
+        connection.host = headers.get(b"host", b"").decode(errors="replace")
         connection.address = self._addresses.enter(peer(scope))
         # python-socketio passes this on when it signs the client in; nobody reads it.
         self.environ[connection.sid] = _NO_ENVIRONMENT
@@ -166,22 +161,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _expect_sign_in(self, connection: EngineConnection) -> None:
         loop = asyncio.get_running_loop()
-        connection.sign_in_by = loop.time() + self.connect_s
-        self._expected.append((connection.sign_in_by, connection))
-        if self._expiring is None:
-            self._expiring = loop.call_at(connection.sign_in_by, self._expire)
+        deadline = connection.sign_in_by = loop.time() + self.connect_s
 
-    def _expire(self) -> None:
-        """End the connections that have waited for too long, and look again when the next one may have."""
-        loop = asyncio.get_running_loop()
-        self._expiring, now = None, loop.time()
-        while self._expected and self._expected[0][0] <= now:
-            deadline, connection = self._expected.popleft()
+        def check() -> None:
             # Each sign-out sets a new deadline.
             if connection.sign_in_by == deadline and connection.state is not State.SIGNED_IN:
                 connection.end(DisconnectReason.SIGN_IN_TIMEOUT)
-        if self._expected and self._expiring is None:
-            self._expiring = loop.call_at(self._expected[0][0], self._expire)
+
+        loop.call_at(deadline, check)
 
     async def connect(self, connection: EngineConnection, namespace: str, auth: str) -> None:
         """Answer a client that asks to sign in with this JSON, unless somebody is signing in or signed in."""
@@ -256,12 +243,6 @@ class _SingleNamespace(socketio.AsyncManager):  # type: ignore[misc]
         connection = self._admitting.pop(sid)
         if not connection.closed:
             connection.state = State.OPEN
-
-
-@lru_cache(maxsize=64)
-def _text(header: bytes) -> str:
-    """Return a header as text. Most clients send the same, so their connections share it."""
-    return header.decode(errors="replace")
 
 
 def _refusal(rejection: Rejection) -> ConnectionRefused:

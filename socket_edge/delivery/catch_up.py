@@ -155,14 +155,14 @@ class CatchUps:
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             pages.take(page)
-            page_acked = asyncio.Event() if page.messages and not pages.are_complete else None
-            session.page_acked = page_acked
+            # Nobody waits until the last page is acked.
+            page_acked = session.page_acked = None if pages.are_complete else asyncio.Event()
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
-            if pages.are_complete:
+            if page_acked is None:
                 return None
             # A worker reads the next page while the client acks this one. It is not sent before.
             answering = pages.ask()
-            if page_acked is None:
+            if not page.messages:
                 continue
             is_acked = await self._is_acked(session, page_acked, patience_s)
             pages.adapt(most=_PAGES_IN_ALL // self._running if is_acked else 1)

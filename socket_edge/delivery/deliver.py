@@ -44,7 +44,7 @@ class Delivery:
                 tracing.record_span("emit", emit.trace, began_ns)
 
     def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
-        """Emit older messages. Those of a page that is waited for may all be acked already."""
+        """Emit older messages. The catch-up goes on at once if none of them waits for an ack."""
         target = Target(session.user_id, NEW_MESSAGE, ack=True)
         for position, data in messages:
             self._emit(session, target, Emit([target], data, position))
@@ -104,6 +104,6 @@ class Delivery:
 
 
 def _note_acked(session: Session) -> None:
-    """Let a catch-up go on once its page is acked."""
+    """Let a catch-up that waits for its page go on once everything is acked."""
     if session.page_acked is not None and not session.unacked:
         session.page_acked.set()

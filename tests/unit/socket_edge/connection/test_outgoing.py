@@ -160,4 +160,5 @@ async def test_an_unbounded_client_is_written_to_whatever_waits() -> None:
         out.write(FRAME)
         await asyncio.sleep(0)
     assert len(network.writes) == 100
+    assert out.get_extra_info("peername") == ("192.0.2.1", 1)
     assert out.get_write_buffer_size() > 0
