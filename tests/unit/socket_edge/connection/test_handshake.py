@@ -1,6 +1,7 @@
 """The websocket handshake, and frames that break the protocol."""
 
 import asyncio
+import gc
 import json
 import os
 import struct
@@ -12,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from socket_edge.connection.api import DisconnectReason
-from socket_edge.connection.bounds import HEAD_BYTES
+from socket_edge.connection.bounds import HEAD_BYTES, BoundedHttp
 from socket_edge.connection.handshake import Handshake
 from socket_edge.limits.token_bucket import TokenBucket
 from tests.conformance.connections import Websocket
@@ -219,6 +220,16 @@ async def test_a_server_that_shuts_down_answers_a_request_that_waits(
         served.shut_down()
         assert (await rest_of(reader)).startswith(b"HTTP/1.1 500 ")
         may_run.set()
+
+
+async def test_what_has_read_the_handshake_is_freed_at_once() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with serve() as served, served.client():
+            assert [one for one in gc.get_objects() if isinstance(one, BoundedHttp)] == []
+    finally:
+        gc.enable()
 
 
 async def test_a_handshake_for_a_connection_that_does_not_exist_is_refused() -> None:
