@@ -88,7 +88,8 @@ class Admission:
         self._users.add(session)
         self._make_room(session.user_id)
         self._greet(session)
-        session.catching_up = self._tasks.start(self._catch_up(session))
+        session.registering = asyncio.get_running_loop().create_future()
+        session.catching_up = self._tasks.start(self._catch_up(session, session.registering))
 
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
@@ -124,9 +125,13 @@ class Admission:
         session.send(events.CONNECTION_SUCCESS, hello)
         session.send(events.TEST_MESSAGE, test, session.connection.next_ack_id())
 
-    async def _catch_up(self, session: Session) -> None:
+    async def _catch_up(self, session: Session, registering: asyncio.Future[None]) -> None:
         # Register before reading the backlog: whatever is committed after that read reaches this edge.
-        await self._presence.register(session.user_id)
+        try:
+            await self._presence.register(session.user_id)
+        finally:
+            registering.set_result(None)
+            session.registering = None
         await self._catch_ups.run(session)
 
     async def _announce(self, session: Session) -> None:

@@ -38,6 +38,8 @@ class Session:
     """Ack id of the ping that is on its way, and the monotonic time at which it left."""
     has_profile: bool = False
     """Whether the user's profile was ensured, or will be before the next event."""
+    registering: asyncio.Future[None] | None = None
+    """Done, and gone, once Redis knows that the user has a socket here."""
     catching_up: asyncio.Task[None] | None = None
     lost_since: float | None = None
     """Monotonic time since which publications may be missing, until a catch-up takes it over."""
