@@ -6,7 +6,7 @@ from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, c
 
 SOCKETS: Final = gauge("bbgram_edge_sockets", "Signed-in sockets.")
 USERS: Final = gauge("bbgram_edge_users", "Users with a socket here.")
-SIGN_INS: Final = counter(
+SIGN_INS: Final = LocalCounter(
     "bbgram_edge_sign_ins_total",
     "Sign-ins by outcome: `ok`, the reason of a refusal, or the error code of one that has no reason.",
     ["outcome"],
@@ -16,7 +16,7 @@ REFUSED_CONNECTIONS: Final = counter(
     "Connections refused with HTTP 429: too many open `sockets`, or too many `connects`, from one address.",
     ["limit"],
 )
-DISCONNECTS: Final = counter(
+DISCONNECTS: Final = LocalCounter(
     "bbgram_edge_disconnects_total",
     "Ends of sign-ins and of connections without one, by reason; `slow_client` are those cut off because "
     "they do not read.",

@@ -68,7 +68,7 @@ class Admission:
             identity = await self._identify(connection, auth)
         except Rejection as rejection:
             reason, _, _ = explain(rejection)
-            metrics.SIGN_INS.labels(rejection.code if reason is RefusalReason.OTHER else reason).inc()
+            metrics.SIGN_INS.counts[rejection.code if reason is RefusalReason.OTHER else reason,] += 1
             raise
         return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
 
@@ -81,19 +81,20 @@ class Admission:
 
     def welcome(self, session: Session) -> None:
         """Greet an admitted client, and start its catch-up."""
-        metrics.SIGN_INS.labels("ok").inc()
+        metrics.SIGN_INS.counts["ok",] += 1
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
         if session.user_id not in self._users:
             self._tasks.start(self._announce(session))
         self._users.add(session)
         self._make_room(session.user_id)
         self._greet(session)
-        session.catching_up = self._tasks.start(self._catch_up(session))
+        session.registering = asyncio.get_running_loop().create_future()
+        session.catching_up = self._tasks.start(self._catch_up(session, session.registering))
 
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
         self._users.remove(session)
-        metrics.DISCONNECTS.labels(reason, "yes").inc()
+        metrics.DISCONNECTS.counts[reason, "yes"] += 1
         log.info("client_disconnected", user=session.user_id, sid=session.socket_id, reason=reason)
         if session.catching_up is not None:
             session.catching_up.cancel()
@@ -124,9 +125,13 @@ class Admission:
         session.send(events.CONNECTION_SUCCESS, hello)
         session.send(events.TEST_MESSAGE, test, session.connection.next_ack_id())
 
-    async def _catch_up(self, session: Session) -> None:
+    async def _catch_up(self, session: Session, registering: asyncio.Future[None]) -> None:
         # Register before reading the backlog: whatever is committed after that read reaches this edge.
-        await self._presence.register(session.user_id)
+        try:
+            await self._presence.register(session.user_id)
+        finally:
+            registering.set_result(None)
+            session.registering = None
         await self._catch_ups.run(session)
 
     async def _announce(self, session: Session) -> None:

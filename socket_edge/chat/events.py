@@ -1,9 +1,10 @@
 """A client's events: limited, checked, relayed to a worker, and answered."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ from socket_edge.connection.api import DisconnectReason, EventData
 from socket_edge.delivery.deliver import Delivery
 from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.lanes import Lanes
+
+_REGISTERED_S: Final = 1.0
+"""How long the first events wait until the socket is registered. If that takes longer, Redis is down."""
 
 EdgeHandler = Callable[[Session, int | None, bytes], Coroutine[Any, Any, None]]
 """Answers the event of a session, from its ack id and its payload, without a worker."""
@@ -71,6 +75,8 @@ class ClientEvents:
             return None
         if CLIENT_COMMANDS[event.name].is_answered_by_edge:
             return self.edge_handlers[event.name](session, ack_id, event.payload)
+        if session.registering is not None:
+            return self._relay_registered(session, session.registering, ack_id, event)
         self._relay(session, ack_id, event)
         return None
 
@@ -84,6 +90,13 @@ class ClientEvents:
             session.end(DisconnectReason.FLOOD)
         elif name is None or not CLIENT_COMMANDS[name].is_ephemeral:
             session.fail(ack_id, name, rejection.failure())
+
+    async def _relay_registered(
+        self, session: Session, registering: asyncio.Future[None], ack_id: int | None, event: ClientEvent
+    ) -> None:
+        """Relay an event of a socket that is being registered, so that it hears what follows the answer."""
+        await asyncio.wait((registering,), timeout=_REGISTERED_S)
+        self._relay(session, ack_id, event)
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
         arrived_at = time.monotonic()

@@ -38,6 +38,8 @@ class Session:
     """Ack id of the ping that is on its way, and the monotonic time at which it left."""
     has_profile: bool = False
     """Whether the user's profile was ensured, or will be before the next event."""
+    registering: asyncio.Future[None] | None = None
+    """Done, and gone, once Redis knows that the user has a socket here."""
     catching_up: asyncio.Task[None] | None = None
     lost_since: float | None = None
     """Monotonic time since which publications may be missing, until a catch-up takes it over."""
@@ -51,7 +53,8 @@ class Session:
     """Whether the client has ever acked a message."""
     unacked: dict[int, Position] = field(default_factory=dict)
     """Messages that the client has not acked yet, by ack id."""
-    page_acked: asyncio.Event = field(default_factory=asyncio.Event)
+    page_acked: asyncio.Event | None = None
+    """Set once the client has acked everything; there is one only while a page waits for its acks."""
 
     @property
     def user_id(self) -> str:

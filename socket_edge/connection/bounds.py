@@ -136,6 +136,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Leave the connection to the websocket, which has limits of its own."""
         self._stop_timer()
         super().handle_websocket_upgrade()
+        # The parser and this object hold each other, which would keep both until the next garbage collection.
+        self.parser = None  # type: ignore[assignment]
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -168,8 +168,12 @@ async def test_a_client_is_registered_before_it_catches_up(door: Door) -> None:
     door.admission.welcome(session)
     await asyncio.sleep(0)
     assert (door.catch_ups.sessions, door.lanes.names()) == ([], [])
+    registering = session.registering
+    assert registering is not None
+    assert not registering.done()
     door.presence.may_register.set()
     await door.tasks.wait()
+    assert (registering.done(), session.registering) == (True, None)
     assert door.catch_ups.sessions == [session]
     assert door.catch_ups.relayed_before == [[ANNOUNCE]]
 
@@ -193,12 +197,15 @@ async def test_a_client_that_leaves_while_it_catches_up_stops_catching_up(door: 
     door.presence.may_register.clear()
     connection, session = await door.admit("bob")
     door.admission.welcome(session)
-    catching_up = session.catching_up
+    await asyncio.sleep(0)
+    catching_up, registering = session.catching_up, session.registering
     connection.end(DisconnectReason.TRANSPORT_CLOSED)
     door.presence.may_register.set()
     await door.tasks.wait()
     assert catching_up is not None
     assert catching_up.cancelled()
+    assert registering is not None
+    assert registering.done()
     assert door.catch_ups.sessions == []
     assert set(door.presence.registered) == {"bob"}
 

@@ -1,5 +1,6 @@
 """A client's events: refused, relayed, answered, each to the sign-in that asked."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any, cast
@@ -12,6 +13,7 @@ from infra.wire.inbox import Position
 from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE
 from socket_edge.auth import Identity
 from socket_edge.auth.refusal_log import RefusalLog
+from socket_edge.chat import events as module
 from socket_edge.chat.events import ClientEvents
 from socket_edge.chat.session import Session
 from socket_edge.connection.api import Binary, DisconnectReason, EventData
@@ -86,6 +88,32 @@ async def test_an_event_is_relayed_in_the_lane_of_its_session_and_answered(chat:
     relayed.answer({"success": True})
     assert chat.connection.acks == [(7, {"success": True})]
     assert chat.session.unanswered == 0
+
+
+async def test_first_events_wait_until_their_socket_is_registered(chat: Chat) -> None:
+    registering = chat.session.registering = asyncio.get_running_loop().create_future()
+    work = chat.events.take(chat.session, 7, SEND, 100)
+    assert work is not None
+    relaying = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    assert chat.lanes.relayed == []
+    registering.set_result(None)
+    await relaying
+    assert chat.lanes.names() == ["send_message"]
+    chat.session.registering = None
+    chat.take(SEND, 8)
+
+
+async def test_first_events_are_relayed_although_redis_is_down(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REGISTERED_S", 0.01)
+    chat.session.registering = asyncio.get_running_loop().create_future()
+    work = chat.events.take(chat.session, 7, SEND, 100)
+    assert work is not None
+    await work
+    chat.lanes.relayed[0].fail(ErrorCode.UNAVAILABLE)
+    assert chat.errors() == [("unavailable", "send_message")]
 
 
 async def test_an_event_without_an_ack_id_is_not_answered(chat: Chat) -> None:
