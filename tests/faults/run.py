@@ -68,13 +68,11 @@ class Report:
         return not self.counts.broken and in_time and not self.wrong
 
 
-def run(
-    fault: Fault, messages: int, margin_s: float = 0.0, *, load: float = 1.0, forked: bool = False
-) -> Report:
+def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = False) -> Report:
     """Send at least that many messages, break something meanwhile, and count.
 
-    Each time that a promise names may be exceeded by the margin, where others share the machine. A `load` of
-    0.5 is half as many requests per second. Processes that are forked start sooner than those of a real chat.
+    Each time that a promise names may be exceeded by the margin, where others share the machine. Processes
+    that are forked start sooner than those of a real chat.
     """
     began_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bbgram-faults-") as name, ExitStack() as stack:
@@ -95,7 +93,7 @@ def run(
                 engines, store, folder / "chat", disk, sentinels, link, forked=forked, **fault.settings
             )
             field.records.margin_s = margin_s
-            asyncio.run(_play(field, fault, messages, load))
+            asyncio.run(_play(field, fault, messages))
         finally:
             if sentinels is not None:
                 sentinels.stop()
@@ -118,18 +116,18 @@ def run(
     )
 
 
-async def _play(field: Field, fault: Fault, messages: int, load: float) -> None:
+async def _play(field: Field, fault: Fault, messages: int) -> None:
     try:
         field.start(fault.worker)
         await field.connect(PAIRS)
-        await _work(field, fault, messages, load)
+        await _work(field, fault, messages)
     finally:
         await field.stop()
 
 
-async def _work(field: Field, fault: Fault, messages: int, load: float) -> None:
+async def _work(field: Field, fault: Fault, messages: int) -> None:
     stop = asyncio.Event()
-    pace = 2 * PAIRS * IN_FLIGHT / _RATE / load
+    pace = 2 * PAIRS * IN_FLIGHT / _RATE
     writers = [
         asyncio.create_task(_write(field, client, slot, messages // (2 * PAIRS * IN_FLIGHT) + 1, pace, stop))
         for client in field.clients
@@ -139,7 +137,7 @@ async def _work(field: Field, fault: Fault, messages: int, load: float) -> None:
     askers = [
         asyncio.create_task(asking)
         for client in field.clients
-        for asking in _asking(field, client, others, load, over)
+        for asking in _asking(field, client, others, over)
     ]
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -183,14 +181,14 @@ async def _write(
 
 
 def _asking(
-    field: Field, client: FaultClient, others: Iterator[str], load: float, over: asyncio.Event
+    field: Field, client: FaultClient, others: Iterator[str], over: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield what a client does besides sending, until it is over."""
     peer, blocks = field.peer_of(client), itertools.cycle((True, False))
-    yield _repeat(lambda: client.ask(next(others), peer), _ASKS_EVERY_S / load, over)
-    yield _repeat(lambda: client.change(peer), _CHANGES_EVERY_S / load, over)
+    yield _repeat(lambda: client.ask(next(others), peer), _ASKS_EVERY_S, over)
+    yield _repeat(lambda: client.change(peer), _CHANGES_EVERY_S, over)
     if client in field.clients[-_BLOCKERS:]:
-        yield _repeat(lambda: client.block(peer, on=next(blocks)), _BLOCKS_EVERY_S / load, over)
+        yield _repeat(lambda: client.block(peer, on=next(blocks)), _BLOCKS_EVERY_S, over)
 
 
 async def _repeat(ask: Callable[[], Awaitable[None]], every_s: float, over: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""A short form of `make faults`: some of the faults, with fewer messages, and half as many a second."""
+"""A short form of `make faults`: some of the faults, with fewer messages."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from tests.faults.faults import FAULTS
 from tests.faults.run import run
 
 MESSAGES = 200
-LOAD = 0.5
 MARGIN_S = 20.0
 """Other tests share the machine, and any process may stand still for seconds."""
 SHORT = (
@@ -20,7 +19,7 @@ SHORT = (
 
 @pytest.mark.parametrize("name", SHORT)
 def test_the_promise_is_kept(name: str) -> None:
-    report = run(FAULTS[name], MESSAGES, MARGIN_S, load=LOAD, forked=True)
+    report = run(FAULTS[name], MESSAGES, MARGIN_S, forked=True)
     assert report.messages >= MESSAGES
     assert report.counts.broken == {}
     assert report.passed, (report.recovery_s, report.wrong)
