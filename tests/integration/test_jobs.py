@@ -1,0 +1,59 @@
+"""A job of a team, exactly as docs/functions.md shows it, run by beat and a worker, and by hand."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.conftest import DeploymentFactory
+from tests.harness import weekly_digest
+from tests.harness.deployment import Deployment
+from tests.harness.waiting import eventually
+
+PAGE = Path(__file__).parents[2] / "docs" / "functions.md"
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def team(deploy: DeploymentFactory) -> Iterator[Deployment]:
+    """A deployment with the job of the page. Its beat has not run the job for long."""
+    chat = deploy(jobs=weekly_digest.NAME)
+    chat.env["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(weekly_digest.EXAMPLES), os.environ.get("PYTHONPATH")])
+    )
+    last_runs = {weekly_digest.NAME: LONG_AGO, "cleanup": LONG_AGO}
+    (Path(chat.env["BBGRAM_DATA_DIR"]) / "beat-schedule").write_bytes(msgspec.json.encode(last_runs))
+    return chat
+
+
+@pytest.mark.parametrize("ending", ["py", "sql"])
+def test_the_page_shows_the_job_that_these_tests_run(ending: str) -> None:
+    blocks = re.findall(r"```(?:python|sql)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert (weekly_digest.EXAMPLES / f"weekly_digest.{ending}").read_text() in blocks
+
+
+def test_two_beats_run_a_job_once_for_a_time(team: Deployment) -> None:
+    bob = weekly_digest.seed(team.store)
+    functions = team.start_functions()
+    for _ in range(2):
+        team.start_beat()
+    for function in (weekly_digest.NAME, "cleanup"):
+        once = rf"function_finished.*{function}"
+        eventually(lambda once=once: re.search(once, functions.log), f"{function} has run")
+        again = rf"job_already_run.*{function}"
+        eventually(lambda again=again: re.search(again, functions.log), f"{function} was not run again")
+        assert len(re.findall(once, functions.log)) == 1
+    assert weekly_digest.digests(team.store, bob) == [2]
+
+
+def test_by_hand_a_job_runs_as_often_as_one_wants(team: Deployment) -> None:
+    bob = weekly_digest.seed(team.store)
+    assert team.run("run", weekly_digest.NAME, "--dry-run").endswith("digests: 1\n")
+    assert weekly_digest.digests(team.store, bob) == []
+    assert team.run("run", weekly_digest.NAME).endswith("digests: 1\n")
+    assert team.run("run", weekly_digest.NAME).endswith("digests: 0\n")
+    assert weekly_digest.digests(team.store, bob) == [2]
+    assert "weekly_digest  Note how many messages each user" in team.run("run", "--help")
