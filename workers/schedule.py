@@ -59,9 +59,13 @@ def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict
     return {"sweep": sweep, **{job.name: _entry(job) for job in jobs}}
 
 
+def check_jobs(settings: FunctionSettings) -> None:
+    """Import the jobs of the team. Raises SettingsError."""
+    schedule(settings)
+
+
 def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
-    """Add the tasks that run functions and send notifications to `app`. Raises SettingsError."""
-    jobs = schedule(settings)
+    """Add the tasks that run functions and send notifications to `app`."""
 
     @cache
     def context() -> Context:
@@ -78,7 +82,7 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
             if due is None:
                 run(name, context())
             else:
-                run_due(name, context(), datetime.fromisoformat(due), jobs)
+                run_due(name, context(), datetime.fromisoformat(due), schedule(settings))
         except (*CONNECTION_ERRORS, SettingsError, ArchiveError) as error:
             log.error("function_failed", function=name, error=_reason(error))
 

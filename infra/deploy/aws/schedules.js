@@ -26,6 +26,7 @@ function numbers(text, field) {
   const found = text.split(',').flatMap((term) => {
     const [range, step = '1'] = term.split('/');
     const [from, to = term.includes('/') ? String(last) : from] = range === '*' ? [first, last].map(String) : range.split('-');
+    if (!(Number(step) > 0)) throw new Error(`AWS cannot run a job at \`${text}\``);
     const all = [];
     for (let value = number(from); value <= number(to); value += Number(step)) all.push(value);
     return all;

@@ -77,6 +77,7 @@ def test_a_function_may_be_as_late_as_its_job() -> None:
         ("30 5 * * 0,3,7", "cron(30 5 ? * 1,4 *)"),
         ("0 0 1 * 1", None),
         ("0 0 L * *", None),
+        ("*/0 0 * * *", None),
         ("0 0 * *", None),
     ],
 )
@@ -113,7 +114,8 @@ def test_jobs_of_a_team_have_schedules_of_their_own() -> None:
     jobs = [{"name": "weekly_digest", "cron": "0 9 * * 1", "zone": "Europe/Berlin", "late_s": 600}]
     script = (
         "const fs = require('fs'); fs.readFileSync = () => process.argv[1];"
-        "require('./infra/deploy/aws/schedules.js').ownJobs().then((made) => console.log(JSON.stringify(made)))"
+        "require('./infra/deploy/aws/schedules.js').ownJobs()"
+        ".then((made) => console.log(JSON.stringify(made)))"
     )
     given = json.dumps({"package": "weekly_digest", "jobs": jobs})
     done = subprocess.run(["node", "-e", script, given], cwd=ROOT, capture_output=True, text=True, check=True)
