@@ -24,10 +24,10 @@ class JobSettings(Settings):
     jobs: Annotated[str, AfterValidator(_module)] | None = None
     """Python module or package with [jobs of your own](functions.md#jobs-of-your-own), like `myteam.jobs`."""
     offline_delivery_cron: Cron = "* * * * *"
-    """When `offline_delivery` runs: minute, hour, day of month, month, day of week (0 is Sunday)."""
+    """When `offline_delivery` runs, in UTC: minute, hour, day of month, month, day of week (0 is Sunday)."""
     cleanup_cron: Cron = "17 3 * * *"
     """When `cleanup` runs."""
     archive_cron: Cron = "47 3 * * *"
     """When `archive` runs."""
     cron_zone: TimeZone = "Europe/Berlin"
-    """Time zone of these three times."""
+    """Time zone of `CLEANUP_CRON` and `ARCHIVE_CRON`."""

@@ -85,7 +85,7 @@ def test_times_and_zone_come_from_the_settings() -> None:
     assert made["cleanup"]["schedule"].job == Job(
         "cleanup", "0 5 * * 1", "Asia/Tokyo", late_s=3_600, retry=True
     )
-    assert made["offline_delivery"]["schedule"].job.zone == "Asia/Tokyo"
+    assert made["offline_delivery"]["schedule"].job.zone == "UTC"
 
 
 def test_a_host_with_other_zones_moves_no_job(tmp_path: Path) -> None:
