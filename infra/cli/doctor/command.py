@@ -38,7 +38,7 @@ def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str
     help="Check an access token, read from standard input, as an edge with these settings would.",
 )
 def doctor(local: bool, token: str | None) -> None:
-    """Check settings, engines, sign-in, workers, beat, jobs, channels and archive; say how to fix problems."""
+    """Check settings, engines, sign-in, workers, beat, jobs, channels, archive; say how to fix problems."""
     # What the parts of an edge would log is in the findings.
     configure_logs(as_json=False, level="critical")
     filled = use_local_stack() if local else set()
