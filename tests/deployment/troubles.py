@@ -298,7 +298,7 @@ TROUBLES = [
         {of("functions", "bbgram_function_missed_total", function="cleanup"): appears(1)},
         -15,
         0,
-        over=3_660,
+        over=1_860,
     ),
     Trouble(
         "BbgramRedisErrors",
