@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,15 +17,20 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def team(deploy: DeploymentFactory) -> Iterator[Deployment]:
-    """A deployment with the job of the page. Its beat has not run the job for long."""
-    chat = deploy(jobs=weekly_digest.NAME)
-    chat.env["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(weekly_digest.EXAMPLES), os.environ.get("PYTHONPATH")])
-    )
-    last_runs = {weekly_digest.NAME: LONG_AGO, "cleanup": LONG_AGO}
-    (Path(chat.env["BBGRAM_DATA_DIR"]) / "beat-schedule").write_bytes(msgspec.json.encode(last_runs))
+def team(deploy: DeploymentFactory) -> Deployment:
+    """A deployment with the job of the page."""
+    chat = deploy(jobs=weekly_digest.NAME, log_json=False)
+    places = [str(weekly_digest.EXAMPLES), os.environ.get("PYTHONPATH", "")]
+    chat.env["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     return chat
+
+
+def start_late_beat(chat: Deployment, folder: Path) -> None:
+    """Start a beat that has run nothing for long."""
+    folder.mkdir()
+    last_runs = {weekly_digest.NAME: LONG_AGO, "cleanup": LONG_AGO}
+    (folder / "beat-schedule").write_bytes(msgspec.json.encode(last_runs))
+    chat.start_beat(data_dir=folder)
 
 
 @pytest.mark.parametrize("ending", ["py", "sql"])
@@ -35,11 +39,11 @@ def test_the_page_shows_the_job_that_these_tests_run(ending: str) -> None:
     assert (weekly_digest.EXAMPLES / f"weekly_digest.{ending}").read_text() in blocks
 
 
-def test_two_beats_run_a_job_once_for_a_time(team: Deployment) -> None:
+def test_two_beats_run_a_job_once_for_a_time(team: Deployment, tmp_path: Path) -> None:
     bob = weekly_digest.seed(team.store)
     functions = team.start_functions()
-    for _ in range(2):
-        team.start_beat()
+    for beat in ("one", "two"):
+        start_late_beat(team, tmp_path / beat)
     for function in (weekly_digest.NAME, "cleanup"):
         once = rf"function_finished.*{function}"
         eventually(lambda once=once: re.search(once, functions.log), f"{function} has run")
