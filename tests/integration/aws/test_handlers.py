@@ -207,7 +207,7 @@ def test_what_was_missed_is_a_metric(database_secret: str, output: Output, bench
     for days in (5, 1):
         due = date.today() - timedelta(days=days)
         handlers.cleanup({"dueAt": f"{due:%Y-%m-%d}T02:17:00Z"}, LambdaContext())
-        administer(bench_store, "UPDATE bbgram.job_runs SET seen_until = due_at")
+        administer(bench_store, "UPDATE bbgram.job_runs SET seen_until = due_at WHERE name = 'cleanup'")
     assert output.metric("missed") >= 3
     assert output.events("job_missed")[0]["function"] == "cleanup"
 

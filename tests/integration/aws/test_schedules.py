@@ -113,9 +113,9 @@ def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
 def test_jobs_of_a_team_have_schedules_of_their_own() -> None:
     jobs = [{"name": "weekly_digest", "cron": "0 9 * * 1", "zone": "Europe/Berlin", "late_s": 600}]
     script = (
-        "const fs = require('fs'); fs.readFileSync = () => process.argv[1];"
-        "require('./infra/deploy/aws/schedules.js').ownJobs()"
-        ".then((made) => console.log(JSON.stringify(made)))"
+        "const schedules = require('./infra/deploy/aws/schedules.js');"
+        "require('fs').readFileSync = () => process.argv[1];"
+        "schedules.ownJobs().then((made) => console.log(JSON.stringify(made)))"
     )
     given = json.dumps({"package": "weekly_digest", "jobs": jobs})
     done = subprocess.run(["node", "-e", script, given], cwd=ROOT, capture_output=True, text=True, check=True)

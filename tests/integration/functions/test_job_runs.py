@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from functions import run
@@ -143,6 +144,12 @@ def test_the_table_has_a_row_per_job(runs: JobRuns, bench: WorkerBench) -> None:
 
 def newest_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+@pytest.fixture(autouse=True)
+def _uncached_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log anew: a logger that a test of Lambda has used keeps its processors."""
+    monkeypatch.setattr(run, "log", structlog.get_logger(run.__name__))
 
 
 @pytest.fixture
