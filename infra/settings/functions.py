@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field
 
 from infra.settings.base import variable
 from infra.settings.changes import ChangeSettings
+from infra.settings.jobs import JobSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
-from infra.settings.time_zones import is_time_zone
+from infra.settings.time_zones import TimeZone
 from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
@@ -26,13 +27,7 @@ def _quiet_hours(value: str) -> str:
     return value
 
 
-def _time_zone(value: str) -> str:
-    if not is_time_zone(value):
-        raise ValueError("must be the name of a time zone, like Europe/Berlin")
-    return value
-
-
-class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
+class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, JobSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
@@ -62,7 +57,7 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
     """Shortest time between two notifications to one user."""
     quiet_hours: Annotated[str, AfterValidator(_quiet_hours)] | None = None
     """`22:00-07:00`: nobody is notified between these times, in the time zone of their device."""
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     """Time zone of users whose devices have not given one, like `Europe/Berlin`."""
 
     hide_texts: bool = False

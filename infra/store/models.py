@@ -390,3 +390,20 @@ class ArchiveHold(Base):
 
     day: Mapped[date] = mapped_column(primary_key=True)
     until: Mapped[datetime]
+
+
+class JobRun(Base):
+    """The newest run of a scheduled job that a schedule has started."""
+
+    __tablename__ = "job_runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    schedule: Mapped[str]
+    """Its cron expression and time zone."""
+    seen_until: Mapped[datetime]
+    """Times up to this one have been taken, or reported as missed."""
+    due_at: Mapped[datetime | None]
+    """The newest time that a run has taken."""
+    began_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    failed: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -22,6 +22,7 @@ QUIET = {
     "bbgram:log_lines:increase10m",
     "bbgram_edge_jwks_fetches_total",
     "bbgram_edge_refused_connections_total",
+    "bbgram_function_missed_total",
     "bbgram_notifications_total",
     "bbgram_postgres_errors_total",
     "bbgram_redis_errors_total",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
-from infra.cli.doctor.functions import bucket_finding, channels_finding
+from infra.cli.doctor.functions import bucket_finding, channels_finding, jobs_finding
 from infra.cli.doctor.processes import process_findings
 from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
 from infra.cli.doctor.signin import signin_finding
@@ -19,6 +19,7 @@ def examine(*, local: bool, token: str | None) -> Iterator[Finding]:
     if configuration.worker and configuration.functions:
         yield channels_finding(configuration.worker, configuration.functions)
     if configuration.functions:
+        yield jobs_finding(configuration.functions)
         yield bucket_finding(configuration.functions)
     if local:
         from infra.cli.doctor.local import port_finding, stack_finding

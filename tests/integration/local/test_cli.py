@@ -285,6 +285,17 @@ def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None
     assert len(result.stdout.splitlines()[2].strip()) > 20
 
 
+@pytest.mark.parametrize("command", ["beat", "worker --functions", "run --help", "run digest"])
+def test_jobs_that_cannot_be_imported_are_one_line(tmp_path: Path, command: str) -> None:
+    env = {**{f"BBGRAM_{name}": value for name, value in NOWHERE.items()}, "BBGRAM_DATA_DIR": str(tmp_path)}
+    result = bbgram(*command.split(), env={**env, "BBGRAM_JOBS": "no_team.jobs"})
+    assert result.returncode == 2
+    assert the_one_line(result) == (
+        "Error: BBGRAM_JOBS is wrong: no_team.jobs cannot be imported "
+        "(ModuleNotFoundError: No module named 'no_team')."
+    )
+
+
 def test_an_archive_without_a_bucket_is_reported(tmp_path: Path) -> None:
     env = {"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_DATABASE_URL": NOWHERE["DATABASE_URL"]}
     result = bbgram("run", "archive", env=env)
