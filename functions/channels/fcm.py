@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import httpx
 import requests
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
@@ -82,7 +82,8 @@ class FcmChannel:
                 self._credentials.refresh(self._ask)  # type: ignore[no-untyped-call]
         except GoogleAuthError as error:
             reason = f"fcm: no access token, {type(error).__name__}"
-            raise (TryLater if error.retryable else ChannelMisconfigured)(reason) from None
+            is_refused = isinstance(error, RefreshError) and not error.retryable
+            raise (ChannelMisconfigured if is_refused else TryLater)(reason) from None
         return str(self._credentials.token)
 
 
