@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from functions.channels.channel import Notice
 from functions.shorten import shorten
-from functions.templates import Templates, english
+from infra.settings.templates import Templates, english
 from infra.store.boxes import IS_SILENT
 from infra.store.counting import count_messages
 from infra.store.unread import TOTALS

@@ -27,7 +27,7 @@ from functions.errors import TriesExhausted, TryLater
 from functions.fan_out import DeviceOutcomes, FanOut
 from functions.pacer import Pacer
 from functions.quiet_hours import quiet_until
-from functions.templates import Templates, load_languages
+from infra.settings.templates import Templates, load_languages
 from infra.settings.time_zones import time_zone_or
 
 log = structlog.get_logger(__name__)

@@ -74,7 +74,7 @@ class ApnsChannel:
         self._client = client
         self._token = token
         self._topic = topic
-        self._url = url
+        self.url = url
         self._is_proven = False
         """Whether a device has accepted a notice, so that topic and environment are right."""
 
@@ -102,7 +102,7 @@ class ApnsChannel:
         }
         payload = encode_within(notice, apns_payload).encode()
         try:
-            return self._client.post(f"{self._url}/3/device/{token}", content=payload, headers=headers)
+            return self._client.post(f"{self.url}/3/device/{token}", content=payload, headers=headers)
         except httpx.HTTPError as error:
             raise TryLater(f"apns: {type(error).__name__}") from None
 

@@ -10,6 +10,7 @@ from infra.settings.base import variable
 from infra.settings.changes import ChangeSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
+from infra.settings.templates import load_languages
 from infra.settings.time_zones import is_time_zone
 from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds
 
@@ -42,6 +43,11 @@ def _bundle_id(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9.-]{1,155}", value) is None:
         raise ValueError("must look like com.example.chat")
     return value
+
+
+def _texts(path: str) -> str:
+    load_languages(path)
+    return path
 
 
 class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
@@ -79,7 +85,7 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings):
 
     hide_texts: bool = False
     """Notifications leave out message texts."""
-    notification_texts: str | None = None
+    notification_texts: Annotated[str, AfterValidator(_texts)] | None = None
     """Path of a TOML file with [the texts of notifications](functions.md#texts) in other languages than
     English."""
     push_tries: Count = 5

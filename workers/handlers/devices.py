@@ -183,7 +183,8 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
     if not (command.time_zone is None or _is_understood(command.time_zone)):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
-    if not is_language(_language(command) or "en"):
+    language = _language(command)
+    if language is not None and not is_language(language):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The language is not a BCP 47 tag.")
     if command.channel in {"webpush", "webhook"}:
         try:

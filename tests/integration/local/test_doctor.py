@@ -108,6 +108,9 @@ def test_incomplete_channels_are_reported() -> None:
     broken = channels(("webpush",), **{**WEB_PUSH, "vapid_private_key": "secret-word"})
     assert (broken.advice or "").startswith("BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong")
     assert "secret-word" not in broken.line()
+    broken = channels(("fcm",), fcm_credentials="secret-word")
+    assert (broken.advice or "").startswith("BBGRAM_FCM_CREDENTIALS is wrong: its file cannot be read")
+    assert "secret-word" not in broken.line()
 
 
 def test_the_bucket_must_be_readable(s3: Any) -> None:

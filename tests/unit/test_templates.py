@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 
 from functions.digest import OpenChat, digest
-from functions.templates import Languages, load_languages
 from infra.settings.base import SettingsError
+from infra.settings.functions import FunctionSettings
+from infra.settings.templates import Languages, load_languages
 
 TEXTS = """
 title = "{messages} from {senders}"
@@ -99,14 +100,25 @@ def test_names_and_texts_are_filled_in_as_they_are(tmp_path: Path, senders: int,
         (f"[de]\nplural = 1\nmessages = 'x'\n{TEXTS}", "plural: 1 is not a plural rule of gettext"),
     ],
 )
-def test_a_wrong_file_is_one_line_that_says_where(tmp_path: Path, text: str, line: str) -> None:
+def test_a_wrong_file_is_one_line_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: str
+) -> None:
+    file = tmp_path / "texts.toml"
+    file.write_text(text, encoding="utf-8")
+    told = refusal(file, monkeypatch)
+    assert told.startswith("BBGRAM_NOTIFICATION_TEXTS is wrong: ")
+    assert line in told
+    assert "\n" not in told
+
+
+def test_a_file_that_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "cannot be read (FileNotFoundError)" in refusal(tmp_path / "none.toml", monkeypatch)
+
+
+def refusal(file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what a process says that starts with this file."""
+    monkeypatch.setenv("BBGRAM_DATABASE_URL", "postgresql://nowhere/")
+    monkeypatch.setenv("BBGRAM_NOTIFICATION_TEXTS", str(file))
     with pytest.raises(SettingsError) as caught:
-        load(tmp_path, text)
-    assert str(caught.value).startswith("BBGRAM_NOTIFICATION_TEXTS is wrong: ")
-    assert line in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^BBGRAM_NOTIFICATION_TEXTS is wrong: .* cannot be read"):
-        load_languages(str(tmp_path / "none.toml"))
+        FunctionSettings.load(env_file=None)
+    return str(caught.value)

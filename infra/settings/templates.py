@@ -10,14 +10,12 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Final
 
-from infra.settings.base import SettingsError
 from infra.wire.languages import is_language
 
 _CHARS_MAX: Final = 200
 """The most characters of one template, so that a payload has room for what it names."""
 _TRIED_COUNTS: Final = range(1_000)
 _PLURAL: Final = "n != 1"
-_NAME: Final = "BBGRAM_NOTIFICATION_TEXTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +76,21 @@ class Languages:
         return self._default
 
 
+@cache
 def load_languages(path: str | None) -> Languages:
-    """Return the languages of a file, and English. Raises SettingsError, in one line, if it is wrong."""
+    """Return the languages of a file, and English. Raises ValueError, in one line, if it is wrong."""
     if path is None:
         return Languages({"en": english()}, "en")
     try:
         given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"{_NAME} is wrong: {path} cannot be read ({type(error).__name__}).") from None
+        raise ValueError(f"{path} cannot be read ({type(error).__name__})") from None
     except ValueError as error:
-        raise SettingsError(f"{_NAME} is wrong: {path} is not TOML: {_shown(error)}.") from None
+        raise ValueError(f"{path} is not TOML: {_shown(error)}") from None
     try:
         return _languages(given)
     except ValueError as error:
-        raise SettingsError(f"{_NAME} is wrong: {path}, {error}.") from None
+        raise ValueError(f"{path}, {error}") from None
 
 
 @cache
