@@ -24,6 +24,10 @@ class TryLater(FunctionError):
         self.after_s = after_s
 
 
+class ServiceBusy(TryLater):
+    """The service asks us to slow down: nothing else is sent through this channel meanwhile."""
+
+
 class NoticeRefused(FunctionError):
     """The other side does not accept this notice for this device, and would not the next time."""
 

@@ -315,6 +315,8 @@ class Device(Base):
     """SNS: ARN of the platform endpoint. None until the first push after a registration."""
     time_zone: Mapped[str | None]
     """IANA name of the time zone of quiet hours. None for the zone of the deployment."""
+    language: Mapped[str | None]
+    """BCP 47 tag of the language of notifications. None for the default of their texts."""
     registered_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """When the client last registered it."""
 

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import msgspec
 
+from infra.wire.languages import LANGUAGE_CHARS
+
 Limit = Annotated[int, msgspec.Meta(ge=1)]
 """Requested page size. The server caps it at its maximum."""
 
@@ -321,6 +323,8 @@ class RegisterDevice(_Command, frozen=True):
     """Needed for `webpush`."""
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     """IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none."""
+    language: Annotated[str, msgspec.Meta(max_length=LANGUAGE_CHARS)] | None = None
+    """BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`."""
 
 
 class UnregisterDevice(_Command, frozen=True):

@@ -135,6 +135,7 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
                 auth="tBHItJI5svbpez7KI4CCXg",
             ),
             time_zone="Europe/Berlin",
+            language="pt-BR",
         ),
         RegisterDevice(channel="fcm", address="token-1"),
     ],

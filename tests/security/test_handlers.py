@@ -85,6 +85,7 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         optional={
             "keys": st.fixed_dictionaries({"p256dh": texts, "auth": texts}),
             "timeZone": texts | st.sampled_from(["UTC", "Europe/Berlin", "../etc/passwd"]),
+            "language": texts | st.sampled_from(["en", "pt_BR", "zh-Hant-TW", "x"]),
         },
     ),
     "unregister_device": st.fixed_dictionaries({"deviceId": chat_ids}),

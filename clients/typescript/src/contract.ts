@@ -262,6 +262,8 @@ export interface RegisterDevice {
   keys?: PushKeys | null;
   /** IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none. */
   timeZone?: string | null;
+  /** BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`. */
+  language?: string | null;
 }
 
 /** Keys of a browser's push subscription, base64url (RFC 8291). */

@@ -109,6 +109,9 @@ def test_incomplete_channels_are_reported() -> None:
     broken = channels(("webpush",), **{**WEB_PUSH, "vapid_private_key": "secret-word"})
     assert (broken.advice or "").startswith("BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong")
     assert "secret-word" not in broken.line()
+    broken = channels(("fcm",), fcm_credentials="secret-word")
+    assert (broken.advice or "").startswith("BBGRAM_FCM_CREDENTIALS is wrong: its file cannot be read")
+    assert "secret-word" not in broken.line()
 
 
 def test_the_doctor_says_when_jobs_run_or_what_is_wrong_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
