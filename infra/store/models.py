@@ -396,9 +396,7 @@ class Erasure(Base):
     """The erasure of a user's data, and how far it has come. It refers to no other table, and stays."""
 
     __tablename__ = "erasures"
-    __table_args__ = (
-        Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),
-    )
+    __table_args__ = (Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),)
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     mode: Mapped[str]
