@@ -72,9 +72,8 @@ class ArchiveBucket:
 
     def every_object(self, after: str = "") -> Iterator[tuple[ObjectName, datetime]]:
         """Yield all objects behind a path, in the order of their paths, and when they were written."""
-        start = {"StartAfter": f"{self._prefix}{after}"} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix, **start
+            Bucket=self._bucket, Prefix=self._prefix, StartAfter=f"{self._prefix}{after}"
         )
         for page in pages:
             for entry in page.get("Contents", ()):

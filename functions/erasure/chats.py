@@ -6,6 +6,7 @@ Peers keep their own side. Each erased message is a change of its chat with a nu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -182,8 +183,7 @@ class ChatErasure:
         while self.erasure.deletes and after != _END:
             if self.pacer.out_of_time:
                 return False
-            start = after
-            last, told = patiently(self.engine, lambda conn: self._portion(conn, chat_id, start))
+            last, told = patiently(self.engine, partial(self._portion, chat_id, after))
             # Before the place is noted: a run that dies meanwhile tells them again.
             self.announcer.changed(chat_id, told)
             after = _END if last is None else last
@@ -193,7 +193,7 @@ class ChatErasure:
         self.pacer.pause()
         return not self.pacer.out_of_time
 
-    def _portion(self, conn: Connection, chat_id: UUID, after: int) -> tuple[int | None, list[int]]:
+    def _portion(self, chat_id: UUID, after: int, conn: Connection) -> tuple[int | None, list[int]]:
         """Erase a portion. Return its last seq, None at the end of the chat, and the seqs to tell of."""
         user_id = self.erasure.user_id
         # A statement of its own: the next one sees what was committed while it waited for the lock.

@@ -1,6 +1,6 @@
-"""Erases a user, step by step. Each step can be repeated, and a run goes on where the last one was cut short.
+"""Erases a user, step by step. Each step can be repeated; a run goes on where the last one was cut short.
 
-What was erased is counted in the transaction that erases it, so the counts are right however often a run dies.
+What was erased is counted in the transaction that erases it: the counts are right however often a run dies.
 """
 
 import time
@@ -37,7 +37,10 @@ _HAS_ARCHIVED = text(
     """
 )
 _SINCE_START_S = text(
-    "SELECT CAST(extract(epoch FROM now() - started_at) AS double precision) FROM erasures WHERE user_id = :user"
+    """
+    SELECT CAST(extract(epoch FROM now() - started_at) AS double precision)
+    FROM erasures WHERE user_id = :user
+    """
 )
 
 
@@ -179,5 +182,5 @@ _STEPS: Final[dict[str, Callable[[_Job, str | None], bool]]] = {
     "profile": _Job.profile,
     "redis": _Job.redis,
 }
-"""In this order: reports that are made meanwhile, and objects that are written, copy what is erased already."""
+"""In this order: what is copied meanwhile, to reports or to the archive, is erased already."""
 FIRST_STEP: Final = next(iter(_STEPS))

@@ -35,10 +35,11 @@ _ALWAYS = (
     Left("files that the data of messages names", "they are where the app has put them: delete them there"),
     Left(
         "what peers have on their devices",
-        "clients that connect hear of each change; what is archived has none",
+        "apps hear of each change, but not of archived messages",
     ),
     Left(
-        "what providers of notifications hold", "it was handed over to them; shown ones are replaced, or stay"
+        "what providers of notifications hold",
+        "it was handed over; what devices show is replaced where they allow it",
     ),
 )
 _DELETED = (
@@ -59,9 +60,7 @@ def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> M
         why = "the user is still connected: delete them where they sign in, and repeat this"
         left.append(Left("where the user is connected", why))
     if not archive_open:
-        left.append(
-            Left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set, and no message is known to be there")
-        )
+        left.append(Left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set, and nothing is known to be there"))
     elif not erasure.archive_settled:
         why = "the next runs of archive erase them"
         left.append(Left("objects that a run of archive is writing meanwhile", why))

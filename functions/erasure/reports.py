@@ -1,5 +1,6 @@
 """Erases what a user wrote from the copies of messages that reports keep."""
 
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,8 +34,7 @@ def erase_copies(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
     """
     after = UUID(int=0)
     while not pacer.out_of_time:
-        start = after
-        last = patiently(engine, lambda conn: _erase_some(conn, erasure, start))
+        last = patiently(engine, partial(_erase_some, erasure, after))
         if last is None:
             return True
         after = last
@@ -42,7 +42,7 @@ def erase_copies(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
     return False
 
 
-def _erase_some(conn: Connection, erasure: Erasure, after: UUID) -> UUID | None:
+def _erase_some(erasure: Erasure, after: UUID, conn: Connection) -> UUID | None:
     """Erase the user from some reports. Return the id of the last one, None if there are none."""
     changed = 0
     row = None

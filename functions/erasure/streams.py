@@ -33,7 +33,7 @@ def forget_user(redis: Redis, user_id: UUID, prefix: str) -> int:
 def trim_streams(redis: Redis, until_ms: int, prefix: str) -> int:
     """Remove what was published before a time, of any user. Return how many entries there were."""
     return sum(
-        int(redis.xtrim(prefix + names.inbox_key(edge_id), minid=f"{until_ms}-0", approximate=False))  # type: ignore[arg-type]
+        int(redis.xtrim(prefix + names.inbox_key(edge_id), minid=f"{until_ms}-0", approximate=False))
         for edge_id in _edges(redis, prefix)
     )
 
