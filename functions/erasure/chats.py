@@ -35,14 +35,14 @@ _FIND_CHATS = text(
 )
 _LOCK = text("SELECT FROM chats WHERE id = :chat FOR NO KEY UPDATE")
 _ERASE = text(
-    f"""
+    """
     WITH portion AS MATERIALIZED (
         SELECT seq, id, sender_id = :user AS is_own, client_id, deleted_at, reactions,
             EXISTS (
                 SELECT FROM changed_messages
                 WHERE chat_id = :chat AND seq = messages.seq AND changed_at >= :started
             ) AS is_told_again
-        FROM messages WHERE chat_id = :chat AND seq > :after ORDER BY seq LIMIT {SLICE}
+        FROM messages WHERE chat_id = :chat AND seq > :after ORDER BY seq LIMIT :slice
     ), wanted AS (
         SELECT seq, is_own, others.reactions, others.number AS reactions_gone
         FROM portion
@@ -65,7 +65,7 @@ _ERASE = text(
         ON CONFLICT (chat_id, seq) DO UPDATE
         SET change = excluded.change, changed_at = excluded.changed_at,
             client_ids = CASE
-                WHEN (SELECT is_own FROM changed WHERE seq = changed_messages.seq) THEN '{{}}'
+                WHEN (SELECT is_own FROM changed WHERE seq = changed_messages.seq) THEN '{}'
                 ELSE changed_messages.client_ids
             END
     ), erased AS (
@@ -100,9 +100,9 @@ A message with a client id gets the key of one without. It keeps it if a client 
 What this erasure has changed before is told again: what it published then may be lost.
 """
 _DELETE_NOTES = text(
-    f"""
+    """
     DELETE FROM messages WHERE chat_id = :chat AND seq = ANY(ARRAY(
-        SELECT seq FROM messages WHERE chat_id = :chat ORDER BY seq LIMIT {SLICE} FOR UPDATE
+        SELECT seq FROM messages WHERE chat_id = :chat ORDER BY seq LIMIT :slice FOR UPDATE
     ))
     """
 )
@@ -198,7 +198,13 @@ class ChatErasure:
         user_id = self.erasure.user_id
         # A statement of its own: the next one sees what was committed while it waited for the lock.
         conn.execute(_LOCK, {"chat": chat_id})
-        params = {"user": user_id, "chat": chat_id, "after": after, "started": self.erasure.started_at}
+        params = {
+            "user": user_id,
+            "chat": chat_id,
+            "after": after,
+            "started": self.erasure.started_at,
+            "slice": SLICE,
+        }
         rows = conn.execute(_ERASE, params).all()
         own = [row.seq for row in rows if row.is_changed and row.is_own]
         if own:
@@ -223,7 +229,7 @@ class ChatErasure:
 
         def delete(conn: Connection) -> int:
             conn.execute(_LOCK, {"chat": chat_id})
-            deleted = conn.execute(_DELETE_NOTES, {"chat": chat_id}).rowcount
+            deleted = conn.execute(_DELETE_NOTES, {"chat": chat_id, "slice": SLICE}).rowcount
             record.count(conn, self.erasure.user_id, {"postgres.notes": deleted})
             return deleted
 
