@@ -18,7 +18,7 @@ from infra.store.profiles import DELETED_USERNAME
 from infra.wire import names
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Two
-from tests.integration.functions.erasure.conftest import Eraser
+from tests.integration.functions.conftest import Eraser
 
 SECRET = "meet me at the old mill"
 MORE = "and bring the map"
@@ -62,7 +62,7 @@ def live(two: Two) -> None:
     do(two.alice, "react", chatId=two.chat_id, seq=seq, emoji="👍", on=True)
     do(two.bob, "react", chatId=two.chat_id, seq=seq, emoji="🎉", on=True)
     two.send(two.alice, MORE)
-    do(two.alice, "send_message", userId=str(two.alice.id), text=f"note: {SECRET}")
+    do(two.alice, "send_message", userId=str(two.alice.id), text=f"myself: {SECRET}")
     do(two.alice, "register_device", channel="webhook", address="https://example.com/alices-hook")
     do(two.bob, "report", chatId=two.chat_id, seq=3, reason="spam", note="bobs note")
     do(two.alice, "report", chatId=two.chat_id, seq=4, reason="rude", note=f"alices note: {SECRET}")
@@ -156,7 +156,7 @@ def test_anonymised_messages_stay_and_the_person_is_nobody(two: Two, eraser: Era
     assert [message["text"] for message in after] == [message["text"] for message in before]
     assert [m.get("reactions") for m in after] == [m.get("reactions") for m in before]
     left = everything(two)
-    for trace in (two.alice.name, "alices-hook", "note: " + SECRET + '"'):
+    for trace in (two.alice.name, "alices-hook", "myself"):
         assert trace not in left
     assert SECRET in left
     assert manifest.counts["postgres"] == {
@@ -297,7 +297,7 @@ def test_however_often_it_dies_it_is_complete_in_the_end(
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_dies_at_a_step_is_completed_by_the_next(  # noqa: PLR0913
+def test_a_run_that_dies_at_a_step_is_completed_by_the_next(
     two: Two, eraser: Eraser, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, when: str
 ) -> None:
     live(two)
@@ -383,9 +383,7 @@ def test_entries_that_an_edge_may_not_have_read_stay(two: Two, eraser: Eraser) -
     assert two.bench.redis.xlen(names.inbox_key(two.bench.edge_id)) > before
 
 
-def test_it_waits_for_workers_and_edges(
-    two: Two, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_waits_for_workers_and_edges(two: Two, eraser: Eraser, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("functions.erasure.job.time.sleep", slept.append)
     eraser(two.alice.id, settle_s=10.0, unread_s=30.0, pacer=Pacer(600))
@@ -400,9 +398,7 @@ def test_a_user_who_was_removed_for_good_loses_what_is_left(two: Two, eraser: Er
 
 
 def test_without_the_bucket_nothing_is_done_if_messages_are_archived(two: Two, eraser: Eraser) -> None:
-    two.bench.rows(
-        "INSERT INTO archived_chats (chat_id, seqs) VALUES (:chat, '{[1,2)}')", chat=two.chat_id
-    )
+    two.bench.rows("INSERT INTO archived_chats (chat_id, seqs) VALUES (:chat, '{[1,2)}')", chat=two.chat_id)
     with pytest.raises(SettingsError):
         eraser(two.alice.id)
     assert two.bench.rows("SELECT FROM erasures") == []
