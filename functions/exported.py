@@ -28,7 +28,8 @@ def upload(settings: FunctionSettings, user_id: UUID, lines: Iterable[bytes]) ->
     """
     if settings.export_bucket is None:
         raise SettingsError("BBGRAM_EXPORT_BUCKET is not set; exports to S3 need it.")
-    client = make_client()
+    # boto3 signs links the old way in some regions, which S3 refuses in others.
+    client = make_client("s3v4")
     # Nobody can guess the name, even where objects can be read without a link.
     key = f"{settings.export_prefix.strip('/')}/{user_id}/{token_urlsafe(24)}.jsonl".lstrip("/")
     with TemporaryFile() as file:

@@ -223,13 +223,22 @@ class ArchiveBucket:
         return f"{self._prefix}{name.manifest_path}"
 
 
-def make_client() -> "S3Client":
-    """Return an S3 client. AWS_ENDPOINT_URL_S3 points it at another S3-compatible store."""
+def make_client(signature: str | None = None) -> "S3Client":
+    """Return an S3 client. AWS_ENDPOINT_URL_S3 points it at another S3-compatible store.
+
+    `signature` is the version of signatures; boto3 chooses one if it is not given.
+    """
     # Imported here because it takes 0.2 s, and every worker imports this module.
     from boto3.session import Session
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard"}, tcp_keepalive=True)
+    config = Config(
+        connect_timeout=3,
+        read_timeout=20,
+        retries={"mode": "standard"},
+        tcp_keepalive=True,
+        signature_version=signature,
+    )
     return Session().client("s3", config=config)
 
 

@@ -63,13 +63,14 @@ def export_user(id_or_name: str, out: Path | None, to_s3: bool) -> None:
 @click.option(
     "--mode",
     type=click.Choice(["delete", "anonymise"]),
-    required=True,
     help="Erase the texts of messages, too; or keep messages of somebody who is nobody any more.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @local_option
-def delete_user(id_or_name: str, mode: str, yes: bool) -> None:
+def delete_user(id_or_name: str, mode: str | None, yes: bool) -> None:
     """Erase a user, and print what was done. It can be repeated, also after it was cut short."""
+    if mode is None:
+        raise click.UsageError("say what becomes of the messages: --mode delete, or --mode anonymise")
     with _context("user delete") as context:
         from functions.erasure.job import erase
         from functions.erasure.record import Mode

@@ -67,6 +67,7 @@ TABLES = [
     "notifications", "archived_chats", "archive_holds", "alembic_version", "refused_names", "names_not_taken",
     "changed_messages",
     "reports",
+    "erasures",
 ]  # fmt: skip
 CLOSED = sorted(set(TABLES) - READABLE.keys())
 
