@@ -32,6 +32,8 @@ SETTLED_S: Final = 86_400
 _CLOCKS: Final = timedelta(hours=1)
 """More than the clocks of S3 and Postgres differ."""
 
+_OLD_VERSIONS: Final = "archive.old_versions_kept"
+
 _NEXT_CHANGES = text(
     """
     UPDATE chats c SET change = c.change + erased.messages
@@ -78,6 +80,16 @@ class ArchiveErasure:
     """Remembers a place."""
     written_since: datetime | None = None
     """Objects that were written before are left alone."""
+    _kept_versions: bool = False
+    """Whether S3 has refused to delete old versions."""
+
+    @property
+    def _purges(self) -> bool:
+        """Whether an earlier run had to leave old versions, so that those of all objects are tried again.
+
+        Nothing but erasures writes an object a second time.
+        """
+        return self.erasure.counts.get(_OLD_VERSIONS, 0) > 0
 
     def run(self, place: str | None) -> bool:
         """Go on after a place. Return False if the run is out of time.
@@ -92,6 +104,9 @@ class ArchiveErasure:
             if self.written_since is None or written_at >= self.written_since:
                 at = self._erase(name, at)
                 self.pacer.pause()
+        if place is None and self._purges and not self._kept_versions:
+            with self.engine.begin() as conn:
+                record.count(conn, self.erasure.user_id, {_OLD_VERSIONS: -self.erasure.counts[_OLD_VERSIONS]})
         if at.failed:
             # The next try looks at all of them again.
             self._move(_Place())
@@ -108,13 +123,14 @@ class ArchiveErasure:
         except ArchiveError as error:
             log.error("object_skipped", function="erasure", error=str(error))
             failed, erased = True, 0
-        kept_versions = bool(erased) and not self.bucket.delete_old_versions(name)
+        are_kept = bool(erased or self._purges) and not self.bucket.delete_old_versions(name)
+        self._kept_versions |= are_kept
         done = _Place(after=name.path, failed=failed)
         if erased or failed:
             counts = {
                 "archive.messages": erased,
                 "archive.objects": int(erased > 0),
-                "archive.old_versions_kept": int(kept_versions),
+                _OLD_VERSIONS: int(erased > 0 and are_kept),
             }
             self._move(done, counts)
         return done

@@ -65,7 +65,9 @@ def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> M
         why = "the next runs of archive erase them"
         left.append(Left("objects that a run of archive is writing meanwhile", why))
     if erasure.counts.get("archive.old_versions_kept"):
-        left.append(Left("old versions of objects", "S3 does not let us delete them: it keeps them for you"))
+        left.append(
+            Left("old versions of objects", "S3 did not let us delete them: allow it, and repeat this")
+        )
     return Manifest(
         user_id=str(erasure.user_id),
         mode=erasure.mode,

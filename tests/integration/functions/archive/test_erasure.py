@@ -274,14 +274,21 @@ def test_a_damaged_object_is_named_and_the_others_are_erased(
     assert eraser(alice[0]).complete
 
 
-def test_old_versions_that_may_not_be_deleted_are_named(
-    make_chat: Any, run: Archive, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+def test_old_versions_that_may_not_be_deleted_are_named_and_tried_again(
+    make_chat: Any, s3: Any, run: Archive, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     _, alice, _ = make_chat({100: 9})
     run()
-    monkeypatch.setattr(ArchiveBucket, "delete_old_versions", lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ArchiveBucket, "delete_old_versions", lambda *_: False)
+        for _ in range(2):
+            manifest = eraser(alice[0])
+            assert "old versions of objects" in {left.what for left in manifest.left}
     manifest = eraser(alice[0])
-    assert "old versions of objects" in {left.what for left in manifest.left}
+    assert "old versions of objects" not in {left.what for left in manifest.left}
+    versions = s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    assert sum(version["Key"].endswith(".gz") for version in versions) == 1
 
 
 def test_a_run_out_of_time_goes_on_with_the_next_object(
