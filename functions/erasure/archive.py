@@ -7,7 +7,7 @@ wherever it is restored. Notes to self are left out: their chat is gone.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from tempfile import TemporaryFile
 from typing import Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from functions.archive.message_file import ArchivedMessage, write_messages
 from functions.archive.patience import patiently
 from functions.erasure import record
 from functions.erasure.record import Erasure
+from functions.erasure.tombstone import has_traces, is_note, without_traces
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
 
@@ -149,25 +150,18 @@ class ArchiveErasure:
                         return messages
 
     def _is_touched(self, message: ArchivedMessage) -> bool:
-        return _is_note(message, self.erasure.user_id) or self._needs_change(message)
+        return is_note(message, self.erasure.user_id) or self._needs_change(message)
 
     def _needs_change(self, message: ArchivedMessage) -> bool:
-        """Return whether a message has something of the user's that has to go.
-
-        Somebody who comes back later writes new ones, which stay.
-        """
-        if not self.erasure.deletes or message.created_at > self._started_at:
-            return False
-        user_id = self.erasure.user_id
-        if message.sender_id == user_id:
-            return message.deleted_at is None or message.client_id is not None
-        return any(user == str(user_id) for _, user in message.reactions or ())
+        """Return whether a message has something of the user's that has to go."""
+        erasure = self.erasure
+        return erasure.deletes and has_traces(message, erasure.user_id, erasure.started_at)
 
     def _scrubbed(self, copy: VerifiedCopy) -> Iterator[list[ArchivedMessage]]:
         """Yield the messages of an object as they are to be."""
         user_id = self.erasure.user_id
         for batch in copy.messages():
-            left = [message for message in batch if not _is_note(message, user_id)]
+            left = [message for message in batch if not is_note(message, user_id)]
             changes = self._next_changes([one.chat_id for one in left if self._needs_change(one)])
             scrubbed = [self._scrub(one, changes) if self._needs_change(one) else one for one in left]
             if scrubbed:
@@ -179,19 +173,7 @@ class ArchiveErasure:
         if message.chat_id in changes:
             changes[message.chat_id] += 1
             change = changes[message.chat_id]
-        if message.sender_id != self.erasure.user_id:
-            others = [pair for pair in message.reactions or () if pair[1] != str(self.erasure.user_id)]
-            return msgspec.structs.replace(message, change=change, reactions=others or None)
-        deleted_at = message.deleted_at or self._started_at
-        return msgspec.structs.replace(
-            message, change=change, text="", data=None, client_id=None, reactions=None, deleted_at=deleted_at
-        )
-
-    @property
-    def _started_at(self) -> str:
-        return (
-            self.erasure.started_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        )
+        return without_traces(message, self.erasure.user_id, self.erasure.started_at, change)
 
     def _next_changes(self, chat_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Take as many changes of each chat. Return those before the first of them."""
@@ -228,7 +210,3 @@ def erase_again(engine: Engine, bucket: ArchiveBucket, pacer: Pacer) -> None:
 
 def _note_nothing(_: Connection, __: str) -> None:
     """Begin at the first object again if the run dies."""
-
-
-def _is_note(message: ArchivedMessage, user_id: UUID) -> bool:
-    return message.sender_id == message.recipient_id == user_id

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from functions.archive import restore
 from functions.archive.archiver import archive
 from functions.archive.bucket import ArchiveBucket
 from functions.erasure import record
@@ -103,6 +104,29 @@ def test_a_restored_day_is_erased_in_both_places(
     run()
     bring_back(100)
     assert set(texts(s3, alice)) == {""}
+    rows = unswept_bench.rows("SELECT text FROM messages WHERE sender_id = :a", a=alice[0])
+    assert {row.text for row in rows} == {""}
+
+
+def test_a_restore_that_has_read_an_object_before_brings_no_text_back(
+    unswept_bench: WorkerBench,
+    make_chat: Any,
+    run: Archive,
+    bring_back: Restore,
+    eraser: Eraser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, alice, _ = make_chat({100: 12})
+    run()
+    put_back = restore._put_back
+
+    def put_back_late(*arguments: Any) -> None:
+        monkeypatch.setattr(restore, "_put_back", put_back)
+        eraser(alice[0])
+        put_back(*arguments)
+
+    monkeypatch.setattr(restore, "_put_back", put_back_late)
+    assert bring_back(100)["messages"] == 12
     rows = unswept_bench.rows("SELECT text FROM messages WHERE sender_id = :a", a=alice[0])
     assert {row.text for row in rows} == {""}
 
