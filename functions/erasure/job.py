@@ -25,7 +25,7 @@ from infra.settings.base import SettingsError
 
 log = structlog.get_logger(__name__)
 
-SETTLE_S: Final = 10.0
+SETTLE_S: Final = 15.0
 """Longer than workers take to notice a deleted user, and to finish what they have begun for one."""
 
 _HAS_ARCHIVED = text(
