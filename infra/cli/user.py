@@ -54,8 +54,7 @@ def export_user(id_or_name: str, out: Path | None, to_s3: bool) -> None:
         elif out is not None:
             _write(out, lines)
         else:
-            sys.stdout.buffer.writelines(lines)
-            sys.stdout.buffer.flush()
+            _print(lines)
 
 
 @user.command("delete")
@@ -84,6 +83,17 @@ def delete_user(id_or_name: str, mode: str | None, yes: bool) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     if not manifest.complete:
         raise click.exceptions.Exit(1)
+
+
+def _print(lines: Iterator[bytes]) -> None:
+    """Print lines until nobody reads them any more."""
+    try:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        # Python would try, and complain, once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(1) from error
 
 
 def _write(path: Path, lines: Iterator[bytes]) -> None:

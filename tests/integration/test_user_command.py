@@ -3,6 +3,7 @@
 import json
 import stat
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness.engines import Store, free_port
-from tests.harness.stack import bbgram
+from tests.harness.stack import bbgram, clean_env
 from tests.harness.two import Person, Two
 from tests.harness.worker_bench import WorkerBench
 
@@ -71,6 +72,18 @@ def test_an_operator_exports_a_user_by_name_or_id(two: Two, command: Command, tm
     assert [json.loads(line) for line in file.read_text().splitlines()] == lines
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "exists already" in the_one_line(command("export", two.alice.name, "--out", str(file)), 2)
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly(two: Two, bench_store: Store) -> None:
+    two.ask(*(two.sending(two.alice, "x" * 4_000) for _ in range(100)))
+    env = clean_env({"BBGRAM_DATABASE_URL": bench_store.database_url})
+    words = [sys.executable, "-m", "infra.cli", "user", "export", two.alice.name]
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (1, b"")
 
 
 def test_an_operator_erases_a_user_and_gets_a_manifest(two: Two, command: Command) -> None:

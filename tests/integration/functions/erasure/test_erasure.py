@@ -237,7 +237,7 @@ def test_long_chats_are_erased_in_portions(two: Two, eraser: Eraser, monkeypatch
 def test_peers_write_between_two_portions(two: Two, eraser: Eraser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.erasure.chats.SLICE", 20)
     two.ask(*(two.sending(two.alice, SECRET) for _ in range(60)))
-    answers = []
+    answers: list[Any] = []
 
     class Between:
         def changed(self, chat_id: uuid.UUID, seqs: Any) -> None:
