@@ -14,6 +14,7 @@ import pytest
 from tests.harness.engines import Store, free_port
 from tests.harness.stack import bbgram, clean_env
 from tests.harness.two import Person, Two
+from tests.harness.waiting import eventually
 from tests.harness.worker_bench import WorkerBench
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,6 +104,36 @@ def test_an_operator_erases_a_user_and_gets_a_manifest(two: Two, command: Comman
     assert texts == ["", "ho", ""]
     again = json.loads(command("export", str(two.alice.id)).stdout.splitlines()[0])
     assert again["username"] == "Deleted user"
+
+
+def test_a_command_that_is_killed_is_completed_by_the_next(
+    two: Two, command: Command, bench_store: Store
+) -> None:
+    two.bench.rows(
+        "INSERT INTO messages (chat_id, seq, id, sender_id, recipient_id, text, created_at)"
+        " SELECT :chat, n, gen_random_uuid(), :a, :b, :text, now() FROM generate_series(3, 12000) n",
+        chat=two.chat_id,
+        a=two.alice.id,
+        b=two.bob.id,
+        text=SECRET,
+    )
+    begin(two, two.alice)
+    words = ("delete", str(two.alice.id), "--mode", "delete", "--yes")
+    addresses = {"DATABASE_URL": bench_store.database_url, "REDIS_URL": bench_store.redis_url}
+    env = clean_env({f"BBGRAM_{name}": value for name, value in addresses.items()})
+    process = subprocess.Popen([sys.executable, "-m", "infra.cli", "user", *words], env=env)
+    erased = "SELECT CAST(counts ->> 'postgres.messages' AS int) AS messages, finished_at FROM erasures"
+    eventually(lambda: two.bench.rows(erased)[0].messages, "something is erased", pause_s=0.001)
+    process.kill()
+    process.wait()
+    (before,) = two.bench.rows(erased)
+    assert 0 < before.messages < 11_999
+    assert before.finished_at is None
+    manifest = json.loads(command(*words).stdout)
+    assert manifest["complete"]
+    assert manifest["counts"]["postgres"]["messages"] == 11_999
+    left = "SELECT count(*) AS n FROM messages WHERE chat_id = :chat AND text = :text"
+    assert two.bench.rows(left, chat=two.chat_id, text=SECRET)[0].n == 0
 
 
 def test_nothing_is_erased_unless_somebody_says_yes(two: Two, command: Command) -> None:
