@@ -12,6 +12,10 @@ class ArchiveError(FunctionError):
     """An object in the archive is not what was written. The message is one line that names the object."""
 
 
+class ErasureRefused(FunctionError):
+    """A user's data cannot be erased, or exported, as asked. The message says why, in one line."""
+
+
 class DeviceGone(FunctionError):
     """The device will never receive a notification again and should be removed."""
 

@@ -14,6 +14,7 @@ _EXTRAS: Final = {
     "run offline_delivery": "worker",  # it queues notifications as Celery tasks
     "status": "worker",
     "token": "local",
+    "user": "worker",
     "worker": "worker",
 }
 

@@ -17,6 +17,7 @@ from infra.cli.program import with_program
 from infra.cli.reports import reports
 from infra.cli.run import run
 from infra.cli.status.command import status
+from infra.cli.user import user
 from infra.errors import CommandError
 from infra.logs import printable
 from infra.settings.base import SettingsError
@@ -102,5 +103,5 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {printable(name)} is not a setting and has no effect; {hint}", err=True)
 
 
-for command in (beat, dead_letters, dev, doctor, edge, migrate, reports, run, status, token, worker):
+for command in (beat, dead_letters, dev, doctor, edge, migrate, reports, run, status, token, user, worker):
     main.add_command(command)

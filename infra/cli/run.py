@@ -130,7 +130,7 @@ def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> Non
     from infra.logs import configure_logs
 
     configure_logs(as_json=settings.log_json, level=settings.log_level)
-    queue = _celery_queue(settings) if name == "offline_delivery" else _NoQueue()
+    queue = _celery_queue(settings) if name == "offline_delivery" else NoQueue()
     try:
         with errors_in_one_line(name, settings.database_url, settings.redis_url):
             summary = work(Context.make(settings, queue))
@@ -152,8 +152,9 @@ def _celery_queue(settings: FunctionSettings) -> "NotificationQueue":
     return CeleryQueue(create_app(WorkerSettings.load(), settings))
 
 
-class _NoQueue:
+class NoQueue:
     """For the functions that queue nothing, so that they need no Redis."""
 
     def put(self, notification_ids: Collection[UUID]) -> None:
+        """Never called."""
         raise AssertionError("only offline_delivery queues notifications")

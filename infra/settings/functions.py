@@ -131,6 +131,13 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, JobSettings):
     archive_hold_days: int = Field(30, ge=0, le=36_500)
     """How long restored messages stay before they are archived again."""
 
+    export_bucket: str | None = None
+    """S3 bucket of [exports](erasure.md#export); give it a lifecycle rule that deletes them."""
+    export_prefix: str = "exports"
+    """Prefix of the names of its objects."""
+    export_link_s: int = Field(86_400, ge=60, le=604_800)
+    """How long the signed link to an export works, in seconds; S3 allows a week."""
+
     def contradictions(self) -> Iterator[str]:
         """Yield a line for each setting that does not fit the others."""
         yield from super().contradictions()

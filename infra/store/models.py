@@ -409,3 +409,24 @@ class JobRun(Base):
     began_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     failed: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class Erasure(Base):
+    """The erasure of a user's data, and how far it has come. It refers to no other table, and stays."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),)
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    """`delete` or `anonymise`."""
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    step: Mapped[str]
+    """The step that is under way; see `functions.erasure.job`."""
+    place: Mapped[str | None]
+    """How far the step has come."""
+    counts: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """What was erased, by store and kind. Written together with the erasure itself."""
+    finished_at: Mapped[datetime | None]
+    archive_settled: Mapped[bool] = mapped_column(server_default=false())
+    """Whether no object of the archive can have been written with what was erased meanwhile."""

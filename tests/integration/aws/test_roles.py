@@ -56,7 +56,12 @@ def test_a_role_holds_what_its_function_does_and_nothing_else(create: Create) ->
     sqs = {"ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"}
     assert stack.may("CleanupRole").keys() == stack.may("JobRole").keys() == secrets
     assert stack.may("OfflineDeliveryRole").keys() == secrets | {"sqs:SendMessage"}
-    assert stack.may("ArchiveRole").keys() == secrets | {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+    assert stack.may("ArchiveRole").keys() == secrets | {
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:ListBucket",
+    }
     assert stack.may("PushRole").keys() == (
         secrets | {f"sns:{name}" for name in sns} | {f"sqs:{name}" for name in sqs} | {"ses:SendEmail"}
     )
@@ -106,6 +111,7 @@ def test_the_archive_reaches_its_prefix_only(create: Create) -> None:
     stack = create(**EVERYTHING)
     may = stack.may("ArchiveRole")
     assert may["s3:PutObject"] == may["s3:GetObject"] == {"arn:aws:s3:::of-our-own/archive/*"}
+    assert may["s3:DeleteObject"] == {"arn:aws:s3:::of-our-own/archive/*.manifest.json"}
     (listing,) = [one for one in stack.statements("ArchiveRole") if one["Sid"] == "List"]
     assert listing["Resource"] == "arn:aws:s3:::of-our-own"
     assert listing["Condition"] == {"StringLike": {"s3:prefix": "archive/*"}}

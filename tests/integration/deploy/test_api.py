@@ -68,6 +68,7 @@ TABLES = [
     "changed_messages",
     "reports",
     "job_runs",
+    "erasures",
 ]  # fmt: skip
 CLOSED = sorted(set(TABLES) - READABLE.keys())
 
