@@ -36,7 +36,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class _WithData(_Command, frozen=True, kw_only=True):
+class WithData(_Command, frozen=True, kw_only=True):
     """A command with `data`. Raw JSON could be anything, so it is checked once it is decoded."""
 
     data: Data | msgspec.UnsetType = msgspec.UNSET
@@ -70,7 +70,7 @@ class Auth(msgspec.Struct, frozen=True):
     """The access token of the signed-in user."""
 
 
-class SendMessage(_WithData, frozen=True, kw_only=True):
+class SendMessage(WithData, frozen=True, kw_only=True):
     """Send a message to a user, named by `username` or `user_id`. `client_id` makes a retry safe."""
 
     username: Username | None = None
@@ -87,7 +87,7 @@ class SendMessage(_WithData, frozen=True, kw_only=True):
     """The client's own id for this message, unique per sender, across all chats."""
 
 
-class EditMessage(_WithData, frozen=True, kw_only=True):
+class EditMessage(WithData, frozen=True, kw_only=True):
     """Edit one of the user's own messages: its text, and its `data` if given."""
 
     chat_id: UUID
