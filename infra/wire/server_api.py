@@ -86,6 +86,8 @@ class NewMessages(_Body, frozen=True, kw_only=True):
 class Problem(_Body, frozen=True, kw_only=True):
     """Why a call has failed (RFC 9457, `application/problem+json`)."""
 
+    type: str
+    """Always `about:blank`: `code` says more."""
     title: str
     """The name of the HTTP status."""
     status: int
@@ -98,8 +100,6 @@ class Problem(_Body, frozen=True, kw_only=True):
     """Whether the same call may succeed later."""
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
     """When to try again, in milliseconds, if the server knows it."""
-    type: str = "about:blank"
-    """The `code` says more."""
 
 
 class SendResult(_Body, frozen=True, kw_only=True):
@@ -158,17 +158,20 @@ class Call:
     """The command that is relayed, with what the path, the query and the body say."""
     summary: str
     """What it does: one sentence, for people."""
-    status: HTTPStatus = HTTPStatus.OK
-    """The status of its success: what it says is committed."""
+    answers: tuple[tuple[HTTPStatus, type[msgspec.Struct]], ...]
+    """What it answers if it succeeds, for each of `bodies` if there are any: what it says is committed."""
     bodies: tuple[type[msgspec.Struct], ...] = ()
     """What the body may be."""
     query: type[msgspec.Struct] | None = None
-    answers: tuple[type[msgspec.Struct], ...]
-    """What it answers, for each of `bodies` if there are any."""
     errors: tuple[ErrorCode, ...] = ()
     """Codes with which it can fail, besides `COMMON_ERRORS`."""
     is_repeatable: bool = True
     """Whether it is safe to repeat by itself. Otherwise the header `Idempotency-Key` makes it so."""
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The status of its usual success."""
+        return self.answers[0][0]
 
 
 COMMON_ERRORS: Final = (
@@ -194,9 +197,8 @@ _CALLS: Final = (
         scope=Scope.MESSAGES,
         command="send_message",
         summary="Sends a message as a user, or up to 100 messages at once.",
-        status=HTTPStatus.CREATED,
         bodies=(NewMessage, NewMessages),
-        answers=(events.SendAck, SendResults),
+        answers=((HTTPStatus.CREATED, events.SendAck), (HTTPStatus.OK, SendResults)),
         errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING, ErrorCode.MESSAGE_NOT_FOUND),
         is_repeatable=False,
     ),
@@ -208,7 +210,7 @@ _CALLS: Final = (
         command="list_chats",
         summary="Lists a user's chats as the user sees them, newest activity first.",
         query=ChatsQuery,
-        answers=(events.ChatsAck,),
+        answers=((HTTPStatus.OK, events.ChatsAck),),
     ),
     Call(
         name="get_messages",
@@ -218,7 +220,7 @@ _CALLS: Final = (
         command="get_messages",
         summary="Returns a page of a chat's history as the user sees it.",
         query=MessagesQuery,
-        answers=(events.MessagesAck,),
+        answers=((HTTPStatus.OK, events.MessagesAck),),
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
     ),
 )

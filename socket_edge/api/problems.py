@@ -27,6 +27,7 @@ def to_problem(failure: Failure) -> Problem:
     status = STATUS[failure.code]
     retry_after_ms = failure.retry_after_ms
     return Problem(
+        type="about:blank",
         title=status.phrase,
         status=status,
         detail=failure.message,

@@ -57,7 +57,7 @@ def test_the_command_prints_a_key_and_the_entry_that_lets_it_in() -> None:
     assert done.exit_code == 0
     words = dict(line.split() for line in done.stdout.splitlines())
     known = ApiKey.parse(words["entry"])
-    assert (known.name, known.scopes) == ("shop", {Scope.READ})
+    assert (known.name, known.scopes) == ("shop", frozenset({Scope.READ}))
     assert known.digest == sha256(words["key"].encode()).digest()
 
 

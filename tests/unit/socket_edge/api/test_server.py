@@ -61,7 +61,7 @@ def http(lanes: FakeLanes) -> httpx.AsyncClient:
 
 def client_of(lanes: FakeLanes, *keys: ApiKey, limit: TokenBucket | None = None) -> httpx.AsyncClient:
     calls = Calls(cast("Lanes", lanes), 1_000)
-    api = ServerApi(ApiKeys(keys or [KNOWN]), calls, limit or TokenBucket(0, 1), 100_000)
+    api = ServerApi(ApiKeys(keys or [KNOWN]), calls, TokenBucket(0, 1) if limit is None else limit, 100_000)
     transport = httpx.ASGITransport(api)
     return httpx.AsyncClient(transport=transport, base_url="http://edge", headers=HEADERS)
 
