@@ -15,7 +15,7 @@ from workers.handlers.catch_up import catch_up
 from workers.handlers.clear_chat import clear_chats
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.devices import register_devices, unregister_devices
-from workers.handlers.edit_message import edit_messages
+from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
@@ -26,7 +26,7 @@ from workers.handlers.report import report
 from workers.handlers.send_message import send_messages
 from workers.handlers.set_chat import set_chats
 from workers.handlers.sync import sync
-from workers.handlers.unsend_message import unsend_messages
+from workers.handlers.unsend_message import remove_messages, unsend_messages
 from workers.handlers.user_settings import get_settings, update_settings
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -65,7 +65,9 @@ HANDLERS: Final[dict[str, Entry]] = {
     "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
     "send_message": Entry(send_messages),
     "edit_message": Entry(edit_messages, needs_transaction=True),
+    registry.REVISE_MESSAGE: Entry(revise_messages, needs_transaction=True),
     "unsend_message": Entry(unsend_messages, needs_transaction=True),
+    registry.REMOVE_MESSAGE: Entry(remove_messages, needs_transaction=True),
     "react": Entry(react, needs_transaction=True),
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),

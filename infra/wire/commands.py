@@ -385,6 +385,26 @@ class ConfirmDelivery(_Command, frozen=True):
     """First and last seq of each span."""
 
 
+class ReviseMessage(WithData, frozen=True, kw_only=True):
+    """Edit anybody's message, for the app's own backend."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+    text: str
+    """The new text. At least one visible character, unless there is `data`."""
+    data: Data | msgspec.UnsetType = msgspec.UNSET
+    """The new `data`; null removes it. Without it, the message keeps what it has."""
+
+
+class RemoveMessage(_Command, frozen=True):
+    """Erase the text and `data` of anybody's message, for the app's own backend."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+
+
 class _WithClientId(msgspec.Struct, rename="camel"):
     client_id: ClientId | None = None
 

@@ -15,6 +15,7 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
+from infra.wire.registry import REMOVE_MESSAGE, REVISE_MESSAGE
 
 PREFIX: Final = "/v1/"
 MESSAGES_MAX: Final = 100
@@ -83,6 +84,15 @@ class NewMessages(_Body, frozen=True, kw_only=True):
     messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
 
 
+class MessageContent(WithData, frozen=True, kw_only=True):
+    """What a message says from now on."""
+
+    text: str
+    """At least one visible character, unless there is `data`."""
+    data: commands.Data | msgspec.UnsetType = msgspec.UNSET
+    """The new `data`; null removes it. Without it, the message keeps what it has."""
+
+
 class Problem(_Body, frozen=True, kw_only=True):
     """Why a call has failed (RFC 9457, `application/problem+json`)."""
 
@@ -143,6 +153,8 @@ PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "chatId": UUID, "seq": 
 """The types of what stands in braces in a path."""
 ACTING: Final = "userId"
 """What names, in a path, the user as whom the command runs."""
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""As whom a command runs that the backend sends on its own behalf."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +234,27 @@ _CALLS: Final = (
         query=MessagesQuery,
         answers=((HTTPStatus.OK, events.MessagesAck),),
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
+    ),
+    Call(
+        name="revise_message",
+        method="PATCH",
+        path="/v1/chats/{chatId}/messages/{seq}",
+        scope=Scope.MODERATE,
+        command=REVISE_MESSAGE,
+        summary="Edits anybody's message, however old it is.",
+        bodies=(MessageContent,),
+        answers=((HTTPStatus.OK, events.ChangeAck),),
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+    Call(
+        name="remove_message",
+        method="DELETE",
+        path="/v1/chats/{chatId}/messages/{seq}",
+        scope=Scope.MODERATE,
+        command=REMOVE_MESSAGE,
+        summary="Removes anybody's message, however old it is, as if its sender had unsent it.",
+        answers=((HTTPStatus.OK, events.ChangeAck),),
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
     ),
 )
 

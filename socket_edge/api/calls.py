@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from zlib import crc32
 
@@ -16,6 +16,7 @@ from infra.wire.server_api import (
     ACTING,
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_KEY_CHARS,
+    NOBODY,
     PATH_FIELDS,
     Call,
     NewMessage,
@@ -53,15 +54,22 @@ class Calls:
     def __init__(self, lanes: Lanes, payload_bytes: int) -> None:
         self._lanes = lanes
         self._payload_bytes = payload_bytes
+        self._too_large = f"The message is larger than {payload_bytes} bytes."
 
-    async def read(self, call: Call, path: Mapping[str, str], query: bytes) -> bytes:
-        """Carry out a call without a body. Raises Rejection."""
-        user_id, payload = _from_path(path)
+    async def relay(self, call: Call, path: Mapping[str, str], query: bytes, body: bytes) -> bytes:
+        """Relay what path, query and body say as one command. Raises Rejection."""
+        payload = _from_path(path)
+        user_id = payload.pop(ACTING, NOBODY)
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))
-        answer = await self._relay(user_id, call.command, msgspec.json.encode(payload))
-        return _ack(answer)
+        for struct in call.bodies:
+            payload = _fields(body, struct) | payload
+        encoded = msgspec.json.encode(payload)
+        if len(encoded) > self._payload_bytes:
+            raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, self._too_large)
+        order_by = user_id if user_id != NOBODY else payload["chatId"]
+        return _ack(await self._relay(order_by, user_id, call.command, encoded))
 
     async def send(self, body: bytes, key: str) -> bytes:
         """Send one message. `key`, if it is not empty, makes it safe to repeat. Raises Rejection."""
@@ -87,14 +95,15 @@ class Calls:
         payload = msgspec.json.encode(command)
         if len(payload) > self._payload_bytes:
             failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            text = f"The message is larger than {self._payload_bytes} bytes."
-            failed.set_result(Answer("", failure=Failure.of(ErrorCode.PAYLOAD_TOO_LARGE, text)))
+            failure = Failure.of(ErrorCode.PAYLOAD_TOO_LARGE, self._too_large)
+            failed.set_result(Answer("", failure=failure))
             return failed
-        return self._relay(str(message.from_), "send_message", payload)
+        user_id = str(message.from_)
+        return self._relay(user_id, user_id, "send_message", payload)
 
-    def _relay(self, user_id: str, command: str, payload: bytes) -> asyncio.Future[Answer]:
-        """Relay a command as a user. The lane follows from the user, which keeps their messages in order."""
-        lane = crc32(user_id.encode()) % len(self._lanes)
+    def _relay(self, order_by: str, user_id: str, command: str, payload: bytes) -> asyncio.Future[Answer]:
+        """Relay a command as a user. Those with the same `order_by` take one lane, so they stay in order."""
+        lane = crc32(order_by.encode()) % len(self._lanes)
         return asked(lambda settle: self._lanes.relay(lane, command, user_id, payload, settle))
 
 
@@ -114,10 +123,16 @@ def idempotency_key(header: bytes) -> str:
     return key
 
 
-def _from_path(path: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Return the user as whom a call acts, and what else the path says. Raises Rejection."""
-    fields = {name: str(_valid(value, PATH_FIELDS[name])) for name, value in path.items()}
-    return fields.pop(ACTING), cast("dict[str, Any]", fields)
+def _from_path(path: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields in a path. Raises Rejection."""
+    return {name: msgspec.to_builtins(_valid(value, PATH_FIELDS[name])) for name, value in path.items()}
+
+
+def _fields(body: bytes, struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the fields of a body as they came, without those that the struct has not. Raises Rejection."""
+    _decoded(body, struct)
+    given = _decoded(body, dict[str, msgspec.Raw])
+    return {name: given[name] for name in struct.__struct_encode_fields__ if name in given}
 
 
 def _valid(value: object, kind: Any) -> Any:

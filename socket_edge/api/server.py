@@ -85,7 +85,7 @@ class ServerApi:
             body = await self._body(scope, receive)
             if call.name == SEND_MESSAGES:
                 return await self._send(key, body, headers)
-            return _json(await self._calls.read(call, path, scope["query_string"]), call.status)
+            return _json(await self._calls.relay(call, path, scope["query_string"], body), call.status)
 
     async def _send(self, key: ApiKey, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
         repeat_key = idempotency_key(headers.get(b"idempotency-key", b""))

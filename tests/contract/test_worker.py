@@ -31,7 +31,9 @@ from infra.wire.commands import (
     PushKeys,
     React,
     RegisterDevice,
+    RemoveMessage,
     Report,
+    ReviseMessage,
     SendMessage,
     SetChat,
     Sync,
@@ -153,6 +155,11 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     ],
     "announce": [BroadcastPresence()],
     "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
+    "revise_message": [
+        ReviseMessage(chat_id=CHAT_ID, seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),
+        ReviseMessage(chat_id=CHAT_ID, seq=7, text="Hello"),
+    ],
+    "remove_message": [RemoveMessage(chat_id=CHAT_ID, seq=7)],
 }
 
 

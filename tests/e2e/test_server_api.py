@@ -179,6 +179,45 @@ async def test_a_chat_is_read_in_pages_as_a_member_sees_it(backend: Backend, pai
     assert is_problem(await backend.call("GET", nowhere), 404, "chat_not_found")
 
 
+async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: Backend, pair: Pair) -> None:
+    sent = (await backend.send(message(pair, "rude", data={"a": 1}))).json()["message"]
+    path = f"/v1/chats/{sent['chatId']}/messages/{sent['seq']}"
+    revised = await backend.call("PATCH", path, json={"text": "[masked]", "ignored": True})
+    assert revised.status_code == 200
+    assert (revised.json()["message"]["text"], revised.json()["message"]["data"]) == ("[masked]", {"a": 1})
+    removed = await backend.call("DELETE", path)
+    assert (removed.status_code, removed.json()["message"]["text"]) == (200, "")
+    assert (await backend.call("DELETE", path)).json() == removed.json()
+    for user in pair:
+        await user.expect("message_changed", lambda one: one == revised.json()["message"])
+        await user.expect("message_changed", lambda one: one == removed.json()["message"])
+    assert is_problem(await backend.call("PATCH", path, json={"text": "back"}), 403, "not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        (f"/v1/chats/{uuid.uuid4()}/messages/1", 404, "chat_not_found"),
+        ("/v1/chats/nothing/messages/1", 400, "invalid_payload"),
+        (f"/v1/chats/{uuid.uuid4()}/messages/-1", 400, "invalid_payload"),
+        (f"/v1/chats/{uuid.uuid4()}/messages/{2**63}", 400, "invalid_payload"),
+    ],
+)
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_what_does_not_exist_is_neither_revised_nor_removed(
+    backend: Backend, method: str, path: str, status: int, code: str
+) -> None:
+    options = {"json": {"text": "x"}} if method == "PATCH" else {}
+    assert is_problem(await backend.call(method, path, **options), status, code)
+
+
+@pytest.mark.parametrize("body", [{}, {"text": 1}, {"text": "x", "data": []}, [], {"text": "x" * 70_000}])
+async def test_a_revision_that_says_nothing_valid_is_a_problem(backend: Backend, body: Any) -> None:
+    answer = await backend.call("PATCH", f"/v1/chats/{uuid.uuid4()}/messages/1", json=body)
+    too_large = len(answer.request.content) > 65_536
+    assert is_problem(answer, *((413, "payload_too_large") if too_large else (400, "invalid_payload")))
+
+
 @pytest.mark.parametrize(
     "key", ["", "bbk_wrong", KEY[:-1], f"{KEY}x", "sb_secret_abcdefghijklmnopqrstuvwxyz", "é"]
 )
@@ -205,6 +244,8 @@ async def test_a_key_is_good_for_its_scopes_only(api_edge: Edge, pair: Pair, two
     assert is_problem(await reader.send(message(pair)), 403, "not_allowed")
     path = f"/v1/users/{user_id_of(pair[0].username)}/chats"
     assert (await reader.call("GET", path)).status_code == 200
+    removing = await reader.call("DELETE", f"/v1/chats/{uuid.uuid4()}/messages/1")
+    assert is_problem(removing, 403, "not_allowed")
     assert stored(two_edges, pair) == []
 
 
