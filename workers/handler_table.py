@@ -21,6 +21,7 @@ from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
+from workers.handlers.put_user import get_users, put_users
 from workers.handlers.react import react
 from workers.handlers.report import report
 from workers.handlers.send_message import send_messages
@@ -51,6 +52,8 @@ class Entry:
 
 HANDLERS: Final[dict[str, Entry]] = {
     registry.INTRODUCE: Entry(ensure_profile),
+    registry.PUT_USER: Entry(put_users, needs_transaction=True),
+    registry.GET_USER: Entry(get_users),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),

@@ -385,6 +385,19 @@ class ConfirmDelivery(_Command, frozen=True):
     """First and last seq of each span."""
 
 
+class PutUser(_Command, frozen=True):
+    """Give a user a profile, or another username, for the app's own backend."""
+
+    user_id: UUID
+    username: Username
+
+
+class GetUser(_Command, frozen=True):
+    """Read a user's profile, for the app's own backend."""
+
+    user_id: UUID
+
+
 class ReviseMessage(WithData, frozen=True, kw_only=True):
     """Edit anybody's message, for the app's own backend."""
 

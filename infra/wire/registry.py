@@ -14,6 +14,8 @@ INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
 ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
+PUT_USER: Final = "put_user"
+GET_USER: Final = "get_user"
 REVISE_MESSAGE: Final = "revise_message"
 REMOVE_MESSAGE: Final = "remove_message"
 
@@ -293,6 +295,25 @@ _COMMANDS: Final = (
         ack=events.Done,
         summary="Records that sockets of the user have acked messages.",
         is_internal=True,
+    ),
+    Command(
+        name=PUT_USER,
+        payload=commands.PutUser,
+        ack=events.UserAck,
+        summary="Gives a user a profile, or another username.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.USERNAME_TAKEN),
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have another name since",
+    ),
+    Command(
+        name=GET_USER,
+        payload=commands.GetUser,
+        ack=events.UserAck,
+        summary="Returns a user's profile.",
+        errors=(ErrorCode.USER_NOT_FOUND,),
+        is_internal=True,
+        is_of_backend=True,
     ),
     Command(
         name=REVISE_MESSAGE,

@@ -15,7 +15,7 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
-from infra.wire.registry import REMOVE_MESSAGE, REVISE_MESSAGE
+from infra.wire.registry import GET_USER, PUT_USER, REMOVE_MESSAGE, REVISE_MESSAGE
 
 PREFIX: Final = "/v1/"
 MESSAGES_MAX: Final = 100
@@ -49,6 +49,7 @@ STATUS: Final = {
     ErrorCode.CHAT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.MESSAGE_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.PROFILE_MISSING: HTTPStatus.CONFLICT,
+    ErrorCode.USERNAME_TAKEN: HTTPStatus.CONFLICT,
     ErrorCode.PAYLOAD_TOO_LARGE: HTTPStatus(413),  # its name differs between versions of Python
     ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
     ErrorCode.BUSY: HTTPStatus.TOO_MANY_REQUESTS,
@@ -91,6 +92,12 @@ class MessageContent(WithData, frozen=True, kw_only=True):
     """At least one visible character, unless there is `data`."""
     data: commands.Data | msgspec.UnsetType = msgspec.UNSET
     """The new `data`; null removes it. Without it, the message keeps what it has."""
+
+
+class UserProfile(_Body, frozen=True, kw_only=True):
+    """What others are to see of a user."""
+
+    username: commands.Username
 
 
 class Problem(_Body, frozen=True, kw_only=True):
@@ -152,7 +159,7 @@ class MessagesQuery(_Body, frozen=True, kw_only=True):
 PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "chatId": UUID, "seq": Seq}
 """The types of what stands in braces in a path."""
 ACTING: Final = "userId"
-"""What names, in a path, the user as whom the command runs."""
+"""What names, in a path, the user as whom the command runs, if it `is_by_user`."""
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """As whom a command runs that the backend sends on its own behalf."""
 
@@ -177,6 +184,8 @@ class Call:
     query: type[msgspec.Struct] | None = None
     errors: tuple[ErrorCode, ...] = ()
     """Codes with which it can fail, besides `COMMON_ERRORS`."""
+    is_by_user: bool = False
+    """Whether the command runs as the user whom the path names. Otherwise the backend itself asks."""
     is_repeatable: bool = True
     """Whether it is safe to repeat by itself. Otherwise the header `Idempotency-Key` makes it so."""
 
@@ -215,9 +224,31 @@ _CALLS: Final = (
         is_repeatable=False,
     ),
     Call(
+        name="put_user",
+        method="PUT",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=PUT_USER,
+        summary="Gives a user a profile, or another username.",
+        bodies=(UserProfile,),
+        answers=((HTTPStatus.OK, events.UserAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.USERNAME_TAKEN),
+    ),
+    Call(
+        name="get_user",
+        method="GET",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=GET_USER,
+        summary="Returns a user's profile.",
+        answers=((HTTPStatus.OK, events.UserAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
+    ),
+    Call(
         name="list_chats",
         method="GET",
         path="/v1/users/{userId}/chats",
+        is_by_user=True,
         scope=Scope.READ,
         command="list_chats",
         summary="Lists a user's chats as the user sees them, newest activity first.",
@@ -228,6 +259,7 @@ _CALLS: Final = (
         name="get_messages",
         method="GET",
         path="/v1/users/{userId}/chats/{chatId}/messages",
+        is_by_user=True,
         scope=Scope.READ,
         command="get_messages",
         summary="Returns a page of a chat's history as the user sees it.",

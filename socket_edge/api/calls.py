@@ -28,6 +28,7 @@ from socket_edge.json_text import is_too_deep
 from socket_edge.relay.lanes import Lanes
 from socket_edge.relay.pending import asked
 
+_CHAT: Final = "chatId"
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ class Calls:
     async def relay(self, call: Call, path: Mapping[str, str], query: bytes, body: bytes) -> bytes:
         """Relay what path, query and body say as one command. Raises Rejection."""
         payload = _from_path(path)
-        user_id = payload.pop(ACTING, NOBODY)
+        user_id = payload.pop(ACTING) if call.is_by_user else NOBODY
+        order_by = user_id if call.is_by_user else path.get(ACTING, path.get(_CHAT, ""))
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))
@@ -68,7 +70,6 @@ class Calls:
         encoded = msgspec.json.encode(payload)
         if len(encoded) > self._payload_bytes:
             raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, self._too_large)
-        order_by = user_id if user_id != NOBODY else payload["chatId"]
         return _ack(await self._relay(order_by, user_id, call.command, encoded))
 
     async def send(self, body: bytes, key: str) -> bytes:

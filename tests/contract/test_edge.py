@@ -14,6 +14,8 @@ from infra.wire.commands import (
     CatchUp,
     ConfirmDelivery,
     EnsureProfile,
+    GetUser,
+    PutUser,
     RefreshToken,
     RemoveMessage,
     ReviseMessage,
@@ -95,6 +97,8 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
         ],
         "announce": [BroadcastPresence()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
+        "put_user": [PutUser(user_id=UUID(BOB), username="bob")],
+        "get_user": [GetUser(user_id=UUID(BOB))],
         "revise_message": [
             ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),
             ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello"),

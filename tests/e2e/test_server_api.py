@@ -179,6 +179,19 @@ async def test_a_chat_is_read_in_pages_as_a_member_sees_it(backend: Backend, pai
     assert is_problem(await backend.call("GET", nowhere), 404, "chat_not_found")
 
 
+async def test_a_user_is_made_and_named_over_http(backend: Backend, pair: Pair, name: Name) -> None:
+    path, new_name = f"/v1/users/{uuid.uuid4()}", name("carol")
+    made = await backend.call("PUT", path, json={"username": new_name})
+    assert (made.status_code, made.json()["user"]["username"]) == (200, new_name)
+    assert (await backend.call("GET", path)).json() == made.json()
+    assert (await pair[0].send(new_name, "hello"))["success"]
+    taken = await backend.call("PUT", path, json={"username": pair[0].username})
+    assert is_problem(taken, 409, "username_taken")
+    unknown = await backend.call("GET", f"/v1/users/{uuid.uuid4()}")
+    assert is_problem(unknown, 404, "user_not_found")
+    assert is_problem(await backend.call("PUT", path, json={}), 400, "invalid_payload")
+
+
 async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: Backend, pair: Pair) -> None:
     sent = (await backend.send(message(pair, "rude", data={"a": 1}))).json()["message"]
     path = f"/v1/chats/{sent['chatId']}/messages/{sent['seq']}"
@@ -187,7 +200,8 @@ async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: B
     assert (revised.json()["message"]["text"], revised.json()["message"]["data"]) == ("[masked]", {"a": 1})
     removed = await backend.call("DELETE", path)
     assert (removed.status_code, removed.json()["message"]["text"]) == (200, "")
-    assert (await backend.call("DELETE", path)).json() == removed.json()
+    again = (await backend.call("DELETE", path)).json()["message"]
+    assert (again["change"], again["deletedAt"]) == (2, removed.json()["message"]["deletedAt"])
     for user in pair:
         await user.expect("message_changed", lambda one: one == revised.json()["message"])
         await user.expect("message_changed", lambda one: one == removed.json()["message"])
@@ -219,7 +233,7 @@ async def test_a_revision_that_says_nothing_valid_is_a_problem(backend: Backend,
 
 
 @pytest.mark.parametrize(
-    "key", ["", "bbk_wrong", KEY[:-1], f"{KEY}x", "sb_secret_abcdefghijklmnopqrstuvwxyz", "é"]
+    "key", ["x", "bbk_wrong", KEY[:-1], f"{KEY}x", "sb_secret_abcdefghijklmnopqrstuvwxyz", "é"]
 )
 async def test_an_unknown_key_is_refused(api_edge: Edge, key: str) -> None:
     answer = await Backend(api_edge).call(
