@@ -58,6 +58,7 @@ async def test_a_message_of_the_backend_reaches_both_users(
 ) -> None:
     answer = await backend.send(message(pair, data={"order": 7}))
     assert answer.status_code == 201
+    assert "connection" not in answer.headers  # it stays open
     sent = answer.json()["message"]
     assert (sent["text"], sent["data"], sent["senderId"]) == (
         "hello",
