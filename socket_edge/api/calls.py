@@ -29,6 +29,7 @@ from socket_edge.relay.lanes import Lanes
 from socket_edge.relay.pending import asked
 
 _CHAT: Final = "chatId"
+"""What names, in a path without a user, the chat whose changes must stay in order."""
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")
 T = TypeVar("T")
 
@@ -60,8 +61,8 @@ class Calls:
     async def relay(self, call: Call, path: Mapping[str, str], query: bytes, body: bytes) -> bytes:
         """Relay what path, query and body say as one command. Raises Rejection."""
         payload = _from_path(path)
+        order_by = str(payload.get(ACTING) or payload[_CHAT])
         user_id = payload.pop(ACTING) if call.is_by_user else NOBODY
-        order_by = user_id if call.is_by_user else path.get(ACTING, path.get(_CHAT, ""))
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))

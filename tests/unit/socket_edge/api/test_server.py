@@ -12,7 +12,7 @@ from infra.settings.api_keys import ApiKey, make_key
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
 from infra.wire.registry import COMMANDS
-from infra.wire.server_api import CALLS, STATUS, Scope
+from infra.wire.server_api import CALLS, NOBODY, STATUS, Scope
 from socket_edge import metrics
 from socket_edge.api import server as module
 from socket_edge.api.calls import Calls
@@ -88,6 +88,27 @@ async def test_all_messages_of_a_user_take_the_same_lane(http: httpx.AsyncClient
     by_user = {user: {lane for lane, _, one, _ in lanes.relayed if one == user} for user in users}
     assert all(len(taken) == 1 for taken in by_user.values())
     assert {lane for lane, *_ in lanes.relayed} == set(range(4))
+
+
+async def test_all_changes_of_a_chat_take_the_same_lane(http: httpx.AsyncClient, lanes: FakeLanes) -> None:
+    for chat in (ALICE, ALICE.upper(), ALICE.replace("-", "")):
+        await http.patch(f"/v1/chats/{chat}/messages/1", json={"text": "[masked]"})
+        await http.delete(f"/v1/chats/{chat}/messages/2")
+    assert len({lane for lane, *_ in lanes.relayed}) == 1
+    assert {user for _, _, user, _ in lanes.relayed} == {NOBODY}
+
+
+async def test_a_call_about_a_user_runs_as_them_only_if_it_shows_what_they_see(
+    http: httpx.AsyncClient, lanes: FakeLanes
+) -> None:
+    await http.get(f"/v1/users/{ALICE}/chats")
+    await http.get(f"/v1/users/{ALICE}")
+    await http.put(f"/v1/users/{ALICE}", json={"username": "alice", "userId": BOB})
+    assert [(name, user, payload) for _, name, user, payload in lanes.relayed] == [
+        ("list_chats", ALICE, {}),
+        ("get_user", NOBODY, {"userId": ALICE}),
+        ("put_user", NOBODY, {"userId": ALICE, "username": "alice"}),
+    ]
 
 
 async def test_the_idempotency_key_becomes_the_client_id(http: httpx.AsyncClient, lanes: FakeLanes) -> None:
