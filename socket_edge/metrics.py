@@ -38,6 +38,18 @@ ACK_SECONDS: Final = LocalHistogram(
     ["event"],
     buckets=WAIT_BUCKETS,
 )
+API_REQUESTS: Final = LocalCounter(
+    "bbgram_edge_api_requests_total",
+    "Calls of the server API, by their names and those of their keys (`unknown` for no known one), and by "
+    "HTTP status.",
+    ["call", "key", "status"],
+)
+API_SECONDS: Final = LocalHistogram(
+    "bbgram_edge_api_seconds",
+    "From the arrival of a call of the server API to its answer.",
+    ["call"],
+    buckets=WAIT_BUCKETS,
+)
 DELIVERY_SECONDS: Final = LocalHistogram(
     "bbgram_edge_delivery_seconds",
     "From the publication of messages, right after their commit, to their emission, by the clock of Redis; "

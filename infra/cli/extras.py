@@ -3,6 +3,7 @@
 from typing import Final
 
 _EXTRAS: Final = {
+    "api-key": "edge",
     "beat": "worker",
     "dead-letters": "worker",  # to replay them
     "dev": "local",

@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 
 import click
 
+from infra.cli.api_key import api_key
 from infra.cli.dead_letters import dead_letters
 from infra.cli.deployables import beat, edge, migrate, worker
 from infra.cli.doctor.command import doctor
@@ -103,5 +104,19 @@ def main(context: click.Context) -> None:
             click.echo(f"Warning: {printable(name)} is not a setting and has no effect; {hint}", err=True)
 
 
-for command in (beat, dead_letters, dev, doctor, edge, migrate, reports, run, status, token, user, worker):
+for command in (
+    api_key,
+    beat,
+    dead_letters,
+    dev,
+    doctor,
+    edge,
+    migrate,
+    reports,
+    run,
+    status,
+    token,
+    user,
+    worker,
+):
     main.add_command(command)

@@ -184,6 +184,9 @@ class Lanes:
         self._requests = requests
         self._next = 0
 
+    def __len__(self) -> int:
+        return len(self._lanes)
+
     def choose(self) -> int:
         """Return the lane of a new connection: the next in turn."""
         self._next = (self._next + 1) % len(self._lanes)

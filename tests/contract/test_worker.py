@@ -24,14 +24,18 @@ from infra.wire.commands import (
     EnsureProfile,
     GetMessages,
     GetSettings,
+    GetUser,
     JoinChat,
     ListBlocked,
     ListChats,
     MarkAsRead,
     PushKeys,
+    PutUser,
     React,
     RegisterDevice,
+    RemoveMessage,
     Report,
+    ReviseMessage,
     SendMessage,
     SetChat,
     Sync,
@@ -154,6 +158,13 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     ],
     "announce": [BroadcastPresence()],
     "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
+    "put_user": [PutUser(user_id=UUID(BOB), username="bob")],
+    "get_user": [GetUser(user_id=UUID(BOB))],
+    "revise_message": [
+        ReviseMessage(chat_id=CHAT_ID, seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),
+        ReviseMessage(chat_id=CHAT_ID, seq=7, text="Hello"),
+    ],
+    "remove_message": [RemoveMessage(chat_id=CHAT_ID, seq=7)],
 }
 
 

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'message_not_found'
   | 'not_allowed'
   | 'too_late'
+  | 'username_taken'
   | 'rate_limited'
   | 'busy'
   | 'timeout'
@@ -37,6 +38,7 @@ export const retryable: Readonly<Record<ErrorCode, boolean>> = {
   message_not_found: false,
   not_allowed: false,
   too_late: false,
+  username_taken: false,
   rate_limited: true,
   busy: true,
   timeout: true,
