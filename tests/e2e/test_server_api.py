@@ -13,6 +13,9 @@ from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Edge, make_token, user_id_of
 from tests.harness.server_api import API_KEYS, KEY, READ_KEY, Backend, is_problem
 
+NOBODY = str(uuid.UUID(int=0))
+"""An id that no user and no chat has."""
+
 Pair = tuple[Client, Client]
 
 
@@ -110,8 +113,8 @@ async def test_a_message_obeys_blocks(backend: Backend, pair: Pair, two_edges: D
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
-        ({"from": str(uuid.uuid4())}, 409, "profile_missing"),
-        ({"to": str(uuid.uuid4())}, 404, "user_not_found"),
+        ({"from": NOBODY}, 409, "profile_missing"),
+        ({"to": NOBODY}, 404, "user_not_found"),
         ({"text": ""}, 400, "invalid_payload"),
         ({"text": 1}, 400, "invalid_payload"),
         ({"to": "nobody"}, 400, "invalid_payload"),
@@ -212,10 +215,10 @@ async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: B
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        (f"/v1/chats/{uuid.uuid4()}/messages/1", 404, "chat_not_found"),
+        (f"/v1/chats/{NOBODY}/messages/1", 404, "chat_not_found"),
         ("/v1/chats/nothing/messages/1", 400, "invalid_payload"),
-        (f"/v1/chats/{uuid.uuid4()}/messages/-1", 400, "invalid_payload"),
-        (f"/v1/chats/{uuid.uuid4()}/messages/{2**63}", 400, "invalid_payload"),
+        (f"/v1/chats/{NOBODY}/messages/-1", 400, "invalid_payload"),
+        (f"/v1/chats/{NOBODY}/messages/{2**63}", 400, "invalid_payload"),
     ],
 )
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
@@ -234,7 +237,9 @@ async def test_a_revision_that_says_nothing_valid_is_a_problem(backend: Backend,
 
 
 @pytest.mark.parametrize(
-    "key", ["x", "bbk_wrong", KEY[:-1], f"{KEY}x", "sb_secret_abcdefghijklmnopqrstuvwxyz", "é"]
+    "key",
+    ["x", "bbk_wrong", KEY[:-1], f"{KEY}x", "sb_secret_abcdefghijklmnopqrstuvwxyz", "é"],
+    ids=["short", "wrong", "one character less", "one character more", "key of Supabase", "not ASCII"],
 )
 async def test_an_unknown_key_is_refused(api_edge: Edge, key: str) -> None:
     answer = await Backend(api_edge).call(
