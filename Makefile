@@ -86,6 +86,7 @@ tables: $(VENV)/.dev ## Write the tables of settings, events, metrics and alerts
 	@cp $(addprefix infra/deploy/prometheus/,alerts.yml recording.yml) infra/deploy/helm/bbgram-chat/rules
 	@$(BIN)/python -m infra.settings
 	@$(BIN)/python -m tests.contract.event_tables
+	@$(BIN)/python -m tests.contract.call_table
 	@$(BIN)/python -m tests.contract.metric_table
 	@$(BIN)/python -m tests.contract.alert_table
 	@$(BIN)/python -m infra.deploy.grafana

@@ -25,6 +25,7 @@ from functions.expiring_tables import (
     DEAD_LETTERS,
     DEVICES,
     HOLDS,
+    JOB_RUNS,
     NOTIFICATIONS,
     OUTBOX,
     REPORTS,
@@ -35,6 +36,8 @@ from infra.store.counting import note_holes
 
 log = structlog.get_logger(__name__)
 
+_JOB_RUN_DAYS = 1_000
+"""Longer than any job waits for its next time, other than one for a leap day."""
 _SLICE = 1_000
 """The most rows that one transaction deletes, and the most chats that it reads."""
 
@@ -98,6 +101,7 @@ def cleanup(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         "reports": tables.clean(REPORTS, settings.report_days),
         "messages": tables.clean_messages(settings.retention_days) if settings.retention_days else 0,
         "holds": tables.clean(HOLDS, 0),
+        "job_runs": tables.clean(JOB_RUNS, _JOB_RUN_DAYS),
     }
     failed = len(tables.failed) + (0 if dry_run else backfill(context.engine, pacer))
     return {**summary, "failed": failed}

@@ -9,7 +9,7 @@ from functions.channels.channel import Device
 
 _DEVICES = text(
     """
-    SELECT id, user_id, channel, address, p256dh, auth, endpoint FROM devices
+    SELECT id, user_id, channel, address, p256dh, auth, endpoint, language FROM devices
     WHERE user_id = :user_id ORDER BY registered_at DESC
     """
 )

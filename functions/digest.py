@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from functions.channels.channel import Notice
 from functions.shorten import shorten
+from infra.settings.templates import Templates, english
 from infra.store.boxes import IS_SILENT
 from infra.store.counting import count_messages
 from infra.store.unread import TOTALS
@@ -85,15 +86,23 @@ def read_unread(conn: Connection, user_id: UUID) -> int:
     return 0 if row is None else int(row.total)
 
 
-def digest(notification_id: UUID, chats: Sequence[OpenChat], *, unread: int, hide_texts: bool) -> Notice:
-    """Put a notification into words. `chats` must not be empty."""
+def digest(
+    notification_id: UUID,
+    chats: Sequence[OpenChat],
+    *,
+    unread: int,
+    hide_texts: bool,
+    templates: Templates | None = None,
+) -> Notice:
+    """Put a notification into words, English ones by default. `chats` must not be empty."""
+    templates = templates or english()
     count = sum(chat.count for chat in chats)
-    messages = "Message" if count == 1 else f"{count} messages"
+    messages = templates.messages.fill(count)
     senders = tuple(shorten(chat.sender, _NAME_CHARS) for chat in chats)
     return Notice(
         id=notification_id,
-        title=f"{messages} from {_join(senders)}",
-        body=messages if hide_texts or not chats[0].newest_text else _newest(senders[0], chats[0]),
+        title=templates.title.fill(count, messages=messages, senders=_join(senders, templates)),
+        body=messages if hide_texts or not chats[0].newest_text else _newest(senders[0], chats[0], templates),
         count=count,
         senders=senders,
         chat_ids=tuple(chat.chat_id for chat in chats),
@@ -101,19 +110,22 @@ def digest(notification_id: UUID, chats: Sequence[OpenChat], *, unread: int, hid
     )
 
 
-def farewell(notification_id: UUID, chat_ids: Sequence[UUID], *, unread: int) -> Notice:
+def farewell(
+    notification_id: UUID, chat_ids: Sequence[UUID], *, unread: int, templates: Templates | None = None
+) -> Notice:
     """Put into words that the last message of a notification was unsent."""
-    return Notice(notification_id, "Message deleted", "", 0, (), tuple(chat_ids), unread, is_replacement=True)
+    title = (templates or english()).deleted.fill(0)
+    return Notice(notification_id, title, "", 0, (), tuple(chat_ids), unread, is_replacement=True)
 
 
-def _newest(sender: str, chat: OpenChat) -> str:
-    return f"{sender}: {shorten(chat.newest_text, _TEXT_CHARS)}"
+def _newest(sender: str, chat: OpenChat, templates: Templates) -> str:
+    return templates.body.fill(chat.count, sender=sender, text=shorten(chat.newest_text, _TEXT_CHARS))
 
 
-def _join(names: Sequence[str]) -> str:
-    *most, last = names
-    if not most:
-        return last
-    if len(names) <= _NAMES:
-        return f"{', '.join(most)} and {last}"
-    return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"
+def _join(names: Sequence[str], templates: Templates) -> str:
+    if len(names) == 1:
+        return names[0]
+    first, second = names[:_NAMES]
+    if len(names) == _NAMES:
+        return templates.two.fill(_NAMES, first=first, second=second)
+    return templates.more.fill(len(names) - _NAMES, first=first, second=second)

@@ -12,6 +12,10 @@ class ArchiveError(FunctionError):
     """An object in the archive is not what was written. The message is one line that names the object."""
 
 
+class ErasureRefused(FunctionError):
+    """A user's data cannot be erased, or exported, as asked. The message says why, in one line."""
+
+
 class DeviceGone(FunctionError):
     """The device will never receive a notification again and should be removed."""
 
@@ -22,6 +26,10 @@ class TryLater(FunctionError):
     def __init__(self, reason: str, after_s: float | None = None) -> None:
         super().__init__(reason)
         self.after_s = after_s
+
+
+class ServiceBusy(TryLater):
+    """The service asks us to slow down: nothing else is sent through this channel meanwhile."""
 
 
 class NoticeRefused(FunctionError):

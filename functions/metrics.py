@@ -20,6 +20,11 @@ LAST_RUN: Final = gauge(
     "When a run last ended without an error, since the epoch.",
     ["function"],
 )
+MISSED: Final = counter(
+    "bbgram_function_missed_total",
+    "Times of the schedule that have passed without a run that began in time.",
+    ["function"],
+)
 NOTIFICATIONS: Final = counter(
     "bbgram_notifications_total",
     "Notifications by the channel of a device, and what became of it: `sent`, `gone`, `refused`, `later`, "

@@ -130,7 +130,8 @@ _DEFER = text(
 _RELEASE = text(
     """
     UPDATE notifications
-    SET claimed_until = NULL, next_at = now() + make_interval(secs => :after_s) + interval '10 minutes'
+    SET claimed_until = NULL, tries = tries - :uncounted,
+        next_at = now() + make_interval(secs => :after_s) + interval '10 minutes'
     WHERE id = :id
     """
 )
@@ -228,12 +229,13 @@ def defer(conn: Connection, notification_id: UUID, until: datetime) -> None:
     conn.execute(_DEFER, {"id": notification_id, "until": until})
 
 
-def release(conn: Connection, notification_id: UUID, after_s: float) -> None:
+def release(conn: Connection, notification_id: UUID, after_s: float, *, is_try: bool = True) -> None:
     """Give up the claim after a failed try. The queue that the id came from delivers it again in `after_s`.
 
-    If it does not, `offline_delivery` queues the notification again 10 minutes later.
+    If it does not, `offline_delivery` queues the notification again 10 minutes later. Without `is_try`, it
+    does not count.
     """
-    conn.execute(_RELEASE, {"id": notification_id, "after_s": after_s})
+    conn.execute(_RELEASE, {"id": notification_id, "after_s": after_s, "uncounted": 0 if is_try else 1})
 
 
 def requeue(conn: Connection, notification_id: UUID, after_s: float) -> None:

@@ -8,6 +8,7 @@ show.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from functions.errors import TriesExhausted, TryLater
 from functions.fan_out import DeviceOutcomes, FanOut
 from functions.pacer import Pacer
 from functions.quiet_hours import quiet_until
+from infra.settings.templates import Templates, load_languages
 from infra.settings.time_zones import time_zone_or
 
 log = structlog.get_logger(__name__)
@@ -42,6 +44,7 @@ class Push:
     def __init__(self, context: Context, channels: Mapping[str, Channel] | None = None) -> None:
         self._engine = context.engine
         self._settings = context.settings
+        self._languages = load_languages(context.settings.notification_texts)
         self._fan_out = FanOut(
             context.engine, make_channels(context.settings) if channels is None else channels
         )
@@ -65,8 +68,13 @@ class Push:
             unread = read_unread(conn, claimed.user_id)
         if not chats and not devices:
             return self._finish(claimed, claimed.outcome or "obsolete", {})
-        outcomes = self._fan_out.send(self._notice(claimed, chats, unread), devices, claimed)
-        if outcomes.failures and claimed.tries < self._settings.push_tries:
+
+        @cache
+        def compose(language: str | None) -> Notice:
+            return self._notice(claimed, chats, unread, self._languages.find(language))
+
+        outcomes = self._fan_out.send(compose, devices, claimed)
+        if outcomes.only_rested or (outcomes.failures and claimed.tries < self._settings.push_tries):
             raise self._give_back(claimed, outcomes)
         return self._conclude(claimed, outcomes)
 
@@ -114,17 +122,20 @@ class Push:
             devices.append(Device(_LOG_DEVICE_ID, claimed.user_id, "log", "stderr"))
         return devices
 
-    def _notice(self, claimed: Row[Any], chats: Sequence[OpenChat], unread: int) -> Notice:
+    def _notice(
+        self, claimed: Row[Any], chats: Sequence[OpenChat], unread: int, templates: Templates
+    ) -> Notice:
         if not chats:
-            return farewell(claimed.id, claimed.chat_ids, unread=unread)
-        return digest(claimed.id, chats, unread=unread, hide_texts=self._settings.hide_texts)
+            return farewell(claimed.id, claimed.chat_ids, unread=unread, templates=templates)
+        hide_texts = self._settings.hide_texts
+        return digest(claimed.id, chats, unread=unread, hide_texts=hide_texts, templates=templates)
 
     def _give_back(self, claimed: Row[Any], outcomes: DeviceOutcomes) -> TryLater:
         """Give up the claim, because devices must be tried again. Return what to raise."""
         asked_s = [failure.after_s for failure in outcomes.failures if failure.after_s is not None]
         after_s = backoff_s(claimed.tries, asked_s)
         with self._engine.begin() as conn:
-            notifications.release(conn, claimed.id, after_s)
+            notifications.release(conn, claimed.id, after_s, is_try=not outcomes.only_rested)
         return TryLater(outcomes.reasons, after_s)
 
     def _conclude(self, claimed: Row[Any], outcomes: DeviceOutcomes) -> str:

@@ -27,6 +27,10 @@ from infra.settings.edge import EdgeSettings
 from infra.version import VERSION
 from infra.wire.clock import RedisClock
 from infra.wire.inbox import InboxEntry
+from infra.wire.server_api import PREFIX
+from socket_edge.api.calls import Calls
+from socket_edge.api.keys import ApiKeys
+from socket_edge.api.server import ServerApi
 from socket_edge.auth import Authenticator, create_authenticator
 from socket_edge.auth.refusal_log import RefusalLog
 from socket_edge.chat.admission import Admission
@@ -103,6 +107,8 @@ class Edge:
 
     id: str
     server: SocketServer
+    api: ServerApi | None
+    """None without API keys."""
     users: ConnectedUsers
     inbox: Inbox
     presence: EdgePresence
@@ -120,7 +126,7 @@ class Edge:
     """Coroutines that run until the edge shuts down."""
 
     def asgi(self, while_up: AbstractContextManager[Any] | None = None) -> ASGIApp:
-        """Return the application: Socket.IO, and two health checks. It holds `while_up` while it is up."""
+        """Return the application: Socket.IO, `/v1`, health checks. It holds `while_up` while it is up."""
         routes = [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
 
         @asynccontextmanager
@@ -130,12 +136,16 @@ class Edge:
                     yield
 
         health = Starlette(routes=routes, lifespan=lifespan)
-        socket_io = self.server.asgi()
+        socket_io, api = self.server.asgi(), self.api
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             # Starlette's routing would account for a tenth of a connection's cost.
-            is_socket_io = scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO)
-            await (socket_io if is_socket_io else health)(scope, receive, send)
+            if scope["type"] != "lifespan" and f"{scope['path']}/".startswith(_SOCKET_IO):
+                await socket_io(scope, receive, send)
+            elif api is not None and scope["type"] == "http" and scope["path"].startswith(PREFIX):
+                await api(scope, receive, send)
+            else:
+                await health(scope, receive, send)
 
         return KeepAlive(app, _SOCKET_IO)
 
@@ -257,6 +267,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
     return Edge(
         id=edge_id,
         server=server,
+        api=_make_api(settings, lanes),
         users=users,
         inbox=inbox,
         presence=presence,
@@ -295,6 +306,14 @@ def _make_server(settings: EdgeSettings, origins: Origins) -> SocketServer:
         heartbeat_s=settings.heartbeat_s,
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
     )
+
+
+def _make_api(settings: EdgeSettings, lanes: Lanes) -> ServerApi | None:
+    if not settings.api_keys:
+        return None
+    calls = Calls(lanes, settings.payload_bytes)
+    limit = TokenBucket(settings.rate_api, settings.rate_api_burst)
+    return ServerApi(ApiKeys(settings.api_keys), calls, limit, settings.transport_bytes)
 
 
 def _make_lanes(

@@ -6,7 +6,7 @@ from infra.metrics.registry import WAIT_BUCKETS, LocalCounter, LocalHistogram, c
 
 SOCKETS: Final = gauge("bbgram_edge_sockets", "Signed-in sockets.")
 USERS: Final = gauge("bbgram_edge_users", "Users with a socket here.")
-SIGN_INS: Final = counter(
+SIGN_INS: Final = LocalCounter(
     "bbgram_edge_sign_ins_total",
     "Sign-ins by outcome: `ok`, the reason of a refusal, or the error code of one that has no reason.",
     ["outcome"],
@@ -16,7 +16,7 @@ REFUSED_CONNECTIONS: Final = counter(
     "Connections refused with HTTP 429: too many open `sockets`, or too many `connects`, from one address.",
     ["limit"],
 )
-DISCONNECTS: Final = counter(
+DISCONNECTS: Final = LocalCounter(
     "bbgram_edge_disconnects_total",
     "Ends of sign-ins and of connections without one, by reason; `slow_client` are those cut off because "
     "they do not read.",
@@ -36,6 +36,18 @@ ACK_SECONDS: Final = LocalHistogram(
     "bbgram_edge_ack_seconds",
     "From the arrival of an event to its answer. Events that the edge refuses itself are not in it.",
     ["event"],
+    buckets=WAIT_BUCKETS,
+)
+API_REQUESTS: Final = LocalCounter(
+    "bbgram_edge_api_requests_total",
+    "Calls of the server API, by their names and those of their keys (`unknown` for no known one), and by "
+    "HTTP status.",
+    ["call", "key", "status"],
+)
+API_SECONDS: Final = LocalHistogram(
+    "bbgram_edge_api_seconds",
+    "From the arrival of a call of the server API to its answer.",
+    ["call"],
     buckets=WAIT_BUCKETS,
 )
 DELIVERY_SECONDS: Final = LocalHistogram(

@@ -10,6 +10,8 @@ import pytest
 from tests.harness.forks import ForkedProcess, can_fork, run
 from tests.harness.stack import clean_env
 
+ROOT = Path(__file__).parents[1]
+
 
 def test_a_fork_prints_and_ends_as_the_command_does() -> None:
     words = ["edge", "--port", "many"]
@@ -54,3 +56,18 @@ def test_what_python_reads_at_its_start_cannot_be_given_to_a_fork() -> None:
     assert can_fork({**os.environ, "BBGRAM_LANES": "1"})
     assert not can_fork({**os.environ, "PYTHONPATH": "elsewhere"})
     assert not can_fork({**os.environ, "LD_PRELOAD": "libfaketime.so.1"})
+
+
+def test_a_fork_first_runs_what_an_added_folder_holds_for_that(tmp_path: Path) -> None:
+    added = tmp_path / "added"
+    added.mkdir()
+    script = "import os, sys\nprint(os.environ['OF_THE_FORK'], *sys.orig_argv[1:], flush=True)\n"
+    (added / "sitecustomize.py").write_text(script)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(added))), "OF_THE_FORK": "first"}
+    command = [sys.executable, "-m", "infra.cli", "--version"]
+    ordinary = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert can_fork(env)
+    assert run(["--version"], env).stdout == ordinary.stdout
+    assert ordinary.stdout.startswith("first -m infra.cli --version\n")
+    (added / "infra.py").touch()
+    assert not can_fork(env)

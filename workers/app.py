@@ -43,7 +43,7 @@ from workers.context import HandlerContext
 from workers.expiry import drop_expired, punctual
 from workers.piles import Piles
 from workers.publish import Publisher
-from workers.schedule import add_function_tasks, beat_schedule
+from workers.schedule import add_function_tasks, beat_schedule, check_jobs
 from workers.sweep import Sweep
 from workers.versions import readable
 
@@ -69,7 +69,6 @@ def create_app(settings: WorkerSettings, functions: FunctionSettings) -> Celery:
             health_check_interval=2,
         ),
         accept_content=["json", CONTENT_TYPE],
-        beat_schedule=beat_schedule(settings, functions),
         # A Redis that became a replica answers with channel errors. It may soon be the primary again.
         broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
@@ -176,8 +175,13 @@ class _Unacked(CeleryRequest):  # type: ignore[misc]
 
 
 def run_worker(settings: WorkerSettings, functions: FunctionSettings, queue: str) -> None:
-    """Run one worker process until SIGTERM. It finishes the batch or function that it is working on."""
+    """Run one worker process until SIGTERM. It finishes the batch or function that it is working on.
+
+    Raises SettingsError if it runs functions and their jobs cannot be imported.
+    """
     part = "functions" if queue == names.FUNCTIONS_QUEUE else "worker"
+    if part == "functions":
+        check_jobs(functions)
     _observe(settings, part)
     # Celery warns about running as root because of pickle, which this worker does not accept.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -221,9 +225,14 @@ def _look_for_postgres(settings: WorkerSettings) -> None:
 
 
 def run_beat(settings: WorkerSettings, functions: FunctionSettings) -> None:
-    """Run Celery beat until SIGTERM. One is enough; a second one only adds load."""
+    """Run Celery beat until SIGTERM. One is enough; a second one only adds load.
+
+    Raises SettingsError if the jobs of functions cannot be imported.
+    """
+    times = beat_schedule(settings, functions)
     _observe(settings, "beat")
     app = create_app(settings, functions)
+    app.conf.beat_schedule = times
     log.info("beat_started", version=VERSION)
     with Announcer(settings.redis_url, "beat", settings.redis_prefix):
         app.start(

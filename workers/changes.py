@@ -167,9 +167,12 @@ def change_messages(
     requests: Sequence[Request[CommandT]],
     context: HandlerContext,
     change: Callable[[MutableMessage, Request[CommandT]], None],
+    *,
+    by_members: bool = True,
 ) -> Outcome:
     """Have `change` change the message of each request, in their order; tell both users what it is now.
 
+    Unless it is `by_members`, whoever asks may change any message.
     `change` sets `is_changed` if anything is different. It may raise Rejection, before it changes anything.
     A retry changes nothing, but tells everybody again: what the first try published may be lost.
     """
@@ -178,7 +181,10 @@ def change_messages(
     allowed = []
     for request in requests:
         with outcome.rejections(request):
-            require_member(chats, str(request.command.chat_id), request.user_id)
+            if by_members:
+                require_member(chats, str(request.command.chat_id), request.user_id)
+            elif str(request.command.chat_id) not in chats:
+                raise Rejection(ErrorCode.CHAT_NOT_FOUND)
             allowed.append(request)
     if not allowed:
         return outcome

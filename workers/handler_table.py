@@ -15,18 +15,19 @@ from workers.handlers.catch_up import catch_up
 from workers.handlers.clear_chat import clear_chats
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.devices import register_devices, unregister_devices
-from workers.handlers.edit_message import edit_messages
+from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
 from workers.handlers.mark_as_read import mark_as_read
+from workers.handlers.put_user import get_users, put_users
 from workers.handlers.react import react
 from workers.handlers.report import report
 from workers.handlers.send_message import send_messages
 from workers.handlers.set_chat import set_chats
 from workers.handlers.sync import sync
-from workers.handlers.unsend_message import unsend_messages
+from workers.handlers.unsend_message import remove_messages, unsend_messages
 from workers.handlers.user_settings import get_settings, update_settings
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -51,6 +52,8 @@ class Entry:
 
 HANDLERS: Final[dict[str, Entry]] = {
     registry.INTRODUCE: Entry(ensure_profile),
+    registry.PUT_USER: Entry(put_users, needs_transaction=True),
+    registry.GET_USER: Entry(get_users),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
@@ -65,7 +68,9 @@ HANDLERS: Final[dict[str, Entry]] = {
     "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
     "send_message": Entry(send_messages),
     "edit_message": Entry(edit_messages, needs_transaction=True),
+    registry.REVISE_MESSAGE: Entry(revise_messages, needs_transaction=True),
     "unsend_message": Entry(unsend_messages, needs_transaction=True),
+    registry.REMOVE_MESSAGE: Entry(remove_messages, needs_transaction=True),
     "react": Entry(react, needs_transaction=True),
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),

@@ -1,28 +1,30 @@
 """The schedule of Celery beat, and functions as Celery tasks."""
 
 from collections.abc import Collection
-from datetime import datetime, tzinfo
-from functools import cache, partial
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery
-from celery.schedules import crontab
+from celery.beat import BeatLazyFunc
+from celery.schedules import BaseSchedule, schedstate
 from celery.worker.request import Request as CeleryRequest
 from kombu.exceptions import KombuError
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from functions.context import Context
+from functions.due import newest_due, next_due
 from functions.errors import ArchiveError
+from functions.jobs import Job
 from functions.push import Push
-from functions.run import run
-from functions.schedule import JOBS, Job
+from functions.run import run, run_due
+from functions.schedule import schedule
 from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
-from infra.settings.time_zones import load_time_zone
 from infra.settings.worker import WorkerSettings
 from infra.wire import names
 from workers.expiry import punctual
@@ -44,17 +46,20 @@ _SWEEPS: Final = 12
 
 
 def beat_schedule(settings: WorkerSettings, functions: FunctionSettings) -> dict[str, dict[str, Any]]:
-    """Return Celery's `beat_schedule`. Runs that no worker takes in time are dropped."""
+    """Return Celery's `beat_schedule`. Runs that no worker takes in time are dropped.
+
+    Raises SettingsError.
+    """
     sweep = {
         "task": names.SWEEP_TASK,
         "schedule": settings.sweep_s,
         "options": {"expires": _SWEEPS * settings.sweep_s},
     }
-    jobs = [job for job in JOBS if job.requires is None or getattr(functions, job.requires)]
+    jobs = schedule(functions) if settings.beat_functions else ()
     return {
         **_webhooks(settings, functions),
         "sweep": sweep,
-        **{job.name: _entry(job) for job in jobs if settings.beat_functions},
+        **{job.name: _entry(job) for job in jobs},
     }
 
 
@@ -74,6 +79,11 @@ def _webhooks(settings: WorkerSettings, functions: FunctionSettings) -> dict[str
     return {"webhooks": entry}
 
 
+def check_jobs(settings: FunctionSettings) -> None:
+    """Import the jobs of the team. Raises SettingsError."""
+    schedule(settings)
+
+
 def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
     """Add the tasks that run functions and send notifications to `app`."""
 
@@ -86,9 +96,13 @@ def add_function_tasks(app: Celery, settings: FunctionSettings) -> None:
         return Push(context())
 
     @app.task(name=names.FUNCTION_TASK, Request=punctual(CeleryRequest, lambda: context().redis))  # type: ignore[untyped-decorator]
-    def run_function(name: str) -> None:
+    def run_function(name: str, due: str | None = None) -> None:
+        """Run a function, for a time of its schedule unless `due` is None."""
         try:
-            run(name, context())
+            if due is None:
+                run(name, context())
+            else:
+                run_due(name, context(), datetime.fromisoformat(due), schedule(settings))
         except (*CONNECTION_ERRORS, SettingsError, ArchiveError) as error:
             log.error("function_failed", function=name, error=_reason(error))
 
@@ -118,35 +132,44 @@ class CeleryQueue:
                 )
 
 
-class ZonedCrontab(crontab):  # type: ignore[misc]
-    """A crontab in its own time zone, that of its `nowfun`, instead of the app's."""
+class JobSchedule(BaseSchedule):  # type: ignore[misc]
+    """When a job is due. What beat has missed counts as due once."""
 
-    @property
-    def tz(self) -> tzinfo:
-        """That time zone."""
-        zone: tzinfo = self.now().tzinfo
-        return zone
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+
+    def now(self) -> datetime:
+        """Return the time in UTC; in other zones, Python adds to what the clock shows."""
+        return datetime.now(UTC)
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        """Tell whether a time has come since the last run, and in how many seconds the next one comes."""
+        now = self.now()
+        newest = newest_due(self.job, now)
+        is_due = newest is not None and newest > last_run_at
+        return schedstate(is_due, (next_due(self.job, now) - now).total_seconds())
+
+    def newest(self) -> str:
+        """Return the time that a task sent now is for."""
+        now = self.now()
+        return (newest_due(self.job, now) or now).isoformat()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobSchedule) and other.job == self.job
+
+    def __hash__(self) -> int:
+        return hash(self.job)
 
 
 def _entry(job: Job) -> dict[str, Any]:
-    minute, hour, day_of_month, month_of_year, day_of_week = job.cron.split()
+    times = JobSchedule(job)
     return {
         "task": names.FUNCTION_TASK,
-        "args": [job.name],
-        "schedule": ZonedCrontab(
-            minute=minute,
-            hour=hour,
-            day_of_month=day_of_month,
-            month_of_year=month_of_year,
-            day_of_week=day_of_week,
-            nowfun=partial(_now, job.zone),
-        ),
+        "args": [job.name, BeatLazyFunc(times.newest)],
+        "schedule": times,
         "options": {"expires": job.late_s, "queue": names.FUNCTIONS_QUEUE},
     }
-
-
-def _now(zone: str) -> datetime:
-    return datetime.now(load_time_zone(zone))
 
 
 def _reason(error: Exception) -> str:

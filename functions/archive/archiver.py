@@ -25,6 +25,7 @@ from functions.archive.message_file import ArchivedMessage, Checksum, write_mess
 from functions.archive.selection import Selection
 from functions.context import Context, Summary
 from functions.data_errors import in_halves, is_data_error
+from functions.erasure.archive import erase_again
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
 
@@ -65,6 +66,8 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     settings = context.settings
     bucket = ArchiveBucket.connect(settings)
     totals = _Totals()
+    if not dry_run:
+        erase_again(context.engine, bucket, pacer)
     for number in range(settings.archive_shards):
         shard = Shard(number, settings.archive_shards)
         selection = Selection(

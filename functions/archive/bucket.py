@@ -1,8 +1,8 @@
-"""The archive in S3: objects that are written once, read back and never changed."""
+"""The archive in S3: objects that are written once, read back and never changed, but for what is erased."""
 
 import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _KEY_EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 """S3's codes for a key that somebody else has written or is writing."""
+_MANIFEST_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class VerifiedCopy:
 
     file: IO[bytes]
     facts: FileFacts
+    etag: str
+    """Tells the object from what others may write in its place."""
 
     def messages(self) -> Iterator[list[ArchivedMessage]]:
         """Yield its messages in batches."""
@@ -67,19 +70,75 @@ class ArchiveBucket:
         found = (parse_key(entry["Key"]) for page in pages for entry in page.get("Contents", ()))
         return sorted(name for name in found if name is not None)
 
+    def every_object(self, after: str = "") -> Iterator[tuple[ObjectName, datetime]]:
+        """Yield all objects behind a path, in the order of their paths, and when they were written."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix, StartAfter=f"{self._prefix}{after}"
+        )
+        for page in pages:
+            for entry in page.get("Contents", ()):
+                name = parse_key(entry["Key"])
+                if name is not None:
+                    yield name, entry["LastModified"]
+
     def put(self, name: ObjectName, file: IO[bytes], checksum: Checksum) -> bool:
         """Write a new object. Return False, and change nothing, if it already exists."""
+        return self._put(name, file, checksum, {"IfNoneMatch": "*"})
+
+    def replace(self, name: ObjectName, copy: VerifiedCopy, file: IO[bytes]) -> bool:
+        """Write an object anew: what was erased from it is gone. Return False if it is another one by now.
+
+        Its manifest goes before it and comes after it, so that a run that dies between leaves an intact
+        object. One that somebody else has written for the old object meanwhile is removed.
+        """
+        facts = examine(file)
+        self._client.delete_object(Bucket=self._bucket, Key=self._manifest_key(name))
+        if not self._put(name, file, facts.checksum, {"IfMatch": copy.etag}):
+            return False
+        for _ in range(_MANIFEST_TRIES):
+            self.put_manifest(name, facts)
+            if self._checksum_in_manifest(name) == self._checksum_of(name):
+                break
+            self._client.delete_object(Bucket=self._bucket, Key=self._manifest_key(name))
+        return True
+
+    def delete_old_versions(self, name: ObjectName) -> bool:
+        """Delete what a bucket with versions keeps of an object that was replaced, if there is anything.
+
+        Return False if we may not: the bucket locks its objects, or does not let us delete versions.
+        """
+        key = self._key(name)
+        try:
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=key
+            )
+            old = [
+                version["VersionId"]
+                for page in pages
+                for version in page.get("Versions", ())
+                if version["Key"] == key and not version["IsLatest"]
+            ]
+            for version_id in old:
+                self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version_id)
+        except ClientError:
+            return False
+        return True
+
+    def _put(
+        self, name: ObjectName, file: IO[bytes], checksum: Checksum, condition: Mapping[str, str]
+    ) -> bool:
+        """Write an object if S3 finds the condition met. Return False, and change nothing, if it does not."""
         file.seek(0)
         try:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._key(name),
                 Body=file,
-                IfNoneMatch="*",
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(checksum.sha256)).decode(),
                 ContentType="application/gzip",
                 Metadata={"count": str(checksum.count), "sha256": checksum.sha256},
+                **condition,  # type: ignore[arg-type]
             )
         except ClientError as error:
             _raise_unless_exists(error)
@@ -118,20 +177,28 @@ class ArchiveBucket:
         ArchiveError if it does not, or cannot be read.
         """
         with TemporaryFile() as file:
-            expected = {self._download(name, file), self._checksum_in_manifest(name), written} - {None}
+            checksum, etag = self._download(name, file)
+            expected = {checksum, self._checksum_in_manifest(name), written} - {None}
             try:
                 facts = examine(file)
             except READ_ERRORS as error:
                 raise ArchiveError(f"{self._key(name)} cannot be read: {error}") from error
             if expected != {facts.checksum}:
                 raise ArchiveError(f"{self._key(name)} does not hold what was written to it.")
-            yield VerifiedCopy(file, facts)
+            yield VerifiedCopy(file, facts, etag)
 
-    def _download(self, name: ObjectName, file: IO[bytes]) -> Checksum:
-        """Copy an object into a file. Return the checksum in its metadata."""
+    def _download(self, name: ObjectName, file: IO[bytes]) -> tuple[Checksum, str]:
+        """Copy an object into a file. Return the checksum in its metadata, and its ETag."""
         found = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
         shutil.copyfileobj(found["Body"], file, 1 << 20)
-        metadata = found["Metadata"]
+        return self._parse_checksum(name, found["Metadata"]), found["ETag"]
+
+    def _checksum_of(self, name: ObjectName) -> Checksum:
+        """Return the checksum in the metadata of an object."""
+        found = self._client.head_object(Bucket=self._bucket, Key=self._key(name))
+        return self._parse_checksum(name, found["Metadata"])
+
+    def _parse_checksum(self, name: ObjectName, metadata: Mapping[str, str]) -> Checksum:
         try:
             return Checksum(int(metadata["count"]), metadata["sha256"])
         except (KeyError, ValueError) as error:
@@ -156,13 +223,22 @@ class ArchiveBucket:
         return f"{self._prefix}{name.manifest_path}"
 
 
-def make_client() -> "S3Client":
-    """Return an S3 client. AWS_ENDPOINT_URL_S3 points it at another S3-compatible store."""
+def make_client(signature: str | None = None) -> "S3Client":
+    """Return an S3 client. AWS_ENDPOINT_URL_S3 points it at another S3-compatible store.
+
+    `signature` is the version of signatures; boto3 chooses one if it is not given.
+    """
     # Imported here because it takes 0.2 s, and every worker imports this module.
     from boto3.session import Session
     from botocore.config import Config
 
-    config = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard"}, tcp_keepalive=True)
+    config = Config(
+        connect_timeout=3,
+        read_timeout=20,
+        retries={"mode": "standard"},
+        tcp_keepalive=True,
+        signature_version=signature,
+    )
     return Session().client("s3", config=config)
 
 

@@ -19,6 +19,7 @@ from functions.archive.message_file import ArchivedMessage
 from functions.archive.patience import patiently
 from functions.context import Context, Summary
 from functions.data_errors import in_halves
+from functions.erasure.tombstone import has_traces, without_traces
 from functions.errors import ArchiveError
 from functions.numbering import number_messages
 from functions.pacer import Pacer
@@ -113,6 +114,11 @@ _NOTE_RESTORED = text(
     SELECT count(*) FROM stored
     """
 )
+_ERASED = text(
+    """
+    SELECT user_id, started_at FROM erasures WHERE mode = 'delete' AND user_id = ANY(CAST(:users AS uuid[]))
+    """
+)
 _PRUNE = text("DELETE FROM archived_chats WHERE chat_id = ANY(CAST(:chats AS uuid[])) AND isempty(seqs)")
 
 
@@ -194,11 +200,25 @@ def _put_back(engine: Engine, messages: Sequence[ArchivedMessage], totals: _Tota
 def _insert(conn: Connection, messages: Sequence[ArchivedMessage]) -> tuple[int, int]:
     """Store messages. Return how many were inserted, and how many of them are stored now."""
     conn.execute(_COUNT_ONE_BY_ONE, key_columns(messages))
+    # With the chats locked: an erasure that begins later finds these messages.
+    messages = _without_erased(conn, messages)
     columns = _columns(messages)
     inserted = conn.execute(_INSERT, columns).rowcount
     if any(message.change is not None for message in messages):
         conn.execute(_RENEW, columns)
     return inserted, _note_restored(conn, messages)
+
+
+def _without_erased(conn: Connection, messages: Sequence[ArchivedMessage]) -> list[ArchivedMessage]:
+    """Return the messages without what users wrote who are erased: their object may be older than that."""
+    people = {user_id for message in messages for user_id in (message.sender_id, message.recipient_id)}
+    left = list(messages)
+    for user_id, began in conn.execute(_ERASED, {"users": list(people)}):
+        left = [
+            without_traces(one, user_id, began, one.change) if has_traces(one, user_id, began) else one
+            for one in left
+        ]
+    return left
 
 
 def _note_restored(conn: Connection, messages: Sequence[ArchivedMessage]) -> int:

@@ -5,6 +5,8 @@ and connections for all its invocations.
 """
 
 import os
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
@@ -24,8 +26,10 @@ from functions.aws.secret_settings import read_secrets
 from functions.aws.sqs import SqsQueue, parse_body, retry_delay_s
 from functions.context import Context, Summary
 from functions.errors import TriesExhausted, TryLater, UnreadableBody
+from functions.jobs import Job
 from functions.push import Push
-from functions.run import run
+from functions.run import run, run_due
+from functions.schedule import built_in_jobs, own_jobs
 from infra.settings.functions import FunctionSettings
 from infra.settings.unknown import unknown_variables
 
@@ -46,7 +50,10 @@ batch_processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=Fa
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
 def cleanup(event: Event, context: LambdaContext) -> Summary:
-    """Remove old data. Like every scheduled function, it only counts if it is given `{"dryRun": true}`."""
+    """Remove old data. Like every scheduled function, it only counts if it is given `{"dryRun": true}`.
+
+    Schedules give them `{"dueAt": "2026-01-31T02:17:00Z"}`. Without it, they run whatever has run before.
+    """
     return _run("cleanup", event)
 
 
@@ -66,6 +73,14 @@ def archive(event: Event, context: LambdaContext) -> Summary:
 
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
+def job(event: Event, context: LambdaContext) -> Summary:
+    """Run a job of the team, which the event names: `{"job": "weekly_digest"}`."""
+    name = event["job"]
+    return _run(name, event, is_own=True)
+
+
+@logger.inject_lambda_context(log_event=False)
+@metrics.log_metrics
 def push(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
     """Deliver a batch of notifications. The answer names those that failed; SQS keeps only them."""
     metrics.add_dimension("function", "push")
@@ -74,21 +89,41 @@ def push(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
     return process_partial_response(event, _deliver, batch_processor, context)
 
 
-def _run(name: str, event: Event) -> Summary:
+def _run(name: str, event: Event, *, is_own: bool = False) -> Summary:
     metrics.add_dimension("function", name)
     metrics.add_metric("runs", MetricUnit.Count, 1)
-    dry_run = event.get("dryRun") is True
     context = _healthy_context()
     try:
-        summary = run(name, context, dry_run=dry_run)
+        summary, counts = _run_as_told(name, event, context, is_own)
     except (OperationalError, RedisError):
         _discard(context)
         raise
-    for key, value in summary.items():
-        if not dry_run and isinstance(value, int | float) and not isinstance(value, bool):
+    for key, value in counts.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
             metrics.add_metric(key, MetricUnit.Count, value)
     answer: Summary = msgspec.to_builtins(summary)
     return answer
+
+
+def _run_as_told(name: str, event: Event, context: Context, is_own: bool) -> tuple[Summary, Summary]:
+    """Run a function, for a time of its schedule if the event has one. Return summary and counts."""
+    if event.get("dryRun") is True:
+        return run(name, context, dry_run=True), {}
+    if "dueAt" not in event:
+        summary = run(name, context)
+        return summary, summary
+    done = run_due(name, context, datetime.fromisoformat(event["dueAt"]), _jobs(context, is_own))
+    missed = {"missed": done.missed} if done.missed else {}
+    if done.summary is None:
+        return {"already_run": True}, missed
+    return done.summary, {**done.summary, **missed}
+
+
+def _jobs(context: Context, is_own: bool) -> Sequence[Job]:
+    """Return ours, or those of the team, which a function of ours does not import."""
+    if is_own:
+        return [own.job for own in own_jobs(context.settings).values()]
+    return built_in_jobs(context.settings)
 
 
 def _deliver(record: SQSRecord) -> None:

@@ -16,6 +16,8 @@ class Device:
     p256dh: str | None = None
     auth: str | None = None
     endpoint: str | None = None
+    language: str | None = None
+    """BCP 47 tag."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,8 @@
 
 import ipaddress
 import logging
-import re
 import socket
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import Timer
 from typing import Any, Final
@@ -18,6 +15,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3 import HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
+from functions.channels.pauses import parse_retry_after
 from functions.errors import AddressRefused, NoticeRefused, TryLater
 from infra.wire.urls import check_url
 
@@ -25,7 +23,6 @@ TIMEOUTS_S: Final = (5, 10)
 """For connecting, and between two bytes of the answer."""
 EXCHANGE_S: Final = 20.0
 """For the whole exchange, from connecting to the last header of the answer."""
-_PAUSE_MAX_S = 21_600.0
 _TEMPORARY: Final = frozenset({408, 409, 421, 423, 425, 429})
 """The statuses from 400 to 499 that say nothing against the next try."""
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
@@ -45,15 +42,7 @@ def make_session(*, allow_loopback: bool = False) -> requests.Session:
 
 def retry_after_s(response: requests.Response) -> float | None:
     """Return the pause that an answer asks for, as seconds or as a date (RFC 9110, 10.2.3)."""
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(float(value), _PAUSE_MAX_S)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    pause_s = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(pause_s, 0.0), _PAUSE_MAX_S)
+    return parse_retry_after(response.headers.get("Retry-After", ""))
 
 
 def failure_of(channel: str, response: requests.Response) -> NoticeRefused | TryLater:

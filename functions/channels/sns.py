@@ -5,19 +5,18 @@ Follows "Create a platform endpoint and manage device tokens" in the SNS develop
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.channels.channel import Device, Notice
-from functions.channels.payload import compact_json, encode_within, fields
+from functions.channels.payload import compact_json, encode_within
+from functions.channels.phones import Platform, apns_payload, fcm_message
 from functions.errors import ChannelMisconfigured, DeviceGone, NoticeRefused, TryLater
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
-
-Platform = Literal["fcm", "apns"]
 
 _SAME_TOKEN = re.compile(r"Endpoint (arn:\S+) already exists with the same Token")
 _MISCONFIGURED = frozenset(
@@ -115,7 +114,7 @@ class SnsChannel:
         return answer["EndpointArn"]
 
     def _publish(self, arn: str, notice: Notice) -> None:
-        encode = self._encode_fcm if self._platform == "fcm" else self._encode_apns
+        encode = _encode_fcm if self._platform == "fcm" else apns_payload
         key = "GCM" if self._platform == "fcm" else "APNS_SANDBOX" if self._is_sandbox else "APNS"
         try:
             self._client.publish(
@@ -137,36 +136,6 @@ class SnsChannel:
             f"{_APNS_ATTRIBUTE}COLLAPSE_ID": {"DataType": "String", "StringValue": str(notice.id)},
         }
 
-    @staticmethod
-    def _encode_fcm(notice: Notice) -> str:
-        """Encode a notice for FCM's HTTP v1 API, whose `data` may only hold strings."""
-        data = {
-            "id": str(notice.id),
-            "count": str(notice.count),
-            "unread": str(notice.unread),
-            "chatIds": ",".join(_chat_ids(notice)),
-        }
-        message = {
-            "notification": {"title": notice.title, "body": notice.body},
-            "data": data,
-            "android": {"collapse_key": str(notice.id), "notification": {"tag": str(notice.id)}},
-        }
-        return compact_json({"fcmV1Message": {"message": message}})
-
-    @staticmethod
-    def _encode_apns(notice: Notice) -> str:
-        """Encode a notice for APNs, grouped by chat if it covers a single one. A replacement is silent."""
-        aps: dict[str, Any] = {
-            "alert": {"title": notice.title, "body": notice.body},
-            "badge": notice.unread,
-        }
-        aps |= {"interruption-level": "passive"} if notice.is_replacement else {"sound": "default"}
-        if len(notice.chat_ids) == 1:
-            aps["thread-id"] = str(notice.chat_ids[0])
-        return compact_json(
-            {"aps": aps, "id": str(notice.id), "count": notice.count, "chatIds": _chat_ids(notice)}
-        )
-
     def _translate(self, error: ClientError) -> DeviceGone | NoticeRefused | TryLater:
         if _is_wrong_token(error):
             return self._gone(error)
@@ -179,9 +148,8 @@ class SnsChannel:
         return DeviceGone(f"{self._platform}: {_code(error)}")
 
 
-def _chat_ids(notice: Notice) -> list[str]:
-    chat_ids: list[str] = fields(notice)["chatIds"]
-    return chat_ids
+def _encode_fcm(notice: Notice) -> str:
+    return compact_json({"fcmV1Message": {"message": fcm_message(notice)}})
 
 
 def _code(error: ClientError) -> str:

@@ -3,6 +3,7 @@
 from typing import Final
 
 _EXTRAS: Final = {
+    "api-key": "edge",
     "beat": "worker",
     "dead-letters": "worker",  # to replay them
     "dev": "local",
@@ -14,6 +15,7 @@ _EXTRAS: Final = {
     "run offline_delivery": "worker",  # it queues notifications as Celery tasks
     "status": "worker",
     "token": "local",
+    "user": "worker",
     "webhooks": "functions",
     "worker": "worker",
 }

@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 
 import click
 
+from infra.cli.api_key import api_key
 from infra.cli.dead_letters import dead_letters
 from infra.cli.deployables import beat, edge, migrate, worker
 from infra.cli.doctor.command import doctor
@@ -17,6 +18,7 @@ from infra.cli.program import with_program
 from infra.cli.reports import reports
 from infra.cli.run import run
 from infra.cli.status.command import status
+from infra.cli.user import user
 from infra.cli.webhooks import webhooks
 from infra.errors import CommandError
 from infra.logs import printable
@@ -104,6 +106,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (
+    api_key,
     beat,
     dead_letters,
     dev,
@@ -114,6 +117,7 @@ for command in (
     run,
     status,
     token,
+    user,
     webhooks,
     worker,
 ):

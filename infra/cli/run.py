@@ -11,19 +11,34 @@ from infra.cli.extras import advice
 from infra.cli.local import local_option
 from infra.errors import CommandError
 from infra.settings.functions import FunctionSettings
+from infra.settings.jobs import JobSettings
 from infra.settings.worker import WorkerSettings
 
 if TYPE_CHECKING:
     from functions.context import Context, NotificationQueue
+    from functions.jobs import OwnJob
     from functions.pacer import Pacer
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 _day = click.DateTime(["%Y-%m-%d"])
 
 
-@click.group()
+class _Functions(click.Group):
+    """Our functions, and the jobs of the team."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names. Raises SettingsError if the jobs cannot be imported."""
+        return [*super().list_commands(ctx), *_own_jobs()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name. Raises SettingsError if the jobs cannot be imported."""
+        command = super().get_command(ctx, cmd_name)
+        return command or _own_command(cmd_name, _own_jobs().get(cmd_name))
+
+
+@click.group(cls=_Functions)
 def run() -> None:
-    """Run a function once: cleanup, offline_delivery, push, webhooks, archive or restore."""
+    """Run a function once: cleanup, offline_delivery, push, webhooks, archive, restore, or your own job."""
 
 
 @run.command()
@@ -84,6 +99,28 @@ def restore(first: datetime, last: datetime, dry_run: bool) -> None:
     _with_context("restore", lambda context: run_function("restore", bring_back, context, dry_run=dry_run))
 
 
+def _own_jobs() -> "dict[str, OwnJob]":
+    """Return the jobs of the team. Raises SettingsError if they cannot be imported."""
+    settings = JobSettings.load()
+    if settings.jobs is None:
+        return {}
+    from functions.schedule import own_jobs
+
+    return own_jobs(settings)
+
+
+def _own_command(name: str, own: "OwnJob | None") -> click.Command | None:
+    if own is None:
+        return None
+
+    @local_option
+    @_dry_run
+    def command(dry_run: bool) -> None:
+        _run(name, dry_run)
+
+    return click.command(name, help=own.function.__doc__ or f"Due at {own.job}.")(command)
+
+
 def _run(name: str, dry_run: bool) -> None:
     from functions.run import run
 
@@ -101,7 +138,7 @@ def _with_context(name: str, work: Callable[["Context"], dict[str, Any]]) -> Non
     from infra.logs import configure_logs
 
     configure_logs(as_json=settings.log_json, level=settings.log_level)
-    queue = _celery_queue(settings) if name == "offline_delivery" else _NoQueue()
+    queue = _celery_queue(settings) if name == "offline_delivery" else NoQueue()
     try:
         with errors_in_one_line(name, settings.database_url, settings.redis_url):
             summary = work(Context.make(settings, queue))
@@ -123,8 +160,9 @@ def _celery_queue(settings: FunctionSettings) -> "NotificationQueue":
     return CeleryQueue(create_app(WorkerSettings.load(), settings))
 
 
-class _NoQueue:
+class NoQueue:
     """For the functions that queue nothing, so that they need no Redis."""
 
     def put(self, notification_ids: Collection[UUID]) -> None:
+        """Never called."""
         raise AssertionError("only offline_delivery queues notifications")

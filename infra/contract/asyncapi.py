@@ -46,7 +46,7 @@ def asyncapi() -> Json:
     messages = dict(_messages())
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "BB-Gram chat", "version": _version(), "description": _ABOUT},
+        "info": {"title": "BB-Gram chat", "version": version(), "description": _ABOUT},
         "defaultContentType": "application/json",
         "servers": {"edge": _server()},
         "channels": {
@@ -68,7 +68,8 @@ def asyncapi() -> Json:
     }
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the version of the project."""
     version = tomllib.loads(_PYPROJECT.read_text())["project"]["version"]
     assert isinstance(version, str)
     return version

@@ -7,6 +7,7 @@ from typing import Any, Final
 import yaml
 
 from infra.contract.asyncapi import asyncapi
+from infra.contract.openapi import openapi
 from infra.contract.page import page
 from infra.contract.schemas import DIALECT, schemas
 from infra.contract.typescript import typescript
@@ -22,6 +23,7 @@ def files() -> dict[Path, str]:
     return {
         FOLDER / "index.md": page(),
         FOLDER / "asyncapi.yaml": _yaml(asyncapi()),
+        FOLDER / "openapi.yaml": _yaml(openapi()),
         **{SCHEMAS / f"{name}.json": _json(schema) for name, schema in schemas("{name}.json").items()},
         TYPESCRIPT: typescript(),
     }

@@ -19,9 +19,9 @@ ERROR_CODE: Final = ErrorCode.__name__
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schemas(ref_template: str) -> dict[str, dict[str, Any]]:
-    """Return the schema of each struct, and of the error codes, by name."""
-    structs = with_parts((*SENT, *RECEIVED))
+def schemas(ref_template: str, wanted: tuple[Struct, ...] = (*SENT, *RECEIVED)) -> dict[str, dict[str, Any]]:
+    """Return the schema of each struct and its parts, and of the error codes, by name."""
+    structs = with_parts(wanted)
     _, found = msgspec.json.schema_components(structs, ref_template=ref_template)
     named = {struct.__name__: _struct(struct, found[struct.__name__]) for struct in structs}
     return {**named, ERROR_CODE: _error_code()}

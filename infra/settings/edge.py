@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from infra.settings.api_keys import ApiKeyList
 from infra.settings.base import AtMost, variable
 from infra.settings.service import ServiceSettings
 from infra.settings.values import (
@@ -162,6 +163,14 @@ class EdgeSettings(ServiceSettings):
     sockets_per_address: CountOrNoLimit = 10_000
     """Open connections of one [address](#addresses-of-clients), signed in or not, before it gets HTTP 429;
     `0` for no limit."""
+
+    api_keys: ApiKeyList = ()
+    """Who may call the [server API](server-api.md): entries that `bbgram api-key create` prints, separated by
+    commas. Without any, edges have no server API."""
+    rate_api: Rate = 200.0
+    """Calls per second with one API key on this edge; each message of a call counts as one."""
+    rate_api_burst: Count = 2_000
+    """Calls that may come at once with one API key."""
 
     payload_bytes: Count = 65_536
     """Largest event; a larger one is answered `payload_too_large`; less than `TRANSPORT_BYTES`."""

@@ -8,9 +8,11 @@ from pydantic import AfterValidator, Field
 
 from infra.settings.base import SettingsError, variable
 from infra.settings.changes import ChangeSettings
+from infra.settings.jobs import JobSettings
 from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
-from infra.settings.time_zones import is_time_zone
+from infra.settings.templates import load_languages
+from infra.settings.time_zones import TimeZone
 from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds, Words
 from infra.settings.webhooks import WebhookSettings
 from infra.wire.urls import check_url
@@ -29,10 +31,21 @@ def _quiet_hours(value: str) -> str:
     return value
 
 
-def _time_zone(value: str) -> str:
-    if not is_time_zone(value):
-        raise ValueError("must be the name of a time zone, like Europe/Berlin")
+def _apple_id(value: str) -> str:
+    if re.fullmatch(r"[A-Z0-9]{10}", value) is None:
+        raise ValueError("must be 10 capital letters and digits")
     return value
+
+
+def _bundle_id(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9.-]{1,155}", value) is None:
+        raise ValueError("must look like com.example.chat")
+    return value
+
+
+def _texts(path: str) -> str:
+    load_languages(path)
+    return path
 
 
 def _pairs(value: tuple[str, ...]) -> dict[str, str]:
@@ -66,7 +79,7 @@ def _secrets(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettings):
+class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, JobSettings, WebhookSettings):
     """Settings of functions."""
 
     redis_url: RedisAddress | None = None
@@ -96,11 +109,14 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     """Shortest time between two notifications to one user."""
     quiet_hours: Annotated[str, AfterValidator(_quiet_hours)] | None = None
     """`22:00-07:00`: nobody is notified between these times, in the time zone of their device."""
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     """Time zone of users whose devices have not given one, like `Europe/Berlin`."""
 
     hide_texts: bool = False
     """Notifications leave out message texts."""
+    notification_texts: Annotated[str, AfterValidator(_texts)] | None = None
+    """Path of a TOML file with [the texts of notifications](functions.md#texts) in other languages than
+    English."""
     push_tries: Count = 5
     """Attempts at a notification before it becomes a dead letter."""
     push_queue_url: str | None = None
@@ -112,6 +128,20 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     sns_apns_arn: str | None = None
     """SNS platform application for Apple; enables `apns`. With `APNS_SANDBOX` in its name, it is used as
     a sandbox."""
+    fcm_credentials: str | None = None
+    """[FCM without AWS](functions.md#fcm-and-apns-without-aws): the service account of the Firebase project,
+    as path of its JSON file or as the JSON itself; enables `fcm`."""
+    apns_key: str | None = None
+    """[APNs without AWS](functions.md#fcm-and-apns-without-aws): Apple's `.p8` key, as its path or as the
+    text itself; together with the next three it enables `apns`."""
+    apns_key_id: Annotated[str, AfterValidator(_apple_id)] | None = None
+    """APNs without AWS: the id of the key."""
+    apns_team_id: Annotated[str, AfterValidator(_apple_id)] | None = None
+    """APNs without AWS: the id of the team that the key belongs to."""
+    apns_topic: Annotated[str, AfterValidator(_bundle_id)] | None = None
+    """APNs without AWS: the bundle id of the app, like `com.example.chat`."""
+    apns_sandbox: bool = False
+    """APNs without AWS: use the sandbox, for apps that are built for development."""
     vapid_private_key: str | None = None
     """Web Push: private key, base64url or PEM; together with `VAPID_SUBJECT` it enables `webpush`."""
     vapid_previous_key: str | None = None
@@ -151,6 +181,13 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
     archive_hold_days: int = Field(30, ge=0, le=36_500)
     """How long restored messages stay before they are archived again."""
 
+    export_bucket: str | None = None
+    """S3 bucket of [exports](erasure.md#export); give it a lifecycle rule that deletes them."""
+    export_prefix: str = "exports"
+    """Prefix of the names of its objects."""
+    export_link_s: int = Field(86_400, ge=60, le=604_800)
+    """How long the signed link to an export works, in seconds; S3 allows a week."""
+
     def url_of(self, endpoint: str) -> str:
         """Return where an endpoint is. Raises SettingsError without its URL."""
         return self._of(endpoint, "webhooks_urls")
@@ -181,6 +218,7 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
             if self.vapid_private_key is None:
                 given, lacking = lacking, given
             yield f"{lacking} is not set, but {given} is. Web Push needs both: set it too."
+        yield from self._phones()
         if self.vapid_previous_key is not None and self.vapid_private_key is None:
             yield (
                 f"{variable('vapid_previous_key')} is set, but {variable('vapid_private_key')} is not. "
@@ -204,3 +242,13 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, WebhookSettin
                 f"deleted before they are archived. Set it to {needed} or more, "
                 f"or lower {variable(name)} ({getattr(self, name)})."
             )
+
+    def _phones(self) -> Iterator[str]:
+        """Yield a line for what phones would get twice, or not at all."""
+        for direct, by_sns in (("fcm_credentials", "sns_fcm_arn"), ("apns_key", "sns_apns_arn")):
+            if getattr(self, direct) is not None and getattr(self, by_sns) is not None:
+                yield f"{variable(direct)} and {variable(by_sns)} are both set. Unset one of them."
+        names = ("apns_key", "apns_key_id", "apns_team_id", "apns_topic")
+        lacking = [variable(name) for name in names if getattr(self, name) is None]
+        if 0 < len(lacking) < len(names):
+            yield f"{', '.join(lacking)} must be set: APNs needs all of {', '.join(map(variable, names))}."

@@ -6,8 +6,10 @@ A host may have other names (`localtime`, `posixrules`, `right/...`), or older d
 from datetime import tzinfo
 from functools import cache
 from importlib.resources import files
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator
 
 _Default = TypeVar("_Default", str, None)
 
@@ -45,3 +47,13 @@ def _time_zones() -> frozenset[str]:
 @cache
 def _by_lower_case() -> dict[str, str]:
     return {name.lower(): name for name in _time_zones()}
+
+
+def check_time_zone(value: str) -> str:
+    """Return the name of a time zone. Raises ValueError if there is none of that name."""
+    if not is_time_zone(value):
+        raise ValueError("must be the name of a time zone, like Europe/Berlin")
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(check_time_zone)]

@@ -316,6 +316,8 @@ class Device(Base):
     """SNS: ARN of the platform endpoint. None until the first push after a registration."""
     time_zone: Mapped[str | None]
     """IANA name of the time zone of quiet hours. None for the zone of the deployment."""
+    language: Mapped[str | None]
+    """BCP 47 tag of the language of notifications. None for the default of their texts."""
     registered_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """When the client last registered it."""
 
@@ -391,6 +393,44 @@ class ArchiveHold(Base):
 
     day: Mapped[date] = mapped_column(primary_key=True)
     until: Mapped[datetime]
+
+
+class JobRun(Base):
+    """The newest run of a scheduled job that a schedule has started."""
+
+    __tablename__ = "job_runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    schedule: Mapped[str]
+    """Its cron expression and time zone."""
+    seen_until: Mapped[datetime]
+    """Times up to this one have been taken, or reported as missed."""
+    due_at: Mapped[datetime | None]
+    """The newest time that a run has taken."""
+    began_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    failed: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class Erasure(Base):
+    """The erasure of a user's data, and how far it has come. It refers to no other table, and stays."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),)
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    mode: Mapped[str]
+    """`delete` or `anonymise`."""
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    step: Mapped[str]
+    """The step that is under way; see `functions.erasure.job`."""
+    place: Mapped[str | None]
+    """How far the step has come."""
+    counts: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """What was erased, by store and kind. Written together with the erasure itself."""
+    finished_at: Mapped[datetime | None]
+    archive_settled: Mapped[bool] = mapped_column(server_default=false())
+    """Whether no object of the archive can have been written with what was erased meanwhile."""
 
 
 class Outbox(Base):

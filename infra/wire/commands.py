@@ -10,6 +10,8 @@ from uuid import UUID
 
 import msgspec
 
+from infra.wire.languages import LANGUAGE_CHARS
+
 Limit = Annotated[int, msgspec.Meta(ge=1)]
 """Requested page size. The server caps it at its maximum."""
 
@@ -36,7 +38,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class _WithData(_Command, frozen=True, kw_only=True):
+class WithData(_Command, frozen=True, kw_only=True):
     """A command with `data`. Raw JSON could be anything, so it is checked once it is decoded."""
 
     data: Data | msgspec.UnsetType = msgspec.UNSET
@@ -70,7 +72,7 @@ class Auth(msgspec.Struct, frozen=True):
     """The access token of the signed-in user."""
 
 
-class SendMessage(_WithData, frozen=True, kw_only=True):
+class SendMessage(WithData, frozen=True, kw_only=True):
     """Send a message to a user, named by `username` or `user_id`. `client_id` makes a retry safe."""
 
     username: Username | None = None
@@ -87,7 +89,7 @@ class SendMessage(_WithData, frozen=True, kw_only=True):
     """The client's own id for this message, unique per sender, across all chats."""
 
 
-class EditMessage(_WithData, frozen=True, kw_only=True):
+class EditMessage(WithData, frozen=True, kw_only=True):
     """Edit one of the user's own messages: its text, and its `data` if given."""
 
     chat_id: UUID
@@ -321,6 +323,8 @@ class RegisterDevice(_Command, frozen=True):
     """Needed for `webpush`."""
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     """IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none."""
+    language: Annotated[str, msgspec.Meta(max_length=LANGUAGE_CHARS)] | None = None
+    """BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`."""
 
 
 class UnregisterDevice(_Command, frozen=True):
@@ -383,6 +387,39 @@ class ConfirmDelivery(_Command, frozen=True):
     chat_id: str
     spans: list[tuple[Seq, Seq]]
     """First and last seq of each span."""
+
+
+class PutUser(_Command, frozen=True):
+    """Give a user a profile, or another username, for the app's own backend."""
+
+    user_id: UUID
+    username: Username
+
+
+class GetUser(_Command, frozen=True):
+    """Read a user's profile, for the app's own backend."""
+
+    user_id: UUID
+
+
+class ReviseMessage(WithData, frozen=True, kw_only=True):
+    """Edit anybody's message, for the app's own backend."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
+    text: str
+    """The new text. At least one visible character, unless there is `data`."""
+    data: Data | msgspec.UnsetType = msgspec.UNSET
+    """The new `data`; null removes it. Without it, the message keeps what it has."""
+
+
+class RemoveMessage(_Command, frozen=True):
+    """Erase the text and `data` of anybody's message, for the app's own backend."""
+
+    chat_id: UUID
+    seq: Seq
+    """The message."""
 
 
 class _WithClientId(msgspec.Struct, rename="camel"):

@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
     MESSAGE_NOT_FOUND = "message_not_found"
     NOT_ALLOWED = "not_allowed"
     TOO_LATE = "too_late"
+    USERNAME_TAKEN = "username_taken"
     RATE_LIMITED = "rate_limited"
     BUSY = "busy"
     TIMEOUT = "timeout"
@@ -62,6 +63,7 @@ _MESSAGES = {
     ErrorCode.MESSAGE_NOT_FOUND: "There is no such message.",
     ErrorCode.NOT_ALLOWED: "You are not allowed to do this.",
     ErrorCode.TOO_LATE: "It is too late to change this message.",
+    ErrorCode.USERNAME_TAKEN: "Somebody else has this username.",
     ErrorCode.RATE_LIMITED: "Too many requests, slow down.",
     ErrorCode.BUSY: "The server is busy, try again.",
     ErrorCode.TIMEOUT: "No answer in time. It may or may not have worked; try again.",

@@ -301,6 +301,24 @@ class SettingsAck(_Payload, frozen=True):
     success: bool = True
 
 
+class User(_Payload, frozen=True):
+    """A user, as the app's own backend sees them."""
+
+    user_id: str
+    username: str
+    created_at: Time
+    """When they got a profile."""
+    last_seen: Time | None
+    """When they last came online or went offline; null if they never have."""
+
+
+class UserAck(_Payload, frozen=True):
+    """What the server API answers about a user."""
+
+    user: User
+    success: bool = True
+
+
 class ChatAck(_Payload, frozen=True):
     """Ack of `accept_chat`, `decline_chat` and `set_chat`: what the chat is like for the user now."""
 

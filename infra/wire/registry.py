@@ -14,6 +14,10 @@ INTRODUCE: Final = "introduce"
 CATCH_UP: Final = "catch_up"
 ANNOUNCE: Final = "announce"
 CONFIRM_DELIVERY: Final = "confirm_delivery"
+PUT_USER: Final = "put_user"
+GET_USER: Final = "get_user"
+REVISE_MESSAGE: Final = "revise_message"
+REMOVE_MESSAGE: Final = "remove_message"
 
 COMMON_ERRORS: Final = (
     ErrorCode.INVALID_PAYLOAD,
@@ -53,6 +57,8 @@ class Command:
     """Codes with which it can fail, besides `COMMON_ERRORS`."""
     is_internal: bool = False
     """Whether only edges send it. A client that does is answered `unknown_event`."""
+    is_of_backend: bool = False
+    """Whether edges send it for the app's own backend only, which acts as nobody: `infra.wire.server_api`."""
     is_answered_by_edge: bool = False
     """Whether the edge answers it without a worker."""
     is_ephemeral: bool = False
@@ -289,6 +295,44 @@ _COMMANDS: Final = (
         ack=events.Done,
         summary="Records that sockets of the user have acked messages.",
         is_internal=True,
+    ),
+    Command(
+        name=PUT_USER,
+        payload=commands.PutUser,
+        ack=events.UserAck,
+        summary="Gives a user a profile, or another username.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.USERNAME_TAKEN),
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have another name since",
+    ),
+    Command(
+        name=GET_USER,
+        payload=commands.GetUser,
+        ack=events.UserAck,
+        summary="Returns a user's profile.",
+        errors=(ErrorCode.USER_NOT_FOUND,),
+        is_internal=True,
+        is_of_backend=True,
+    ),
+    Command(
+        name=REVISE_MESSAGE,
+        payload=commands.ReviseMessage,
+        ack=events.ChangeAck,
+        summary="Edits anybody's message.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND, ErrorCode.NOT_ALLOWED),
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the message may have been edited again since",
+    ),
+    Command(
+        name=REMOVE_MESSAGE,
+        payload=commands.RemoveMessage,
+        ack=events.ChangeAck,
+        summary="Removes anybody's message: its text is erased.",
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+        is_internal=True,
+        is_of_backend=True,
     ),
 )
 

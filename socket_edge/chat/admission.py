@@ -68,7 +68,7 @@ class Admission:
             identity = await self._identify(connection, auth)
         except Rejection as rejection:
             reason, _, _ = explain(rejection)
-            metrics.SIGN_INS.labels(rejection.code if reason is RefusalReason.OTHER else reason).inc()
+            metrics.SIGN_INS.counts[rejection.code if reason is RefusalReason.OTHER else reason,] += 1
             raise
         return Session(connection, connection.socket_id, identity, lane=self._lanes.choose())
 
@@ -81,7 +81,7 @@ class Admission:
 
     def welcome(self, session: Session) -> None:
         """Greet an admitted client, and start its catch-up."""
-        metrics.SIGN_INS.labels("ok").inc()
+        metrics.SIGN_INS.counts["ok",] += 1
         log.info("client_connected", user=session.user_id, sid=session.socket_id)
         if session.user_id not in self._users:
             self._tasks.start(self._announce(session))
@@ -94,7 +94,7 @@ class Admission:
     def leave(self, session: Session, reason: DisconnectReason) -> None:
         """Forget a client; tell the peers if it was the user's last here."""
         self._users.remove(session)
-        metrics.DISCONNECTS.labels(reason, "yes").inc()
+        metrics.DISCONNECTS.counts[reason, "yes"] += 1
         log.info("client_disconnected", user=session.user_id, sid=session.socket_id, reason=reason)
         if session.catching_up is not None:
             session.catching_up.cancel()

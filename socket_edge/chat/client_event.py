@@ -1,28 +1,20 @@
 """What the edge checks of a client event before it relays it: name, size, nesting and JSON syntax."""
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS
 from socket_edge.connection.api import Binary, EventData
-from socket_edge.json_text import parse_shape
+from socket_edge.json_text import is_too_deep, parse_shape
 
 _parts = msgspec.json.Decoder(list[msgspec.Raw])
 _name = msgspec.json.Decoder(str | int | float)
 _NAME = re.compile(r'\[\s{0,8}"([a-z_]{1,32})"')
 _BEGINNING = re.compile(r'\s*\[\s*["0-9-]')
 """How an event begins, however large or deep it is: with a name, which may be a number."""
-_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|([\[{])|[\]}]', re.DOTALL)
-"""A string (whose brackets do not count), an opening bracket (group 1) or a closing one.
-
-The closing quote is optional: otherwise every quote in an unfinished string would start a scan to the end.
-"""
-
-DEPTH: Final = 32
-"""How deeply a payload may be nested. Decoders recurse, and a failure later on would fail a whole batch."""
 
 
 class MalformedEvent(Rejection):
@@ -50,7 +42,7 @@ def read_event(data: EventData, payload_bytes: int) -> ClientEvent:
     encoded = data.encode(errors="surrogatepass")
     if len(encoded) > payload_bytes:
         raise Rejection(ErrorCode.PAYLOAD_TOO_LARGE, f"The payload is larger than {payload_bytes} bytes.")
-    if _is_deeper_than(encoded, DEPTH):
+    if is_too_deep(encoded):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The payload is nested too deep.")
     try:
         name, *payloads = _parts.decode(encoded)
@@ -80,15 +72,3 @@ def _refusal(data: str) -> Rejection:
 def _malformed() -> MalformedEvent:
     message = "This is not a Socket.IO event: a JSON array that begins with a name."
     return MalformedEvent(ErrorCode.INVALID_PAYLOAD, message)
-
-
-def _is_deeper_than(encoded: bytes, depth: int) -> bool:
-    if encoded.count(b"[") + encoded.count(b"{") <= depth:
-        return False
-    level = 0
-    for match in _BRACKET.finditer(encoded):
-        if match[0][:1] != b'"':
-            level += 1 if match[1] else -1
-            if level > depth:
-                return True
-    return False

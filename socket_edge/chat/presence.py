@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _PAUSE_S = 0.5
 _PACE_S = 0.005
 """Pause after a write, per user written, so that later changes are written together."""
-_PACE_MAX_S = 0.02
+_PACE_MAX_S = 0.05
 _PORTION = 1_000
 """Users per write."""
 _TURNS = 4
@@ -85,7 +85,8 @@ class EdgePresence:
         self._withdraw = redis.register_script(WITHDRAW)
         self._to_keep: list[str] = []
         self._share = 0
-        self._changed: dict[str, asyncio.Future[None]] = {}
+        self._changed: dict[str, list[asyncio.Future[None]]] = {}
+        """The waiters of each user who must be registered."""
         self._wake = asyncio.Event()
 
     @property
@@ -96,11 +97,10 @@ class EdgePresence:
 
     async def register(self, user_id: str) -> None:
         """Register whether the user has a socket here; returns once Redis has it."""
-        registered = self._changed.get(user_id)
-        if registered is None:
-            registered = self._changed[user_id] = asyncio.get_running_loop().create_future()
-            self._wake.set()
-        await asyncio.shield(registered)
+        registered = asyncio.get_running_loop().create_future()
+        self._changed.setdefault(user_id, []).append(registered)
+        self._wake.set()
+        await registered
 
     async def withdraw(self, unannounced: Collection[str] = ()) -> None:
         """Remove this edge from Redis, so that nothing is published to it any more.
@@ -189,7 +189,9 @@ class EdgePresence:
             for portion in _portions(list(changed)):
                 await self._write(portion)
                 for user_id in portion:
-                    changed[user_id].set_result(None)
+                    for registered in changed[user_id]:
+                        if not registered.done():
+                            registered.set_result(None)
             await asyncio.sleep(min(_PACE_S * len(changed), _PACE_MAX_S))
 
     async def _write(self, user_ids: Sequence[str]) -> None:

@@ -53,7 +53,8 @@ class Session:
     """Whether the client has ever acked a message."""
     unacked: dict[int, Position] = field(default_factory=dict)
     """Messages that the client has not acked yet, by ack id."""
-    page_acked: asyncio.Event = field(default_factory=asyncio.Event)
+    page_acked: asyncio.Event | None = None
+    """Set once the client has acked everything; there is one only while a page waits for its acks."""
 
     @property
     def user_id(self) -> str:

@@ -45,6 +45,9 @@ ACK_BYTES: Final = 1_024
 _KEEP_ALIVE: Final = (200, 413)
 """Statuses after which a poll keeps its connection. A client cut off while sending never reads its 413."""
 
+_KEPT: Final = "bbgram.keep_alive"
+"""In an ASGI scope: see `keep_alive`."""
+
 
 @dataclass(frozen=True, slots=True)
 class SendBounds:
@@ -136,6 +139,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Leave the connection to the websocket, which has limits of its own."""
         self._stop_timer()
         super().handle_websocket_upgrade()
+        # The parser and this object hold each other, which would keep both until the next garbage collection.
+        self.parser = None  # type: ignore[assignment]
 
     def _start_timer(self) -> None:
         if self._timer is None:
@@ -151,11 +156,17 @@ class BoundedHttp(HttpToolsProtocol):
             self._timer = None
 
 
+def keep_alive(scope: Scope) -> None:
+    """Let the TCP connection of a request stay open after the answer: its client is known, and limited."""
+    scope[_KEPT] = True
+
+
 class KeepAlive:
     """ASGI middleware: closes the TCP connection after every answer, except to polls that succeed or get 413.
 
     Polls belong to a Socket.IO connection, which is counted and ends if nobody signs in. Any other
-    client could hold a TCP connection forever with one small request after another.
+    client could hold a TCP connection forever with one small request after another, unless an application
+    calls `keep_alive` for it.
     """
 
     def __init__(self, app: ASGIApp, polls: str) -> None:
@@ -172,7 +183,7 @@ class KeepAlive:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and not (
-                is_poll and message["status"] in _KEEP_ALIVE
+                (is_poll and message["status"] in _KEEP_ALIVE) or _KEPT in scope
             ):
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)

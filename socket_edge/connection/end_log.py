@@ -41,7 +41,7 @@ class EndLog:
 
         `address` and `protocol` are those of a client with another version of the protocol.
         """
-        metrics.DISCONNECTS.labels(reason, "no").inc()
+        metrics.DISCONNECTS.counts[reason, "no"] += 1
         if self._lines.take(reason, self._clock()):
             self._unlogged[reason] += 1
         else:

@@ -155,25 +155,26 @@ class CatchUps:
                 continue
             page = msgspec.json.decode(answer.data, type=CatchUpPage)
             pages.take(page)
-            session.page_acked.clear()
+            # Nobody waits until the last page is acked.
+            page_acked = session.page_acked = None if pages.are_complete else asyncio.Event()
             self._delivery.emit_page(session, ((m.position, m.data) for m in page.messages))
-            if pages.are_complete:
+            if page_acked is None:
                 return None
             # A worker reads the next page while the client acks this one. It is not sent before.
             answering = pages.ask()
             if not page.messages:
                 continue
-            is_acked = await self._is_acked(session, patience_s)
+            is_acked = await self._is_acked(session, page_acked, patience_s)
             pages.adapt(most=_PAGES_IN_ALL // self._running if is_acked else 1)
             if not is_acked and not session.has_acked:
                 # A client that never acks, such as one written for the first version of the protocol.
                 patience_s = _SILENT_S
 
-    async def _is_acked(self, session: Session, patience_s: float) -> bool:
+    async def _is_acked(self, session: Session, page_acked: asyncio.Event, patience_s: float) -> bool:
         """Wait for the client to ack everything; return False if it takes too long."""
         try:
             async with asyncio.timeout(patience_s):
-                await session.page_acked.wait()
+                await page_acked.wait()
         except TimeoutError:
             log.info("page_not_acked", user=session.user_id, messages=len(session.unacked))
             return False

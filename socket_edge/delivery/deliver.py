@@ -44,12 +44,11 @@ class Delivery:
                 tracing.record_span("emit", emit.trace, began_ns)
 
     def emit_page(self, session: Session, messages: Iterable[tuple[Position, msgspec.Raw]]) -> None:
-        """Emit older messages. Sets `session.page_acked` if none of them waits for an ack."""
+        """Emit older messages. The catch-up goes on at once if none of them waits for an ack."""
         target = Target(session.user_id, NEW_MESSAGE, ack=True)
         for position, data in messages:
             self._emit(session, target, Emit([target], data, position))
-        if not session.unacked:
-            session.page_acked.set()
+        _note_acked(session)
 
     def release(self, session: Session) -> None:
         """Emit what arrived while the socket caught up."""
@@ -65,8 +64,7 @@ class Delivery:
             return
         session.has_acked = True
         self._confirm(session, position)
-        if not session.unacked:
-            session.page_acked.set()
+        _note_acked(session)
 
     def ack_up_to(self, session: Session, position: Position) -> None:
         """Treat messages that were emitted to the socket, up to `position`, as acked."""
@@ -103,3 +101,9 @@ class Delivery:
             # The user's own message, which keeps the confirmed seqs together as one interval.
             session.confirmed[position.chat_id].add(position.seq)
             session.send_event(target.event, emit.data)
+
+
+def _note_acked(session: Session) -> None:
+    """Let a catch-up that waits for its page go on once everything is acked."""
+    if session.page_acked is not None and not session.unacked:
+        session.page_acked.set()

@@ -139,6 +139,8 @@ class Lane:
             again_at = time.monotonic() + min(left, self._limits.redispatch_s)
             if tries:
                 metrics.REDISPATCHES.inc()
+                for request in requests:
+                    request.is_repeated = True
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
             entry = await _until(again_at, self._result)
@@ -181,6 +183,9 @@ class Lanes:
         self._receipts = receipts
         self._requests = requests
         self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._lanes)
 
     def choose(self) -> int:
         """Return the lane of a new connection: the next in turn."""

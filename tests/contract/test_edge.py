@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -13,7 +14,11 @@ from infra.wire.commands import (
     CatchUp,
     ConfirmDelivery,
     EnsureProfile,
+    GetUser,
+    PutUser,
     RefreshToken,
+    RemoveMessage,
+    ReviseMessage,
 )
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import VERSION, Ahead, CatchUpPage, InboxEntry, Position, Target, decode_entry
@@ -92,6 +97,13 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
         ],
         "announce": [BroadcastPresence()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
+        "put_user": [PutUser(user_id=UUID(BOB), username="bob")],
+        "get_user": [GetUser(user_id=UUID(BOB))],
+        "revise_message": [
+            ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),
+            ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello"),
+        ],
+        "remove_message": [RemoveMessage(chat_id=UUID(CHAT), seq=7)],
     }
     assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
         name: load("commands")[name] for name in INTERNAL_COMMANDS

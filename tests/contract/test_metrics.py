@@ -8,23 +8,10 @@ from tests.contract.metric_table import MODULES, PAGE, Served, labels_of, metric
 
 METRICS = {name_of(metric): metric for part in MODULES for metric in metrics_of(part)}
 LABELS = {
-    *(
-        "channel",
-        "code",
-        "endpoint",
-        "error",
-        "event",
-        "function",
-        "lane",
-        "level",
-        "limit",
-        "outcome",
-        "part",
-        "queue",
-    ),
-    *("reason", "signed_in", "version"),
+    *("call", "channel", "code", "endpoint", "error", "event", "function", "key", "lane", "level", "limit"),
+    *("outcome", "part", "queue", "reason", "signed_in", "status", "version"),
 }
-"""All labels have few values. A user, chat, socket or address must never be one."""
+"""All labels have few values; `key` is the name of an API key. A user, chat, socket or address is none."""
 
 
 def test_the_table_of_metrics_is_that_of_the_registry() -> None:

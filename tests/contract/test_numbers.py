@@ -29,8 +29,8 @@ from infra.wire.commands import (
 )
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from socket_edge.auth.jwks import MAX_AGE_S
-from socket_edge.chat.client_event import DEPTH
 from socket_edge.connection.bounds import ACK_BYTES, HEAD_BYTES, POLL_PACKETS, REFUSED_SIGN_INS
+from socket_edge.json_text import DEPTH
 from socket_edge.limits.users import _FLOOD
 from workers.changes import EDITS_KEPT
 from workers.handlers.catch_up import _LOOK_UP
@@ -164,6 +164,7 @@ SENTENCES = [
     ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),
     ("docs/events.md", f"longer than {MAX_SPELLING} characters"),
     ("docs/events.md", f"at most {lengths(RegisterDevice, 'address')[1]:,} characters"),
+    ("docs/events.md", f"(`_` counts as `-`); at most {lengths(RegisterDevice, 'language')[0]} characters"),
     ("docs/events.md", f"for {default(FunctionSettings, 'device_days')} days"),
     ("docs/events.md", f"deadline, {edge('deadline_s')} s by default"),
     ("docs/events.md", f"every {edge('ping_s')} s"),

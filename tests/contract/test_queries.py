@@ -62,6 +62,7 @@ VALUES = {
     ("bbgram_function_runs_total", "function"): {*FUNCTIONS},
     ("bbgram_function_runs_total", "outcome"): {"complete", "out_of_time", "failed"},
     ("bbgram_function_last_run_timestamp_seconds", "function"): {*FUNCTIONS},
+    ("bbgram_function_missed_total", "function"): {*FUNCTIONS},
     ("ALERTS", "alertname"): {"Bbgram.*"},
     ("ALERTS", "alertstate"): {"firing"},
     ("up", "job"): {"bbgram.*"},

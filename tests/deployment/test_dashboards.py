@@ -11,17 +11,19 @@ from celery import Celery
 from infra.wire import names
 from tests.conftest import ClientFactory, Name
 from tests.harness.client import Client
-from tests.harness.deployment import Deployment
+from tests.harness.deployment import Deployment, user_id_of
 from tests.harness.engines import Engines
 from tests.harness.observed import PARTS, Observed
 from tests.harness.prometheus import Prometheus, prometheus
 from tests.harness.promql import queries, selectors
+from tests.harness.server_api import API_KEYS, Backend
 from tests.harness.waiting import until
 
 QUIET = {
     "bbgram:log_lines:increase10m",
     "bbgram_edge_jwks_fetches_total",
     "bbgram_edge_refused_connections_total",
+    "bbgram_function_missed_total",
     "bbgram_notifications_total",
     "bbgram_postgres_errors_total",
     "bbgram_redis_errors_total",
@@ -47,7 +49,7 @@ ABSENCE = {
 def observed(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     """A chat of real processes: forked ones share what they import, and so serve each other's metrics."""
     folder = tmp_path_factory.mktemp("dashboards")
-    chat = Deployment(engines.new_store(), folder, sweep_s=0.2, sweep_after_s=0.2)
+    chat = Deployment(engines.new_store(), folder, sweep_s=0.2, sweep_after_s=0.2, api_keys=API_KEYS)
     yield Observed(chat)
     chat.stop()
 
@@ -67,8 +69,10 @@ async def chatter(alice: Client, bob: Client) -> None:
 
 
 async def come_and_go(observed: Observed, client: ClientFactory, name: Name) -> None:
-    """Sign in and out again and again, and try to sign in with a bad token."""
+    """Sign in and out again and again, try to sign in with a bad token, and call the server API."""
+    backend = Backend(observed.edge)
     while True:
+        assert (await backend.call("GET", f"/v1/users/{user_id_of(name('carol'))}/chats")).status_code == 200
         await (await client(name("carol")).connect(observed.edge)).close()
         with pytest.raises(socketio.exceptions.ConnectionError):
             await client(name("mallory")).connect(observed.edge, token="garbage")

@@ -35,6 +35,8 @@ SECRET = {
     "BBGRAM_VAPID_PRIVATE_KEY": "4fs9dEyw2DoTJWPuZAJpvuWJQwSQdRaHqZs0zaDZqpo",
     "BBGRAM_VAPID_PREVIOUS_KEY": "4fs9dEyw2DoTJWPuZAJpvuWJQwSQdRaHqZs0zaDZqpo",
     "BBGRAM_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "BBGRAM_FCM_CREDENTIALS": "{}",
+    "BBGRAM_APNS_KEY": "-----BEGIN PRIVATE KEY-----",
 }
 EXAMPLES = ["everything", "production", "small"]
 

@@ -303,6 +303,13 @@ TROUBLES = [
         255,
     ),
     Trouble(
+        "BbgramJobMissed",
+        {of("functions", "bbgram_function_missed_total", function="cleanup"): appears(1)},
+        -15,
+        0,
+        over=1_860,
+    ),
+    Trouble(
         "BbgramRedisErrors",
         {of("worker", "bbgram_redis_errors_total", error="ConnectionError"): f"_x{BREAKS_AT} 1+1x{SAMPLES}"},
         60,

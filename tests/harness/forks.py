@@ -3,7 +3,8 @@
 Each of them would otherwise spend a second of CPU on imports, and half as much again where coverage is
 measured. A fork is a process like any other: it has its own environment, folder, output and exit code, runs
 `python -m infra.cli` from its first line, and can be killed. What Python reads before that line (PYTHONPATH,
-LD_PRELOAD) it takes from the tests; start a process that needs other values in the ordinary way.
+LD_PRELOAD) it takes from the tests; start a process that needs other values in the ordinary way. Only folders
+that hold nothing but a `sitecustomize.py`, which Python runs first, may be added to PYTHONPATH.
 
 The server and its forks never outlive the process that runs the tests.
 """
@@ -11,7 +12,7 @@ The server and its forks never outlive the process that runs the tests.
 import atexit
 import ctypes
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import runpy
@@ -43,7 +44,7 @@ _IMPORTED: Final = (
     "celery.worker.consumer",
     "coverage",
     "functions.run",
-    "infra.cli.doctor.command",
+    "infra.cli.doctor.checks",
     "infra.cli.main",
     "infra.local.stack",
     "infra.store.migrate",
@@ -59,6 +60,8 @@ _IMPORTED: Final = (
 
 _NUMBER: Final = struct.Struct("i")
 _READ_AT_START: Final = ("PYTHON", "LD_")
+_PATH: Final = "PYTHONPATH"
+_RUN_FIRST: Final = "sitecustomize.py"
 
 
 class ForkedProcess:
@@ -76,7 +79,13 @@ class ForkedProcess:
         assert can_fork(env), "a fork cannot have that environment"
         self.args = ["bbgram", *words]
         self.returncode: int | None = None
-        asked = {"words": list(words), "env": dict(env), "folder": str(folder or _ROOT), "stdin": stdin}
+        asked = {
+            "words": list(words),
+            "env": dict(env),
+            "folder": str(folder or _ROOT),
+            "first": [f"{added}/{_RUN_FIRST}" for added in _added_to_path(env)],
+            "stdin": stdin,
+        }
         request, ours = os.pipe()
         self._status, theirs = os.pipe()
         socket.send_fds(_server().connection, [b"."], [request, theirs, out, err])
@@ -153,11 +162,28 @@ def prepare() -> None:
 
 def can_fork(env: Mapping[str, str]) -> bool:
     """Return whether a fork can have that environment: what Python reads at its start is as it is here."""
-    return all(
+    is_alike = all(
         env.get(name) == os.environ.get(name)
         for name in env.keys() | os.environ.keys()
-        if name.startswith(_READ_AT_START)
+        if name.startswith(_READ_AT_START) and name != _PATH
     )
+    has_ours = set(_path(os.environ)) <= set(_path(env))
+    return is_alike and has_ours and all(map(_runs_only_first, _added_to_path(env)))
+
+
+def _added_to_path(env: Mapping[str, str]) -> list[str]:
+    return [folder for folder in _path(env) if folder not in _path(os.environ)]
+
+
+def _path(env: Mapping[str, str]) -> list[str]:
+    """Return the folders of PYTHONPATH beside that of our code."""
+    return [folder for folder in env.get(_PATH, "").split(os.pathsep) if folder not in ("", str(_ROOT))]
+
+
+def _runs_only_first(folder: str) -> bool:
+    """Return whether Python would find nothing in this folder but what it runs first."""
+    found = {path.name for path in Path(folder).iterdir()} if Path(folder).is_dir() else set()
+    return found - {"__pycache__"} == {_RUN_FIRST}
 
 
 @dataclass(frozen=True)
@@ -250,15 +276,27 @@ def _main() -> None:
     time.tzset()
     os.chdir(asked["folder"])
     sys.argv[1:] = asked["words"]
+    sys.orig_argv = [sys.executable, "-m", "infra.cli", *asked["words"]]
     if asked["stdin"]:
         _read_from(asked["stdin"])
     from coverage import process_startup
 
     process_startup()
+    for number, script in enumerate(asked["first"]):
+        _run(script, f"sitecustomize_{number}")
     try:
         runpy.run_module("infra.cli", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         _end(end.code)
+
+
+def _run(script: str, name: str) -> None:
+    """Run a file as a module of this name."""
+    spec = importlib.util.spec_from_file_location(name, script)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def _read_from(text: str) -> None:

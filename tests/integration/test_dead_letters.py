@@ -202,6 +202,8 @@ STALE = {
     "register_device": {"channel": "fcm", "address": "token"},
     "mark_as_read": {"chatId": NOBODY},
     "edit_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
+    "put_user": {"userId": NOBODY, "username": "bob"},
+    "revise_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "react": {"chatId": NOBODY, "seq": 1, "emoji": "👍", "on": True},
     "clear_chat": {"chatId": NOBODY},
     "block_user": {"username": "bob"},

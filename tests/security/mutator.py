@@ -38,7 +38,10 @@ _EVENTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("set_chat", {"chatId": _ID, "mutedUntil": "2030-01-01T00:00:00Z", "pinned": True, "archived": False}),
     ("report", {"chatId": _ID, "seq": 1, "reason": "spam", "note": "again"}),
     ("register_device", {"channel": "webpush", "address": "https://push.example/x", "keys": {"p256dh": "a"}}),
-    ("register_device", {"channel": "fcm", "address": "token", "timeZone": "Europe/Berlin"}),
+    (
+        "register_device",
+        {"channel": "fcm", "address": "token", "timeZone": "Europe/Berlin", "language": "de"},
+    ),
     ("unregister_device", {"deviceId": _ID}),
     ("refresh_token", {"token": "a.b.c"}),
     ("connect", {}),

@@ -39,6 +39,7 @@ FIELDS = (
         "address",
         "keys",
         "timeZone",
+        "language",
         "deviceId",
         "token",
         "spans",

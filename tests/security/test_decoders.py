@@ -13,8 +13,9 @@ from infra.wire.batch import Event
 from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.registry import CLIENT_COMMANDS, WORKER_COMMANDS
-from socket_edge.chat.client_event import DEPTH, read_event
+from socket_edge.chat.client_event import read_event
 from socket_edge.connection.packets import read_packet, read_packets, split_message
+from socket_edge.json_text import DEPTH
 from tests.security.shapes import encode, objects, payloads, values
 from workers.requests import decode
 

@@ -37,6 +37,12 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"clientId": texts, "data": data}
     ),
     "unsend_message": st.fixed_dictionaries({"chatId": chat_ids, "seq": seqs}),
+    "put_user": st.fixed_dictionaries({"userId": chat_ids, "username": names}),
+    "get_user": st.fixed_dictionaries({"userId": chat_ids}),
+    "revise_message": st.fixed_dictionaries(
+        {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}
+    ),
+    "remove_message": st.fixed_dictionaries({"chatId": chat_ids, "seq": seqs}),
     "react": st.fixed_dictionaries(
         {
             "chatId": chat_ids,
@@ -85,6 +91,7 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         optional={
             "keys": st.fixed_dictionaries({"p256dh": texts, "auth": texts}),
             "timeZone": texts | st.sampled_from(["UTC", "Europe/Berlin", "../etc/passwd"]),
+            "language": texts | st.sampled_from(["en", "pt_BR", "zh-Hant-TW", "x"]),
         },
     ),
     "unregister_device": st.fixed_dictionaries({"deviceId": chat_ids}),

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -114,3 +115,43 @@ def test_unprintable_characters_are_escaped() -> None:
 )
 def test_what_a_client_chose_is_shown_only_if_it_is_a_word(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize("log", ["JSON"], indirect=True)
+def test_a_line_that_nobody_can_read_fails_nothing(log: StringIO) -> None:
+    log.close()
+    structlog.get_logger("a").warning("client_connected")
+
+
+@pytest.mark.parametrize("log", ["JSON"], indirect=True)
+def test_a_line_says_what_happened_when_and_how_bad_it_is(log: StringIO) -> None:
+    structlog.get_logger("a").warning("client_connected", sid="b", odd={1})
+    structlog.get_logger("a").debug("unheard")
+    line = json.loads(log.getvalue())
+    assert datetime.fromisoformat(line.pop("timestamp")).tzinfo is UTC
+    assert line == {"event": "client_connected", "level": "warning", "sid": "b", "odd": "{1}"}
+
+
+def test_lines_below_the_level_are_not_written(log: StringIO) -> None:
+    configure_logs(as_json=True, level="error")
+    structlog.get_logger("b").warning("client_connected")
+    logging.getLogger("engineio").warning("Invalid session")
+    assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("log", ["JSON"], indirect=True)
+def test_our_lines_pass_the_standard_library_with_the_level_and_the_handlers_of_a_package(
+    log: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = logging.getLogger("socket_edge.a_part")
+    seen: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append(record.name)
+        return True
+
+    monkeypatch.setattr(package, "level", logging.WARNING)
+    monkeypatch.setattr(package, "filters", [note])
+    structlog.get_logger("socket_edge.a_part").info("client_connected")
+    structlog.get_logger("socket_edge.a_part").warning("page_not_acked")
+    assert (seen, log.getvalue().count("\n")) == (["socket_edge.a_part"], 1)

@@ -285,6 +285,24 @@ RELATIONS: list[tuple[type[Settings], dict[str, Any], str]] = [
     ),
     (
         FunctionSettings,
+        {"APNS_KEY": "secret", "APNS_TOPIC": "com.example.chat"},
+        "BBGRAM_APNS_KEY_ID, BBGRAM_APNS_TEAM_ID must be set: APNs needs all of BBGRAM_APNS_KEY, ",
+    ),
+    (
+        FunctionSettings,
+        {"FCM_CREDENTIALS": "secret", "SNS_FCM_ARN": "arn"},
+        "BBGRAM_FCM_CREDENTIALS and BBGRAM_SNS_FCM_ARN are both set. Unset one of them.",
+    ),
+    (
+        FunctionSettings,
+        {
+            **{"APNS_KEY": "secret", "APNS_TOPIC": "com.example.chat", "APNS_KEY_ID": "ABC123DEFG"},
+            **{"APNS_TEAM_ID": "DEF123GHIJ", "SNS_APNS_ARN": "arn"},
+        },
+        "BBGRAM_APNS_KEY and BBGRAM_SNS_APNS_ARN are both set. Unset one of them.",
+    ),
+    (
+        FunctionSettings,
         {"OFFLINE_INTERVAL_S": 172_801, "NOTIFICATION_DAYS": 2},
         "BBGRAM_OFFLINE_INTERVAL_S is wrong: 172801 s is longer than notifications are kept. "
         "Lower it, or raise BBGRAM_NOTIFICATION_DAYS (2).",

@@ -6,7 +6,10 @@ A module has the name of its command, except:
 - `broadcast_presence.py`: `announce`
 - `broadcast_typing.py`: `typing`
 - `devices.py`: `register_device`, `unregister_device`
+- `edit_message.py`: `revise_message`
 - `ensure_profile.py`: `introduce`
+- `put_user.py`: `get_user`
 - `set_chat.py`: `accept_chat`, `decline_chat`
+- `unsend_message.py`: `remove_message`
 - `user_settings.py`: `update_settings`, `get_settings`
 """

@@ -11,6 +11,7 @@ from infra.settings.time_zones import find_time_zone
 from infra.wire.commands import RegisterDevice, UnregisterDevice
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import DeviceAck, Done
+from infra.wire.languages import is_language
 from infra.wire.urls import check_url
 from workers.arrays import array
 from workers.chats import People, read_people
@@ -52,14 +53,15 @@ _LEAVE = text(
 )
 _REGISTER = text(
     """
-    INSERT INTO devices (id, user_id, channel, address, p256dh, auth, time_zone)
+    INSERT INTO devices (id, user_id, channel, address, p256dh, auth, time_zone, language)
     SELECT * FROM unnest(
         CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:channels AS text[]), CAST(:addresses AS text[]),
-        CAST(:p256dhs AS text[]), CAST(:auths AS text[]), CAST(:time_zones AS text[])
+        CAST(:p256dhs AS text[]), CAST(:auths AS text[]), CAST(:time_zones AS text[]),
+        CAST(:languages AS text[])
     )
     ON CONFLICT (user_id, channel, address) DO UPDATE SET
         p256dh = excluded.p256dh, auth = excluded.auth, endpoint = NULL,
-        time_zone = excluded.time_zone, registered_at = clock_timestamp()
+        time_zone = excluded.time_zone, language = excluded.language, registered_at = clock_timestamp()
     RETURNING id, user_id, channel, address
     """
 )
@@ -148,6 +150,7 @@ def _store(
             "p256dhs": [command.keys.p256dh if command.keys else None for command in commands],
             "auths": [command.keys.auth if command.keys else None for command in commands],
             "time_zones": [find_time_zone(command.time_zone or "") for command in commands],
+            "languages": [_language(command) for command in commands],
         },
     ).all()
     conn.execute(_LIMIT, {"users": columns["users"], "most": context.devices_max})
@@ -180,11 +183,19 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
     if not (command.time_zone is None or _is_understood(command.time_zone)):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
+    language = _language(command)
+    if language is not None and not is_language(language):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The language is not a BCP 47 tag.")
     if command.channel in {"webpush", "webhook"}:
         try:
             check_url(command.address)
         except ValueError as error:
             raise Rejection(ErrorCode.INVALID_PAYLOAD, str(error)) from error
+
+
+def _language(command: RegisterDevice) -> str | None:
+    """Return the tag of the language. Some platforms put `_` in it."""
+    return None if command.language is None else command.language.replace("_", "-")
 
 
 def _is_understood(zone: str) -> bool:

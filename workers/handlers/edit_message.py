@@ -1,11 +1,11 @@
-"""`edit_message`: replaces the text of an own message."""
+"""Replaces the text of a message: `edit_message` of an own one, `revise_message` of any."""
 
 from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
-from infra.wire.commands import EditMessage
+from infra.wire.commands import EditMessage, ReviseMessage
 from infra.wire.errors import ErrorCode, Rejection
 from workers.changes import MutableMessage, change_messages
 from workers.context import HandlerContext
@@ -46,3 +46,23 @@ def edit_messages(
         message.is_changed = True
 
     return change_messages(conn, requests, context, edit)
+
+
+def revise_messages(
+    conn: Connection, requests: Sequence[Request[ReviseMessage]], context: HandlerContext
+) -> Outcome:
+    """Edit the messages for the app's own backend: there is no block and no time limit."""
+
+    def revise(message: MutableMessage, request: Request[ReviseMessage]) -> None:
+        command = request.command
+        if request.id in message.client_ids:
+            return
+        message.require_not_unsent()
+        data = message.data if command.data is msgspec.UNSET else command.data_text
+        check_text(command.text, context, has_data=data is not None)
+        if (command.text, data) != (message.text, message.data):
+            message.text, message.data, message.edited_at = command.text, data, message.now
+            message.remember(request.id)
+            message.is_changed = True
+
+    return change_messages(conn, requests, context, revise, by_members=False)

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'message_not_found'
   | 'not_allowed'
   | 'too_late'
+  | 'username_taken'
   | 'rate_limited'
   | 'busy'
   | 'timeout'
@@ -37,6 +38,7 @@ export const retryable: Readonly<Record<ErrorCode, boolean>> = {
   message_not_found: false,
   not_allowed: false,
   too_late: false,
+  username_taken: false,
   rate_limited: true,
   busy: true,
   timeout: true,
@@ -262,6 +264,8 @@ export interface RegisterDevice {
   keys?: PushKeys | null;
   /** IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none. */
   timeZone?: string | null;
+  /** BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`. */
+  language?: string | null;
 }
 
 /** Keys of a browser's push subscription, base64url (RFC 8291). */

@@ -15,7 +15,8 @@ export async function subscribe(registration: ServiceWorkerRegistration, vapidPu
     subscription ??= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
     const { endpoint, keys } = subscription.toJSON();
     const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-    return { channel: 'webpush', address: endpoint!, keys: { p256dh: keys!.p256dh!, auth: keys!.auth! }, timeZone };
+    const { language } = navigator;
+    return { channel: 'webpush', address: endpoint!, keys: { p256dh: keys!.p256dh!, auth: keys!.auth! }, timeZone, language };
   } catch (cause) {
     if ((cause as Error).name === 'NotAllowedError') throw new ChatError('push_denied', undefined, undefined, { cause });
     throw cause;

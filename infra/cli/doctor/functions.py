@@ -1,4 +1,4 @@
-"""Checks what the functions need: notification channels, the bucket of the archive, endpoints of webhooks."""
+"""Checks what the functions need: their jobs, channels, the bucket of the archive, endpoints of webhooks."""
 
 from datetime import UTC, datetime
 
@@ -6,6 +6,17 @@ from infra.cli.doctor.finding import Finding, finding
 from infra.settings.base import SettingsError
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
+
+
+def jobs_finding(settings: FunctionSettings) -> Finding:
+    """Check that the jobs of the team can be imported, and tell when each job runs."""
+    return finding("jobs", "correct BBGRAM_JOBS", lambda: _jobs(settings))
+
+
+def _jobs(settings: FunctionSettings) -> Finding:
+    from functions.schedule import schedule
+
+    return Finding("jobs", "; ".join(f"{job.name} at {job}" for job in schedule(settings)))
 
 
 def channels_finding(worker: WorkerSettings, settings: FunctionSettings) -> Finding:

@@ -1,9 +1,12 @@
 """Builds build/functions.zip: the functions and what they import, for Python 3.13 on arm64.
 
-`make package` runs it. The same sources, requirements and zlib give the same bytes.
+It also holds the package in `BBGRAM_JOBS`; build/jobs.json says when its jobs run. `make package` runs this.
+The same sources, requirements and zlib give the same bytes.
 """
 
 import hashlib
+import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -11,10 +14,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[3]
 ZIP: Final = ROOT / "build" / "functions.zip"
+JOBS: Final = ROOT / "build" / "jobs.json"
 
 OURS: Final = (
     "functions/**/*.py",
@@ -53,7 +57,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         libraries = Path(folder)
         install(libraries)
+        package, jobs = own_jobs()
+        own = package_files(package)
         files = {**library_files(libraries), **our_files()}
+        if own.keys() & files.keys():
+            sys.exit(f"BBGRAM_JOBS is wrong: {package} has the name of a package that the functions need")
+        files |= own
         forbidden = FORBIDDEN & {name.split("/")[0].removesuffix(".py") for name in files}
         if forbidden:
             sys.exit(f"functions.zip must not hold {', '.join(sorted(forbidden))}")
@@ -61,6 +70,7 @@ def main() -> None:
         if unzipped > UNZIPPED_BYTES_MAX:
             sys.exit(f"functions.zip has {unzipped:,} bytes unzipped, Lambda allows {UNZIPPED_BYTES_MAX:,}")
         write(files)
+    JOBS.write_text(json.dumps({"package": package, "jobs": jobs}, indent=2) + "\n")
     digest = hashlib.sha256(ZIP.read_bytes()).hexdigest()
     print(f"{ZIP.relative_to(ROOT)}: {ZIP.stat().st_size / 1e6:.1f} MB, {unzipped / 1e6:.1f} MB unzipped")
     print(f"sha256 {digest}")
@@ -89,6 +99,38 @@ def our_files() -> dict[str, Path]:
     """Return our own modules, by their names in the zip."""
     names = {str(path.relative_to(ROOT)) for pattern in OURS for path in ROOT.glob(pattern)}
     return {name: ROOT / name for name in names - UNUSED}
+
+
+def own_jobs() -> tuple[str, list[dict[str, Any]]]:
+    """Return the package in `BBGRAM_JOBS` and when its jobs run. Exits with a message if it is wrong."""
+    # This script is not run as a module of the project.
+    sys.path.insert(0, str(ROOT))
+    from functions.schedule import own_jobs
+    from infra.settings.base import SettingsError
+    from infra.settings.jobs import JobSettings
+
+    try:
+        settings = JobSettings.load()
+        jobs = [own.job for own in own_jobs(settings).values()]
+    except SettingsError as error:
+        sys.exit(str(error))
+    return settings.jobs or "", [
+        {"name": job.name, "cron": job.cron, "zone": job.zone, "late_s": job.late_s} for job in jobs
+    ]
+
+
+def package_files(package: str) -> dict[str, Path]:
+    """Return the files of the outermost package, or the one module, by their names in the zip."""
+    if not package:
+        return {}
+    outermost = package.split(".")[0]
+    place = Path(importlib.import_module(outermost).__file__ or "")
+    if place.name != "__init__.py":
+        return {f"{outermost}.py": place}
+    folder = place.parent
+    return {
+        f"{outermost}/{path.relative_to(folder)}": path for path in _files(folder) if _is_needed(path, folder)
+    }
 
 
 def write(files: dict[str, Path]) -> None:

@@ -100,6 +100,20 @@ EDGES: Final = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Calls of the server API",
+                    "Calls a second by name and HTTP status.",
+                    "reqps",
+                    {"{{call}} {{status}}": rate("bbgram_edge_api_requests_total", "call", "status")},
+                    stacked=True,
+                ),
+                Panel(
+                    "Answers to calls",
+                    "99th percentile of the time from the arrival of a call to its answer.",
+                    "s",
+                    {"{{call}}": quantile(0.99, "bbgram_edge_api_seconds", "call")},
+                    red_from=1,
+                ),
+                Panel(
                     "Delivery by edge",
                     "99th percentile of the time from the commit of a message to its emission.",
                     "s",

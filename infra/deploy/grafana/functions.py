@@ -39,6 +39,13 @@ FUNCTIONS: Final = Dashboard(
                     "s",
                     {"{{function}}": f"time() - max by (function) ({_LAST_RUN})"},
                 ),
+                Panel(
+                    "Missed",
+                    "Times of the schedule in the last hour that no run took in time.",
+                    "none",
+                    {"{{function}}": "sum by (function) (increase(bbgram_function_missed_total[1h]))"},
+                    red_from=1,
+                ),
             ],
         ),
         Row(

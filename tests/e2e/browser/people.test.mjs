@@ -1,7 +1,7 @@
 // What the chat page does when users are renamed or deleted, and when two of them share a browser.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 
 import {
   PAGE,
@@ -27,10 +27,7 @@ import {
   write,
 } from './browser.mjs';
 
-let browser;
-before(async () => {
-  browser = await launch();
-});
+const browser = await launch();
 after(() => browser.close());
 
 const SOCKET = /\/socket\.io\//;

@@ -1,6 +1,6 @@
 """The scheduled handlers: settings from secrets, connections kept between invocations, logs and metrics."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from functions.aws import handlers
 from functions.context import Context
 from infra.settings.base import PREFIX, SettingsError
 from infra.store.engine import make_engine
+from tests.harness import weekly_digest
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
 
@@ -185,6 +186,52 @@ def test_the_functions_themselves_run_behind_the_handlers(
     HANDLERS[name]({"dryRun": True}, LambdaContext())
     (event,) = output.events("function_finished")
     assert (event["function"], event["dry_run"]) == (name, True)
+
+
+def test_a_schedule_runs_a_function_once_for_a_time(
+    database_secret: str, output: Output, bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EventBridge Scheduler and Lambda may both deliver an event twice."""
+    due = {"dueAt": f"{date.today():%Y-%m-%d}T00:00:00Z"}
+    administer(bench_store, "DELETE FROM bbgram.job_runs")
+    first, again = (handlers.cleanup(due, LambdaContext()) for _ in range(2))
+    assert "dead_letters" in first
+    assert again == {"already_run": True}
+    (event,) = output.events("job_already_run")
+    assert event["function"] == "cleanup"
+    assert "dead_letters" in handlers.cleanup({}, LambdaContext())
+
+
+def test_what_was_missed_is_a_metric(database_secret: str, output: Output, bench_store: Store) -> None:
+    administer(bench_store, "DELETE FROM bbgram.job_runs")
+    for days in (5, 1):
+        due = date.today() - timedelta(days=days)
+        handlers.cleanup({"dueAt": f"{due:%Y-%m-%d}T02:17:00Z"}, LambdaContext())
+        administer(bench_store, "UPDATE bbgram.job_runs SET seen_until = due_at WHERE name = 'cleanup'")
+    assert output.metric("missed") >= 3
+    assert output.events("job_missed")[0]["function"] == "cleanup"
+
+
+def test_a_job_of_the_team_runs_once_for_a_time(
+    database_secret: str, output: Output, bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}JOBS", weekly_digest.NAME)
+    monkeypatch.syspath_prepend(str(weekly_digest.EXAMPLES))
+    administer(bench_store, "DELETE FROM bbgram.job_runs")
+    bob = weekly_digest.seed(bench_store)
+    event = {"job": weekly_digest.NAME, "dueAt": weekly_digest.newest()}
+    answers = [handlers.job(event, LambdaContext()) for _ in range(2)]
+    assert answers == [{"digests": 1}, {"already_run": True}]
+    assert weekly_digest.digests(bench_store, bob) == [2]
+    assert output.metric("digests") == 1
+    assert handlers.job({"job": weekly_digest.NAME, "dryRun": True}, LambdaContext()) == {"digests": 1}
+
+
+def test_a_job_that_is_not_there_is_reported(
+    database_secret: str, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="There is no job weekly_digest; set BBGRAM_JOBS"):
+        handlers.job({"job": "weekly_digest", "dueAt": "2026-01-05T08:00:00Z"}, LambdaContext())
 
 
 def rotate(secret: str, store: Store, user: str) -> None:

@@ -27,7 +27,7 @@ def test_each_function_has_a_role_of_its_own(create: Create) -> None:
 @pytest.mark.parametrize("parameters", [{}, EVERYTHING])
 def test_no_role_may_do_anything_or_use_everything(parameters: dict[str, str], create: Create) -> None:
     stack = create(**parameters)
-    for role in ("OfflineDeliveryRole", "CleanupRole", "ArchiveRole", "PushRole", "SchedulerRole"):
+    for role in ("OfflineDeliveryRole", "CleanupRole", "ArchiveRole", "JobRole", "PushRole", "SchedulerRole"):
         for action, resources in stack.may(role).items():
             assert "*" not in action
             assert resources
@@ -54,9 +54,14 @@ def test_a_role_holds_what_its_function_does_and_nothing_else(create: Create) ->
         "SetEndpointAttributes",
     }
     sqs = {"ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"}
-    assert stack.may("CleanupRole").keys() == secrets
+    assert stack.may("CleanupRole").keys() == stack.may("JobRole").keys() == secrets
     assert stack.may("OfflineDeliveryRole").keys() == secrets | {"sqs:SendMessage"}
-    assert stack.may("ArchiveRole").keys() == secrets | {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+    assert stack.may("ArchiveRole").keys() == secrets | {
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:ListBucket",
+    }
     assert stack.may("PushRole").keys() == (
         secrets | {f"sns:{name}" for name in sns} | {f"sqs:{name}" for name in sqs} | {"ses:SendEmail"}
     )
@@ -67,11 +72,12 @@ def test_a_function_reads_only_the_secrets_that_it_needs(create: Create) -> None
     stack = create(**EVERYTHING)
     read = {
         role: stack.may(role)["secretsmanager:GetSecretValue"]
-        for role in ("ArchiveRole", "CleanupRole", "OfflineDeliveryRole", "PushRole")
+        for role in ("ArchiveRole", "CleanupRole", "JobRole", "OfflineDeliveryRole", "PushRole")
     }
     assert read == {
         "ArchiveRole": {DATABASE},
         "CleanupRole": {DATABASE},
+        "JobRole": {DATABASE, REDIS},
         "OfflineDeliveryRole": {DATABASE, REDIS},
         "PushRole": {DATABASE, EVERYTHING["VapidPrivateKeySecret"], EVERYTHING["WebhookSecretSecret"]},
     }
@@ -105,6 +111,7 @@ def test_the_archive_reaches_its_prefix_only(create: Create) -> None:
     stack = create(**EVERYTHING)
     may = stack.may("ArchiveRole")
     assert may["s3:PutObject"] == may["s3:GetObject"] == {"arn:aws:s3:::of-our-own/archive/*"}
+    assert may["s3:DeleteObject"] == {"arn:aws:s3:::of-our-own/archive/*.manifest.json"}
     (listing,) = [one for one in stack.statements("ArchiveRole") if one["Sid"] == "List"]
     assert listing["Resource"] == "arn:aws:s3:::of-our-own"
     assert listing["Condition"] == {"StringLike": {"s3:prefix": "archive/*"}}
@@ -118,4 +125,4 @@ def test_a_schedule_invokes_with_a_role_that_only_the_scheduler_of_this_account_
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
     invoked = {arn.rpartition("-dev-")[2] for arn in stack.may("SchedulerRole")["lambda:InvokeFunction"]}
-    assert invoked == {"offline_delivery", "cleanup", "archive"}
+    assert invoked == {"offline_delivery", "cleanup", "archive", "job"}

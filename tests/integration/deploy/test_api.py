@@ -67,6 +67,8 @@ TABLES = [
     "notifications", "archived_chats", "archive_holds", "alembic_version", "refused_names", "names_not_taken",
     "changed_messages",
     "reports",
+    "job_runs",
+    "erasures",
     "outbox", "webhook_endpoints", "webhook_waits",
 ]  # fmt: skip
 CLOSED = sorted(set(TABLES) - READABLE.keys())

@@ -11,6 +11,7 @@ from infra.store.migrate import upgrade
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import WORKER_COMMANDS
+from infra.wire.server_api import NOBODY
 from tests.conftest import ClientFactory, Name
 from tests.harness.deployment import Deployment, user_id_of
 from tests.harness.engines import Engines
@@ -240,6 +241,13 @@ def test_who_is_no_user_of_the_project_gets_no_profile(engines: Engines, world: 
     failure = world.bench.ask(event).answers[event.id].failure
     assert (failure is not None) == (world.project is not None)
     assert world.count("profiles.id", stranger) == (0 if world.project else 1)
+
+
+def test_the_apps_backend_gives_profiles_to_users_of_the_project_only(world: World, name: Name) -> None:
+    stranger = {"userId": str(uuid.uuid4()), "username": name("eve")}
+    event = world.bench.event(uuid.UUID(NOBODY), "put_user", stranger)
+    failure = world.bench.ask(event).answers[event.id].failure
+    assert (failure.code if failure else "ok") == ("user_not_found" if world.project else "ok")
 
 
 async def test_a_deleted_user_who_connects_is_told_that_they_have_no_profile(

@@ -7,11 +7,16 @@ import pytest
 from sqlalchemy import Engine
 
 from functions.context import Context
+from functions.erasure.job import erase
+from functions.erasure.manifest import Manifest
+from functions.erasure.record import Mode
+from functions.pacer import Pacer
 from infra.settings.functions import FunctionSettings
 from tests.harness.engines import Engines, Store
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices
 from tests.integration.functions.queues import NoQueue
+from workers.announcer import Announcer
 
 _DELETE_EVERYTHING = """
 DO $$
@@ -28,6 +33,7 @@ END $$
 
 BenchFactory = Callable[..., WorkerBench]
 ContextFactory = Callable[..., Context]
+Eraser = Callable[..., Manifest]
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +84,19 @@ def notices(make_bench: BenchFactory, bench_store: Store) -> Notices:
 @pytest.fixture
 def fcm() -> ListChannel:
     return ListChannel()
+
+
+@pytest.fixture
+def make_eraser(make_context: ContextFactory) -> Callable[[WorkerBench], Eraser]:
+    """Return a factory for what erases users of a bench without waiting for others."""
+
+    def make(bench: WorkerBench) -> Eraser:
+        def run(user_id: Any, mode: Mode = Mode.DELETE, **options: Any) -> Manifest:
+            announcer = options.pop("announcer", None) or Announcer(bench.worker_engine, bench.publisher)
+            waits = {"settle_s": options.pop("settle_s", 0.0), "unread_s": options.pop("unread_s", 0.0)}
+            pacer = options.pop("pacer", None) or Pacer(600)
+            return erase(make_context(**options), pacer, announcer, user_id, mode, **waits)
+
+        return run
+
+    return make

@@ -39,6 +39,7 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
         ("migrate", {"DATABASE_URL"}),
         ("dead-letters", {"DATABASE_URL"}),
         ("reports", {"DATABASE_URL"}),
+        ("user export alice", {"DATABASE_URL"}),
         ("run push", {"DATABASE_URL"}),
     ],
 )
@@ -62,7 +63,8 @@ def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["edge", "worker", "beat", "migrate", "dead-letters", "run push", "run cleanup"]
+    "command",
+    ["edge", "worker", "beat", "migrate", "dead-letters", "user export alice", "run push", "run cleanup"],
 )
 def test_no_command_reads_the_local_stack_unless_it_is_told_to(tmp_path: Path, command: str) -> None:
     (tmp_path / "stack.env").write_text(
@@ -285,6 +287,17 @@ def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None
     assert len(result.stdout.splitlines()[2].strip()) > 20
 
 
+@pytest.mark.parametrize("command", ["beat", "worker --functions", "run --help", "run digest"])
+def test_jobs_that_cannot_be_imported_are_one_line(tmp_path: Path, command: str) -> None:
+    env = {**{f"BBGRAM_{name}": value for name, value in NOWHERE.items()}, "BBGRAM_DATA_DIR": str(tmp_path)}
+    result = bbgram(*command.split(), env={**env, "BBGRAM_JOBS": "no_team.jobs"})
+    assert result.returncode == 2
+    assert the_one_line(result) == (
+        "Error: BBGRAM_JOBS is wrong: no_team.jobs cannot be imported "
+        "(ModuleNotFoundError: No module named 'no_team')."
+    )
+
+
 def test_an_archive_without_a_bucket_is_reported(tmp_path: Path) -> None:
     env = {"BBGRAM_DATA_DIR": str(tmp_path), "BBGRAM_DATABASE_URL": NOWHERE["DATABASE_URL"]}
     result = bbgram("run", "archive", env=env)
@@ -345,6 +358,7 @@ def test_a_command_that_is_not_complete_shows_help(words: tuple[str, ...]) -> No
         "migrate",
         "dead-letters",
         "reports",
+        "user export alice",
         "run push",
         "token alice",
         "dev",
@@ -375,6 +389,8 @@ REFUSED = "127.0.0.1:1 cannot be used: Connection refused; start it, or correct 
         ("migrate", "Postgres"),
         ("dead-letters", "Postgres"),
         ("reports", "Postgres"),
+        ("user export alice", "Postgres"),
+        ("user delete alice --mode delete --yes", "Postgres"),
         ("dead-letters replay --all", "Postgres"),
         ("run cleanup", "Postgres"),
         ("run offline_delivery", "Postgres"),

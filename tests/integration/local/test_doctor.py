@@ -8,11 +8,12 @@ from redis import Redis
 
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
-from infra.cli.doctor.functions import bucket_finding, channels_finding
+from infra.cli.doctor.functions import bucket_finding, channels_finding, jobs_finding
 from infra.cli.doctor.services import redis_findings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from tests.conftest import DeploymentFactory
+from tests.harness import weekly_digest
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
 from tests.harness.stack import DOCTOR_S, bbgram
@@ -108,6 +109,23 @@ def test_incomplete_channels_are_reported() -> None:
     broken = channels(("webpush",), **{**WEB_PUSH, "vapid_private_key": "secret-word"})
     assert (broken.advice or "").startswith("BBGRAM_VAPID_PRIVATE_KEY or BBGRAM_VAPID_SUBJECT is wrong")
     assert "secret-word" not in broken.line()
+    broken = channels(("fcm",), fcm_credentials="secret-word")
+    assert (broken.advice or "").startswith("BBGRAM_FCM_CREDENTIALS is wrong: its file cannot be read")
+    assert "secret-word" not in broken.line()
+
+
+def test_the_doctor_says_when_jobs_run_or_what_is_wrong_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jobs_finding(FunctionSettings(**URLS, jobs="no_team")).advice == (
+        "BBGRAM_JOBS is wrong: no_team cannot be imported (ModuleNotFoundError: No module named 'no_team')."
+    )
+    monkeypatch.syspath_prepend(str(weekly_digest.EXAMPLES))
+    assert jobs_finding(
+        FunctionSettings(**URLS, jobs=weekly_digest.NAME, cleanup_cron="0 5 * * *")
+    ) == Finding(
+        "jobs",
+        "offline_delivery at * * * * * UTC; cleanup at 0 5 * * * Europe/Berlin; "
+        "weekly_digest at 0 9 * * 1 Europe/Berlin",
+    )
 
 
 def test_the_bucket_must_be_readable(s3: Any) -> None:

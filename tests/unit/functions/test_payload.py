@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from functions.channels.channel import Notice
 from functions.channels.payload import PUSH_BYTES, compact_json, encode_within, fields
-from functions.channels.sns import SnsChannel
+from functions.channels.phones import apns_payload
+from functions.channels.sns import _encode_fcm
 from functions.digest import OpenChat, digest
 from functions.shorten import shorten
 
@@ -34,8 +35,8 @@ LONGEST_NAMES = (
 )
 ENCODERS: dict[str, Callable[[Notice], str]] = {
     "webpush": lambda notice: compact_json(fields(notice)),
-    "fcm": SnsChannel._encode_fcm,
-    "apns": SnsChannel._encode_apns,
+    "fcm": _encode_fcm,
+    "apns": apns_payload,
 }
 
 

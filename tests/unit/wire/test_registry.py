@@ -25,7 +25,7 @@ def test_every_payload_of_a_command_is_registered_once() -> None:
         and issubclass(struct, commands._Command)
         and not struct.__name__.startswith("_")
     }
-    parts = {commands.PushKeys, commands.Cursor}
+    parts = {commands.PushKeys, commands.Cursor, commands.WithData}
     assert set(payloads) == defined - parts
     assert len(payloads) == len(set(payloads))
 

@@ -51,7 +51,6 @@ def test_a_beat_that_starts_again_knows_what_it_has_missed(
     with capture_logs() as logs:
         again = make()
     assert {name: entry.last_run_at for name, entry in again.schedule.items()} == before
-    assert str(again.schedule["cleanup"].last_run_at.tzinfo) == "Europe/Berlin"
     assert all(again.is_due(entry).is_due for entry in again.schedule.values())
     assert logs == []
 

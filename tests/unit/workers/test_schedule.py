@@ -1,17 +1,20 @@
 """Beat reads the table of functions, each with the clock of its own zone."""
 
-import pickle
 import zoneinfo
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from celery.beat import _evaluate_entry_args
 
+from functions.due import newest_due
+from functions.jobs import Job
 from functions.run import FUNCTIONS
-from functions.schedule import JOBS, Job
+from functions.schedule import RESERVED, built_in_jobs
 from infra.settings.functions import FunctionSettings
+from infra.settings.jobs import JobSettings
 from infra.settings.time_zones import is_time_zone, load_time_zone
 from infra.settings.worker import WorkerSettings
 from infra.wire import names
@@ -19,6 +22,12 @@ from workers.schedule import beat_schedule
 
 URLS: dict[str, Any] = {"database_url": "postgresql://localhost/chat", "redis_url": "redis://localhost"}
 
+
+class _WithBucket(JobSettings):
+    archive_bucket: str = "bucket"
+
+
+JOBS = built_in_jobs(_WithBucket.model_construct())
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
@@ -31,13 +40,14 @@ def entries(beat_functions: bool = True, **functions: Any) -> dict[str, dict[str
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_beat_sends_each_job_of_the_table_to_the_workers_of_functions(job: Job) -> None:
     entry = entries(archive_bucket="bucket")[job.name]
-    assert (entry["task"], entry["args"]) == (names.FUNCTION_TASK, [job.name])
+    assert (entry["task"], entry["args"][0]) == (names.FUNCTION_TASK, job.name)
     assert entry["options"] == {"expires": job.late_s, "queue": names.FUNCTIONS_QUEUE}
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_a_job_of_the_table_is_a_function_with_a_zone_that_exists(job: Job) -> None:
     assert job.name in FUNCTIONS
+    assert {*FUNCTIONS, "restore"} == RESERVED
     assert is_time_zone(job.zone)
 
 
@@ -49,12 +59,33 @@ def test_a_job_of_the_table_is_a_function_with_a_zone_that_exists(job: Job) -> N
         ("2026-10-24 03:17", "2026-10-24 12:00", 16 + 17 / 60),  # and back
     ],
 )
-def test_a_daily_job_runs_by_local_time(last: str, now: str, wait_h: float) -> None:
-    zone = ZoneInfo("Europe/Berlin")
+def test_a_daily_job_runs_by_local_time(
+    last: str, now: str, wait_h: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schedule = entries()["cleanup"]["schedule"]
-    schedule.nowfun = lambda: datetime.fromisoformat(now).replace(tzinfo=zone)
-    remaining = schedule.remaining_estimate(datetime.fromisoformat(last).replace(tzinfo=zone))
-    assert remaining.total_seconds() / 3600 == pytest.approx(wait_h, abs=0.001)
+    monkeypatch.setattr(type(schedule), "now", lambda self: at(now).astimezone(UTC))
+    assert not schedule.is_due(at(last)).is_due
+    assert schedule.is_due(at(last)).next / 3600 == pytest.approx(wait_h, abs=0.001)
+
+
+def at(time: str) -> datetime:
+    return datetime.fromisoformat(time).replace(tzinfo=ZoneInfo("Europe/Berlin"))
+
+
+def test_a_task_says_for_which_time_it_was_sent() -> None:
+    before = datetime.now(UTC)
+    entry = entries(cleanup_cron="* * * * *")["cleanup"]
+    (task,) = _evaluate_entry_args(entry["args"])[1:]
+    assert before - timedelta(minutes=1) < datetime.fromisoformat(task) <= datetime.now(UTC)
+    assert datetime.fromisoformat(task).second == 0
+
+
+def test_times_and_zone_come_from_the_settings() -> None:
+    made = entries(cleanup_cron="0  5 * * 1", cron_zone="Asia/Tokyo")
+    assert made["cleanup"]["schedule"].job == Job(
+        "cleanup", "0 5 * * 1", "Asia/Tokyo", late_s=3_600, retry=True
+    )
+    assert made["offline_delivery"]["schedule"].job.zone == "UTC"
 
 
 def test_a_host_with_other_zones_moves_no_job(tmp_path: Path) -> None:
@@ -63,16 +94,15 @@ def test_a_host_with_other_zones_moves_no_job(tmp_path: Path) -> None:
     zoneinfo.reset_tzpath([str(tmp_path)])
     ZoneInfo.clear_cache()
     load_time_zone.cache_clear()
+    noons = [datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 7)]
     try:
-        zones = {str(entries()[job.name]["schedule"].tz) for job in JOBS if job.requires is None}
+        due = [newest_due(entries()["cleanup"]["schedule"].job, noon) for noon in noons]
     finally:
         zoneinfo.reset_tzpath()
-    assert zones == {"UTC", "Europe/Berlin"}
-
-
-def test_the_zone_survives_in_the_file_of_beat() -> None:
-    schedule = entries()["cleanup"]["schedule"]
-    assert str(pickle.loads(pickle.dumps(schedule)).tz) == "Europe/Berlin"
+    assert [time.isoformat() for time in due if time] == [
+        "2026-01-01T02:17:00+00:00",
+        "2026-07-01T01:17:00+00:00",
+    ]
 
 
 def test_a_job_is_scheduled_only_with_the_setting_that_it_requires() -> None:

@@ -1,8 +1,11 @@
-import { expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { subscribe } from '../../src/webpush.js';
 
 const KEY = Buffer.from(Uint8Array.from({ length: 65 }, (_, place) => place * 3)).toString('base64url');
 const OTHER = Buffer.from(Uint8Array.from({ length: 65 }, (_, place) => place)).toString('base64url');
+
+beforeEach(() => void vi.stubGlobal('navigator', { language: 'pt-BR' }));
+afterEach(() => void vi.unstubAllGlobals());
 
 function browser(existing?: string) {
   const made: string[] = [];
@@ -29,7 +32,7 @@ test('a browser is subscribed with the key of the server', async () => {
   expect(made).toEqual([KEY]);
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   const address = `https://push.example/${KEY}`;
-  expect(device).toEqual({ channel: 'webpush', address, keys: { p256dh: 'p', auth: 'a' }, timeZone });
+  expect(device).toEqual({ channel: 'webpush', address, keys: { p256dh: 'p', auth: 'a' }, timeZone, language: 'pt-BR' });
 });
 
 test('a subscription is kept while its key is the same, and replaced when it is not', async () => {

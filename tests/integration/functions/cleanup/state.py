@@ -7,7 +7,15 @@ from typing import Any
 from functions.context import Summary
 from tests.harness.worker_bench import WorkerBench
 
-AGED = {"dead_letters": 30, "devices": 180, "notifications": 15, "webhooks": 30, "reports": 180, "holds": 0}
+AGED = {
+    "dead_letters": 30,
+    "devices": 180,
+    "notifications": 15,
+    "webhooks": 30,
+    "reports": 180,
+    "holds": 0,
+    "job_runs": 1_000,
+}
 """After how many days the rows of each kind are removed."""
 NOTHING: Summary = dict.fromkeys((*AGED, "messages", "failed"), 0)
 RETENTION = {"retention_days": 2}
@@ -34,6 +42,8 @@ def add_aged(bench: WorkerBench, kind: str, *ages_days: float) -> None:
                 " (id, reporter_id, reported_id, chat_id, seq, reason, messages, created_at, closed_at)"
                 " VALUES (:id, :user, :user, :id, 1, 'spam', '[]',"
                 " now() - :days * interval '1 day', CASE WHEN :number % 2 = 0 THEN now() END)",
+                "job_runs": "INSERT INTO job_runs (name, schedule, seen_until, began_at)"
+                " VALUES ('job ' || :id, '', now(), now() - :days * interval '1 day')",
                 "holds": "INSERT INTO archive_holds"
                 " VALUES (DATE '2026-01-01' + CAST(:number AS integer), now() - :days * interval '1 day')",
             }[kind],
@@ -47,6 +57,7 @@ def ages(bench: WorkerBench, kind: str) -> list[int]:
     table, at = {
         "devices": (kind, "registered_at"),
         "holds": ("archive_holds", "until"),
+        "job_runs": (kind, "began_at"),
         "webhooks": ("outbox", "dead_at"),
     }.get(kind, (kind, "created_at"))
     found = bench.rows(f"SELECT round(extract(epoch FROM now() - {at}) / 86400)::int FROM {table} ORDER BY 1")

@@ -35,7 +35,8 @@ def test_a_row_that_cannot_be_deleted_is_skipped_counted_and_logged(
     bench: WorkerBench, clean: Clean, kind: str, bad: list[int]
 ) -> None:
     add_aged(bench, kind, *(AGED[kind] + number for number in range(1, 8)))
-    at = {"devices": "registered_at", "holds": "until", "webhooks": "dead_at"}.get(kind, "created_at")
+    columns = {"devices": "registered_at", "holds": "until", "job_runs": "began_at", "webhooks": "dead_at"}
+    at = columns.get(kind, "created_at")
     days = ", ".join(str(AGED[kind] + number) for number in bad)
     refuse(bench, TABLES.get(kind, kind), f"round(extract(epoch FROM now() - OLD.{at}) / 86400) IN ({days})")
     for removed in (7 - len(bad), 0):

@@ -3,14 +3,17 @@ import hmac
 import json
 import time
 from typing import Any
+from uuid import UUID
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.wire.errors import ErrorCode
-from socket_edge.auth import Authenticator, Identity, create_authenticator
+from socket_edge.auth import Authenticator, Identity, claims, create_authenticator
 from socket_edge.auth.claims import MAX_TOKEN_CHARS
 from tests.harness.key_server import USER_ID, Project, public_jwk
 from tests.unit.socket_edge.auth.refusals import refusal, refusal_code
@@ -276,3 +279,70 @@ async def test_a_token_that_names_no_key_is_refused(authenticator: Authenticator
     token = jwt.encode(project.claims(), project.keys["first"], "ES256")
     assert await refusal_code(authenticator, token) is ErrorCode.UNAUTHORIZED
     assert project.server.hits == 0
+
+
+SUBJECTS = [
+    *("", "alice", USER_ID, USER_ID.upper(), USER_ID.title(), USER_ID.replace("-", "")),
+    *(f" {USER_ID}", f"{USER_ID} ", f"{USER_ID}\n", f"{{{USER_ID}}}", f"urn:uuid:{USER_ID}", f"{USER_ID}0"),
+    *(USER_ID[:-1], USER_ID[1:], USER_ID.replace("-", "_"), USER_ID.replace("-", "", 1), f"-{USER_ID}"),
+    *("0" * 36, "-" * 36, "00000000-0000-0000-0000-000000000000", "ffffffff-FFFF-ffff-FFFF-ffffffffffff"),
+    *("g0000000-0000-0000-0000-000000000000", "0x000000-0000-0000-0000-000000000000"),
+    *("+0000000-0000-0000-0000-000000000000", "0_000000-0000-0000-0000-000000000000"),
+    *("\u0660" * 8 + "-0000-0000-0000-000000000000", "\uff210000000-0000-0000-0000-000000000000"),
+    *("0000000-00000-0000-0000-000000000000", "00000000-0000-0000-00000000-00000000"),
+]
+
+
+def is_uuid(subject: str) -> bool:
+    """Tell whether Python's UUID reads it, and would write it like that."""
+    try:
+        return str(UUID(subject)) == subject.lower()
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_user_id_is_a_uuid_with_nothing_around_it(subject: str) -> None:
+    assert (claims._UUID.fullmatch(subject) is not None) is is_uuid(subject)
+
+
+@given(st.one_of(st.uuids().map(str), st.text("0fF-{}\u0663", min_size=34, max_size=38)))
+def test_no_other_text_is_a_user_id(subject: str) -> None:
+    assert (claims._UUID.fullmatch(subject) is not None) is is_uuid(subject)
+
+
+async def test_a_forged_token_that_has_expired_is_refused_like_any_forged_one(
+    authenticator: Authenticator, project: Project
+) -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    expired = project.claims(exp=int(time.time()) - 60)
+    forged = jwt.encode(expired, stranger, "ES256", headers={"kid": "first"})
+    error = await refusal(authenticator, forged)
+    assert error.message == "The signature of the access token is not valid."
+
+
+async def test_a_header_that_asks_for_an_extension_is_refused(
+    authenticator: Authenticator, project: Project
+) -> None:
+    for number in range(2):
+        header = {"kid": "first", "crit": ["exp"], "exp": number}
+        asking = jwt.encode(project.claims(), project.keys["first"], "ES256", headers=header)
+        assert await refusal_code(authenticator, asking) is ErrorCode.UNAUTHORIZED
+
+
+async def test_padding_changes_nothing(authenticator: Authenticator, project: Project) -> None:
+    header, payload, signature = project.token().split(".")
+    padded = f"{header}.{payload}.{signature}{'=' * (-len(signature) % 4)}"
+    assert (await authenticator.authenticate(padded)).user_id == USER_ID
+
+
+async def test_a_header_is_read_once_for_all_tokens_that_have_it(
+    authenticator: Authenticator, project: Project
+) -> None:
+    claims._header.cache_clear()
+    for seconds in range(1, 6):
+        await authenticator.authenticate(project.token(exp=int(time.time()) + 60 * seconds))
+    assert (claims._header.cache_info().misses, claims._header.cache_info().hits) == (1, 4)
+    for number in range(500):
+        await refusal(authenticator, f"{encode_part({'alg': 'none', 'kid': str(number)})}..")
+    assert claims._header.cache_info().currsize <= 64

@@ -4,8 +4,9 @@ import time
 import pytest
 
 from infra.wire.errors import ErrorCode, Rejection
-from socket_edge.chat.client_event import DEPTH, MalformedEvent, known_name, read_event
+from socket_edge.chat.client_event import MalformedEvent, known_name, read_event
 from socket_edge.connection.api import Binary, EventData
+from socket_edge.json_text import DEPTH
 
 LIMIT = 1_000
 

@@ -18,7 +18,7 @@ from socket_edge.chat.presence import EdgePresence
 from socket_edge.chat.session import ConnectedUsers, Session
 from socket_edge.relay.inbox import Inbox
 from socket_edge.tasks import stop
-from tests.harness.waiting import PATIENCE_S
+from tests.harness.waiting import PATIENCE_S, until
 from tests.unit.socket_edge.connections import connect
 
 EDGE, DEAD = "edge-1", "edge-2"
@@ -127,6 +127,36 @@ async def test_users_who_arrive_together_are_written_together(
     await edge.arrive(*(f"user-{number}" for number in range(200)))
     assert writes == 1
     assert await edge.redis.scard(USERS) == 200
+
+
+async def test_the_next_users_are_gathered_the_longer_the_more_there_were(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, sleep = list[float](), asyncio.sleep
+
+    async def note_and_sleep(seconds: float, *arguments: Any) -> None:
+        pauses.append(seconds)
+        await sleep(seconds, *arguments)
+
+    await edge.start()
+    monkeypatch.setattr(asyncio, "sleep", note_and_sleep)
+    for count, pause_s in ((1, 0.005), (4, 0.02), (200, 0.05)):
+        pauses.clear()
+        await edge.arrive(*(f"{count}-{number}" for number in range(count)))
+        await until(lambda: pauses, "it pauses")
+        assert pauses[0] == pause_s
+
+
+async def test_who_leaves_before_being_registered_holds_up_nobody(edge: Edge) -> None:
+    session = connect("bob")[1]
+    edge.users.add(session)
+    leaving, staying = (asyncio.create_task(edge.presence.register("bob")) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await edge.start()
+    await asyncio.wait_for(staying, PATIENCE_S)
+    assert leaving.cancelled()
+    assert await edge.edges_of("bob") == {EDGE}
 
 
 async def test_everything_an_edge_writes_expires_by_itself(edge: Edge) -> None:

@@ -118,6 +118,7 @@ UVICORN: Final = {
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol()": {
         "cycle": "NoneType",
         "loop": "event loop",
+        "parser": "HttpRequestParser",
         "transport": "NoneType",
     },
     "uvicorn.protocols.utils": {

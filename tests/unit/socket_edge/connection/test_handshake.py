@@ -1,6 +1,7 @@
 """The websocket handshake, and frames that break the protocol."""
 
 import asyncio
+import gc
 import json
 import os
 import struct
@@ -12,8 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from socket_edge.connection.api import DisconnectReason
-from socket_edge.connection.bounds import HEAD_BYTES
+from socket_edge.connection.bounds import HEAD_BYTES, BoundedHttp
 from socket_edge.connection.handshake import Handshake
+from socket_edge.limits.token_bucket import TokenBucket
 from tests.conformance.connections import Websocket
 from tests.harness.waiting import PATIENCE_S, until
 from tests.unit.socket_edge.connection.serving import CONNECT_S, Person, Served, pass_time, serve
@@ -151,6 +153,83 @@ async def test_a_wrong_handshake_is_refused_and_the_connection_closed(
         writer.write(request(**changes))
         assert (await rest_of(reader)).startswith(b"HTTP/1.1 " + status)
         assert served.connections() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"GET ", b"POST ", None),
+        (b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\nx", None),
+        (b"\r\n\r\n", b"\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", None),
+        (b"transport", "tränsport".encode(), b"400"),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", b"400"),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Version: 13\r\n\r\n", b"400"),
+        (b"\r\n\r\n", b"\r\nUpgrade: websocket\r\n\r\n", b"426"),
+        (b"\r\n\r\n", b"\r\nOrigin: https://a.example\r\nOrigin: https://b.example\r\n\r\n", b"400"),
+        (b"ZQ==", b"ZQ==\x00", b"400"),
+        (b"ZQ==", "ZQ=ü".encode(), b"500"),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+async def test_an_unsound_handshake_is_refused_and_the_connection_closed(
+    old: bytes, new: bytes, status: bytes | None
+) -> None:
+    async with serve() as served, connected(served) as (reader, writer):
+        head = request()
+        assert old in head
+        writer.write(head.replace(old, new, 1))
+        answer = await rest_of(reader)
+        assert answer.startswith(b"HTTP/1.1 " + status + b" ") if status else answer == b""
+        assert status == b"426" or new.strip() not in answer
+        assert served.connections() == []
+
+
+async def test_a_proxy_that_speaks_http_1_0_may_ask_for_a_websocket() -> None:
+    async with serve() as served, connected(served) as (reader, writer):
+        writer.write(request().replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_a_websocket_too_many_is_told_when_to_come_back() -> None:
+    async with serve(connects=TokenBucket(0.1, 1)) as served, connected(served) as (reader, writer):
+        writer.write(request())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        async with connected(served) as (other, other_writer):
+            other_writer.write(request())
+            head, _, body = (await rest_of(other)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert b"\r\nretry-after: 10\r\n" in head.lower()
+        assert b"\r\nconnection: close" in head.lower()
+        assert json.loads(body)["code"] == "rate_limited"
+
+
+async def test_a_server_that_shuts_down_answers_a_request_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, run, may_run = asyncio.Event(), Handshake.run_asgi, asyncio.Event()
+
+    async def run_later(self: Handshake) -> None:
+        waits.set()
+        await may_run.wait()
+        await run(self)
+
+    monkeypatch.setattr(Handshake, "run_asgi", run_later)
+    async with serve() as served, connected(served) as (reader, writer):
+        writer.write(request())
+        await waits.wait()
+        served.shut_down()
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 500 ")
+        may_run.set()
+
+
+async def test_what_has_read_the_handshake_is_freed_at_once() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with serve() as served, served.client():
+            assert [one for one in gc.get_objects() if isinstance(one, BoundedHttp)] == []
+    finally:
+        gc.enable()
 
 
 async def test_a_handshake_for_a_connection_that_does_not_exist_is_refused() -> None:

@@ -195,6 +195,17 @@ async def test_a_client_that_says_nothing_is_closed_after_a_while() -> None:
         assert served.handler.gone == []
 
 
+async def test_each_client_that_says_nothing_is_closed_at_its_own_time() -> None:
+    async with serve(connect_s=100) as served, served.client(name=None) as (first, one):
+        await pass_time(60)
+        async with served.client(name=None) as (second, other):
+            await pass_time(50)
+            assert await first.closed() == 1000
+            assert (one.state, other.state) == (State.CLOSED, State.OPEN)
+            await pass_time(60)
+            assert await second.closed() == 1000
+
+
 async def test_a_client_that_has_signed_out_is_closed_unless_it_signs_in_again() -> None:
     async with serve() as served, served.client() as (client, _):
         await client.send("41")

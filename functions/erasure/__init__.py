@@ -1,0 +1,1 @@
+"""Erases what the chat holds of a user, or makes them nobody."""

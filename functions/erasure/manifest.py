@@ -1,0 +1,91 @@
+"""Says what an erasure has done: what was erased from each store, and what was left, and why."""
+
+from datetime import datetime
+
+import msgspec
+
+from functions.erasure.record import Erasure
+from infra.wire.events import iso_ms
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Something that the erasure has not touched."""
+
+    what: str
+    why: str
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    """What an operator keeps. It has no names and no texts."""
+
+    user_id: str
+    mode: str
+    complete: bool
+    """False if the run was cut short: repeat it."""
+    started_at: str
+    finished_at: str | None
+    counts: dict[str, dict[str, int]]
+    """By store and kind. A message that was in several places counts in each."""
+    left: list[Left]
+
+
+_ALWAYS = (
+    Left("ids of requests about chats", "the last 20 of both members, which name nobody"),
+    Left("backups and copies of the database and of Redis", "they end with your own retention"),
+    Left("files that the data of messages names", "they are where the app has put them: delete them there"),
+    Left(
+        "what peers have on their devices",
+        "apps hear of each change, but not of archived messages",
+    ),
+    Left(
+        "what providers of notifications hold",
+        "it was handed over; what devices show is replaced where they allow it",
+    ),
+)
+_DELETED = (
+    Left("tombstones: place, time, both ids", "peers keep their side of the chat, without holes"),
+    Left("reports: who, whom, when, the reason, what the other one wrote", "REPORT_DAYS"),
+    Left("messages of peers, also where they quote or name the user in words", "they are the peers' own"),
+)
+_ANONYMISED = (
+    Left("messages, data and reactions, and copies of them in reports", "the mode is anonymise"),
+    Left("the id of the user", "it tells the two sides of a chat apart; the name is gone"),
+)
+
+
+def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> Manifest:
+    """Return the manifest of an erasure as it is now."""
+    left = [*(_DELETED if erasure.deletes else _ANONYMISED), *_ALWAYS]
+    if connected:
+        why = "the user is still connected: delete them where they sign in, and repeat this"
+        left.append(Left("where the user is connected", why))
+    if not archive_open:
+        left.append(Left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set, and nothing is known to be there"))
+    elif not erasure.archive_settled:
+        why = "the next runs of archive erase them"
+        left.append(Left("objects that a run of archive is writing meanwhile", why))
+    if erasure.counts.get("archive.old_versions_kept"):
+        left.append(
+            Left("old versions of objects", "S3 did not let us delete them: allow it, and repeat this")
+        )
+    return Manifest(
+        user_id=str(erasure.user_id),
+        mode=erasure.mode,
+        complete=erasure.finished_at is not None,
+        started_at=iso_ms(erasure.started_at),
+        finished_at=_time(erasure.finished_at),
+        counts=_by_store(erasure.counts),
+        left=left,
+    )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else iso_ms(moment)
+
+
+def _by_store(counts: dict[str, int]) -> dict[str, dict[str, int]]:
+    stores: dict[str, dict[str, int]] = {"postgres": {}, "redis": {}, "archive": {}}
+    for key, number in sorted(counts.items()):
+        store, _, kind = key.partition(".")
+        stores[store][kind] = number
+    return stores

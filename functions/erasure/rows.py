@@ -1,0 +1,73 @@
+"""Erases the rows that are a user's alone, and their profile."""
+
+from typing import Final
+
+from sqlalchemy import Connection, Engine, text
+
+from functions.archive.patience import patiently
+from functions.erasure import record
+from functions.erasure.record import Erasure
+from functions.pacer import Pacer
+
+_SLICE: Final = 250
+_TABLES: Final = {
+    "devices": "id",
+    "notifications": "id",
+    "undelivered": "chat_id",
+    "dead_letters": "id",
+    "refused_names": "user_id",
+}
+"""Tables with a column `user_id`, and what tells their rows of one user apart."""
+
+_TAKE_NAME = text("SELECT take_name(:user)")
+_DELETE_PROFILE = text("DELETE FROM profiles WHERE id = :user")
+"""A trigger keeps a tombstone for the chats of peers."""
+_FORGET_SETTINGS = text(
+    """
+    UPDATE profiles SET
+        messages_from = DEFAULT, read_receipts = DEFAULT, show_presence = DEFAULT, push_texts = DEFAULT,
+        handled = NULL, last_seen_at = NULL, created_at = deleted_at, named_at = deleted_at
+    WHERE id = :user AND deleted_at IS NOT NULL
+    """
+)
+
+
+def take_name(engine: Engine, user_id: object) -> None:
+    """Make the profile that of a deleted user, who can write no more."""
+    patiently(engine, lambda conn: conn.execute(_TAKE_NAME, {"user": user_id}))
+
+
+def delete_rows(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
+    """Delete devices, notifications, dead letters and the like. Return False if the run is out of time."""
+    for table, key in _TABLES.items():
+        statement = text(
+            f"""
+            DELETE FROM {table} WHERE user_id = :user AND {key} = ANY(ARRAY(
+                SELECT {key} FROM {table} WHERE user_id = :user ORDER BY {key} LIMIT {_SLICE} FOR UPDATE
+            ))
+            """
+        )
+
+        def delete(conn: Connection) -> int:
+            deleted = conn.execute(statement, {"user": erasure.user_id}).rowcount  # noqa: B023
+            record.count(conn, erasure.user_id, {f"postgres.{table}": deleted})  # noqa: B023
+            return deleted
+
+        while patiently(engine, delete):
+            if pacer.out_of_time:
+                return False
+            pacer.pause()
+    return True
+
+
+def delete_profile(engine: Engine, erasure: Erasure) -> None:
+    """Delete the profile, up to the tombstone, and the user's settings."""
+
+    def delete(conn: Connection) -> None:
+        conn.execute(_DELETE_PROFILE, {"user": erasure.user_id})
+        profiles = conn.execute(_FORGET_SETTINGS, {"user": erasure.user_id}).rowcount
+        # Repeating it finds the same tombstone.
+        known = erasure.counts.get("postgres.profiles", 0)
+        record.count(conn, erasure.user_id, {"postgres.profiles": max(0, profiles - known)})
+
+    patiently(engine, delete)

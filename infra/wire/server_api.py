@@ -1,0 +1,293 @@
+"""The one list of calls of the server API, `/v1`. Routes, the OpenAPI document, the docs and tests follow it.
+
+The app's own backend makes these calls. An edge relays each as a command of `registry`, through the lanes
+that clients' events take, and answers with what the worker has answered.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from infra.wire import commands, events
+from infra.wire.commands import Box, Limit, Seq, WithData
+from infra.wire.errors import ErrorCode
+from infra.wire.registry import GET_USER, PUT_USER, REMOVE_MESSAGE, REVISE_MESSAGE
+
+PREFIX: Final = "/v1/"
+MESSAGES_MAX: Final = 100
+"""Messages in one call."""
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+IDEMPOTENCY_KEY_CHARS: Final = 60
+"""Longest key: with the place of a message after it, it must fit into a `clientId`."""
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Scope(StrEnum):
+    """What an API key may be used for."""
+
+    MESSAGES = "messages"
+    USERS = "users"
+    READ = "read"
+    MODERATE = "moderate"
+
+
+STATUS: Final = {
+    ErrorCode.INVALID_PAYLOAD: HTTPStatus.BAD_REQUEST,
+    ErrorCode.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    ErrorCode.TOKEN_EXPIRED: HTTPStatus.UNAUTHORIZED,
+    ErrorCode.FORBIDDEN_ORIGIN: HTTPStatus.FORBIDDEN,
+    ErrorCode.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    ErrorCode.NOT_A_MEMBER: HTTPStatus.FORBIDDEN,
+    ErrorCode.TOO_LATE: HTTPStatus.FORBIDDEN,
+    ErrorCode.UNKNOWN_EVENT: HTTPStatus.NOT_FOUND,
+    ErrorCode.USER_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.CHAT_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.MESSAGE_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.PROFILE_MISSING: HTTPStatus.CONFLICT,
+    ErrorCode.USERNAME_TAKEN: HTTPStatus.CONFLICT,
+    ErrorCode.PAYLOAD_TOO_LARGE: HTTPStatus(413),  # its name differs between versions of Python
+    ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.BUSY: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    ErrorCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The HTTP status of each error code."""
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class NewMessage(WithData, frozen=True, kw_only=True):
+    """A message to send as a user."""
+
+    from_: UUID = msgspec.field(name="from")
+    """Id of the user who writes it. They need a profile."""
+    to: UUID
+    """Id of the recipient."""
+    text: str = ""
+    """At least one visible character, unless there is `data`."""
+    data: commands.Data | msgspec.UnsetType = msgspec.UNSET
+    """Anything else that the app wants to say: a JSON object."""
+    reply_to: Seq | None = None
+    """Seq of the message of this chat that this one answers."""
+
+
+class NewMessages(_Body, frozen=True, kw_only=True):
+    """Messages to send, each as a user. Those of one user are stored in this order."""
+
+    messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
+
+
+class MessageContent(WithData, frozen=True, kw_only=True):
+    """What a message says from now on."""
+
+    text: str
+    """At least one visible character, unless there is `data`."""
+    data: commands.Data | msgspec.UnsetType = msgspec.UNSET
+    """The new `data`; null removes it. Without it, the message keeps what it has."""
+
+
+class UserProfile(_Body, frozen=True, kw_only=True):
+    """What others are to see of a user."""
+
+    username: commands.Username
+
+
+class Problem(_Body, frozen=True, kw_only=True):
+    """Why a call has failed (RFC 9457, `application/problem+json`)."""
+
+    type: str
+    """Always `about:blank`: `code` says more."""
+    title: str
+    """The name of the HTTP status."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """One sentence for people. It may change, so do not compare it."""
+    code: ErrorCode
+    """The same stable codes that clients get."""
+    retryable: bool
+    """Whether the same call may succeed later."""
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+    """When to try again, in milliseconds, if the server knows it."""
+
+
+class SendResult(_Body, frozen=True, kw_only=True):
+    """What became of one of several messages: one of the two fields."""
+
+    message: events.Message | msgspec.UnsetType = msgspec.UNSET
+    """The message as it is stored."""
+    problem: Problem | msgspec.UnsetType = msgspec.UNSET
+    """Why it is not stored."""
+
+
+class SendResults(_Body, frozen=True, kw_only=True):
+    """What became of several messages, in their order."""
+
+    results: list[SendResult]
+
+
+class ChatsQuery(_Body, frozen=True, kw_only=True):
+    """Which of a user's chats to list."""
+
+    box: Box | msgspec.UnsetType = msgspec.UNSET
+    """Only the chats in this box. Without it, those of the inbox and archived ones."""
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many chats."""
+
+
+class MessagesQuery(_Body, frozen=True, kw_only=True):
+    """Which page of a chat's history to read: by default the newest one."""
+
+    before: Seq | msgspec.UnsetType = msgspec.UNSET
+    """Only messages with a smaller seq, the newest of them."""
+    after: Seq | msgspec.UnsetType = msgspec.UNSET
+    """Only messages with a greater seq, the oldest of them."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many messages."""
+
+
+PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "chatId": UUID, "seq": Seq}
+"""The types of what stands in braces in a path."""
+ACTING: Final = "userId"
+"""What names, in a path, the user as whom the command runs, if it `is_by_user`."""
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""As whom a command runs that the backend sends on its own behalf."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that a backend may make."""
+
+    name: str
+    """Its label in metrics, and its `operationId`."""
+    method: Method
+    path: str
+    scope: Scope
+    command: str
+    """The command that is relayed, with what the path, the query and the body say."""
+    summary: str
+    """What it does: one sentence, for people."""
+    answers: tuple[tuple[HTTPStatus, type[msgspec.Struct]], ...]
+    """What it answers if it succeeds, for each of `bodies` if there are any: what it says is committed."""
+    bodies: tuple[type[msgspec.Struct], ...] = ()
+    """What the body may be."""
+    query: type[msgspec.Struct] | None = None
+    errors: tuple[ErrorCode, ...] = ()
+    """Codes with which it can fail, besides `COMMON_ERRORS`."""
+    is_by_user: bool = False
+    """Whether the command runs as the user whom the path names. Otherwise the backend itself asks."""
+    is_repeatable: bool = True
+    """Whether it is safe to repeat by itself. Otherwise the header `Idempotency-Key` makes it so."""
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The status of its usual success."""
+        return self.answers[0][0]
+
+
+COMMON_ERRORS: Final = (
+    ErrorCode.INVALID_PAYLOAD,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.NOT_ALLOWED,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BUSY,
+    ErrorCode.TIMEOUT,
+    ErrorCode.UNAVAILABLE,
+    ErrorCode.INTERNAL,
+)
+"""Codes with which every call can fail. `not_allowed` says that the key has not the scope, or more."""
+
+SEND_MESSAGES: Final = "send_messages"
+
+_CALLS: Final = (
+    Call(
+        name=SEND_MESSAGES,
+        method="POST",
+        path="/v1/messages",
+        scope=Scope.MESSAGES,
+        command="send_message",
+        summary="Sends a message as a user, or up to 100 messages at once.",
+        bodies=(NewMessage, NewMessages),
+        answers=((HTTPStatus.CREATED, events.SendAck), (HTTPStatus.OK, SendResults)),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING, ErrorCode.MESSAGE_NOT_FOUND),
+        is_repeatable=False,
+    ),
+    Call(
+        name="put_user",
+        method="PUT",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=PUT_USER,
+        summary="Gives a user a profile, or another username.",
+        bodies=(UserProfile,),
+        answers=((HTTPStatus.OK, events.UserAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.USERNAME_TAKEN),
+    ),
+    Call(
+        name="get_user",
+        method="GET",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=GET_USER,
+        summary="Returns a user's profile.",
+        answers=((HTTPStatus.OK, events.UserAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
+    ),
+    Call(
+        name="list_chats",
+        method="GET",
+        path="/v1/users/{userId}/chats",
+        is_by_user=True,
+        scope=Scope.READ,
+        command="list_chats",
+        summary="Lists a user's chats as the user sees them, newest activity first.",
+        query=ChatsQuery,
+        answers=((HTTPStatus.OK, events.ChatsAck),),
+    ),
+    Call(
+        name="get_messages",
+        method="GET",
+        path="/v1/users/{userId}/chats/{chatId}/messages",
+        is_by_user=True,
+        scope=Scope.READ,
+        command="get_messages",
+        summary="Returns a page of a chat's history as the user sees it.",
+        query=MessagesQuery,
+        answers=((HTTPStatus.OK, events.MessagesAck),),
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
+    ),
+    Call(
+        name="revise_message",
+        method="PATCH",
+        path="/v1/chats/{chatId}/messages/{seq}",
+        scope=Scope.MODERATE,
+        command=REVISE_MESSAGE,
+        summary="Edits anybody's message, however old it is.",
+        bodies=(MessageContent,),
+        answers=((HTTPStatus.OK, events.ChangeAck),),
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+    Call(
+        name="remove_message",
+        method="DELETE",
+        path="/v1/chats/{chatId}/messages/{seq}",
+        scope=Scope.MODERATE,
+        command=REMOVE_MESSAGE,
+        summary="Removes anybody's message, however old it is, as if its sender had unsent it.",
+        answers=((HTTPStatus.OK, events.ChangeAck),),
+        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+)
+
+CALLS: Final = {call.name: call for call in _CALLS}
