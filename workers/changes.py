@@ -22,6 +22,7 @@ from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.messages import read_messages
 from workers.outcome import Outcome
+from workers.refusals import remember
 from workers.requests import Request
 
 EDITS_KEPT: Final = 20
@@ -31,7 +32,7 @@ REACTION: Final = "reaction "
 
 _LOCK = LockingStatement(
     """
-    SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked,
+    SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked, c.refused::text[] AS refused,
         CASE
             WHEN c.lo_box IN ({waiting}) THEN c.user_hi WHEN c.hi_box IN ({waiting}) THEN c.user_lo
         END AS unaccepted
@@ -88,6 +89,10 @@ _WRITE = text(
 )
 
 
+class _NotWelcome(Rejection):
+    """A block forbids the change, or the user was not accepted."""
+
+
 @dataclass(slots=True)
 class MutableMessage:
     """A stored message, as a change finds it and leaves it."""
@@ -135,7 +140,7 @@ class MutableMessage:
         Otherwise the few messages of a request could say anything, again and again.
         """
         if self.is_blocked or self.unaccepted == user_id:
-            raise Rejection(ErrorCode.NOT_ALLOWED)
+            raise _NotWelcome(ErrorCode.NOT_ALLOWED)
 
     def remember(self, key: str) -> None:
         """Remember an edit or a reaction, so that it changes nothing if it comes again, even after others."""
@@ -198,15 +203,24 @@ def change_messages(
         conn, [_position(request) for request in allowed if _position(request)[0] in locked], locked
     )
     done = []
+    refused = {}
     for request in allowed:
+        chat_id, _ = position = _position(request)
         with outcome.rejections(request):
-            if _position(request)[0] not in locked:
+            if chat_id not in locked:
                 raise Rejection(ErrorCode.UNAVAILABLE)
-            message = messages.get(_position(request))
+            message = messages.get(position)
             if message is None or request.user_id in message.hidden_from:
                 raise Rejection(ErrorCode.MESSAGE_NOT_FOUND)
-            change(message, request)
+            if request.id in (locked[chat_id].refused or ()):
+                raise Rejection(ErrorCode.NOT_ALLOWED)
+            try:
+                change(message, request)
+            except _NotWelcome:
+                refused[request.id] = chat_id
+                raise
             done.append(request)
+    remember(conn, refused, context)
     _write(conn, messages, {chat_id: row.change for chat_id, row in locked.items()})
     stored = read_messages(conn, {_position(request) for request in done})
     _tell(done, chats, messages, stored, outcome)

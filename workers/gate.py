@@ -11,6 +11,7 @@ from infra.wire.events import Message
 from workers.context import HandlerContext
 from workers.members import Member
 from workers.new_messages import SendingStatement, as_sent
+from workers.refusals import NOT_REFUSED
 from workers.requests import Request
 
 _UNDECIDED = f"({Box.UNDECIDED}, {Box.UNSEEN})"
@@ -19,9 +20,9 @@ _STORE_AT_GATE = SendingStatement(
     gate="",
     gate_columns=f""",
             {BOX.format(chat="c", user="r.id")} AS box, {BOX.format(chat="c", user="s.id")} AS own_box,
-            {IS_BLOCKED.format(chat="c")} AS is_blocked, r.messages_from
+            {IS_BLOCKED.format(chat="c")} AS is_blocked, r.messages_from, c.refused
         """,
-    may=f""" AND NOT is_blocked AND CASE
+    may=f""" AND NOT is_blocked AND {NOT_REFUSED.format(request="routed.id", chat="routed")} AND CASE
                 WHEN box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN true
                 WHEN box IN {_UNDECIDED} AND messages_from = 'everyone' THEN true
                 WHEN box <> {Box.DECLINED} AND messages_from <> 'nobody' THEN
@@ -79,8 +80,8 @@ class AtGate:
 
     stored: dict[str, Message | None] = field(default_factory=dict)
     """By request; None for those stored before."""
-    refused: set[str] = field(default_factory=set)
-    """The requests that may not pass."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """The requests that may not pass, with their chats."""
     moved: set[Member] = field(default_factory=set)
     """Those for whom the chat is another one now: a request came in, or was answered."""
 
@@ -100,7 +101,7 @@ def store_at_gate(
         *message, is_stored, box, own_box, messages_from = tuple(row)
         request = tried[row.id]
         if not row.is_new and not is_stored:
-            result.refused.add(row.id)
+            result.refused[row.id] = row.chat_id
             continue
         result.stored[row.id] = as_sent(request, *message)
         if row.is_new and Box(own_box) in (Box.REQUESTS, Box.DECLINED):

@@ -18,6 +18,7 @@ from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.messages import COLUMNS, JOINS, QUOTED, to_message, to_quote
+from workers.refusals import NOT_REFUSED
 from workers.requests import Request
 
 _STORED = text(
@@ -201,7 +202,9 @@ def _statement(**optional: str) -> LockingStatement:
     return LockingStatement(sql, routed=("routed", _UNBROKEN))
 
 
-_STORE = SendingStatement(gate=f" AND {IS_OPEN.format(chat='c')}")
+_STORE = SendingStatement(
+    gate=f" AND {IS_OPEN.format(chat='c')} AND {NOT_REFUSED.format(request='tried.id', chat='c')}"
+)
 """Stores new messages under the next seqs of their chats, which it locks, and schedules the sweep.
 
 The chat is read once it is locked; messages are read as they were before. If another worker stores the same

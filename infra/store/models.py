@@ -157,6 +157,8 @@ class Chat(Base):
     """The same for `user_hi`."""
     handled: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
     """The last requests of its members about boxes, blocks and mutes, so that none is handled again."""
+    refused: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    """The last requests that a block or a message request has refused, so that none is let through later."""
 
 
 class ChatMember(Base):

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from infra.store.boxes import REQUEST_MESSAGES
 from infra.wire.batch import Event
 from tests.harness.two import Two
 from tests.harness.worker_bench import WorkerBench
+from workers.refusals import KEPT
 
 LATER = "2030-01-01T00:00:00.000Z"
 Payloads = tuple[str, dict[str, Any], str, dict[str, Any]]
@@ -95,3 +97,49 @@ def test_a_new_request_counts_however_many_came_before(bench: WorkerBench) -> No
     for on in (True, False) * 15:
         reaction = two.event(two.alice, "react", chatId=two.chat_id, seq=2, emoji="👍", on=on)
         assert ("reactions" in two.ask(reaction)[0]["message"]) is on
+
+
+FORBIDDEN = [
+    ("react", {"emoji": "👍", "on": True}),
+    ("edit_message", {"text": "first"}),
+    ("send_message", {"userId": "bob", "text": "first"}),
+    ("send_message", {"userId": "bob", "text": "first", "clientId": "1"}),
+]
+
+
+@pytest.mark.parametrize(("name", "payload"), FORBIDDEN)
+def test_what_a_block_has_refused_is_not_done_when_it_comes_again_after_the_block(
+    bench: WorkerBench, name: str, payload: dict[str, Any]
+) -> None:
+    two = Two.friends(bench)
+    two.block(two.bob)
+    earlier = [event(two, name, payload) for _ in range(2)]
+    assert two.ask(*earlier) == ["not_allowed"] * 2
+    two.block(two.bob, on=False)
+    before = seen(two)
+    assert two.ask(*earlier) == ["not_allowed"] * 2
+    assert seen(two) == before
+    # Another request is allowed.
+    assert two.ask(event(two, name, payload))[0]["success"]
+
+
+def test_a_message_too_many_for_a_request_is_not_sent_when_it_comes_again_once_that_is_accepted(
+    bench: WorkerBench,
+) -> None:
+    two = Two.strangers(bench)
+    two.settings(two.bob, messagesFrom="requests")
+    *_, fourth = events = [two.sending(two.alice, str(number)) for number in range(REQUEST_MESSAGES + 1)]
+    assert two.ask(*events)[-1] == "not_allowed"
+    two.do(two.bob, "accept_chat", chatId=two.chat_id)
+    assert two.ask(fourth) == ["not_allowed"]
+    assert two.send(two.alice, "fourth")["seq"] == REQUEST_MESSAGES + 1
+
+
+def test_a_chat_remembers_the_last_requests_that_were_refused(bench: WorkerBench) -> None:
+    two = Two.friends(bench)
+    two.block(two.bob)
+    events = [two.sending(two.alice, str(number)) for number in range(KEPT + 10)]
+    two.ask(*events[:20])
+    two.ask(*events[20:])
+    ((kept,),) = bench.rows("SELECT refused FROM chats WHERE id = :id", id=two.chat_id)
+    assert [str(one) for one in kept] == [one.id for one in events[-KEPT:]]

@@ -16,6 +16,7 @@ from workers.messages import deliveries
 from workers.new_messages import key_of, read_quotes, read_stored, store_messages
 from workers.outcome import Outcome
 from workers.own_chats import tell_moved
+from workers.refusals import remember
 from workers.requests import Request
 from workers.texts import check_text
 
@@ -42,6 +43,8 @@ def send_messages(
         at_gate = store_at_gate(conn, introduced, context)
         stored |= at_gate.stored
         rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
+        # Before what another worker has stored meanwhile is read: from now on nobody stores these.
+        remember(conn, at_gate.refused, context)
         tell_moved(conn, at_gate.moved, outcome)
     messages = _with_quotes(conn, firsts, stored)
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
