@@ -40,7 +40,7 @@ def test_people_chat_in_a_browser(tmp_path: Path) -> None:
             ]
             run_in_browser(
                 stack,
-                "all.mjs",
+                "--test",
                 BBGRAM_DEPLOYED_PAGE=deployed,
                 BBGRAM_PAGES_ELSEWHERE=" ".join(elsewhere),
                 BBGRAM_SCREENSHOTS=str(SCREENSHOTS) if "SCREENSHOTS" in os.environ else "",

@@ -23,13 +23,8 @@ const SCREENSHOTS = process.env.BBGRAM_SCREENSHOTS;
 /** What the browser calls an error, but is none of the page: a lost connection, and that it knows no push service. */
 const NO_ERROR = /WebSocket|net::ERR|Push API in incognito mode/;
 
-let launched;
-
-/** The browser of this process, which starts once. */
-export const launch = () => (launched ??= start());
-
-/** It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
-async function start() {
+/** Starts the browser. It needs neither the packages of a distribution nor any rights; `CHROMIUM` is another one. */
+export async function launch() {
   const args = ['--no-sandbox', '--font-render-hinting=none', "--headless='shell'"];
   // There is no graphics card: a process for one would only make each picture travel.
   args.push('--disable-gpu', '--in-process-gpu');

@@ -1,7 +1,7 @@
 // How people change messages in the chat page: a menu on each, with the mouse or with keys alone.
 
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 
 import {
   PHONE,
@@ -20,7 +20,10 @@ import {
   write,
 } from './browser.mjs';
 
-const browser = await launch();
+let browser;
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });

@@ -1,7 +1,7 @@
 // What people do with the chat page, in a real browser.
 
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 
 import {
   DEPLOYED_PAGE,
@@ -35,7 +35,10 @@ import {
   write,
 } from './browser.mjs';
 
-const browser = await launch();
+let browser;
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 /** More messages than fit into a window, and what is rendered around it. */

@@ -1,7 +1,7 @@
 // How people keep their peace in the chat page: requests, blocks, settings, and chats that are pinned, muted or archived.
 
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 
 import {
   PHONE,
@@ -24,7 +24,10 @@ import {
   write,
 } from './browser.mjs';
 
-const browser = await launch();
+let browser;
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });

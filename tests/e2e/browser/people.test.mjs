@@ -1,7 +1,7 @@
 // What the chat page does when users are renamed or deleted, and when two of them share a browser.
 
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 
 import {
   PAGE,
@@ -27,7 +27,10 @@ import {
   write,
 } from './browser.mjs';
 
-const browser = await launch();
+let browser;
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 const SOCKET = /\/socket\.io\//;

@@ -1,7 +1,7 @@
 // What the chat page does when something is in its way.
 
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 
 import {
   DESKTOP,
@@ -27,7 +27,10 @@ const SOCKET = /\/socket\.io\//;
 /** The page as stacks serve it that listen on other addresses. Nothing listens there. */
 const ELSEWHERE = process.env.BBGRAM_PAGES_ELSEWHERE.split(' ');
 
-const browser = await launch();
+let browser;
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 const paneBottom = async (page) => {
