@@ -1,4 +1,4 @@
-import type { RegisterDevice } from './contract.js';
+import type { PushKeys, RegisterDevice } from './contract.js';
 import { ChatError } from './errors.js';
 
 /** Subscribe a browser to Web Push. A subscription with another key is replaced: the server could not use it. */
@@ -16,7 +16,7 @@ export async function subscribe(registration: ServiceWorkerRegistration, vapidPu
     const { endpoint, keys } = subscription.toJSON();
     const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
     const { language } = navigator;
-    return { channel: 'webpush', address: endpoint!, keys: { p256dh: keys!.p256dh!, auth: keys!.auth! }, timeZone, language };
+    return { channel: 'webpush', address: endpoint!, keys: keys as unknown as PushKeys, timeZone, language };
   } catch (cause) {
     if ((cause as Error).name === 'NotAllowedError') throw new ChatError('push_denied', undefined, undefined, { cause });
     throw cause;

@@ -207,6 +207,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
         "address": "https://push.example/x",
         "keys": {"p256dh": "k", "auth": "a"},
         "timeZone": "UTC",
+        "language": "pt-BR",
     },
     "unregister_device": {"deviceId": ID},
     "refresh_token": {"token": "a.b.c"},
