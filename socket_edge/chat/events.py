@@ -26,7 +26,7 @@ from socket_edge.limits.users import UserLimiter
 from socket_edge.relay.lanes import Lanes
 
 _REGISTERED_S: Final = 1.0
-"""How long the first events wait until the socket is registered. If that takes longer, Redis is down."""
+"""How long the first event waits until the socket is registered. If that takes longer, Redis is down."""
 
 EdgeHandler = Callable[[Session, int | None, bytes], Coroutine[Any, Any, None]]
 """Answers the event of a session, from its ack id and its payload, without a worker."""
@@ -95,7 +95,11 @@ class ClientEvents:
         self, session: Session, registering: asyncio.Future[None], ack_id: int | None, event: ClientEvent
     ) -> None:
         """Relay an event of a socket that is being registered, so that it hears what follows the answer."""
+        session.unanswered += 1
         await asyncio.wait((registering,), timeout=_REGISTERED_S)
+        session.unanswered -= 1
+        # The next ones do not wait, whether it is registered or Redis is down.
+        session.registering = None
         self._relay(session, ack_id, event)
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:

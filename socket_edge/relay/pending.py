@@ -20,6 +20,7 @@ _FOR_NOW: Final = frozenset(
         ErrorCode.PROFILE_MISSING,
         ErrorCode.MESSAGE_NOT_FOUND,
         ErrorCode.NOT_ALLOWED,
+        ErrorCode.USERNAME_TAKEN,
     }
 )
 """Codes of requests that others may make possible at any time, such as a peer who ends a block."""

@@ -41,6 +41,7 @@ async def test_an_answered_request_is_no_longer_open() -> None:
         (ErrorCode.PROFILE_MISSING, True),
         (ErrorCode.MESSAGE_NOT_FOUND, True),
         (ErrorCode.NOT_ALLOWED, True),
+        (ErrorCode.USERNAME_TAKEN, True),
     ],
 )
 async def test_a_refusal_that_a_copy_may_contradict_leaves_the_client_in_doubt(
