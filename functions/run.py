@@ -43,6 +43,9 @@ class DueRun:
     missed: int
     """How many times of any job have been missed."""
 
+_FREQUENT: Final = frozenset({"webhooks"})
+"""Those that run every few seconds: a run that had nothing to do is not logged."""
+
 
 def run(name: str, context: Context, *, dry_run: bool = False) -> Summary:
     """Run a function, log its summary as one event and return it. Raises what the function raises."""
@@ -106,6 +109,8 @@ def run_function(name: str, function: Function, context: Context, *, dry_run: bo
     metrics.RUNS.labels(name, "out_of_time" if pacer.out_of_time else "complete").inc()
     metrics.RUN_SECONDS.observe(pacer.elapsed_s, name)
     metrics.LAST_RUN.labels(name).set_to_current_time()
+    if name in _FREQUENT and not any(summary.values()):
+        return summary
     log.info(
         "function_finished",
         function=name,

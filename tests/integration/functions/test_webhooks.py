@@ -16,6 +16,7 @@ import pytest
 import requests
 from sqlalchemy import text
 from standardwebhooks import Webhook, WebhookVerificationError
+from structlog.testing import capture_logs
 
 from functions.channels import outbound
 from functions.channels.outbound import make_session
@@ -426,6 +427,15 @@ def test_the_function_sends_to_all_endpoints(
     assert run("webhooks", context) == {"sent": 2, "refused": 0, "dead": 0}
     assert sorted(made) == [("https://app.example/hook", [OLD, NEW]), ("https://audit.example/", [NEW])]
     assert run("webhooks", context, dry_run=True)["waiting"] == 0
+
+
+def test_a_run_is_logged_if_it_had_something_to_do(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "make_endpoint", lambda settings, name: hooks.backend.endpoint())
+    with capture_logs() as logs:
+        run("webhooks", hooks.context)
+        hooks.tell(uuid4(), "hello")
+        run("webhooks", hooks.context)
+    assert [line["sent"] for line in logs if line["event"] == "function_finished"] == [1]
 
 
 def _send_alone(settings: FunctionSettings, url: str, certificate: Path) -> None:
