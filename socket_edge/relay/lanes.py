@@ -139,8 +139,6 @@ class Lane:
             again_at = time.monotonic() + min(left, self._limits.redispatch_s)
             if tries:
                 metrics.REDISPATCHES.inc()
-                for request in requests:
-                    request.is_repeated = True
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
             entry = await _until(again_at, self._result)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final
 
 import uuid_utils
 
@@ -13,17 +12,6 @@ from infra.wire.clock import RedisClock
 from infra.wire.commands import client_id_of
 from infra.wire.errors import ErrorCode, Failure
 from infra.wire.inbox import Answer
-
-_FOR_NOW: Final = frozenset(
-    {
-        ErrorCode.USER_NOT_FOUND,
-        ErrorCode.PROFILE_MISSING,
-        ErrorCode.MESSAGE_NOT_FOUND,
-        ErrorCode.NOT_ALLOWED,
-        ErrorCode.USERNAME_TAKEN,
-    }
-)
-"""Codes of requests that others may make possible at any time, such as a peer who ends a block."""
 
 Settle = Callable[[Answer], None]
 """Takes the answer to a request."""
@@ -51,18 +39,6 @@ class PendingRequest:
     """The `traceparent` of a traced event."""
     trouble: Callable[[], ErrorCode] = lambda: ErrorCode.TIMEOUT
     """Returns why there is no answer yet, as far as the lane knows."""
-    is_repeated: bool = False
-    """Whether it was sent to workers more than once."""
-
-    def certain(self, answer: Answer) -> Answer:
-        """Return what can be said for certain.
-
-        A worker may still be about to handle a copy, and do what another one has just refused.
-        """
-        if self.is_repeated and answer.failure is not None and answer.failure.code in _FOR_NOW:
-            failure = Failure.of(ErrorCode.TIMEOUT, client_id=answer.failure.client_id)
-            return Answer(answer.id, failure=failure)
-        return answer
 
 
 class PendingRequests:
@@ -115,7 +91,7 @@ class PendingRequests:
         """Settle the request with an answer. A second answer is ignored."""
         request = self._open.pop(answer.id, None)
         if request is not None:
-            request.settle(request.certain(answer))
+            request.settle(answer)
         if not self._open:
             self._idle.set()
 

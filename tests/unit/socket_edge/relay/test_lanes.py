@@ -154,16 +154,6 @@ async def test_a_batch_without_a_result_is_sent_again_with_the_same_id() -> None
     assert one.queue.batches[0] == one.queue.batches[1] == again
 
 
-async def test_what_a_batch_asks_is_known_to_be_repeated_from_the_second_time_on() -> None:
-    one = LaneOf(Asked(), redispatch_s=0.01)
-    async with one.running():
-        (request,) = one.submit()
-        await one.queue.sent(1)
-        assert not request.is_repeated
-        await one.queue.sent(2)
-        assert request.is_repeated
-
-
 async def test_only_a_batch_in_trouble_is_sent_with_caution() -> None:
     one = LaneOf(Asked(), redispatch_s=0.01)
     async with one.running():

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.wire.errors import ErrorCode, Failure
+from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer
 from tests.unit.socket_edge.relay.pending import Asked
 
@@ -26,43 +26,6 @@ async def test_an_answered_request_is_no_longer_open() -> None:
     assert request in asked.open
     asked.open.answer(Answer(request.id))
     assert request not in asked.open
-
-
-@pytest.mark.parametrize("is_repeated", [False, True])
-@pytest.mark.parametrize(
-    ("code", "is_for_now"),
-    [
-        (ErrorCode.INVALID_PAYLOAD, False),
-        (ErrorCode.CHAT_NOT_FOUND, False),
-        (ErrorCode.NOT_A_MEMBER, False),
-        (ErrorCode.TOO_LATE, False),
-        (ErrorCode.INTERNAL, False),
-        (ErrorCode.USER_NOT_FOUND, True),
-        (ErrorCode.PROFILE_MISSING, True),
-        (ErrorCode.MESSAGE_NOT_FOUND, True),
-        (ErrorCode.NOT_ALLOWED, True),
-        (ErrorCode.USERNAME_TAKEN, True),
-    ],
-)
-async def test_a_refusal_that_a_copy_may_contradict_leaves_the_client_in_doubt(
-    code: ErrorCode, is_for_now: bool, is_repeated: bool
-) -> None:
-    asked = Asked()
-    request = asked.request()
-    request.is_repeated = is_repeated
-    asked.open.answer(Answer(request.id, failure=Failure.of(code, client_id="mine")))
-    (answer,) = asked.answers[request.id]
-    assert answer.failure == Failure.of(
-        ErrorCode.TIMEOUT if is_repeated and is_for_now else code, client_id="mine"
-    )
-
-
-async def test_what_succeeds_is_certain_however_often_it_was_sent() -> None:
-    asked = Asked()
-    request = asked.request()
-    request.is_repeated = True
-    asked.open.answer(Answer(request.id))
-    assert asked.codes(request) == [None]
 
 
 async def test_a_request_past_its_deadline_fails_with_the_trouble_of_its_lane() -> None:
