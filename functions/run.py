@@ -43,6 +43,7 @@ class DueRun:
     missed: int
     """How many times of any job have been missed."""
 
+
 _FREQUENT: Final = frozenset({"webhooks"})
 """Those that run every few seconds: a run that had nothing to do is not logged."""
 
