@@ -24,8 +24,8 @@ NOWHERE = {
 }
 LACKING = {
     "edge": {"worker": "worker", "migrate": "worker", "run cleanup": "functions", "dev": "local"},
-    "worker": {"edge": "edge", "doctor": "edge,worker", "token alice": "local"},
-    "functions": {"worker": "worker", "run offline_delivery": "worker"},
+    "worker": {"edge": "edge", "token alice": "local"},
+    "functions": {"worker": "worker", "doctor": "edge,worker", "run offline_delivery": "worker"},
 }
 """Commands that need another extra than the one that is installed."""
 
