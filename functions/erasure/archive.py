@@ -105,7 +105,7 @@ class ArchiveErasure:
             if self.written_since is None or written_at >= self.written_since:
                 at = self._erase(name, at)
                 self.pacer.pause()
-        if place is None and self._purges and not self._kept_versions:
+        if place is None and self.written_since is None and self._purges and not self._kept_versions:
             with self.engine.begin() as conn:
                 record.count(conn, self.erasure.user_id, {_OLD_VERSIONS: -self.erasure.counts[_OLD_VERSIONS]})
         if at.failed:

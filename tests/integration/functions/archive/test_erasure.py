@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -313,6 +314,20 @@ def test_old_versions_that_may_not_be_deleted_are_named_and_tried_again(
     assert "old versions of objects" not in {left.what for left in manifest.left}
     versions = s3.list_object_versions(Bucket=BUCKET)["Versions"]
     assert sum(version["Key"].endswith(".gz") for version in versions) == 1
+
+
+def test_old_versions_are_named_until_each_was_tried_again(
+    make_chat: Any, s3: Any, run: Archive, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of `archive` looks at new objects only."""
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    _, alice, _ = make_chat({100: 9})
+    run()
+    monkeypatch.setattr(ArchiveBucket, "delete_old_versions", lambda *_: False)
+    monkeypatch.setattr("functions.erasure.archive._CLOCKS", timedelta(hours=-1))
+    eraser(alice[0])
+    run()
+    assert "old versions of objects" in {left.what for left in eraser(alice[0]).left}
 
 
 def test_a_run_out_of_time_goes_on_with_the_next_object(
