@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.message_file import ArchivedMessage
 from functions.context import Context
-from functions.people import Person
+from functions.people import IS_LETTER_OF, Person
 from infra.store.boxes import Box
 from infra.wire.events import iso_ms
 
@@ -97,7 +97,9 @@ _NOTIFICATIONS = text(
     WHERE user_id = :user ORDER BY created_at
     """
 )
-_UNHANDLED = text("SELECT id, event, payload, created_at FROM dead_letters WHERE user_id = :user ORDER BY id")
+_UNHANDLED = text(
+    f"SELECT id, event, payload, created_at FROM dead_letters l WHERE {IS_LETTER_OF} ORDER BY id"
+)
 
 _BOXES: Final = {
     Box.PINNED: "pinned",
@@ -219,7 +221,7 @@ class NotificationLine(_Line, frozen=True, tag="notification"):
 
 
 class UnhandledLine(_Line, frozen=True, tag="unhandled"):
-    """An event that the user's client sent, and no worker could handle."""
+    """An event that the user's client sent, or the app's backend about them, and no worker could handle."""
 
     id: str
     event: str

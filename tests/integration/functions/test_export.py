@@ -17,6 +17,7 @@ from tests.harness.two import Two
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import day, deliver
 from tests.integration.functions.conftest import ContextFactory
+from tests.integration.functions.letters import leave_letters_of_the_backend
 
 Export = Callable[..., list[Any]]
 
@@ -118,6 +119,12 @@ def test_devices_come_without_what_lets_others_notify_them(two: Two, export: Exp
         "webhook": None,
     }
     assert "secret" not in json.dumps(lines)
+
+
+def test_dead_letters_of_the_backend_about_the_user_come_too(two: Two, export: Export) -> None:
+    own, others = leave_letters_of_the_backend(two)
+    assert {line["payload"] for line in of(export(two.alice.id), "unhandled")} == own
+    assert others
 
 
 def test_archived_messages_come_too_and_those_in_both_places_once(
