@@ -34,7 +34,8 @@ _PROFILE = text(
 )
 _DEVICES = text(
     """
-    SELECT id, channel, CASE channel WHEN 'email' THEN address END AS address, time_zone, registered_at
+    SELECT id, channel, CASE channel WHEN 'email' THEN address END AS address, time_zone, language,
+        registered_at
     FROM devices WHERE user_id = :user ORDER BY registered_at
     """
 )
@@ -142,6 +143,7 @@ class DeviceLine(_Line, frozen=True, tag="device"):
     channel: str
     address: str | None = None
     time_zone: str | None = None
+    language: str | None = None
     registered_at: Time = None
 
 
@@ -311,6 +313,7 @@ def _device(row: Row[Any]) -> Line:
         channel=row.channel,
         address=row.address,
         time_zone=row.time_zone,
+        language=row.language,
         registered_at=_time(row.registered_at),
     )
 
