@@ -282,7 +282,7 @@ def test_looking_for_erased_users_leaves_time_for_the_archive(
 ) -> None:
     make_chat({100: 9})
 
-    clock = SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda _: None, now=0.0)
+    clock: Any = SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda _: None, now=0.0)
 
     def take_all_time(_: Any, __: Any, pacer: Pacer) -> list[ArchiveError]:
         while not pacer.out_of_time:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.erasure import record, reports, rows, streams
+from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.chats import ChatErasure
 from functions.erasure.record import Mode
 from functions.errors import ArchiveError, ErasureRefused
@@ -315,6 +315,7 @@ def test_however_often_it_dies_it_is_complete_in_the_end(
         (ChatErasure, "_forget_side"),
         (rows, "delete_rows"),
         (reports, "erase_copies"),
+        (outbox, "erase_facts"),
         (rows, "delete_profile"),
         (streams, "trim_streams"),
         (streams, "forget_user"),
