@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 from functions.archive.bucket import ArchiveBucket
 from functions.archive.message_file import ArchivedMessage
 from functions.context import Context
-from functions.people import Person
+from functions.people import IS_LETTER_OF, Person
 from infra.store.boxes import Box
 from infra.wire.events import iso_ms
 
@@ -34,7 +34,8 @@ _PROFILE = text(
 )
 _DEVICES = text(
     """
-    SELECT id, channel, CASE channel WHEN 'email' THEN address END AS address, time_zone, registered_at
+    SELECT id, channel, CASE channel WHEN 'email' THEN address END AS address, time_zone, language,
+        registered_at
     FROM devices WHERE user_id = :user ORDER BY registered_at
     """
 )
@@ -97,7 +98,9 @@ _NOTIFICATIONS = text(
     WHERE user_id = :user ORDER BY created_at
     """
 )
-_UNHANDLED = text("SELECT id, event, payload, created_at FROM dead_letters WHERE user_id = :user ORDER BY id")
+_UNHANDLED = text(
+    f"SELECT id, event, payload, created_at FROM dead_letters l WHERE {IS_LETTER_OF} ORDER BY id"
+)
 
 _BOXES: Final = {
     Box.PINNED: "pinned",
@@ -140,6 +143,7 @@ class DeviceLine(_Line, frozen=True, tag="device"):
     channel: str
     address: str | None = None
     time_zone: str | None = None
+    language: str | None = None
     registered_at: Time = None
 
 
@@ -219,7 +223,7 @@ class NotificationLine(_Line, frozen=True, tag="notification"):
 
 
 class UnhandledLine(_Line, frozen=True, tag="unhandled"):
-    """An event that the user's client sent, and no worker could handle."""
+    """An event that the user's client sent, or the app's backend about them, and no worker could handle."""
 
     id: str
     event: str
@@ -309,6 +313,7 @@ def _device(row: Row[Any]) -> Line:
         channel=row.channel,
         address=row.address,
         time_zone=row.time_zone,
+        language=row.language,
         registered_at=_time(row.registered_at),
     )
 

@@ -22,6 +22,10 @@ class Pacer:
         """Whether the run must leave the rest to the next one."""
         return self.elapsed_s >= self._run_s
 
+    def part(self, share: float) -> "Pacer":
+        """Return a pacer for a part of the run, which may take this share of the time that is left."""
+        return Pacer(max(0.0, self._run_s - self.elapsed_s) * share)
+
     def pause(self) -> None:
         """Sleep twice as long as the last step took, at most a second, so that chats stay responsive."""
         time.sleep(min(2 * (time.monotonic() - self._step_began), _PAUSE_MAX_S))

@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 _SETTLED_S: Final = 3_600
 """Longer than any transaction: one that began while a text could be changed has ended by then."""
+_ERASURES_SHARE: Final = 0.5
+"""The share of a run that looking for erased users may take."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ def archive(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     bucket = ArchiveBucket.connect(settings)
     totals = _Totals()
     if not dry_run:
-        erase_again(context.engine, bucket, pacer)
+        totals.errors += erase_again(context.engine, bucket, pacer.part(_ERASURES_SHARE))
     for number in range(settings.archive_shards):
         shard = Shard(number, settings.archive_shards)
         selection = Selection(

@@ -47,7 +47,10 @@ _NEXT_CHANGES = text(
     RETURNING c.id, c.change - erased.messages AS change
     """
 )
-_UNSETTLED = text("SELECT user_id FROM erasures WHERE NOT archive_settled AND finished_at IS NOT NULL")
+_UNSETTLED = text(
+    "SELECT user_id FROM erasures WHERE NOT archive_settled AND finished_at IS NOT NULL ORDER BY random()"
+)
+"""In another order each time, so that all have their turn even if there is no time for all of them."""
 _SETTLE = text(
     """
     UPDATE erasures SET archive_settled = true
@@ -105,7 +108,7 @@ class ArchiveErasure:
             if self.written_since is None or written_at >= self.written_since:
                 at = self._erase(name, at)
                 self.pacer.pause()
-        if place is None and self._purges and not self._kept_versions:
+        if place is None and self.written_since is None and self._purges and not self._kept_versions:
             with self.engine.begin() as conn:
                 record.count(conn, self.erasure.user_id, {_OLD_VERSIONS: -self.erasure.counts[_OLD_VERSIONS]})
         if at.failed:
@@ -190,22 +193,33 @@ class ArchiveErasure:
             record.count(conn, self.erasure.user_id, counts or {})
 
 
-def erase_again(engine: Engine, bucket: ArchiveBucket, pacer: Pacer) -> None:
+def erase_again(engine: Engine, bucket: ArchiveBucket, pacer: Pacer) -> list[ArchiveError]:
     """Erase from objects that were written during and after erasures, until they are a day old.
 
-    A run of `archive` that was under way may have read messages before they were erased.
+    A run of `archive` that was under way may have read messages before they were erased. Returns the
+    errors of users whose objects cannot all be read; the other users are done. Raises what boto3 and
+    SQLAlchemy raise.
     """
+    errors = []
     with engine.begin() as conn:
         user_ids = list(conn.execute(_UNSETTLED).scalars())
     for user_id in user_ids:
         erasure = record.find(engine, user_id)
         if erasure is None:
             continue
-        walk = ArchiveErasure(engine, bucket, pacer, erasure, _note_nothing, erasure.started_at - _CLOCKS)
-        if walk.run(None):
-            params = {"user": user_id, "started": erasure.started_at, "settled_s": SETTLED_S}
-            with engine.begin() as conn:
-                conn.execute(_SETTLE, params)
+        try:
+            _erase_new_objects(engine, bucket, pacer, erasure)
+        except ArchiveError as error:
+            errors.append(error)
+    return errors
+
+
+def _erase_new_objects(engine: Engine, bucket: ArchiveBucket, pacer: Pacer, erasure: Erasure) -> None:
+    walk = ArchiveErasure(engine, bucket, pacer, erasure, _note_nothing, erasure.started_at - _CLOCKS)
+    if walk.run(None):
+        params = {"user": erasure.user_id, "started": erasure.started_at, "settled_s": SETTLED_S}
+        with engine.begin() as conn:
+            conn.execute(_SETTLE, params)
 
 
 def _note_nothing(_: Connection, __: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from functions.archive.bucket import ArchiveBucket
 from functions.context import Context
-from functions.erasure import record, reports, rows, streams
+from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.archive import ArchiveErasure
 from functions.erasure.chats import Announcer, ChatErasure
 from functions.erasure.manifest import Manifest, make_manifest
@@ -133,6 +133,10 @@ class _Job:
         """Erase copies of messages."""
         return reports.erase_copies(self.context.engine, self.pacer, self.erasure)
 
+    def outbox(self, _: str | None) -> bool:
+        """Erase what webhooks have not told yet."""
+        return outbox.erase_facts(self.context.engine, self.pacer, self.erasure)
+
     def archive(self, place: str | None) -> bool:
         """Erase archived messages."""
         if self.bucket is None:
@@ -178,6 +182,7 @@ _STEPS: Final[dict[str, Callable[[_Job, str | None], bool]]] = {
     "chats": _Job.chats,
     "rows": _Job.rows,
     "reports": _Job.reports,
+    "outbox": _Job.outbox,
     "archive": _Job.archive,
     "profile": _Job.profile,
     "redis": _Job.redis,

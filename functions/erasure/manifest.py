@@ -30,7 +30,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _ALWAYS = (
-    Left("ids of requests about chats", "the last 20 of both members, which name nobody"),
+    Left("ids of requests about chats", "the last ones of both members, which name nobody"),
     Left("backups and copies of the database and of Redis", "they end with your own retention"),
     Left("files that the data of messages names", "they are where the app has put them: delete them there"),
     Left(

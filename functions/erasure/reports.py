@@ -48,7 +48,7 @@ def _erase_some(erasure: Erasure, after: UUID, conn: Connection) -> UUID | None:
     row = None
     for row in conn.execute(_READ, {"user": erasure.user_id, "after": after}).all():
         messages = msgspec.json.decode(row.messages)
-        scrubbed = [_scrub(message, erasure) for message in messages]
+        scrubbed = [scrub(message, erasure) for message in messages]
         note = None if erasure.deletes and row.is_reporter else row.note
         if scrubbed != messages or note != row.note:
             params = {"id": row.id, "note": note, "messages": msgspec.json.encode(scrubbed).decode()}
@@ -58,7 +58,7 @@ def _erase_some(erasure: Erasure, after: UUID, conn: Connection) -> UUID | None:
     return None if row is None else row.id
 
 
-def _scrub(message: _Json, erasure: Erasure) -> _Json:
+def scrub(message: _Json, erasure: Erasure) -> _Json:
     """Return a copied message without the user's name and, if their messages are erased, their words."""
     user_id = str(erasure.user_id)
     message = _nameless(message, "sender", user_id)

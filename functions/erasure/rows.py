@@ -8,16 +8,18 @@ from functions.archive.patience import patiently
 from functions.erasure import record
 from functions.erasure.record import Erasure
 from functions.pacer import Pacer
+from functions.people import IS_LETTER_OF
 
 _SLICE: Final = 250
+_IS_OWN: Final = "l.user_id = :user"
 _TABLES: Final = {
-    "devices": "id",
-    "notifications": "id",
-    "undelivered": "chat_id",
-    "dead_letters": "id",
-    "refused_names": "user_id",
+    "devices": ("id", _IS_OWN),
+    "notifications": ("id", _IS_OWN),
+    "undelivered": ("chat_id", _IS_OWN),
+    "dead_letters": ("id", IS_LETTER_OF),
+    "refused_names": ("user_id", _IS_OWN),
 }
-"""Tables with a column `user_id`, and what tells their rows of one user apart."""
+"""Tables, what tells their rows of one user apart, and which rows `l` are a user's."""
 
 _TAKE_NAME = text("SELECT take_name(:user)")
 _DELETE_PROFILE = text("DELETE FROM profiles WHERE id = :user")
@@ -39,11 +41,11 @@ def take_name(engine: Engine, user_id: object) -> None:
 
 def delete_rows(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
     """Delete devices, notifications, dead letters and the like. Return False if the run is out of time."""
-    for table, key in _TABLES.items():
+    for table, (key, is_own) in _TABLES.items():
         statement = text(
             f"""
-            DELETE FROM {table} WHERE user_id = :user AND {key} = ANY(ARRAY(
-                SELECT {key} FROM {table} WHERE user_id = :user ORDER BY {key} LIMIT {_SLICE} FOR UPDATE
+            DELETE FROM {table} l WHERE {is_own} AND {key} = ANY(ARRAY(
+                SELECT {key} FROM {table} l WHERE {is_own} ORDER BY {key} LIMIT {_SLICE} FOR UPDATE
             ))
             """
         )

@@ -3,9 +3,12 @@
 import gzip
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 
 from functions.archive import restore
 from functions.archive.archiver import archive
@@ -257,6 +260,40 @@ def test_what_a_run_of_archive_writes_meanwhile_is_erased_by_the_next(
     assert set(texts(s3, alice)) == {""}
 
 
+def test_an_object_that_cannot_be_read_stops_neither_other_erasures_nor_the_archive(
+    make_chat: Any, s3: Any, run: Archive, eraser: Eraser
+) -> None:
+    _, alice, bob = make_chat({200: 9})
+    run()
+    (damaged,) = objects(s3)
+    for person in (alice, bob):
+        eraser(person[0])
+    body = s3.get_object(Bucket=BUCKET, Key=damaged)
+    s3.put_object(Bucket=BUCKET, Key=damaged, Body=b"damaged", Metadata=body["Metadata"])
+    make_chat({100: 6})
+    with structlog.testing.capture_logs() as logs, pytest.raises(ArchiveError):
+        run()
+    assert [line["event"] for line in logs if line.get("function") == "erasure"] == ["object_skipped"] * 2
+    assert len(objects(s3)) == 2
+
+
+def test_looking_for_erased_users_leaves_time_for_the_archive(
+    make_chat: Any, make_context: ContextFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_chat({100: 9})
+
+    clock: Any = SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda _: None, now=0.0)
+
+    def take_all_time(_: Any, __: Any, pacer: Pacer) -> list[ArchiveError]:
+        while not pacer.out_of_time:
+            clock.now += 1.0
+        return []
+
+    monkeypatch.setattr("functions.pacer.time", clock)
+    monkeypatch.setattr("functions.archive.archiver.erase_again", take_all_time)
+    assert archive(make_context(), Pacer(600), dry_run=False)["messages"] == 9
+
+
 def test_an_erasure_is_looked_at_again_for_a_day(
     unswept_bench: WorkerBench, make_chat: Any, run: Archive, eraser: Eraser
 ) -> None:
@@ -313,6 +350,20 @@ def test_old_versions_that_may_not_be_deleted_are_named_and_tried_again(
     assert "old versions of objects" not in {left.what for left in manifest.left}
     versions = s3.list_object_versions(Bucket=BUCKET)["Versions"]
     assert sum(version["Key"].endswith(".gz") for version in versions) == 1
+
+
+def test_old_versions_are_named_until_each_was_tried_again(
+    make_chat: Any, s3: Any, run: Archive, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of `archive` looks at new objects only."""
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    _, alice, _ = make_chat({100: 9})
+    run()
+    monkeypatch.setattr(ArchiveBucket, "delete_old_versions", lambda *_: False)
+    monkeypatch.setattr("functions.erasure.archive._CLOCKS", timedelta(hours=-1))
+    eraser(alice[0])
+    run()
+    assert "old versions of objects" in {left.what for left in eraser(alice[0]).left}
 
 
 def test_a_run_out_of_time_goes_on_with_the_next_object(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.erasure import record, reports, rows, streams
+from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.chats import ChatErasure
 from functions.erasure.record import Mode
 from functions.errors import ArchiveError, ErasureRefused
@@ -18,6 +18,7 @@ from infra.wire import names
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Two
 from tests.integration.functions.conftest import Eraser
+from tests.integration.functions.letters import leave_letters_of_the_backend
 
 SECRET = "meet me at the old mill"
 MORE = "and bring the map"
@@ -94,6 +95,15 @@ def test_nothing_of_what_they_wrote_or_set_is_left(two: Two, eraser: Eraser) -> 
         "reports": 2,
         "profiles": 1,
     }
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_dead_letters_of_the_backend_about_the_user_are_gone(two: Two, eraser: Eraser, mode: Mode) -> None:
+    own, others = leave_letters_of_the_backend(two)
+    manifest = eraser(two.alice.id, mode)
+    left = {row.payload for row in two.bench.rows("SELECT payload FROM dead_letters")}
+    assert left == others
+    assert manifest.counts["postgres"]["dead_letters"] == len(own)
 
 
 def test_tombstones_keep_the_chat_of_the_peer_whole(two: Two, eraser: Eraser) -> None:
@@ -305,6 +315,7 @@ def test_however_often_it_dies_it_is_complete_in_the_end(
         (ChatErasure, "_forget_side"),
         (rows, "delete_rows"),
         (reports, "erase_copies"),
+        (outbox, "erase_facts"),
         (rows, "delete_profile"),
         (streams, "trim_streams"),
         (streams, "forget_user"),
