@@ -113,10 +113,16 @@ def _code_of(response: httpx.Response) -> str | None:
 
 
 def _is_about_token(response: httpx.Response) -> bool:
-    """Return whether nothing but the token is invalid."""
+    """Return whether the token is invalid, and nothing else is said to be.
+
+    Without a word about fields, the payload may be at fault, and with it every device would go.
+    """
     details = [detail for detail in _details(response) if detail.get("@type") == _BAD_REQUEST]
-    violations = [field for detail in details for field in detail.get("fieldViolations", ())]
-    return all(violation.get("field") == "message.token" for violation in violations)
+    said = [detail.get("fieldViolations") for detail in details]
+    violations = [violation for some in said if isinstance(some, list) for violation in some]
+    return bool(violations) and all(
+        isinstance(violation, dict) and violation.get("field") == "message.token" for violation in violations
+    )
 
 
 def _details(response: httpx.Response) -> list[dict[str, Any]]:

@@ -83,12 +83,22 @@ def fcm_error(status: int, code: str, *fields: str, **headers: str) -> Answer:
     return Answer(status, {"error": {"code": status, "message": TOKEN, "details": details}}, named)
 
 
+def odd_fcm_error(violations: Any) -> Answer:
+    """Return an answer of FCM that says what is wrong in a form that its documentation does not know."""
+    answer = fcm_error(400, "INVALID_ARGUMENT", "message.token")
+    answer.body["error"]["details"][-1]["fieldViolations"] = violations
+    return answer
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome", "is_kept"),
     [
         (Answer(200, {"name": "projects/chat-1/messages/1"}), "sent", True),
         (fcm_error(404, "UNREGISTERED"), "no_device", False),
-        (fcm_error(400, "INVALID_ARGUMENT"), "no_device", False),
+        (fcm_error(400, "INVALID_ARGUMENT"), "failed", True),
+        (odd_fcm_error(None), "failed", True),
+        (odd_fcm_error(5), "failed", True),
+        (odd_fcm_error(["message.token"]), "failed", True),
         (fcm_error(400, "INVALID_ARGUMENT", "message.token"), "no_device", False),
         (fcm_error(400, "INVALID_ARGUMENT", "message.data[0].value"), "failed", True),
         (fcm_error(403, "SENDER_ID_MISMATCH"), "failed", True),
