@@ -80,7 +80,8 @@ class Calls:
     async def send_many(self, many: NewMessages, key: str) -> bytes:
         """Send messages; return what became of each."""
         # All are relayed before any is answered, so that they leave together and in this order.
-        keys = [f"{key}/{place}" if key else "" for place in range(len(many.messages))]
+        # No call can have a key with a space, so none has that of one of these messages.
+        keys = [f"{key} {place}" if key else "" for place in range(len(many.messages))]
         answers = [self._send(message, own) for message, own in zip(many.messages, keys, strict=True)]
         return msgspec.json.encode(
             {"results": [_result(answer) for answer in await asyncio.gather(*answers)]}
