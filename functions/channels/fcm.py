@@ -113,10 +113,13 @@ def _code_of(response: httpx.Response) -> str | None:
 
 
 def _is_about_token(response: httpx.Response) -> bool:
-    """Return whether nothing but the token is invalid."""
+    """Return whether FCM says that the token is invalid, and nothing else."""
     details = [detail for detail in _details(response) if detail.get("@type") == _BAD_REQUEST]
-    violations = [field for detail in details for field in detail.get("fieldViolations", ())]
-    return all(violation.get("field") == "message.token" for violation in violations)
+    lists = [detail.get("fieldViolations") for detail in details]
+    violations = [violation for some in lists if isinstance(some, list) for violation in some]
+    return bool(violations) and all(
+        isinstance(violation, dict) and violation.get("field") == "message.token" for violation in violations
+    )
 
 
 def _details(response: httpx.Response) -> list[dict[str, Any]]:
