@@ -96,9 +96,5 @@ def test_the_page_promises_the_numbers_of_the_code(promise: str) -> None:
     assert promise in TEXT
 
 
-def test_a_key_with_a_place_after_it_fits_into_a_client_id() -> None:
-    assert IDEMPOTENCY_KEY_CHARS + len(f"/{MESSAGES_MAX - 1}") <= 64
-
-
 def test_without_keys_there_is_no_server_api() -> None:
     assert EdgeSettings.model_fields["api_keys"].default == ()
