@@ -254,6 +254,7 @@ _CALLS: Final = (
         summary="Lists a user's chats as the user sees them, newest activity first.",
         query=ChatsQuery,
         answers=((HTTPStatus.OK, events.ChatsAck),),
+        errors=(ErrorCode.PROFILE_MISSING,),
     ),
     Call(
         name="get_messages",
@@ -265,7 +266,7 @@ _CALLS: Final = (
         summary="Returns a page of a chat's history as the user sees it.",
         query=MessagesQuery,
         answers=((HTTPStatus.OK, events.MessagesAck),),
-        errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
+        errors=(ErrorCode.PROFILE_MISSING, ErrorCode.CHAT_NOT_FOUND, ErrorCode.NOT_A_MEMBER),
     ),
     Call(
         name="revise_message",
