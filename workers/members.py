@@ -21,7 +21,7 @@ _MEMBERS = text(
     f"""
     SELECT
         w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, w.cleared_seq, w.muted_until,
-        p.username, p.last_seen_at, {BOX.format(chat="c", user="w.user_id")} AS box,
+        p.username, p.last_seen_at, p.deleted_at, {BOX.format(chat="c", user="w.user_id")} AS box,
         CASE w.user_id WHEN c.user_lo THEN c.lo_blocked_at ELSE c.hi_blocked_at END AS blocked_at,
         {SHOWN_DELIVERED.format(member="w")} AS shown_delivered_seq,
         {SHOWN_READ.format(member="w", profile="p")} AS shown_read_seq,
@@ -57,10 +57,11 @@ _UNREAD = text(
 )
 _OWN = text(
     """
-    SELECT asked.user_id, c.id, c.last_seq, c.change, w.cleared_seq
+    SELECT asked.user_id, c.id, c.last_seq, c.change, w.cleared_seq, p.deleted_at IS NOT NULL AS is_deleted
     FROM unnest(CAST(:chats AS uuid[]), CAST(:users AS uuid[])) AS asked (chat_id, user_id)
     JOIN chats c ON c.id = asked.chat_id
     LEFT JOIN chat_members w ON w.chat_id = c.id AND w.user_id = asked.user_id
+    LEFT JOIN profiles p ON p.id = w.user_id
     """
 )
 _NAMES: Final[Mapping[int, BoxName]] = {
@@ -86,6 +87,8 @@ class OwnChat:
     change: int
     cleared_seq: int | None
     """None if the user is no member."""
+    is_deleted: bool
+    """Whether the user is deleted, who stays a member."""
 
 
 def read_members(conn: Connection, chat_ids: Collection[str]) -> dict[Member, Row[Any]]:

@@ -113,13 +113,10 @@ def _code_of(response: httpx.Response) -> str | None:
 
 
 def _is_about_token(response: httpx.Response) -> bool:
-    """Return whether the token is invalid, and nothing else is said to be.
-
-    Without a word about fields, the payload may be at fault, and with it every device would go.
-    """
+    """Return whether FCM says that the token is invalid, and nothing else."""
     details = [detail for detail in _details(response) if detail.get("@type") == _BAD_REQUEST]
-    said = [detail.get("fieldViolations") for detail in details]
-    violations = [violation for some in said if isinstance(some, list) for violation in some]
+    lists = [detail.get("fieldViolations") for detail in details]
+    violations = [violation for some in lists if isinstance(some, list) for violation in some]
     return bool(violations) and all(
         isinstance(violation, dict) and violation.get("field") == "message.token" for violation in violations
     )

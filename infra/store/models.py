@@ -59,7 +59,7 @@ class Profile(Base):
     push_texts: Mapped[bool] = mapped_column(server_default=true())
     """Whether notifications show what messages say."""
     handled: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
-    """The last requests that have changed the settings, so that none is handled again."""
+    """The last requests about settings, and of the backend about the name, so that none is handled again."""
 
 
 class RefusedName(Base):

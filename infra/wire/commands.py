@@ -324,7 +324,8 @@ class RegisterDevice(_Command, frozen=True):
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     """IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none."""
     language: Annotated[str, msgspec.Meta(max_length=LANGUAGE_CHARS)] | None = None
-    """BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`."""
+    """BCP 47 tag of the language for notifications, such as `pt-BR`. `en_US.UTF-8` counts as `en-US`, and
+    what is no tag as none."""
 
 
 class UnregisterDevice(_Command, frozen=True):

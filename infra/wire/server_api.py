@@ -22,7 +22,7 @@ MESSAGES_MAX: Final = 100
 """Messages in one call."""
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 IDEMPOTENCY_KEY_CHARS: Final = 60
-"""Longest key: with the place of a message after it, it must fit into a `clientId`."""
+"""Longest key. A `clientId` is made of it, of which nobody can read it."""
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from zlib import crc32
@@ -75,25 +76,23 @@ class Calls:
 
     async def send(self, body: bytes, key: str) -> bytes:
         """Send one message. `key`, if it is not empty, makes it safe to repeat. Raises Rejection."""
-        return _ack(await self._send(_decoded(body, NewMessage), key))
+        return _ack(await self._send(_decoded(body, NewMessage), _client_id(key)))
 
     async def send_many(self, many: NewMessages, key: str) -> bytes:
         """Send messages; return what became of each."""
         # All are relayed before any is answered, so that they leave together and in this order.
-        # No call can have a key with a space, so none has that of one of these messages.
-        keys = [f"{key} {place}" if key else "" for place in range(len(many.messages))]
-        answers = [self._send(message, own) for message, own in zip(many.messages, keys, strict=True)]
+        answers = [self._send(message, _client_id(key, place)) for place, message in enumerate(many.messages)]
         return msgspec.json.encode(
             {"results": [_result(answer) for answer in await asyncio.gather(*answers)]}
         )
 
-    def _send(self, message: NewMessage, key: str) -> asyncio.Future[Answer]:
+    def _send(self, message: NewMessage, client_id: str | None) -> asyncio.Future[Answer]:
         command = SendMessage(
             user_id=message.to,
             text=message.text,
             data=message.data,
             reply_to=message.reply_to,
-            client_id=key or None,
+            client_id=client_id,
         )
         payload = msgspec.json.encode(command)
         if len(payload) > self._payload_bytes:
@@ -124,6 +123,17 @@ def idempotency_key(header: bytes) -> str:
         text = f"`{IDEMPOTENCY_KEY}` must have 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters."
         raise Rejection(ErrorCode.INVALID_PAYLOAD, text)
     return key
+
+
+def _client_id(key: str, place: int | None = None) -> str | None:
+    """Return the id of a message with this key, at this place of a call with several. None without a key.
+
+    Both users of the chat see it, so it is a hash. No key contains a space, so no place looks like a key.
+    """
+    if not key:
+        return None
+    named = key if place is None else f"{key} {place}"
+    return f"api-{sha256(named.encode()).hexdigest()[:32]}"
 
 
 def _from_path(path: Mapping[str, str]) -> dict[str, Any]:

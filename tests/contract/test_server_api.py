@@ -16,6 +16,7 @@ from infra.wire.server_api import (
     IDEMPOTENCY_KEY_CHARS,
     MESSAGES_MAX,
     PATH_FIELDS,
+    SEND_MESSAGES,
     STATUS,
     Call,
     Scope,
@@ -96,8 +97,9 @@ def test_the_page_promises_the_numbers_of_the_code(promise: str) -> None:
     assert promise in TEXT
 
 
-def test_a_key_with_a_place_after_it_fits_into_a_client_id() -> None:
-    assert IDEMPOTENCY_KEY_CHARS + len(f"/{MESSAGES_MAX - 1}") <= 64
+def test_whatever_runs_as_a_user_can_find_them_deleted() -> None:
+    by_users = [call for call in CALLS.values() if call.is_by_user or call.name == SEND_MESSAGES]
+    assert all(ErrorCode.PROFILE_MISSING in call.errors for call in by_users)
 
 
 def test_without_keys_there_is_no_server_api() -> None:

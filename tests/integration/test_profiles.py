@@ -216,6 +216,20 @@ def test_whatever_a_deleted_user_does_is_refused_and_leaves_no_dead_letter(
     assert bench.rows("SELECT FROM dead_letters WHERE user_id = :id", id=alice) == []
 
 
+def test_nothing_is_read_as_a_user_who_was_deleted_long_ago(
+    bench: WorkerBench, deleted: tuple[uuid.UUID, str, uuid.UUID, str]
+) -> None:
+    # By then no token of theirs is valid, but the backend can still name them.
+    alice, _, bob, _ = deleted
+    bench.rows("UPDATE profiles SET deleted_at = now() - interval '1 year' WHERE id = :id", id=alice)
+    (chat,) = bench.rows("SELECT id FROM chats WHERE :id IN (user_lo, user_hi)", id=alice)
+    for name, payload in (("list_chats", {}), ("get_messages", {"chatId": str(chat.id)})):
+        refused, done = (bench.event(user, name, payload) for user in (alice, bob))
+        reply = bench.ask(refused, done)
+        assert reply.failure(refused).code is ErrorCode.PROFILE_MISSING
+        assert reply.ack(done)["success"]
+
+
 def test_what_others_send_in_the_same_batch_is_done(
     bench: WorkerBench, deleted: tuple[uuid.UUID, str, uuid.UUID, str]
 ) -> None:

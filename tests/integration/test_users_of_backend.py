@@ -11,6 +11,7 @@ from infra.wire.server_api import NOBODY
 from tests.conftest import Name
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
+from workers.requests import HANDLED
 
 BACKEND = uuid.UUID(NOBODY)
 
@@ -102,3 +103,26 @@ def test_a_deleted_user_stays_deleted(bench: WorkerBench, name: Name) -> None:
 
 def test_who_has_no_profile_is_not_found(bench: WorkerBench) -> None:
     assert code_of(bench, getting(bench, uuid.uuid4())) is ErrorCode.USER_NOT_FOUND
+
+
+def test_a_request_that_comes_again_undoes_no_later_one(bench: WorkerBench, name: Name) -> None:
+    alice, bob, first, second = uuid.uuid4(), uuid.uuid4(), name("alice"), name("alicia")
+    made, same, renamed = (putting(bench, alice, given) for given in (first, first, second))
+    for event in (made, same, renamed):
+        user = bench.ask(event).ack(event)["user"]
+    assert user["username"] == second
+    again = bench.ask(made, same, renamed)
+    assert [again.ack(event)["user"] for event in (made, same, renamed)] == [user] * 3
+    # Somebody else may have the name by now.
+    taking = putting(bench, bob, first)
+    bench.ask(taking).ack(taking)
+    assert bench.ask(made).ack(made)["user"] == user
+
+
+def test_a_new_request_counts_however_many_came_before(bench: WorkerBench, name: Name) -> None:
+    alice, names = uuid.uuid4(), (name("alice"), name("alicia"))
+    events = [putting(bench, alice, given) for given in names * HANDLED]
+    reply = bench.ask(*events)
+    assert [reply.ack(event)["user"]["username"] for event in events] == [*names] * HANDLED
+    ((kept,),) = bench.rows("SELECT handled FROM profiles WHERE id = :id", id=alice)
+    assert [str(one) for one in kept] == [event.id for event in events[-HANDLED:]]

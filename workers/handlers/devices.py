@@ -26,6 +26,9 @@ _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\"]+")
 
 _KEY = re.compile(r"[\w=+/-]+", re.ASCII)
 
+_POSIX_SUFFIX = re.compile(r"[.@].*", re.DOTALL)
+"""What follows the language and the region in a POSIX locale."""
+
 _MINUS = "\u2212"
 """The sign that some languages write before an offset."""
 _REPORTED_ZONE = re.compile(
@@ -183,9 +186,6 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
     if not (command.time_zone is None or _is_understood(command.time_zone)):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
-    language = _language(command)
-    if language is not None and not is_language(language):
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The language is not a BCP 47 tag.")
     if command.channel in {"webpush", "webhook"}:
         try:
             check_url(command.address)
@@ -194,8 +194,9 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
 
 
 def _language(command: RegisterDevice) -> str | None:
-    """Return the tag of the language. Some platforms put `_` in it."""
-    return None if command.language is None else command.language.replace("_", "-")
+    """Return the tag of the language, if there is one. Some report `en_US.UTF-8`, `en-US@posix` or `C`."""
+    tag = _POSIX_SUFFIX.sub("", command.language or "").replace("_", "-")
+    return tag if is_language(tag) else None
 
 
 def _is_understood(zone: str) -> bool:

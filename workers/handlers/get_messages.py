@@ -43,6 +43,8 @@ def _window(command: GetMessages, chat: OwnChat | None, context: HandlerContext)
         raise Rejection(ErrorCode.CHAT_NOT_FOUND)
     if chat.cleared_seq is None:
         raise Rejection(ErrorCode.NOT_A_MEMBER)
+    if chat.is_deleted:  # an API key outlives the tokens of a user
+        raise Rejection(ErrorCode.PROFILE_MISSING)
     size = context.page_size(command.limit)
     if command.after is None:
         return Window.before(chat.id, chat.last_seq, command.before, size, cleared_seq=chat.cleared_seq)

@@ -132,6 +132,11 @@ class _Details:
             (row.id, user_id) in self.unread
         )
 
+    def is_deleted(self, rows: Sequence[Row[Any]], user_id: str) -> bool:
+        """Return whether the user whose chats these are is deleted. They stay a member."""
+        own = (self.members.get((row.id, user_id)) for row in rows)
+        return any(member.deleted_at is not None for member in own if member)
+
 
 def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context: HandlerContext) -> Outcome:
     """Answer each request with peer, last message and unread count of each chat."""
@@ -148,6 +153,9 @@ def list_chats(conn: Connection, requests: Sequence[Request[ListChats]], context
     details = _read_details(conn, [request for request, _ in asked], pages, context)
     for index, ((request, _), size) in enumerate(zip(asked, sizes, strict=True)):
         rows = pages[index]
+        if details.is_deleted(rows, request.user_id):  # an API key outlives the tokens of a user
+            outcome.reject(request, Rejection(ErrorCode.PROFILE_MISSING))
+            continue
         listed = [row for row in rows[:size] if details.has(row, request.user_id)]
         chats = [_summary(row, request.user_id, details) for row in listed]
         count, _ = fitting(chats)

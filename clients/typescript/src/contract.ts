@@ -264,7 +264,10 @@ export interface RegisterDevice {
   keys?: PushKeys | null;
   /** IANA name of the user's time zone. What devices report instead, such as `GMT+05:30`, counts as none. */
   timeZone?: string | null;
-  /** BCP 47 tag of the language for notifications, such as `pt-BR`. `_` counts as `-`. */
+  /**
+   * BCP 47 tag of the language for notifications, such as `pt-BR`. `en_US.UTF-8` counts as `en-US`, and
+   * what is no tag as none.
+   */
   language?: string | null;
 }
 

@@ -1,6 +1,7 @@
 """The server API of an edge, on lanes that answer as a test wants."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -111,13 +112,19 @@ async def test_a_call_about_a_user_runs_as_them_only_if_it_shows_what_they_see(
     ]
 
 
-async def test_the_idempotency_key_becomes_the_client_id(http: httpx.AsyncClient, lanes: FakeLanes) -> None:
-    headers = {"Idempotency-Key": "k" * 60}
-    await http.post("/v1/messages", json=MESSAGE, headers=headers)
-    await http.post("/v1/messages", json={"messages": [MESSAGE] * 100}, headers=headers)
+async def test_each_idempotency_key_and_place_has_a_client_id_of_its_own_that_does_not_tell_the_key(
+    http: httpx.AsyncClient, lanes: FakeLanes
+) -> None:
+    keys, many = ("k", "k/0", "k" * 60, "k" * 59), {"messages": [MESSAGE] * 100}
+    for _ in range(2):
+        for key in keys:
+            for body in (MESSAGE, many):
+                await http.post("/v1/messages", json=body, headers={"Idempotency-Key": key})
     ids = [payload["clientId"] for *_, payload in lanes.relayed]
-    assert ids == ["k" * 60, *(f"{'k' * 60} {place}" for place in range(100))]
-    assert max(map(len, ids)) <= 64
+    once, again = ids[: len(ids) // 2], ids[len(ids) // 2 :]
+    assert once == again
+    assert len(set(once)) == len(once) == len(keys) * 101
+    assert all(re.fullmatch("api-[0-9a-f]{32}", one) for one in ids)
 
 
 async def test_without_such_a_key_a_message_has_no_client_id(
