@@ -164,7 +164,7 @@ SENTENCES = [
     ("docs/events.md", f"up to {_UNCOMMITTED_S // 60} minutes before"),
     ("docs/events.md", f"longer than {MAX_SPELLING} characters"),
     ("docs/events.md", f"at most {lengths(RegisterDevice, 'address')[1]:,} characters"),
-    ("docs/events.md", f"(`_` counts as `-`); at most {lengths(RegisterDevice, 'language')[0]} characters"),
+    ("docs/events.md", f"no tag as none; at most {lengths(RegisterDevice, 'language')[0]} characters"),
     ("docs/events.md", f"for {default(FunctionSettings, 'device_days')} days"),
     ("docs/events.md", f"deadline, {edge('deadline_s')} s by default"),
     ("docs/events.md", f"every {edge('ping_s')} s"),

@@ -186,6 +186,8 @@ def _check(request: Request[RegisterDevice], people: People, context: HandlerCon
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "The address is not an e-mail address.")
     if not (command.time_zone is None or _is_understood(command.time_zone)):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "There is no such time zone.")
+    if "\0" in (command.language or ""):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
     if command.channel in {"webpush", "webhook"}:
         try:
             check_url(command.address)
