@@ -24,7 +24,7 @@ NOWHERE = {
 }
 LACKING = {
     "edge": {"worker": "worker", "migrate": "worker", "run cleanup": "functions", "dev": "local"},
-    "worker": {"edge": "edge", "token alice": "local"},
+    "worker": {"edge": "edge", "dev": "local"},
     "functions": {"worker": "worker", "doctor": "edge,worker", "run offline_delivery": "worker"},
 }
 """Commands that need another extra than the one that is installed."""
