@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
-from functions.archive.patience import patiently
 from functions.erasure import record
+from functions.erasure.portions import erase_in_portions
 from functions.erasure.record import Erasure
 from functions.erasure.reports import scrub
 from functions.pacer import Pacer
@@ -32,14 +32,7 @@ def erase_facts(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
 
     Facts about them alone go; those about their chats stay, without their words and their name.
     """
-    after = 0
-    while not pacer.out_of_time:
-        last = patiently(engine, partial(_erase_some, erasure, after))
-        if last is None:
-            return True
-        after = last
-        pacer.pause()
-    return False
+    return erase_in_portions(engine, pacer, 0, partial(_erase_some, erasure))
 
 
 def _erase_some(erasure: Erasure, after: int, conn: Connection) -> int | None:

@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
-from functions.archive.patience import patiently
 from functions.erasure import record
+from functions.erasure.portions import erase_in_portions
 from functions.erasure.record import Erasure
 from functions.pacer import Pacer
 from infra.store.profiles import DELETED_USERNAME
@@ -32,14 +32,7 @@ def erase_copies(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
 
     Who has reported whom, when and why stays, and what the other one wrote.
     """
-    after = UUID(int=0)
-    while not pacer.out_of_time:
-        last = patiently(engine, partial(_erase_some, erasure, after))
-        if last is None:
-            return True
-        after = last
-        pacer.pause()
-    return False
+    return erase_in_portions(engine, pacer, UUID(int=0), partial(_erase_some, erasure))
 
 
 def _erase_some(erasure: Erasure, after: UUID, conn: Connection) -> UUID | None:
