@@ -35,6 +35,8 @@ _RELEASE = text(
     UPDATE webhook_endpoints SET claim = NULL, claimed_until = NULL WHERE name = :endpoint AND claim = :claim
     """
 )
+_IN_ORDER = text("SELECT set_config('enable_sort', 'off', true)")
+"""Has the planner read the index in its order. Else it sorts all events while it does not know how many wait."""
 _NEXT = text(
     f"""
     SELECT number, id, event, about, body, {ISO_MS.format(moment="created_at")} AS at
@@ -151,7 +153,8 @@ def release(conn: Connection, endpoint: str, claim_id: UUID) -> None:
 
 
 def read_next(conn: Connection, endpoint: str, limit: int) -> list[Row[Any]]:
-    """Return the next events of all chats that do not wait, in their order."""
+    """Return the next events of all chats that do not wait, in their order. `conn` is in a transaction."""
+    conn.execute(_IN_ORDER)
     return list(conn.execute(_NEXT, {"endpoint": endpoint, "limit": limit}))
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -72,9 +71,6 @@ class LocalStack:
         self.folder = folder
         self.port = port
         self.env = {"BBGRAM_DATA_DIR": str(folder), "PORT": str(port), **env}
-        self.start_s = 0.0
-        """How long its start has taken."""
-        self._began_at = time.monotonic()
         self._log = folder.with_name(f"{folder.name}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -112,7 +108,6 @@ class LocalStack:
         except AssertionError:
             self.stop()
             raise AssertionError(f"the stack did not start:\n{self.log}") from None
-        self.start_s = time.monotonic() - self._began_at
         return self
 
     def family(self) -> list[psutil.Process]:

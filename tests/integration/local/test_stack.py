@@ -20,9 +20,6 @@ from tests.harness.stack import DOCTOR_S, LOOK_S, LocalStack, bbgram, clean_env,
 from tests.harness.waiting import eventually
 from tests.integration.local.conftest import StartStack, check_that_it_stops
 
-QUICK_S = 15
-"""How long a second start may take where the first one does not take half of it."""
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalStack]]:
@@ -161,7 +158,6 @@ def test_a_stack_goes_on_as_it_was_after_ctrl_c_and_after_a_kill(runs: list[Loca
     check_that_it_stops(first, signal.SIGINT)
 
     second = start_again(runs)
-    assert second.start_s < max(QUICK_S, 2 * first.start_s)
     assert second.addresses == addresses
     jwks = httpx.get(f"{addresses['BBGRAM_SUPABASE_URL']}/auth/v1/.well-known/jwks.json", verify=False).json()
     assert jwt.get_unverified_header(token)["kid"] in {key["kid"] for key in jwks["keys"]}
