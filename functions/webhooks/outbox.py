@@ -36,7 +36,7 @@ _RELEASE = text(
     """
 )
 _IN_ORDER = text("SELECT set_config('enable_sort', 'off', true)")
-"""Has the planner read the index in its order. Else it sorts all events while it does not know how many wait."""
+"""Has the planner read the index in its order. Without statistics it may sort all the events instead."""
 _NEXT = text(
     f"""
     SELECT number, id, event, about, body, {ISO_MS.format(moment="created_at")} AS at
