@@ -100,6 +100,15 @@ class UserProfile(_Body, frozen=True, kw_only=True):
     username: commands.Username
 
 
+class BlocksQuery(_Body, frozen=True, kw_only=True):
+    """Which page of those whom a user has blocked."""
+
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many users."""
+
+
 class Problem(_Body, frozen=True, kw_only=True):
     """Why a call has failed (RFC 9457, `application/problem+json`)."""
 
@@ -156,10 +165,12 @@ class MessagesQuery(_Body, frozen=True, kw_only=True):
     """How many messages."""
 
 
-PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "chatId": UUID, "seq": Seq}
+PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "otherId": UUID, "chatId": UUID, "seq": Seq}
 """The types of what stands in braces in a path."""
 ACTING: Final = "userId"
 """What names, in a path, the user as whom the command runs, if it `is_by_user`."""
+OTHER: Final = "otherId"
+"""What names, in a path, another user: the `userId` of a command that runs as the first one."""
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """As whom a command runs that the backend sends on its own behalf."""
 
@@ -287,6 +298,39 @@ _CALLS: Final = (
         summary="Removes anybody's message, however old it is, as if its sender had unsent it.",
         answers=((HTTPStatus.OK, events.ChangeAck),),
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+    Call(
+        name="list_blocks",
+        method="GET",
+        path="/v1/users/{userId}/blocks",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="list_blocked",
+        summary="Lists those whom a user has blocked, most recently blocked first.",
+        query=BlocksQuery,
+        answers=((HTTPStatus.OK, events.BlockedAck),),
+    ),
+    Call(
+        name="block_user",
+        method="PUT",
+        path="/v1/users/{userId}/blocks/{otherId}",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="block_user",
+        summary="Blocks another user for a user, as if that user had.",
+        answers=((HTTPStatus.OK, events.BlockAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
+    ),
+    Call(
+        name="unblock_user",
+        method="DELETE",
+        path="/v1/users/{userId}/blocks/{otherId}",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="unblock_user",
+        summary="Removes a user's block of another user.",
+        answers=((HTTPStatus.OK, events.BlockAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
     ),
 )
 

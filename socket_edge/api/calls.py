@@ -17,6 +17,7 @@ from infra.wire.server_api import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_KEY_CHARS,
     NOBODY,
+    OTHER,
     PATH_FIELDS,
     Call,
     NewMessage,
@@ -63,6 +64,8 @@ class Calls:
         payload = _from_path(path)
         order_by = str(payload.get(ACTING) or payload[_CHAT])
         user_id = payload.pop(ACTING) if call.is_by_user else NOBODY
+        if OTHER in payload:
+            payload["userId"] = payload.pop(OTHER)
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))

@@ -193,6 +193,44 @@ async def test_a_user_is_made_and_named_over_http(backend: Backend, pair: Pair, 
     assert is_problem(await backend.call("PUT", path, json={}), 400, "invalid_payload")
 
 
+async def test_a_user_is_blocked_and_unblocked_for_another(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    alice, bob = (user_id_of(user.username) for user in pair)
+    blocks = f"/v1/users/{bob}/blocks"
+    for _ in range(2):
+        blocked = await backend.call("PUT", f"{blocks}/{alice}")
+        assert blocked.status_code == 200
+        assert (blocked.json()["userId"], blocked.json()["blocked"]) == (alice, True)
+    await pair[1].expect("chat_changed", lambda one: one["blocked"])
+    assert (await pair[0].send(pair[1].username, "hello"))["code"] == "not_allowed"
+    page = (await backend.call("GET", blocks, params={"limit": 1})).json()
+    assert ([one["userId"] for one in page["users"]], page["nextCursor"]) == ([alice], None)
+    assert (await backend.call("GET", f"/v1/users/{alice}/blocks")).json()["users"] == []
+    freed = await backend.call("DELETE", f"{blocks}/{alice}")
+    assert (freed.status_code, freed.json()["blocked"]) == (200, False)
+    assert (await backend.call("GET", blocks)).json()["users"] == []
+    assert (await pair[0].send(pair[1].username, "hello"))["success"]
+
+
+async def test_a_block_that_cannot_be_is_a_problem(backend: Backend, pair: Pair) -> None:
+    alice, nobody = user_id_of(pair[0].username), uuid.uuid4()
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/{alice}"), 403, "not_allowed")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/{nobody}"), 404, "user_not_found")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{nobody}/blocks/{alice}"), 409, "profile_missing")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/x"), 400, "invalid_payload")
+    wrong = await backend.call("GET", f"/v1/users/{alice}/blocks", params={"cursor": "x"})
+    assert is_problem(wrong, 400, "invalid_payload")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_blocks_need_the_scope_moderate(api_edge: Edge, method: str) -> None:
+    reader = Backend(api_edge, READ_KEY)
+    path = f"/v1/users/{uuid.uuid4()}/blocks"
+    assert is_problem(await reader.call("GET", path), 403, "not_allowed")
+    assert is_problem(await reader.call(method, f"{path}/{uuid.uuid4()}"), 403, "not_allowed")
+
+
 async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: Backend, pair: Pair) -> None:
     sent = (await backend.send(message(pair, "rude", data={"a": 1}))).json()["message"]
     path = f"/v1/chats/{sent['chatId']}/messages/{sent['seq']}"
