@@ -20,6 +20,7 @@ from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
+from workers.handlers.list_reports import close_reports, get_reports, list_reports
 from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.put_user import get_users, put_users
 from workers.handlers.react import react
@@ -60,6 +61,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     "clear_chat": Entry(clear_chats, needs_transaction=True),
     "update_settings": Entry(update_settings, needs_transaction=True),
     "report": Entry(report, needs_transaction=True, reads_pages=True),
+    registry.CLOSE_REPORT: Entry(close_reports),
     "block_user": Entry(set_blocks, needs_transaction=True),
     "unblock_user": Entry(set_blocks, needs_transaction=True),
     "accept_chat": Entry(set_chats, needs_transaction=True),
@@ -75,6 +77,8 @@ HANDLERS: Final[dict[str, Entry]] = {
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),
     "sync": Entry(sync, reads_pages=True),
+    registry.LIST_REPORTS: Entry(list_reports),
+    registry.GET_REPORT: Entry(get_reports, reads_pages=True),
     "get_settings": Entry(get_settings),
     "list_blocked": Entry(list_blocked),
     "typing": Entry(broadcast_typing),

@@ -15,7 +15,15 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
-from infra.wire.registry import GET_USER, PUT_USER, REMOVE_MESSAGE, REVISE_MESSAGE
+from infra.wire.registry import (
+    CLOSE_REPORT,
+    GET_REPORT,
+    GET_USER,
+    LIST_REPORTS,
+    PUT_USER,
+    REMOVE_MESSAGE,
+    REVISE_MESSAGE,
+)
 
 PREFIX: Final = "/v1/"
 MESSAGES_MAX: Final = 100
@@ -48,6 +56,7 @@ STATUS: Final = {
     ErrorCode.USER_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.CHAT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.MESSAGE_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.REPORT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.PROFILE_MISSING: HTTPStatus.CONFLICT,
     ErrorCode.USERNAME_TAKEN: HTTPStatus.CONFLICT,
     ErrorCode.PAYLOAD_TOO_LARGE: HTTPStatus(413),  # its name differs between versions of Python
@@ -109,6 +118,17 @@ class BlocksQuery(_Body, frozen=True, kw_only=True):
     """How many users."""
 
 
+class ReportsQuery(_Body, frozen=True, kw_only=True):
+    """Which page of reports to list: by default the newest open ones."""
+
+    with_closed: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether to list closed ones, too."""
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many reports."""
+
+
 class Problem(_Body, frozen=True, kw_only=True):
     """Why a call has failed (RFC 9457, `application/problem+json`)."""
 
@@ -165,7 +185,13 @@ class MessagesQuery(_Body, frozen=True, kw_only=True):
     """How many messages."""
 
 
-PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "otherId": UUID, "chatId": UUID, "seq": Seq}
+PATH_FIELDS: Final[dict[str, object]] = {
+    "userId": UUID,
+    "otherId": UUID,
+    "chatId": UUID,
+    "seq": Seq,
+    "reportId": UUID,
+}
 """The types of what stands in braces in a path."""
 ACTING: Final = "userId"
 """What names, in a path, the user as whom the command runs, if it `is_by_user`."""
@@ -331,6 +357,36 @@ _CALLS: Final = (
         summary="Removes a user's block of another user.",
         answers=((HTTPStatus.OK, events.BlockAck),),
         errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
+    ),
+    Call(
+        name="list_reports",
+        method="GET",
+        path="/v1/reports",
+        scope=Scope.MODERATE,
+        command=LIST_REPORTS,
+        summary="Lists the messages that users have reported, newest report first.",
+        query=ReportsQuery,
+        answers=((HTTPStatus.OK, events.ReportsAck),),
+    ),
+    Call(
+        name="get_report",
+        method="GET",
+        path="/v1/reports/{reportId}",
+        scope=Scope.MODERATE,
+        command=GET_REPORT,
+        summary="Returns a report with its copies of messages.",
+        answers=((HTTPStatus.OK, events.ReportCopyAck),),
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
+    ),
+    Call(
+        name="close_report",
+        method="POST",
+        path="/v1/reports/{reportId}/close",
+        scope=Scope.MODERATE,
+        command=CLOSE_REPORT,
+        summary="Closes a report.",
+        answers=((HTTPStatus.OK, events.KeptReportAck),),
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
     ),
 )
 

@@ -231,6 +231,61 @@ async def test_blocks_need_the_scope_moderate(api_edge: Edge, method: str) -> No
     assert is_problem(await reader.call(method, f"{path}/{uuid.uuid4()}"), 403, "not_allowed")
 
 
+async def test_a_report_is_listed_read_and_closed(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    sent = (await backend.send({"messages": [message(pair, "hello"), message(pair, "rude")]})).json()
+    rude = sent["results"][1]["message"]
+    asked = {"chatId": rude["chatId"], "seq": rude["seq"], "reason": "abuse", "note": "again"}
+    report_id = (await pair[1].call("report", asked))["reportId"]
+
+    listed = await reports(backend)
+    (head,) = [one for one in listed if one["reportId"] == report_id]
+    alice, bob = (user_id_of(user.username) for user in pair)
+    assert (head["reportedId"], head["reporterId"], head["seq"]) == (alice, bob, rude["seq"])
+    assert (head["reason"], head["closedAt"]) == ("abuse", None)
+    assert not head.keys() & {"note", "messages"}
+
+    path = f"/v1/reports/{report_id}"
+    whole = (await backend.call("GET", path)).json()["report"]
+    assert whole == {**head, "note": "again", "messages": whole["messages"]}
+    assert [one["text"] for one in whole["messages"]] == ["hello", "rude"]
+
+    closed = await backend.call("POST", f"{path}/close")
+    assert closed.status_code == 200
+    assert closed.json()["report"] == {**head, "closedAt": closed.json()["report"]["closedAt"]}
+    assert closed.json()["report"]["closedAt"]
+    assert (await backend.call("POST", f"{path}/close")).json() == closed.json()
+    assert report_id not in [one["reportId"] for one in await reports(backend)]
+    assert closed.json()["report"] in await reports(backend, withClosed=True)
+
+
+async def reports(backend: Backend, **params: Any) -> list[Any]:
+    """Return all reports that are listed, in pages of one."""
+    found: list[Any] = []
+    while True:
+        page = (await backend.call("GET", "/v1/reports", params={"limit": 1, **params})).json()
+        found += page["reports"]
+        if page["nextCursor"] is None:
+            return found
+        params["cursor"] = page["nextCursor"]
+
+
+async def test_a_report_that_does_not_exist_is_a_problem(backend: Backend) -> None:
+    path = f"/v1/reports/{uuid.uuid4()}"
+    assert is_problem(await backend.call("GET", path), 404, "report_not_found")
+    assert is_problem(await backend.call("POST", f"{path}/close"), 404, "report_not_found")
+    assert is_problem(await backend.call("GET", "/v1/reports/x"), 400, "invalid_payload")
+    for params in ({"cursor": "x"}, {"limit": "x"}, {"withClosed": "x"}):
+        assert is_problem(await backend.call("GET", "/v1/reports", params=params), 400, "invalid_payload")
+
+
+async def test_reports_need_the_scope_moderate(api_edge: Edge) -> None:
+    reader, path = Backend(api_edge, READ_KEY), f"/v1/reports/{uuid.uuid4()}"
+    for method, one in (("GET", "/v1/reports"), ("GET", path), ("POST", f"{path}/close")):
+        assert is_problem(await reader.call(method, one), 403, "not_allowed")
+
+
 async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: Backend, pair: Pair) -> None:
     sent = (await backend.send(message(pair, "rude", data={"a": 1}))).json()["message"]
     path = f"/v1/chats/{sent['chatId']}/messages/{sent['seq']}"

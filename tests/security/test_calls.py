@@ -37,7 +37,7 @@ paths = st.one_of(
     ),
 )
 queries = st.dictionaries(
-    st.sampled_from(["box", "cursor", "limit", "before", "after", "x"]),
+    st.sampled_from(["box", "cursor", "limit", "before", "after", "withClosed", "x"]),
     st.sampled_from(["", "1", "-1", "inbox", "null", "[]", "9" * 40, "\0", "\N{SNOWMAN}"]),
 )
 values = st.recursive(
