@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from infra.presence import PresenceReader
+from infra.presence import PresenceReader, SignOuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +10,7 @@ class HandlerContext:
     """The configured limits, who is online, and whether to wait for locked rows."""
 
     presence: PresenceReader
+    sign_outs: SignOuts
     provision_profiles: bool
     """Whether a user without a profile gets one, with the username in their token."""
     text_chars: int

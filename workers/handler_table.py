@@ -15,6 +15,7 @@ from workers.handlers.catch_up import catch_up
 from workers.handlers.clear_chat import clear_chats
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.devices import register_devices, unregister_devices
+from workers.handlers.disconnect_user import disconnect_users
 from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
@@ -55,6 +56,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.INTRODUCE: Entry(ensure_profile),
     registry.PUT_USER: Entry(put_users, needs_transaction=True),
     registry.GET_USER: Entry(get_users),
+    registry.DISCONNECT_USER: Entry(disconnect_users),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),

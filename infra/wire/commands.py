@@ -402,6 +402,12 @@ class GetUser(_Command, frozen=True):
     user_id: UUID
 
 
+class DisconnectUser(_Command, frozen=True):
+    """Sign a user out everywhere, for the app's own backend."""
+
+    user_id: UUID
+
+
 class ListReports(_Command, frozen=True):
     """List what users have reported, newest first, for the app's own backend."""
 

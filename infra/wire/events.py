@@ -334,6 +334,14 @@ class ReportAck(_Payload, frozen=True):
     success: bool = True
 
 
+class SignOutAck(_Payload, frozen=True):
+    """What the server API answers once a user is signed out everywhere."""
+
+    signed_out_at: Time
+    """Tokens that were issued until then are refused."""
+    success: bool = True
+
+
 class KeptReport(_Payload, frozen=True):
     """A report as the app's own backend lists it: without anything that users have written to each other."""
 
@@ -549,6 +557,14 @@ def error_event(failure: Failure, event: str | None = None) -> ErrorEvent:
         client_id=failure.client_id or msgspec.UNSET,
         retry_after_ms=failure.retry_after_ms or msgspec.UNSET,
     )
+
+
+SIGNED_OUT: Final = "You were signed out everywhere. Sign in again."
+
+
+def signed_out() -> ErrorEvent:
+    """Return what sockets hear when their user is signed out everywhere."""
+    return error_event(Failure.of(ErrorCode.UNAUTHORIZED, SIGNED_OUT))
 
 
 def error_ack(failure: Failure) -> ErrorAck:

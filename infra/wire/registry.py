@@ -18,6 +18,7 @@ PUT_USER: Final = "put_user"
 GET_USER: Final = "get_user"
 REVISE_MESSAGE: Final = "revise_message"
 REMOVE_MESSAGE: Final = "remove_message"
+DISCONNECT_USER: Final = "disconnect_user"
 LIST_REPORTS: Final = "list_reports"
 GET_REPORT: Final = "get_report"
 CLOSE_REPORT: Final = "close_report"
@@ -336,6 +337,15 @@ _COMMANDS: Final = (
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
         is_internal=True,
         is_of_backend=True,
+    ),
+    Command(
+        name=DISCONNECT_USER,
+        payload=commands.DisconnectUser,
+        ack=events.SignOutAck,
+        summary="Signs a user out everywhere.",
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have signed in again since",
     ),
     Command(
         name=LIST_REPORTS,

@@ -17,6 +17,7 @@ from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import (
     CLOSE_REPORT,
+    DISCONNECT_USER,
     GET_REPORT,
     GET_USER,
     LIST_REPORTS,
@@ -280,6 +281,15 @@ _CALLS: Final = (
         summary="Returns a user's profile.",
         answers=((HTTPStatus.OK, events.UserAck),),
         errors=(ErrorCode.USER_NOT_FOUND,),
+    ),
+    Call(
+        name="disconnect_user",
+        method="POST",
+        path="/v1/users/{userId}/disconnect",
+        scope=Scope.USERS,
+        command=DISCONNECT_USER,
+        summary="Signs a user out everywhere: sockets end, and tokens issued until now are refused.",
+        answers=((HTTPStatus.OK, events.SignOutAck),),
     ),
     Call(
         name="list_chats",
