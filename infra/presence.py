@@ -87,8 +87,8 @@ have come back without the last seconds, or be a replica that lacks them: what w
 """
 
 REGISTER_USERS: Final = f"""{LIVE_EDGES}
-local edge, here = ARGV[1], tonumber(ARGV[2])
-for place = 3, #KEYS do
+local edge, here, users = ARGV[1], tonumber(ARGV[2]), #ARGV - 2
+for place = 3, users + 2 do
     local key, user = KEYS[place], ARGV[place]
     for _, other in ipairs(redis.call('SMEMBERS', key)) do
         if other ~= edge and not live[other] then redis.call('SREM', key, other) end
@@ -103,11 +103,29 @@ for place = 3, #KEYS do
     end
 end
 redis.call('EXPIRE', KEYS[2], {REGISTRY_TTL_S})
+local signed_out = {{}}
+for place = 3, users + 2 do
+    local moment_ms = redis.call('GET', KEYS[place + users])
+    if moment_ms then signed_out[#signed_out + 1] = {{ARGV[place], moment_ms}} end
+end
+return signed_out
 """
-"""Lua for an edge: registers users with sockets there, and removes users who have none. Returns nothing.
+"""Lua for an edge: registers users with sockets there, and removes users who have none.
+
+Returns those of them who were signed out everywhere, each with the moment (`SignOuts`).
 
 Call it with `registration()`. It also removes edges without a live lease from the sets of these users, or the
 set of a user who is always online somewhere would collect them forever.
+"""
+
+SIGNED_OUT_S: Final = 691_200
+"""How long it is remembered that a user was signed out, in seconds: longer than any token lasts."""
+
+_SIGN_OUT: Final = f"""
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, key in ipairs(KEYS) do redis.call('SET', key, now_ms, 'EX', {SIGNED_OUT_S}) end
+return now_ms
 """
 
 WITHDRAW: Final = f"""
@@ -144,7 +162,8 @@ def renewal(edge_id: str, lease_ms: int, known_end_ms: int, prefix: str = "") ->
 def registration(edge_id: str, here: Sequence[str], gone: Sequence[str], prefix: str = "") -> ScriptCall:
     """Return the call of REGISTER_USERS for users with sockets on the edge, and for users without any."""
     user_ids = [*here, *gone]
-    return _user_keys(edge_id, user_ids, prefix), [edge_id, len(here), *user_ids]
+    moments = [prefix + names.signed_out_key(user_id) for user_id in user_ids]
+    return [*_user_keys(edge_id, user_ids, prefix), *moments], [edge_id, len(here), *user_ids]
 
 
 def refreshment(user_ids: Collection[str], prefix: str = "") -> ScriptCall:
@@ -194,6 +213,19 @@ class PresenceReader:
     def online(self, user_ids: Collection[str]) -> frozenset[str]:
         """Return those of the users that have a socket anywhere. Raises redis.RedisError."""
         return frozenset(user_id for user_id, edges in self.edges_of(user_ids).items() if edges)
+
+
+class SignOuts:
+    """Remembers when users were signed out everywhere: tokens that were issued until then are refused."""
+
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
+        self._sign_out = redis.register_script(_SIGN_OUT)
+        self._prefix = prefix
+
+    def record(self, user_ids: Collection[str]) -> int:
+        """Sign users out now. Return the moment, in ms since the epoch. Raises redis.RedisError."""
+        moment_ms: Any = self._sign_out([self._prefix + names.signed_out_key(one) for one in user_ids])
+        return int(moment_ms)
 
 
 class EndedLeases:

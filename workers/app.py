@@ -21,7 +21,7 @@ from infra.celery_broker import broker_settings
 from infra.collector import tune_collector
 from infra.observability import observe
 from infra.outage import Outage, postgres_address, reason
-from infra.presence import PresenceReader
+from infra.presence import PresenceReader, SignOuts
 from infra.processes import Announcer
 from infra.pulse import PULSE
 from infra.redis_client import KEEPALIVE, make_redis
@@ -115,6 +115,7 @@ def make_parts(settings: WorkerSettings) -> Parts:
     )
     context = HandlerContext(
         presence=PresenceReader(redis, clock, settings.redis_prefix),
+        sign_outs=SignOuts(redis, settings.redis_prefix),
         provision_profiles=settings.provision_profiles,
         text_chars=settings.text_chars,
         edit_s=settings.edit_s,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from infra.presence import PresenceReader
+from infra.presence import PresenceReader, SignOuts
 from infra.wire.webhooks import Subscriptions
 
 
@@ -11,6 +11,7 @@ class HandlerContext:
     """The configured limits, who is online, and whether to wait for locked rows."""
 
     presence: PresenceReader
+    sign_outs: SignOuts
     provision_profiles: bool
     """Whether a user without a profile gets one, with the username in their token."""
     text_chars: int

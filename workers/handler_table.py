@@ -15,11 +15,13 @@ from workers.handlers.catch_up import catch_up
 from workers.handlers.clear_chat import clear_chats
 from workers.handlers.confirm_delivery import confirm_deliveries
 from workers.handlers.devices import register_devices, unregister_devices
+from workers.handlers.disconnect_user import disconnect_users
 from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
+from workers.handlers.list_reports import close_reports, get_reports, list_reports
 from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.put_user import get_users, put_users
 from workers.handlers.react import react
@@ -54,12 +56,14 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.INTRODUCE: Entry(ensure_profile),
     registry.PUT_USER: Entry(put_users, needs_transaction=True),
     registry.GET_USER: Entry(get_users),
+    registry.DISCONNECT_USER: Entry(disconnect_users),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
     "clear_chat": Entry(clear_chats, needs_transaction=True),
     "update_settings": Entry(update_settings, needs_transaction=True),
     "report": Entry(report, needs_transaction=True, reads_pages=True),
+    registry.CLOSE_REPORT: Entry(close_reports),
     "block_user": Entry(set_blocks, needs_transaction=True),
     "unblock_user": Entry(set_blocks, needs_transaction=True),
     "accept_chat": Entry(set_chats, needs_transaction=True),
@@ -75,6 +79,8 @@ HANDLERS: Final[dict[str, Entry]] = {
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),
     "sync": Entry(sync, reads_pages=True),
+    registry.LIST_REPORTS: Entry(list_reports),
+    registry.GET_REPORT: Entry(get_reports, reads_pages=True),
     "get_settings": Entry(get_settings),
     "list_blocked": Entry(list_blocked),
     "typing": Entry(broadcast_typing),

@@ -403,6 +403,34 @@ class GetUser(_Command, frozen=True):
     user_id: UUID
 
 
+class DisconnectUser(_Command, frozen=True):
+    """Sign a user out everywhere, for the app's own backend."""
+
+    user_id: UUID
+
+
+class ListReports(_Command, frozen=True):
+    """List what users have reported, newest first, for the app's own backend."""
+
+    with_closed: bool = False
+    cursor: str | None = None
+    """`nextCursor` of the previous page."""
+    limit: Limit | None = None
+    """How many reports."""
+
+
+class GetReport(_Command, frozen=True):
+    """Read a report with its copies of messages, for the app's own backend."""
+
+    report_id: UUID
+
+
+class CloseReport(_Command, frozen=True):
+    """Note that somebody is done with a report, for the app's own backend."""
+
+    report_id: UUID
+
+
 class ReviseMessage(WithData, frozen=True, kw_only=True):
     """Edit anybody's message, for the app's own backend."""
 

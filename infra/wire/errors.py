@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     CHAT_NOT_FOUND = "chat_not_found"
     NOT_A_MEMBER = "not_a_member"
     MESSAGE_NOT_FOUND = "message_not_found"
+    REPORT_NOT_FOUND = "report_not_found"
     NOT_ALLOWED = "not_allowed"
     TOO_LATE = "too_late"
     USERNAME_TAKEN = "username_taken"
@@ -61,6 +62,7 @@ _MESSAGES = {
     ErrorCode.CHAT_NOT_FOUND: "There is no such chat.",
     ErrorCode.NOT_A_MEMBER: "You are not a member of this chat.",
     ErrorCode.MESSAGE_NOT_FOUND: "There is no such message.",
+    ErrorCode.REPORT_NOT_FOUND: "There is no such report.",
     ErrorCode.NOT_ALLOWED: "You are not allowed to do this.",
     ErrorCode.TOO_LATE: "It is too late to change this message.",
     ErrorCode.USERNAME_TAKEN: "Somebody else has this username.",

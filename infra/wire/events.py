@@ -334,6 +334,64 @@ class ReportAck(_Payload, frozen=True):
     success: bool = True
 
 
+class SignOutAck(_Payload, frozen=True):
+    """What the server API answers once a user is signed out everywhere."""
+
+    signed_out_at: Time
+    """Tokens that were issued until then are refused."""
+    success: bool = True
+
+
+class KeptReport(_Payload, frozen=True):
+    """A report as the app's own backend lists it: without anything that users have written to each other."""
+
+    report_id: str
+    created_at: Time
+    reason: str
+    """A word of the app's own."""
+    reported_id: str
+    """Id of the user who wrote the message."""
+    reporter_id: str
+    """Id of the user who reported it."""
+    chat_id: str
+    seq: int
+    """The message."""
+    closed_at: Time | None
+    """When somebody was done with it; null while it is open."""
+
+
+class ReportCopy(KeptReport, frozen=True):
+    """A report with its private content."""
+
+    note: str | None
+    """What the reporter added."""
+    messages: list[Message]
+    """The reported one, last, and those before it, as the reporter saw them."""
+
+
+class ReportsAck(_Payload, frozen=True):
+    """A page of reports, newest first."""
+
+    reports: list[KeptReport]
+    next_cursor: str | None
+    """The `cursor` of the next page; null on the last one."""
+    success: bool = True
+
+
+class KeptReportAck(_Payload, frozen=True):
+    """What the server API answers about a report that it has closed."""
+
+    report: KeptReport
+    success: bool = True
+
+
+class ReportCopyAck(_Payload, frozen=True):
+    """What the server API answers about a report."""
+
+    report: ReportCopy
+    success: bool = True
+
+
 class JoinAck(_Payload, frozen=True):
     """Ack of `join_chat`; the watermarks are the caller's own."""
 
@@ -499,6 +557,14 @@ def error_event(failure: Failure, event: str | None = None) -> ErrorEvent:
         client_id=failure.client_id or msgspec.UNSET,
         retry_after_ms=failure.retry_after_ms or msgspec.UNSET,
     )
+
+
+SIGNED_OUT: Final = "You were signed out everywhere. Sign in again."
+
+
+def signed_out() -> ErrorEvent:
+    """Return what sockets hear when their user is signed out everywhere."""
+    return error_event(Failure.of(ErrorCode.UNAUTHORIZED, SIGNED_OUT))
 
 
 def error_ack(failure: Failure) -> ErrorAck:

@@ -52,6 +52,9 @@ class Emit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Event whose ack holds this message, so that a message travels once. See `InboxEntry.all_answers`."""
     trace: str | None = None
     """The `traceparent` of a traced event that has led to it."""
+    signed_out_ms: int | None = None
+    """End the sessions whose tokens were issued until then, in ms since the epoch, and send `data` to no
+    other. An edge of the previous release sends `data` to all, and ends none."""
 
 
 class InboxEntry(msgspec.Struct, frozen=True):

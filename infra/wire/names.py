@@ -50,6 +50,11 @@ def user_edges_key(user_id: str) -> str:
     return f"bbgram:user:{user_id}"
 
 
+def signed_out_key(user_id: str) -> str:
+    """Return the key of the moment at which a user was signed out everywhere, in ms since the epoch."""
+    return f"bbgram:signed-out:{user_id}"
+
+
 def edge_users_key(edge_id: str) -> str:
     """Return the key of the set of users that have sockets on `edge_id`."""
     return f"bbgram:edge:{edge_id}:users"

@@ -18,6 +18,10 @@ PUT_USER: Final = "put_user"
 GET_USER: Final = "get_user"
 REVISE_MESSAGE: Final = "revise_message"
 REMOVE_MESSAGE: Final = "remove_message"
+DISCONNECT_USER: Final = "disconnect_user"
+LIST_REPORTS: Final = "list_reports"
+GET_REPORT: Final = "get_report"
+CLOSE_REPORT: Final = "close_report"
 
 COMMON_ERRORS: Final = (
     ErrorCode.INVALID_PAYLOAD,
@@ -331,6 +335,41 @@ _COMMANDS: Final = (
         ack=events.ChangeAck,
         summary="Removes anybody's message: its text is erased.",
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+        is_internal=True,
+        is_of_backend=True,
+    ),
+    Command(
+        name=DISCONNECT_USER,
+        payload=commands.DisconnectUser,
+        ack=events.SignOutAck,
+        summary="Signs a user out everywhere.",
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have signed in again since",
+    ),
+    Command(
+        name=LIST_REPORTS,
+        payload=commands.ListReports,
+        ack=events.ReportsAck,
+        summary="Lists what users have reported, newest first.",
+        is_internal=True,
+        is_of_backend=True,
+    ),
+    Command(
+        name=GET_REPORT,
+        payload=commands.GetReport,
+        ack=events.ReportCopyAck,
+        summary="Returns a report with its copies of messages.",
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
+        is_internal=True,
+        is_of_backend=True,
+    ),
+    Command(
+        name=CLOSE_REPORT,
+        payload=commands.CloseReport,
+        ack=events.KeptReportAck,
+        summary="Notes that somebody is done with a report.",
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
         is_internal=True,
         is_of_backend=True,
     ),

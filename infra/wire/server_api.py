@@ -15,7 +15,16 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
-from infra.wire.registry import GET_USER, PUT_USER, REMOVE_MESSAGE, REVISE_MESSAGE
+from infra.wire.registry import (
+    CLOSE_REPORT,
+    DISCONNECT_USER,
+    GET_REPORT,
+    GET_USER,
+    LIST_REPORTS,
+    PUT_USER,
+    REMOVE_MESSAGE,
+    REVISE_MESSAGE,
+)
 
 PREFIX: Final = "/v1/"
 MESSAGES_MAX: Final = 100
@@ -48,6 +57,7 @@ STATUS: Final = {
     ErrorCode.USER_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.CHAT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.MESSAGE_NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.REPORT_NOT_FOUND: HTTPStatus.NOT_FOUND,
     ErrorCode.PROFILE_MISSING: HTTPStatus.CONFLICT,
     ErrorCode.USERNAME_TAKEN: HTTPStatus.CONFLICT,
     ErrorCode.PAYLOAD_TOO_LARGE: HTTPStatus(413),  # its name differs between versions of Python
@@ -98,6 +108,26 @@ class UserProfile(_Body, frozen=True, kw_only=True):
     """What others are to see of a user."""
 
     username: commands.Username
+
+
+class BlocksQuery(_Body, frozen=True, kw_only=True):
+    """Which page of those whom a user has blocked."""
+
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many users."""
+
+
+class ReportsQuery(_Body, frozen=True, kw_only=True):
+    """Which page of reports to list: by default the newest open ones."""
+
+    with_closed: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether to list closed ones, too."""
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
+    limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    """How many reports."""
 
 
 class Problem(_Body, frozen=True, kw_only=True):
@@ -156,10 +186,18 @@ class MessagesQuery(_Body, frozen=True, kw_only=True):
     """How many messages."""
 
 
-PATH_FIELDS: Final[dict[str, object]] = {"userId": UUID, "chatId": UUID, "seq": Seq}
+PATH_FIELDS: Final[dict[str, object]] = {
+    "userId": UUID,
+    "otherId": UUID,
+    "chatId": UUID,
+    "seq": Seq,
+    "reportId": UUID,
+}
 """The types of what stands in braces in a path."""
 ACTING: Final = "userId"
 """What names, in a path, the user as whom the command runs, if it `is_by_user`."""
+OTHER: Final = "otherId"
+"""What names, in a path, another user: the `userId` of a command that runs as the first one."""
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """As whom a command runs that the backend sends on its own behalf."""
 
@@ -245,6 +283,15 @@ _CALLS: Final = (
         errors=(ErrorCode.USER_NOT_FOUND,),
     ),
     Call(
+        name="disconnect_user",
+        method="POST",
+        path="/v1/users/{userId}/disconnect",
+        scope=Scope.USERS,
+        command=DISCONNECT_USER,
+        summary="Signs a user out everywhere: sockets end, and tokens issued until now are refused.",
+        answers=((HTTPStatus.OK, events.SignOutAck),),
+    ),
+    Call(
         name="list_chats",
         method="GET",
         path="/v1/users/{userId}/chats",
@@ -288,6 +335,69 @@ _CALLS: Final = (
         summary="Removes anybody's message, however old it is, as if its sender had unsent it.",
         answers=((HTTPStatus.OK, events.ChangeAck),),
         errors=(ErrorCode.CHAT_NOT_FOUND, ErrorCode.MESSAGE_NOT_FOUND),
+    ),
+    Call(
+        name="list_blocks",
+        method="GET",
+        path="/v1/users/{userId}/blocks",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="list_blocked",
+        summary="Lists those whom a user has blocked, most recently blocked first.",
+        query=BlocksQuery,
+        answers=((HTTPStatus.OK, events.BlockedAck),),
+    ),
+    Call(
+        name="block_user",
+        method="PUT",
+        path="/v1/users/{userId}/blocks/{otherId}",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="block_user",
+        summary="Blocks another user for a user, as if that user had.",
+        answers=((HTTPStatus.OK, events.BlockAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
+    ),
+    Call(
+        name="unblock_user",
+        method="DELETE",
+        path="/v1/users/{userId}/blocks/{otherId}",
+        is_by_user=True,
+        scope=Scope.MODERATE,
+        command="unblock_user",
+        summary="Removes a user's block of another user.",
+        answers=((HTTPStatus.OK, events.BlockAck),),
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING),
+    ),
+    Call(
+        name="list_reports",
+        method="GET",
+        path="/v1/reports",
+        scope=Scope.MODERATE,
+        command=LIST_REPORTS,
+        summary="Lists the messages that users have reported, newest report first.",
+        query=ReportsQuery,
+        answers=((HTTPStatus.OK, events.ReportsAck),),
+    ),
+    Call(
+        name="get_report",
+        method="GET",
+        path="/v1/reports/{reportId}",
+        scope=Scope.MODERATE,
+        command=GET_REPORT,
+        summary="Returns a report with its copies of messages.",
+        answers=((HTTPStatus.OK, events.ReportCopyAck),),
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
+    ),
+    Call(
+        name="close_report",
+        method="POST",
+        path="/v1/reports/{reportId}/close",
+        scope=Scope.MODERATE,
+        command=CLOSE_REPORT,
+        summary="Closes a report.",
+        answers=((HTTPStatus.OK, events.KeptReportAck),),
+        errors=(ErrorCode.REPORT_NOT_FOUND,),
     ),
 )
 

@@ -18,6 +18,7 @@ from infra.wire.server_api import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_KEY_CHARS,
     NOBODY,
+    OTHER,
     PATH_FIELDS,
     Call,
     NewMessage,
@@ -30,7 +31,10 @@ from socket_edge.relay.lanes import Lanes
 from socket_edge.relay.pending import asked
 
 _CHAT: Final = "chatId"
-"""What names, in a path without a user, the chat whose changes must stay in order."""
+"""What names, in a path without a user, the chat whose changes must stay in order.
+
+Calls without either stay in order as well.
+"""
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")
 T = TypeVar("T")
 
@@ -62,8 +66,10 @@ class Calls:
     async def relay(self, call: Call, path: Mapping[str, str], query: bytes, body: bytes) -> bytes:
         """Relay what path, query and body say as one command. Raises Rejection."""
         payload = _from_path(path)
-        order_by = str(payload.get(ACTING) or payload[_CHAT])
+        order_by = str(payload.get(ACTING) or payload.get(_CHAT) or NOBODY)
         user_id = payload.pop(ACTING) if call.is_by_user else NOBODY
+        if OTHER in payload:
+            payload["userId"] = payload.pop(OTHER)
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))

@@ -20,6 +20,10 @@ class Identity:
     presented_at: float = field(default_factory=lambda: time.time(), compare=False)
     """When the token was presented, in seconds since the epoch."""
 
+    def is_issued_by(self, moment_ms: int) -> bool:
+        """Tell whether the token is as old as that, in ms since the epoch. One that does not say is."""
+        return (self.issued_at or 0) * 1000 <= moment_ms
+
 
 class Authenticator(Protocol):
     """Turns access tokens into identities."""

@@ -11,7 +11,7 @@ import msgspec
 from infra import tracing
 from infra.wire.commands import EnsureProfile, RefreshToken
 from infra.wire.errors import ErrorCode, Failure, Rejection
-from infra.wire.events import RefreshAck, iso_ms
+from infra.wire.events import SIGNED_OUT, RefreshAck, iso_ms
 from infra.wire.inbox import Answer
 from infra.wire.registry import CLIENT_COMMANDS, INTRODUCE, REFRESH_TOKEN
 from socket_edge import metrics
@@ -100,7 +100,8 @@ class ClientEvents:
         session.unanswered -= 1
         # The next ones do not wait, whether it is registered or Redis is down.
         session.registering = None
-        self._relay(session, ack_id, event)
+        if not session.is_signed_out:
+            self._relay(session, ack_id, event)
 
     def _relay(self, session: Session, ack_id: int | None, event: ClientEvent) -> None:
         arrived_at = time.monotonic()
@@ -179,6 +180,8 @@ class ClientEvents:
         identity = await self._authenticator.authenticate(token)
         if identity.user_id != session.user_id:
             raise unauthorized(RefusalReason.OTHER_USER, "The token belongs to another user.")
+        if identity.is_issued_by(session.signed_out_ms):
+            raise Rejection(ErrorCode.UNAUTHORIZED, SIGNED_OUT)
         return identity
 
 

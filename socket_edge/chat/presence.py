@@ -201,13 +201,15 @@ class EdgePresence:
             here = [user_id for user_id in user_ids if user_id in self._users]
             gone = [user_id for user_id in user_ids if user_id not in self._users]
             try:
-                await self._register(*registration(self._edge_id, here, gone, self._prefix))
+                signed_out = await self._register(*registration(self._edge_id, here, gone, self._prefix))
             except (RedisError, OSError) as error:
                 if outage.begins():
                     address = redis_address(self._redis)
                     log.warning("presence_not_written", address=address, error=reason(error))
                 await asyncio.sleep(_PAUSE_S)
             else:
+                for user_id, moment_ms in signed_out:
+                    self._users.sign_out(user_id.decode(), int(moment_ms))
                 return
 
 

@@ -36,6 +36,8 @@ class Session:
     """Monotonic time, in seconds."""
     ping: tuple[int, float] | None = None
     """Ack id of the ping that is on its way, and the monotonic time at which it left."""
+    signed_out_ms: int = -1
+    """When the user was last signed out everywhere, in ms since the epoch, as far as this edge knows."""
     has_profile: bool = False
     """Whether the user's profile was ensured, or will be before the next event."""
     registering: asyncio.Future[None] | None = None
@@ -81,6 +83,11 @@ class Session:
             self.send_ack(ack_id, msgspec.json.encode(events.error_ack(failure)))
         self.send(events.ERROR, events.error_event(failure, event))
 
+    @property
+    def is_signed_out(self) -> bool:
+        """Whether the user was signed out everywhere since the token was issued."""
+        return self.identity.is_issued_by(self.signed_out_ms)
+
     def end(self, reason: DisconnectReason) -> None:
         """End the sign-in or its connection, unless the client has signed out."""
         if self.connection.session is self:
@@ -123,6 +130,14 @@ class ConnectedUsers:
     def of_user(self, user_id: str) -> Collection[Session]:
         """Return the user's sessions as they are now, the oldest first."""
         return list(self._by_user.get(user_id, ()))
+
+    def sign_out(self, user_id: str, moment_ms: int) -> None:
+        """End the user's sessions whose tokens were issued until then, in ms since the epoch."""
+        for session in self.of_user(user_id):
+            session.signed_out_ms = max(session.signed_out_ms, moment_ms)
+            if session.is_signed_out:
+                session.send(events.ERROR, events.signed_out())
+                session.end(DisconnectReason.SIGNED_OUT)
 
     def user_ids(self) -> Collection[str]:
         """Return the users that have a session here."""

@@ -49,6 +49,8 @@ class DisconnectReason(StrEnum):
     TOKEN_EXPIRED = "token_expired"
     TOO_MANY_SOCKETS = "too_many_sockets"
     """The user opened more sockets than allowed; this was the oldest."""
+    SIGNED_OUT = "signed_out"
+    """The app's backend has signed the user out everywhere."""
     SLOW_CLIENT = "slow_client"
     """The client does not read what is sent to it."""
     FLOOD = "flood"
@@ -64,6 +66,7 @@ class DisconnectReason(StrEnum):
 _FAREWELLS: Final = {
     DisconnectReason.TOKEN_EXPIRED: Farewell.SIGN_OUT,
     DisconnectReason.TOO_MANY_SOCKETS: Farewell.SIGN_OUT,
+    DisconnectReason.SIGNED_OUT: Farewell.SIGN_OUT,
     DisconnectReason.REQUEST_TIMEOUT: Farewell.CUT,
     DisconnectReason.SLOW_CLIENT: Farewell.CUT,
     DisconnectReason.FLOOD: Farewell.CUT,

@@ -37,6 +37,9 @@ class Delivery:
         for emit in entry.emits:
             began_ns = tracing.now_ns() if emit.trace else 0
             for target in emit.to:
+                if emit.signed_out_ms is not None:
+                    self._users.sign_out(target.user_id, emit.signed_out_ms)
+                    continue
                 for session in self._users.of_user(target.user_id):
                     if target.skip != session.socket_id:
                         self._emit_or_hold(session, target, emit)

@@ -12,9 +12,13 @@ from infra.wire.batch import Batch, Event
 from infra.wire.commands import (
     BroadcastPresence,
     CatchUp,
+    CloseReport,
     ConfirmDelivery,
+    DisconnectUser,
     EnsureProfile,
+    GetReport,
     GetUser,
+    ListReports,
     PutUser,
     RefreshToken,
     RemoveMessage,
@@ -104,6 +108,10 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
             ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello"),
         ],
         "remove_message": [RemoveMessage(chat_id=UUID(CHAT), seq=7)],
+        "disconnect_user": [DisconnectUser(user_id=UUID(BOB))],
+        "list_reports": [ListReports(with_closed=True, cursor="abc", limit=20)],
+        "get_report": [GetReport(report_id=UUID(CHAT))],
+        "close_report": [CloseReport(report_id=UUID(CHAT))],
     }
     assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
         name: load("commands")[name] for name in INTERNAL_COMMANDS

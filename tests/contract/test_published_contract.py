@@ -151,6 +151,6 @@ def test_asyncapi_has_a_reply_to_a_server_event_that_asks_for_an_ack(event: Any)
 
 def test_every_error_code_is_the_error_of_something() -> None:
     own = {code for command in CLIENT_COMMANDS.values() for code in command.errors}
-    of_backends = {ErrorCode.USERNAME_TAKEN}
+    of_backends = {ErrorCode.USERNAME_TAKEN, ErrorCode.REPORT_NOT_FOUND}
     assert {*own, *COMMON_ERRORS, *CONNECT_ERRORS, *of_backends} == set(ErrorCode)
     assert own.isdisjoint(COMMON_ERRORS)

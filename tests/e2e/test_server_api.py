@@ -196,6 +196,99 @@ async def test_a_user_is_made_and_named_over_http(backend: Backend, pair: Pair, 
     assert is_problem(await backend.call("PUT", path, json={}), 400, "invalid_payload")
 
 
+async def test_a_user_is_blocked_and_unblocked_for_another(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    alice, bob = (user_id_of(user.username) for user in pair)
+    blocks = f"/v1/users/{bob}/blocks"
+    for _ in range(2):
+        blocked = await backend.call("PUT", f"{blocks}/{alice}")
+        assert blocked.status_code == 200
+        assert (blocked.json()["userId"], blocked.json()["blocked"]) == (alice, True)
+    await pair[1].expect("chat_changed", lambda one: one["blocked"])
+    assert (await pair[0].send(pair[1].username, "hello"))["code"] == "not_allowed"
+    page = (await backend.call("GET", blocks, params={"limit": 1})).json()
+    assert ([one["userId"] for one in page["users"]], page["nextCursor"]) == ([alice], None)
+    assert (await backend.call("GET", f"/v1/users/{alice}/blocks")).json()["users"] == []
+    freed = await backend.call("DELETE", f"{blocks}/{alice}")
+    assert (freed.status_code, freed.json()["blocked"]) == (200, False)
+    assert (await backend.call("GET", blocks)).json()["users"] == []
+    assert (await pair[0].send(pair[1].username, "hello"))["success"]
+
+
+async def test_a_block_that_cannot_be_is_a_problem(backend: Backend, pair: Pair) -> None:
+    alice, nobody = user_id_of(pair[0].username), uuid.uuid4()
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/{alice}"), 403, "not_allowed")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/{nobody}"), 404, "user_not_found")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{nobody}/blocks/{alice}"), 409, "profile_missing")
+    assert is_problem(await backend.call("PUT", f"/v1/users/{alice}/blocks/x"), 400, "invalid_payload")
+    wrong = await backend.call("GET", f"/v1/users/{alice}/blocks", params={"cursor": "x"})
+    assert is_problem(wrong, 400, "invalid_payload")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_blocks_need_the_scope_moderate(api_edge: Edge, method: str) -> None:
+    reader = Backend(api_edge, READ_KEY)
+    path = f"/v1/users/{uuid.uuid4()}/blocks"
+    assert is_problem(await reader.call("GET", path), 403, "not_allowed")
+    assert is_problem(await reader.call(method, f"{path}/{uuid.uuid4()}"), 403, "not_allowed")
+
+
+async def test_a_report_is_listed_read_and_closed(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    sent = (await backend.send({"messages": [message(pair, "hello"), message(pair, "rude")]})).json()
+    rude = sent["results"][1]["message"]
+    asked = {"chatId": rude["chatId"], "seq": rude["seq"], "reason": "abuse", "note": "again"}
+    report_id = (await pair[1].call("report", asked))["reportId"]
+
+    listed = await reports(backend)
+    (head,) = [one for one in listed if one["reportId"] == report_id]
+    alice, bob = (user_id_of(user.username) for user in pair)
+    assert (head["reportedId"], head["reporterId"], head["seq"]) == (alice, bob, rude["seq"])
+    assert (head["reason"], head["closedAt"]) == ("abuse", None)
+    assert not head.keys() & {"note", "messages"}
+
+    path = f"/v1/reports/{report_id}"
+    whole = (await backend.call("GET", path)).json()["report"]
+    assert whole == {**head, "note": "again", "messages": whole["messages"]}
+    assert [one["text"] for one in whole["messages"]] == ["hello", "rude"]
+
+    closed = await backend.call("POST", f"{path}/close")
+    assert closed.status_code == 200
+    assert closed.json()["report"] == {**head, "closedAt": closed.json()["report"]["closedAt"]}
+    assert closed.json()["report"]["closedAt"]
+    assert (await backend.call("POST", f"{path}/close")).json() == closed.json()
+    assert report_id not in [one["reportId"] for one in await reports(backend)]
+    assert closed.json()["report"] in await reports(backend, withClosed=True)
+
+
+async def reports(backend: Backend, **params: Any) -> list[Any]:
+    """Return all reports that are listed, in pages of one."""
+    found: list[Any] = []
+    while True:
+        page = (await backend.call("GET", "/v1/reports", params={"limit": 1, **params})).json()
+        found += page["reports"]
+        if page["nextCursor"] is None:
+            return found
+        params["cursor"] = page["nextCursor"]
+
+
+async def test_a_report_that_does_not_exist_is_a_problem(backend: Backend) -> None:
+    path = f"/v1/reports/{uuid.uuid4()}"
+    assert is_problem(await backend.call("GET", path), 404, "report_not_found")
+    assert is_problem(await backend.call("POST", f"{path}/close"), 404, "report_not_found")
+    assert is_problem(await backend.call("GET", "/v1/reports/x"), 400, "invalid_payload")
+    for params in ({"cursor": "x"}, {"limit": "x"}, {"withClosed": "x"}):
+        assert is_problem(await backend.call("GET", "/v1/reports", params=params), 400, "invalid_payload")
+
+
+async def test_reports_need_the_scope_moderate(api_edge: Edge) -> None:
+    reader, path = Backend(api_edge, READ_KEY), f"/v1/reports/{uuid.uuid4()}"
+    for method, one in (("GET", "/v1/reports"), ("GET", path), ("POST", f"{path}/close")):
+        assert is_problem(await reader.call(method, one), 403, "not_allowed")
+
+
 async def test_a_message_is_revised_and_removed_and_both_users_see_it(backend: Backend, pair: Pair) -> None:
     sent = (await backend.send(message(pair, "rude", data={"a": 1}))).json()["message"]
     path = f"/v1/chats/{sent['chatId']}/messages/{sent['seq']}"

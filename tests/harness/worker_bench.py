@@ -13,7 +13,7 @@ import uuid_utils
 from redis import Redis
 from sqlalchemy import text
 
-from infra.presence import PresenceReader
+from infra.presence import PresenceReader, SignOuts
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from infra.wire.batch import Batch, Event
@@ -87,6 +87,7 @@ class WorkerBench:
         self.publisher = Publisher(own, RedisClock())
         self.context = HandlerContext(
             presence=PresenceReader(own),
+            sign_outs=SignOuts(own),
             **{
                 "provision_profiles": True,
                 "text_chars": 4_000,

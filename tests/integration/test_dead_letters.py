@@ -203,6 +203,7 @@ STALE = {
     "mark_as_read": {"chatId": NOBODY},
     "edit_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "put_user": {"userId": NOBODY, "username": "bob"},
+    "disconnect_user": {"userId": NOBODY},
     "revise_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "react": {"chatId": NOBODY, "seq": 1, "emoji": "👍", "on": True},
     "clear_chat": {"chatId": NOBODY},

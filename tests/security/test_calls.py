@@ -1,6 +1,7 @@
 """Whatever comes to the server API is answered, and what is not valid reaches no worker."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
@@ -36,7 +37,7 @@ paths = st.one_of(
     ),
 )
 queries = st.dictionaries(
-    st.sampled_from(["box", "cursor", "limit", "before", "after", "x"]),
+    st.sampled_from(["box", "cursor", "limit", "before", "after", "withClosed", "x"]),
     st.sampled_from(["", "1", "-1", "inbox", "null", "[]", "9" * 40, "\0", "\N{SNOWMAN}"]),
 )
 values = st.recursive(
@@ -59,8 +60,8 @@ bodies = st.one_of(
 
 
 def _filled(path: str, some: tuple[str, ...]) -> str:
-    for name, value in zip(("userId", "chatId", "seq"), some, strict=True):
-        path = path.replace(f"{{{name}}}", value)
+    for name, value in zip(re.findall(r"\{\w+\}", path), some, strict=False):
+        path = path.replace(name, value)
     return path
 
 

@@ -42,6 +42,12 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
     "revise_message": st.fixed_dictionaries(
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}
     ),
+    "disconnect_user": st.fixed_dictionaries({"userId": chat_ids}),
+    "list_reports": st.fixed_dictionaries(
+        {}, optional={"withClosed": st.booleans(), "cursor": texts, "limit": limits}
+    ),
+    "get_report": st.fixed_dictionaries({"reportId": chat_ids}),
+    "close_report": st.fixed_dictionaries({"reportId": chat_ids}),
     "remove_message": st.fixed_dictionaries({"chatId": chat_ids, "seq": seqs}),
     "react": st.fixed_dictionaries(
         {

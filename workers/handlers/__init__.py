@@ -8,6 +8,7 @@ A module has the name of its command, except:
 - `devices.py`: `register_device`, `unregister_device`
 - `edit_message.py`: `revise_message`
 - `ensure_profile.py`: `introduce`
+- `list_reports.py`: `close_report`, `get_report`
 - `put_user.py`: `get_user`
 - `set_chat.py`: `accept_chat`, `decline_chat`
 - `unsend_message.py`: `remove_message`

@@ -1,13 +1,9 @@
 """`block_user`, `unblock_user`, `list_blocked`: users who neither write to nor hear of each other."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import BlockUser, ListBlocked, UnblockUser
@@ -19,8 +15,7 @@ from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.own_chats import Members, Sides, change_chats
 from workers.requests import Request
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from workers.time_cursor import TimeCursor, encode
 
 _LIST = text(
     """
@@ -49,11 +44,6 @@ _LIST = text(
     ORDER BY wanted.request, blocked.at DESC, blocked.chat_id DESC
     """
 )
-
-
-class _Cursor(NamedTuple):
-    blocked_us: int
-    chat_id: str
 
 
 def set_blocks(
@@ -107,18 +97,18 @@ def list_blocked(
 ) -> Outcome:
     """Answer each request with a page of those whom the user has blocked."""
     outcome = Outcome()
-    asked: list[tuple[Request[ListBlocked], _Cursor | None, int]] = []
+    asked: list[tuple[Request[ListBlocked], TimeCursor, int]] = []
     for request in requests:
         with outcome.rejections(request):
             size = context.page_size(request.command.limit)
-            asked.append((request, _decode(request.command.cursor), size))
+            asked.append((request, TimeCursor.decode(request.command.cursor, "list_blocked"), size))
     rows = conn.execute(
         _LIST,
         {
             "requests": array(range(len(asked))),
             "users": array(request.user_id for request, _, _ in asked),
-            "times": array(_time(cursor) for _, cursor, _ in asked),
-            "chats": [cursor.chat_id if cursor else None for _, cursor, _ in asked],
+            "times": array(cursor.time for _, cursor, _ in asked),
+            "chats": [cursor.id for _, cursor, _ in asked],
             "limits": array(size + 1 for _, _, size in asked),
         },
     )
@@ -133,30 +123,6 @@ def list_blocked(
             )
             for row in page[:size]
         ]
-        next_cursor = _encode(page[size - 1]) if len(page) > size else None
+        next_cursor = encode(page[size - 1].at, page[size - 1].chat_id) if len(page) > size else None
         outcome.succeed(request, BlockedAck(users=users, next_cursor=next_cursor))
     return outcome
-
-
-def _encode(row: Row[Any]) -> str:
-    cursor = _Cursor((row.at - _EPOCH) // timedelta(microseconds=1), row.chat_id)
-    return urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def _decode(cursor: str | None) -> _Cursor | None:
-    if cursor is None:
-        return None
-    try:
-        position = msgspec.json.decode(urlsafe_b64decode(cursor), type=_Cursor)
-        position = position._replace(chat_id=str(UUID(position.chat_id)))
-        _time(position)
-    except (ValueError, OverflowError) as error:
-        unknown = "The cursor is not one that list_blocked returned."
-        raise Rejection(ErrorCode.INVALID_PAYLOAD, unknown) from error
-    return position
-
-
-def _time(cursor: _Cursor | None) -> str:
-    if cursor is None:
-        return "infinity"
-    return (_EPOCH + timedelta(microseconds=cursor.blocked_us)).isoformat()

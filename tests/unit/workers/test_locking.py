@@ -10,6 +10,7 @@ from workers.locking import LockingStatement
 
 WAITING = HandlerContext(
     presence=cast(Any, None),
+    sign_outs=cast(Any, None),
     provision_profiles=True,
     text_chars=10,
     edit_s=3_600,

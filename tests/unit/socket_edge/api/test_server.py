@@ -105,10 +105,12 @@ async def test_a_call_about_a_user_runs_as_them_only_if_it_shows_what_they_see(
     await http.get(f"/v1/users/{ALICE}/chats")
     await http.get(f"/v1/users/{ALICE}")
     await http.put(f"/v1/users/{ALICE}", json={"username": "alice", "userId": BOB})
+    await http.put(f"/v1/users/{ALICE}/blocks/{BOB}")
     assert [(name, user, payload) for _, name, user, payload in lanes.relayed] == [
         ("list_chats", ALICE, {}),
         ("get_user", NOBODY, {"userId": ALICE}),
         ("put_user", NOBODY, {"userId": ALICE, "username": "alice"}),
+        ("block_user", ALICE, {"userId": BOB}),
     ]
 
 

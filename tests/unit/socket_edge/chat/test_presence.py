@@ -252,7 +252,7 @@ async def test_after_a_loss_users_are_registered_in_portions(
     write, sizes, waiting = edge.presence._register, list[int](), list[int]()
 
     async def record_and_write(keys: list[str], arguments: list[Any]) -> Any:
-        sizes.append(len(keys) - 2)
+        sizes.append(len(arguments) - 2)
         return await write(keys, arguments)
 
     register = edge.presence.register

@@ -18,6 +18,7 @@ ALICE = Person("alice")
 FAREWELLS = {
     DisconnectReason.TOKEN_EXPIRED: Farewell.SIGN_OUT,
     DisconnectReason.TOO_MANY_SOCKETS: Farewell.SIGN_OUT,
+    DisconnectReason.SIGNED_OUT: Farewell.SIGN_OUT,
     DisconnectReason.REQUEST_TIMEOUT: Farewell.CUT,
     DisconnectReason.SLOW_CLIENT: Farewell.CUT,
     DisconnectReason.FLOOD: Farewell.CUT,
