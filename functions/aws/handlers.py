@@ -73,6 +73,13 @@ def archive(event: Event, context: LambdaContext) -> Summary:
 
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
+def webhooks(event: Event, context: LambdaContext) -> Summary:
+    """Tell the app's backend what happens. Schedules give no time: runs at once do no harm."""
+    return _run("webhooks", event)
+
+
+@logger.inject_lambda_context(log_event=False)
+@metrics.log_metrics
 def job(event: Event, context: LambdaContext) -> Summary:
     """Run a job of the team, which the event names: `{"job": "weekly_digest"}`."""
     name = event["job"]

@@ -40,7 +40,7 @@ _TRUST_ROUNDS: Final = 4
 
 
 def webhooks(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
-    """Send to all endpoints. Return how many events were sent, refused and given up.
+    """Send to all endpoints while the run stays. Return how many events were sent, refused and given up.
 
     Raises SettingsError and sqlalchemy.exc.SQLAlchemyError.
     """
@@ -49,13 +49,23 @@ def webhooks(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         with context.engine.connect() as conn:
             health = outbox.read_health(conn, settings.endpoints)
         return {"waiting": sum(row.waiting for row in health)}
-    senders = [Sender(context, pacer, name, make_endpoint(settings, name)) for name in settings.endpoints]
+    endpoints = {name: make_endpoint(settings, name) for name in settings.endpoints}
     summary = {"sent": 0, "refused": 0, "dead": 0}
-    with ThreadPoolExecutor(max(1, len(senders))) as pool:
-        for counts in pool.map(Sender.run, senders):
-            for name, count in counts.items():
-                summary[name] += count
+    with ThreadPoolExecutor(max(1, len(endpoints))) as pool:
+        for _ in _looks(settings, pacer):
+            senders = [Sender(context, pacer, *one) for one in endpoints.items()]
+            for counts in pool.map(Sender.run, senders):
+                for name, count in counts.items():
+                    summary[name] += count
     return summary
+
+
+def _looks(settings: FunctionSettings, pacer: Pacer) -> Iterator[None]:
+    """Yield whenever a run is to look for events: once, and then for as long as it stays."""
+    yield
+    while pacer.elapsed_s + settings.webhooks_s <= settings.webhooks_stay_s and not pacer.out_of_time:
+        time.sleep(settings.webhooks_s)
+        yield
 
 
 class Posts(Protocol):

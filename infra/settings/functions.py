@@ -160,7 +160,9 @@ class FunctionSettings(StoreSettings, LogSettings, ChangeSettings, JobSettings, 
     """[Webhooks](webhooks.md): what signs the requests to each endpoint, like `app=whsec_...`; two secrets,
     separated by a space, while the endpoint changes from one to the other."""
     webhooks_s: Seconds = 2.0
-    """How often beat looks for events to send."""
+    """How often somebody looks for events to send: beat, or a run on AWS Lambda."""
+    webhooks_stay_s: NonNegativeSeconds = 0.0
+    """How long a run goes on looking every `WEBHOOKS_S`; for AWS Lambda, where one starts each minute."""
     webhooks_batch: int = Field(100, ge=1, le=1_000)
     """The most events in a request."""
     webhooks_parallel: int = Field(4, ge=1, le=32)

@@ -13,13 +13,15 @@ import pytest
 ignore_moto_warnings = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 """For each resource that moto does not create; see UNSUPPORTED."""
 
-FUNCTIONS = ("offline_delivery", "cleanup", "archive", "job", "push")
+FUNCTIONS = ("offline_delivery", "cleanup", "archive", "webhooks", "job", "push")
 HOME = "eu-central-1:123456789012"
 DATABASE = f"arn:aws:secretsmanager:{HOME}:secret:database"
 REDIS = f"arn:aws:ssm:{HOME}:parameter/redis"
 EVERYTHING = {
     "VapidPrivateKeySecret": f"arn:aws:secretsmanager:{HOME}:secret:vapid",
     "WebhookSecretSecret": f"arn:aws:secretsmanager:{HOME}:secret:webhook",
+    "WebhooksSecretsSecret": f"arn:aws:ssm:{HOME}:parameter/webhooks",
+    "Webhooks": "app:message.created report.created,audit",
     "SecretsKeyArn": f"arn:aws:kms:{HOME}:key/one",
     "SecurityGroupIds": "sg-1",
     "SubnetIds": "subnet-1,subnet-2",

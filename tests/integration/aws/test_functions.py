@@ -8,11 +8,20 @@ import boto3
 import pytest
 
 from functions.aws import handlers
+from functions.channels.outbound import EXCHANGE_S, TIMEOUTS_S
+from functions.webhooks.sender import _START_S
 from infra.settings.base import PREFIX
 from infra.settings.functions import FunctionSettings
 from tests.integration.aws.stack import EVERYTHING, FUNCTIONS, Create, ignore_moto_warnings, of_type
 
 pytestmark = ignore_moto_warnings
+
+
+def function_of(template: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [
+        one for one in of_type(template, "AWS::Lambda::Function") if one["Handler"].endswith(f".{name}")
+    ]
+    return found
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -44,7 +53,7 @@ def test_no_secret_stands_in_the_template(packaged: Path) -> None:
         named = {
             key
             for key in function["Environment"]["Variables"]
-            if key.endswith(("_URL", "_KEY", "WEBHOOK_SECRET"))
+            if key.endswith(("_URL", "_KEY", "WEBHOOK_SECRET", "WEBHOOKS_SECRETS"))
         }
         assert named <= {"BBGRAM_PUSH_QUEUE_URL"}
 
@@ -59,10 +68,26 @@ def test_no_run_outlasts_its_function(template: dict[str, Any]) -> None:
     for function in of_type(template, "AWS::Lambda::Function"):
         run_s = float(function["Environment"]["Variables"].get("BBGRAM_RUN_S", 0))
         assert run_s <= function["Timeout"] - 15
-    ours = ("offline_delivery", "cleanup", "archive")
+    ours = ("offline_delivery", "cleanup", "archive", "webhooks")
     scheduled = [one for one in of_type(template, "AWS::Lambda::Function") if one["Handler"].endswith(ours)]
     assert len(scheduled) == len(ours)
     assert all(function["ReservedConcurrentExecutions"] == 1 for function in scheduled)
+
+
+def test_a_run_of_webhooks_ends_before_its_function_does(template: dict[str, Any]) -> None:
+    function = function_of(template, "webhooks")
+    run_s, stay_s = (
+        float(function["Environment"]["Variables"][f"BBGRAM_{name}_S"]) for name in ("RUN", "WEBHOOKS_STAY")
+    )
+    assert stay_s <= run_s - 10  # so that usually no run is cut short
+    assert run_s + _START_S + TIMEOUTS_S[0] + EXCHANGE_S <= function["Timeout"]
+
+
+def test_whatever_notes_events_knows_who_wants_them(create: Create) -> None:
+    create(**EVERYTHING)
+    for name in FUNCTIONS:
+        found = boto3.client("lambda").get_function_configuration(FunctionName=f"bbgram-functions-dev-{name}")
+        assert found["Environment"]["Variables"]["BBGRAM_WEBHOOKS"] == EVERYTHING["Webhooks"]
 
 
 def test_functions_join_a_vpc_only_if_told_to(create: Create, template: dict[str, Any]) -> None:

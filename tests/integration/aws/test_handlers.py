@@ -1,5 +1,6 @@
 """The scheduled handlers: settings from secrets, connections kept between invocations, logs and metrics."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,11 @@ from sqlalchemy import text
 
 from functions.aws import handlers
 from functions.context import Context
+from functions.webhooks import sender
 from infra.settings.base import PREFIX, SettingsError
+from infra.settings.functions import FunctionSettings
 from infra.store.engine import make_engine
+from infra.wire.webhooks import Event
 from tests.harness import weekly_digest
 from tests.harness.engines import Store
 from tests.integration.aws.conftest import LambdaContext, Output
@@ -22,7 +26,9 @@ HANDLERS = {
     "cleanup": handlers.cleanup,
     "offline_delivery": handlers.offline_delivery,
     "archive": handlers.archive,
+    "webhooks": handlers.webhooks,
 }
+SIGNS = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class Runs:
@@ -47,6 +53,21 @@ class Runs:
         self.users.append(user)
         structlog.get_logger("functions.run").info("function_finished", function=name, module="cleanup")
         return self.summary
+
+
+class Backend:
+    """Stands in for the app's backend: notes what is posted, where, and what would sign it."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, list[str], str]] = []
+        self._at: tuple[str, list[str]] = ("", [])
+
+    def at(self, settings: FunctionSettings, name: str) -> "Backend":
+        self._at = (settings.url_of(name), settings.secrets_of(name))
+        return self
+
+    def post(self, events: Sequence[Event]) -> None:
+        self.posted += [(*self._at, event.id) for event in events]
 
 
 @pytest.fixture
@@ -174,7 +195,7 @@ def test_a_missing_database_address_is_reported(output: Output, runs: Runs) -> N
     assert runs.calls == []
 
 
-@pytest.mark.parametrize("name", HANDLERS)
+@pytest.mark.parametrize("name", sorted(HANDLERS.keys() - {"webhooks"}))  # it logs nothing if nothing waits
 def test_the_functions_themselves_run_behind_the_handlers(
     name: str, database_secret: str, output: Output, bench_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +253,34 @@ def test_a_job_that_is_not_there_is_reported(
 ) -> None:
     with pytest.raises(SettingsError, match="There is no job weekly_digest; set BBGRAM_JOBS"):
         handlers.job({"job": "weekly_digest", "dueAt": "2026-01-05T08:00:00Z"}, LambdaContext())
+
+
+def test_events_are_sent_with_what_is_kept_as_a_secret(
+    database_secret: str, output: Output, bench_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = boto3.client("secretsmanager").create_secret(Name="webhooks", SecretString=f"app={SIGNS}")["ARN"]
+    for name, value in {
+        "WEBHOOKS": "app:report.created",
+        "WEBHOOKS_URLS": "app=https://app.example/hook",
+        "WEBHOOKS_SECRETS_SECRET": arn,
+        "WEBHOOKS_STAY_S": "0.3",
+        "WEBHOOKS_S": "0.1",
+    }.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    backend = Backend()
+    monkeypatch.setattr(sender, "make_endpoint", backend.at)
+    administer(
+        bench_store,
+        "TRUNCATE bbgram.outbox, bbgram.webhook_endpoints",
+        "INSERT INTO bbgram.outbox (endpoint, event, id, about, body)"
+        " VALUES ('app', 'report.created', 'report.created/1', gen_random_uuid(), '{}')",
+    )
+    answer = handlers.webhooks({}, LambdaContext())
+    assert answer == {"sent": 1, "refused": 0, "dead": 0}
+    assert backend.posted == [("https://app.example/hook", [SIGNS], "report.created/1")]
+    assert output.metric("sent") == 1
+    assert output.events("function_finished")[0]["function"] == "webhooks"
+    assert SIGNS not in output.text
 
 
 def rotate(secret: str, store: Store, user: str) -> None:

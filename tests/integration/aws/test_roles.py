@@ -27,7 +27,15 @@ def test_each_function_has_a_role_of_its_own(create: Create) -> None:
 @pytest.mark.parametrize("parameters", [{}, EVERYTHING])
 def test_no_role_may_do_anything_or_use_everything(parameters: dict[str, str], create: Create) -> None:
     stack = create(**parameters)
-    for role in ("OfflineDeliveryRole", "CleanupRole", "ArchiveRole", "JobRole", "PushRole", "SchedulerRole"):
+    for role in (
+        "OfflineDeliveryRole",
+        "CleanupRole",
+        "ArchiveRole",
+        "WebhooksRole",
+        "JobRole",
+        "PushRole",
+        "SchedulerRole",
+    ):
         for action, resources in stack.may(role).items():
             assert "*" not in action
             assert resources
@@ -54,7 +62,8 @@ def test_a_role_holds_what_its_function_does_and_nothing_else(create: Create) ->
         "SetEndpointAttributes",
     }
     sqs = {"ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"}
-    assert stack.may("CleanupRole").keys() == stack.may("JobRole").keys() == secrets
+    for role in ("CleanupRole", "WebhooksRole", "JobRole"):
+        assert stack.may(role).keys() == secrets
     assert stack.may("OfflineDeliveryRole").keys() == secrets | {"sqs:SendMessage"}
     assert stack.may("ArchiveRole").keys() == secrets | {
         "s3:GetObject",
@@ -72,7 +81,14 @@ def test_a_function_reads_only_the_secrets_that_it_needs(create: Create) -> None
     stack = create(**EVERYTHING)
     read = {
         role: stack.may(role)["secretsmanager:GetSecretValue"]
-        for role in ("ArchiveRole", "CleanupRole", "JobRole", "OfflineDeliveryRole", "PushRole")
+        for role in (
+            "ArchiveRole",
+            "CleanupRole",
+            "JobRole",
+            "OfflineDeliveryRole",
+            "PushRole",
+            "WebhooksRole",
+        )
     }
     assert read == {
         "ArchiveRole": {DATABASE},
@@ -80,6 +96,7 @@ def test_a_function_reads_only_the_secrets_that_it_needs(create: Create) -> None
         "JobRole": {DATABASE, REDIS},
         "OfflineDeliveryRole": {DATABASE, REDIS},
         "PushRole": {DATABASE, EVERYTHING["VapidPrivateKeySecret"], EVERYTHING["WebhookSecretSecret"]},
+        "WebhooksRole": {DATABASE, EVERYTHING["WebhooksSecretsSecret"]},
     }
 
 
@@ -125,4 +142,4 @@ def test_a_schedule_invokes_with_a_role_that_only_the_scheduler_of_this_account_
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
     invoked = {arn.rpartition("-dev-")[2] for arn in stack.may("SchedulerRole")["lambda:InvokeFunction"]}
-    assert invoked == {"offline_delivery", "cleanup", "archive", "job"}
+    assert invoked == {"offline_delivery", "cleanup", "archive", "webhooks", "job"}

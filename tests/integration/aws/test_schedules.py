@@ -92,13 +92,11 @@ def test_a_cron_expression_is_rewritten_for_aws(cron: str, expected: str | None)
 
 
 def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
-    resources = template["Resources"]
     found = {}
-    for schedule in (
-        one["Properties"] for one in resources.values() if one["Type"] == "AWS::Scheduler::Schedule"
-    ):
-        function = resources[schedule["Target"]["Arn"]["Fn::GetAtt"][0]]["Properties"]
-        name = function["Handler"].removeprefix("functions/aws/handlers.")
+    for name, schedule in schedules(template).items():
+        assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
+        if name == "webhooks":
+            continue
         found[name] = (
             schedule["ScheduleExpression"],
             schedule["ScheduleExpressionTimezone"],
@@ -106,8 +104,27 @@ def test_the_packaged_template_has_it_too(template: dict[str, Any]) -> None:
         )
         assert schedule["State"] == "ENABLED"
         assert json.loads(schedule["Target"]["Input"]) == {"dueAt": "<aws.scheduler.scheduled-time>"}
-        assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["SchedulerRole", "Arn"]}
     assert found == TABLE
+
+
+def test_webhooks_are_sent_each_minute_if_there_are_endpoints(template: dict[str, Any]) -> None:
+    schedule = schedules(template)["webhooks"]
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert schedule["State"] == {"Fn::If": ["SendsWebhooks", "ENABLED", "DISABLED"]}
+    assert template["Conditions"]["SendsWebhooks"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Webhooks"}, ""]}]}
+    assert json.loads(schedule["Target"]["Input"]) == {}
+
+
+def schedules(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties of the schedules, by the function that each starts."""
+    resources = template["Resources"]
+    found = {}
+    for one in resources.values():
+        if one["Type"] == "AWS::Scheduler::Schedule":
+            target = one["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]
+            handler = resources[target]["Properties"]["Handler"]
+            found[handler.removeprefix("functions/aws/handlers.")] = one["Properties"]
+    return found
 
 
 def test_jobs_of_a_team_have_schedules_of_their_own() -> None:

@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -449,6 +451,28 @@ def _send_alone(settings: FunctionSettings, url: str, certificate: Path) -> None
     engine = make_engine(settings.database_url)
     context = Context(settings, engine, NoQueue())
     Sender(context, Pacer(60.0), "app", Endpoint(url, [OLD], session)).run()
+
+
+@pytest.mark.parametrize("stay_s", [0.0, 0.5])
+def test_a_run_may_stay_for_what_is_yet_to_come(
+    make_hooks: Callable[..., Hooks], monkeypatch: pytest.MonkeyPatch, stay_s: float
+) -> None:
+    hooks, chat, pauses = make_hooks(webhooks_s=0.2, webhooks_stay_s=stay_s), uuid4(), []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        hooks.tell(chat, "later")
+        time.sleep(seconds)
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+    monkeypatch.setattr(sender, "time", clock)
+    monkeypatch.setattr(sender, "make_endpoint", lambda settings, name: hooks.backend.endpoint())
+    hooks.tell(chat, "now")
+    summary = run("webhooks", hooks.context)
+    assert pauses == [0.2] * len(pauses)
+    assert bool(pauses) == bool(stay_s)
+    assert hooks.backend.words() == ["now", *["later"] * len(pauses)]
+    assert summary["sent"] == 1 + len(pauses)
 
 
 def test_a_worker_that_is_killed_while_it_sends_loses_nothing(hooks: Hooks, certificate: Path) -> None:
