@@ -1,7 +1,7 @@
 """`bbgram dead-letters`: shows, replays and drops the events that no worker could handle."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -10,7 +10,6 @@ import msgspec
 
 from infra.cli.local import local_option
 from infra.cli.stored import ListByDefault, in_columns, json_option, open_store
-from infra.errors import CommandError
 from infra.logs import printable
 from infra.settings.store import StoreSettings
 from infra.settings.worker import WorkerSettings
@@ -146,16 +145,12 @@ def _store() -> AbstractContextManager["Engine"]:
     return open_store(settings, _errors_in_one_line(settings))
 
 
-@contextmanager
-def _errors_in_one_line(settings: StoreSettings, redis_url: str | None = None) -> Iterator[None]:
-    from infra.cli.unreachable import errors_in_one_line
-    from workers.batch_processor import Unreachable
+def _errors_in_one_line(
+    settings: StoreSettings, redis_url: str | None = None
+) -> AbstractContextManager[None]:
+    from infra.cli.unreachable import worker_errors_in_one_line
 
-    try:
-        with errors_in_one_line("dead-letters", settings.database_url, redis_url):
-            yield
-    except Unreachable as error:
-        raise CommandError(f"dead-letters failed: {error}") from error
+    return worker_errors_in_one_line("dead-letters", settings.database_url, redis_url)
 
 
 def _table(letters: Sequence["LetterHead"]) -> Iterator[str]:

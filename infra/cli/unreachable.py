@@ -29,6 +29,18 @@ def errors_in_one_line(what: str, database_url: str, redis_url: str | None = Non
         raise CommandError(f"{what} failed: {told}") from error
 
 
+@contextmanager
+def worker_errors_in_one_line(what: str, database_url: str, redis_url: str | None = None) -> Iterator[None]:
+    """Do the same for what runs as a worker does."""
+    from workers.batch_processor import Unreachable
+
+    try:
+        with errors_in_one_line(what, database_url, redis_url):
+            yield
+    except Unreachable as error:
+        raise CommandError(f"{what} failed: {error}") from error
+
+
 def _redis_errors() -> tuple[type[Exception], ...]:
     """Return what Redis clients raise. Without the extra `worker` there is no kombu, which is one of them."""
     from redis import RedisError

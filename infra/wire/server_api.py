@@ -4,10 +4,13 @@ The app's own backend makes these calls. An edge relays each as a command of `re
 that clients' events take, and answers with what the worker has answered.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -32,6 +35,7 @@ MESSAGES_MAX: Final = 100
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 IDEMPOTENCY_KEY_CHARS: Final = 60
 """Longest key. A `clientId` is made of it, of which nobody can read it."""
+_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -402,3 +406,40 @@ _CALLS: Final = (
 )
 
 CALLS: Final = {call.name: call for call in _CALLS}
+
+
+def as_command(call: Call, path: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return as whom the command of a call runs, and its payload as far as the path says it."""
+    payload = dict(path)
+    user_id = str(payload.pop(ACTING)) if call.is_by_user else NOBODY
+    if OTHER in payload:
+        payload[ACTING] = payload.pop(OTHER)
+    return user_id, payload
+
+
+def as_send(message: NewMessage, client_id: str | None) -> tuple[str, commands.SendMessage]:
+    """Return the name and the payload of the command that sends a message as its sender."""
+    command = commands.SendMessage(
+        user_id=message.to,
+        text=message.text,
+        data=message.data,
+        reply_to=message.reply_to,
+        client_id=client_id,
+    )
+    return "send_message", command
+
+
+def is_idempotency_key(key: str) -> bool:
+    """Return whether a key may be one."""
+    return _KEY.fullmatch(key) is not None
+
+
+def keyed_client_id(key: str, place: int | None = None) -> str | None:
+    """Return the id of a message with this key, at this place of a call with several. None without a key.
+
+    Both users of the chat see it, so it is a hash. No key contains a space, so no place looks like a key.
+    """
+    if not key:
+        return None
+    named = key if place is None else f"{key} {place}"
+    return f"api-{sha256(named.encode()).hexdigest()[:32]}"

@@ -1,16 +1,13 @@
 """Carries out the calls of the server API: each is relayed as a command, and answered as a worker answers."""
 
 import asyncio
-import re
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from zlib import crc32
 
 import msgspec
 
-from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import Answer
 from infra.wire.server_api import (
@@ -18,12 +15,15 @@ from infra.wire.server_api import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_KEY_CHARS,
     NOBODY,
-    OTHER,
     PATH_FIELDS,
     Call,
     NewMessage,
     NewMessages,
     SendResult,
+    as_command,
+    as_send,
+    is_idempotency_key,
+    keyed_client_id,
 )
 from socket_edge.api.problems import to_problem
 from socket_edge.json_text import is_too_deep
@@ -35,7 +35,6 @@ _CHAT: Final = "chatId"
 
 Calls without either stay in order as well.
 """
-_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{IDEMPOTENCY_KEY_CHARS}}}")
 T = TypeVar("T")
 
 
@@ -65,11 +64,9 @@ class Calls:
 
     async def relay(self, call: Call, path: Mapping[str, str], query: bytes, body: bytes) -> bytes:
         """Relay what path, query and body say as one command. Raises Rejection."""
-        payload = _from_path(path)
-        order_by = str(payload.get(ACTING) or payload.get(_CHAT) or NOBODY)
-        user_id = payload.pop(ACTING) if call.is_by_user else NOBODY
-        if OTHER in payload:
-            payload["userId"] = payload.pop(OTHER)
+        named = _from_path(path)
+        order_by = str(named.get(ACTING) or named.get(_CHAT) or NOBODY)
+        user_id, payload = as_command(call, named)
         if call.query is not None:
             given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
             payload |= msgspec.to_builtins(_valid(given, call.query))
@@ -82,24 +79,18 @@ class Calls:
 
     async def send(self, body: bytes, key: str) -> bytes:
         """Send one message. `key`, if it is not empty, makes it safe to repeat. Raises Rejection."""
-        return _ack(await self._send(_decoded(body, NewMessage), _client_id(key)))
+        return _ack(await self._send(_decoded(body, NewMessage), keyed_client_id(key)))
 
     async def send_many(self, many: NewMessages, key: str) -> bytes:
         """Send messages; return what became of each."""
         # All are relayed before any is answered, so that they leave together and in this order.
-        answers = [self._send(message, _client_id(key, place)) for place, message in enumerate(many.messages)]
+        answers = [self._send(message, keyed_client_id(key, place)) for place, message in enumerate(many.messages)]
         return msgspec.json.encode(
             {"results": [_result(answer) for answer in await asyncio.gather(*answers)]}
         )
 
     def _send(self, message: NewMessage, client_id: str | None) -> asyncio.Future[Answer]:
-        command = SendMessage(
-            user_id=message.to,
-            text=message.text,
-            data=message.data,
-            reply_to=message.reply_to,
-            client_id=client_id,
-        )
+        name, command = as_send(message, client_id)
         payload = msgspec.json.encode(command)
         if len(payload) > self._payload_bytes:
             failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -107,7 +98,7 @@ class Calls:
             failed.set_result(Answer("", failure=failure))
             return failed
         user_id = str(message.from_)
-        return self._relay(user_id, user_id, "send_message", payload)
+        return self._relay(user_id, user_id, name, payload)
 
     def _relay(self, order_by: str, user_id: str, command: str, payload: bytes) -> asyncio.Future[Answer]:
         """Relay a command as a user. Those with the same `order_by` take one lane, so they stay in order."""
@@ -125,21 +116,10 @@ def read_messages(body: bytes) -> NewMessages | None:
 def idempotency_key(header: bytes) -> str:
     """Return the key in a header, which may be empty. Raises Rejection."""
     key = header.decode("latin-1")
-    if key and not _KEY.fullmatch(key):
+    if key and not is_idempotency_key(key):
         text = f"`{IDEMPOTENCY_KEY}` must have 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters."
         raise Rejection(ErrorCode.INVALID_PAYLOAD, text)
     return key
-
-
-def _client_id(key: str, place: int | None = None) -> str | None:
-    """Return the id of a message with this key, at this place of a call with several. None without a key.
-
-    Both users of the chat see it, so it is a hash. No key contains a space, so no place looks like a key.
-    """
-    if not key:
-        return None
-    named = key if place is None else f"{key} {place}"
-    return f"api-{sha256(named.encode()).hexdigest()[:32]}"
 
 
 def _from_path(path: Mapping[str, str]) -> dict[str, Any]:
