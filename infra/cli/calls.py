@@ -5,7 +5,7 @@ The handler of the workers runs in the process of the command. Arguments and opt
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
@@ -49,7 +49,7 @@ VERBS: Final = {
     "revise_message": "message edit",
     "remove_message": "message remove",
 }
-"""The command for each call, but for those that `bbgram user export`, `user delete` and `reports` stand for."""
+"""The command for each call, except those that `user export`, `user delete` and `reports` stand for."""
 
 _PEOPLE: Final = {ACTING: "USER", OTHER: "OTHER", "from": "FROM", "to": "TO"}
 """The fields that name a user, by id or name."""
@@ -83,7 +83,8 @@ class _Field(NamedTuple):
         """Return what click parses."""
         shown = _PEOPLE.get(self.name) or self.variable.upper()
         if self.is_argument:
-            return click.Argument([self.variable], required=self.is_required, metavar=shown)
+            metavar = shown if self.is_required else f"[{shown}]"
+            return click.Argument([self.variable], required=self.is_required, metavar=metavar)
         option = f"--{self.variable.replace('_', '-')}"
         return click.Option(
             [option, self.variable], required=self.is_required, metavar=_form(self.kind), show_default=False
@@ -102,7 +103,9 @@ def _command(call: Call, words: str) -> click.Command:
     params = [field.param() for field in fields]
     if not call.is_repeatable:
         option = "--idempotency-key"
-        params.append(click.Option([option, _KEY], default="", help="Makes it safe to repeat, as in the API."))
+        params.append(
+            click.Option([option, _KEY], default="", help="Makes it safe to repeat, as in the API.")
+        )
 
     @local_option
     def run(**given: str | None) -> None:
@@ -118,6 +121,8 @@ def _command(call: Call, words: str) -> click.Command:
 
 def _summary(call: Call) -> str:
     """Return the summary as one of a command: `Sends ...` becomes `Send ...`."""
+    if call.name == SEND_MESSAGES:
+        return "Send a message as a user. With - as TEXT, it is read from stdin."
     verb, rest = call.summary.split(" ", 1)
     return f"{verb.removesuffix('s')} {rest}"
 
@@ -132,7 +137,10 @@ def _fields(call: Call) -> Iterator[_Field]:
 
 
 def _ask(call: Call, words: str, written: Mapping[_Field, str], key: str) -> bytes:
-    """Have the handler do what is asked, and tell clients. Return its answer. Raises Refused, CommandError."""
+    """Have the handler do what is asked and tell clients; return its answer.
+
+    Raises Refused, CommandError and click.UsageError.
+    """
     settings = WorkerSettings.load()
     from infra.cli.unreachable import worker_errors_in_one_line
 
@@ -177,22 +185,47 @@ def _failed(words: str, failure: Failure) -> click.ClickException | CommandError
 
 
 def _value(field: _Field, written: str, engine: "Engine") -> object:
-    """Return what a field says, as JSON has it. Raises click.UsageError."""
+    """Return what a field says, as JSON has it. Raises click.UsageError, which quotes no text."""
     if field.name in _PEOPLE:
         return _find(engine, written)
-    if field.name == _TEXT and written == _STDIN:
-        written = _read(sys.stdin.buffer.read)
-    kinds = _kinds(field.kind)
-    if not written and inspect.NoneType() in kinds:
-        return None
     try:
-        written.encode()
-        if any(isinstance(kind, inspect.RawType) for kind in kinds):
+        if field.name == _TEXT:
+            return _read_text() if written == _STDIN else written.encode().decode()
+        kinds = _kinds(field.kind)
+        if not written and inspect.NoneType() in kinds:
+            return None
+        if inspect.RawType() in kinds:
             msgspec.json.decode(written)
             return msgspec.Raw(written.encode())
         return msgspec.to_builtins(msgspec.convert(written, type=field.kind, strict=False))
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{field.param().make_metavar(_NOWHERE)}") from error
+    except (ValueError, RecursionError) as error:  # also of JSON, and of what is not UTF-8
+        told = type(error).__name__ if isinstance(error, UnicodeError | RecursionError) else str(error)
+        raise click.UsageError(f"`{field.name}` is not valid: {printable(told)}") from error
+
+
+def _read_text() -> str:
+    """Return what stdin says, without the line break after it. Raises UnicodeDecodeError."""
+    return sys.stdin.buffer.read().decode().removesuffix("\n")
+
+
+def _kinds(kind: Any) -> tuple[inspect.Type, ...]:
+    """Return the types that a field may have."""
+    found = inspect.type_info(kind)
+    if isinstance(found, inspect.Metadata):
+        found = found.type
+    return found.types if isinstance(found, inspect.UnionType) else (found,)
+
+
+def _form(kind: Any) -> str:
+    """Return what a field must look like, for `--help`."""
+    for one in _kinds(kind):
+        if isinstance(one, inspect.LiteralType):
+            return "|".join(map(str, one.values))
+        if isinstance(one, inspect.RawType):
+            return "JSON"
+        if isinstance(one, inspect.IntType):
+            return "NUMBER"
+    return "TEXT"
 
 
 def _find(engine: "Engine", id_or_name: str) -> str:

@@ -9,6 +9,7 @@ _EXTRAS: Final = {
     "dev": "local",
     "doctor": "edge,worker",
     "edge": "edge",
+    "message": "worker",
     "migrate": "worker",
     "reports": "worker",
     "run": "functions",

@@ -14,6 +14,7 @@ from infra.cli.deployables import beat, edge, migrate, worker
 from infra.cli.doctor.command import doctor
 from infra.cli.extras import advice
 from infra.cli.local import dev, local_hint, token
+from infra.cli.message import message
 from infra.cli.program import with_program
 from infra.cli.reports import reports
 from infra.cli.run import run
@@ -112,6 +113,7 @@ for command in (
     dev,
     doctor,
     edge,
+    message,
     migrate,
     reports,
     run,

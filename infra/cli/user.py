@@ -1,4 +1,4 @@
-"""`bbgram user`: exports or erases what the chat holds of a user."""
+"""`bbgram user`: makes, shows and signs out users, and exports or erases what the chat holds of one."""
 
 import math
 import os
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from infra.cli.calls import verbs
 from infra.cli.local import local_option
 from infra.cli.run import NoQueue
 from infra.errors import CommandError
@@ -27,7 +28,11 @@ _who = click.argument("id_or_name", metavar="ID_OR_NAME")
 
 @click.group("user")
 def user() -> None:
-    """Export or erase what the chat holds of a user."""
+    """Make, show or sign out users; list chats and blocks; export or erase what the chat holds of one."""
+
+
+for command in verbs("user"):
+    user.add_command(command)
 
 
 @user.command("export")

@@ -84,7 +84,9 @@ class Calls:
     async def send_many(self, many: NewMessages, key: str) -> bytes:
         """Send messages; return what became of each."""
         # All are relayed before any is answered, so that they leave together and in this order.
-        answers = [self._send(message, keyed_client_id(key, place)) for place, message in enumerate(many.messages)]
+        answers = [
+            self._send(message, keyed_client_id(key, place)) for place, message in enumerate(many.messages)
+        ]
         return msgspec.json.encode(
             {"results": [_result(answer) for answer in await asyncio.gather(*answers)]}
         )
