@@ -25,7 +25,12 @@ NOWHERE = {
 LACKING = {
     "edge": {"worker": "worker", "migrate": "worker", "run cleanup": "functions", "dev": "local"},
     "worker": {"edge": "edge", "dev": "local"},
-    "functions": {"worker": "worker", "doctor": "edge,worker", "run offline_delivery": "worker"},
+    "functions": {
+        "worker": "worker",
+        "message send a b": "worker",
+        "doctor": "edge,worker",
+        "run offline_delivery": "worker",
+    },
 }
 """Commands that need another extra than the one that is installed."""
 

@@ -40,6 +40,7 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
         ("dead-letters", {"DATABASE_URL"}),
         ("reports", {"DATABASE_URL"}),
         ("user export alice", {"DATABASE_URL"}),
+        ("message send alice bob hello", {"DATABASE_URL", "REDIS_URL"}),
         ("run push", {"DATABASE_URL"}),
     ],
 )
@@ -64,7 +65,17 @@ def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["edge", "worker", "beat", "migrate", "dead-letters", "user export alice", "run push", "run cleanup"],
+    [
+        "edge",
+        "worker",
+        "beat",
+        "migrate",
+        "dead-letters",
+        "user export alice",
+        "user show alice",
+        "run push",
+        "run cleanup",
+    ],
 )
 def test_no_command_reads_the_local_stack_unless_it_is_told_to(tmp_path: Path, command: str) -> None:
     (tmp_path / "stack.env").write_text(
@@ -391,6 +402,7 @@ REFUSED = "127.0.0.1:1 cannot be used: Connection refused; start it, or correct 
         ("reports", "Postgres"),
         ("user export alice", "Postgres"),
         ("user delete alice --mode delete --yes", "Postgres"),
+        ("user show alice", "Postgres"),
         ("dead-letters replay --all", "Postgres"),
         ("run cleanup", "Postgres"),
         ("run offline_delivery", "Postgres"),
