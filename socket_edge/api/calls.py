@@ -13,6 +13,7 @@ import msgspec
 from infra.wire.commands import SendMessage
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import Answer
+from infra.wire.registry import SEND_SYSTEM_MESSAGE
 from infra.wire.server_api import (
     ACTING,
     IDEMPOTENCY_KEY,
@@ -107,7 +108,8 @@ class Calls:
             failed.set_result(Answer("", failure=failure))
             return failed
         user_id = str(message.from_)
-        return self._relay(user_id, user_id, "send_message", payload)
+        name = "send_message" if message.kind is msgspec.UNSET else SEND_SYSTEM_MESSAGE
+        return self._relay(user_id, user_id, name, payload)
 
     def _relay(self, order_by: str, user_id: str, command: str, payload: bytes) -> asyncio.Future[Answer]:
         """Relay a command as a user. Those with the same `order_by` take one lane, so they stay in order."""
