@@ -156,15 +156,15 @@ export class ChatRecord {
   }
 
   #show(source: Message, me: string | undefined): ChatMessage {
-    const { id, chatId, seq, clientId, senderId, text, createdAt, data, replyTo, editedAt, deletedAt, reactions } = source;
-    const mine = senderId === me;
+    const { id, chatId, seq, clientId, senderId, text, createdAt, data, replyTo, editedAt, deletedAt, reactions, kind } = source;
+    const mine = senderId === me && !kind;
     const key = mine && clientId ? clientId : id;
     const state = mine ? this.#stateOf(source) : seq <= this.readUpTo ? 'read' : 'delivered';
     const known = this.#shown.get(key);
     if (known?.source === source && known.message.state === state) return known.message;
     const message: ChatMessage = {
       ...{ key, id, chatId, seq, clientId, senderId, text, createdAt, mine, state },
-      ...{ data, replyTo, editedAt, deletedAt, reactions },
+      ...{ data, replyTo, editedAt, deletedAt, reactions, kind },
     };
     this.#shown.set(key, { source, message });
     return message;
