@@ -62,7 +62,7 @@ def test_what_the_app_says_is_notified_without_a_name(notices: Notices, fcm: Lis
     say(notices)
     notices.let_pass(61)
     notices.deliver()
-    notices.push(fcm)
+    assert notices.push(fcm).deliver(notices.queue.ids[-1]) == "sent"
     ((_, notice),) = fcm.notices
     assert (notice.body, notice.unread) == ("Shipped.", 1)
 
