@@ -116,8 +116,7 @@ export class ChatRecord {
 
   /** The row in the list: the same object until one of its own fields has changed. */
   item(drafts: readonly Draft[], me: string | undefined): ChatItem {
-    const { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo } = this.conversation(drafts, me);
-    const item: ChatItem = { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo, ...this.own.shown };
+    const { messages, hasOlder, loadingOlder, archivedBefore, hole, ...item } = this.conversation(drafts, me);
     const known = this.#item;
     const isSame = known && (Object.keys(item) as (keyof ChatItem)[]).every((field) => known[field] === item[field]);
     return isSame ? known : (this.#item = item);
@@ -193,7 +192,7 @@ export function ownView({ box = 'inbox', pinned = false, mutedUntil, blocked = f
 /** Return how an app sees an unsent message. */
 export function showDraft(draft: Draft, record: ChatRecord | undefined, me: string | undefined): ChatMessage {
   const { clientId, text, data, createdAt, error, isFailed } = draft;
-  const { chatId } = record ?? {};
+  const chatId = record?.chatId;
   const state = isFailed ? 'failed' : 'pending';
   const seq = answers(draft, record) ? draft.replyTo : undefined;
   const replyTo = seq === undefined ? undefined : (record?.timeline.quote(seq) ?? { seq });

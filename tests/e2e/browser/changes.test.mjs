@@ -108,7 +108,7 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
       const line = message(page, 'Anna has joined the trip.');
       await line.waitFor();
       const [place, list] = [await line.locator('.bubble').boundingBox(), await page.locator('.messages').boundingBox()];
-      assert.ok(Math.abs(place.x + place.width / 2 - list.x - list.width / 2) < 30, 'it is in the middle');
+      assert.ok(Math.abs(place.x + place.width / 2 - list.x - list.width / 2) < 10, 'it is in the middle');
       // Neither side has said it, also for those who hear the page.
       assert.equal(await line.locator('.visually-hidden').filter({ hasText: ': ' }).count(), 0);
       assert.equal(await line.locator('.ticks').count(), 0);
