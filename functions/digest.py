@@ -25,7 +25,7 @@ _NAMES = 2
 _OPEN = text(
     f"""
     SELECT c.id AS chat_id, p.username, open.messages - unsent.messages AS messages,
-        CASE WHEN me.push_texts THEN newest.text ELSE '' END AS text
+        CASE WHEN me.push_texts THEN newest.text ELSE '' END AS text, newest.kind IS NOT NULL AS is_system
     FROM notifications n
     CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
     CROSS JOIN LATERAL (SELECT * FROM chats WHERE id = span.chat_id LIMIT 1) c
@@ -42,7 +42,7 @@ _OPEN = text(
     ) seqs
     CROSS JOIN {count_messages(chat="c", user="n.user_id", after="seqs.after", up_to="seqs.up_to")} open
     CROSS JOIN LATERAL (
-        SELECT sender_id, text, created_at FROM messages
+        SELECT sender_id, text, created_at, kind FROM messages
         WHERE chat_id = c.id AND seq > seqs.after AND seq <= seqs.up_to AND recipient_id = n.user_id
             AND deleted_at IS NULL
         ORDER BY seq DESC LIMIT 1
@@ -72,12 +72,14 @@ class OpenChat:
     count: int
     newest_text: str
     """Empty if it has only data, or if the recipient does not want to see texts."""
+    is_system: bool = False
+    """Whether the app says the newest one, and not the sender."""
 
 
 def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:
     """Return what is still undelivered of a notification, newest first."""
     rows = conn.execute(_OPEN, {"id": notification_id})
-    return [OpenChat(row.chat_id, row.username, row.messages, row.text) for row in rows]
+    return [OpenChat(row.chat_id, row.username, row.messages, row.text, row.is_system) for row in rows]
 
 
 def read_unread(conn: Connection, user_id: UUID) -> int:
@@ -119,7 +121,8 @@ def farewell(
 
 
 def _newest(sender: str, chat: OpenChat, templates: Templates) -> str:
-    return templates.body.fill(chat.count, sender=sender, text=shorten(chat.newest_text, _TEXT_CHARS))
+    text = shorten(chat.newest_text, _TEXT_CHARS)
+    return text if chat.is_system else templates.body.fill(chat.count, sender=sender, text=text)
 
 
 def _join(names: Sequence[str], templates: Templates) -> str:

@@ -66,7 +66,7 @@ _BLOCKS = text(
 _MESSAGES = text(
     """
     SELECT m.chat_id, m.seq, m.id, m.sender_id, m.recipient_id, m.text, m.client_id, m.created_at, m.data,
-        m.reply_to, m.change, m.edited_at, m.deleted_at, m.reactions
+        m.reply_to, m.change, m.edited_at, m.deleted_at, m.reactions, m.kind
     FROM (
         SELECT id FROM chats WHERE user_lo = :user UNION SELECT id FROM chats WHERE user_hi = :user
     ) own
@@ -187,6 +187,7 @@ class MessageLine(_Line, frozen=True, tag="message"):
     change: int | None = None
     edited_at: Time = None
     deleted_at: Time = None
+    kind: str | None = None
     archived: bool = False
 
 
@@ -350,6 +351,7 @@ def _message(row: Row[Any] | ArchivedMessage, *, archived: bool = False) -> Iter
         change=row.change,
         edited_at=_time(row.edited_at),
         deleted_at=_time(row.deleted_at),
+        kind=row.kind,
         archived=archived,
     )
     for emoji, user_id in row.reactions or ():

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from infra.store import outbox
-from infra.store.boxes import IS_BLOCKED, Box
+from infra.store.boxes import IS_BLOCKED, UNDECIDED, Box
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import MESSAGE_CHANGED, ChangeAck, Message
 from infra.wire.inbox import Emit, Target
@@ -30,24 +30,31 @@ EDITS_KEPT: Final = 20
 REACTION: Final = "reaction "
 """Begins the id of a reaction among those of edits."""
 
+_UNACCEPTED: Final = f"""
+    CASE
+        WHEN c.{{side}}_box IN ({Box.REQUESTS}, {Box.DECLINED}) OR c.{{side}}_box IN {UNDECIDED}
+            AND (SELECT messages_from FROM profiles WHERE id = c.user_{{side}}) <> 'everyone'
+        THEN c.user_{{other}}::text
+    END
+"""
+"""SQL: the other member, if they wait to be accepted, or would have to ask if they wrote."""
 _LOCK = LockingStatement(
     """
     SELECT c.id, c.change, now() AS at, {is_blocked} AS is_blocked, c.refused::text[] AS refused,
-        CASE
-            WHEN c.lo_box IN ({waiting}) THEN c.user_hi WHEN c.hi_box IN ({waiting}) THEN c.user_lo
-        END AS unaccepted
+        array_remove(ARRAY[{not_by_hi}, {not_by_lo}], NULL) AS unaccepted
     FROM chats c
     WHERE c.id = ANY(CAST(:chats AS uuid[]))
     ORDER BY c.id
     FOR NO KEY UPDATE {skip_locked}
-    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c")).replace(
-        "{waiting}", f"{Box.REQUESTS}, {Box.DECLINED}"
-    )
+    """.replace("{is_blocked}", IS_BLOCKED.format(chat="c"))
+    .replace("{not_by_hi}", _UNACCEPTED.format(side="lo", other="hi"))
+    .replace("{not_by_lo}", _UNACCEPTED.format(side="hi", other="lo"))
 )
 _READ = text(
     """
     SELECT
         m.chat_id, m.seq, m.sender_id, m.text, m.data, m.created_at, m.edited_at, m.deleted_at, m.reactions,
+        m.kind IS NOT NULL AS is_system,
         coalesce(changed.client_ids, '{}') AS client_ids, hiding.user_ids AS hidden_from
     FROM unnest(CAST(:chats AS uuid[]), CAST(:seqs AS bigint[])) AS wanted (chat_id, seq)
     JOIN messages m ON m.chat_id = wanted.chat_id AND m.seq = wanted.seq
@@ -111,15 +118,17 @@ class MutableMessage:
     """Who has cleared it."""
     is_blocked: bool
     """Whether one of the two has blocked the other."""
-    unaccepted: str | None
-    """The user whose message request the other one has not accepted."""
+    unaccepted: list[str]
+    """The users whom the other one has not accepted, and who could not simply write to them."""
+    is_system: bool
+    """Whether the app has said it, and not its sender."""
     now: datetime
     """The time of the change."""
     is_changed: bool = False
 
     def require_own(self, user_id: str) -> None:
         """Raise Rejection(not_allowed) if somebody else has written it."""
-        if self.sender_id != user_id:
+        if self.sender_id != user_id or self.is_system:
             raise Rejection(ErrorCode.NOT_ALLOWED, "Only its sender can change a message.")
 
     def require_within(self, seconds: int) -> None:
@@ -139,7 +148,7 @@ class MutableMessage:
 
         Otherwise the few messages of a request could say anything, again and again.
         """
-        if self.is_blocked or self.unaccepted == user_id:
+        if self.is_blocked or user_id in self.unaccepted:
             raise _NotWelcome(ErrorCode.NOT_ALLOWED)
 
     def remember(self, key: str) -> None:
@@ -253,6 +262,7 @@ def _read(
             hidden_from=row.hidden_from,
             is_blocked=locked[row.chat_id].is_blocked,
             unaccepted=locked[row.chat_id].unaccepted,
+            is_system=row.is_system,
             now=locked[row.chat_id].at,
         )
         for row in conn.execute(_READ, params)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from infra.store.boxes import BOX, IS_BLOCKED, REQUEST_MESSAGES, Box
+from infra.store.boxes import BOX, IS_BLOCKED, REQUEST_MESSAGES, UNDECIDED, Box
 from infra.wire.commands import SendMessage
 from infra.wire.events import Message
 from workers.context import HandlerContext
@@ -14,19 +14,18 @@ from workers.new_messages import SendingStatement, as_sent
 from workers.refusals import NOT_REFUSED
 from workers.requests import Request
 
-_UNDECIDED = f"({Box.UNDECIDED}, {Box.UNSEEN})"
-_WAITING = f"({Box.REQUESTS}, {Box.DECLINED})"
 _STORE_AT_GATE = SendingStatement(
     gate="",
     gate_columns=f""",
             {BOX.format(chat="c", user="r.id")} AS box, {BOX.format(chat="c", user="s.id")} AS own_box,
-            {IS_BLOCKED.format(chat="c")} AS is_blocked, r.messages_from, c.refused
+            {IS_BLOCKED.format(chat="c")} AS is_blocked, r.messages_from, c.refused,
+            coalesce(c.system_messages, 0) AS system_messages
         """,
     may=f""" AND NOT is_blocked AND {NOT_REFUSED.format(request="routed.id", chat="routed")} AND CASE
                 WHEN box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN true
-                WHEN box IN {_UNDECIDED} AND messages_from = 'everyone' THEN true
+                WHEN box IN {UNDECIDED} AND messages_from = 'everyone' THEN true
                 WHEN box <> {Box.DECLINED} AND messages_from <> 'nobody' THEN
-                    last_seq + count(*) FILTER (WHERE stored.id IS NULL) OVER (
+                    last_seq - system_messages + count(*) FILTER (WHERE stored.id IS NULL) OVER (
                         PARTITION BY chat_id, routed.sender_id ORDER BY place
                     ) <= {REQUEST_MESSAGES}
                 ELSE false
@@ -35,14 +34,14 @@ _STORE_AT_GATE = SendingStatement(
             lo_box = CASE
                 WHEN c.lo_box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN c.lo_box
                 WHEN added.lo_wrote THEN {Box.INBOX}
-                WHEN c.lo_box NOT IN {_UNDECIDED} THEN c.lo_box
+                WHEN c.lo_box NOT IN {UNDECIDED} THEN c.lo_box
                 WHEN added.is_request THEN {Box.REQUESTS}
                 ELSE {Box.INBOX}
             END,
             hi_box = CASE
                 WHEN c.hi_box BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN c.hi_box
                 WHEN added.hi_wrote THEN {Box.INBOX}
-                WHEN c.hi_box NOT IN {_UNDECIDED} THEN c.hi_box
+                WHEN c.hi_box NOT IN {UNDECIDED} THEN c.hi_box
                 WHEN added.is_request THEN {Box.REQUESTS}
                 ELSE {Box.INBOX}
             END""",
@@ -53,18 +52,18 @@ _STORE_AT_GATE = SendingStatement(
     hiding=f""", hiding AS (
         UPDATE chat_members w SET shown_delivered_seq = member.shown_seq, shown_read_seq = member.shown_seq
         FROM (
-            SELECT chat_id, user_id, CASE WHEN bool_or(wrote) THEN NULL ELSE 0 END AS shown_seq
+            SELECT chat_id, user_id, CASE WHEN bool_or(is_open) THEN NULL ELSE 0 END AS shown_seq
             FROM (
-                SELECT chat_id, sender_id AS user_id, true AS wrote, own_box IN {_WAITING} AS is_moved
-                FROM draft WHERE is_new
+                SELECT chat_id, sender_id AS user_id, true AS is_open
+                FROM draft WHERE is_new AND own_box NOT BETWEEN {Box.INBOX} AND {Box.ARCHIVED}
                 UNION ALL
-                SELECT chat_id, recipient_id, false, box IN {_UNDECIDED} AND messages_from = 'requests'
-                FROM draft WHERE is_new
-            ) written
+                SELECT chat_id, recipient_id, messages_from <> 'requests'
+                FROM draft WHERE is_new AND box IN {UNDECIDED}
+            ) moved
             GROUP BY chat_id, user_id
-            HAVING bool_or(is_moved)
         ) member
         WHERE w.chat_id = member.chat_id AND w.user_id = member.user_id
+            AND w.shown_read_seq IS DISTINCT FROM member.shown_seq
     )""",
     gate_answer=", is_stored, box, own_box, messages_from",
 )

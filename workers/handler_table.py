@@ -71,6 +71,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     "set_chat": Entry(set_chats, needs_transaction=True),
     "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
     "send_message": Entry(send_messages),
+    registry.SEND_SYSTEM_MESSAGE: Entry(send_messages),
     "edit_message": Entry(edit_messages, needs_transaction=True),
     registry.REVISE_MESSAGE: Entry(revise_messages, needs_transaction=True),
     "unsend_message": Entry(unsend_messages, needs_transaction=True),

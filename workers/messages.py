@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from infra.store.boxes import SHOWN_DELIVERED, SHOWN_READ
-from infra.wire.events import NEW_MESSAGE, Message, Quote, Reaction, Status, iso_ms
+from infra.wire.events import NEW_MESSAGE, Kind, Message, Quote, Reaction, Status, iso_ms
 from infra.wire.inbox import Emit, Position, Target
 from workers.arrays import array
 
@@ -19,7 +19,7 @@ COLUMNS = f"""
     {SHOWN_DELIVERED.format(member="w")} AS delivered_seq,
     {SHOWN_READ.format(member="w", profile="r")} AS read_seq,
     m.data, m.change, m.edited_at, m.deleted_at, m.reactions,
-    m.reply_to, quoted.*
+    m.kind, m.reply_to, quoted.*
 """
 QUOTED_CHARS: Final = 200
 """How much a reply shows of the message that it answers."""
@@ -27,7 +27,7 @@ QUOTED = f"""
     LEFT JOIN LATERAL (
         SELECT q.sender_id AS quoted_id, p.username AS quoted_username,
             left(q.text, {QUOTED_CHARS}) AS quoted_text, q.change AS quoted_change,
-            q.deleted_at AS quoted_deleted_at
+            q.deleted_at AS quoted_deleted_at, q.kind AS quoted_kind
         FROM messages q JOIN profiles p ON p.id = q.sender_id
         WHERE q.chat_id = {{chat}} AND q.seq = {{seq}} LIMIT 1
     ) quoted ON true
@@ -91,11 +91,13 @@ def to_message(row: Row[Any]) -> Message:
             row.quoted_text,
             row.quoted_change,
             row.quoted_deleted_at,
+            row.quoted_kind,
         ),
         change=msgspec.UNSET if row.change is None else row.change,
         edited_at=_time(row.edited_at),
         deleted_at=_time(row.deleted_at),
         reactions=to_reactions(row.reactions) if row.reactions else msgspec.UNSET,
+        kind=row.kind or msgspec.UNSET,
     )
 
 
@@ -114,6 +116,7 @@ def to_quote(
     text: str,
     change: int | None,
     deleted_at: datetime | None,
+    kind: Kind | None,
 ) -> Quote:
     """Return a message that a reply answers as clients see it. Without a sender, it is not stored."""
     if sender_id is None:
@@ -125,6 +128,7 @@ def to_quote(
         text=text,
         change=msgspec.UNSET if change is None else change,
         deleted_at=_time(deleted_at),
+        kind=kind or msgspec.UNSET,
     )
 
 

@@ -11,7 +11,7 @@ from infra.store.boxes import IS_OPEN
 from infra.store.counting import NUMBERED_AFTER
 from infra.store.outbox import ISO_MS, insertion
 from infra.store.profiles import find_key
-from infra.wire.commands import SendMessage
+from infra.wire.commands import SendMessage, SendSystemMessage
 from infra.wire.events import Message, Quote, iso_ms
 from infra.wire.webhooks import MESSAGE_CREATED
 from workers.arrays import array
@@ -102,8 +102,10 @@ _SEND = """
     ), stored AS (
         INSERT INTO messages (
             chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
+            {kind_column}
         )
         SELECT chat_id, seq, id, sender_id, recipient_id, text, data, reply_to, client_id, created_at, to_lo
+            {kind}
         FROM draft WHERE is_new
     ){hiding}{told}
     SELECT
@@ -137,7 +139,7 @@ _BODY = f"""
             || coalesce(',"clientId":' || to_json(client_id), '')
             || coalesce(',"data":' || data, '')
             || CASE WHEN reply_to IS NULL THEN '' ELSE ',"replyTo":' || json_build_object('seq', reply_to) END
-            || '}}}}'
+            || '{{kind_told}}}}}}'
 """
 """A new message as clients see it, without what it answers. `data` is JSON, and stays as it came."""
 _TOLD = ", told AS ({})".format(
@@ -151,6 +153,9 @@ _TOLD = ", told AS ({})".format(
 )
 _OPTIONAL_PARTS: Final = (
     "told",
+    "kind_column",
+    "kind",
+    "kind_told",
     "gate",
     "gate_columns",
     "may",
@@ -167,9 +172,9 @@ class SendingStatement:
     There are two of it: while no endpoint wants new messages, webhooks cost nothing.
     """
 
-    def __init__(self, **gate: str) -> None:
-        self._silent = _statement(**gate)
-        self._telling = _statement(told=_TOLD, **gate)
+    def __init__(self, **parts: str) -> None:
+        self._silent = _statement(**parts)
+        self._telling = _statement(told=_TOLD, **parts)
 
     def fetch(
         self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
@@ -221,6 +226,11 @@ class Route(NamedTuple):
     sender_id: str
     key: str | None
     user_id: str | None
+
+
+def is_system(request: Request[SendMessage]) -> bool:
+    """Return whether the app says it, and not the user."""
+    return isinstance(request.command, SendSystemMessage)
 
 
 def route(request: Request[SendMessage]) -> Route:
@@ -320,6 +330,7 @@ def as_sent(
         status="sent",
         client_id=request.command.client_id or msgspec.UNSET,
         data=msgspec.UNSET if request.command.data_text is None else request.command.data,
+        kind="system" if is_system(request) else msgspec.UNSET,
     )
 
 

@@ -50,12 +50,12 @@ _WRITE = text(
     )
     UPDATE chat_members w
     SET shown_delivered_seq = CASE
-            WHEN side.box IN ({Box.REQUESTS}, {Box.DECLINED}) THEN 0
+            WHEN side.box NOT BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN 0
             WHEN side.is_blocked THEN
                 coalesce(w.shown_delivered_seq, greatest(w.delivered_seq, w.read_seq))
         END,
         shown_read_seq = CASE
-            WHEN side.box IN ({Box.REQUESTS}, {Box.DECLINED}) THEN 0
+            WHEN side.box NOT BETWEEN {Box.INBOX} AND {Box.ARCHIVED} THEN 0
             WHEN side.is_blocked THEN coalesce(w.shown_read_seq, w.read_seq)
         END
     FROM (

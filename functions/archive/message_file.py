@@ -39,6 +39,7 @@ class ArchivedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     edited_at: str | None = None
     deleted_at: str | None = None
     reactions: list[list[str]] | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ _INSERT = text(
     """
     INSERT INTO messages (
         chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to,
-        change, edited_at, deleted_at, reactions
+        change, edited_at, deleted_at, reactions, kind
     )
     SELECT archived.*
     FROM unnest(
@@ -60,10 +60,10 @@ _INSERT = text(
         CAST(:recipients AS uuid[]), CAST(:texts AS text[]), CAST(:client_ids AS text[]),
         CAST(:times AS timestamptz[]), CAST(:data AS text[]), CAST(:replies AS bigint[]),
         CAST(:changes AS bigint[]), CAST(:edited AS timestamptz[]), CAST(:deleted AS timestamptz[]),
-        CAST(:reactions AS jsonb[])
+        CAST(:reactions AS jsonb[]), CAST(:kinds AS text[])
     ) AS archived (
         chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to,
-        change, edited_at, deleted_at, reactions
+        change, edited_at, deleted_at, reactions, kind
     )
     JOIN chats c ON c.id = archived.chat_id
     ORDER BY archived.chat_id, archived.seq
@@ -243,6 +243,7 @@ def _columns(messages: Sequence[ArchivedMessage]) -> dict[str, Any]:
         "edited": [message.edited_at for message in messages],
         "deleted": [message.deleted_at for message in messages],
         "reactions": [_json(message.reactions) for message in messages],
+        "kinds": [message.kind for message in messages],
     }
 
 

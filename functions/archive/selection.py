@@ -67,7 +67,7 @@ _ROWS = text(
     SELECT m.chat_id, m.seq, m.id, m.sender_id, m.recipient_id, m.client_id, m.text,
         {_TIME.format(time="m.created_at")} AS created_at, m.data, m.reply_to, m.change,
         {_TIME.format(time="m.edited_at")} AS edited_at,
-        {_TIME.format(time="m.deleted_at")} AS deleted_at, m.reactions,
+        {_TIME.format(time="m.deleted_at")} AS deleted_at, m.reactions, m.kind,
         coalesce(
             {_ARCHIVABLE} AND (CAST(:day AS date) IS NULL OR {_DAY} = CAST(:day AS date)), false
         ) AS archivable
@@ -187,4 +187,5 @@ def _to_message(row: Row[Any]) -> ArchivedMessage:
         edited_at=row.edited_at,
         deleted_at=row.deleted_at,
         reactions=row.reactions,
+        kind=row.kind,
     )

@@ -130,7 +130,8 @@ def _page(report: "WholeReport") -> Iterator[str]:
 
 def _line(message: "Message") -> str:
     """Return a message of the copy. The last one is the reported one."""
-    what = [f"{message.created_at}  {message.seq}  {message.sender_username}:"]
+    said_by = "" if message.kind is msgspec.UNSET else f" ({message.kind})"
+    what = [f"{message.created_at}  {message.seq}  {message.sender_username}{said_by}:"]
     if message.text:
         what.append(message.text)
     if not isinstance(message.data, msgspec.UnsetType):

@@ -30,6 +30,8 @@ class Box(IntEnum):
 REQUEST_MESSAGES: Final = 3
 """How many messages somebody may send before they are accepted."""
 
+UNDECIDED: Final = f"({Box.UNDECIDED}, {Box.UNSEEN})"
+"""SQL: the boxes of a member to whom nobody has written."""
 IS_BLOCKED: Final = "({chat}.lo_blocked_at IS NOT NULL OR {chat}.hi_blocked_at IS NOT NULL)"
 """SQL: whether either member of a chat has blocked the other. `{chat}` is a row of `chats`."""
 BOX: Final = "CASE {user} WHEN {chat}.user_lo THEN {chat}.lo_box ELSE {chat}.hi_box END"
@@ -48,7 +50,8 @@ SHOWS_PRESENCE: Final = f"""
         AND CASE {{profile}}.show_presence
             WHEN 'everyone' THEN true
             WHEN 'chats' THEN {{chat}}.user_lo = {{chat}}.user_hi
-                OR coalesce({{chat}}.last_to_lo, 1) > 0 AND coalesce({{chat}}.last_to_hi, 1) > 0
+                OR coalesce({{chat}}.last_to_lo > coalesce({{chat}}.system_to_lo, 0), true)
+                    AND coalesce({{chat}}.last_to_hi > coalesce({{chat}}.system_to_hi, 0), true)
             ELSE false
         END
     )

@@ -159,6 +159,12 @@ class Chat(Base):
     """The last requests of its members about boxes, blocks and mutes, so that none is handled again."""
     refused: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
     """The last requests that a block or a message request has refused, so that none is let through later."""
+    system_messages: Mapped[int | None]
+    """How many of its messages are of the system. None if there never was one."""
+    system_to_lo: Mapped[int | None]
+    """Up to this seq, all messages to `user_lo` are of the system: nobody has written to them by then."""
+    system_to_hi: Mapped[int | None]
+    """The same for `user_hi`."""
 
 
 class ChatMember(Base):
@@ -209,6 +215,8 @@ class Message(Base):
     """When its sender took it back. It has neither text nor data since."""
     reactions: Mapped[list[list[str]] | None] = mapped_column(JSONB)
     """Pairs of an emoji and the id of a user, in the order in which they came. None if there are none."""
+    kind: Mapped[str | None]
+    """`system` if the app says it, and not its sender. None of a plain message."""
 
 
 Index(

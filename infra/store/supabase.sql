@@ -60,7 +60,7 @@ GRANT SELECT (id, user_lo, user_hi, last_seq, activity_at, change) ON chats TO a
 GRANT SELECT (chat_id, user_id, delivered_seq, read_seq) ON chat_members TO authenticated;
 GRANT SELECT (
     chat_id, seq, id, sender_id, recipient_id, text, client_id, created_at, data, reply_to, change, edited_at,
-    deleted_at, reactions
+    deleted_at, reactions, kind
 ) ON messages TO authenticated;
 
 -- Subqueries that do not depend on the row run once per query. An array is looked up in an index, but where a

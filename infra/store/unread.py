@@ -18,7 +18,8 @@ _CANDIDATES: Final = f"""
     JOIN chat_members w ON w.chat_id = c.id AND w.user_id = c.user_{{side}}
     WHERE c.user_{{side}} = reader.user_id AND c.user_lo < c.user_hi
         AND (c.{{side}}_unread OR c.sweep_at IS NOT NULL)
-        AND c.{{side}}_box IN ({Box.INBOX}, {Box.PINNED}) AND NOT {IS_BLOCKED.format(chat="c")}
+        AND c.{{side}}_box IN ({Box.UNDECIDED}, {Box.INBOX}, {Box.PINNED})
+        AND NOT {IS_BLOCKED.format(chat="c")}
         AND coalesce(c.last_to_{{side}}, c.last_seq) > w.read_seq
         AND coalesce(w.muted_until <= now(), true)
     LIMIT {MOST_CHATS}

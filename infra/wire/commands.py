@@ -89,6 +89,10 @@ class SendMessage(WithData, frozen=True, kw_only=True):
     """The client's own id for this message, unique per sender, across all chats."""
 
 
+class SendSystemMessage(SendMessage, frozen=True, kw_only=True):
+    """Have the app say something in the chat of two users. It is stored as the user's who acts."""
+
+
 class EditMessage(WithData, frozen=True, kw_only=True):
     """Edit one of the user's own messages: its text, and its `data` if given."""
 

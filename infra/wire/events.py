@@ -23,6 +23,8 @@ USER_STATUS: Final = "user_status"
 ERROR: Final = "error"
 
 Status = Literal["sent", "delivered", "read"]
+Kind = Literal["system"]
+"""What a message is, if it is not what a user wrote."""
 
 MessageData = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object of the app."""
@@ -87,6 +89,8 @@ class Quote(_Payload, frozen=True):
     """The change that made it what it is, if there was one. Whoever knows a later one shows that."""
     deleted_at: Time | msgspec.UnsetType = msgspec.UNSET
     """When it was unsent, if it was."""
+    kind: Kind | msgspec.UnsetType = msgspec.UNSET
+    """As in `Message`."""
 
 
 class Message(_Payload, frozen=True):
@@ -122,6 +126,8 @@ class Message(_Payload, frozen=True):
     """When its sender unsent it: its text, `data` and reactions are gone."""
     reactions: list[Reaction] | msgspec.UnsetType = msgspec.UNSET
     """All reactions, in the order of their first; missing if there are none."""
+    kind: Kind | msgspec.UnsetType = msgspec.UNSET
+    """`system`: the app says it, in the chat of its sender. Missing if the sender wrote it."""
 
 
 class MessageStatus(_Payload, frozen=True):

@@ -22,6 +22,7 @@ DISCONNECT_USER: Final = "disconnect_user"
 LIST_REPORTS: Final = "list_reports"
 GET_REPORT: Final = "get_report"
 CLOSE_REPORT: Final = "close_report"
+SEND_SYSTEM_MESSAGE: Final = "send_system_message"
 
 COMMON_ERRORS: Final = (
     ErrorCode.INVALID_PAYLOAD,
@@ -298,6 +299,14 @@ _COMMANDS: Final = (
         payload=commands.ConfirmDelivery,
         ack=events.Done,
         summary="Records that sockets of the user have acked messages.",
+        is_internal=True,
+    ),
+    Command(
+        name=SEND_SYSTEM_MESSAGE,
+        payload=commands.SendSystemMessage,
+        ack=events.SendAck,
+        summary="Has the app say something in a user's chat.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING, ErrorCode.MESSAGE_NOT_FOUND),
         is_internal=True,
     ),
     Command(

@@ -27,6 +27,7 @@ from infra.wire.registry import (
     PUT_USER,
     REMOVE_MESSAGE,
     REVISE_MESSAGE,
+    SEND_SYSTEM_MESSAGE,
 )
 
 PREFIX: Final = "/v1/"
@@ -79,10 +80,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class NewMessage(WithData, frozen=True, kw_only=True):
-    """A message to send as a user."""
+    """A message to send as a user, or as the system."""
 
     from_: UUID = msgspec.field(name="from")
-    """Id of the user who writes it. They need a profile."""
+    """Id of the user who writes it, or in whose chat the app says it. They need a profile."""
     to: UUID
     """Id of the recipient."""
     text: str = ""
@@ -91,10 +92,12 @@ class NewMessage(WithData, frozen=True, kw_only=True):
     """Anything else that the app wants to say: a JSON object."""
     reply_to: Seq | None = None
     """Seq of the message of this chat that this one answers."""
+    kind: events.Kind | msgspec.UnsetType = msgspec.UNSET
+    """`system`: the app says it, in the chat of the two. Without it, the user does."""
 
 
 class NewMessages(_Body, frozen=True, kw_only=True):
-    """Messages to send, each as a user. Those of one user are stored in this order."""
+    """Messages to send, each as a user or as the system. Those of one user are stored in this order."""
 
     messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
 
@@ -259,7 +262,7 @@ _CALLS: Final = (
         path="/v1/messages",
         scope=Scope.MESSAGES,
         command="send_message",
-        summary="Sends a message as a user, or up to 100 messages at once.",
+        summary="Sends a message as a user or as the system, or up to 100 messages at once.",
         bodies=(NewMessage, NewMessages),
         answers=((HTTPStatus.CREATED, events.SendAck), (HTTPStatus.OK, SendResults)),
         errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.PROFILE_MISSING, ErrorCode.MESSAGE_NOT_FOUND),
@@ -419,7 +422,8 @@ def as_command(call: Call, path: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 
 
 def as_send(message: NewMessage, client_id: str | None) -> tuple[str, commands.SendMessage]:
-    """Return the name and the payload of the command that sends a message as its sender."""
+    """Return the name and the payload of the command that sends a message as its sender, or as the system."""
+    name = "send_message" if message.kind is msgspec.UNSET else SEND_SYSTEM_MESSAGE
     command = commands.SendMessage(
         user_id=message.to,
         text=message.text,
@@ -427,7 +431,7 @@ def as_send(message: NewMessage, client_id: str | None) -> tuple[str, commands.S
         reply_to=message.reply_to,
         client_id=client_id,
     )
-    return "send_message", command
+    return name, command
 
 
 def is_idempotency_key(key: str) -> bool:

@@ -192,5 +192,17 @@ assert.deepEqual([empty.texts(), empty.shown().hasOlder, empty.shown().unread], 
 await bob.seed.send('Thirteen');
 await Promise.all([empty.shows('Thirteen'), late.alice.shows('Thirteen'), alice.old.shows('Thirteen'), alice.seed.gets('Thirteen')]);
 
+// What the app says is a message of its sender to clients that do not know better.
+const said = await fetch(`${process.env.API_URL}/v1/messages`, {
+  method: 'POST',
+  headers: { authorization: `Bearer ${process.env.API_KEY}`, 'content-type': 'application/json' },
+  body: JSON.stringify({ kind: 'system', from: people.alice.id, to: people.bob.id, text: 'Fourteen' }),
+});
+assert.equal(said.status, 201);
+await Promise.all([bob.seed.gets('Fourteen'), late.bob.shows('Fourteen'), late.alice.shows('Fourteen'), alice.new.shows('Fourteen')]);
+assert.equal(late.alice.shown().messages.at(-1).mine, true);
+const { kind, mine } = alice.new.shown().messages.at(-1);
+assert.deepEqual([kind, mine], ['system', false]);
+
 assert.deepEqual(problems, []);
 process.exit(0);

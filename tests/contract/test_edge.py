@@ -23,6 +23,7 @@ from infra.wire.commands import (
     RefreshToken,
     RemoveMessage,
     ReviseMessage,
+    SendSystemMessage,
 )
 from infra.wire.errors import ErrorCode, Failure, Rejection
 from infra.wire.inbox import VERSION, Ahead, CatchUpPage, InboxEntry, Position, Target, decode_entry
@@ -112,6 +113,16 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
         "list_reports": [ListReports(with_closed=True, cursor="abc", limit=20)],
         "get_report": [GetReport(report_id=UUID(CHAT))],
         "close_report": [CloseReport(report_id=UUID(CHAT))],
+        "send_system_message": [
+            SendSystemMessage(
+                user_id=UUID(BOB),
+                text="Your order was shipped.",
+                data=msgspec.Raw(b'{"order":7}'),
+                reply_to=5,
+                client_id="api-1",
+            ),
+            SendSystemMessage(user_id=UUID(BOB), text="Hello"),
+        ],
     }
     assert {name: [on_the_wire(one) for one in some] for name, some in own.items()} == {
         name: load("commands")[name] for name in INTERNAL_COMMANDS

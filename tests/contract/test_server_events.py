@@ -40,6 +40,15 @@ UNSENT = msgspec.structs.replace(
     MESSAGE, text="", change=4, deleted_at="2026-01-31T12:02:00.000Z", reply_to=events.Quote(seq=1)
 )
 OLDER = msgspec.structs.replace(MESSAGE, seq=6, status="read", client_id=msgspec.UNSET)
+SYSTEM = msgspec.structs.replace(
+    MESSAGE,
+    text="Your order was shipped.",
+    client_id=msgspec.UNSET,
+    reply_to=events.Quote(
+        seq=5, sender_id=ALICE, sender_username="alice", text="Your order was packed.", kind="system"
+    ),
+    kind="system",
+)
 PEER = events.Peer(
     user_id=BOB,
     username="bob",
@@ -79,7 +88,7 @@ EVENTS: dict[str, list[msgspec.Struct]] = {
     events.TEST_MESSAGE: [events.TestMessage(message="Connected to BB-Gram chat.", timestamp=NOON)],
     events.PING: [events.Ping(timestamp=NOON)],
     events.MESSAGE_SENT: [MESSAGE],
-    events.NEW_MESSAGE: [MESSAGE, OLDER],
+    events.NEW_MESSAGE: [MESSAGE, OLDER, SYSTEM],
     events.MESSAGE_CHANGED: [CHANGED, UNSENT],
     events.CHAT_CHANGED: [MUTED, REQUESTED],
     events.UNREAD_CHANGED: [events.UnreadChanged(total=7, chats=2)],
@@ -215,7 +224,11 @@ def test_every_command_has_its_golden_ack() -> None:
 
 def test_a_stored_message_is_read_back_as_it_was_written() -> None:
     golden = load("server_events")[events.NEW_MESSAGE]
-    assert [msgspec.json.decode(encoded(one), type=events.Message) for one in golden] == [MESSAGE, OLDER]
+    assert [msgspec.json.decode(encoded(one), type=events.Message) for one in golden] == [
+        MESSAGE,
+        OLDER,
+        SYSTEM,
+    ]
 
 
 @pytest.mark.parametrize(

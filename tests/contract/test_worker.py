@@ -41,6 +41,7 @@ from infra.wire.commands import (
     Report,
     ReviseMessage,
     SendMessage,
+    SendSystemMessage,
     SetChat,
     Sync,
     Typing,
@@ -173,6 +174,16 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     "list_reports": [ListReports(with_closed=True, cursor="abc", limit=20)],
     "get_report": [GetReport(report_id=CHAT_ID)],
     "close_report": [CloseReport(report_id=CHAT_ID)],
+    "send_system_message": [
+        SendSystemMessage(
+            user_id=UUID(BOB),
+            text="Your order was shipped.",
+            data=msgspec.Raw(b'{"order":7}'),
+            reply_to=5,
+            client_id="api-1",
+        ),
+        SendSystemMessage(user_id=UUID(BOB), text="Hello"),
+    ],
 }
 
 

@@ -110,9 +110,51 @@ async def test_a_message_obeys_blocks(backend: Backend, pair: Pair, two_edges: D
     assert stored(two_edges, pair) == []
 
 
+async def test_the_app_says_something_during_a_block_and_a_repetition_says_it_once(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    alice, bob = pair
+    assert (await bob.call("block_user", {"userId": user_id_of(alice.username)}))["success"]
+    said = message(pair, "Your order was shipped.", kind="system", data={"order": 7})
+    answer = await backend.send(said, key="order-7")
+    assert answer.status_code == 201
+    sent = answer.json()["message"]
+    assert (sent["kind"], sent["senderId"], sent["data"]) == ("system", said["from"], {"order": 7})
+    assert await bob.expect("new_message", lambda one: one["id"] == sent["id"]) == sent
+    assert await alice.expect("message_sent", lambda one: one["id"] == sent["id"]) == sent
+    again = await backend.send(said, key="order-7")
+    assert (again.status_code, again.json()) == (201, answer.json())
+    assert stored(two_edges, pair) == ["Your order was shipped."]
+
+
+async def test_users_and_the_app_in_one_call_keep_their_order(
+    backend: Backend, pair: Pair, two_edges: Deployment
+) -> None:
+    texts = [f"message {number}" for number in range(20)]
+    kinds = [{"kind": "system"} if number % 3 == 0 else {} for number in range(20)]
+    messages = [message(pair, text, **kind) for text, kind in zip(texts, kinds, strict=True)]
+    for _ in range(2):
+        results = (await backend.send({"messages": messages}, key="mixed")).json()["results"]
+        assert [one["message"].get("kind") for one in results] == [kind.get("kind") for kind in kinds]
+        assert stored(two_edges, pair) == texts
+
+
+async def test_a_user_cannot_speak_as_the_app(pair: Pair) -> None:
+    alice, bob = pair
+    more = {"userId": user_id_of(bob.username), "text": "Free money!", "kind": "system"}
+    assert "kind" not in (await alice.call("send_message", more))["message"]
+    assert (await alice.call("send_system_message", more))["code"] == "unknown_event"
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
+        ({"kind": "user"}, 400, "invalid_payload"),
+        ({"kind": None}, 400, "invalid_payload"),
+        ({"kind": "system", "from": NOBODY}, 409, "profile_missing"),
+        ({"kind": "system", "to": NOBODY}, 404, "user_not_found"),
+        ({"kind": "system", "text": ""}, 400, "invalid_payload"),
+        ({"kind": "system", "replyTo": 99}, 404, "message_not_found"),
         ({"from": NOBODY}, 409, "profile_missing"),
         ({"to": NOBODY}, 404, "user_not_found"),
         ({"text": ""}, 400, "invalid_payload"),

@@ -432,6 +432,12 @@ def test_an_operator_lists_shows_and_closes(two: Two, command: Command) -> None:
     assert "closed    2" in command("show", first).stdout
 
 
+def test_what_the_app_said_is_shown_as_such(two: Two, command: Command) -> None:
+    two.do(two.alice, "send_system_message", userId=str(two.bob.id), text="Shipped.")
+    shown = command("show", report(two, two.bob, 3)).stdout
+    assert shown.endswith(f"3  {two.alice.name} (system): Shipped.\n")
+
+
 def test_an_unknown_report_is_named_and_nothing_is_done(two: Two, command: Command) -> None:
     known = report(two, two.bob, 1)
     for words in (("show", NOBODY), ("close", known, NOBODY)):

@@ -137,6 +137,24 @@ def sends_by_id(bench: WorkerBench, size: int) -> list[Event]:
     ]
 
 
+def said_in_known_chats(bench: WorkerBench, size: int) -> list[Event]:
+    return [_saying(bench, a, b) for a, b in pairs(bench, size)]
+
+
+def said_in_new_chats(bench: WorkerBench, size: int) -> list[Event]:
+    people = bench.people(*(f"p{n}" for n in range(2 * size)))
+    return [_saying(bench, a, b) for a, b in zip(people[::2], people[1::2], strict=True)]
+
+
+def said_between_sends(bench: WorkerBench, size: int) -> list[Event]:
+    made = pairs(bench, size)
+    return [event for a, b in made for event in (bench.send(a[0], b[1], "look"), _saying(bench, a, b))]
+
+
+def _saying(bench: WorkerBench, a: Person, b: Person) -> Event:
+    return bench.event(a[0], "send_system_message", {"userId": str(b[0]), "text": "Shipped."})
+
+
 def of_first_messages(bench: WorkerBench, size: int, name: str, **payload: Any) -> list[Event]:
     made = pairs(bench, size)
     return [
@@ -377,6 +395,9 @@ SCENARIOS = (
     receipts,
     receipts_behind_a_hole,
     reads,
+    said_in_known_chats,
+    said_in_new_chats,
+    said_between_sends,
     joins_of_known_chats,
     joins_of_new_chats,
     pages_of_history,
@@ -520,7 +541,7 @@ def test_the_server_counts_what_the_client_counts_and_the_transaction_around_it(
 
 @pytest.mark.parametrize(
     "scenario",
-    [sends_in_known_chats, sends_with_data, sends_by_id, receipts],
+    [sends_in_known_chats, sends_with_data, sends_by_id, said_in_known_chats, receipts],
     ids=lambda scenario: scenario.__name__,
 )
 def test_the_commonest_batches_are_one_statement_without_a_transaction(

@@ -33,6 +33,9 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"username": names, "text": texts},
         optional={"clientId": texts, "userId": chat_ids, "replyTo": seqs, "data": data},
     ),
+    "send_system_message": st.fixed_dictionaries(
+        {"userId": chat_ids, "text": texts}, optional={"clientId": texts, "replyTo": seqs, "data": data}
+    ),
     "edit_message": st.fixed_dictionaries(
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"clientId": texts, "data": data}
     ),

@@ -10,6 +10,7 @@ A module has the name of its command, except:
 - `ensure_profile.py`: `introduce`
 - `list_reports.py`: `close_report`, `get_report`
 - `put_user.py`: `get_user`
+- `send_message.py`: `send_system_message`
 - `set_chat.py`: `accept_chat`, `decline_chat`
 - `unsend_message.py`: `remove_message`
 - `user_settings.py`: `update_settings`, `get_settings`

@@ -1,5 +1,6 @@
-"""`send_message`: stores messages, each once, and delivers them."""
+"""`send_message`: stores messages, each once, and delivers them. Those of the system as well."""
 
+from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 
 import msgspec
@@ -13,11 +14,12 @@ from workers.chats import Pair, list_for, open_chats, people_of, require_somebod
 from workers.context import HandlerContext
 from workers.gate import store_at_gate
 from workers.messages import deliveries
-from workers.new_messages import key_of, read_quotes, read_stored, store_messages
+from workers.new_messages import is_system, key_of, read_quotes, read_stored, store_messages
 from workers.outcome import Outcome
 from workers.own_chats import tell_moved
 from workers.refusals import remember
 from workers.requests import Request
+from workers.system_messages import store_system_messages
 from workers.texts import check_text
 
 
@@ -26,7 +28,26 @@ def send_messages(
 ) -> Outcome:
     """Store new messages. Those stored before get their first answer again."""
     outcome = Outcome()
-    accepted = _accept(requests, context, outcome)
+    for same_kind in _in_turns(_accept(requests, context, outcome)):
+        _send(conn, same_kind, context, outcome)
+    return outcome
+
+
+def _in_turns(requests: Sequence[Request[SendMessage]]) -> list[list[Request[SendMessage]]]:
+    """Split requests into few groups, users' messages or the system's, that keep each sender's in order."""
+    turns: dict[int, list[Request[SendMessage]]] = defaultdict(list)
+    last: dict[str, int] = {}
+    for request in requests:
+        turn = last.get(request.user_id, 0)
+        last[request.user_id] = turn = turn + (turn % 2 != is_system(request))
+        turns[turn].append(request)
+    return [turns[turn] for turn in sorted(turns)]
+
+
+def _send(
+    conn: Connection, accepted: Sequence[Request[SendMessage]], context: HandlerContext, outcome: Outcome
+) -> None:
+    """Store and answer messages that are all of users, or all of the system."""
     answered = read_quotes(conn, accepted)
     firsts: dict[str, Request[SendMessage]] = {}
     rejections: dict[str, Rejection] = {}
@@ -35,17 +56,22 @@ def send_messages(
     known = [
         request for request in firsts.values() if request.command.reply_to is None or request.id in answered
     ]
-    stored = store_messages(conn, known, context)
+    is_of_system = is_system(accepted[0])
+    store = store_system_messages if is_of_system else store_messages
+    stored = store(conn, known, context)
     strangers = [request for request in firsts.values() if request.id not in stored]
     if strangers:
         rejections = _open_chats(conn, strangers, answered, context)
         introduced = [request for request in strangers if request.id not in rejections]
-        at_gate = store_at_gate(conn, introduced, context)
-        stored |= at_gate.stored
-        rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
-        # Before what another worker has stored meanwhile is read: from now on nobody stores these.
-        remember(conn, at_gate.refused, context)
-        tell_moved(conn, at_gate.moved, outcome)
+        if is_of_system:
+            stored |= store_system_messages(conn, introduced, context)
+        else:
+            at_gate = store_at_gate(conn, introduced, context)
+            stored |= at_gate.stored
+            rejections |= dict.fromkeys(at_gate.refused, Rejection(ErrorCode.NOT_ALLOWED))
+            # Before what another worker has stored meanwhile is read: from now on nobody stores these.
+            remember(conn, at_gate.refused, context)
+            tell_moved(conn, at_gate.moved, outcome)
     messages = _with_quotes(conn, firsts, stored)
     messages |= read_stored(conn, [first for key, first in firsts.items() if key not in messages])
     for request in accepted:
@@ -54,7 +80,6 @@ def send_messages(
             _answer(outcome, request, message)
         else:
             outcome.reject(request, rejections.get(firsts[key].id) or Rejection(ErrorCode.UNAVAILABLE))
-    return outcome
 
 
 def _accept(

@@ -80,6 +80,8 @@ export interface ChatMessage {
   deletedAt?: string;
   /** Emoji, and who reacted with them. */
   reactions?: Reaction[];
+  /** `system` if the app says it: show it without a sender. Nobody can edit it or take it back. */
+  kind?: 'system';
 }
 
 /** What else a message may have. */

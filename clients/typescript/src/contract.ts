@@ -343,6 +343,8 @@ export interface Message {
   deletedAt?: string;
   /** All reactions, in the order of their first; missing if there are none. */
   reactions?: Reaction[];
+  /** `system`: the app says it, in the chat of its sender. Missing if the sender wrote it. */
+  kind?: 'system';
 }
 
 /** The message that another one answers, as it is now. */
@@ -359,6 +361,8 @@ export interface Quote {
   change?: number;
   /** When it was unsent, if it was. */
   deletedAt?: string;
+  /** As in `Message`. */
+  kind?: 'system';
 }
 
 /** An emoji, and who reacted to a message with it. */

@@ -116,8 +116,7 @@ export class ChatRecord {
 
   /** The row in the list: the same object until one of its own fields has changed. */
   item(drafts: readonly Draft[], me: string | undefined): ChatItem {
-    const { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo } = this.conversation(drafts, me);
-    const item: ChatItem = { chatId, peer, typing, lastMessage, unread, lastSeq, readUpTo, ...this.own.shown };
+    const { messages, hasOlder, loadingOlder, archivedBefore, hole, ...item } = this.conversation(drafts, me);
     const known = this.#item;
     const isSame = known && (Object.keys(item) as (keyof ChatItem)[]).every((field) => known[field] === item[field]);
     return isSame ? known : (this.#item = item);
@@ -156,15 +155,15 @@ export class ChatRecord {
   }
 
   #show(source: Message, me: string | undefined): ChatMessage {
-    const { id, chatId, seq, clientId, senderId, text, createdAt, data, replyTo, editedAt, deletedAt, reactions } = source;
-    const mine = senderId === me;
+    const { id, chatId, seq, clientId, senderId, text, createdAt, data, replyTo, editedAt, deletedAt, reactions, kind } = source;
+    const mine = senderId === me && !kind;
     const key = mine && clientId ? clientId : id;
     const state = mine ? this.#stateOf(source) : seq <= this.readUpTo ? 'read' : 'delivered';
     const known = this.#shown.get(key);
     if (known?.source === source && known.message.state === state) return known.message;
     const message: ChatMessage = {
       ...{ key, id, chatId, seq, clientId, senderId, text, createdAt, mine, state },
-      ...{ data, replyTo, editedAt, deletedAt, reactions },
+      ...{ data, replyTo, editedAt, deletedAt, reactions, kind },
     };
     this.#shown.set(key, { source, message });
     return message;
@@ -193,7 +192,7 @@ export function ownView({ box = 'inbox', pinned = false, mutedUntil, blocked = f
 /** Return how an app sees an unsent message. */
 export function showDraft(draft: Draft, record: ChatRecord | undefined, me: string | undefined): ChatMessage {
   const { clientId, text, data, createdAt, error, isFailed } = draft;
-  const { chatId } = record ?? {};
+  const chatId = record?.chatId;
   const state = isFailed ? 'failed' : 'pending';
   const seq = answers(draft, record) ? draft.replyTo : undefined;
   const replyTo = seq === undefined ? undefined : (record?.timeline.quote(seq) ?? { seq });

@@ -55,8 +55,8 @@ export class Timeline {
 
   /** What a reply shows of a message. */
   quote(seq: number): Quote {
-    const { senderId, senderUsername, text, change, deletedAt }: Partial<Message> = this.#messages.get(seq) ?? {};
-    return { seq, senderId, senderUsername, text: text && [...text].slice(0, 200).join(''), change, deletedAt };
+    const { senderId, senderUsername, text, change, deletedAt, kind }: Partial<Message> = this.#messages.get(seq) ?? {};
+    return { seq, senderId, senderUsername, text: text && [...text].slice(0, 200).join(''), change, deletedAt, kind };
   }
 
   /** Put another version in the place of a message, and into the replies to it. */

@@ -95,6 +95,36 @@ describe('changes in the chat page', { concurrency: 2 }, () => {
     assert.equal(await ann.getByRole('button', { name: 'Message actions' }).count(), 1);
   });
 
+  it('what the app says is a line of its own, that both can answer and nobody can change', async (t) => {
+    const { ann, ben, annName, benName } = await pair(browser, t);
+    await write(ann, benName, 'Shall we go?');
+    await write(ann, benName, 'Anna has joined the trip.');
+    await message(ben, 'Anna has joined the trip.').waitFor();
+    await write(ben, annName, 'Of course');
+    await message(ann, 'Of course').waitFor();
+    await sql(`UPDATE bbgram.messages SET kind = 'system' WHERE text = 'Anna has joined the trip.'`);
+    for (const page of [ann, ben]) {
+      await page.reload();
+      const line = message(page, 'Anna has joined the trip.');
+      await line.waitFor();
+      const [place, list] = [await line.locator('.bubble').boundingBox(), await page.locator('.messages').boundingBox()];
+      assert.ok(Math.abs(place.x + place.width / 2 - list.x - list.width / 2) < 10, 'it is in the middle');
+      // Neither side has said it, also for those who hear the page.
+      assert.equal(await line.locator('.visually-hidden').filter({ hasText: ': ' }).count(), 0);
+      assert.equal(await line.locator('.ticks').count(), 0);
+      await line.hover();
+      await line.getByRole('button', { name: 'Message actions' }).click();
+      assert.equal(await menu(page).getByRole('button', { name: /Edit|Unsend|Report/ }).count(), 0);
+      await menu(page).getByRole('button', { name: 'Reply', exact: true }).click();
+      await page.getByText('Reply:').waitFor();
+      assert.deepEqual(await accessibilityProblems(page), []);
+    }
+    await write(ben, annName, 'Great!');
+    const quote = message(ann, 'Great!').getByRole('blockquote');
+    assert.equal(await quote.innerText(), 'Anna has joined the trip.');
+    await screenshots(ann, 'system');
+  });
+
   it('a change that the server refuses is taken back, with the reason and the new text kept', async (t) => {
     const { ann, ben, benName } = await pair(browser, t);
     await write(ann, benName, 'Long ago');

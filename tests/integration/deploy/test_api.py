@@ -23,6 +23,7 @@ HIDDEN = {
         "listed_at", "is_behind", "sweep_at", "swept_seq", "last_to_lo", "last_to_hi", "to_lo", "to_hi",
         "numbered_after", "lo_changed_at", "hi_changed_at", "lo_box", "hi_box",
         "lo_blocked_at", "hi_blocked_at", "lo_unread", "hi_unread", "handled", "refused",
+        "system_messages", "system_to_lo", "system_to_hi",
     },
     "chat_members": {"joined_at", "cleared_seq", "shown_delivered_seq", "shown_read_seq", "muted_until"},
     "messages": {"to_lo"},

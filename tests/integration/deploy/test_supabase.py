@@ -27,7 +27,7 @@ READABLE = {
     "chat_members": ["chat_id", "user_id", "delivered_seq", "read_seq"],
     "messages": [
         "chat_id", "seq", "id", "sender_id", "recipient_id", "text", "client_id", "created_at", "data",
-        "reply_to", "change", "edited_at", "deleted_at", "reactions",
+        "reply_to", "change", "edited_at", "deleted_at", "reactions", "kind",
     ],
 }  # fmt: skip
 """What signed-in users may read, as far as it is theirs: what the socket shows them as well."""

@@ -52,6 +52,9 @@ LEFT_OUT: dict[str, set[str]] = {
         "hi_unread",
         "handled",
         "refused",
+        "system_messages",
+        "system_to_lo",
+        "system_to_hi",
     },
     "chat_members": {"shown_delivered_seq", "shown_read_seq"},
     "messages": {"to_lo"},
@@ -138,14 +141,16 @@ def test_it_has_what_they_wrote_and_received_and_nothing_of_others(two: Two, exp
     two.send(two.bob, "reply", replyTo=3)
     carol_id, _ = two.bench.person("carol")
     two.bench.ask(two.bench.send(carol_id, two.bob.name, "not for alice"))
+    two.do(two.alice, "send_system_message", userId=str(two.bob.id), text="said")
     messages = of(export(two.alice.id), "message")
-    assert [message["text"] for message in sorted(messages, key=lambda one: one["seq"])] == [
-        "hi",
-        "ho",
-        "one\ntwo",
-        "reply",
+    assert [(one["text"], one.get("kind")) for one in sorted(messages, key=lambda one: one["seq"])] == [
+        ("hi", None),
+        ("ho", None),
+        ("one\ntwo", None),
+        ("reply", None),
+        ("said", "system"),
     ]
-    third, fourth = sorted(messages, key=lambda one: one["seq"])[2:]
+    third, fourth = sorted(messages, key=lambda one: one["seq"])[2:4]
     assert (third["clientId"], third["data"], third["senderId"]) == ("own", {"a": [1, 2]}, str(two.alice.id))
     assert (fourth["replyTo"], fourth["recipientId"]) == (3, str(two.alice.id))
 

@@ -49,6 +49,34 @@ def test_nobody_is_notified_of_a_chat_that_is_silent(notices: Notices, silence: 
     assert notices.spans() == []
 
 
+def say(notices: Notices) -> str:
+    """Have the app say something in the chat of alice and bob; return the chat."""
+    said = ask(notices, notices.alice, "send_system_message", userId=str(notices.bob), text="Shipped.")
+    return str(said["message"]["chatId"])
+
+
+@pytest.mark.parametrize("wish", ["everyone", "nobody"])
+def test_what_the_app_says_is_notified_without_a_name(notices: Notices, fcm: ListChannel, wish: str) -> None:
+    notices.register(notices.bob)
+    ask(notices, notices.bob, "update_settings", messagesFrom=wish)
+    say(notices)
+    notices.let_pass(61)
+    notices.deliver()
+    assert notices.push(fcm).deliver(notices.queue.ids[-1]) == "sent"
+    ((_, notice),) = fcm.notices
+    assert (notice.body, notice.unread) == ("Shipped.", 1)
+
+
+@pytest.mark.parametrize("silence", [mute, block, be_blocked])
+def test_what_the_app_says_in_a_silent_chat_is_not_notified(notices: Notices, silence: Act) -> None:
+    notices.register(notices.bob)
+    silence(notices, say(notices))
+    say(notices)
+    notices.let_pass(61)
+    assert notices.deliver() == {"obsolete": 1}
+    assert notices.spans() == []
+
+
 @pytest.mark.parametrize("silence", [mute, block, be_blocked])
 def test_a_notification_that_waits_does_not_tell_of_a_chat_that_is_silent_by_then(
     notices: Notices, fcm: ListChannel, silence: Act

@@ -33,6 +33,13 @@ def test_a_message_that_has_no_text_says_only_that_it_is_there() -> None:
     assert (notice.title, notice.body) == ("Message from alice", "Message")
 
 
+def test_what_the_app_says_is_not_put_into_the_mouth_of_a_user() -> None:
+    said = OpenChat(UUID(int=1), "alice", 2, "Your order was shipped.", is_system=True)
+    notice = digest(UUID(int=9), [said, *chats("bob")], unread=7, hide_texts=False)
+    assert (notice.title, notice.body) == ("3 messages from alice and bob", "Your order was shipped.")
+    assert digest(UUID(int=9), [said], unread=7, hide_texts=True).body == "2 messages"
+
+
 def test_hidden_texts_are_nowhere_in_the_notice() -> None:
     notice = digest(UUID(int=9), chats("alice", "bob"), unread=7, hide_texts=True)
     assert "words" not in repr(notice)

@@ -218,3 +218,11 @@ test('a draft belongs to the chat it was written in, whoever has the name of its
   expect(store.conversation('robert')!.messages.at(-1)!.text).toBe('private');
   expect(store.conversation('bob')!.messages.map(({ id }) => id)).toEqual(['x']);
 });
+
+test('what the app says is of neither user, and unread for the one to whom it goes', () => {
+  store.takeMessage({ ...mine(1), kind: 'system', clientId: 'api-1' });
+  store.takeMessage(message(2, { kind: 'system' }));
+  const { messages, unread } = store.conversation('bob')!;
+  expect(messages.map(({ key, kind, mine }) => [key, kind, mine])).toEqual([['id-1', 'system', false], ['id-2', 'system', false]]);
+  expect(unread).toBe(1);
+});

@@ -156,6 +156,12 @@ test('a reply shows what it answers as it is now', () => {
   expect(timeline.get(3)!.replyTo).toMatchObject({ text: '', deletedAt: '2026-01-01T00:00:00.000Z' });
 });
 
+test('a reply to what the app said shows that nobody has said it', () => {
+  const timeline = opened(1, 2);
+  timeline.add(message(3, { kind: 'system' }));
+  expect(timeline.quote(3)).toMatchObject({ kind: 'system', text: 'text 3' });
+});
+
 test('a reply that was on its way while its message changed shows what is known to be newer', () => {
   const timeline = opened(1, 2);
   timeline.change(message(1, { text: '', change: 4, deletedAt: '2026-01-01T00:00:00.000Z' }));

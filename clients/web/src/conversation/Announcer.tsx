@@ -20,7 +20,8 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
     <div className="visually-hidden" role="log" aria-label="New messages">
       {said.map((message) => (
         <p key={message.key}>
-          {peer.username}: {wordsOf(message)}
+          {!message.kind && `${peer.username}: `}
+          {wordsOf(message)}
         </p>
       ))}
     </div>

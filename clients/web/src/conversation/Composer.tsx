@@ -105,7 +105,7 @@ export function Composer({ to, name, userId, onChange, ref }: Props) {
       {about && (
         <div className="composer__about">
           <p id={aboutId}>
-            <b>{about.isEdit ? 'Edit' : about.message.mine ? 'Reply to yourself' : `Reply to ${name}`}:</b> <bdi>{wordsOf(about.message)}</bdi>
+            <b>{heading(about, name)}:</b> <bdi>{wordsOf(about.message)}</bdi>
           </p>
           <IconButton icon="close" label={about.isEdit ? 'Stop editing' : 'Stop replying'} onClick={stop} />
         </div>
@@ -127,4 +127,10 @@ export function Composer({ to, name, userId, onChange, ref }: Props) {
       <IconButton icon={about?.isEdit ? 'sent' : 'send'} label={about?.isEdit ? 'Save' : 'Send'} type="submit" disabled={!text.trim()} className="composer__send" />
     </form>
   );
+}
+
+function heading({ isEdit, message: { kind, mine } }: About, name: string): string {
+  if (isEdit) return 'Edit';
+  if (kind) return 'Reply';
+  return mine ? 'Reply to yourself' : `Reply to ${name}`;
 }

@@ -30,7 +30,7 @@ export function MessageMenu({ message, button, actions, onClose }: Props) {
         ) : (
           <>
             {actions.canWrite && <Answers message={message} actions={actions} choose={choose} />}
-            {!message.mine && (
+            {!message.mine && !message.kind && (
               <button type="button" className="menu__danger" onClick={choose(() => actions.report(message))}>
                 Report…
               </button>

@@ -30,6 +30,8 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
   const isNewDay = previous ? !isSameDay(previous.createdAt, message.createdAt) : isOldest;
   const continues = previous && !isNewDay && !isFirstUnread && isSoonAfter(previous, message);
   const writing = actions?.canWrite ? actions : undefined;
+  const isSystem = message.kind === 'system';
+  const side = isSystem ? ' message--system' : message.mine ? ' message--mine' : '';
   return (
     <>
       {isNewDay && (
@@ -43,12 +45,12 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
         </p>
       )}
       <div
-        className={`message${message.mine ? ' message--mine' : ''}${continues ? ' message--continues' : ''}`}
+        className={`message${side}${continues ? ' message--continues' : ''}`}
         data-state={message.state}
       >
         <div className="message__body">
           <div className="bubble">
-            <span className="visually-hidden">{author}: </span>
+            {!isSystem && <span className="visually-hidden">{author}: </span>}
             {message.replyTo && <Quoted quote={message.replyTo} />}
             {hasText(message) ? <MessageText text={message.text} /> : <p className="text text--gone">{wordsOf(message)}</p>}
             {message.reactions && <Reactions message={message} actions={writing} />}
@@ -58,7 +60,7 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
               {message.mine && <Ticks state={message.state} />}
             </span>
           </div>
-          {actions && (writing || !message.mine) && message.seq !== undefined && !message.deletedAt && (
+          {actions && (writing || !(message.mine || isSystem)) && message.seq !== undefined && !message.deletedAt && (
             <IconButton
               icon="more"
               label="Message actions"
@@ -74,14 +76,14 @@ export const MessageRow = memo(function MessageRow({ message, previous, isOldest
 });
 
 function isSoonAfter(previous: ChatMessage, message: ChatMessage): boolean {
-  return previous.mine === message.mine && Date.parse(message.createdAt) - Date.parse(previous.createdAt) < GROUP_MS;
+  return previous.mine === message.mine && previous.kind === message.kind && Date.parse(message.createdAt) - Date.parse(previous.createdAt) < GROUP_MS;
 }
 
 /** What a message answers, as it is now. */
 function Quoted({ quote }: { quote: Quote }) {
   return (
     <blockquote className="quoted" dir="auto">
-      {quote.senderUsername && <cite>{quote.senderUsername}</cite>}
+      {!quote.kind && quote.senderUsername && <cite>{quote.senderUsername}</cite>}
       {quote.text || (quote.deletedAt ? 'Message deleted' : 'Message')}
     </blockquote>
   );

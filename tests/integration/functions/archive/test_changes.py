@@ -83,6 +83,21 @@ def test_a_line_has_only_those_of_the_newer_fields_that_the_message_has(
     assert second == {"data": '{"a":1}', "reply_to": 1, "change": 1, "reactions": reactions}
 
 
+def test_a_message_of_the_system_is_one_after_it_was_restored(
+    talk: Talk, s3: Any, run: Archive, bring_back: Restore
+) -> None:
+    event = talk.event(talk.alice, "send_system_message", userId=str(talk.bob), text="Shipped.")
+    talk.bench.ask(event)
+    talk.send(talk.alice, "plain")
+    before = talk.page(talk.bob)
+    make_old(talk, 1, 2)
+    run()
+    assert [line.get("kind") for line in lines(s3)] == ["system", None]
+    bring_back(100)
+    assert talk.row(1).kind == "system"
+    assert [one.get("kind") for one in talk.page(talk.bob)] == [one.get("kind") for one in before]
+
+
 @pytest.mark.parametrize("setting", ["edit_s", "unsend_s"])
 def test_a_message_that_can_still_be_edited_or_unsent_stays(talk: Talk, run: Archive, setting: str) -> None:
     talk.send(talk.alice)
