@@ -17,7 +17,7 @@ from infra.contract.structs import (
     with_parts,
 )
 from infra.wire.errors import ErrorCode
-from infra.wire.registry import CLIENT_COMMANDS, SERVER_EVENTS, Command, ServerEvent
+from infra.wire.registry import BACKEND_ERRORS, CLIENT_COMMANDS, SERVER_EVENTS, Command, ServerEvent
 
 _HEAD: Final = """\
 // Written by `make contract` from infra/wire. Do not edit.
@@ -52,9 +52,10 @@ export type Ack<E extends keyof ClientToServerEvents> = Exclude<
 
 
 def _error_codes() -> Iterator[str]:
-    codes = "".join(f"\n  | '{code}'" for code in ErrorCode)
-    yield f"{_comment(ERROR_CODES)}export type ErrorCode ={codes};\n"
-    rows = "".join(f"  {code}: {_json(code.retryable)},\n" for code in ErrorCode)
+    codes = [code for code in ErrorCode if code not in BACKEND_ERRORS]
+    names = "".join(f"\n  | '{code}'" for code in codes)
+    yield f"{_comment(ERROR_CODES)}export type ErrorCode ={names};\n"
+    rows = "".join(f"  {code}: {_json(code.retryable)},\n" for code in codes)
     yield (
         "/** Whether the same request may succeed later. */\n"
         f"export const retryable: Readonly<Record<ErrorCode, boolean>> = {{\n{rows}}};\n"

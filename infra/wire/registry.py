@@ -454,4 +454,8 @@ INTERNAL_COMMANDS: Final = {command.name: command for command in _COMMANDS if co
 """Commands that only edges send."""
 WORKER_COMMANDS: Final = {command.name: command for command in _COMMANDS if not command.is_answered_by_edge}
 """Commands that workers handle."""
+BACKEND_ERRORS: Final = frozenset(
+    error for command in _COMMANDS if command.is_of_backend for error in command.errors
+) - frozenset(error for command in _COMMANDS if not command.is_of_backend for error in command.errors)
+"""Codes that no client gets, only the app's own backend."""
 SERVER_EVENTS: Final = {event.name: event for event in _SERVER_EVENTS}

@@ -353,6 +353,7 @@ _CALLS: Final = (
         summary="Lists those whom a user has blocked, most recently blocked first.",
         query=BlocksQuery,
         answers=((HTTPStatus.OK, events.BlockedAck),),
+        errors=(ErrorCode.PROFILE_MISSING,),
     ),
     Call(
         name="block_user",

@@ -14,10 +14,8 @@ export type ErrorCode =
   | 'chat_not_found'
   | 'not_a_member'
   | 'message_not_found'
-  | 'report_not_found'
   | 'not_allowed'
   | 'too_late'
-  | 'username_taken'
   | 'rate_limited'
   | 'busy'
   | 'timeout'
@@ -37,10 +35,8 @@ export const retryable: Readonly<Record<ErrorCode, boolean>> = {
   chat_not_found: false,
   not_a_member: false,
   message_not_found: false,
-  report_not_found: false,
   not_allowed: false,
   too_late: false,
-  username_taken: false,
   rate_limited: true,
   busy: true,
   timeout: true,
