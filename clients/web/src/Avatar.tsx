@@ -10,13 +10,21 @@ export const nameOf = ({ name, username }: ShownUser): string => name ?? usernam
 /** A round picture: the user's own, or the first letter of their name, in a colour that belongs to the username. */
 export function Avatar({ user }: { user: ShownUser }) {
   const { username, avatarUrl, online } = user;
-  const [broken, setBroken] = useState<string>();
+  const [tried, setTried] = useState<{ url: string; isShown: boolean }>();
+  const isShown = tried && tried.url === avatarUrl ? tried.isShown : undefined;
   const [first = '?'] = new Intl.Segmenter().segment(nameOf(user))[Symbol.iterator]().next().value?.segment ?? '?';
   return (
     <span className={`avatar avatar--${hue(username)}`} aria-hidden="true">
-      {first.toUpperCase()}
-      {avatarUrl && avatarUrl !== broken && (
-        <img src={avatarUrl} alt="" loading="lazy" referrerPolicy="no-referrer" onError={() => setBroken(avatarUrl)} />
+      {!isShown && first.toUpperCase()}
+      {avatarUrl && isShown !== false && (
+        <img
+          src={avatarUrl}
+          alt=""
+          loading="lazy"
+          referrerPolicy="no-referrer"
+          onLoad={() => setTried({ url: avatarUrl, isShown: true })}
+          onError={() => setTried({ url: avatarUrl, isShown: false })}
+        />
       )}
       {online && <span className="avatar__online" />}
     </span>

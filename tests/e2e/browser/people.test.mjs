@@ -59,7 +59,7 @@ describe('people in the chat page', { concurrency: 2 }, () => {
       await message(ann, `Hello ${name}`).waitFor();
     }
     await ann.getByRole('heading', { name: 'Benedict Ångström' }).waitFor();
-    const isShown = (images) => images.map(({ complete, naturalWidth }) => complete && naturalWidth > 0);
+    const isShown = (images) => images.map(({ naturalWidth, parentNode }) => naturalWidth > 0 && parentNode.textContent === '');
     for (const avatar of [row(ann, 'Benedict Ångström').locator('.avatar'), ann.locator('main .bar .avatar')]) {
       await eventually(() => avatar.locator('img').evaluateAll(isShown), [true]);
     }
