@@ -24,7 +24,8 @@ _NAMES = 2
 
 _OPEN = text(
     f"""
-    SELECT c.id AS chat_id, p.username, open.messages - unsent.messages AS messages,
+    SELECT c.id AS chat_id, coalesce(p.display_name, p.username) AS sender,
+        open.messages - unsent.messages AS messages,
         CASE WHEN me.push_texts THEN newest.text ELSE '' END AS text, newest.kind IS NOT NULL AS is_system
     FROM notifications n
     CROSS JOIN LATERAL unnest(n.chat_ids, n.first_seqs, n.last_seqs) AS span (chat_id, first, last)
@@ -79,7 +80,7 @@ class OpenChat:
 def read_open_chats(conn: Connection, notification_id: UUID) -> list[OpenChat]:
     """Return what is still undelivered of a notification, newest first."""
     rows = conn.execute(_OPEN, {"id": notification_id})
-    return [OpenChat(row.chat_id, row.username, row.messages, row.text, row.is_system) for row in rows]
+    return [OpenChat(row.chat_id, row.sender, row.messages, row.text, row.is_system) for row in rows]
 
 
 def read_unread(conn: Connection, user_id: UUID) -> int:

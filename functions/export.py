@@ -27,8 +27,8 @@ _PATIENCE: Final = text("SELECT set_config('idle_in_transaction_session_timeout'
 
 _PROFILE = text(
     """
-    SELECT id, username, created_at, named_at, last_seen_at, deleted_at, messages_from, read_receipts,
-        show_presence, push_texts
+    SELECT id, username, display_name, avatar_url, data, created_at, named_at, last_seen_at, deleted_at,
+        messages_from, read_receipts, show_presence, push_texts
     FROM profiles WHERE id = :user
     """
 )
@@ -121,6 +121,9 @@ class ProfileLine(_Line, frozen=True, tag="profile"):
 
     id: str
     username: str | None = None
+    name: str | None = None
+    avatar_url: str | None = None
+    data: msgspec.Raw | None = None
     created_at: Time = None
     named_at: Time = None
     last_seen_at: Time = None
@@ -295,6 +298,9 @@ def _profile(conn: Connection, person: Person) -> Iterator[Line]:
     yield ProfileLine(
         id=str(row.id),
         username=row.username,
+        name=row.display_name,
+        avatar_url=row.avatar_url,
+        data=None if row.data is None else _on_one_line(row.data),
         created_at=_time(row.created_at),
         named_at=_time(row.named_at),
         last_seen_at=_time(row.last_seen_at),

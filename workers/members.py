@@ -16,12 +16,14 @@ from workers.chats import Chat, Pair
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.outcome import Outcome
+from workers.profile_fields import profile_fields
 
 _MEMBERS = text(
     f"""
     SELECT
         w.chat_id, w.user_id, w.delivered_seq, w.read_seq, w.joined_at, w.cleared_seq, w.muted_until,
-        p.username, p.last_seen_at, p.deleted_at, {BOX.format(chat="c", user="w.user_id")} AS box,
+        p.username, p.display_name, p.avatar_url, p.data, p.last_seen_at, p.deleted_at,
+        {BOX.format(chat="c", user="w.user_id")} AS box,
         CASE w.user_id WHEN c.user_lo THEN c.lo_blocked_at ELSE c.hi_blocked_at END AS blocked_at,
         {SHOWN_DELIVERED.format(member="w")} AS shown_delivered_seq,
         {SHOWN_READ.format(member="w", profile="p")} AS shown_read_seq,
@@ -143,6 +145,7 @@ def to_peer(member: Row[Any], online: frozenset[str]) -> Peer:
         last_seen=iso_ms(last_seen) if last_seen else None,
         delivered_up_to=member.shown_delivered_seq,
         read_up_to=member.shown_read_seq,
+        **profile_fields(member),
     )
 
 

@@ -22,13 +22,16 @@ _TABLES: Final = {
 """Tables, what tells their rows of one user apart, and which rows `l` are a user's."""
 
 _TAKE_NAME = text("SELECT take_name(:user)")
+_FORGET_NAME = text(
+    "UPDATE profiles SET display_name = NULL, avatar_url = NULL, data = NULL WHERE id = :user"
+)
 _DELETE_PROFILE = text("DELETE FROM profiles WHERE id = :user")
 """A trigger keeps a tombstone for the chats of peers."""
 _FORGET_SETTINGS = text(
     """
     UPDATE profiles SET
         messages_from = DEFAULT, read_receipts = DEFAULT, show_presence = DEFAULT, push_texts = DEFAULT,
-        handled = NULL, last_seen_at = NULL, created_at = deleted_at, named_at = deleted_at
+        handled = NULL, refused = NULL, last_seen_at = NULL, created_at = deleted_at, named_at = deleted_at
     WHERE id = :user AND deleted_at IS NOT NULL
     """
 )
@@ -36,7 +39,12 @@ _FORGET_SETTINGS = text(
 
 def take_name(engine: Engine, user_id: object) -> None:
     """Make the profile that of a deleted user, who can write no more."""
-    patiently(engine, lambda conn: conn.execute(_TAKE_NAME, {"user": user_id}))
+
+    def take(conn: Connection) -> None:
+        conn.execute(_TAKE_NAME, {"user": user_id})
+        conn.execute(_FORGET_NAME, {"user": user_id})
+
+    patiently(engine, take)
 
 
 def delete_rows(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:

@@ -60,6 +60,13 @@ class Profile(Base):
     """Whether notifications show what messages say."""
     handled: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
     """The last requests about settings, and of the backend about the name, so that none is handled again."""
+    display_name: Mapped[str | None]
+    """What the app calls the user, if it calls them anything besides `username`."""
+    avatar_url: Mapped[str | None]
+    data: Mapped[str | None]
+    """A JSON object of the app, as it came."""
+    refused: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    """The last requests for a name that somebody else had, so that none is let through later."""
 
 
 class RefusedName(Base):

@@ -111,6 +111,11 @@ def is_username(name: str) -> bool:
     )
 
 
+def is_visible(name: str) -> bool:
+    """Return whether a name shows something."""
+    return bool(find_key(_BLANK.sub("", name)))
+
+
 def _has_misused_marks(name: str) -> bool:
     """Return whether combining marks have no base, form a stack, or repeat."""
     stack: str | None = None

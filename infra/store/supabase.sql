@@ -55,7 +55,7 @@ ALTER TABLE messages ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA "<schema>" TO authenticated;
 -- Column by column, so that what a later release adds stays hidden. Earlier releases opened the whole tables.
 REVOKE SELECT ON profiles, chats, chat_members, messages FROM authenticated;
-GRANT SELECT (id, username) ON profiles TO authenticated;
+GRANT SELECT (id, username, display_name, avatar_url, data) ON profiles TO authenticated;
 GRANT SELECT (id, user_lo, user_hi, last_seq, activity_at, change) ON chats TO authenticated;
 GRANT SELECT (chat_id, user_id, delivered_seq, read_seq) ON chat_members TO authenticated;
 GRANT SELECT (

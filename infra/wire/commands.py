@@ -34,6 +34,17 @@ Data = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["object",
 """A JSON object of the app, stored and returned as it came, to the last byte. Null is the same as none."""
 
 
+DisplayName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$(?!\n)"
+    ),
+]
+"""One line, without control characters and what changes the direction of text."""
+AvatarUrl = Annotated[str, msgspec.Meta(max_length=2_000, pattern=r"^https://[!-~]+$(?!\n)")]
+"""As browsers write it: printable ASCII."""
+
+
 class _Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
@@ -394,11 +405,14 @@ class ConfirmDelivery(_Command, frozen=True):
     """First and last seq of each span."""
 
 
-class PutUser(_Command, frozen=True):
-    """Give a user a profile, or another username, for the app's own backend."""
+class PutUser(WithData, frozen=True, kw_only=True):
+    """Make or change a user's profile, for the app's own backend."""
 
     user_id: UUID
     username: Username
+    name: DisplayName | msgspec.UnsetType | None = msgspec.UNSET
+    avatar_url: AvatarUrl | msgspec.UnsetType | None = msgspec.UNSET
+    data: Data | msgspec.UnsetType = msgspec.UNSET
 
 
 class GetUser(_Command, frozen=True):

@@ -26,7 +26,7 @@ Status = Literal["sent", "delivered", "read"]
 Kind = Literal["system"]
 """What a message is, if it is not what a user wrote."""
 
-MessageData = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+AppData = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object of the app."""
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -114,7 +114,7 @@ class Message(_Payload, frozen=True):
     """`sent`: committed; `delivered`: acked by a socket of the recipient; `read`."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
     """The sender's own id of the message, if one was given."""
-    data: MessageData | msgspec.UnsetType = msgspec.UNSET
+    data: AppData | msgspec.UnsetType = msgspec.UNSET
     """What the app added, as it came."""
     reply_to: Quote | msgspec.UnsetType = msgspec.UNSET
     """The message that this one answers."""
@@ -244,6 +244,12 @@ class Peer(_Payload, frozen=True):
     """Up to which seq they have received everything, as far as the caller is to know."""
     read_up_to: int
     """Up to which seq they have read everything, as far as the caller is to know."""
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    """What the app calls them, if it gave them a name besides `username`."""
+    avatar_url: str | msgspec.UnsetType = msgspec.UNSET
+    """Address of their picture, if they have one."""
+    data: AppData | msgspec.UnsetType = msgspec.UNSET
+    """What else the app says of them, as it came."""
 
 
 class SendAck(_Payload, frozen=True):
@@ -289,6 +295,12 @@ class BlockedUser(_Payload, frozen=True):
     user_id: str
     username: str
     blocked_at: Time
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    """What the app calls them, if it gave them a name besides `username`."""
+    avatar_url: str | msgspec.UnsetType = msgspec.UNSET
+    """Address of their picture, if they have one."""
+    data: AppData | msgspec.UnsetType = msgspec.UNSET
+    """What else the app says of them, as it came."""
 
 
 class BlockedAck(_Payload, frozen=True):
@@ -316,6 +328,12 @@ class User(_Payload, frozen=True):
     """When they got a profile."""
     last_seen: Time | None
     """When they last came online or went offline; null if they never have."""
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    """What the app calls them, if it gave them a name besides `username`."""
+    avatar_url: str | msgspec.UnsetType = msgspec.UNSET
+    """Address of their picture, if they have one."""
+    data: AppData | msgspec.UnsetType = msgspec.UNSET
+    """What else the app says of them, as it came."""
 
 
 class UserAck(_Payload, frozen=True):

@@ -111,10 +111,17 @@ class MessageContent(WithData, frozen=True, kw_only=True):
     """The new `data`; null removes it. Without it, the message keeps what it has."""
 
 
-class UserProfile(_Body, frozen=True, kw_only=True):
-    """What others are to see of a user."""
+class UserProfile(WithData, frozen=True, kw_only=True):
+    """What others are to see of a user. What is left out stays as it is, and null removes it."""
 
     username: commands.Username
+    """The user's own name in the chat, by which others find them. Always given."""
+    name: commands.DisplayName | msgspec.UnsetType | None = msgspec.UNSET
+    """What the user is called. Several users may have the same."""
+    avatar_url: commands.AvatarUrl | msgspec.UnsetType | None = msgspec.UNSET
+    """Address of a picture."""
+    data: commands.Data | msgspec.UnsetType = msgspec.UNSET
+    """Anything else that everybody who chats with the user may know: a JSON object."""
 
 
 class BlocksQuery(_Body, frozen=True, kw_only=True):
@@ -274,7 +281,7 @@ _CALLS: Final = (
         path="/v1/users/{userId}",
         scope=Scope.USERS,
         command=PUT_USER,
-        summary="Gives a user a profile, or another username.",
+        summary="Makes or changes a user's profile.",
         bodies=(UserProfile,),
         answers=((HTTPStatus.OK, events.UserAck),),
         errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.USERNAME_TAKEN),

@@ -102,7 +102,17 @@ def test_the_edges_own_requests_leave_as_in_the_golden_file() -> None:
         ],
         "announce": [BroadcastPresence()],
         "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
-        "put_user": [PutUser(user_id=UUID(BOB), username="bob")],
+        "put_user": [
+            PutUser(user_id=UUID(BOB), username="bob"),
+            PutUser(
+                user_id=UUID(BOB),
+                username="bob",
+                name="Bob Ångström",
+                avatar_url="https://example.com/bob.png",
+                data=msgspec.Raw(b'{"team":"red"}'),
+            ),
+            PutUser(user_id=UUID(BOB), username="bob", name=None, avatar_url=None, data=msgspec.Raw(b"null")),
+        ],
         "get_user": [GetUser(user_id=UUID(BOB))],
         "revise_message": [
             ReviseMessage(chat_id=UUID(CHAT), seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),

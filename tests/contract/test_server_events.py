@@ -57,6 +57,11 @@ PEER = events.Peer(
     delivered_up_to=6,
     read_up_to=5,
 )
+DESCRIBED = {
+    "name": "Bob Ångström",
+    "avatar_url": "https://example.com/bob.png",
+    "data": msgspec.Raw(b'{"team":"red"}'),
+}
 FAILURE = Failure.of(ErrorCode.USER_NOT_FOUND, client_id="c-1")
 TOO_FAST = Failure.of(ErrorCode.RATE_LIMITED, retry_after_ms=140)
 MUTED = events.ChatChanged(
@@ -145,7 +150,7 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
             ),
             events.ChatSummary(
                 chat_id=CHAT,
-                peer=msgspec.structs.replace(PEER, last_seen=None),
+                peer=msgspec.structs.replace(PEER, last_seen=None, **DESCRIBED),
                 last_message=None,
                 unread=0,
                 read_up_to=0,
@@ -177,7 +182,10 @@ ACKS: dict[str, msgspec.Struct | msgspec.Raw] = {
     "block_user": events.BlockAck(chat_id=CHAT, user_id=BOB, username="bob", blocked=True),
     "unblock_user": events.BlockAck(chat_id=CHAT, user_id=BOB, username="bob", blocked=False),
     "list_blocked": events.BlockedAck(
-        users=[events.BlockedUser(chat_id=CHAT, user_id=BOB, username="bob", blocked_at=NOON)],
+        users=[
+            events.BlockedUser(chat_id=CHAT, user_id=BOB, username="bob", blocked_at=NOON),
+            events.BlockedUser(chat_id=CHAT, user_id=BOB, username="bob", blocked_at=NOON, **DESCRIBED),
+        ],
         next_cursor="abc",
     ),
     "get_settings": events.SettingsAck(settings=SETTINGS),

@@ -163,7 +163,17 @@ COMMANDS: dict[str, list[msgspec.Struct]] = {
     ],
     "announce": [BroadcastPresence()],
     "confirm_delivery": [ConfirmDelivery(chat_id=CHAT, spans=[(3, 7)])],
-    "put_user": [PutUser(user_id=UUID(BOB), username="bob")],
+    "put_user": [
+        PutUser(user_id=UUID(BOB), username="bob"),
+        PutUser(
+            user_id=UUID(BOB),
+            username="bob",
+            name="Bob Ångström",
+            avatar_url="https://example.com/bob.png",
+            data=msgspec.Raw(b'{"team":"red"}'),
+        ),
+        PutUser(user_id=UUID(BOB), username="bob", name=None, avatar_url=None, data=msgspec.Raw(b"null")),
+    ],
     "get_user": [GetUser(user_id=UUID(BOB))],
     "revise_message": [
         ReviseMessage(chat_id=CHAT_ID, seq=7, text="Hello", data=msgspec.Raw(b'{"masked":true}')),

@@ -238,6 +238,28 @@ async def test_a_user_is_made_and_named_over_http(backend: Backend, pair: Pair, 
     assert is_problem(await backend.call("PUT", path, json={}), 400, "invalid_payload")
 
 
+async def test_peers_see_what_a_user_is_called_and_looks_like(
+    backend: Backend, pair: Pair, name: Name
+) -> None:
+    alice, bob = pair
+    path = f"/v1/users/{user_id_of(alice.username)}"
+    known = {"name": "Alice Ångström", "avatarUrl": "https://example.com/a.png", "data": {"team": "red"}}
+    put = await backend.call("PUT", path, json={"username": alice.username, **known})
+    assert put.status_code == 200
+    assert known.items() <= put.json()["user"].items()
+    assert (await backend.call("GET", path)).json() == put.json()
+    joined = await bob.call("join_chat", {"username": alice.username})
+    assert known.items() <= joined["peer"].items()
+    without = await backend.call("PUT", path, json={"username": alice.username, "name": None})
+    assert "name" not in without.json()["user"]
+    (chat,) = (await bob.call("list_chats", {}))["chats"]
+    peer = chat["peer"]
+    assert (peer.get("name"), peer["avatarUrl"]) == (None, known["avatarUrl"])
+    for broken in ({"name": "a\nb"}, {"avatarUrl": "javascript:alert(1)"}, {"data": []}):
+        answer = await backend.call("PUT", path, json={"username": alice.username, **broken})
+        assert is_problem(answer, 400, "invalid_payload")
+
+
 async def test_a_user_is_blocked_and_unblocked_for_another(
     backend: Backend, pair: Pair, two_edges: Deployment
 ) -> None:

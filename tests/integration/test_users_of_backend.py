@@ -2,7 +2,9 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import msgspec
 import pytest
 
 from infra.wire.batch import Event
@@ -16,8 +18,13 @@ from workers.requests import HANDLED
 BACKEND = uuid.UUID(NOBODY)
 
 
-def putting(bench: WorkerBench, user_id: uuid.UUID, username: str) -> Event:
-    return bench.event(BACKEND, "put_user", {"userId": str(user_id), "username": username})
+def putting(bench: WorkerBench, user_id: uuid.UUID, username: str, **more: Any) -> Event:
+    return bench.event(BACKEND, "put_user", {"userId": str(user_id), "username": username, **more})
+
+
+def put(bench: WorkerBench, user_id: uuid.UUID, username: str, **more: Any) -> Any:
+    event = putting(bench, user_id, username, **more)
+    return bench.ask(event).ack(event)["user"]
 
 
 def getting(bench: WorkerBench, user_id: uuid.UUID) -> Event:
@@ -125,4 +132,152 @@ def test_a_new_request_counts_however_many_came_before(bench: WorkerBench, name:
     reply = bench.ask(*events)
     assert [reply.ack(event)["user"]["username"] for event in events] == [*names] * HANDLED
     ((kept,),) = bench.rows("SELECT handled FROM profiles WHERE id = :id", id=alice)
+    assert [str(one) for one in kept] == [event.id for event in events[-HANDLED:]]
+
+
+DESCRIBED: dict[str, Any] = {
+    "name": "Alice Ångström \N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+    "avatarUrl": "https://example.com/a.png?size=64",
+    "data": {"team": "red", "n": 1.50},
+}
+
+
+def described(shown: Any) -> dict[str, Any]:
+    return {field: shown[field] for field in DESCRIBED if field in shown}
+
+
+def test_a_user_has_a_name_an_avatar_and_data_that_peers_see(bench: WorkerBench, name: Name) -> None:
+    alice, (bob, _) = uuid.uuid4(), bench.person("bob")
+    assert described(put(bench, alice, name("alice"), **DESCRIBED)) == DESCRIBED
+    read = getting(bench, alice)
+    assert described(bench.ask(read).ack(read)["user"]) == DESCRIBED
+    joined = bench.event(bob, "join_chat", {"userId": str(alice)})
+    assert described(bench.ask(joined).ack(joined)["peer"]) == DESCRIBED
+    for user, shown in ((bob, DESCRIBED), (alice, {})):
+        listed = bench.event(user, "list_chats", {})
+        assert described(bench.ask(listed).ack(listed)["chats"][0]["peer"]) == shown
+    bench.ask(bench.event(bob, "block_user", {"userId": str(alice)}))
+    blocked = bench.event(bob, "list_blocked", {})
+    assert described(bench.ask(blocked).ack(blocked)["users"][0]) == DESCRIBED
+
+
+def test_data_comes_back_as_it_was_written(bench: WorkerBench, name: Name) -> None:
+    event = putting(bench, uuid.uuid4(), name("alice"))
+    written = bytes(event.payload)[:-1] + b', "data": {"b": 1.50,  "a": []}}'
+    event = msgspec.structs.replace(event, payload=msgspec.Raw(written))
+    answer = bench.ask(event).answers[event.id]
+    assert b'"data":{"b": 1.50,  "a": []}' in bytes(answer.data)
+
+
+def test_what_is_left_out_stays_and_null_removes_it(bench: WorkerBench, name: Name) -> None:
+    alice, alices_name = uuid.uuid4(), name("alice")
+    put(bench, alice, alices_name, **DESCRIBED)
+    left = dict(DESCRIBED)
+    assert described(put(bench, alice, name("alicia"))) == left
+    for field in DESCRIBED:
+        del left[field]
+        assert described(put(bench, alice, alices_name, **{field: None})) == left
+
+
+def test_a_request_that_comes_again_brings_no_old_avatar_back(bench: WorkerBench, name: Name) -> None:
+    alice, alices_name = uuid.uuid4(), name("alice")
+    old, new = (putting(bench, alice, alices_name, avatarUrl=f"https://example.com/{n}") for n in (1, 2))
+    bench.ask(old, new)
+    again = bench.ask(old)
+    assert again.ack(old)["user"]["avatarUrl"] == "https://example.com/2"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", " \u200b\u2800"),
+        ("name", "x" * 101),
+        ("name", "two\nlines"),
+        ("name", "line\n"),
+        ("name", "a\u0000b"),
+        ("name", "a\u202eb"),
+        ("name", "a\u2028b"),
+        ("name", 1),
+        ("avatarUrl", ""),
+        ("avatarUrl", "http://example.com/a.png"),
+        ("avatarUrl", "javascript:alert(1)"),
+        ("avatarUrl", "https://example.com/a b"),
+        ("avatarUrl", "https://example.com/a\n"),
+        ("avatarUrl", "https://example.com/\u00e9"),
+        ("avatarUrl", "https://example.com/".ljust(2_001, "x")),
+        ("data", []),
+        ("data", "text"),
+        ("data", {"a": "x" * 4_096}),
+    ],
+)
+def test_what_no_profile_may_have_is_refused_and_changes_nothing(
+    bench: WorkerBench, name: Name, field: str, value: object
+) -> None:
+    alice, first = uuid.uuid4(), name("alice")
+    put(bench, alice, first, **DESCRIBED)
+    assert (
+        code_of(bench, putting(bench, alice, name("alicia"), **{field: value})) is ErrorCode.INVALID_PAYLOAD
+    )
+    read = getting(bench, alice)
+    user = bench.ask(read).ack(read)["user"]
+    assert (user["username"], described(user)) == (first, DESCRIBED)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "x" * 100),
+        ("name", "علی\u200cرضا"),
+        ("avatarUrl", "https://example.com/".ljust(2_000, "x")),
+        ("data", {"a": "x" * 4_087}),
+    ],
+)
+def test_the_longest_that_a_profile_may_have_is_kept(
+    bench: WorkerBench, name: Name, field: str, value: object
+) -> None:
+    assert put(bench, uuid.uuid4(), name("alice"), **{field: value})[field] == value
+
+
+def test_a_deleted_user_leaves_neither_name_nor_avatar_nor_data(bench: WorkerBench, name: Name) -> None:
+    alice, (bob, _) = uuid.uuid4(), bench.person("bob")
+    put(bench, alice, name("alice"), **DESCRIBED)
+    bench.ask(bench.event(bob, "join_chat", {"userId": str(alice)}))
+    bench.rows("DELETE FROM profiles WHERE id = :id", id=alice)
+    assert bench.rows("SELECT display_name, avatar_url, data FROM profiles WHERE id = :id", id=alice) == [
+        (None, None, None)
+    ]
+    listed = bench.event(bob, "list_chats", {})
+    assert described(bench.ask(listed).ack(listed)["chats"][0]["peer"]) == {}
+
+
+def test_who_has_lost_their_username_is_shown_as_nobody(bench: WorkerBench, name: Name) -> None:
+    alice, (bob, _) = uuid.uuid4(), bench.person("bob")
+    put(bench, alice, name("alice"), **DESCRIBED)
+    bench.ask(bench.event(bob, "join_chat", {"userId": str(alice)}))
+    bench.rows("SELECT take_name(:id)", id=alice)
+    listed = bench.event(bob, "list_chats", {})
+    assert described(bench.ask(listed).ack(listed)["chats"][0]["peer"]) == {}
+    bench.rows("SELECT put_profile(:id, :name)", id=alice, name=name("alicia"))
+    assert described(bench.ask(listed).ack(listed)["chats"][0]["peer"]) == DESCRIBED
+
+
+def test_a_refused_name_stays_refused_if_the_request_comes_again(bench: WorkerBench, name: Name) -> None:
+    (alice, alices_name), (bob, bobs_name) = bench.person("alice"), bench.person("bob")
+    refused = putting(bench, alice, bobs_name, name="Bob")
+    assert code_of(bench, refused) is ErrorCode.USERNAME_TAKEN
+    put(bench, bob, name("robert"))
+    assert code_of(bench, refused) is ErrorCode.USERNAME_TAKEN
+    read = getting(bench, alice)
+    user = bench.ask(read).ack(read)["user"]
+    assert (user["username"], described(user)) == (alices_name, {})
+    assert put(bench, alice, bobs_name)["username"] == bobs_name
+    assert code_of(bench, refused) is ErrorCode.USERNAME_TAKEN
+
+
+def test_a_profile_remembers_the_last_refusals(bench: WorkerBench, name: Name) -> None:
+    (alice, _), (_, bobs_name) = bench.person("alice"), bench.person("bob")
+    events = [putting(bench, alice, bobs_name) for _ in range(HANDLED + 2)]
+    bench.ask(*events)
+    ((kept,),) = bench.rows("SELECT refused FROM profiles WHERE id = :id", id=alice)
     assert [str(one) for one in kept] == [event.id for event in events[-HANDLED:]]

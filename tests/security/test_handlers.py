@@ -40,7 +40,14 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"clientId": texts, "data": data}
     ),
     "unsend_message": st.fixed_dictionaries({"chatId": chat_ids, "seq": seqs}),
-    "put_user": st.fixed_dictionaries({"userId": chat_ids, "username": names}),
+    "put_user": st.fixed_dictionaries(
+        {"userId": chat_ids, "username": names},
+        optional={
+            "name": st.none() | texts,
+            "avatarUrl": st.none() | st.just("https://a") | texts,
+            "data": data,
+        },
+    ),
     "get_user": st.fixed_dictionaries({"userId": chat_ids}),
     "revise_message": st.fixed_dictionaries(
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}

@@ -14,12 +14,14 @@ from workers.chats import Pair, People, open_chats, people_of
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.own_chats import Members, Sides, change_chats
+from workers.profile_fields import profile_fields
 from workers.requests import Request
 from workers.time_cursor import TimeCursor, encode
 
 _LIST = text(
     """
-    SELECT wanted.request, blocked.chat_id, blocked.user_id, p.username, blocked.at
+    SELECT wanted.request, blocked.chat_id, blocked.user_id, blocked.at,
+        p.username, p.display_name, p.avatar_url, p.data, p.deleted_at
     FROM unnest(
         CAST(:requests AS int[]), CAST(:users AS uuid[]), CAST(:times AS timestamptz[]),
         CAST(:chats AS uuid[]), CAST(:limits AS int[])
@@ -119,7 +121,11 @@ def list_blocked(
         page = pages[index]
         users = [
             BlockedUser(
-                chat_id=row.chat_id, user_id=row.user_id, username=row.username, blocked_at=iso_ms(row.at)
+                chat_id=row.chat_id,
+                user_id=row.user_id,
+                username=row.username,
+                blocked_at=iso_ms(row.at),
+                **profile_fields(row),
             )
             for row in page[:size]
         ]

@@ -1,30 +1,35 @@
 """`put_user`, `get_user`: profiles, for the app's own backend."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Row, text
 
-from infra.store.profiles import is_username
+from infra.store.profiles import is_username, is_visible
 from infra.wire.commands import GetUser, PutUser
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import User, UserAck, iso_ms
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.outcome import Outcome
+from workers.profile_fields import profile_fields
 from workers.requests import HANDLED, Request
 
 _PUT = text(
     """
-    INSERT INTO profiles AS p (id, username, handled)
-    SELECT CAST(:id AS uuid), :username, ARRAY[CAST(:request AS uuid)]
+    INSERT INTO profiles AS p (id, username, display_name, avatar_url, data, handled)
+    SELECT CAST(:id AS uuid), :username, :name, :avatar_url, :data, ARRAY[CAST(:request AS uuid)]
     WHERE NOT EXISTS (
         SELECT FROM profiles q WHERE q.username_key = username_key(:username) AND q.id <> CAST(:id AS uuid)
     )
     ON CONFLICT (id) DO UPDATE SET
         username = excluded.username,
+        display_name = CASE WHEN 'name' = ANY(:left_out) THEN p.display_name ELSE excluded.display_name END,
+        avatar_url = CASE WHEN 'avatar_url' = ANY(:left_out) THEN p.avatar_url ELSE excluded.avatar_url END,
+        data = CASE WHEN 'data' = ANY(:left_out) THEN p.data ELSE excluded.data END,
         handled = array_append(p.handled[cardinality(p.handled) + 2 - :kept :], CAST(:request AS uuid))
-    WHERE p.deleted_at IS NULL AND CAST(:request AS uuid) <> ALL(coalesce(p.handled, '{}'))
+    WHERE p.deleted_at IS NULL AND CAST(:request AS uuid) <> ALL(coalesce(p.handled, '{}') || p.refused)
     """
 )
 """In a Supabase project, a trigger drops the row of an id that is none of its users.
@@ -33,17 +38,29 @@ A name that another batch gives away meanwhile fails the statement, and the next
 """
 _READ = text(
     """
-    SELECT id, username, created_at, last_seen_at, handled::text[] FROM profiles
+    SELECT id, username, display_name, avatar_url, data, created_at, last_seen_at, deleted_at,
+        handled::text[], refused::text[]
+    FROM profiles
     WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NULL
     """
 )
 _TAKEN = text("SELECT id FROM profiles WHERE username_key = username_key(:username)")
+_REFUSE = text(
+    """
+    UPDATE profiles
+    SET refused = array_append(refused[cardinality(refused) + 2 - :kept :], CAST(:request AS uuid))
+    WHERE id = :id
+    """
+)
+_OPTIONAL: Final = ("name", "avatar_url", "data")
+"""Fields of a request that may be left out: then they stay as they are."""
 
 
 def put_users(conn: Connection, requests: Sequence[Request[PutUser]], context: HandlerContext) -> Outcome:
-    """Give each user the name, in the order of the requests. Deleted users stay deleted.
+    """Make or change the profiles, in the order of the requests. Deleted users stay deleted.
 
-    A request that comes again, after later ones perhaps, changes nothing.
+    A request that comes again, after later ones perhaps, changes nothing. Nor does one that was refused, if
+    the user had a profile to remember it.
     """
     outcome = Outcome()
     for request in requests:
@@ -53,14 +70,31 @@ def put_users(conn: Connection, requests: Sequence[Request[PutUser]], context: H
 
 
 def _put(conn: Connection, request: Request[PutUser]) -> User:
-    user_id, username = str(request.command.user_id), request.command.username
-    if not is_username(username):
+    command, user_id = request.command, str(request.command.user_id)
+    if not is_username(command.username):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Nobody may have this username.")
-    conn.execute(_PUT, {"id": user_id, "username": username, "request": request.id, "kept": HANDLED})
+    if command.name and not is_visible(command.name):
+        raise Rejection(ErrorCode.INVALID_PAYLOAD, "The name shows nothing.")
+    this = {"id": user_id, "request": request.id, "kept": HANDLED}
+    conn.execute(
+        _PUT,
+        {
+            **this,
+            "username": command.username,
+            "name": command.name or None,
+            "avatar_url": command.avatar_url or None,
+            "data": command.data_text,
+            "left_out": [field for field in _OPTIONAL if getattr(command, field) is msgspec.UNSET],
+        },
+    )
     row = _read(conn, [user_id]).get(user_id)
     if row is not None and request.id in (row.handled or ()):
         return _to_user(row)
-    if conn.execute(_TAKEN, {"username": username}).scalar() not in (None, user_id):
+    if row is not None and request.id in (row.refused or ()):
+        raise Rejection(ErrorCode.USERNAME_TAKEN)
+    if conn.execute(_TAKEN, {"username": command.username}).scalar() not in (None, user_id):
+        if row is not None:
+            conn.execute(_REFUSE, this)
         raise Rejection(ErrorCode.USERNAME_TAKEN)
     raise Rejection(ErrorCode.USER_NOT_FOUND)
 
@@ -88,4 +122,5 @@ def _to_user(row: Row[Any]) -> User:
         username=row.username,
         created_at=iso_ms(row.created_at),
         last_seen=iso_ms(row.last_seen_at) if row.last_seen_at else None,
+        **profile_fields(row),
     )

@@ -512,6 +512,12 @@ export interface Peer {
   deliveredUpTo: number;
   /** Up to which seq they have read everything, as far as the caller is to know. */
   readUpTo: number;
+  /** What the app calls them, if it gave them a name besides `username`. */
+  name?: string;
+  /** Address of their picture, if they have one. */
+  avatarUrl?: string;
+  /** What else the app says of them, as it came. */
+  data?: Record<string, unknown>;
 }
 
 /** Ack of `mark_as_read`. */
@@ -632,6 +638,12 @@ export interface BlockedUser {
   userId: string;
   username: string;
   blockedAt: string;
+  /** What the app calls them, if it gave them a name besides `username`. */
+  name?: string;
+  /** Address of their picture, if they have one. */
+  avatarUrl?: string;
+  /** What else the app says of them, as it came. */
+  data?: Record<string, unknown>;
 }
 
 /** Ack of `get_settings` and `update_settings`. */

@@ -266,6 +266,10 @@ export const devicesOf = async (name) => Number(await sql(`SELECT count(*) FROM 
 export const renameUser = (name, newName) =>
   sql(`SELECT bbgram.put_profile(id, '${newName}') FROM bbgram.profiles WHERE id IN ${idsOf(name)}`);
 
+/** Says what a user is called, and where their picture is. */
+export const describeUser = (name, displayName, avatarUrl) =>
+  sql(`UPDATE bbgram.profiles SET display_name = '${displayName}', avatar_url = '${avatarUrl}' WHERE id IN ${idsOf(name)}`);
+
 const idsOf = (...names) => `(SELECT id FROM bbgram.profiles WHERE username IN (${names.map((name) => `'${name}'`)}))`;
 
 /** The list of messages, as it scrolls, once there are messages. */

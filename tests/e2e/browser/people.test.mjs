@@ -9,6 +9,7 @@ import {
   anotherTab,
   composer,
   deleteUsers,
+  describeUser,
   devicesOf,
   eventually,
   launch,
@@ -19,6 +20,7 @@ import {
   push,
   renameUser,
   row,
+  screenshots,
   signUp,
   someone,
   tabWithErrors,
@@ -37,6 +39,39 @@ const SOCKET = /\/socket\.io\//;
 const CHAT_ID = /#\/[0-9a-f-]{36}$/;
 
 describe('people in the chat page', { concurrency: 2 }, () => {
+  it('users are shown with their name and picture, and with the first letter of the name if there is no picture', async (t) => {
+    const { ann, benName, catName } = await people(browser, t, { names: ['ann', 'ben', 'cat'] });
+    const PICTURE = { contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg"><rect width="99" height="99" fill="teal"/></svg>' };
+    const asked = [];
+    await ann.context().route('https://pictures.example/**', (route) => {
+      asked.push(route.request());
+      return route.request().url().endsWith('ben.svg') ? route.fulfill(PICTURE) : route.abort();
+    });
+    await describeUser(benName, 'Benedict Ångström', 'https://pictures.example/ben.svg');
+    await describeUser(catName, 'Çat', 'https://pictures.example/none.svg');
+    for (const [username, name] of [
+      [catName, 'Çat'],
+      [benName, 'Benedict Ångström'],
+    ]) {
+      await ann.getByLabel('New chat: username').fill(username);
+      await ann.getByRole('button', { name: 'Start chat' }).click();
+      await write(ann, name, `Hello ${name}`);
+      await message(ann, `Hello ${name}`).waitFor();
+    }
+    await ann.getByRole('heading', { name: 'Benedict Ångström' }).waitFor();
+    const isShown = (images) => images.map(({ naturalWidth, parentNode }) => naturalWidth > 0 && parentNode.textContent === '');
+    for (const avatar of [row(ann, 'Benedict Ångström').locator('.avatar'), ann.locator('main .bar .avatar')]) {
+      await eventually(() => avatar.locator('img').evaluateAll(isShown), [true]);
+    }
+    const none = row(ann, 'Çat').locator('.avatar');
+    await eventually(() => none.locator('img').count(), 0);
+    assert.equal(await none.textContent(), 'Ç');
+    assert.ok(asked.length >= 2);
+    for (const request of asked) assert.equal(await request.headerValue('referer'), null);
+    assert.deepEqual(await accessibilityProblems(ann), []);
+    await screenshots(ann, 'names-and-pictures');
+  });
+
   it('chats with two deleted users are read each by itself, and nothing can be written in them', async (t) => {
     const { ann, ben, cat, annName, benName, catName } = await people(browser, t, { names: ['ann', 'ben', 'cat'] });
     for (const [page, text] of [

@@ -17,7 +17,7 @@ from tests.integration.deploy.test_supabase import OF_POLICIES, READABLE, READS,
 HIDDEN = {
     "profiles": {
         "username_key", "created_at", "named_at", "deleted_at", "last_seen_at",
-        "messages_from", "read_receipts", "show_presence", "push_texts", "handled",
+        "messages_from", "read_receipts", "show_presence", "push_texts", "handled", "refused",
     },
     "chats": {
         "listed_at", "is_behind", "sweep_at", "swept_seq", "last_to_lo", "last_to_hi", "to_lo", "to_hi",

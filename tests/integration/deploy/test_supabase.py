@@ -22,7 +22,7 @@ from tests.harness.supabase import PASSWORD, PRIVILEGES, SupabaseProject
 from tests.integration.deploy.conftest import Pooler, ProjectFactory
 
 READABLE = {
-    "profiles": ["id", "username"],
+    "profiles": ["id", "username", "display_name", "avatar_url", "data"],
     "chats": ["id", "user_lo", "user_hi", "last_seq", "activity_at", "change"],
     "chat_members": ["chat_id", "user_id", "delivered_seq", "read_seq"],
     "messages": [

@@ -61,7 +61,7 @@ ADDED = (
     "change,cleared_seq,data,reply_to,edited_at,reactions,unsent_at,to_replace,"
     "messages_from,read_receipts,show_presence,push_texts,shown_delivered_seq,shown_read_seq,muted_until,"
     "lo_box,hi_box,lo_blocked_at,hi_blocked_at,lo_changed_at,hi_changed_at,lo_unread,hi_unread,handled,refused,"
-    "language,kind,system_messages,system_to_lo,system_to_hi}"
+    "language,display_name,avatar_url,kind,system_messages,system_to_lo,system_to_hi}"
 )
 """The columns that the last release did not have."""
 Address = str

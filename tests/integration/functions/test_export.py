@@ -34,7 +34,7 @@ READ_BY = {
 }
 """The statement that reads each table."""
 LEFT_OUT: dict[str, set[str]] = {
-    "profiles": {"username_key", "handled"},
+    "profiles": {"username_key", "handled", "refused"},
     "chats": {
         "listed_at",
         "is_behind",
@@ -121,12 +121,18 @@ def of(lines: list[Any], kind: str) -> list[Any]:
 
 def test_it_begins_with_the_profile_and_the_settings(two: Two, export: Export) -> None:
     two.settings(two.alice, readReceipts=False, messagesFrom="requests")
+    two.bench.rows(
+        "UPDATE profiles SET display_name = 'Alice', avatar_url = 'https://a', data = '{\"n\":\n1}'"
+        " WHERE id = :a",
+        a=two.alice.id,
+    )
     profile, settings, *_ = export(two.alice.name)
     assert (profile["type"], profile["id"], profile["username"]) == (
         "profile",
         str(two.alice.id),
         two.alice.name,
     )
+    assert (profile["name"], profile["avatarUrl"], profile["data"]) == ("Alice", "https://a", {"n": 1})
     assert settings == {
         "type": "settings",
         "messagesFrom": "requests",

@@ -25,6 +25,17 @@ def test_every_device_of_the_recipient_gets_the_digest(notices: Notices, fcm: Li
     assert notice.body == f"{notices.alices_name}: how are you?"
 
 
+def test_a_notification_calls_its_sender_by_the_name_that_the_app_gave(
+    notices: Notices, fcm: ListChannel
+) -> None:
+    notices.register(notices.bob)
+    name = "Alice Ångström"
+    notices.bench.rows("UPDATE profiles SET display_name = :name WHERE id = :id", name=name, id=notices.alice)
+    notices.push(fcm).deliver(notices.notify("hi"))
+    ((_, notice),) = fcm.notices
+    assert (notice.title, notice.senders) == (f"Message from {name}", (name,))
+
+
 def test_a_notification_says_how_much_is_unread_in_all_chats(notices: Notices, fcm: ListChannel) -> None:
     notices.register(notices.bob)
     carol, _ = notices.bench.person("carol")

@@ -48,7 +48,7 @@ export function ChatListPane({ me, open, auth, settings, panel, onPanel }: Props
       <nav className="pane pane--list" aria-label="Chats">
         <header className="bar">
           <div className="bar__me">
-            <Avatar name={me.name} />
+            <Avatar user={{ username: me.name }} />
             <UnreadTotal />
           </div>
           <h1 className="bar__title">

@@ -1,6 +1,6 @@
 import type { ChatItem } from '@bbgram/chat';
 
-import { Avatar } from '../Avatar';
+import { Avatar, nameOf } from '../Avatar';
 import { Ticks } from '../conversation/Ticks';
 import { wordsOf } from '../conversation/words';
 import { Icon, type IconName } from '../Icon';
@@ -15,11 +15,11 @@ export function ChatRow({ item, isOpen }: { item: ChatItem; isOpen: boolean }) {
   const muted = isMuted(item);
   return (
     <a className="chat-row" href={chatLink(item)} aria-current={isOpen || undefined}>
-      <Avatar name={peer.username} online={peer.online} />
+      <Avatar user={peer} />
       <span className="chat-row__text">
         <span className="chat-row__line">
           <span className="chat-row__name">
-            <bdi>{peer.username}</bdi>
+            <bdi>{nameOf(peer)}</bdi>
           </span>
           {peer.online && <span className="visually-hidden">, online</span>}
           {muted && <Mark icon="mute" words="muted" />}

@@ -1,6 +1,8 @@
 import type { ChatMessage, Conversation } from '@bbgram/chat';
 import { useEffect, useRef, useState } from 'react';
 
+import { nameOf } from '../Avatar';
+
 import { wordsOf } from './words';
 
 /** Reads new messages of the other user to screen readers. The list itself cannot: scrolling changes it. */
@@ -20,7 +22,7 @@ export function Announcer({ conversation: { messages, peer } }: { conversation: 
     <div className="visually-hidden" role="log" aria-label="New messages">
       {said.map((message) => (
         <p key={message.key}>
-          {!message.kind && `${peer.username}: `}
+          {!message.kind && `${nameOf(peer)}: `}
           {wordsOf(message)}
         </p>
       ))}

@@ -2,6 +2,7 @@ import type { ChatItem } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { useState } from 'react';
 
+import { nameOf } from '../Avatar';
 import { IconButton } from '../Icon';
 import { Menu, type Choose } from '../Menu';
 import { isMuted } from '../muted';
@@ -24,7 +25,6 @@ interface Props {
 export function ChatMenu({ item, canBlock, attempt }: Props) {
   const [button, setButton] = useState<HTMLElement>();
   const [isAsked, setIsAsked] = useState(false);
-  const { username } = item.peer;
 
   function onClose() {
     setButton(undefined);
@@ -35,7 +35,7 @@ export function ChatMenu({ item, canBlock, attempt }: Props) {
     <>
       <IconButton icon="more" label="Chat actions" onClick={({ currentTarget }) => setButton(currentTarget)} />
       {button && (
-        <Menu button={button} label={isAsked ? `Block ${username}?` : 'Chat actions'} isAtEnd onClose={onClose}>
+        <Menu button={button} label={isAsked ? `Block ${nameOf(item.peer)}?` : 'Chat actions'} isAtEnd onClose={onClose}>
           {(choose) =>
             isAsked ? (
               <AskToBlock item={item} attempt={attempt} choose={choose} />
@@ -60,7 +60,7 @@ function AskToBlock({ item, attempt, choose }: ContentProps) {
   return (
     <>
       <p>
-        Block <bdi>{item.peer.username}</bdi>? You will not hear of each other. They are not told.
+        Block <bdi>{nameOf(item.peer)}</bdi>? You will not hear of each other. They are not told.
       </p>
       <button type="button" autoFocus onClick={choose()}>
         Cancel

@@ -1,6 +1,7 @@
 import type { ChatItem } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 
+import { nameOf } from '../Avatar';
 import type { Attempt } from '../useAttempt';
 import { block } from './block';
 
@@ -36,7 +37,7 @@ export function ClosedBar({ item, attempt, onClose }: Props) {
       {blocked ? (
         <>
           <p>
-            You blocked <bdi>{peer.username}</bdi>.
+            You blocked <bdi>{nameOf(peer)}</bdi>.
           </p>
           <button type="button" className="button" onClick={() => attempt(chat.unblock(to))}>
             Unblock
@@ -45,14 +46,14 @@ export function ClosedBar({ item, attempt, onClose }: Props) {
       ) : box === 'declined' ? (
         <>
           <p>
-            You declined this request. <bdi>{peer.username}</bdi> cannot write to you.
+            You declined this request. <bdi>{nameOf(peer)}</bdi> cannot write to you.
           </p>
           {accept}
         </>
       ) : (
         <>
           <p>
-            <bdi>{peer.username}</bdi> wants to write to you, and does not see whether you have read this.
+            <bdi>{nameOf(peer)}</bdi> wants to write to you, and does not see whether you have read this.
           </p>
           {accept}
           <button type="button" className="button" onClick={decline}>

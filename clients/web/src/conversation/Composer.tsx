@@ -24,8 +24,10 @@ interface About {
 interface Props {
   /** The id of the chat, or the name of the other user before there is one. */
   to: string;
-  /** What the other user is called now. */
+  /** The username of the other user, as it is now. */
   name: string;
+  /** What the other user is called. */
+  shownName: string;
   userId: string;
   /** Gives a message its new text. */
   onChange: (message: ChatMessage, text: string) => void;
@@ -33,7 +35,7 @@ interface Props {
 }
 
 /** Where a message is written. Enter sends it, Shift+Enter begins a new line. */
-export function Composer({ to, name, userId, onChange, ref }: Props) {
+export function Composer({ to, name, shownName, userId, onChange, ref }: Props) {
   const chat = useChatClient();
   const [draft, setDraft] = useDraft(userId, to, name);
   const [about, setAbout] = useState<About>();
@@ -105,7 +107,7 @@ export function Composer({ to, name, userId, onChange, ref }: Props) {
       {about && (
         <div className="composer__about">
           <p id={aboutId}>
-            <b>{heading(about, name)}:</b> <bdi>{wordsOf(about.message)}</bdi>
+            <b>{heading(about, shownName)}:</b> <bdi>{wordsOf(about.message)}</bdi>
           </p>
           <IconButton icon="close" label={about.isEdit ? 'Stop editing' : 'Stop replying'} onClick={stop} />
         </div>
@@ -115,7 +117,7 @@ export function Composer({ to, name, userId, onChange, ref }: Props) {
         rows={1}
         dir="auto"
         placeholder="Message"
-        aria-label={`Message to ${name}`}
+        aria-label={`Message to ${shownName}`}
         aria-describedby={about && aboutId}
         value={text}
         onChange={(event) => {

@@ -2,7 +2,7 @@ import type { ChatError, Conversation } from '@bbgram/chat';
 import { useConnection } from '@bbgram/chat/react';
 import { useEffect, useRef, type ReactNode } from 'react';
 
-import { Avatar } from '../Avatar';
+import { Avatar, nameOf, type ShownUser } from '../Avatar';
 import type { Me } from '../ChatPage';
 import type { ChatAddress } from '../chats/useOpenChat';
 import { Icon, IconButton } from '../Icon';
@@ -61,6 +61,7 @@ interface TalkProps {
 function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   const composer = useRef<ComposerHandle>(null);
   const isDeleted = name === DELETED_USER;
+  const shownName = conversation ? nameOf(conversation.peer) : name;
   const { attempt, problem, dismiss } = useAttempt();
   const shown = conversation && (isLoaded || conversation.messages.length > 0) ? conversation : undefined;
   const closed = shown && isClosed(shown) ? shown : undefined;
@@ -73,7 +74,7 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
   return (
     <>
       <Header name={name} conversation={conversation} onClose={onClose}>
-        {conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={name} onClear={actions.clear} />}
+        {conversation?.messages.some(({ seq }) => seq !== undefined) && <ClearChat name={shownName} onClear={actions.clear} />}
         {hasMenu && <ChatMenu item={conversation} canBlock={!isDeleted && conversation.peer.userId !== me.id} attempt={attempt} />}
       </Header>
       {shown ? <Messages conversation={shown} me={me.name} actions={isDeleted ? undefined : actions} /> : <Loading />}
@@ -96,7 +97,7 @@ function Talk({ to, name, me, conversation, isLoaded, onClose }: TalkProps) {
       ) : closed ? (
         <ClosedBar item={closed} attempt={attempt} onClose={onClose} />
       ) : (
-        <Composer ref={composer} to={to} name={name} userId={me.id} onChange={actions.change} />
+        <Composer ref={composer} to={to} name={name} shownName={shownName} userId={me.id} onChange={actions.change} />
       )}
       {menu && <MessageMenu {...menu} actions={actions} onClose={closeMenu} />}
       {shown && reportedNow && (
@@ -159,13 +160,14 @@ function Header({
   children?: ReactNode;
 }) {
   const isOffline = useConnection().state === 'offline';
+  const user: ShownUser = conversation?.peer ?? { username: name };
   return (
     <header className="bar">
       <IconButton icon="back" label="Back to the list of chats" className="bar__back" onClick={onClose} />
-      <Avatar name={name} online={conversation?.peer.online} />
+      <Avatar user={user} />
       <div className="bar__title">
-        <h2>
-          <bdi>{name}</bdi>
+        <h2 title={user.name && name}>
+          <bdi>{nameOf(user)}</bdi>
         </h2>
         <p className={`bar__presence${conversation?.typing ? ' typing' : ''}`}>
           {conversation && !isOffline && !isClosed(conversation) && presence(conversation)}

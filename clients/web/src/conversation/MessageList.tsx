@@ -3,6 +3,7 @@ import { useChatClient } from '@bbgram/chat/react';
 import { useMemo, useRef, useState } from 'react';
 import { Virtuoso, type Components, type VirtuosoHandle } from 'react-virtuoso';
 
+import { nameOf } from '../Avatar';
 import { IconButton } from '../Icon';
 import { MessageRow } from './MessageRow';
 import { useFirstItemIndex } from './useFirstItemIndex';
@@ -56,7 +57,7 @@ export function MessageList({ conversation, me, actions }: Props) {
             message={message}
             previous={messages[index - first - 1]}
             isOldest={index === first && !conversation.hasOlder}
-            author={message.mine ? me : peer.username}
+            author={message.mine ? me : nameOf(peer)}
             isFirstUnread={index - first === firstUnread}
             actions={actions}
           />
@@ -95,7 +96,7 @@ function Bottom({ conversation: { hole, typing, peer } }: { conversation: Conver
       {hole && <p className="note">Loading missing messages…</p>}
       {typing && (
         <p className="typing-dots">
-          <bdi className="visually-hidden">{peer.username} is typing</bdi>
+          <bdi className="visually-hidden">{nameOf(peer)} is typing</bdi>
           <i />
           <i />
           <i />

@@ -2,6 +2,7 @@ import type { ChatError, ChatItem, ChatMessage } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { useState, type FormEvent } from 'react';
 
+import { nameOf } from '../Avatar';
 import { Dialog } from '../Dialog';
 import type { Attempt } from '../useAttempt';
 import { block } from './block';
@@ -50,7 +51,7 @@ export function ReportDialog({ item, message, onReport, attempt, onClose }: Prop
     <Dialog title="Report this message" onClose={onClose}>
       <form className="report" onSubmit={submit}>
         <blockquote className="quoted" dir="auto">
-          <cite>{peer.username}</cite>
+          <cite>{nameOf(peer)}</cite>
           {wordsOf(message)}
         </blockquote>
         <fieldset>
@@ -67,7 +68,7 @@ export function ReportDialog({ item, message, onReport, attempt, onClose }: Prop
           <textarea name="note" rows={2} dir="auto" maxLength={LONGEST_NOTE} />
         </label>
         <p className="muted">
-          The people who run this chat will see this message and up to ten before it. <bdi>{peer.username}</bdi> is not told.
+          The people who run this chat will see this message and up to ten before it. <bdi>{nameOf(peer)}</bdi> is not told.
         </p>
         <div className="dialog__buttons">
           <button type="submit" className="button button--main">

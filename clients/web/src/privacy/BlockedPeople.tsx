@@ -2,7 +2,7 @@ import type { BlockedUser, ChatError } from '@bbgram/chat';
 import { useChatClient } from '@bbgram/chat/react';
 import { useCallback, useEffect, useState } from 'react';
 
-import { Avatar } from '../Avatar';
+import { Avatar, nameOf } from '../Avatar';
 
 /** Whom the user has blocked, and the end of it. */
 export function BlockedPeople() {
@@ -40,9 +40,9 @@ export function BlockedPeople() {
       <ul aria-labelledby="blocked">
         {users?.map((user) => (
           <li key={user.userId}>
-            <Avatar name={user.username} />
-            <bdi>{user.username}</bdi>
-            <button type="button" className="button" aria-label={`Unblock ${user.username}`} onClick={() => void unblock(user).then(focusTitle, fail)}>
+            <Avatar user={user} />
+            <bdi>{nameOf(user)}</bdi>
+            <button type="button" className="button" aria-label={`Unblock ${nameOf(user)}`} onClick={() => void unblock(user).then(focusTitle, fail)}>
               Unblock
             </button>
           </li>

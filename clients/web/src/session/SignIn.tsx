@@ -57,7 +57,7 @@ function ReadyMade({ names, busy, onChoose }: { names: readonly string[]; busy: 
       <div className="sign-in__people">
         {names.map((name) => (
           <button key={name} type="button" className="sign-in__person" disabled={busy} onClick={() => onChoose(name)}>
-            <Avatar name={name} />
+            <Avatar user={{ username: name }} />
             <span className="capitalised">{name}</span>
           </button>
         ))}

@@ -183,11 +183,22 @@ def test_what_they_have_set_is_gone(two: Two, eraser: Eraser, mode: Mode) -> Non
     live(two)
     two.do(two.alice, "set_chat", chatId=two.chat_id, pinned=True, mutedUntil="2099-01-01T00:00:00Z")
     two.block(two.alice)
+    two.bench.rows(
+        "UPDATE profiles SET display_name = 'Alice', avatar_url = 'https://a', data = '{}', refused = handled"
+        " WHERE id = :a",
+        a=two.alice.id,
+    )
     manifest = eraser(two.alice.id, mode)
     (profile,) = two.bench.rows("SELECT * FROM profiles WHERE id = :a", a=two.alice.id)
     settings = (profile.messages_from, profile.read_receipts, profile.show_presence, profile.push_texts)
     assert settings == ("everyone", True, "chats", True)
     assert (profile.last_seen_at, profile.handled, profile.created_at) == (None, None, profile.deleted_at)
+    assert (profile.display_name, profile.avatar_url, profile.data, profile.refused) == (
+        None,
+        None,
+        None,
+        None,
+    )
     (chat,) = two.bench.rows("SELECT * FROM chats")
     assert (chat.lo_blocked_at, chat.hi_blocked_at) == (None, None)
     assert {chat.lo_box, chat.hi_box} == {1}
