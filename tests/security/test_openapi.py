@@ -84,7 +84,7 @@ def test_every_answer_is_one_that_the_document_describes(
     read = [len(part.log) for part in parts]
     (tmp_path / "schemathesis.toml").write_text(config(edges["api"], known))
     options = ["--phases=coverage,fuzzing", "--report=json", "--report-json-path=report.json", "--no-color"]
-    command = [PROGRAM, "run", DOCUMENT, *options]
+    command = [str(PROGRAM), "run", str(DOCUMENT), *options]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=ENDS_WITHIN_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     rates = json.loads((tmp_path / "report.json").read_text())["valid_rates"]
