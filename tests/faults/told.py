@@ -1,4 +1,4 @@
-"""What the app's backend was told by webhooks, and what must never happen to it: lost, invented, reordered."""
+"""What the app's backend was told by webhooks, and what must never happen: lost, invented, reordered."""
 
 from collections import defaultdict
 from collections.abc import Callable
