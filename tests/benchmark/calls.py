@@ -34,10 +34,10 @@ _FILE: Final = _PAGE.with_suffix("") / "calls.json"
 _RESULTS: Final = re.compile(r"(?<=<!-- calls -->\n).*(?=<!-- end of calls -->)", re.DOTALL)
 
 TEXT: Final = f"""\
-A closed loop of `POST /v1/messages`, each call with an `Idempotency-Key`, beside one of `send_message` with as
-many messages in flight: {SHAPES[1]} pairs x {IN_FLIGHT} beside calls with a single message, {SHAPES[100]} pairs
-x {IN_FLIGHT} beside calls with 100. In both, all senders and recipients have sockets, and hear of each message.
-The time of a call is that of the whole call."""
+A closed loop of `POST /v1/messages`, each call with an `Idempotency-Key`, beside one of `send_message` with
+as many messages in flight: {SHAPES[1]} pairs x {IN_FLIGHT} beside calls with a single message,
+{SHAPES[100]} pairs x {IN_FLIGHT} beside calls with 100. In both, all senders and recipients have sockets,
+and hear of each message. The time of a call is that of the whole call."""
 """What the runs are, for docs/benchmarks.md."""
 
 
