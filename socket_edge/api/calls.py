@@ -115,10 +115,12 @@ def read_messages(body: bytes) -> NewMessages | None:
     return _decoded(body, NewMessages)
 
 
-def idempotency_key(header: bytes) -> str:
-    """Return the key in a header, which may be empty. Raises Rejection."""
+def idempotency_key(header: bytes | None) -> str:
+    """Return the key in a header; an empty text if there is no header. Raises Rejection."""
+    if header is None:
+        return ""
     key = header.decode("latin-1")
-    if key and not is_idempotency_key(key):
+    if not is_idempotency_key(key):
         text = f"`{IDEMPOTENCY_KEY}` must have 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters."
         raise Rejection(ErrorCode.INVALID_PAYLOAD, text)
     return key

@@ -88,7 +88,7 @@ class ServerApi:
             return _json(await self._calls.relay(call, path, scope["query_string"], body), call.status)
 
     async def _send(self, key: ApiKey, body: bytes, headers: Mapping[bytes, bytes]) -> Response:
-        repeat_key = idempotency_key(headers.get(b"idempotency-key", b""))
+        repeat_key = idempotency_key(headers.get(b"idempotency-key"))
         many = read_messages(body)
         if many is None:
             return _json(await self._calls.send(body, repeat_key), CALLS[SEND_MESSAGES].status)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmark import charts, drain, sizes, tables
+from tests.benchmark import calls, charts, drain, sizes, tables
 from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed
 from tests.benchmark.plan import Observation, Plan, run
@@ -37,11 +37,12 @@ def main() -> int:
         observations = _measure(plan)
         left = drain.measure(plan.rounds)
         sized = sizes.measure_sizes(plan.rounds)
+        called = calls.measure_calls(plan.rounds)
     except BenchmarkFailed as failure:
         print(f"The benchmark failed: {failure}.", file=sys.stderr)
         return 1
     observed = Observed(observations)
-    print(tables.ratios(observed), drain.table(left), sizes.table(sized), sep="\n\n")
+    print(tables.ratios(observed), drain.table(left), sizes.table(sized), calls.table(called), sep="\n\n")
     if not options.print:
         charts.draw(observed, _FOLDER)
         (_FOLDER / "observations.json").write_bytes(
@@ -50,6 +51,7 @@ def main() -> int:
         _PAGE.write_text(_RESULTS.sub(lambda _: _render(observed, plan), _PAGE.read_text()))
         drain.write(left)
         sizes.write(sized)
+        calls.write(called)
     return 0
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from tests.faults.blocks import Blocks, lost_blocks, slipped, stale_blocks
 from tests.faults.changes import lost_changes, misnumbered_changes, refused_changes, stale_copies
 from tests.faults.records import Records, Sent
+from tests.faults.told import invented, misordered, untold
 
 ANSWERED_WITHIN_S = 11.0
 """The deadline of a request is 10 s. An edge checks deadlines four times a second, and a client that shares
@@ -50,6 +51,12 @@ class Counts:
     """Users who block whom they have not blocked last, or do not block whom they have."""
     slipped: int
     """Messages, edits and reactions that have passed a block."""
+    untold: int
+    """Messages, and last changes of messages, that the app's backend was not told of."""
+    invented: int
+    """Events of what is not in the table."""
+    misordered: int
+    """Events that were told after later ones of their chat."""
 
     @property
     def broken(self) -> dict[str, int]:
@@ -77,6 +84,9 @@ def check(records: Records) -> Counts:
         stale=stale_copies(records) + stale_blocks(records),
         blocks_lost=lost_blocks(records),
         slipped=slipped(records, blocks),
+        untold=untold(records),
+        invented=invented(records),
+        misordered=misordered(records),
     )
 
 

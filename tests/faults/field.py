@@ -19,14 +19,18 @@ from infra.settings.store import SCHEMA
 from infra.store.profiles import NamedUser, insert_profiles
 from infra.wire import names
 from tests.faults.apart import put_far_away
+from tests.faults.backend import FaultBackend
 from tests.faults.checker import wrong_watermarks
 from tests.faults.clients import FaultClient
 from tests.faults.disk import SmallDisk
 from tests.faults.records import Records, State, Stored
+from tests.faults.told import Hearer
+from tests.harness import webhooks
 from tests.harness.deployment import Deployment, Edge, Part, user_id_of
 from tests.harness.engines import Engines, Store
 from tests.harness.key_server import KeyServer, Project
 from tests.harness.sentinel import SentinelSet
+from tests.harness.server_api import API_KEYS
 from tests.harness.slow_link import NEAR, SlowLink
 from tests.harness.waiting import until
 
@@ -85,12 +89,14 @@ class Field:
             forked=forked,
             supabase_url=self.project.server.url,
             provision_profiles=False,
+            api_keys=API_KEYS,
             **settings,
         ).without_coverage()
         del self.chat.env["BBGRAM_SUPABASE_JWT_SECRET"]
         if link:
             put_far_away(self.chat, link)
         self.records = Records()
+        self._hearer = Hearer.start(folder) if "webhooks" in settings else None
         self.clients: list[FaultClient] = []
         self.notes: list[str] = []
         """Remarks of the fault, beside the counts."""
@@ -120,6 +126,12 @@ class Field:
         return self._link
 
     @property
+    def hearer(self) -> Hearer:
+        """Return the endpoint of webhooks, for a fault whose settings name one."""
+        assert self._hearer is not None
+        return self._hearer
+
+    @property
     def redis(self) -> Redis:
         """Return a Redis client for the fault to use."""
         return make_redis(self.chat.store.redis_url, 5, retries=0)
@@ -139,7 +151,13 @@ class Field:
         """Start two edges, two workers and beat."""
         for _ in range(2):
             self.start_worker(worker_settings)
+        if self._hearer is not None:
+            self.start_sender()
         self.chat.start(edges=2, workers=0)
+
+    def start_sender(self) -> None:
+        """Start what sends webhooks."""
+        webhooks.start_sender(self.chat, self.hearer.url, self.hearer.certificate)
 
     def start_worker(self, settings: dict[str, str] | None = None) -> Part:
         """Start a worker, with environment variables of its own."""
@@ -200,6 +218,8 @@ class Field:
     async def connect(self, pairs: int) -> None:
         """Connect that many pairs of clients, half of them to each edge first."""
         clients = self.add(*(f"user{number}" for number in range(2 * pairs)))
+        self.add_profiles("shop")
+        self.backend = FaultBackend("shop", [edge.url for edge in self.chat.edges], self.records)
         await asyncio.gather(*(client.start() for client in clients))
 
     def add(self, *usernames: str) -> list[FaultClient]:
@@ -305,11 +325,22 @@ class Field:
             with suppress(TimeoutError):
                 await until(agree, "the watermarks agree", timeout_s)
 
+    async def read_told(self, timeout_s: float) -> None:
+        """Wait until nothing is left to tell the app's backend, at most `timeout_s`; record what it was."""
+        if self._hearer is None:
+            return
+        with suppress(TimeoutError):
+            await until(lambda: not self.chat.rows("SELECT FROM outbox LIMIT 1"), "all is told", timeout_s)
+        self.records.told = self._hearer.told()
+        self.notes.append(f"{len(self.records.told)} events told")
+
     async def stop(self) -> None:
         """Stop clients and processes."""
         await asyncio.gather(*(client.stop() for client in self.clients))
         await asyncio.to_thread(self.chat.stop)
         self.project.server.stop()
+        if self._hearer is not None:
+            self._hearer.server.stop()
         await self.afterwards.aclose()
 
 

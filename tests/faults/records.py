@@ -115,6 +115,20 @@ class Stored:
     """What it is, if somebody has changed it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that the app's backend has accepted: of a message that was created, or changed."""
+
+    event_id: str
+    number: int
+    chat_id: str
+    seq: int
+    message_id: str
+    change: int
+    """0 if the message was created."""
+    text: str
+
+
 @dataclass
 class Records:
     """All of a run."""
@@ -131,6 +145,8 @@ class Records:
     """The same, of what they know from `sync` alone."""
     listed: dict[str, set[str]] = field(default_factory=dict)
     """By user: whom they block, as `list_chats` tells them after the last sync."""
+    told: list[Told] | None = None
+    """What the app's backend has accepted, in order; None if nobody tells it anything."""
     stored: list[Stored] = field(default_factory=list)
     blocked: set[tuple[str, str]] = field(default_factory=set)
     """Users and whom they block, in the database."""

@@ -139,6 +139,8 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
         for client in field.clients
         for asking in _asking(field, client, others, over)
     ]
+    recipients = [client.user_id for client in field.clients]
+    askers.append(asyncio.create_task(field.backend.send_until(over, recipients)))
     try:
         async with asyncio.timeout(_PATIENCE_S):
             if not fault.at_once:
@@ -159,6 +161,7 @@ async def _work(field: Field, fault: Fault, messages: int) -> None:
     await field.wait_delivered(DELIVERED_WITHIN_S + 10 + field.records.margin_s)
     await field.wait_confirmed(DELIVERED_WITHIN_S + field.records.margin_s)
     await field.read_copies(DELIVERED_WITHIN_S + field.records.margin_s)
+    await field.read_told(DELIVERED_WITHIN_S + field.records.margin_s)
 
 
 async def _write(

@@ -17,6 +17,7 @@ STACKS: Final = {
         "tests/e2e/test_reference_client.py",
         "tests/integration/bad_input/",
         "tests/security/test_caps.py",
+        "tests/security/test_openapi.py",
         "tests/security/test_rate_limits.py",
         "tests/security/test_usernames.py",
     ),

@@ -8,6 +8,7 @@ from tests.faults.faults import (
     edges,
     failover,
     far_apart,
+    hooks,
     inboxes,
     keys,
     poison,
@@ -53,6 +54,7 @@ _ALL: Final = (
     poison.always_failing,
     duplicates.everything_twice,
     keys.endpoint_broken,
+    hooks.endpoint_broken,
 )
 
 FAULTS: Final[dict[str, Fault]] = {fault.name: fault for fault in _ALL}

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 
+from tests.faults import told
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field
 from tests.faults.wanted import Try
@@ -13,7 +14,7 @@ from tests.harness.deployment import Edge
 from tests.harness.waiting import until
 
 
-@fault("edge killed", "clients resume on the other edge", recovery_s=5.0)
+@fault("edge killed", "clients resume on the other edge", recovery_s=5.0, settings=told.SETTINGS)
 async def killed(field: Field) -> None:
     """Kill one of the edges, and start it again after the clients have moved."""
     edge = field.chat.edges[0]

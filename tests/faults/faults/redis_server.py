@@ -10,6 +10,7 @@ from typing import Final
 from redis import OutOfMemoryError, ReadOnlyError, Redis, RedisError
 
 from infra.wire import names
+from tests.faults import told
 from tests.faults.faults.fault import fault
 from tests.faults.faults.outage import OUTAGE_S, kill_and_start
 from tests.faults.field import Field
@@ -72,7 +73,7 @@ async def read_only(field: Field) -> None:
     field.healed()
 
 
-@fault("Redis loses its last second", _PROMISE, recovery_s=10.0)
+@fault("Redis loses its last second", _PROMISE, recovery_s=10.0, settings=told.SETTINGS)
 async def rolled_back(field: Field) -> None:
     """Kill Redis, three times, and start it with the data of a second before, as after a loss of power."""
     valkey = field.engines.valkey

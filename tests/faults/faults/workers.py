@@ -4,6 +4,7 @@ import asyncio
 import random
 from typing import Final
 
+from tests.faults import told
 from tests.faults.faults.fault import fault, point
 from tests.faults.field import Field, supervised
 from tests.harness.waiting import until
@@ -20,7 +21,7 @@ async def killed_before_commit(field: Field) -> None:
     await _let_points_strike(field, _BEFORE_COMMIT)
 
 
-@fault("worker killed after commit", _KILLED, worker=_AFTER_COMMIT, at_once=True)
+@fault("worker killed after commit", _KILLED, worker=_AFTER_COMMIT, at_once=True, settings=told.SETTINGS)
 async def killed_after_commit(field: Field) -> None:
     """Kill workers that have stored messages and told nobody."""
     await _let_points_strike(field, _AFTER_COMMIT)
