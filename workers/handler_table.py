@@ -18,6 +18,7 @@ from workers.handlers.devices import register_devices, unregister_devices
 from workers.handlers.disconnect_user import disconnect_users
 from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
+from workers.handlers.erase_user import erase_users
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
@@ -57,6 +58,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.PUT_USER: Entry(put_users, needs_transaction=True),
     registry.GET_USER: Entry(get_users),
     registry.DISCONNECT_USER: Entry(disconnect_users),
+    registry.ERASE_USER: Entry(erase_users, needs_transaction=True),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),

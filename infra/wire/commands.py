@@ -5,6 +5,7 @@ fields are ignored, so that a newer client can talk to an older server. `registr
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
@@ -407,6 +408,22 @@ class DisconnectUser(_Command, frozen=True):
     """Sign a user out everywhere, for the app's own backend."""
 
     user_id: UUID
+
+
+class ErasureMode(StrEnum):
+    """What becomes of an erased user's messages."""
+
+    DELETE = "delete"
+    """Their texts and data are erased, and tombstones stay."""
+    ANONYMISE = "anonymise"
+    """They stay, and nobody knows whose they are."""
+
+
+class EraseUser(_Command, frozen=True):
+    """Erase a user, for the app's own backend."""
+
+    user_id: UUID
+    mode: ErasureMode
 
 
 class ListReports(_Command, frozen=True):

@@ -19,6 +19,7 @@ GET_USER: Final = "get_user"
 REVISE_MESSAGE: Final = "revise_message"
 REMOVE_MESSAGE: Final = "remove_message"
 DISCONNECT_USER: Final = "disconnect_user"
+ERASE_USER: Final = "erase_user"
 LIST_REPORTS: Final = "list_reports"
 GET_REPORT: Final = "get_report"
 CLOSE_REPORT: Final = "close_report"
@@ -346,6 +347,16 @@ _COMMANDS: Final = (
         is_internal=True,
         is_of_backend=True,
         stale_because="the user may have signed in again since",
+    ),
+    Command(
+        name=ERASE_USER,
+        payload=commands.EraseUser,
+        ack=events.ErasureAck,
+        summary="Erases a user, or tells how far that is.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.NOT_ALLOWED),
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have come back since",
     ),
     Command(
         name=LIST_REPORTS,

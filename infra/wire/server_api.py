@@ -18,6 +18,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.registry import (
     CLOSE_REPORT,
     DISCONNECT_USER,
+    ERASE_USER,
     GET_REPORT,
     GET_USER,
     LIST_REPORTS,
@@ -108,6 +109,13 @@ class UserProfile(_Body, frozen=True, kw_only=True):
     """What others are to see of a user."""
 
     username: commands.Username
+
+
+class ErasureQuery(_Body, frozen=True, kw_only=True):
+    """What becomes of a user's messages."""
+
+    mode: commands.ErasureMode
+    """`delete` erases them, up to tombstones; `anonymise` leaves them, and nobody knows whose they are."""
 
 
 class BlocksQuery(_Body, frozen=True, kw_only=True):
@@ -290,6 +298,17 @@ _CALLS: Final = (
         command=DISCONNECT_USER,
         summary="Signs a user out everywhere: sockets end, and tokens issued until now are refused.",
         answers=((HTTPStatus.OK, events.SignOutAck),),
+    ),
+    Call(
+        name="erase_user",
+        method="DELETE",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=ERASE_USER,
+        summary="Signs a user out and has them erased soon; if that was asked before, says how far it is.",
+        query=ErasureQuery,
+        answers=((HTTPStatus.ACCEPTED, events.ErasureAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
     ),
     Call(
         name="list_chats",

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.wire.commands import ErasureMode
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.worker_bench import WorkerBench
@@ -43,6 +44,7 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}
     ),
     "disconnect_user": st.fixed_dictionaries({"userId": chat_ids}),
+    "erase_user": st.fixed_dictionaries({"userId": chat_ids, "mode": texts | st.sampled_from(ErasureMode)}),
     "list_reports": st.fixed_dictionaries(
         {}, optional={"withClosed": st.booleans(), "cursor": texts, "limit": limits}
     ),

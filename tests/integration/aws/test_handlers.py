@@ -22,6 +22,7 @@ HANDLERS = {
     "cleanup": handlers.cleanup,
     "offline_delivery": handlers.offline_delivery,
     "archive": handlers.archive,
+    "erase_users": handlers.erase_users,
 }
 
 

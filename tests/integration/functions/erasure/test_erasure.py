@@ -9,12 +9,12 @@ import pytest
 
 from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.chats import ChatErasure
-from functions.erasure.record import Mode
 from functions.errors import ArchiveError, ErasureRefused
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire import names
+from infra.wire.commands import ErasureMode as Mode
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Two
 from tests.integration.functions.conftest import Eraser
