@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, text
 from functions.archive.patience import patiently
 from functions.erasure import record
 from functions.pacer import Pacer
-from functions.people import IS_LETTER_OF
 from infra.store import erasures
 from infra.store.erasures import Erasure
+from infra.store.letters import IS_LETTER_OF
 
 _SLICE: Final = 250
 _IS_OWN: Final = "l.user_id = :user"

@@ -426,6 +426,14 @@ class EraseUser(_Command, frozen=True):
     mode: ErasureMode
 
 
+class ExportUser(_Command, frozen=True):
+    """Read a page of what the chat holds of a user, for the app's own backend."""
+
+    user_id: UUID
+    cursor: str | None = None
+    """`nextCursor` of the previous page."""
+
+
 class ListReports(_Command, frozen=True):
     """List what users have reported, newest first, for the app's own backend."""
 

@@ -15,10 +15,12 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
+from infra.wire.export import ExportAck
 from infra.wire.registry import (
     CLOSE_REPORT,
     DISCONNECT_USER,
     ERASE_USER,
+    EXPORT_USER,
     GET_REPORT,
     GET_USER,
     LIST_REPORTS,
@@ -116,6 +118,13 @@ class ErasureQuery(_Body, frozen=True, kw_only=True):
 
     mode: commands.ErasureMode
     """`delete` erases them, up to tombstones; `anonymise` leaves them, and nobody knows whose they are."""
+
+
+class ExportQuery(_Body, frozen=True, kw_only=True):
+    """Which page of an export."""
+
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
 
 
 class BlocksQuery(_Body, frozen=True, kw_only=True):
@@ -308,6 +317,17 @@ _CALLS: Final = (
         summary="Signs a user out and has them erased soon; if that was asked before, says how far it is.",
         query=ErasureQuery,
         answers=((HTTPStatus.ACCEPTED, events.ErasureAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
+    ),
+    Call(
+        name="export_user",
+        method="GET",
+        path="/v1/users/{userId}/export",
+        scope=Scope.USERS,
+        command=EXPORT_USER,
+        summary="Returns what the chat holds of a user, page by page.",
+        query=ExportQuery,
+        answers=((HTTPStatus.OK, ExportAck),),
         errors=(ErrorCode.USER_NOT_FOUND,),
     ),
     Call(

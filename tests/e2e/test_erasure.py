@@ -1,6 +1,8 @@
 """The app's own backend has a user erased over HTTP, and their peer sees it."""
 
 import asyncio
+import json
+import uuid
 from typing import Any
 
 from tests.conftest import ClientFactory, DeploymentFactory, Name
@@ -63,3 +65,29 @@ async def test_a_user_is_erased_over_http(
         assert is_problem(await backend.call("DELETE", path, params=params), 400, "invalid_payload")
     reader = Backend(chat.edges[0], READ_KEY)
     assert is_problem(await reader.call("DELETE", path, params={"mode": "delete"}), 403, "not_allowed")
+
+
+async def test_a_user_is_exported_over_http(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name
+) -> None:
+    chat = deploy(api_keys=API_KEYS)
+    chat.start(edges=1, workers=1, beat=False)
+    alice, _ = await talk(chat, client, name)
+    backend, path = Backend(chat.edges[0]), f"/v1/users/{user_id_of(alice.username)}/export"
+    lines: list[Any] = []
+    params: dict[str, str] = {}
+    while True:
+        page = (await backend.call("GET", path, params=params)).json()
+        lines += page["lines"]
+        if page["nextCursor"] is None:
+            break
+        params = {"cursor": page["nextCursor"]}
+    printed = await asyncio.to_thread(chat.run, "user", "export", alice.username)
+    assert [line for line in lines if line["type"] != "chat"] == [
+        line for line in map(json.loads, printed.splitlines()) if line["type"] != "chat"
+    ]
+    assert [line["text"] for line in lines if line["type"] == "message"] == [SECRET, "hello"]
+    assert is_problem(await backend.call("GET", path, params={"cursor": "x"}), 400, "invalid_payload")
+    unknown = await backend.call("GET", f"/v1/users/{uuid.uuid4()}/export")
+    assert is_problem(unknown, 404, "user_not_found")
+    assert is_problem(await Backend(chat.edges[0], READ_KEY).call("GET", path), 403, "not_allowed")
