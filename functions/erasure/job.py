@@ -22,8 +22,7 @@ from functions.erasure.manifest import make_manifest
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
 from infra.store import erasures
-from infra.store.erasures import FIRST_STEP, Erasure
-from infra.wire.commands import ErasureMode
+from infra.store.erasures import FIRST_STEP, Erasure, Mode
 from infra.wire.events import Manifest
 
 log = structlog.get_logger(__name__)
@@ -52,7 +51,7 @@ def erase(
     pacer: Pacer,
     announcer: Announcer,
     user_id: UUID,
-    mode: ErasureMode,
+    mode: Mode,
     *,
     settle_s: float = SETTLE_S,
     unread_s: float = streams.UNREAD_S,

@@ -10,8 +10,7 @@ from sqlalchemy.sql import bindparam
 
 from functions.errors import ErasureRefused
 from infra.store import erasures
-from infra.store.erasures import ErasedAlready, Erasure
-from infra.wire.commands import ErasureMode
+from infra.store.erasures import ErasedAlready, Erasure, Mode
 from infra.wire.events import Manifest
 
 _MOVE = text(
@@ -36,7 +35,7 @@ _KEEP = text("UPDATE erasures SET manifest = :manifest WHERE user_id = :user").b
 _ERASED = "the user's messages are erased already; repeat it with --mode delete"
 
 
-def begin(engine: Engine, user_id: UUID, mode: ErasureMode) -> Erasure:
+def begin(engine: Engine, user_id: UUID, mode: Mode) -> Erasure:
     """Begin an erasure, or return the one that was cut short.
 
     Raises ErasureRefused for a user whose messages are erased already, or are being erased.

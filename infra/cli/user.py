@@ -73,13 +73,13 @@ def delete_user(id_or_name: str, mode: str | None, yes: bool) -> None:
         from functions.erasure.announcer import QueueAnnouncer
         from functions.erasure.job import erase
         from functions.pacer import Pacer
-        from infra.wire.commands import ErasureMode
+        from infra.store.erasures import Mode
 
         person = _require(context, id_or_name)
         if not yes:
             name = printable(person.username or "removed for good")
             click.confirm(f"{mode} {person.id} ({name})? This cannot be undone", abort=True, err=True)
-        manifest = erase(context, Pacer(math.inf), QueueAnnouncer(context), person.id, ErasureMode(mode))
+        manifest = erase(context, Pacer(math.inf), QueueAnnouncer(context), person.id, Mode(mode))
     click.echo(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     if not manifest.complete:
         raise click.exceptions.Exit(1)

@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import ErasureMode
+
+
+class Mode(StrEnum):
+    """What becomes of the user's messages."""
+
+    DELETE = "delete"
+    """Their texts and data are erased, and tombstones stay."""
+    ANONYMISE = "anonymise"
+    """They stay, and nobody knows whose they are."""
+
 
 FIRST_STEP: Final = "name"
 """Of those in `functions.erasure.job`."""
@@ -19,7 +30,7 @@ _BEGIN = text(
     ON CONFLICT (user_id) DO UPDATE SET
         mode = excluded.mode, step = excluded.step, place = NULL, started_at = now(), finished_at = NULL,
         archive_settled = false, next_at = now(), manifest = NULL
-    WHERE (erasures.mode = excluded.mode OR excluded.mode = '{ErasureMode.DELETE}') AND (
+    WHERE (erasures.mode = excluded.mode OR excluded.mode = '{Mode.DELETE}') AND (
         erasures.mode <> excluded.mode
         OR erasures.finished_at IS NOT NULL AND (
             :again OR EXISTS (SELECT FROM profiles WHERE id = :user AND deleted_at IS NULL)
@@ -67,17 +78,17 @@ class Erasure:
     @property
     def deletes(self) -> bool:
         """Whether the user's messages are erased, too."""
-        return self.mode == ErasureMode.DELETE
+        return self.mode == "delete"
 
 
-def begin(conn: Connection, user_id: UUID, mode: ErasureMode, *, again: bool) -> Erasure:
+def begin(conn: Connection, user_id: UUID, mode: Mode, *, again: bool) -> Erasure:
     """Begin an erasure, or return the one that there is. `again` repeats one that is finished.
 
     Raises ErasedAlready.
     """
     row = conn.execute(_BEGIN, {"user": user_id, "mode": mode, "again": again}).one_or_none()
     erasure = _to_erasure(row or conn.execute(_FIND, {"user": user_id}).one())
-    if erasure.mode != mode:
+    if erasure.mode != mode.value:
         raise ErasedAlready
     return erasure
 
@@ -99,4 +110,4 @@ def take_name(conn: Connection, user_id: UUID) -> None:
 
 
 def _to_erasure(row: Row[Any]) -> Erasure:
-    return Erasure(**{**row._mapping, "mode": ErasureMode(row.mode)})
+    return Erasure(**row._mapping)

@@ -5,7 +5,6 @@ fields are ignored, so that a newer client can talk to an older server. `registr
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
@@ -410,13 +409,8 @@ class DisconnectUser(_Command, frozen=True):
     user_id: UUID
 
 
-class ErasureMode(StrEnum):
-    """What becomes of an erased user's messages."""
-
-    DELETE = "delete"
-    """Their texts and data are erased, and tombstones stay."""
-    ANONYMISE = "anonymise"
-    """They stay, and nobody knows whose they are."""
+ErasureMode = Literal["delete", "anonymise"]
+"""Whether an erased user's messages go, too, up to tombstones, or stay as those of nobody."""
 
 
 class EraseUser(_Command, frozen=True):

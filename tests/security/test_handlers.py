@@ -8,7 +8,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.wire.commands import ErasureMode
 from infra.wire.errors import ErrorCode
 from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.worker_bench import WorkerBench
@@ -46,7 +45,9 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}
     ),
     "disconnect_user": st.fixed_dictionaries({"userId": chat_ids}),
-    "erase_user": st.fixed_dictionaries({"userId": chat_ids, "mode": texts | st.sampled_from(ErasureMode)}),
+    "erase_user": st.fixed_dictionaries(
+        {"userId": chat_ids, "mode": texts | st.sampled_from(["delete", "anonymise"])}
+    ),
     "export_user": st.fixed_dictionaries(
         {"userId": chat_ids}, optional={"cursor": texts | st.sampled_from(CURSORS)}
     ),

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from infra.store import erasures
-from infra.store.erasures import ErasedAlready
+from infra.store.erasures import ErasedAlready, Mode
 from infra.wire.commands import EraseUser
 from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.events import Erasure, ErasureAck, Manifest, iso_ms
@@ -38,7 +38,7 @@ def _begin(conn: Connection, command: EraseUser) -> erasures.Erasure:
     if not erasures.has_traces(conn, command.user_id):
         raise Rejection(ErrorCode.USER_NOT_FOUND)
     try:
-        erasure = erasures.begin(conn, command.user_id, command.mode, again=False)
+        erasure = erasures.begin(conn, command.user_id, Mode(command.mode), again=False)
     except ErasedAlready as error:
         text = "The user's messages are erased already, or are being erased."
         raise Rejection(ErrorCode.NOT_ALLOWED, text) from error

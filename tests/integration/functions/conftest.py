@@ -10,7 +10,7 @@ from functions.context import Context
 from functions.erasure.job import erase
 from functions.pacer import Pacer
 from infra.settings.functions import FunctionSettings
-from infra.wire.commands import ErasureMode as Mode
+from infra.store.erasures import Mode
 from infra.wire.events import Manifest
 from tests.harness.engines import Engines, Store
 from tests.harness.worker_bench import WorkerBench

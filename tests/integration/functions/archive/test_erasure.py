@@ -17,7 +17,7 @@ from functions.erasure import record
 from functions.erasure.archive import SETTLED_S, ArchiveErasure
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
-from infra.wire.commands import ErasureMode as Mode
+from infra.store.erasures import Mode
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,

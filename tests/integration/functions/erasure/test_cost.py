@@ -8,8 +8,8 @@ from functions.erasure import reports, rows
 from functions.erasure.scheduled import erase_users
 from functions.pacer import Pacer
 from infra.store import erasures
+from infra.store.erasures import Mode
 from infra.store.export import read_page
-from infra.wire.commands import ErasureMode
 from tests.harness.buffers import cost
 from tests.harness.two import Two
 from tests.integration.functions.conftest import ContextFactory
@@ -42,7 +42,7 @@ def crowded(two: Two) -> Two:
 def test_reports_and_dead_letters_of_others_are_not_read(crowded: Two) -> None:
     bench = crowded.bench
     with bench.engine.begin() as conn:
-        erasure = erasures.begin(conn, crowded.alice.id, ErasureMode.DELETE, again=False)
+        erasure = erasures.begin(conn, crowded.alice.id, Mode.DELETE, again=False)
     pacer = Pacer(600)
     assert 0 < cost(bench, "FROM reports", lambda: reports.erase_copies(bench.engine, pacer, erasure)) < FEW
     assert (

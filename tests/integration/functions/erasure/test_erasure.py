@@ -12,9 +12,9 @@ from functions.erasure.chats import ChatErasure
 from functions.errors import ArchiveError, ErasureRefused
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
+from infra.store.erasures import Mode
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire import names
-from infra.wire.commands import ErasureMode as Mode
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Two
 from tests.integration.functions.conftest import Eraser

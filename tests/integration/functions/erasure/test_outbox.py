@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from infra.store.erasures import Mode
 from infra.store.profiles import DELETED_USERNAME
-from infra.wire.commands import ErasureMode as Mode
 from infra.wire.webhooks import EVENTS
 from tests.harness.two import Two
 from tests.integration.functions.conftest import BenchFactory, Eraser

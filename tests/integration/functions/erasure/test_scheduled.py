@@ -14,8 +14,8 @@ from functions.erasure.scheduled import erase_users
 from functions.errors import ErasureRefused
 from functions.pacer import Pacer
 from infra.store import erasures
+from infra.store.erasures import Mode
 from infra.wire import names
-from infra.wire.commands import ErasureMode
 from tests.harness.two import Person, Two
 from tests.integration.functions.conftest import ContextFactory, Eraser
 
@@ -34,9 +34,7 @@ def run(make_context: ContextFactory) -> Run:
     return run
 
 
-def ask(
-    two: Two, person: Person, mode: ErasureMode = ErasureMode.DELETE, *, ago_s: int = 60
-) -> erasures.Erasure:
+def ask(two: Two, person: Person, mode: Mode = Mode.DELETE, *, ago_s: int = 60) -> erasures.Erasure:
     """Ask for an erasure some time ago, as a worker does."""
     with two.bench.engine.begin() as conn:
         erasures.begin(conn, person.id, mode, again=False)
@@ -197,7 +195,7 @@ def test_a_run_that_is_overtaken_by_another_wish_does_not_finish_it(
 ) -> None:
     """Whoever has begun to anonymise must not say that the messages are deleted."""
     two.send(two.alice, SECRET)
-    ask(two, two.alice, ErasureMode.ANONYMISE)
+    ask(two, two.alice, Mode.ANONYMISE)
     original = ChatErasure.run
 
     def change_their_mind(walk: ChatErasure, place: str | None) -> bool:
@@ -214,7 +212,7 @@ def test_a_run_that_is_overtaken_by_another_wish_does_not_finish_it(
 
 
 def test_an_erasure_that_is_finished_by_another_is_not_finished_again_for_another_wish(two: Two) -> None:
-    old = ask(two, two.alice, ErasureMode.ANONYMISE)
+    old = ask(two, two.alice, Mode.ANONYMISE)
     ask(two, two.alice)
     with two.bench.engine.begin() as conn, pytest.raises(ErasureRefused):
         record.finish(conn, old)
