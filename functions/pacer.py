@@ -18,13 +18,18 @@ class Pacer:
         return time.monotonic() - self._began
 
     @property
+    def left_s(self) -> float:
+        """Seconds that are left; negative if the run is out of time."""
+        return self._run_s - self.elapsed_s
+
+    @property
     def out_of_time(self) -> bool:
         """Whether the run must leave the rest to the next one."""
-        return self.elapsed_s >= self._run_s
+        return self.left_s <= 0
 
     def part(self, share: float) -> "Pacer":
         """Return a pacer for a part of the run, which may take this share of the time that is left."""
-        return Pacer(max(0.0, self._run_s - self.elapsed_s) * share)
+        return Pacer(max(0.0, self.left_s) * share)
 
     def pause(self) -> None:
         """Sleep twice as long as the last step took, at most a second, so that chats stay responsive."""

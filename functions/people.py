@@ -2,39 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
+from infra.store.erasures import has_traces
 from infra.store.profiles import find_key
-from infra.wire.server_api import NOBODY
-
-_UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-IS_LETTER_OF: Final = f"""(
-    l.user_id = :user OR l.user_id = '{NOBODY}' AND EXISTS (
-        SELECT FROM regexp_matches(lower(l.payload), '({_UUID})', 'g') AS named (found)
-        WHERE found[1] = CAST(:user AS text) OR EXISTS (
-            SELECT FROM chats c
-            WHERE c.id = CAST(found[1] AS uuid) AND (c.user_lo = :user OR c.user_hi = :user)
-        )
-    )
-)"""
-"""SQL: whether a row `l` of `dead_letters` is a user's.
-
-They sent it, or the app's backend did and it names them or a chat of theirs. It need not be JSON.
-"""
 
 _BY_ID = text("SELECT id, username, deleted_at FROM profiles WHERE id = :id")
 _BY_NAME = text(
     "SELECT id, username, deleted_at FROM profiles WHERE username_key = :key AND deleted_at IS NULL"
-)
-_TRACES: Final = text(
-    """
-    SELECT EXISTS (SELECT FROM erasures WHERE user_id = :id)
-        OR EXISTS (SELECT FROM reports WHERE reporter_id = :id OR reported_id = :id)
-        OR EXISTS (SELECT FROM dead_letters WHERE user_id = :id)
-    """
 )
 
 
@@ -62,7 +39,7 @@ def _by_id(conn: Connection, user_id: UUID) -> Person | None:
     row = conn.execute(_BY_ID, {"id": user_id}).one_or_none()
     if row is not None:
         return Person(*row)
-    return Person(user_id, None, None) if conn.execute(_TRACES, {"id": user_id}).scalar_one() else None
+    return Person(user_id, None, None) if has_traces(conn, user_id) else None
 
 
 def _uuid(written: str) -> UUID | None:

@@ -13,6 +13,7 @@ from functions import metrics
 from functions.archive.archiver import archive
 from functions.cleanup import cleanup
 from functions.context import Context, Summary
+from functions.erasure.scheduled import erase_users
 from functions.job_runs import JobRuns, Missed
 from functions.jobs import Function, Job
 from functions.offline_delivery import offline_delivery
@@ -29,6 +30,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "offline_delivery": offline_delivery,
     "push": push_open,
     "archive": archive,
+    "erase_users": erase_users,
     "webhooks": webhooks,
 }
 """Our functions that take no further arguments. `functions.schedule` has their times, and adds a team's."""
@@ -44,8 +46,8 @@ class DueRun:
     """How many times of any job have been missed."""
 
 
-_FREQUENT: Final = frozenset({"webhooks"})
-"""Those that run every few seconds: a run that had nothing to do is not logged."""
+_FREQUENT: Final = frozenset({"erase_users", "webhooks"})
+"""Those that run often: a run that had nothing to do is not logged."""
 
 
 def run(name: str, context: Context, *, dry_run: bool = False) -> Summary:
@@ -110,7 +112,7 @@ def run_function(name: str, function: Function, context: Context, *, dry_run: bo
     metrics.RUNS.labels(name, "out_of_time" if pacer.out_of_time else "complete").inc()
     metrics.RUN_SECONDS.observe(pacer.elapsed_s, name)
     metrics.LAST_RUN.labels(name).set_to_current_time()
-    if name in _FREQUENT and not any(summary.values()):
+    if name in _FREQUENT and not dry_run and not any(summary.values()):
         return summary
     log.info(
         "function_finished",

@@ -14,7 +14,9 @@ from functions.jobs import Job, OwnJob
 from infra.settings.base import SettingsError, variable
 from infra.settings.jobs import JobSettings
 
-RESERVED: Final = frozenset({"archive", "cleanup", "offline_delivery", "push", "restore", "webhooks"})
+RESERVED: Final = frozenset(
+    {"archive", "cleanup", "erase_users", "offline_delivery", "push", "restore", "webhooks"}
+)
 """The names of our own functions."""
 
 
@@ -24,6 +26,7 @@ def built_in_jobs(settings: JobSettings) -> tuple[Job, ...]:
     ours = (
         # In another zone, AWS would leave out the hour that a clock shows twice.
         Job("offline_delivery", settings.offline_delivery_cron, "UTC", late_s=60, retry=True),
+        Job("erase_users", settings.erase_users_cron, "UTC", late_s=60, retry=True),
         Job("cleanup", settings.cleanup_cron, zone, late_s=3_600, retry=True),
         Job("archive", settings.archive_cron, zone, late_s=3_600, requires="archive_bucket", retry=True),
     )

@@ -18,6 +18,8 @@ from workers.handlers.devices import register_devices, unregister_devices
 from workers.handlers.disconnect_user import disconnect_users
 from workers.handlers.edit_message import edit_messages, revise_messages
 from workers.handlers.ensure_profile import ensure_profile
+from workers.handlers.erase_user import erase_users
+from workers.handlers.export_user import export_users
 from workers.handlers.get_messages import get_messages
 from workers.handlers.join_chat import join_chats
 from workers.handlers.list_chats import list_chats
@@ -57,6 +59,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.PUT_USER: Entry(put_users, needs_transaction=True),
     registry.GET_USER: Entry(get_users),
     registry.DISCONNECT_USER: Entry(disconnect_users),
+    registry.ERASE_USER: Entry(erase_users, needs_transaction=True),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
@@ -80,6 +83,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),
     "sync": Entry(sync, reads_pages=True),
+    registry.EXPORT_USER: Entry(export_users, reads_pages=True),
     registry.LIST_REPORTS: Entry(list_reports),
     registry.GET_REPORT: Entry(get_reports, reads_pages=True),
     "get_settings": Entry(get_settings),

@@ -13,14 +13,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
+import msgspec
 import structlog
 from redis import Redis
 from sqlalchemy import Engine, Row, text
 
 from infra.presence import EndedLeases
+from infra.wire import names
 from infra.wire.events import Message
 from workers import metrics
+from workers.announcer import Announcer
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.handlers.broadcast_presence import announcements, note_last_seen
@@ -37,6 +41,8 @@ _CHATS: Final = 200
 """Chats in a portion."""
 _MESSAGES: Final = 2_000
 """About how many messages a portion may have."""
+_CHANGES: Final = 50
+"""Portions of messages that functions have changed, in a sweep."""
 _USERS: Final = 500
 """Users of a dead edge in a portion."""
 _TRIES: Final = 3
@@ -160,18 +166,22 @@ class Sweep:
         self, engine: Engine, redis: Redis, publisher: Publisher, context: HandlerContext, prefix: str = ""
     ) -> None:
         self._engine = engine
+        self._redis = redis
+        self._changed_key = prefix + names.CHANGED_KEY
+        self._announcer = Announcer(engine, publisher)
         self._ended_leases = EndedLeases(redis, prefix)
         self._publisher = publisher
         self._context = context
 
     def run(self) -> None:
-        """Deliver what is due, and announce the users of edges that ended without saying so.
+        """Deliver what is due, tell of changes, and announce the users of edges that ended unseen.
 
         Raises redis.RedisError and sqlalchemy.exc.SQLAlchemyError; the next run does the rest.
         """
         stop_at = time.monotonic() + _RUN_S
         while self._sweep_chats() == _CHATS and time.monotonic() < stop_at:
             pass
+        self._tell_changes(stop_at)
         for edge_id in self._ended_leases.find():
             self._announce_users(edge_id, stop_at)
 
@@ -238,6 +248,16 @@ class Sweep:
             if not left or not tries_left:
                 return
             time.sleep(_BREATH_S)
+
+    def _tell_changes(self, stop_at: float) -> None:
+        """Tell clients of messages that functions have changed. Each goes from the list once it was told."""
+        entries: Any = self._redis.lrange(self._changed_key, 0, _CHANGES - 1)
+        for entry in entries:
+            chat_id, seqs = msgspec.json.decode(entry, type=tuple[UUID, list[int]])
+            self._announcer.changed(chat_id, seqs)
+            self._redis.lrem(self._changed_key, 1, entry)
+            if time.monotonic() >= stop_at:
+                break
 
     def _announce_users(self, edge_id: str, stop_at: float) -> None:
         """Announce the users of an edge as offline, in portions. The last one ends with its lease."""

@@ -66,6 +66,13 @@ def offline_delivery(event: Event, context: LambdaContext) -> Summary:
 
 @logger.inject_lambda_context(log_event=False)
 @metrics.log_metrics
+def erase_users(event: Event, context: LambdaContext) -> Summary:
+    """Go on with erasures of users."""
+    return _run("erase_users", event)
+
+
+@logger.inject_lambda_context(log_event=False)
+@metrics.log_metrics
 def archive(event: Event, context: LambdaContext) -> Summary:
     """Move old messages to S3."""
     return _run("archive", event)

@@ -21,10 +21,10 @@ from functions.archive.layout import ObjectName
 from functions.archive.message_file import ArchivedMessage, write_messages
 from functions.archive.patience import patiently
 from functions.erasure import record
-from functions.erasure.record import Erasure
 from functions.erasure.tombstone import has_traces, is_note, without_traces
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
+from infra.store.erasures import Erasure
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +104,7 @@ class ArchiveErasure:
         at = _Place() if place is None else msgspec.json.decode(place, type=_Place)
         for name, written_at in self.bucket.every_object(at.after):
             if self.pacer.out_of_time:
+                self._move(at)  # also behind objects in which there was nothing to erase
                 return False
             if self.written_since is None or written_at >= self.written_since:
                 at = self._erase(name, at)

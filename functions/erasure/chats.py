@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Engine, text
 
 from functions.archive.patience import patiently
 from functions.erasure import record
-from functions.erasure.record import Erasure
 from functions.pacer import Pacer
 from infra.store.boxes import Box
+from infra.store.erasures import Erasure
 from infra.store.reopening import REOPEN_NOTIFICATIONS
 
 SLICE: Final = 250
@@ -241,7 +241,7 @@ class ChatErasure:
 
     def _note(self, chat_id: UUID, seq: int) -> None:
         with self.engine.begin() as conn:
-            record.move(conn, self.erasure.user_id, self.step, f"{chat_id} {seq}")
+            record.move(conn, self.erasure, self.step, f"{chat_id} {seq}")
 
 
 @dataclass(frozen=True)

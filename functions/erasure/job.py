@@ -18,10 +18,12 @@ from functions.context import Context
 from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.archive import ArchiveErasure
 from functions.erasure.chats import Announcer, ChatErasure
-from functions.erasure.manifest import Manifest, make_manifest
-from functions.erasure.record import Erasure, Mode
+from functions.erasure.manifest import make_manifest
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
+from infra.store import erasures
+from infra.store.erasures import FIRST_STEP, Erasure, Mode
+from infra.wire.events import Manifest
 
 log = structlog.get_logger(__name__)
 
@@ -61,20 +63,26 @@ def erase(
     bucket if messages are archived, ArchiveError if an object cannot be read, and what SQLAlchemy, redis and
     boto3 raise; then it can be repeated.
     """
-    _require_archive(context, user_id)
-    redis = context.redis
-    erasure = record.begin(context.engine, user_id, mode, FIRST_STEP)
-    job = _Job(context, pacer, announcer, erasure, settle_s, unread_s)
-    job.run()
-    found = record.find(context.engine, user_id) or erasure
-    connected = streams.is_connected(redis, user_id, context.settings.redis_prefix)
-    manifest = make_manifest(found, connected=connected, archive_open=job.bucket is not None)
-    log.info("user_erased", user_id=str(user_id), mode=mode.value, complete=manifest.complete)
-    return manifest
+    _require(context, user_id)
+    erasure = record.begin(context.engine, user_id, mode)
+    return _Job(context, pacer, announcer, erasure, settle_s, unread_s).run()
 
 
-def _require_archive(context: Context, user_id: UUID) -> None:
-    """Raise SettingsError if messages of the user are in an archive that is not named."""
+def go_on(context: Context, pacer: Pacer, announcer: Announcer, user_id: UUID) -> bool:
+    """Go on with an erasure, as far as that is possible without a wait. Return whether it is finished.
+
+    Raises what `erase` raises.
+    """
+    _require(context, user_id)
+    erasure = record.find(context.engine, user_id)
+    if erasure is None or erasure.finished_at is not None:
+        return True
+    return _Job(context, pacer, announcer, erasure, SETTLE_S, streams.UNREAD_S, waits=False).run().complete
+
+
+def _require(context: Context, user_id: UUID) -> None:
+    """Raise SettingsError without Redis, or if messages of the user are in an archive that is not named."""
+    _ = context.redis
     if context.settings.archive_bucket is not None:
         return
     with context.engine.connect() as conn:
@@ -94,6 +102,8 @@ class _Job:
     erasure: Erasure
     settle_s: float
     unread_s: float
+    waits: bool = True
+    """Whether a step that must wait for others does so. If not, it ends the run."""
 
     @cached_property
     def bucket(self) -> ArchiveBucket | None:
@@ -102,23 +112,36 @@ class _Job:
             return None
         return ArchiveBucket.connect(self.context.settings)
 
-    def run(self) -> None:
-        """Do one step after another, from the one that is under way."""
+    def run(self) -> Manifest:
+        """Go on with the erasure. Return what was done so far."""
+        user_id, engine = self.erasure.user_id, self.context.engine
+        is_finished = self._do_steps()
+        connected = streams.is_connected(self.context.redis, user_id, self.context.settings.redis_prefix)
+        with engine.begin() as conn:
+            found = record.finish(conn, self.erasure) if is_finished else erasures.find(conn, user_id)
+            manifest = make_manifest(
+                found or self.erasure, connected=connected, archive_open=self.bucket is not None
+            )
+            if is_finished:
+                record.keep(conn, manifest)
+        log.info("user_erased", user_id=str(user_id), mode=self.erasure.mode, complete=manifest.complete)
+        return manifest
+
+    def _do_steps(self) -> bool:
+        """Do one step after another, from the one that is under way. Return whether all are done."""
         names = list(_STEPS)
         place = self.erasure.place
         for name in names[names.index(self.erasure.step) :]:
             self._move(name, place)
             if not _STEPS[name](self, place) or self.pacer.out_of_time:
-                return
+                return False
             place = None
-        with self.context.engine.begin() as conn:
-            record.finish(conn, self.erasure.user_id)
+        return True
 
     def take_name(self, _: str | None) -> bool:
         """Have workers refuse what the user sends, and wait until they do."""
         rows.take_name(self.context.engine, self.erasure.user_id)
-        self._wait(self.settle_s)
-        return True
+        return self._has_waited(self.settle_s)
 
     def chats(self, place: str | None) -> bool:
         """Erase messages, and what the user has set in chats."""
@@ -143,7 +166,7 @@ class _Job:
             return True
 
         def note(conn: Connection, at: str) -> None:
-            record.move(conn, self.erasure.user_id, "archive", at)
+            record.move(conn, self.erasure, "archive", at)
 
         return ArchiveErasure(self.context.engine, self.bucket, self.pacer, self.erasure, note).run(place)
 
@@ -155,7 +178,8 @@ class _Job:
     def redis(self, _: str | None) -> bool:
         """Erase what was published, once all edges have read it, and where the user was connected."""
         prefix = self.context.settings.redis_prefix
-        self._wait(self.settle_s + self.unread_s)
+        if not self._has_waited(self.settle_s + self.unread_s):
+            return False
         seconds, micros = self.context.redis.time()
         until_ms = int(seconds) * 1000 + int(micros) // 1000 - int(self.unread_s * 1000)
         erased = {"redis.entries": streams.trim_streams(self.context.redis, until_ms, prefix)}
@@ -166,19 +190,21 @@ class _Job:
             record.count(conn, self.erasure.user_id, erased)
         return True
 
-    def _wait(self, seconds: float) -> None:
-        """Wait until so many seconds have passed since the erasure began."""
+    def _has_waited(self, seconds: float) -> bool:
+        """Return whether so many seconds have passed since the erasure began. Wait for that if it `waits`."""
         with self.context.engine.connect() as conn:
             passed = conn.execute(_SINCE_START_S, {"user": self.erasure.user_id}).scalar_one()
-        time.sleep(max(0.0, seconds - passed))
+        if self.waits:
+            time.sleep(max(0.0, seconds - passed))
+        return self.waits or passed >= seconds
 
     def _move(self, step: str, place: str | None) -> None:
         with self.context.engine.begin() as conn:
-            record.move(conn, self.erasure.user_id, step, place)
+            record.move(conn, self.erasure, step, place)
 
 
 _STEPS: Final[dict[str, Callable[[_Job, str | None], bool]]] = {
-    "name": _Job.take_name,
+    FIRST_STEP: _Job.take_name,
     "chats": _Job.chats,
     "rows": _Job.rows,
     "reports": _Job.reports,
@@ -188,4 +214,3 @@ _STEPS: Final[dict[str, Callable[[_Job, str | None], bool]]] = {
     "redis": _Job.redis,
 }
 """In this order: what is copied meanwhile, to reports or to the archive, is erased already."""
-FIRST_STEP: Final = next(iter(_STEPS))

@@ -2,54 +2,35 @@
 
 from datetime import datetime
 
-import msgspec
-
-from functions.erasure.record import Erasure
-from infra.wire.events import iso_ms
+from infra.store.erasures import Erasure
+from infra.wire.events import Left, Manifest, iso_ms
 
 
-class Left(msgspec.Struct, frozen=True):
-    """Something that the erasure has not touched."""
-
-    what: str
-    why: str
-
-
-class Manifest(msgspec.Struct, frozen=True, rename="camel"):
-    """What an operator keeps. It has no names and no texts."""
-
-    user_id: str
-    mode: str
-    complete: bool
-    """False if the run was cut short: repeat it."""
-    started_at: str
-    finished_at: str | None
-    counts: dict[str, dict[str, int]]
-    """By store and kind. A message that was in several places counts in each."""
-    left: list[Left]
+def _left(what: str, why: str) -> Left:
+    return Left(what=what, why=why)
 
 
 _ALWAYS = (
-    Left("ids of requests about chats", "the last ones of both members, which name nobody"),
-    Left("backups and copies of the database and of Redis", "they end with your own retention"),
-    Left("files that the data of messages names", "they are where the app has put them: delete them there"),
-    Left(
+    _left("ids of requests about chats", "the last ones of both members, which name nobody"),
+    _left("backups and copies of the database and of Redis", "they end with your own retention"),
+    _left("files that the data of messages names", "they are where the app has put them: delete them there"),
+    _left(
         "what peers have on their devices",
         "apps hear of each change, but not of archived messages",
     ),
-    Left(
+    _left(
         "what providers of notifications hold",
         "it was handed over; what devices show is replaced where they allow it",
     ),
 )
 _DELETED = (
-    Left("tombstones: place, time, both ids", "peers keep their side of the chat, without holes"),
-    Left("reports: who, whom, when, the reason, what the other one wrote", "REPORT_DAYS"),
-    Left("messages of peers, also where they quote or name the user in words", "they are the peers' own"),
+    _left("tombstones: place, time, both ids", "peers keep their side of the chat, without holes"),
+    _left("reports: who, whom, when, the reason, what the other one wrote", "REPORT_DAYS"),
+    _left("messages of peers, also where they quote or name the user in words", "they are the peers' own"),
 )
 _ANONYMISED = (
-    Left("messages, data and reactions, and copies of them in reports", "the mode is anonymise"),
-    Left("the id of the user", "it tells the two sides of a chat apart; the name is gone"),
+    _left("messages, data and reactions, and copies of them in reports", "the mode is anonymise"),
+    _left("the id of the user", "it tells the two sides of a chat apart; the name is gone"),
 )
 
 
@@ -58,15 +39,15 @@ def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> M
     left = [*(_DELETED if erasure.deletes else _ANONYMISED), *_ALWAYS]
     if connected:
         why = "the user is still connected: delete them where they sign in, and repeat this"
-        left.append(Left("where the user is connected", why))
+        left.append(_left("where the user is connected", why))
     if not archive_open:
-        left.append(Left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set, and nothing is known to be there"))
+        left.append(_left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set; nothing is known to be there"))
     elif not erasure.archive_settled:
         why = "the next runs of archive erase them"
-        left.append(Left("objects that a run of archive is writing meanwhile", why))
+        left.append(_left("objects that a run of archive is writing meanwhile", why))
     if erasure.counts.get("archive.old_versions_kept"):
         left.append(
-            Left("old versions of objects", "S3 did not let us delete them: allow it, and repeat this")
+            _left("old versions of objects", "S3 did not let us delete them: allow it, and repeat this")
         )
     return Manifest(
         user_id=str(erasure.user_id),

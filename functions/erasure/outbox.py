@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, text
 
 from functions.erasure import record
 from functions.erasure.portions import erase_in_portions
-from functions.erasure.record import Erasure
 from functions.erasure.reports import scrub
 from functions.pacer import Pacer
+from infra.store.erasures import Erasure
 from infra.store.profiles import DELETED_USERNAME
 
 _SLICE: Final = 250

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, text
 
 from functions.erasure import record
 from functions.erasure.portions import erase_in_portions
-from functions.erasure.record import Erasure
 from functions.pacer import Pacer
+from infra.store.erasures import Erasure
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire.events import iso_ms
 
@@ -18,8 +18,13 @@ _SLICE: Final = 50
 _READ = text(
     f"""
     SELECT id, reporter_id = :user AS is_reporter, note, messages::text AS messages FROM reports
-    WHERE (reporter_id = :user OR reported_id = :user) AND id > :after
-    ORDER BY id LIMIT {_SLICE}
+    WHERE id = ANY(ARRAY(
+        (SELECT id FROM reports WHERE reporter_id = :user AND id > :after ORDER BY id LIMIT {_SLICE})
+        UNION
+        (SELECT id FROM reports WHERE reported_id = :user AND id > :after ORDER BY id LIMIT {_SLICE})
+        ORDER BY id LIMIT {_SLICE}
+    ))
+    ORDER BY id
     FOR UPDATE
     """
 )

@@ -1,14 +1,16 @@
 """Erases the rows that are a user's alone, and their profile."""
 
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
 from functions.archive.patience import patiently
 from functions.erasure import record
-from functions.erasure.record import Erasure
 from functions.pacer import Pacer
-from functions.people import IS_LETTER_OF
+from infra.store import erasures
+from infra.store.erasures import Erasure
+from infra.store.letters import IS_LETTER_OF
 
 _SLICE: Final = 250
 _IS_OWN: Final = "l.user_id = :user"
@@ -21,10 +23,6 @@ _TABLES: Final = {
 }
 """Tables, what tells their rows of one user apart, and which rows `l` are a user's."""
 
-_TAKE_NAME = text("SELECT take_name(:user)")
-_FORGET_NAME = text(
-    "UPDATE profiles SET display_name = NULL, avatar_url = NULL, data = NULL WHERE id = :user"
-)
 _DELETE_PROFILE = text("DELETE FROM profiles WHERE id = :user")
 """A trigger keeps a tombstone for the chats of peers."""
 _FORGET_SETTINGS = text(
@@ -37,14 +35,9 @@ _FORGET_SETTINGS = text(
 )
 
 
-def take_name(engine: Engine, user_id: object) -> None:
+def take_name(engine: Engine, user_id: UUID) -> None:
     """Make the profile that of a deleted user, who can write no more."""
-
-    def take(conn: Connection) -> None:
-        conn.execute(_TAKE_NAME, {"user": user_id})
-        conn.execute(_FORGET_NAME, {"user": user_id})
-
-    patiently(engine, take)
+    patiently(engine, lambda conn: erasures.take_name(conn, user_id))
 
 
 def delete_rows(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
@@ -76,8 +69,9 @@ def delete_profile(engine: Engine, erasure: Erasure) -> None:
     def delete(conn: Connection) -> None:
         conn.execute(_DELETE_PROFILE, {"user": erasure.user_id})
         profiles = conn.execute(_FORGET_SETTINGS, {"user": erasure.user_id}).rowcount
-        # Repeating it finds the same tombstone.
-        known = erasure.counts.get("postgres.profiles", 0)
+        # Repeating it, or another run, finds the same tombstone.
+        row = erasures.find(conn, erasure.user_id, lock=True) or erasure
+        known = row.counts.get("postgres.profiles", 0)
         record.count(conn, erasure.user_id, {"postgres.profiles": max(0, profiles - known)})
 
     patiently(engine, delete)

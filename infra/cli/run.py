@@ -38,7 +38,7 @@ class _Functions(click.Group):
 
 @click.group(cls=_Functions)
 def run() -> None:
-    """Run a function once: cleanup, offline_delivery, push, webhooks, archive, restore, or your own job."""
+    """Run a function: cleanup, offline_delivery, push, webhooks, archive, restore, erase_users, or yours."""
 
 
 @run.command()
@@ -79,6 +79,14 @@ def webhooks(dry_run: bool) -> None:
 def archive(dry_run: bool) -> None:
     """Move old messages to S3."""
     _run("archive", dry_run)
+
+
+@run.command("erase_users")
+@_dry_run
+@local_option
+def erase_users(dry_run: bool) -> None:
+    """Go on with erasures of users that were asked for and are not finished."""
+    _run("erase_users", dry_run)
 
 
 @run.command()

@@ -21,7 +21,6 @@ from infra.settings.functions import FunctionSettings
 if TYPE_CHECKING:
     from functions.context import Context
     from functions.people import Person
-    from workers.announcer import Announcer
 
 _who = click.argument("id_or_name", metavar="ID_OR_NAME")
 
@@ -76,15 +75,16 @@ def delete_user(id_or_name: str, mode: str | None, yes: bool) -> None:
     if mode is None:
         raise click.UsageError("say what becomes of the messages: --mode delete, or --mode anonymise")
     with _context("user delete") as context:
+        from functions.erasure.announcer import QueueAnnouncer
         from functions.erasure.job import erase
-        from functions.erasure.record import Mode
         from functions.pacer import Pacer
+        from infra.store.erasures import Mode
 
         person = _require(context, id_or_name)
         if not yes:
             name = printable(person.username or "removed for good")
             click.confirm(f"{mode} {person.id} ({name})? This cannot be undone", abort=True, err=True)
-        manifest = erase(context, Pacer(math.inf), _announcer(context), person.id, Mode(mode))
+        manifest = erase(context, Pacer(math.inf), QueueAnnouncer(context), person.id, Mode(mode))
     click.echo(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     if not manifest.complete:
         raise click.exceptions.Exit(1)
@@ -139,20 +139,3 @@ def _context(what: str) -> Iterator["Context"]:
             yield Context.make(settings, NoQueue())
     except (BotoCoreError, ClientError, FunctionError) as error:
         raise CommandError(f"{what} failed: {error}") from error
-
-
-def _announcer(context: "Context") -> "Announcer":
-    """Return what tells connected clients, as a worker does."""
-    from infra.store.engine import make_engine
-    from infra.wire.clock import RedisClock
-    from workers.announcer import Announcer
-    from workers.publish import Publisher
-
-    settings = context.settings
-    engine = make_engine(
-        settings.database_url,
-        schema=settings.database_schema,
-        pooled=settings.database_pooled,
-        for_batches=True,
-    )
-    return Announcer(engine, Publisher(context.redis, RedisClock(), settings.redis_prefix))

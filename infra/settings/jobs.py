@@ -25,6 +25,8 @@ class JobSettings(Settings):
     """Python module or package with [jobs of your own](functions.md#jobs-of-your-own), like `myteam.jobs`."""
     offline_delivery_cron: Cron = "* * * * *"
     """When `offline_delivery` runs, in UTC: minute, hour, day of month, month, day of week (0 is Sunday)."""
+    erase_users_cron: Cron = "* * * * *"
+    """When `erase_users` runs, in UTC."""
     cleanup_cron: Cron = "17 3 * * *"
     """When `cleanup` runs."""
     archive_cron: Cron = "47 3 * * *"

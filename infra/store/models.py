@@ -257,7 +257,10 @@ class DeadLetter(Base):
     """An event that no worker could handle, or a notification that could not be sent, with the error."""
 
     __tablename__ = "dead_letters"
-    __table_args__ = (Index("dead_letters_age", "created_at"),)
+    __table_args__ = (
+        Index("dead_letters_age", "created_at"),
+        Index("dead_letters_user", "user_id", "id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     """Id of the event."""
@@ -280,6 +283,7 @@ class Report(Base):
         Index("reports_age", "created_at"),
         Index("reports_open", "created_at", postgresql_where=text("closed_at IS NULL")),
         Index("reports_reporter", "reporter_id", "created_at"),
+        Index("reports_reported", "reported_id", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -433,7 +437,10 @@ class Erasure(Base):
     """The erasure of a user's data, and how far it has come. It refers to no other table, and stays."""
 
     __tablename__ = "erasures"
-    __table_args__ = (Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),)
+    __table_args__ = (
+        Index("erasures_unsettled", "user_id", postgresql_where=text("NOT archive_settled")),
+        Index("erasures_open", "next_at", postgresql_where=text("finished_at IS NULL")),
+    )
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     mode: Mapped[str]
@@ -448,6 +455,10 @@ class Erasure(Base):
     finished_at: Mapped[datetime | None]
     archive_settled: Mapped[bool] = mapped_column(server_default=false())
     """Whether no object of the archive can have been written with what was erased meanwhile."""
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """`erase_users` leaves it alone before."""
+    manifest: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What it has done, once it is finished: an `infra.wire.events.Manifest`."""
 
 
 class Outbox(Base):

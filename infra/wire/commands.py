@@ -427,6 +427,25 @@ class DisconnectUser(_Command, frozen=True):
     user_id: UUID
 
 
+ErasureMode = Literal["delete", "anonymise"]
+"""Whether an erased user's messages go, too, up to tombstones, or stay as those of nobody."""
+
+
+class EraseUser(_Command, frozen=True):
+    """Erase a user, for the app's own backend."""
+
+    user_id: UUID
+    mode: ErasureMode
+
+
+class ExportUser(_Command, frozen=True):
+    """Read a page of what the chat holds of a user, for the app's own backend."""
+
+    user_id: UUID
+    cursor: str | None = None
+    """`nextCursor` of the previous page."""
+
+
 class ListReports(_Command, frozen=True):
     """List what users have reported, newest first, for the app's own backend."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from infra.wire.commands import Box, MessagesFrom, ShowPresence
+from infra.wire.commands import Box, ErasureMode, MessagesFrom, ShowPresence
 from infra.wire.errors import ErrorCode, Failure
 
 CONNECTION_SUCCESS: Final = "connection_success"
@@ -363,6 +363,46 @@ class SignOutAck(_Payload, frozen=True):
 
     signed_out_at: Time
     """Tokens that were issued until then are refused."""
+    success: bool = True
+
+
+class Left(_Payload, frozen=True):
+    """Something that an erasure has not touched."""
+
+    what: str
+    why: str
+
+
+class Manifest(_Payload, frozen=True):
+    """What an erasure has done. It has no names and no texts: keep it as evidence."""
+
+    user_id: str
+    mode: ErasureMode
+    complete: bool
+    """False if it is not finished yet."""
+    started_at: Time
+    finished_at: Time | None
+    counts: dict[str, dict[str, int]]
+    """By store and kind. A message that was in several places counts in each."""
+    left: list[Left]
+
+
+class Erasure(_Payload, frozen=True):
+    """The erasure of a user, and whether it is finished."""
+
+    user_id: str
+    mode: ErasureMode
+    requested_at: Time
+    finished_at: Time | None
+    """Null as long as it goes on."""
+    manifest: Manifest | msgspec.UnsetType = msgspec.UNSET
+    """Once it is finished: what was erased, and what was not, and why."""
+
+
+class ErasureAck(_Payload, frozen=True):
+    """Answer to the request for an erasure."""
+
+    erasure: Erasure
     success: bool = True
 
 

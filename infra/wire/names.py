@@ -39,6 +39,12 @@ PROCESS_STATES_KEY: Final = "bbgram:processes:states"
 INBOX_FIELD: Final = b"e"
 """The only field of an inbox stream entry: an encoded `infra.wire.inbox.InboxEntry`."""
 
+CHANGED_KEY: Final = "bbgram:changed"
+"""List: chats and the seqs of messages that functions have changed, as JSON, for the sweep to tell of."""
+
+CHANGED_S: Final = 86_400
+"""How long the list outlives its last entry, in seconds, while nobody sweeps."""
+
 
 def inbox_key(edge_id: str) -> str:
     """Return the key of the stream that the edge `edge_id` reads."""

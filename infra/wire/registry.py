@@ -7,6 +7,7 @@ import msgspec
 
 from infra.wire import commands, events
 from infra.wire.errors import ErrorCode
+from infra.wire.export import ExportAck
 from infra.wire.inbox import CatchUpPage
 
 REFRESH_TOKEN: Final = "refresh_token"
@@ -19,6 +20,8 @@ GET_USER: Final = "get_user"
 REVISE_MESSAGE: Final = "revise_message"
 REMOVE_MESSAGE: Final = "remove_message"
 DISCONNECT_USER: Final = "disconnect_user"
+ERASE_USER: Final = "erase_user"
+EXPORT_USER: Final = "export_user"
 LIST_REPORTS: Final = "list_reports"
 GET_REPORT: Final = "get_report"
 CLOSE_REPORT: Final = "close_report"
@@ -355,6 +358,25 @@ _COMMANDS: Final = (
         is_internal=True,
         is_of_backend=True,
         stale_because="the user may have signed in again since",
+    ),
+    Command(
+        name=ERASE_USER,
+        payload=commands.EraseUser,
+        ack=events.ErasureAck,
+        summary="Erases a user, or tells how far that is.",
+        errors=(ErrorCode.USER_NOT_FOUND, ErrorCode.NOT_ALLOWED),
+        is_internal=True,
+        is_of_backend=True,
+        stale_because="the user may have come back since",
+    ),
+    Command(
+        name=EXPORT_USER,
+        payload=commands.ExportUser,
+        ack=ExportAck,
+        summary="Returns a page of what the chat holds of a user.",
+        errors=(ErrorCode.USER_NOT_FOUND,),
+        is_internal=True,
+        is_of_backend=True,
     ),
     Command(
         name=LIST_REPORTS,

@@ -18,9 +18,12 @@ import msgspec
 from infra.wire import commands, events
 from infra.wire.commands import Box, Limit, Seq, WithData
 from infra.wire.errors import ErrorCode
+from infra.wire.export import ExportAck
 from infra.wire.registry import (
     CLOSE_REPORT,
     DISCONNECT_USER,
+    ERASE_USER,
+    EXPORT_USER,
     GET_REPORT,
     GET_USER,
     LIST_REPORTS,
@@ -122,6 +125,20 @@ class UserProfile(WithData, frozen=True, kw_only=True):
     """Address of a picture."""
     data: commands.Data | msgspec.UnsetType = msgspec.UNSET
     """Anything else that everybody who chats with the user may know: a JSON object."""
+
+
+class ErasureQuery(_Body, frozen=True, kw_only=True):
+    """What becomes of a user's messages."""
+
+    mode: commands.ErasureMode
+    """`delete` erases them, up to tombstones; `anonymise` leaves them, and nobody knows whose they are."""
+
+
+class ExportQuery(_Body, frozen=True, kw_only=True):
+    """Which page of an export."""
+
+    cursor: str | msgspec.UnsetType = msgspec.UNSET
+    """`nextCursor` of the previous page."""
 
 
 class BlocksQuery(_Body, frozen=True, kw_only=True):
@@ -304,6 +321,28 @@ _CALLS: Final = (
         command=DISCONNECT_USER,
         summary="Signs a user out everywhere: sockets end, and tokens issued until now are refused.",
         answers=((HTTPStatus.OK, events.SignOutAck),),
+    ),
+    Call(
+        name="erase_user",
+        method="DELETE",
+        path="/v1/users/{userId}",
+        scope=Scope.USERS,
+        command=ERASE_USER,
+        summary="Signs a user out and has them erased soon; if that was asked before, says how far it is.",
+        query=ErasureQuery,
+        answers=((HTTPStatus.ACCEPTED, events.ErasureAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
+    ),
+    Call(
+        name="export_user",
+        method="GET",
+        path="/v1/users/{userId}/export",
+        scope=Scope.USERS,
+        command=EXPORT_USER,
+        summary="Returns what the chat holds of a user, page by page.",
+        query=ExportQuery,
+        answers=((HTTPStatus.OK, ExportAck),),
+        errors=(ErrorCode.USER_NOT_FOUND,),
     ),
     Call(
         name="list_chats",

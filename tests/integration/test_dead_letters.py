@@ -204,6 +204,7 @@ STALE = {
     "edit_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "put_user": {"userId": NOBODY, "username": "bob"},
     "disconnect_user": {"userId": NOBODY},
+    "erase_user": {"userId": NOBODY, "mode": "delete"},
     "revise_message": {"chatId": NOBODY, "seq": 1, "text": "hi"},
     "react": {"chatId": NOBODY, "seq": 1, "emoji": "👍", "on": True},
     "clear_chat": {"chatId": NOBODY},

@@ -13,6 +13,8 @@ from infra.wire.registry import CLIENT_COMMANDS
 from tests.harness.worker_bench import WorkerBench
 from tests.security.shapes import NASTY, encode, payloads, texts, values
 
+CURSORS = ["messages x", f"messages {uuid.UUID(int=0)} {10**20}", f"chats {uuid.UUID(int=0)}"]
+
 SOMEBODY = "somebody"
 """Placeholder for the name of an existing user."""
 SOME_CHAT = "some chat"
@@ -53,6 +55,12 @@ ALMOST_RIGHT: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
         {"chatId": chat_ids, "seq": seqs, "text": texts}, optional={"data": data}
     ),
     "disconnect_user": st.fixed_dictionaries({"userId": chat_ids}),
+    "erase_user": st.fixed_dictionaries(
+        {"userId": chat_ids, "mode": texts | st.sampled_from(["delete", "anonymise"])}
+    ),
+    "export_user": st.fixed_dictionaries(
+        {"userId": chat_ids}, optional={"cursor": texts | st.sampled_from(CURSORS)}
+    ),
     "list_reports": st.fixed_dictionaries(
         {}, optional={"withClosed": st.booleans(), "cursor": texts, "limit": limits}
     ),

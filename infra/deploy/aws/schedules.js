@@ -47,6 +47,7 @@ function awsCron(cron) {
 const builtIn = (name) => async ({ resolveVariable }) => awsCron(await resolveVariable(`param:${name}Cron`));
 
 module.exports.offlineDelivery = builtIn('offlineDelivery');
+module.exports.eraseUsers = builtIn('eraseUsers');
 module.exports.cleanup = builtIn('cleanup');
 module.exports.archive = builtIn('archive');
 

@@ -13,7 +13,7 @@ import pytest
 ignore_moto_warnings = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 """For each resource that moto does not create; see UNSUPPORTED."""
 
-FUNCTIONS = ("offline_delivery", "cleanup", "archive", "webhooks", "job", "push")
+FUNCTIONS = ("offline_delivery", "erase_users", "cleanup", "archive", "webhooks", "job", "push")
 HOME = "eu-central-1:123456789012"
 DATABASE = f"arn:aws:secretsmanager:{HOME}:secret:database"
 REDIS = f"arn:aws:ssm:{HOME}:parameter/redis"

@@ -68,7 +68,7 @@ def test_no_run_outlasts_its_function(template: dict[str, Any]) -> None:
     for function in of_type(template, "AWS::Lambda::Function"):
         run_s = float(function["Environment"]["Variables"].get("BBGRAM_RUN_S", 0))
         assert run_s <= function["Timeout"] - 15
-    ours = ("offline_delivery", "cleanup", "archive", "webhooks")
+    ours = ("offline_delivery", "erase_users", "cleanup", "archive", "webhooks")
     scheduled = [one for one in of_type(template, "AWS::Lambda::Function") if one["Handler"].endswith(ours)]
     assert len(scheduled) == len(ours)
     assert all(function["ReservedConcurrentExecutions"] == 1 for function in scheduled)

@@ -27,6 +27,7 @@ HANDLERS = {
     "offline_delivery": handlers.offline_delivery,
     "archive": handlers.archive,
     "webhooks": handlers.webhooks,
+    "erase_users": handlers.erase_users,
 }
 SIGNS = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

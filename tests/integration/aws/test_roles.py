@@ -17,6 +17,16 @@ from tests.integration.aws.stack import (
 
 pytestmark = ignore_moto_warnings
 
+ROLES = (
+    "OfflineDeliveryRole",
+    "EraseUsersRole",
+    "CleanupRole",
+    "ArchiveRole",
+    "WebhooksRole",
+    "JobRole",
+    "PushRole",
+)
+
 
 def test_each_function_has_a_role_of_its_own(create: Create) -> None:
     create()
@@ -27,15 +37,7 @@ def test_each_function_has_a_role_of_its_own(create: Create) -> None:
 @pytest.mark.parametrize("parameters", [{}, EVERYTHING])
 def test_no_role_may_do_anything_or_use_everything(parameters: dict[str, str], create: Create) -> None:
     stack = create(**parameters)
-    for role in (
-        "OfflineDeliveryRole",
-        "CleanupRole",
-        "ArchiveRole",
-        "WebhooksRole",
-        "JobRole",
-        "PushRole",
-        "SchedulerRole",
-    ):
+    for role in (*ROLES, "SchedulerRole"):
         for action, resources in stack.may(role).items():
             assert "*" not in action
             assert resources
@@ -71,6 +73,10 @@ def test_a_role_holds_what_its_function_does_and_nothing_else(create: Create) ->
         "s3:DeleteObject",
         "s3:ListBucket",
     }
+    assert stack.may("EraseUsersRole").keys() == stack.may("ArchiveRole").keys() | {
+        "s3:DeleteObjectVersion",
+        "s3:ListBucketVersions",
+    }
     assert stack.may("PushRole").keys() == (
         secrets | {f"sns:{name}" for name in sns} | {f"sqs:{name}" for name in sqs} | {"ses:SendEmail"}
     )
@@ -79,20 +85,11 @@ def test_a_role_holds_what_its_function_does_and_nothing_else(create: Create) ->
 
 def test_a_function_reads_only_the_secrets_that_it_needs(create: Create) -> None:
     stack = create(**EVERYTHING)
-    read = {
-        role: stack.may(role)["secretsmanager:GetSecretValue"]
-        for role in (
-            "ArchiveRole",
-            "CleanupRole",
-            "JobRole",
-            "OfflineDeliveryRole",
-            "PushRole",
-            "WebhooksRole",
-        )
-    }
+    read = {role: stack.may(role)["secretsmanager:GetSecretValue"] for role in ROLES}
     assert read == {
         "ArchiveRole": {DATABASE},
         "CleanupRole": {DATABASE},
+        "EraseUsersRole": {DATABASE, REDIS},
         "JobRole": {DATABASE, REDIS},
         "OfflineDeliveryRole": {DATABASE, REDIS},
         "PushRole": {DATABASE, EVERYTHING["VapidPrivateKeySecret"], EVERYTHING["WebhookSecretSecret"]},
@@ -135,6 +132,13 @@ def test_the_archive_reaches_its_prefix_only(create: Create) -> None:
     assert "ArchiveBucket" not in stack.ids
 
 
+def test_an_erasure_writes_and_deletes_below_the_prefix_of_the_archive_only(create: Create) -> None:
+    may = create(**EVERYTHING).may("EraseUsersRole")
+    for action in ("GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion"):
+        assert may[f"s3:{action}"] == {"arn:aws:s3:::of-our-own/archive/*"}
+    assert may["s3:ListBucketVersions"] == {"arn:aws:s3:::of-our-own"}
+
+
 def test_a_schedule_invokes_with_a_role_that_only_the_scheduler_of_this_account_takes(create: Create) -> None:
     stack = create()
     role: Any = boto3.client("iam").get_role(RoleName=stack.ids["SchedulerRole"])["Role"]
@@ -142,4 +146,4 @@ def test_a_schedule_invokes_with_a_role_that_only_the_scheduler_of_this_account_
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
     invoked = {arn.rpartition("-dev-")[2] for arn in stack.may("SchedulerRole")["lambda:InvokeFunction"]}
-    assert invoked == {"offline_delivery", "cleanup", "archive", "webhooks", "job"}
+    assert invoked == {"offline_delivery", "erase_users", "cleanup", "archive", "webhooks", "job"}

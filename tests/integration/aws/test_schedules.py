@@ -50,6 +50,7 @@ def test_serverless_yml_has_the_defaults_of_the_settings() -> None:
     given, environment = loaded["params"]["default"], loaded["provider"]["environment"]
     for setting, param in {
         "offline_delivery_cron": "offlineDeliveryCron",
+        "erase_users_cron": "eraseUsersCron",
         "cleanup_cron": "cleanupCron",
         "archive_cron": "archiveCron",
         "cron_zone": "cronZone",

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from functions.context import Context
 from functions.erasure.job import erase
-from functions.erasure.manifest import Manifest
-from functions.erasure.record import Mode
 from functions.pacer import Pacer
 from infra.settings.functions import FunctionSettings
+from infra.store.erasures import Mode
+from infra.wire.events import Manifest
 from tests.harness.engines import Engines, Store
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.notices import ListChannel, Notices

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from functions import export as exporting
 from functions.export import BATCH, export_lines
 from functions.exported import upload
 from functions.people import find_person
 from infra.settings.base import SettingsError
+from infra.store import export as exporting
 from infra.store.models import Base
 from tests.harness.two import Two
 from tests.harness.worker_bench import WorkerBench

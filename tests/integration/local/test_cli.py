@@ -290,7 +290,9 @@ def test_a_wrong_name_or_option_is_one_line(tmp_path: Path, words: tuple[str, ..
     assert "--help" in result.stderr
 
 
-@pytest.mark.parametrize("function", ["cleanup", "offline_delivery", "push", "archive", "restore"])
+@pytest.mark.parametrize(
+    "function", ["cleanup", "offline_delivery", "push", "archive", "restore", "erase_users"]
+)
 def test_every_function_says_what_it_does(tmp_path: Path, function: str) -> None:
     result = bbgram("run", function, "--help", env={"BBGRAM_DATA_DIR": str(tmp_path)})
     assert result.returncode == 0

@@ -73,7 +73,13 @@ def test_every_module_of_a_package_may_have_jobs(write: Callable[..., JobSetting
     )
     found = own_jobs(settings)
     assert {name: type(one) for name, one in found.items()} == {"digest": OwnJob, "invoices": OwnJob}
-    assert [one.name for one in schedule(settings)] == ["offline_delivery", "cleanup", "digest", "invoices"]
+    assert [one.name for one in schedule(settings)] == [
+        "offline_delivery",
+        "erase_users",
+        "cleanup",
+        "digest",
+        "invoices",
+    ]
 
 
 @pytest.mark.parametrize(

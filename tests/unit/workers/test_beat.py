@@ -58,7 +58,7 @@ def test_a_beat_that_starts_again_knows_what_it_has_missed(
 def test_a_beat_that_starts_for_the_first_time_says_nothing(make: Callable[[], FileScheduler]) -> None:
     with capture_logs() as logs:
         scheduler = make()
-    assert set(scheduler.schedule) == {"sweep", "offline_delivery", "cleanup"}
+    assert set(scheduler.schedule) == {"sweep", "offline_delivery", "erase_users", "cleanup"}
     assert logs == []
 
 

@@ -15,9 +15,9 @@ from functions.archive.archiver import archive
 from functions.archive.bucket import ArchiveBucket
 from functions.erasure import record
 from functions.erasure.archive import SETTLED_S, ArchiveErasure
-from functions.erasure.record import Mode
 from functions.errors import ArchiveError
 from functions.pacer import Pacer
+from infra.store.erasures import Mode
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.functions.archive.state import (
     BUCKET,

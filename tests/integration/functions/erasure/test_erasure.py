@@ -9,10 +9,10 @@ import pytest
 
 from functions.erasure import outbox, record, reports, rows, streams
 from functions.erasure.chats import ChatErasure
-from functions.erasure.record import Mode
 from functions.errors import ArchiveError, ErasureRefused
 from functions.pacer import Pacer
 from infra.settings.base import SettingsError
+from infra.store.erasures import Mode
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire import names
 from infra.wire.errors import ErrorCode

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.erasure.record import Mode
+from infra.store.erasures import Mode
 from infra.store.profiles import DELETED_USERNAME
 from infra.wire.webhooks import EVENTS
 from tests.harness.two import Two
