@@ -57,7 +57,7 @@ PEER = events.Peer(
     delivered_up_to=6,
     read_up_to=5,
 )
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "name": "Bob Ångström",
     "avatar_url": "https://example.com/bob.png",
     "data": msgspec.Raw(b'{"team":"red"}'),

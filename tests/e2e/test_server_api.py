@@ -255,7 +255,8 @@ async def test_peers_see_what_a_user_is_called_and_looks_like(
     (chat,) = (await bob.call("list_chats", {}))["chats"]
     peer = chat["peer"]
     assert (peer.get("name"), peer["avatarUrl"]) == (None, known["avatarUrl"])
-    for broken in ({"name": "a\nb"}, {"avatarUrl": "javascript:alert(1)"}, {"data": []}):
+    refused: list[dict[str, Any]] = [{"name": "a\nb"}, {"avatarUrl": "javascript:alert(1)"}, {"data": []}]
+    for broken in refused:
         answer = await backend.call("PUT", path, json={"username": alice.username, **broken})
         assert is_problem(answer, 400, "invalid_payload")
 
