@@ -75,12 +75,11 @@ def _parameters(call: Call) -> Iterator[Json]:
     for name in _FIELD.findall(call.path):
         yield {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(PATH_FIELDS[name])}
     if call.query is not None:
-        (schema,) = (
-            one for key, one in schemas("{name}", (call.query,)).items() if key == call.query.__name__
-        )
+        schema = schemas("{name}", (call.query,))[call.query.__name__]
         for name, field in schema["properties"].items():
             description = {"description": field.pop("description")}
-            yield {"name": name, "in": "query", **description, "schema": field}
+            required = {"required": True} if name in schema["required"] else {}
+            yield {"name": name, "in": "query", **description, **required, "schema": field}
     if not call.is_repeatable:
         pattern = f"^[!-~]{{1,{IDEMPOTENCY_KEY_CHARS}}}$"
         schema = {"type": "string", "pattern": pattern}
