@@ -1,8 +1,10 @@
 """The hook before sending: the app's backend decides about messages and edits before they are stored."""
 
 import json
+import random
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from time import monotonic
 from typing import Any
@@ -24,6 +26,7 @@ from workers.screening import Screen
 
 OLD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEW = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+ROUNDS = 30
 TIMEOUT_S = 5.0
 """Nothing that works takes as long."""
 
@@ -243,6 +246,24 @@ def test_a_batch_that_comes_twice_asks_with_the_same_ids_and_stores_once(
     ids = [headers["webhook-id"] for headers, _ in endpoint.requests]
     assert ids[0] == ids[1]
     assert hooked.stored() == ["hello", "****"]
+
+
+def test_copies_that_are_handled_at_once_are_all_answered_alike_whatever_each_is_told(
+    make_bench: BenchFactory, make_hooked: ScreenedFactory, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = lambda _: random.choice([ACCEPT, {"action": "refuse"}])
+    hooked, other = make_hooked(), make_hooked()
+    outcomes = set()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(ROUNDS):
+            (_, to_carol) = hooked.bench.person("carol")
+            send = hooked.bench.send(hooked.alice, to_carol, f"{number}")
+            first, second = pool.map(lambda one: one.codes(send), (hooked, other))
+            assert first == second
+            stored = hooked.bench.rows("SELECT FROM messages WHERE id = :id", id=uuid.UUID(send.id))
+            assert first == ([f"{number}"] if stored else ["not_allowed"])
+            outcomes |= {*first}
+    assert len(outcomes) > 1
 
 
 def drop(handler: BaseHTTPRequestHandler) -> None:
