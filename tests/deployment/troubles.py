@@ -244,8 +244,8 @@ TROUBLES = [
         60,
     ),
     Trouble("BbgramWebhooksGivenUp", {of("worker", "bbgram_worker_dead_webhooks"): becomes(1)}, 45, 60),
-    Trouble("BbgramHookFails", {hook("failed"): begins_to_grow(20)}, 45, 120),
-    Trouble("BbgramHookFails", {hook("paused"): begins_to_grow(20)}, 45, 120),
+    Trouble("BbgramHookFails", {hook("failed"): begins_to_grow(50)}, 45, 180),
+    Trouble("BbgramHookFails", {hook("paused"): begins_to_grow(50)}, 45, 180),
     Trouble("BbgramSweepBacklog", {of("worker", "bbgram_worker_sweep_age_seconds"): becomes(90)}, 45, 60),
     Trouble(
         "BbgramSweepMissing",

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,6 +20,8 @@ from infra.wire.batch import Event
 from tests.harness.engines import free_port
 from tests.harness.hook_endpoint import ACCEPT, HookEndpoint, Message, answer_with
 from tests.harness.worker_bench import WorkerBench
+from tests.integration.channels.endpoint import Endpoint as Server
+from tests.integration.channels.endpoint import make_certificate
 from tests.integration.conftest import BenchFactory
 from workers import hook as module
 from workers.hook import Hook
@@ -258,7 +261,7 @@ def test_copies_that_are_handled_at_once_are_all_answered_alike_whatever_each_is
         for number in range(ROUNDS):
             (_, to_carol) = hooked.bench.person("carol")
             send = hooked.bench.send(hooked.alice, to_carol, f"{number}")
-            first, second = pool.map(lambda one: one.codes(send), (hooked, other))
+            first, second = pool.map(Hooked.codes, (hooked, other), (send, send))
             assert first == second
             stored = hooked.bench.rows("SELECT FROM messages WHERE id = :id", id=uuid.UUID(send.id))
             assert first == ([f"{number}"] if stored else ["not_allowed"])
@@ -464,6 +467,25 @@ def test_no_request_reaches_a_network_of_our_own(
         hook.request([])
     hook.close()
     assert endpoint.connections == 0
+
+
+def test_https_is_spoken_with_whoever_has_a_trusted_certificate_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "is_public", lambda _: True)
+    certificate = make_certificate(tmp_path / "localhost.pem")
+    server = Server(certificate)
+    server.misbehave = lambda handler: answer_with(handler, {"results": []})
+    hook = Hook(server.url("/hook"), [OLD], TIMEOUT_S)
+    with pytest.raises(module.HookFailed, match="certificate verify failed"):
+        hook.request([])
+    hook.close()
+    assert server.received == []
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    hook = Hook(server.url("/hook"), [OLD], TIMEOUT_S)
+    assert hook.request([]) == []
+    hook.close()
+    server.stop()
 
 
 def test_what_no_message_may_be_is_refused_without_asking(hooked: Hooked, endpoint: HookEndpoint) -> None:

@@ -22,7 +22,7 @@ def hook_findings(edge: EdgeSettings | None, worker: WorkerSettings) -> Iterator
         yield Finding(
             "hook",
             f"{variable('hook_timeout_s')} ({worker.hook_timeout_s:g}) is not less than "
-            f"{variable('redispatch_s')} ({edge.redispatch_s:g}), so edges send again what is being asked about",
+            f"{variable('redispatch_s')} ({edge.redispatch_s:g}), so edges send messages again meanwhile",
             f"lower {variable('hook_timeout_s')}, or raise {variable('redispatch_s')}",
         )
 
