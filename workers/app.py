@@ -44,6 +44,7 @@ from workers.expiry import drop_expired, punctual
 from workers.piles import Piles
 from workers.publish import Publisher
 from workers.schedule import add_function_tasks, beat_schedule, check_jobs
+from workers.screening import Screen
 from workers.sweep import Sweep
 from workers.versions import readable
 
@@ -127,8 +128,19 @@ def make_parts(settings: WorkerSettings) -> Parts:
         devices_max=settings.devices_max,
         webhooks=settings.subscriptions,
     )
-    processor = BatchProcessor(engine, publisher, context, pooled=settings.database_pooled)
+    processor = BatchProcessor(
+        engine, publisher, context, pooled=settings.database_pooled, screen=_make_screen(settings)
+    )
     return Parts(redis, clock, publisher, engine, context, processor)
+
+
+def _make_screen(settings: WorkerSettings) -> Screen | None:
+    """Return what has the app's backend look at messages, if the team wants that."""
+    if settings.hook_url is None:
+        return None
+    from workers.hook import make_hook  # its libraries are large, and most workers need none of them
+
+    return Screen(make_hook(settings), fails_open=settings.hook_failure == "open")
 
 
 def _add_tasks(app: Celery, settings: WorkerSettings) -> None:

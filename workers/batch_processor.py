@@ -26,6 +26,7 @@ from workers.portions import portions
 from workers.profiles import ensure_profiles
 from workers.publish import Publisher
 from workers.requests import Request, Requests, decode
+from workers.screening import Screen, Screened, find_messages, is_asked_about
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,13 @@ class BatchProcessor:
     """Turns events into committed rows and publications."""
 
     def __init__(
-        self, engine: Engine, publisher: Publisher, context: HandlerContext, *, pooled: bool = False
+        self,
+        engine: Engine,
+        publisher: Publisher,
+        context: HandlerContext,
+        *,
+        pooled: bool = False,
+        screen: Screen | None = None,
     ) -> None:
         self._engine = engine
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -71,6 +78,7 @@ class BatchProcessor:
         """Behind a transaction-mode pooler, timeouts last only for a transaction."""
         self._publisher = publisher
         self._context = context
+        self._screen = screen
         self._hurry_until = 0.0
         self._give_up_at = 0.0
         self._deleted_users = DeletedUsers()
@@ -138,11 +146,26 @@ class BatchProcessor:
             raise Unreachable(f"Postgres: {_first_line(error)}") from error
 
     def _attempt_counted(self, events: Sequence[Event]) -> Outcome:
-        outcome = self._attempt(events, self._context)
+        context = self._context
+        if self._screen is not None and any(map(is_asked_about, events)):
+            events, context = self._screened(events, self._screen)
+        outcome = self._attempt(events, context)
         failed = {answer.id: answer.failure.code for answer in outcome.answers if answer.failure}
         for labels, count in Counter((event.name, failed.get(event.id, "ok")) for event in events).items():
             metrics.EVENTS.counts[labels] += count
         return outcome
+
+    def _screened(self, events: Sequence[Event], screen: Screen) -> tuple[list[Event], HandlerContext]:
+        """Have the app's backend look at what is sent, once and without a connection to Postgres."""
+        screened = Screened(list(events))
+        try:
+            with self._connect((), self._context) as conn:
+                messages = find_messages(conn, screened, self._context)
+        except SQLAlchemyError as error:
+            raise Unreachable(f"Postgres: {_first_line(error)}") from error
+        with self._trace.step("hook"):
+            screen.ask(messages, screened, self._context)
+        return screened.events, replace(self._context, refusals=screened.refusals)
 
     def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
         """Handle events together; if that fails, handle as many of them as possible."""

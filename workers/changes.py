@@ -22,7 +22,7 @@ from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.messages import read_messages
 from workers.outcome import Outcome
-from workers.refusals import remember
+from workers.refusals import LastingRejection, remember
 from workers.requests import Request
 
 EDITS_KEPT: Final = 20
@@ -96,10 +96,6 @@ _WRITE = text(
 )
 
 
-class _NotWelcome(Rejection):
-    """A block forbids the change, or the user was not accepted."""
-
-
 @dataclass(slots=True)
 class MutableMessage:
     """A stored message, as a change finds it and leaves it."""
@@ -149,7 +145,7 @@ class MutableMessage:
         Otherwise the few messages of a request could say anything, again and again.
         """
         if self.is_blocked or user_id in self.unaccepted:
-            raise _NotWelcome(ErrorCode.NOT_ALLOWED)
+            raise LastingRejection(ErrorCode.NOT_ALLOWED)
 
     def remember(self, key: str) -> None:
         """Remember an edit or a reaction, so that it changes nothing if it comes again, even after others."""
@@ -225,7 +221,7 @@ def change_messages(
                 raise Rejection(ErrorCode.NOT_ALLOWED)
             try:
                 change(message, request)
-            except _NotWelcome:
+            except LastingRejection:
                 refused[request.id] = chat_id
                 raise
             done.append(request)

@@ -1,8 +1,10 @@
 """What handlers receive besides a connection and requests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from infra.presence import PresenceReader, SignOuts
+from infra.wire.errors import Rejection
 from infra.wire.webhooks import Subscriptions
 
 
@@ -32,6 +34,8 @@ class HandlerContext:
     """Most devices per user."""
     webhooks: Subscriptions = field(default_factory=dict)
     """The endpoints of the app's backend that hear of each event."""
+    refusals: Mapping[str, Rejection] = field(default_factory=dict)
+    """Why requests of this batch must not be carried out, whatever else allows it."""
     patient: bool = True
     """Whether to wait for rows that others have locked. If not, requests that need them are rejected."""
 

@@ -62,6 +62,23 @@ PUBLISH_SECONDS: Final = LocalHistogram(
     "bbgram_worker_publish_seconds", "Writes to the inboxes of the edges.", buckets=WAIT_BUCKETS
 )
 
+HOOK_REQUESTS: Final = LocalCounter(
+    "bbgram_worker_hook_requests_total",
+    "Requests to the hook before sending: `answered`, `failed`, or `paused` because several have failed.",
+    ["outcome"],
+)
+HOOK_SECONDS: Final = LocalHistogram(
+    "bbgram_worker_hook_seconds",
+    "What a batch waits for the hook, in which the worker does nothing else.",
+    buckets=WAIT_BUCKETS,
+)
+HOOK_MESSAGES: Final = LocalCounter(
+    "bbgram_worker_hook_messages_total",
+    "Messages and edits that the hook was asked about: `accept`, `change`, `refuse`, or `failed` without a "
+    "usable answer.",
+    ["outcome"],
+)
+
 SWEEPS: Final = counter("bbgram_worker_sweeps_total", "Sweeps: `done` or `failed`.", ["outcome"])
 SWEPT_CHATS: Final = counter("bbgram_worker_swept_chats_total", "Chats that were due, and were swept.")
 SWEPT_MESSAGES: Final = counter(

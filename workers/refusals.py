@@ -1,6 +1,6 @@
-"""Remembers what blocks and message requests have refused, so that it stays refused if it comes again.
+"""Remembers what blocks, message requests and the hook have refused, so that it stays refused.
 
-That happens when Redis loses its last seconds, or an edge sends again what was handled meanwhile: the block
+It comes again when Redis loses its last seconds, or an edge sends again what was handled meanwhile: the block
 may be over by then, and the client was told that the request has failed.
 """
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from infra.wire.errors import Rejection
 from workers.arrays import array
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
@@ -36,12 +37,18 @@ _REMEMBER = LockingStatement(
         greatest(1, coalesce(cardinality(c.refused), 0) + cardinality(requests) - {kept} + 1):
     ]
     FROM held WHERE c.id = held.id
+    RETURNING c.id
     """.replace("{kept}", str(KEPT))
 )
 
 
-def remember(conn: Connection, refused: Mapping[str, str], context: HandlerContext) -> None:
-    """Remember refused requests, given with the ids of their chats."""
-    if refused:
-        params = {"requests": array(refused), "chats": array(refused.values())}
-        conn.execute(_REMEMBER.for_(context), params)
+class LastingRejection(Rejection):
+    """One that holds for each copy of the request."""
+
+
+def remember(conn: Connection, refused: Mapping[str, str], context: HandlerContext) -> set[str]:
+    """Remember refused requests, given with the ids of their chats. Return the chats that do."""
+    if not refused:
+        return set()
+    params = {"requests": array(refused), "chats": array(refused.values())}
+    return set(conn.execute(_REMEMBER.for_(context), params).scalars())

@@ -17,7 +17,7 @@ from urllib3.connection import HTTPSConnection
 
 from functions.channels.pauses import parse_retry_after
 from functions.errors import AddressRefused, NoticeRefused, TryLater
-from infra.wire.urls import check_url
+from infra.wire.urls import check_url, is_public
 
 TIMEOUTS_S: Final = (5, 10)
 """For connecting, and between two bytes of the answer."""
@@ -25,7 +25,6 @@ EXCHANGE_S: Final = 20.0
 """For the whole exchange, from connecting to the last header of the answer."""
 _TEMPORARY: Final = frozenset({408, 409, 421, 423, 425, 429})
 """The statuses from 400 to 499 that say nothing against the next try."""
-_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 
 def make_session(*, allow_loopback: bool = False) -> requests.Session:
@@ -94,15 +93,9 @@ class _Adapter(IPFilterAdapter):  # type: ignore[misc]  # untyped
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
         host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ipaddress.ip_address(host_params["host"].strip("[]"))
-        if not _is_public(address) and not (self._allow_loopback and address.is_loopback):
+        if not is_public(address) and not (self._allow_loopback and address.is_loopback):
             raise InvalidIPAddress  # the library allows e.g. the old site-local addresses
         return host_params, pool_kwargs
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_IPV6:
-        return False
-    return address.is_global and not address.is_multicast
 
 
 class _Session(HTTPSession):  # type: ignore[misc]  # untyped

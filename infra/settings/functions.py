@@ -13,12 +13,20 @@ from infra.settings.observability import LogSettings
 from infra.settings.store import StoreSettings
 from infra.settings.templates import load_languages
 from infra.settings.time_zones import TimeZone
-from infra.settings.values import Count, Days, NonNegativeSeconds, RedisAddress, RedisPrefix, Seconds, Words
+from infra.settings.values import (
+    Count,
+    Days,
+    NonNegativeSeconds,
+    RedisAddress,
+    RedisPrefix,
+    Seconds,
+    Words,
+    are_signing_secrets,
+)
 from infra.settings.webhooks import WebhookSettings
 from infra.wire.urls import check_url
 
 _HOURS: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
-_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
 _DAY_S: Final = 86_400
 _ARCHIVE_NEEDS_DAYS: Final = 2
 """A UTC day is archived in the night after all of it is old enough: up to two days after it began."""
@@ -74,7 +82,7 @@ def _lack(setting: str, endpoint: str) -> str:
 
 def _secrets(value: tuple[str, ...]) -> tuple[str, ...]:
     for name, secrets in _pairs(value).items():
-        if not all(_SECRET.fullmatch(secret) for secret in secrets.split()):
+        if not are_signing_secrets(secrets):
             raise ValueError(f"has a secret for {name} that is not whsec_ and 24 to 64 bytes in base64")
     return value
 

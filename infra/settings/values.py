@@ -1,5 +1,6 @@
 """The types of settings, each with bounds within which everything that uses it works."""
 
+import re
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ from infra.wire.origins import origin_of
 _WEEK_S: Final = 604_800
 _YEAR_S: Final = 31_536_000
 _MAX: Final = 1_000_000_000
+_SIGNING_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
 
 
 def _split(value: object) -> object:
@@ -19,6 +21,11 @@ def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def are_signing_secrets(value: str) -> bool:
+    """Tell whether these are secrets of Standard Webhooks, separated by spaces."""
+    return all(_SIGNING_SECRET.fullmatch(secret) for secret in value.split())
 
 
 def _rate(value: float) -> float:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator
 
 from infra.settings.base import AtMost
 from infra.settings.changes import ChangeSettings
+from infra.settings.hook import HookSettings
 from infra.settings.service import ServiceSettings
 from infra.settings.store import StoreSettings
 from infra.settings.values import Count, Seconds, Words
@@ -19,7 +20,7 @@ def _channels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class WorkerSettings(ServiceSettings, StoreSettings, ChangeSettings, WebhookSettings):
+class WorkerSettings(ServiceSettings, StoreSettings, ChangeSettings, WebhookSettings, HookSettings):
     """Settings of workers and beat."""
 
     relations = (AtMost("page", "page_max", because="the default page would be larger than the largest"),)

@@ -1,6 +1,7 @@
 """Which webhook addresses are accepted. The host is resolved and checked again when it is used."""
 
 import re
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ _HOST = re.compile(
     r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?", re.I
 )
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
+_GLOBAL_IPV6: Final = IPv6Network("2000::/3")
 
 
 def check_url(url: str, *, any_port: bool = False) -> None:
@@ -38,3 +40,10 @@ def check_url(url: str, *, any_port: bool = False) -> None:
         raise ValueError("The URL must use a host name, not an IP address.")
     if port not in {None, HTTPS_PORT} and not any_port:
         raise ValueError(f"The URL must use port {HTTPS_PORT}.")
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Tell whether an address is one of the internet, and none of a network of our own."""
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_IPV6:
+        return False
+    return address.is_global and not address.is_multicast

@@ -57,6 +57,7 @@ VALUES = {
     ("bbgram_edge_delivery_seconds_bucket", "le"): {"1.0"},
     ("bbgram:edge_disconnects:increase10m", "reason"): {*DisconnectReason},
     ("bbgram_worker_events_total", "outcome"): OUTCOME,
+    ("bbgram_worker_hook_requests_total", "outcome"): {"answered", "failed", "paused"},
     ("bbgram_worker_sweeps_total", "outcome"): {"done", "failed"},
     ("bbgram_worker_queue_length", "queue"): {names.QUEUE, names.FUNCTIONS_QUEUE},
     ("bbgram_function_runs_total", "function"): {*FUNCTIONS},

@@ -66,6 +66,10 @@ def disconnects(reason: str) -> str:
     return of("edge", "bbgram_edge_disconnects_total", reason=reason, signed_in="yes")
 
 
+def hook(outcome: str) -> str:
+    return of("worker", "bbgram_worker_hook_requests_total", outcome=outcome)
+
+
 def runs(function: str, outcome: str) -> str:
     return of("functions", "bbgram_function_runs_total", function=function, outcome=outcome)
 
@@ -110,6 +114,8 @@ HEALTHY: Mapping[str, str] = {
     of("worker", "bbgram_worker_report_age_seconds"): flat(3_600),
     of("worker", "bbgram_worker_webhook_age_seconds"): flat(600),
     of("worker", "bbgram_worker_dead_webhooks"): flat(0),
+    hook("answered"): grows(100),
+    hook("failed"): grows(1),
     of("worker", "bbgram_worker_queue_length", queue="bbgram-functions"): flat(0),
     of("worker", "bbgram_worker_sweep_age_seconds"): flat(0),
     of("worker", "bbgram_worker_sweeps_total", outcome="done"): grows(3),
@@ -238,6 +244,8 @@ TROUBLES = [
         60,
     ),
     Trouble("BbgramWebhooksGivenUp", {of("worker", "bbgram_worker_dead_webhooks"): becomes(1)}, 45, 60),
+    Trouble("BbgramHookFails", {hook("failed"): begins_to_grow(50)}, 45, 180),
+    Trouble("BbgramHookFails", {hook("paused"): begins_to_grow(50)}, 45, 180),
     Trouble("BbgramSweepBacklog", {of("worker", "bbgram_worker_sweep_age_seconds"): becomes(90)}, 45, 60),
     Trouble(
         "BbgramSweepMissing",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +11,19 @@ import pytest
 from tests.conftest import ClientFactory, DeploymentFactory, Name
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
+from tests.harness.hook_endpoint import HookEndpoint
 
 SENDERS = 20
 MESSAGES = 100
 DEADLINE_S = 10.0
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture
+def hook_endpoint() -> Iterator[HookEndpoint]:
+    endpoint = HookEndpoint()
+    yield endpoint
+    endpoint.stop()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -52,6 +62,39 @@ async def test_the_backend_is_to_hear_of_each_message_once_whenever_a_worker_is_
     acked = {ack["message"]["id"] for acks in await sending for ack in acks if ack["success"]}
     _check_store(chat, acked)
     _check_outbox(chat)
+
+
+async def test_a_worker_that_is_killed_while_it_asks_the_hook_stores_nothing_and_another_one_asks_again(
+    deploy: DeploymentFactory, client: ClientFactory, name: Name, hook_endpoint: HookEndpoint
+) -> None:
+    is_asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(_: object) -> None:
+        loop.call_soon_threadsafe(is_asked.set)
+        hook_endpoint.released.wait()
+
+    hook = {"hook_url": hook_endpoint.url, "hook_secrets": SECRET, "hook_failure": "closed"}
+    chat = deploy(deadline_s=DEADLINE_S, hook_timeout_s=5, **hook).start(workers=1)
+    recipient = await client(name("recipient")).connect(chat.edges[0])
+    sender = await client(name("sender")).connect(chat.edges[0])
+    hook_endpoint.misbehave = hang
+    sending = asyncio.create_task(sender.send(recipient.username, "hello"))
+    async with asyncio.timeout(DEADLINE_S):
+        await is_asked.wait()
+    chat.workers[0].kill()
+    assert chat.rows("SELECT FROM messages") == []
+    hook_endpoint.misbehave = None
+    hook_endpoint.decide = lambda message: {"action": "change", "text": f"{message['text']}!"}
+    chat.start_worker()
+    ack = await sending
+    assert ack["success"], ack
+    assert ack["message"]["text"] == "hello!"
+    assert {message["id"] for messages in hook_endpoint.asked for message in messages} == {
+        ack["message"]["id"]
+    }
+    assert [row.text for row in chat.rows("SELECT text FROM messages")] == ["hello!"]
+    await recipient.expect("new_message", lambda m: m["text"] == "hello!")
 
 
 async def _send_all(sender: Client, username: str) -> list[Any]:

@@ -26,6 +26,7 @@ from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
 from workers.handler_table import HANDLERS, Handler
 from workers.publish import Publisher
+from workers.screening import Screen
 from workers.sweep import Sweep
 
 LEASE_MS = 600_000
@@ -77,7 +78,9 @@ class Reply:
 class WorkerBench:
     """A batch processor and a sweep, people, and batches made by hand."""
 
-    def __init__(self, store: Store, *, redis: Redis | None = None, **limits: Any) -> None:
+    def __init__(
+        self, store: Store, *, redis: Redis | None = None, screen: Screen | None = None, **limits: Any
+    ) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
         self.engine = store.engine(pool_size=4, timeouts=False)
         self.worker_engine = store.engine(pool_size=4, for_batches=True)
@@ -101,7 +104,7 @@ class WorkerBench:
                 **limits,
             },
         )
-        self.processor = BatchProcessor(self.worker_engine, self.publisher, self.context)
+        self.processor = BatchProcessor(self.worker_engine, self.publisher, self.context, screen=screen)
         self.sweep = Sweep(self.worker_engine, own, self.publisher, self.context)
         self._numbers = itertools.count(1)
         self._read_up_to: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,13 @@ from sqlalchemy import text
 
 import workers
 from infra.wire.batch import Event
+from infra.wire.hook import Accept, Change, HookMessage, Refuse, Result
 from infra.wire.webhooks import EVENTS
 from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
 from workers import deleted_users
+from workers.screening import Screen
 
 SIZES = (1, 10, 200)
 
@@ -562,6 +564,44 @@ def test_they_are_so_too_where_the_backend_hears_of_them(
     with counted(bench) as cost:
         bench.processor.process([batch])
     assert (cost.sent, cost.calls) == (1, 1), "\n".join(cost.statements)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "result", "sent"),
+    [
+        (sends_in_known_chats, Accept(), 1 + 2),
+        (sends_in_known_chats, Change(text="changed"), 1 + 2),
+        (sends_in_known_chats, Refuse(), 4 + 2),
+        (receipts, Accept(), 1),
+    ],
+    ids=["accepted", "changed", "refused", "receipts"],
+)
+def test_a_hook_costs_one_request_and_two_statements_however_many_messages_there_are(
+    make_bench: BenchFactory, scenario: Scenario, result: Result, sent: int
+) -> None:
+    hook = _SameResult(result)
+    asking = scenario is not receipts
+    for size in SIZES:
+        bench = make_bench(sweep_after_s=NEVER_S, screen=Screen(hook, fails_open=False))
+        hook.result = Accept()
+        batch = bench.batch(scenario(bench, size))
+        hook.result, hook.asked = result, []
+        with counted(bench) as cost:
+            bench.processor.process([batch])
+        assert cost.sent == sent, "\n".join(cost.statements)
+        assert hook.asked == [size] * asking
+
+
+class _SameResult:
+    """A hook that says the same of each message."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self.asked: list[int] = []
+
+    def ask(self, messages: Sequence[HookMessage]) -> list[Result | None]:
+        self.asked.append(len(messages))
+        return [self.result for _ in messages]
 
 
 @pytest.mark.parametrize("size", SIZES)

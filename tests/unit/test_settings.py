@@ -182,6 +182,22 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
         (FunctionSettings, "RETENTION_DAYS", ("0", "1.5")),
         (WorkerSettings, "WEBHOOKS", ("App", "app:", "app:message.eaten", "app,app", "app message.read")),
         (
+            WorkerSettings,
+            "HOOK_URL",
+            (
+                "app.example",
+                "http://app.example/",
+                "http://192.168.0.1/",
+                "http://127.0.0.1.app.example/",
+                "https://127.0.0.1/",
+                "https://app.example:8443/",
+                "https://user:word@app.example/",
+            ),
+        ),
+        (WorkerSettings, "HOOK_SECRETS", ("whsec_short", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,other")),
+        (WorkerSettings, "HOOK_FAILURE", ("OPEN", "maybe")),
+        (WorkerSettings, "HOOK_TIMEOUT_S", ("0", "5.1", "nan")),
+        (
             FunctionSettings,
             "WEBHOOKS_URLS",
             (
@@ -222,6 +238,11 @@ def test_every_wrong_setting_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None
             EdgeSettings,
             {"LEASE_REFRESH_S": 15, "REDISPATCH_S": 10, "PAYLOAD_BYTES": 1_000_000},
             ["BBGRAM_REDISPATCH_S", "BBGRAM_LEASE_REFRESH_S", "BBGRAM_PAYLOAD_BYTES"],
+        ),
+        (
+            WorkerSettings,
+            {"HOOK_URL": "http://127.0.0.1:8000/hook"},
+            ["BBGRAM_HOOK_SECRETS", "BBGRAM_HOOK_FAILURE"],
         ),
         (
             FunctionSettings,

@@ -29,6 +29,8 @@ def edit_messages(
         if key in message.client_ids:
             return
         message.require_not_unsent()
+        if request.id in context.refusals:
+            raise context.refusals[request.id]
         keeps_data = command.data is msgspec.UNSET
         data = message.data if keeps_data else command.data_text
         if "\0" in (command.client_id or ""):

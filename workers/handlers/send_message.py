@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,7 +18,7 @@ from workers.messages import deliveries
 from workers.new_messages import is_system, key_of, read_quotes, read_stored, store_messages
 from workers.outcome import Outcome
 from workers.own_chats import tell_moved
-from workers.refusals import remember
+from workers.refusals import LastingRejection, remember
 from workers.requests import Request
 from workers.system_messages import store_system_messages
 from workers.texts import check_text
@@ -50,18 +51,17 @@ def _send(
     """Store and answer messages that are all of users, or all of the system."""
     answered = read_quotes(conn, accepted)
     firsts: dict[str, Request[SendMessage]] = {}
-    rejections: dict[str, Rejection] = {}
     for request in accepted:
         firsts.setdefault(key_of(request), request)
-    known = [
-        request for request in firsts.values() if request.command.reply_to is None or request.id in answered
-    ]
+    rejections = _refuse(conn, accepted, firsts, context) if context.refusals else {}
+    allowed = [request for request in firsts.values() if request.id not in rejections]
+    known = [request for request in allowed if request.command.reply_to is None or request.id in answered]
     is_of_system = is_system(accepted[0])
     store = store_system_messages if is_of_system else store_messages
     stored = store(conn, known, context)
-    strangers = [request for request in firsts.values() if request.id not in stored]
+    strangers = [request for request in allowed if request.id not in stored]
     if strangers:
-        rejections = _open_chats(conn, strangers, answered, context)
+        rejections |= _open_chats(conn, strangers, answered, context)
         introduced = [request for request in strangers if request.id not in rejections]
         if is_of_system:
             stored |= store_system_messages(conn, introduced, context)
@@ -88,16 +88,49 @@ def _accept(
     accepted = []
     for request in requests:
         with outcome.rejections(request):
-            _check(request.command, context)
+            check_message(request.command, context)
             accepted.append(request)
     return accepted
 
 
-def _check(command: SendMessage, context: HandlerContext) -> None:
+def check_message(command: SendMessage, context: HandlerContext) -> None:
+    """Raise Rejection(invalid_payload) for what no message may say."""
     require_somebody(command)
     check_text(command.text, context, has_data=command.data_text is not None)
     if "\0" in (command.client_id or ""):
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Text must not contain NUL characters.")
+
+
+def _refuse(
+    conn: Connection,
+    requests: Sequence[Request[SendMessage]],
+    firsts: Mapping[str, Request[SendMessage]],
+    context: HandlerContext,
+) -> dict[str, Rejection]:
+    """Return why messages are refused before anything else is asked, and remember what stays refused.
+
+    Their chats remember it, so they are created, but nobody sees them. One that is locked cannot.
+    """
+    refusals = {
+        first.id: context.refusals[first.id] for first in firsts.values() if first.id in context.refusals
+    }
+    lasting = [
+        request
+        for request in requests
+        if isinstance(refusals.get(firsts[key_of(request)].id), LastingRejection)
+    ]
+    if not lasting:
+        return refusals
+    people = people_of(conn, lasting)
+    pairs = {}
+    for request in lasting:
+        with suppress(Rejection):  # whoever does not exist gets no message
+            people.require(request.user_id)
+            pairs[request.id] = Pair.of(request.user_id, people.named(request.command))
+    chats = open_chats(conn, set(pairs.values()), context, is_listed=False)
+    kept = remember(conn, {id: chats[pair].id for id, pair in pairs.items()}, context)
+    unkept = {id for id, pair in pairs.items() if chats[pair].id not in kept}
+    return refusals | dict.fromkeys(refusals.keys() & unkept, Rejection(ErrorCode.UNAVAILABLE))
 
 
 def _open_chats(

@@ -10,6 +10,7 @@ from infra.cli.doctor.functions import (
     jobs_finding,
     webhooks_finding,
 )
+from infra.cli.doctor.hook import hook_findings
 from infra.cli.doctor.processes import process_findings
 from infra.cli.doctor.services import postgres_finding, python_finding, redis_findings
 from infra.cli.doctor.signin import signin_finding
@@ -23,6 +24,8 @@ def examine(*, local: bool, token: str | None) -> Iterator[Finding]:
     yield from _servers(configuration, token)
     if configuration.worker and configuration.functions:
         yield channels_finding(configuration.worker, configuration.functions)
+    if configuration.worker:
+        yield from hook_findings(configuration.edge, configuration.worker)
     if configuration.functions:
         yield jobs_finding(configuration.functions)
         yield bucket_finding(configuration.functions)

@@ -31,7 +31,7 @@ def _only_stdin(_: click.Context, __: click.Parameter, value: str | None) -> str
     help="Check an access token, read from standard input, as an edge with these settings would.",
 )
 def doctor(local: bool, token: str | None) -> None:
-    """Check settings, engines, sign-in, workers, beat, jobs, channels, archive, webhooks; say what to fix."""
+    """Check settings, engines, sign-in, workers, beat, hook, jobs, channels, archive, webhooks; advise."""
     from infra.cli.doctor.checks import examine
 
     # What the parts of an edge would log is in the findings.

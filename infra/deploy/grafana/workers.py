@@ -164,6 +164,32 @@ WORKERS: Final = Dashboard(
             ],
         ),
         Row(
+            "Hook before sending",
+            graphs=[
+                Panel(
+                    "Requests to the hook",
+                    "Batches a second that the app's backend was asked about: `failed` without a usable "
+                    "answer, `paused` unasked because several have failed.",
+                    "cps",
+                    {"{{outcome}}": rate("bbgram_worker_hook_requests_total", "outcome")},
+                ),
+                Panel(
+                    "Wait for the hook",
+                    "How long batches have waited for the answer; workers do nothing else meanwhile.",
+                    "s",
+                    quantiles("bbgram_worker_hook_seconds"),
+                    red_from=0.5,
+                ),
+                Panel(
+                    "What the hook says",
+                    "Messages and edits a second by what becomes of them.",
+                    "cps",
+                    {"{{outcome}}": rate("bbgram_worker_hook_messages_total", "outcome")},
+                    stacked=True,
+                ),
+            ],
+        ),
+        Row(
             "Sweep",
             graphs=[
                 Panel(

@@ -9,17 +9,21 @@ from redis import Redis
 from infra.cli.doctor.configuration import Configuration
 from infra.cli.doctor.finding import Finding
 from infra.cli.doctor.functions import bucket_finding, channels_finding, jobs_finding
+from infra.cli.doctor.hook import hook_findings
 from infra.cli.doctor.services import redis_findings
+from infra.settings.edge import EdgeSettings
 from infra.settings.functions import FunctionSettings
 from infra.settings.worker import WorkerSettings
 from tests.conftest import DeploymentFactory
 from tests.harness import weekly_digest
 from tests.harness.deployment import Deployment
 from tests.harness.engines import Engines, Store
+from tests.harness.hook_endpoint import HookEndpoint, answer_with
 from tests.harness.stack import DOCTOR_S, bbgram
 from tests.harness.waiting import eventually
 
 BUCKET = "archive"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 URLS: dict[str, Any] = {"database_url": "postgresql://nowhere/chat", "redis_url": "redis://nowhere"}
 WEB_PUSH: dict[str, Any] = {
     "vapid_private_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE",
@@ -94,6 +98,29 @@ def test_a_redis_that_evicts_is_found(empty_store: Store) -> None:
 def channels(device_channels: tuple[str, ...], **settings: Any) -> Finding:
     worker = WorkerSettings(**URLS, device_channels=device_channels)
     return channels_finding(worker, FunctionSettings(**URLS, **settings))
+
+
+def hook(url: str | None, *, edge: bool = False, **settings: Any) -> list[Finding]:
+    settings = {"hook_failure": "open", "hook_secrets": SECRET, "hook_url": url, **settings}
+    edges = EdgeSettings(**{**URLS, "supabase_url": "http://nowhere"})
+    return list(hook_findings(edges if edge else None, WorkerSettings(**URLS, **settings)))
+
+
+def test_the_hook_is_asked_about_no_message() -> None:
+    assert [one.advice for one in hook(None)] == [None]
+    endpoint = HookEndpoint()
+    try:
+        (well,) = hook(endpoint.url, edge=True)
+        assert well == Finding("hook", "the endpoint answers; messages without an answer pass")
+        assert endpoint.asked == [[]]
+        _, slow = hook(endpoint.url, edge=True, hook_timeout_s=2)
+        assert (slow.advice or "").startswith("lower BBGRAM_HOOK_TIMEOUT_S")
+        endpoint.misbehave = lambda handler: answer_with(handler, {}, status=401)
+        (down,) = hook(endpoint.url)
+        assert down.state == "the endpoint cannot be used: status 401"
+        assert down.advice
+    finally:
+        endpoint.stop()
 
 
 def test_incomplete_channels_are_reported() -> None:
