@@ -153,6 +153,11 @@ async def test_the_sample_signs_up_welcomes_moderates_and_erases(
     listed = (await backend.call("GET", "/v1/reports")).json()["reports"]
     assert [one["reportId"] for one in listed] == [unclear["reportId"]]
 
+    left = team.ask("DELETE", "/account", team.token(bob.username))
+    assert (left.status_code, left.json()["userId"], left.json()["mode"]) == (202, bob.user_id, "delete")
+    assert (await bob.expect("error"))["code"] == "unauthorized"
+    assert team.sign_up(bob.username).json()["code"] == "user_not_found"
+
 
 def welcomes(chat: Deployment, user: Client) -> list[str]:
     rows = chat.rows(
