@@ -32,6 +32,7 @@ TIMEOUTS_MS: Final = {
 }
 """Statements wait only briefly for locks. A process that stalls in a transaction loses it and its locks."""
 
+_PLANS_OF_BATCHES: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 _TRAVEL_S: Final = 1.0
 """How long an answer may travel: so much longer than `statement_timeout` is waited for it."""
 
@@ -78,7 +79,7 @@ def make_engine(
     those of the address, are set in each transaction. Anything else in `options` is left to the pooler.
     Without `timeouts`, statements may take any time, unless the address limits it.
     `for_batches` is for running the same few statements over and over: each is planned once for any number
-    of rows, and a uuid is read as text, as it is on the wire.
+    of rows, so by indexes, even if tables are still empty then; and a uuid is read as text, as on the wire.
     """
     url = make_url(database_url)
     options = _options(url)
@@ -92,7 +93,7 @@ def make_engine(
         connect["prepare_threshold"] = None
         connect["options"] = _WRITTEN.sub("", options).strip()
     else:
-        defaults = {"timezone": "UTC", **({"plan_cache_mode": "force_generic_plan"} if for_batches else {})}
+        defaults = {"timezone": "UTC", **(_PLANS_OF_BATCHES if for_batches else {})}
         connect["options"] = " ".join((_render(defaults), options, _render(settings))).strip()
     engine = create_engine(
         url,

@@ -489,6 +489,8 @@ class Costs:
     """All that one batch has cost."""
 
     database: Cost
+    scanned: set[str]
+    """The tables that were read from end to end."""
     round_trips: int
     steps: int
 
@@ -503,6 +505,7 @@ def costs(request: pytest.FixtureRequest, counting_bench: WorkerBench) -> dict[i
 
 def _costs(bench: WorkerBench, events: list[Event]) -> Costs:
     batch = bench.batch(events)
+    scans = _scans(bench)
     with (
         counted(bench) as cost,
         counted_round_trips(bench, events) as trips,
@@ -511,13 +514,30 @@ def _costs(bench: WorkerBench, events: list[Event]) -> Costs:
         bench.processor.process([batch])
     answers = bench.read().answers
     assert all(event.id in answers for event in events)
-    return Costs(cost, trips[0], steps[0])
+    scanned = {table for table, count in _scans(bench).items() if count != scans[table]}
+    return Costs(cost, scanned, trips[0], steps[0])
+
+
+def _scans(bench: WorkerBench) -> dict[str, int]:
+    """Return how often each table has been read from end to end."""
+    for engine in (bench.worker_engine, bench.engine):
+        with engine.begin() as conn:
+            conn.execute(text("SELECT pg_stat_force_next_flush()"))
+    with bench.engine.begin() as conn:
+        rows = conn.execute(text("SELECT relname, seq_scan FROM pg_stat_user_tables"))
+        return dict(tuple(row) for row in rows)
 
 
 def test_statements_do_not_grow_with_the_batch(costs: dict[int, Costs]) -> None:
     found = {size: (cost.database.sent, cost.database.calls) for size, cost in costs.items()}
     assert len(set(found.values())) == 1, f"statements sent and run, by size of the batch: {found}"
     assert not any(cost.database.executemany for cost in costs.values())
+
+
+def test_no_batch_reads_a_whole_table_though_it_was_planned_while_all_were_empty(
+    costs: dict[int, Costs],
+) -> None:
+    assert not any(cost.scanned for cost in costs.values())
 
 
 def test_the_work_of_a_batch_grows_no_faster_than_the_batch(costs: dict[int, Costs]) -> None:
