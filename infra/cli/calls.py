@@ -122,7 +122,7 @@ def _command(call: Call, words: str) -> click.Command:
 def _summary(call: Call) -> str:
     """Return the summary as one of a command: `Sends ...` becomes `Send ...`."""
     if call.name == SEND_MESSAGES:
-        return "Send a message as a user. With - as TEXT, it is read from stdin."
+        return "Send a message as a user, or as the system. With - as TEXT, it is read from stdin."
     verb, rest = call.summary.split(" ", 1)
     return f"{verb.removesuffix('s')} {rest}"
 
