@@ -121,6 +121,14 @@ def test_a_message_is_edited_removed_and_listed(two: Two, command: Command) -> N
     assert [one["seq"] for one in page["messages"]] == [2]
 
 
+def test_what_users_wrote_cannot_steer_the_terminal(two: Two, command: Command) -> None:
+    words = "red \x9b31m, hidden \x9d0;x\x9c, reversed \u202e, \N{FAMILY}\U000e0041"
+    two.send(two.alice, words)
+    listed = command("message", "list", two.bob.name, two.chat_id, "--limit", "1")
+    assert answer(listed)["messages"][0]["text"] == words
+    assert listed.stdout.replace("\n", "").isprintable()
+
+
 def test_a_user_is_made_renamed_and_shown(two: Two, command: Command) -> None:
     new, name = str(uuid.uuid4()), f"carol-{uuid.uuid4().hex[:8]}"
     made = answer(command("user", "put", new, "--username", name))["user"]
