@@ -24,7 +24,8 @@ _NAMES = 2
 
 _OPEN = text(
     f"""
-    SELECT c.id AS chat_id, coalesce(p.display_name, p.username) AS sender,
+    SELECT c.id AS chat_id,
+        coalesce(CASE WHEN p.deleted_at IS NULL THEN p.display_name END, p.username) AS sender,
         open.messages - unsent.messages AS messages,
         CASE WHEN me.push_texts THEN newest.text ELSE '' END AS text, newest.kind IS NOT NULL AS is_system
     FROM notifications n

@@ -51,7 +51,7 @@ class Entry:
     write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
     """
     reads_pages: bool = False
-    """Whether each request reads a page of messages. Few of these fit into memory at once."""
+    """Whether each request reads a page of messages or users. Few of these fit into memory at once."""
 
 
 HANDLERS: Final[dict[str, Entry]] = {
@@ -87,7 +87,7 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.LIST_REPORTS: Entry(list_reports),
     registry.GET_REPORT: Entry(get_reports, reads_pages=True),
     "get_settings": Entry(get_settings),
-    "list_blocked": Entry(list_blocked),
+    "list_blocked": Entry(list_blocked, reads_pages=True),
     "typing": Entry(broadcast_typing),
     "register_device": Entry(register_devices, needs_transaction=True),
     "unregister_device": Entry(unregister_devices),

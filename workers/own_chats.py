@@ -181,8 +181,8 @@ def tell_moved(conn: Connection, moved: Collection[Member], outcome: Outcome) ->
     chat_ids = {chat_id for chat_id, _ in moved}
     chats = read_chats(conn, chat_ids)
     members = read_members(conn, chat_ids)
-    accepting = {user_id for chat_id, user_id in moved if Box(members[chat_id, user_id].box).is_open}
-    tell_unread(conn, accepting, outcome)
+    # Of a request as well: what the app has said in the chat before does not count any more.
+    tell_unread(conn, {user_id for _, user_id in moved}, outcome)
     for chat_id, user_id in sorted(moved):
         own = members[chat_id, user_id]
         outcome.emit(user_id, CHAT_CHANGED, to_own(own))

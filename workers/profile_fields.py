@@ -1,4 +1,4 @@
-"""What else than a username a profile has, and others may see: a name, an avatar, and data of the app."""
+"""What others see of a profile besides the username: a name, an avatar, and data of the app."""
 
 from typing import Any, TypedDict
 
@@ -7,7 +7,7 @@ from sqlalchemy import Row
 
 
 class ProfileFields(TypedDict):
-    """Fields of everything that shows a user. What the user has not is left out."""
+    """Fields of whatever shows a user. Those that are not set are left out."""
 
     name: str | msgspec.UnsetType
     avatar_url: str | msgspec.UnsetType
@@ -17,7 +17,7 @@ class ProfileFields(TypedDict):
 def profile_fields(row: Row[Any]) -> ProfileFields:
     """Return these fields of a row with `display_name`, `avatar_url`, `data` and `deleted_at` of a profile.
 
-    Whoever is deleted has none, also if they have only lost their username to somebody else.
+    A deleted user has none. Nor has one who has lost their username to somebody else, until they get another.
     """
     is_deleted = row.deleted_at is not None
     return ProfileFields(

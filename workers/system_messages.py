@@ -1,6 +1,6 @@
 """Messages of the system: they pass blocks, message requests and settings, and open no chat.
 
-Nobody has written because of them. So who had written to nobody before still asks, and sees no more.
+They do not count as written by anybody: whoever had to ask before still has to, and sees no more.
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 The handler of the workers runs in the process of the command. Arguments and options are the fields of a call.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -114,7 +115,7 @@ def _command(call: Call, words: str) -> click.Command:
             text = f"--idempotency-key must have 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters"
             raise click.UsageError(text)
         written = {field: said for field in fields if (said := given[field.variable]) is not None}
-        click.echo(msgspec.json.format(_ask(call, words, written, key), indent=2))
+        click.echo(_json(_ask(call, words, written, key)))
 
     return click.command(words.split()[1], params=params, help=_summary(call))(run)
 
@@ -122,7 +123,7 @@ def _command(call: Call, words: str) -> click.Command:
 def _summary(call: Call) -> str:
     """Return the summary as one of a command: `Sends ...` becomes `Send ...`."""
     if call.name == SEND_MESSAGES:
-        return "Send a message as a user. With - as TEXT, it is read from stdin."
+        return "Send a message as a user, or as the system. With - as TEXT, it is read from stdin."
     verb, rest = call.summary.split(" ", 1)
     return f"{verb.removesuffix('s')} {rest}"
 
@@ -160,6 +161,12 @@ def _ask(call: Call, words: str, written: Mapping[_Field, str], key: str) -> byt
     if answer.failure is not None:
         raise _failed(words, answer.failure)
     return bytes(answer.data)
+
+
+def _json(answer: bytes) -> str:
+    """Return an answer as JSON, with everything escaped that could steer a terminal or hide what is there."""
+    written = msgspec.json.format(answer, indent=2).decode()
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written)
 
 
 def _to_command(call: Call, said: dict[str, Any], key: str) -> tuple[str, str, bytes]:

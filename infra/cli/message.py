@@ -7,7 +7,7 @@ from infra.cli.calls import verbs
 
 @click.group("message")
 def message() -> None:
-    """Send messages as a user, list those of a chat, edit or remove them."""
+    """Send messages as a user or as the system; list those of a chat, edit or remove them."""
 
 
 for command in verbs("message"):

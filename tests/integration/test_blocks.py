@@ -4,12 +4,14 @@ import threading
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 
 from infra.wire.errors import ErrorCode
 from tests.harness.two import Person, Two
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
+from workers.pages import ANSWER_BYTES
 
 ANYTHING = ("new_message", "message_changed", "message_status", "typing", "user_status", "chat_changed")
 
@@ -239,6 +241,25 @@ def test_the_blocked_are_listed_in_pages_the_last_one_first(bench: WorkerBench) 
     assert [one["username"] for one in found] == [other.name for other in expected]
     assert [one["userId"] for one in found] == [str(other.id) for other in expected]
     assert two.do(others[0], "list_blocked")["users"] == []
+
+
+def test_a_page_of_the_blocked_is_no_larger_than_an_answer(make_bench: BenchFactory) -> None:
+    two = Two.strangers(make_bench(page_max=300))
+    others = two.bench.people(*(f"p{number}" for number in range(250)))
+    two.ask(*(two.event(two.alice, "block_user", userId=str(user_id)) for user_id, _ in others))
+    two.bench.rows(
+        "UPDATE profiles SET data = :data WHERE id = ANY(:ids)",
+        data=msgspec.json.encode({"x": "x" * 4_000}).decode(),
+        ids=[user_id for user_id, _ in others],
+    )
+    first = two.do(two.alice, "list_blocked", limit=300)
+    assert len(first["users"]) > 150
+    assert len(msgspec.json.encode(first["users"])) <= ANSWER_BYTES + len(first["users"])
+    second = two.do(two.alice, "list_blocked", limit=300, cursor=first["nextCursor"])
+    assert second["nextCursor"] is None
+    found = [one["userId"] for one in first["users"] + second["users"]]
+    assert len(found) == len(others)
+    assert set(found) == {str(user_id) for user_id, _ in others}
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "bm8=", "WzEsMl0=", "WzEsIngiXQ==", "ÿ", "\0"])

@@ -71,6 +71,22 @@ def test_a_message_is_sent_as_a_user_and_both_hear_of_it(two: Two, command: Comm
     assert [one["id"] for one in reply.emitted("message_sent", two.alice.id)] == [message["id"]]
 
 
+def test_the_app_says_something_in_the_chat_of_two(two: Two, command: Command) -> None:
+    words = ("message", "send", two.alice.name, two.bob.name, "Shipped.", "--kind", "system")
+    message = answer(command(*words))["message"]
+    assert (message["kind"], message["senderId"]) == ("system", str(two.alice.id))
+    assert "`kind` is not valid" in the_one_line(command(*words[:-1], "user"), 2)
+
+
+def test_a_user_gets_a_name_an_avatar_and_data_and_loses_them(two: Two, command: Command) -> None:
+    put = ("user", "put", two.alice.name, "--username", two.alice.name)
+    described = {"name": "Alice", "avatarUrl": "https://example.com/a.png", "data": {"n": 1}}
+    words = ("--name", "Alice", "--avatar-url", "https://example.com/a.png", "--data", '{"n": 1}')
+    assert answer(command(*put, *words))["user"].items() >= described.items()
+    gone = answer(command(*put, "--name", "", "--avatar-url", "", "--data", "null"))["user"]
+    assert gone.keys().isdisjoint(described)
+
+
 def test_the_text_may_come_from_stdin(two: Two, command: Command) -> None:
     sent = answer(
         command("message", "send", two.alice.name, two.bob.name, "-", stdin=f"{SECRET}\nand more\n")
@@ -103,6 +119,14 @@ def test_a_message_is_edited_removed_and_listed(two: Two, command: Command) -> N
     assert [one["text"] for one in page["messages"]] == ["better", ""]
     page = answer(command("message", "list", two.bob.name, two.chat_id, "--after", "1", "--limit", "1"))
     assert [one["seq"] for one in page["messages"]] == [2]
+
+
+def test_what_users_wrote_cannot_steer_the_terminal(two: Two, command: Command) -> None:
+    words = "red \x9b31m, hidden \x9d0;x\x9c, reversed \u202e, \N{FAMILY}\U000e0041"
+    two.send(two.alice, words)
+    listed = command("message", "list", two.bob.name, two.chat_id, "--limit", "1")
+    assert answer(listed)["messages"][0]["text"] == words
+    assert listed.stdout.replace("\n", "").isprintable()
 
 
 def test_a_user_is_made_renamed_and_shown(two: Two, command: Command) -> None:

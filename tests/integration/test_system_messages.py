@@ -162,6 +162,13 @@ def test_it_is_no_request_and_takes_none_away(two: Two) -> None:
     assert request["unread"] == 2 * REQUEST_MESSAGES + REQUEST_MESSAGES + 1
 
 
+def test_what_is_unread_in_a_request_counts_no_more_and_the_recipient_hears_of_it(two: Two) -> None:
+    two.settings(two.bob, messagesFrom="requests")
+    say(two, two.alice)
+    two.send(two.alice, "may I?")
+    assert two.heard(two.bob, "unread_changed") == [{"total": 0, "chats": 0}]
+
+
 @pytest.mark.parametrize("box", ["requests", "declined"])
 @pytest.mark.parametrize("by_recipient", [False, True])
 def test_it_accepts_no_request(two: Two, box: str, by_recipient: bool) -> None:

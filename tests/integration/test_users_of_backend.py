@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
 from infra.wire.server_api import NOBODY
 from tests.conftest import Name
+from tests.harness.waiting import eventually
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
 from workers.requests import HANDLED
@@ -94,6 +96,22 @@ def test_of_many_at_the_same_time_one_gets_the_name(make_bench: BenchFactory, na
         "ok",
         *["username_taken"] * 3,
     ]
+
+
+def test_a_batch_that_waits_for_a_user_holds_up_no_user_behind_them(bench: WorkerBench, name: Name) -> None:
+    """So two batches with the same users never wait for each other."""
+    first, last = sorted(uuid.uuid4() for _ in range(2))
+    names = {first: name("alice"), last: name("bob")}
+    events, again = ([putting(bench, user_id, names[user_id]) for user_id in (last, first)] for _ in range(2))
+    bench.ask(*events)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%profiles%'"
+    with ThreadPoolExecutor(1) as thread:
+        with bench.engine.begin() as holder:
+            holder.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE"), {"id": first})
+            reply = thread.submit(bench.ask, *again)
+            eventually(lambda: bool(bench.rows(waits)), "the batch waits for the first user")
+            bench.rows("SELECT 1 FROM profiles WHERE id = :id FOR UPDATE NOWAIT", id=last)
+        assert all(reply.result().ack(event)["success"] for event in again)
 
 
 @pytest.mark.parametrize("username", ["Deleted user", " ", "x" * 65, "a\u202eb", "\0"])

@@ -14,6 +14,7 @@ from workers.chats import Pair, People, open_chats, people_of
 from workers.context import HandlerContext
 from workers.outcome import Outcome
 from workers.own_chats import Members, Sides, change_chats
+from workers.pages import fitting
 from workers.profile_fields import profile_fields
 from workers.requests import Request
 from workers.time_cursor import TimeCursor, encode
@@ -129,6 +130,8 @@ def list_blocked(
             )
             for row in page[:size]
         ]
-        next_cursor = encode(page[size - 1].at, page[size - 1].chat_id) if len(page) > size else None
-        outcome.succeed(request, BlockedAck(users=users, next_cursor=next_cursor))
+        count, _ = fitting(users)
+        last = page[count - 1] if count < len(page) else None
+        next_cursor = encode(last.at, last.chat_id) if last else None
+        outcome.succeed(request, BlockedAck(users=users[:count], next_cursor=next_cursor))
     return outcome

@@ -16,6 +16,8 @@ from workers.outcome import Outcome
 from workers.profile_fields import profile_fields
 from workers.requests import HANDLED, Request
 
+_LOCK = text("SELECT FROM profiles WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
+"""In the same order as all others, so that two batches do not wait for each other."""
 _PUT = text(
     """
     INSERT INTO profiles AS p (id, username, display_name, avatar_url, data, handled)
@@ -63,6 +65,7 @@ def put_users(conn: Connection, requests: Sequence[Request[PutUser]], context: H
     the user had a profile to remember it.
     """
     outcome = Outcome()
+    conn.execute(_LOCK, {"ids": array({str(request.command.user_id) for request in requests})})
     for request in requests:
         with outcome.rejections(request):
             outcome.succeed(request, UserAck(user=_put(conn, request)))

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from functions.errors import DeviceGone, TryLater
 from functions.pacer import Pacer
 from functions.push import push_open
+from infra.store.profiles import DELETED_USERNAME
 from tests.integration.functions.notices import ListChannel, Notices
 
 
@@ -34,6 +35,18 @@ def test_a_notification_calls_its_sender_by_the_name_that_the_app_gave(
     notices.push(fcm).deliver(notices.notify("hi"))
     ((_, notice),) = fcm.notices
     assert (notice.title, notice.senders) == (f"Message from {name}", (name,))
+
+
+def test_a_notification_calls_a_sender_who_has_lost_their_username_as_clients_do(
+    notices: Notices, fcm: ListChannel
+) -> None:
+    notices.register(notices.bob)
+    notices.bench.rows("UPDATE profiles SET display_name = 'Alice' WHERE id = :id", id=notices.alice)
+    notification_id = notices.notify("hi")
+    notices.bench.rows("SELECT take_name(:id)", id=notices.alice)
+    notices.push(fcm).deliver(notification_id)
+    ((_, notice),) = fcm.notices
+    assert notice.senders == (DELETED_USERNAME,)
 
 
 def test_a_notification_says_how_much_is_unread_in_all_chats(notices: Notices, fcm: ListChannel) -> None:

@@ -37,6 +37,7 @@ def test_pages_of_many_users_are_cut_after_200() -> None:
 
 def test_pages_of_one_user_are_cut_after_20() -> None:
     assert sizes(events("get_messages", 50, "alice")) == [20, 20, 10]
+    assert sizes(events("list_blocked", 50, "alice")) == [20, 20, 10]
 
 
 def test_other_events_between_pages_do_not_count() -> None:
