@@ -1,5 +1,6 @@
 """`erase_users` finishes every erasure that was begun, and one that fails is in nobody's way."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -9,7 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from functions.erasure import record, scheduled
+from functions.erasure.announcer import QueueAnnouncer
 from functions.erasure.chats import ChatErasure
+from functions.erasure.job import go_on
 from functions.erasure.scheduled import erase_users
 from functions.errors import ErasureRefused
 from functions.pacer import Pacer
@@ -169,6 +172,47 @@ def test_the_one_that_has_waited_longest_comes_first_and_the_others_when_there_i
     assert done == []
     assert run() == {"finished": 2, "open": 0}
     assert done == [two.bob.id, two.alice.id]
+
+
+class ThreePortions(Pacer):
+    """Gives a run time for three portions."""
+
+    left = 3
+
+    @property
+    def out_of_time(self) -> bool:
+        return self.left <= 0
+
+    def pause(self) -> None:
+        self.left -= 1
+
+
+def test_runs_that_end_after_a_few_portions_come_to_an_end(two: Two, make_context: ContextFactory) -> None:
+    """However many reports and facts of webhooks there are."""
+    two.bench.rows(
+        "INSERT INTO reports (id, reporter_id, reported_id, chat_id, seq, reason, note, messages)"
+        " SELECT gen_random_uuid(), :a, :b, :chat, seq, 'spam', :note, '[]' FROM generate_series(1, 200) seq",
+        note=SECRET,
+        a=two.alice.id,
+        b=two.bob.id,
+        chat=two.chat_id,
+    )
+    two.bench.rows(
+        "INSERT INTO outbox (endpoint, id, event, about, body)"
+        " SELECT 'app', number, 'message.created', :chat, CASE number % 1000 WHEN 0 THEN :body ELSE '{}' END"
+        " FROM generate_series(1, 4500) number",
+        body=json.dumps({"senderId": str(two.alice.id), "text": SECRET}),
+        chat=two.chat_id,
+    )
+    ask(two, two.alice)
+    context = make_context()
+    runs = 1
+    while not go_on(context, ThreePortions(600), QueueAnnouncer(context), two.alice.id):
+        runs += 1
+        assert runs < 30
+    assert row(two, two.alice).manifest["counts"]["postgres"]["reports"] == 200
+    assert not two.bench.rows("SELECT FROM reports WHERE note IS NOT NULL")
+    assert not two.bench.rows("SELECT FROM outbox WHERE body LIKE :text", text=f"%{SECRET}%")
 
 
 def test_a_command_that_was_killed_is_finished(
