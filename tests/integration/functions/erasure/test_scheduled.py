@@ -4,12 +4,14 @@ import json
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from functions.erasure import record, scheduled
+from functions.erasure import record, rows, scheduled
 from functions.erasure.announcer import QueueAnnouncer
 from functions.erasure.chats import ChatErasure
 from functions.erasure.job import go_on
@@ -260,6 +262,20 @@ def test_an_erasure_that_is_finished_by_another_is_not_finished_again_for_anothe
     ask(two, two.alice)
     with two.bench.engine.begin() as conn, pytest.raises(ErasureRefused):
         record.finish(conn, old)
+
+
+def test_the_profile_is_left_alone_while_a_worker_takes_another_wish(
+    two: Two, make_context: ContextFactory
+) -> None:
+    """The worker has locked the erasure, and is about to lock the profile."""
+    erasure, context = ask(two, two.alice), make_context()
+    with ThreadPoolExecutor(1) as pool, two.bench.engine.begin() as conn:
+        erasures.begin(conn, two.alice.id, Mode.DELETE, again=False)
+        deleted = pool.submit(rows.delete_profile, context.engine, erasure)
+        while not two.bench.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not deleted.done()
+        conn.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE NOWAIT"), {"id": two.alice.id})
+    deleted.result()
 
 
 def test_two_runs_at_once_do_no_harm(two: Two, make_context: ContextFactory) -> None:
