@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from functions.context import Context
 from functions.erasure import record, rows, scheduled
 from functions.erasure.announcer import QueueAnnouncer
 from functions.erasure.chats import ChatErasure
@@ -174,6 +175,24 @@ def test_the_one_that_has_waited_longest_comes_first_and_the_others_when_there_i
     assert done == []
     assert run() == {"finished": 2, "open": 0}
     assert done == [two.bob.id, two.alice.id]
+
+
+def test_one_that_takes_long_does_not_keep_others_waiting(
+    two: Two, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[uuid.UUID] = []
+
+    def go_on(context: Context, turn: Pacer, announcer: object, user_id: uuid.UUID) -> bool:
+        turns.append(user_id)
+        turn._run_s = 0.0
+        return False
+
+    monkeypatch.setattr(scheduled, "go_on", go_on)
+    ask(two, two.alice, ago_s=90)
+    ask(two, two.bob, ago_s=60)
+    for _ in range(3):
+        assert run() == {"finished": 0, "open": 2}
+    assert turns == [two.alice.id, two.bob.id, two.alice.id]
 
 
 class ThreePortions(Pacer):
