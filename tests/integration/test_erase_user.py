@@ -94,6 +94,19 @@ def test_a_user_of_whom_nothing_is_known_is_none(bench: WorkerBench, alice: uuid
     assert bench.rows("SELECT FROM erasures") == []
 
 
+@pytest.mark.parametrize("name", ["erase_user", "export_user"])
+def test_what_the_backend_has_sent_in_vain_is_no_users(
+    bench: WorkerBench, alice: uuid.UUID, name: str
+) -> None:
+    bench.rows(
+        "INSERT INTO dead_letters (id, event, user_id, payload, error)"
+        " VALUES (gen_random_uuid(), 'put_user', :nobody, '{}', 'boom')",
+        nobody=NOBODY,
+    )
+    event = bench.event(uuid.UUID(NOBODY), name, {"userId": NOBODY, "mode": "delete"})
+    assert bench.ask(event).failure(event).code == ErrorCode.USER_NOT_FOUND
+
+
 def test_several_in_a_batch_are_answered_each(bench: WorkerBench, alice: uuid.UUID) -> None:
     ((bob, _),) = bench.people("bob")
     events = [asking(bench, one, mode) for one in (alice, bob) for mode in ("delete", "anonymise")]
