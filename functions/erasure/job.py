@@ -152,13 +152,13 @@ class _Job:
         """Erase what is the user's alone."""
         return rows.delete_rows(self.context.engine, self.pacer, self.erasure)
 
-    def reports(self, _: str | None) -> bool:
+    def reports(self, place: str | None) -> bool:
         """Erase copies of messages."""
-        return reports.erase_copies(self.context.engine, self.pacer, self.erasure)
+        return reports.erase_copies(self.context.engine, self.pacer, self.erasure, place)
 
-    def outbox(self, _: str | None) -> bool:
+    def outbox(self, place: str | None) -> bool:
         """Erase what webhooks have not told yet."""
-        return outbox.erase_facts(self.context.engine, self.pacer, self.erasure)
+        return outbox.erase_facts(self.context.engine, self.pacer, self.erasure, place)
 
     def archive(self, place: str | None) -> bool:
         """Erase archived messages."""

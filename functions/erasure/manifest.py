@@ -38,7 +38,7 @@ def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> M
     """Return the manifest of an erasure as it is now."""
     left = [*(_DELETED if erasure.deletes else _ANONYMISED), *_ALWAYS]
     if connected:
-        why = "the user is still connected: delete them where they sign in, and repeat this"
+        why = "the user is still connected: delete them where they sign in, and run `bbgram user delete`"
         left.append(_left("where the user is connected", why))
     if not archive_open:
         left.append(_left("the archive", "BBGRAM_ARCHIVE_BUCKET is not set; nothing is known to be there"))
@@ -47,7 +47,7 @@ def make_manifest(erasure: Erasure, *, connected: bool, archive_open: bool) -> M
         left.append(_left("objects that a run of archive is writing meanwhile", why))
     if erasure.counts.get("archive.old_versions_kept"):
         left.append(
-            _left("old versions of objects", "S3 did not let us delete them: allow it, and repeat this")
+            _left("old versions of objects", "S3 refused to delete them: allow it, run `bbgram user delete`")
         )
     return Manifest(
         user_id=str(erasure.user_id),

@@ -1,6 +1,5 @@
 """Erases a user from what waits to be told to the app's backend, and from what was given up."""
 
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -13,12 +12,21 @@ from functions.pacer import Pacer
 from infra.store.erasures import Erasure
 from infra.store.profiles import DELETED_USERNAME
 
-_SLICE: Final = 250
-_READ = text(
+SLICE: Final = 1_000
+"""Facts that one transaction looks at, of whomever: no index finds those of a user."""
+_LAST = text(
     f"""
+    SELECT max(number) FROM (
+        SELECT number FROM outbox WHERE number > :after ORDER BY number LIMIT {SLICE}
+    ) portion
+    """
+)
+_READ = text(
+    """
     SELECT number, body FROM outbox
-    WHERE number > :after AND (about = :user OR strpos(body, CAST(:user AS text)) > 0)
-    ORDER BY number LIMIT {_SLICE}
+    WHERE number > :after AND number <= :last
+        AND (about = :user OR strpos(body, CAST(:user AS text)) > 0)
+    ORDER BY number
     FOR UPDATE
     """
 )
@@ -27,19 +35,21 @@ _DELETE = text("DELETE FROM outbox WHERE number = :number")
 _Json = dict[str, Any]
 
 
-def erase_facts(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
-    """Erase the user from the outbox of webhooks. Return False if the run is out of time.
+def erase_facts(engine: Engine, pacer: Pacer, erasure: Erasure, place: str | None = None) -> bool:
+    """Erase the user from the outbox of webhooks behind a place. Return False if the run is out of time.
 
     Facts about them alone go; those about their chats stay, without their words and their name.
     """
-    return erase_in_portions(engine, pacer, 0, partial(_erase_some, erasure))
+    return erase_in_portions(engine, pacer, erasure, "outbox", int(place or 0), _erase_some)
 
 
 def _erase_some(erasure: Erasure, after: int, conn: Connection) -> int | None:
-    """Erase the user from some facts. Return the number of the last one, None if there are none."""
+    """Erase the user from some facts of anybody. Return the number of the last, None if there are none."""
+    last: int | None = conn.execute(_LAST, {"after": after}).scalar_one()
+    if last is None:
+        return None
     changed = 0
-    row = None
-    for row in conn.execute(_READ, {"user": erasure.user_id, "after": after}).all():
+    for row in conn.execute(_READ, {"user": erasure.user_id, "after": after, "last": last}).all():
         body = _decode(row.body)
         left = _left(body, erasure)
         if left is None:
@@ -48,7 +58,7 @@ def _erase_some(erasure: Erasure, after: int, conn: Connection) -> int | None:
             conn.execute(_WRITE, {"number": row.number, "body": msgspec.json.encode(left).decode()})
         changed += left != body
     record.count(conn, erasure.user_id, {"postgres.outbox": changed})
-    return None if row is None else row.number
+    return last
 
 
 def _decode(body: str) -> _Json:

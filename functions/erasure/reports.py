@@ -1,6 +1,5 @@
 """Erases what a user wrote from the copies of messages that reports keep."""
 
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,12 +31,13 @@ _WRITE = text("UPDATE reports SET messages = CAST(:messages AS json), note = :no
 _Json = dict[str, Any]
 
 
-def erase_copies(engine: Engine, pacer: Pacer, erasure: Erasure) -> bool:
-    """Erase the user from all reports by and about them. Return False if the run is out of time.
+def erase_copies(engine: Engine, pacer: Pacer, erasure: Erasure, place: str | None = None) -> bool:
+    """Erase the user from all reports by and about them behind a place. Return False without time for all.
 
     Who has reported whom, when and why stays, and what the other one wrote.
     """
-    return erase_in_portions(engine, pacer, UUID(int=0), partial(_erase_some, erasure))
+    start = UUID(place) if place else UUID(int=0)
+    return erase_in_portions(engine, pacer, erasure, "reports", start, _erase_some)
 
 
 def _erase_some(erasure: Erasure, after: UUID, conn: Connection) -> UUID | None:

@@ -67,10 +67,11 @@ def delete_profile(engine: Engine, erasure: Erasure) -> None:
     """Delete the profile, up to the tombstone, and the user's settings."""
 
     def delete(conn: Connection) -> None:
+        # Locked first, as by workers who take another wish.
+        row = erasures.find(conn, erasure.user_id, lock=True) or erasure
         conn.execute(_DELETE_PROFILE, {"user": erasure.user_id})
         profiles = conn.execute(_FORGET_SETTINGS, {"user": erasure.user_id}).rowcount
         # Repeating it, or another run, finds the same tombstone.
-        row = erasures.find(conn, erasure.user_id, lock=True) or erasure
         known = row.counts.get("postgres.profiles", 0)
         record.count(conn, erasure.user_id, {"postgres.profiles": max(0, profiles - known)})
 

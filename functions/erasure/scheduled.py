@@ -1,6 +1,7 @@
 """`erase_users`: goes on with every erasure that is not finished, whoever has asked for it."""
 
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -26,8 +27,8 @@ _DUE = text(
 )
 _COUNT = text("SELECT count(*) FROM erasures WHERE finished_at IS NULL")
 _POSTPONE = text(
-    f"""
-    UPDATE erasures SET next_at = now() + interval '{_AGAIN_S} seconds'
+    """
+    UPDATE erasures SET next_at = now() + make_interval(secs => :seconds)
     WHERE user_id = :user AND finished_at IS NULL
     """
 )
@@ -36,8 +37,9 @@ _POSTPONE = text(
 def erase_users(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     """Erase users for a while, the one first who has waited longest. Return how many are finished, and not.
 
-    Two runs at once, or one beside `bbgram user delete`, do no harm. An erasure that fails keeps no other
-    from being done. Raises what the last one that failed has raised, and sqlalchemy.exc.SQLAlchemyError.
+    One that fills a run comes last in the next. Two runs at once, or one beside `bbgram user delete`, do no
+    harm. An erasure that fails keeps no other from being done. Raises what the last one that failed has
+    raised, and sqlalchemy.exc.SQLAlchemyError.
     """
     with context.engine.begin() as conn:
         if dry_run:
@@ -50,14 +52,22 @@ def erase_users(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
         if turn.out_of_time:
             break
         try:
-            finished += go_on(context, turn, QueueAnnouncer(context), user_id)
+            is_finished = go_on(context, turn, QueueAnnouncer(context), user_id)
+            finished += is_finished
+            if not is_finished and turn.out_of_time:
+                _postpone(context, user_id, 0)
         except ErasureRefused:
             continue  # begun anew: the next run takes it
         except Exception as error:
             log.error("erasure_failed", user_id=str(user_id), error=type(error).__name__)
-            with context.engine.begin() as conn:
-                conn.execute(_POSTPONE, {"user": user_id})
+            _postpone(context, user_id, _AGAIN_S)
             failure = error
     if failure is not None:
         raise failure
     return {"finished": finished, "open": len(due) - finished}
+
+
+def _postpone(context: Context, user_id: UUID, seconds: int) -> None:
+    """Have others come first."""
+    with context.engine.begin() as conn:
+        conn.execute(_POSTPONE, {"user": user_id, "seconds": seconds})

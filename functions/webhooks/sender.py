@@ -5,6 +5,7 @@ events are sent in halves, so that in the end only the chats of those that it re
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,12 +53,19 @@ def webhooks(context: Context, pacer: Pacer, dry_run: bool) -> Summary:
     endpoints = {name: make_endpoint(settings, name) for name in settings.endpoints}
     summary = {"sent": 0, "refused": 0, "dead": 0}
     with ThreadPoolExecutor(max(1, len(endpoints))) as pool:
-        for _ in _looks(settings, pacer):
-            senders = [Sender(context, pacer, *one) for one in endpoints.items()]
-            for counts in pool.map(Sender.run, senders):
-                for name, count in counts.items():
-                    summary[name] += count
+        # Each endpoint by itself: the others do not wait for one that is slow.
+        for counts in pool.map(lambda one: _send_while_it_stays(context, pacer, *one), endpoints.items()):
+            for name in summary:
+                summary[name] += counts[name]
     return summary
+
+
+def _send_while_it_stays(context: Context, pacer: Pacer, name: str, endpoint: "Posts") -> Counter[str]:
+    """Send to an endpoint while the run stays. Return the counts of the run."""
+    counts: Counter[str] = Counter()
+    for _ in _looks(context.settings, pacer):
+        counts.update(Sender(context, pacer, name, endpoint).run())
+    return counts
 
 
 def _looks(settings: FunctionSettings, pacer: Pacer) -> Iterator[None]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from infra.wire.commands import ErasureMode
+from infra.wire.server_api import NOBODY
 
 
 class Mode(StrEnum):
@@ -46,14 +47,15 @@ One that was cut short goes on where it stopped.
 _FIND = text(f"SELECT {_COLUMNS} FROM erasures WHERE user_id = :user")
 _LOCK = text(f"SELECT {_COLUMNS} FROM erasures WHERE user_id = :user FOR UPDATE")
 _HAS_TRACES = text(
-    """
+    f"""
     SELECT EXISTS (SELECT FROM profiles WHERE id = :user)
         OR EXISTS (SELECT FROM erasures WHERE user_id = :user)
         OR EXISTS (SELECT FROM reports WHERE reporter_id = :user)
         OR EXISTS (SELECT FROM reports WHERE reported_id = :user)
-        OR EXISTS (SELECT FROM dead_letters WHERE user_id = :user)
+        OR EXISTS (SELECT FROM dead_letters WHERE user_id = :user AND user_id <> '{NOBODY}')
     """
 )
+"""Letters of the app's backend are of nobody, who is no user."""
 _TAKE_NAME = text("SELECT take_name(:user)")
 _FORGET_PROFILE = text(
     "UPDATE profiles SET display_name = NULL, avatar_url = NULL, data = NULL WHERE id = :user"

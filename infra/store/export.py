@@ -151,6 +151,7 @@ def _cursor(section: str, after: object) -> str:
 def _messages(conn: Connection, user_id: UUID, place: str, rows: int) -> tuple[list[Line], str | None]:
     chat, _, seq = place.partition(" ")
     after = int(seq)
+    rows = max(2, rows)  # the first may be that of a chat that was read to its end
     if not 0 <= after <= _END:
         raise ValueError(place)
     found = _read(conn, _MESSAGES, user_id, chat=UUID(chat), seq=after, rows=rows)

@@ -1,9 +1,11 @@
 """The app's own backend has users erased: they are deleted at once, and a function does the rest."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from infra.wire import names
 from infra.wire.batch import Event
@@ -92,6 +94,19 @@ def test_a_user_of_whom_nothing_is_known_is_none(bench: WorkerBench, alice: uuid
     assert bench.rows("SELECT FROM erasures") == []
 
 
+@pytest.mark.parametrize("name", ["erase_user", "export_user"])
+def test_what_the_backend_has_sent_in_vain_is_no_users(
+    bench: WorkerBench, alice: uuid.UUID, name: str
+) -> None:
+    bench.rows(
+        "INSERT INTO dead_letters (id, event, user_id, payload, error)"
+        " VALUES (gen_random_uuid(), 'put_user', :nobody, '{}', 'boom')",
+        nobody=NOBODY,
+    )
+    event = bench.event(uuid.UUID(NOBODY), name, {"userId": NOBODY, "mode": "delete"})
+    assert bench.ask(event).failure(event).code == ErrorCode.USER_NOT_FOUND
+
+
 def test_several_in_a_batch_are_answered_each(bench: WorkerBench, alice: uuid.UUID) -> None:
     ((bob, _),) = bench.people("bob")
     events = [asking(bench, one, mode) for one in (alice, bob) for mode in ("delete", "anonymise")]
@@ -100,3 +115,19 @@ def test_several_in_a_batch_are_answered_each(bench: WorkerBench, alice: uuid.UU
     assert [reply.ack(event)["erasure"]["userId"] for event in events[::2][:2]] == [str(alice), str(bob)]
     codes = [reply.failure(event).code for event in (events[1], events[3], events[4])]
     assert codes == [ErrorCode.NOT_ALLOWED, ErrorCode.NOT_ALLOWED, ErrorCode.USER_NOT_FOUND]
+
+
+def test_two_batches_with_the_same_users_do_not_lock_each_other_out(
+    bench: WorkerBench, alice: uuid.UUID
+) -> None:
+    ((bob, _),) = bench.people("bob")
+    first, second = sorted((alice, bob))
+    with ThreadPoolExecutor(1) as pool, bench.engine.begin() as conn:
+        conn.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE"), {"id": first})
+        asked = pool.submit(bench.ask, asking(bench, second), asking(bench, first))
+        while not bench.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not asked.done()
+        # The other batch, which has the first one, takes the second one.
+        conn.execute(text("SET LOCAL lock_timeout = '100ms'"))
+        conn.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE"), {"id": second})
+    assert len(asked.result().answers) == 2

@@ -39,6 +39,14 @@ def lines(bench: WorkerBench, user_id: uuid.UUID, kind: str) -> list[Any]:
     return [line for page in pages(bench, user_id) for line in page if line["type"] == kind]
 
 
+@pytest.mark.parametrize("page", [1, 2])
+def test_it_is_whole_in_the_smallest_pages(make_bench: Any, page: int) -> None:
+    two = Two.friends(make_bench(page=page, page_max=page))
+    for peer, _ in two.bench.people(*(f"peer{number}" for number in range(3))):
+        two.do(two.alice, "send_message", userId=str(peer), text="hello")
+    assert len(lines(two.bench, two.alice.id, "message")) == 5
+
+
 def test_it_has_all_messages_of_all_chats_once_and_little_in_a_page(two: Two) -> None:
     for number in range(7):
         two.send(two.alice, f"{number}")

@@ -23,7 +23,8 @@ def erase_users(conn: Connection, requests: Sequence[Request[EraseUser]], contex
     """
     outcome = Outcome()
     ids = set()
-    for request in requests:
+    # In the same order in all batches, so that none waits for another one that waits for it.
+    for request in sorted(requests, key=lambda one: one.command.user_id):
         with outcome.rejections(request):
             erasure = _begin(conn, request.command)
             outcome.succeed(request, ErasureAck(erasure=_to_erasure(erasure)))

@@ -78,6 +78,11 @@ def output(account: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Output]:
     root_handlers, level = root.handlers, root.level
     stream = logger.registered_handler.setStream(output.stream)  # type: ignore[attr-defined]
     monkeypatch.setattr(cloudwatch, "print", partial(print, file=output.stream), raising=False)
+    configure = structlog.configure
+    # Loggers of modules that other tests capture must not keep what they are told here.
+    monkeypatch.setattr(
+        structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
+    )
     yield output
     if handlers._context.cache_info().currsize:
         handlers._discard(handlers._context())

@@ -475,6 +475,32 @@ def test_a_run_may_stay_for_what_is_yet_to_come(
     assert summary["sent"] == 1 + len(pauses)
 
 
+def test_an_endpoint_does_not_wait_for_another_that_is_slow(
+    make_hooks: Callable[..., Hooks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"webhooks": "app,slow", "webhooks_urls": "app=https://app.example,slow=https://slow.example"}
+    secrets = {"webhooks_secrets": f"app={OLD},slow={NEW}"}
+    stay = {"webhooks_s": 0.1, "webhooks_stay_s": 1.0}
+    hooks, chat, heard = make_hooks(**names, **secrets, **stay), uuid4(), threading.Event()
+
+    class Slow:
+        def post(self, events: Any) -> None:
+            hooks.tell(chat, "later")
+            assert heard.wait(10), "the other endpoint hears of it meanwhile"
+
+    def answer(words: list[str]) -> int:
+        if "later" in words:
+            heard.set()
+        return OK
+
+    hooks.backend.answer = answer
+    endpoints = {"app": hooks.backend.endpoint(), "slow": Slow()}
+    monkeypatch.setattr(sender, "make_endpoint", lambda settings, name: endpoints[name])
+    with hooks.context.engine.begin() as conn:
+        add(conn, [Fact("message.created", str(uuid4()), str(chat), "{}")], {"message.created": ["slow"]})
+    assert run("webhooks", hooks.context)["sent"] == 2
+
+
 def test_a_worker_that_is_killed_while_it_sends_loses_nothing(hooks: Hooks, certificate: Path) -> None:
     backend, chat = hooks.backend, uuid4()
     hooks.tell(chat, "first", "second")

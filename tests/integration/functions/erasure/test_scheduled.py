@@ -1,15 +1,21 @@
 """`erase_users` finishes every erasure that was begun, and one that fails is in nobody's way."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from functions.erasure import record, scheduled
+from functions.context import Context
+from functions.erasure import record, rows, scheduled
+from functions.erasure.announcer import QueueAnnouncer
 from functions.erasure.chats import ChatErasure
+from functions.erasure.job import go_on
 from functions.erasure.scheduled import erase_users
 from functions.errors import ErasureRefused
 from functions.pacer import Pacer
@@ -171,6 +177,65 @@ def test_the_one_that_has_waited_longest_comes_first_and_the_others_when_there_i
     assert done == [two.bob.id, two.alice.id]
 
 
+def test_one_that_takes_long_does_not_keep_others_waiting(
+    two: Two, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[uuid.UUID] = []
+
+    def go_on(context: Context, turn: Pacer, announcer: object, user_id: uuid.UUID) -> bool:
+        turns.append(user_id)
+        turn._run_s = 0.0
+        return False
+
+    monkeypatch.setattr(scheduled, "go_on", go_on)
+    ask(two, two.alice, ago_s=90)
+    ask(two, two.bob, ago_s=60)
+    for _ in range(3):
+        assert run() == {"finished": 0, "open": 2}
+    assert turns == [two.alice.id, two.bob.id, two.alice.id]
+
+
+class ThreePortions(Pacer):
+    """Gives a run time for three portions."""
+
+    left = 3
+
+    @property
+    def out_of_time(self) -> bool:
+        return self.left <= 0
+
+    def pause(self) -> None:
+        self.left -= 1
+
+
+def test_runs_that_end_after_a_few_portions_come_to_an_end(two: Two, make_context: ContextFactory) -> None:
+    """However many reports and facts of webhooks there are."""
+    two.bench.rows(
+        "INSERT INTO reports (id, reporter_id, reported_id, chat_id, seq, reason, note, messages)"
+        " SELECT gen_random_uuid(), :a, :b, :chat, seq, 'spam', :note, '[]' FROM generate_series(1, 200) seq",
+        note=SECRET,
+        a=two.alice.id,
+        b=two.bob.id,
+        chat=two.chat_id,
+    )
+    two.bench.rows(
+        "INSERT INTO outbox (endpoint, id, event, about, body)"
+        " SELECT 'app', number, 'message.created', :chat, CASE number % 1000 WHEN 0 THEN :body ELSE '{}' END"
+        " FROM generate_series(1, 4500) number",
+        body=json.dumps({"senderId": str(two.alice.id), "text": SECRET}),
+        chat=two.chat_id,
+    )
+    ask(two, two.alice)
+    context = make_context()
+    runs = 1
+    while not go_on(context, ThreePortions(600), QueueAnnouncer(context), two.alice.id):
+        runs += 1
+        assert runs < 30
+    assert row(two, two.alice).manifest["counts"]["postgres"]["reports"] == 200
+    assert not two.bench.rows("SELECT FROM reports WHERE note IS NOT NULL")
+    assert not two.bench.rows("SELECT FROM outbox WHERE body LIKE :text", text=f"%{SECRET}%")
+
+
 def test_a_command_that_was_killed_is_finished(
     two: Two, run: Run, eraser: Eraser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +281,20 @@ def test_an_erasure_that_is_finished_by_another_is_not_finished_again_for_anothe
     ask(two, two.alice)
     with two.bench.engine.begin() as conn, pytest.raises(ErasureRefused):
         record.finish(conn, old)
+
+
+def test_the_profile_is_left_alone_while_a_worker_takes_another_wish(
+    two: Two, make_context: ContextFactory
+) -> None:
+    """The worker has locked the erasure, and is about to lock the profile."""
+    erasure, context = ask(two, two.alice), make_context()
+    with ThreadPoolExecutor(1) as pool, two.bench.engine.begin() as conn:
+        erasures.begin(conn, two.alice.id, Mode.DELETE, again=False)
+        deleted = pool.submit(rows.delete_profile, context.engine, erasure)
+        while not two.bench.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not deleted.done()
+        conn.execute(text("SELECT FROM profiles WHERE id = :id FOR UPDATE NOWAIT"), {"id": two.alice.id})
+    deleted.result()
 
 
 def test_two_runs_at_once_do_no_harm(two: Two, make_context: ContextFactory) -> None:
