@@ -301,7 +301,7 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "no UTF-8": lambda handler: answer_with(handler, b'{"results": ["\xff\xfe", "\xff"], "\xff": 1}'),
     "deep JSON": lambda handler: answer_with(handler, b'{"results":' + b"[" * 100_000),
     "another object": lambda handler: answer_with(handler, {"result": []}),
-    "too few results": lambda handler: answer_with(handler, {"results": [ACCEPT]}),
+    "too few results": lambda handler: answer_with(handler, {"results": []}),
     "too many results": lambda handler: answer_with(handler, {"results": [ACCEPT] * 3}),
     "too long": endless,
 }
@@ -321,6 +321,49 @@ def test_without_a_usable_answer_all_messages_pass_or_none_does(
     assert hooked.codes(*events) == ["unavailable"] * 2
     endpoint.misbehave = None
     assert hooked.codes(*events) == ["one", "two"]
+
+
+@pytest.mark.parametrize("stumble", [*FAILURES][:1] + [*FAILURES][4:7] + [*FAILURES][8:])
+@pytest.mark.parametrize("fails_open", [True, False])
+def test_a_message_over_which_the_endpoint_stumbles_harms_no_other(
+    make_hooked: ScreenedFactory, endpoint: HookEndpoint, stumble: str, fails_open: bool
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        messages = endpoint.asked[-1]
+        if any(message["text"] == "odd" for message in messages):
+            FAILURES[stumble](handler)
+        else:
+            answer_with(handler, {"results": [by_text(message) for message in messages]})
+
+    endpoint.misbehave = answer
+    hooked = make_hooked(fails_open=fails_open)
+    replies = [hooked.bench.send(hooked.bob, hooked.to_alice, words) for words in ("bad", "fine", "rude")]
+    events = [hooked.send("before"), hooked.send("odd"), *replies]
+    odd = "odd" if fails_open else "unavailable"
+    assert hooked.codes(*events) == ["before", odd, "not_allowed", "fine", "****"]
+
+
+def test_an_endpoint_that_stumbles_over_everything_gets_few_requests(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.misbehave = FAILURES["status 500"]
+    with capture_logs() as logs:
+        assert {*hooked.codes(*(hooked.send("hello") for _ in range(100)))} == {"unavailable"}
+    assert len(endpoint.requests) == module._REQUESTS
+    assert [line["event"] for line in logs] == ["hook_failed"]
+
+
+def test_all_requests_about_a_batch_share_the_time_limit(
+    make_hooked: ScreenedFactory, endpoint: HookEndpoint
+) -> None:
+    def stumble_late(handler: BaseHTTPRequestHandler) -> None:
+        endpoint.released.wait(0.2)
+        FAILURES["status 500"](handler)
+
+    endpoint.misbehave = stumble_late
+    hooked = make_hooked(timeout_s=0.5)
+    assert {*hooked.codes(*(hooked.send("hello") for _ in range(100)))} == {"unavailable"}
+    assert len(endpoint.requests) <= 3
 
 
 UNUSABLE = [
