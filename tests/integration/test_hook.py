@@ -127,6 +127,19 @@ def test_a_whole_batch_is_asked_about_at_once_and_each_message_gets_its_own_resu
     assert len(endpoint.requests) == 1
 
 
+def test_a_batch_that_is_cut_because_it_reads_much_is_asked_about_at_once(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    reads = [hooked.bench.event(hooked.alice, "list_chats", {}) for _ in range(50)]
+    sends = [hooked.send(words) for words in ("hello", "bad", "rude")]
+    reply = hooked.bench.ask(sends[0], *reads[:25], sends[1], *reads[25:], sends[2])
+    assert reply.failure(sends[1]).code == "not_allowed"
+    assert hooked.stored() == ["hello", "****"]
+    assert endpoint.texts == ["hello", "bad", "rude"]
+    assert len(endpoint.requests) == 1
+
+
 def test_the_endpoint_is_told_who_writes_what_to_whom(hooked: Hooked, endpoint: HookEndpoint) -> None:
     first = hooked.send("hello", data={"a": [1, None]}, clientId="one")
     (stored,) = hooked.ask(first)
