@@ -25,6 +25,7 @@ from tests.integration.channels.endpoint import make_certificate
 from tests.integration.conftest import BenchFactory
 from workers import hook as module
 from workers.hook import Hook
+from workers.refusals import KEPT
 from workers.screening import Screen
 
 OLD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -218,6 +219,28 @@ def test_what_was_refused_stays_refused_even_where_there_was_no_chat(
         assert hooked.codes(copy) == ["not_allowed"]
     assert hooked.stored() == ([] if is_first else ["hello"])
     assert hooked.codes(hooked.send("bad, but accepted now", **client_id)) == ["bad, but accepted now"]
+
+
+def test_copies_of_refused_messages_do_not_push_others_out_of_memory(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    first, *others = [hooked.send("bad") for _ in range(6)]
+    hooked.codes(first)
+    for _ in range(KEPT // len(others) + 1):
+        hooked.codes(*others)
+    endpoint.decide = lambda _: ACCEPT
+    assert hooked.codes(first, *others) == ["not_allowed"] * 6
+
+
+def test_a_chat_remembers_the_last_of_many_messages_that_were_refused(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    oldest, *others = [hooked.send("bad") for _ in range(KEPT + 1)]
+    assert {*hooked.codes(oldest, *others)} == {"not_allowed"}
+    endpoint.decide = lambda _: ACCEPT
+    assert hooked.codes(oldest, *others) == ["bad", *["not_allowed"] * KEPT]
 
 
 def test_nobody_sees_the_chat_of_a_message_that_was_refused(hooked: Hooked, endpoint: HookEndpoint) -> None:
