@@ -113,7 +113,7 @@ class BatchProcessor:
         Raises Unreachable, and redis.RedisError if it may be stored but is not published.
         """
         self._give_up_at = monotonic() + _GIVE_UP_S
-        outcome = self._attempt_counted([event])
+        outcome = self._attempt_counted(*self._screened([event]))
         self._publisher.publish(Outcome(emits=outcome.emits))
         (answer,) = InboxEntry(answers=outcome.answers, emits=outcome.emits).all_answers()
         return answer
@@ -128,10 +128,11 @@ class BatchProcessor:
         if not events:
             self._try_postgres()
         self._give_up_at = monotonic() + _GIVE_UP_S
+        events, context = self._screened(events)
         *first, last = portions(events)
         for portion in first:
-            self._publish(self._attempt_counted(portion), batches, is_all=False)
-        self._publish(self._attempt_counted(last), batches)
+            self._publish(self._attempt_counted(portion, context), batches, is_all=False)
+        self._publish(self._attempt_counted(last, context), batches)
 
     def _publish(self, outcome: Outcome, batches: Sequence[Batch], *, is_all: bool = True) -> None:
         with self._trace.step("publish"):
@@ -145,18 +146,10 @@ class BatchProcessor:
         except DBAPIError as error:
             raise Unreachable(f"Postgres: {_first_line(error)}") from error
 
-    def _attempt_counted(self, events: Sequence[Event]) -> Outcome:
-        context = self._context
-        if self._screen is not None and any(map(is_asked_about, events)):
-            events, context = self._screened(events, self._screen)
-        outcome = self._attempt(events, context)
-        failed = {answer.id: answer.failure.code for answer in outcome.answers if answer.failure}
-        for labels, count in Counter((event.name, failed.get(event.id, "ok")) for event in events).items():
-            metrics.EVENTS.counts[labels] += count
-        return outcome
-
-    def _screened(self, events: Sequence[Event], screen: Screen) -> tuple[list[Event], HandlerContext]:
-        """Have the app's backend look at what is sent, once and without a connection to Postgres."""
+    def _screened(self, events: Sequence[Event]) -> tuple[Sequence[Event], HandlerContext]:
+        """Have the app's backend look at what is sent, without holding a connection to Postgres meanwhile."""
+        if self._screen is None or not any(map(is_asked_about, events)):
+            return events, self._context
         screened = Screened(list(events))
         try:
             with self._connect((), self._context) as conn:
@@ -164,8 +157,15 @@ class BatchProcessor:
         except SQLAlchemyError as error:
             raise Unreachable(f"Postgres: {_first_line(error)}") from error
         with self._trace.step("hook"):
-            screen.ask(messages, screened, self._context)
+            self._screen.ask(messages, screened, self._context)
         return screened.events, replace(self._context, refusals=screened.refusals)
+
+    def _attempt_counted(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
+        outcome = self._attempt(events, context)
+        failed = {answer.id: answer.failure.code for answer in outcome.answers if answer.failure}
+        for labels, count in Counter((event.name, failed.get(event.id, "ok")) for event in events).items():
+            metrics.EVENTS.counts[labels] += count
+        return outcome
 
     def _attempt(self, events: Sequence[Event], context: HandlerContext) -> Outcome:
         """Handle events together; if that fails, handle as many of them as possible."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,12 +30,20 @@ _IDLE_S: Final = 4.0
 _FAILURES: Final = 3
 """After so many failures in a row, the endpoint is left alone for a while, and again after each one more."""
 _PAUSE_S: Final = 2.0
+_REQUESTS: Final = 20
+"""The most requests about a batch, which find one message among hundreds."""
+_STUMBLES: Final = frozenset({400, 413, 422, 500})
+"""The statuses that may be about some of the messages only."""
 
 IPAddress = IPv4Address | IPv6Address
 
 
 class HookFailed(Exception):
     """There is no usable answer. The message is a few words, and none of the endpoint's."""
+
+
+class HookStumbled(HookFailed):
+    """The endpoint answers, but not as it must. It may be able to tell about some of the messages."""
 
 
 class Hook:
@@ -68,37 +77,63 @@ class Hook:
             return [None] * len(messages)
         began = monotonic()
         try:
-            results = self.request(messages)
+            results = self._ask_in_parts(messages, began + self._timeout_s)
         except HookFailed as failure:
             self._note_failure(failure)
             return [None] * len(messages)
         finally:
             metrics.HOOK_SECONDS.observe(monotonic() - began)
-        metrics.HOOK_REQUESTS.counts["answered",] += 1
         self._failures = 0
         self._outage.ends()
         return results
 
-    def request(self, messages: Sequence[HookMessage]) -> list[Result | None]:
-        """Do the same, whatever happened before. Raises HookFailed."""
+    def _ask_in_parts(self, messages: Sequence[HookMessage], until: float) -> list[Result | None]:
+        """Ask about all messages, and about halves of those over which the endpoint stumbles.
+
+        So one message harms no others. Raises HookFailed if it answers about none.
+        """
+        results: list[Result | None] = [None] * len(messages)
+        failures: list[HookFailed] = []
+        parts = deque([slice(0, len(messages))])
+        requests = 0
+        while parts and requests < _REQUESTS:
+            part = parts.popleft()
+            requests += 1
+            try:
+                results[part] = self.request(messages[part], until - monotonic())
+                metrics.HOOK_REQUESTS.counts["answered",] += 1
+            except HookFailed as failure:
+                metrics.HOOK_REQUESTS.counts["failed",] += 1
+                failures.append(failure)
+                if not isinstance(failure, HookStumbled):
+                    break
+                if part.stop - part.start > 1:
+                    middle = (part.start + part.stop) // 2
+                    parts += [slice(part.start, middle), slice(middle, part.stop)]
+        if len(failures) == requests:
+            raise failures[0]
+        return results
+
+    def request(self, messages: Sequence[HookMessage], timeout_s: float | None = None) -> list[Result | None]:
+        """Do the same with one request, whatever happened before. Raises HookFailed."""
         body = msgspec.json.encode(HookRequest(list(messages)))
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            answer = self._runner.run(self._exchange(body, self._headers(messages, body)))
+            answer = self._runner.run(self._exchange(body, self._headers(messages, body), limit_s))
             results = list(json.loads(answer)["results"])
         except TimeoutError:
             raise HookFailed("no answer in time") from None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise HookFailed("the answer is not what it must be") from None
+            raise HookStumbled("the answer is not what it must be") from None
         except HookFailed:
             raise
         except Exception as error:  # whatever a connection raises
             raise HookFailed(reason(error)) from None
         if len(results) != len(messages):
-            raise HookFailed(f"{len(results)} results for {len(messages)} messages")
+            raise HookStumbled(f"{len(results)} results for {len(messages)} messages")
         return [_read(result) for result in results]
 
     def _note_failure(self, failure: HookFailed) -> None:
-        metrics.HOOK_REQUESTS.counts["failed",] += 1
         self._failures += 1
         if self._failures >= _FAILURES:
             self._paused_until = monotonic() + _PAUSE_S
@@ -117,8 +152,8 @@ class Hook:
             ("webhook-signature", " ".join(signatures)),
         ]
 
-    async def _exchange(self, body: bytes, headers: list[tuple[str, str]]) -> bytes:
-        async with asyncio.timeout(self._timeout_s):
+    async def _exchange(self, body: bytes, headers: list[tuple[str, str]], limit_s: float) -> bytes:
+        async with asyncio.timeout(limit_s):
             try:
                 return await self._post(body, headers)
             except (httpcore.NetworkError, httpcore.RemoteProtocolError):
@@ -130,11 +165,12 @@ class Hook:
         answer = bytearray()
         async with self._pool.stream("POST", self._url, headers=headers, content=body) as response:
             if response.status != 200:
-                raise HookFailed(f"status {response.status}")
+                failure = HookStumbled if response.status in _STUMBLES else HookFailed
+                raise failure(f"status {response.status}")
             async for part in response.aiter_stream():
                 answer += part
                 if len(answer) > _ANSWER_BYTES:
-                    raise HookFailed("the answer is too long")
+                    raise HookStumbled("the answer is too long")
         return bytes(answer)
 
 

@@ -22,7 +22,10 @@ NOT_REFUSED: Final = "({request} = ANY({chat}.refused)) IS NOT TRUE"
 _REMEMBER = LockingStatement(
     """
     WITH held AS MATERIALIZED (
-        SELECT c.id, new.requests
+        SELECT c.id, ARRAY(
+            SELECT request FROM unnest(new.requests) WITH ORDINALITY AS one (request, place)
+            WHERE {is_new} ORDER BY place
+        ) AS requests
         FROM (
             SELECT chat_id, array_agg(request ORDER BY place) AS requests
             FROM unnest(CAST(:chats AS uuid[]), CAST(:requests AS uuid[])) WITH ORDINALITY
@@ -32,13 +35,14 @@ _REMEMBER = LockingStatement(
         JOIN chats c ON c.id = new.chat_id
         ORDER BY c.id
         FOR NO KEY UPDATE OF c {skip_locked}
+    ), noted AS (
+        UPDATE chats c SET refused = (c.refused || requests)[
+            greatest(1, coalesce(cardinality(c.refused), 0) + cardinality(requests) - {kept} + 1):
+        ]
+        FROM held WHERE c.id = held.id AND cardinality(requests) > 0
     )
-    UPDATE chats c SET refused = (c.refused || requests)[
-        greatest(1, coalesce(cardinality(c.refused), 0) + cardinality(requests) - {kept} + 1):
-    ]
-    FROM held WHERE c.id = held.id
-    RETURNING c.id
-    """.replace("{kept}", str(KEPT))
+    SELECT id FROM held
+    """.replace("{kept}", str(KEPT)).replace("{is_new}", NOT_REFUSED.format(request="request", chat="c"))
 )
 
 

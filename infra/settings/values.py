@@ -25,7 +25,8 @@ def _split(value: object) -> object:
 
 def are_signing_secrets(value: str) -> bool:
     """Tell whether these are secrets of Standard Webhooks, separated by spaces."""
-    return all(_SIGNING_SECRET.fullmatch(secret) for secret in value.split())
+    secrets = value.split()
+    return bool(secrets) and all(map(_SIGNING_SECRET.fullmatch, secrets))
 
 
 def _rate(value: float) -> float:

@@ -72,6 +72,8 @@ def test_the_schema_catches_a_misspelled_field() -> None:
         pytest.param(["--set", "existingSecret="], "existingSecret", id="no secret"),
         pytest.param(["--set", "settings.edge.SUPABASE_URL=null"], "SUPABASE_URL", id="no project"),
         pytest.param(["--set", "settings.edge.SUPABASE_KEY=x"], "SUPABASE_KEY", id="a secret in plain"),
+        pytest.param(["--set", "settings.worker.HOOK_SECRETS=x"], "HOOK_SECRETS", id="that of the hook"),
+        pytest.param(["--set", "settings.worker.WEBHOOKS_SECRETS=x"], "WEBHOOKS_SECRETS", id="of webhooks"),
         pytest.param(["--set", "settings.common.BBGRAM_LANES=2"], "BBGRAM_LANES", id="a prefix"),
         pytest.param(["--set", "settings.edge.METRICS_PORT=1"], "METRICS_PORT", id="what the chart sets"),
         pytest.param(["--set", "beat.replicas=2"], "replicas", id="a second beat"),

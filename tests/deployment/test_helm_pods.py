@@ -35,6 +35,8 @@ SECRET = {
     "BBGRAM_VAPID_PRIVATE_KEY": "4fs9dEyw2DoTJWPuZAJpvuWJQwSQdRaHqZs0zaDZqpo",
     "BBGRAM_VAPID_PREVIOUS_KEY": "4fs9dEyw2DoTJWPuZAJpvuWJQwSQdRaHqZs0zaDZqpo",
     "BBGRAM_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "BBGRAM_WEBHOOKS_SECRETS": "app=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "BBGRAM_HOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "BBGRAM_FCM_CREDENTIALS": "{}",
     "BBGRAM_APNS_KEY": "-----BEGIN PRIVATE KEY-----",
 }
@@ -172,11 +174,29 @@ def is_in(labels: dict[str, Any], pod: Manifest) -> bool:
 
 @pytest.mark.parametrize("role", COMMANDS)
 def test_only_those_who_need_postgres_may_reach_it(role: str) -> None:
+    rules = egress(role)
+    assert (5432 in ports(rules)) == (role != "edge")
+    assert all(rule.get("ports") for rule in rules)
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_workers_may_reach_the_endpoint_of_a_hook(role: str) -> None:
+    url = "https://app.example/hook"
+    assert (443 in ports(egress(role))) == (role in {"edge", "functions"})
+    for settings in ("worker", "common"):
+        rules = egress(role, "--set", f"settings.{settings}.HOOK_URL={url}")
+        assert (443 in ports(rules)) == (role in {"edge", "functions", "worker"})
+
+
+def egress(role: str, *args: str) -> list[Manifest]:
     (policy,) = [
         one
-        for one in render("everything")
+        for one in render("everything", *args)
         if one["kind"] == "NetworkPolicy" and one["metadata"]["name"] == f"talk-{role}"
     ]
-    ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
-    assert (5432 in ports) == (role != "edge")
-    assert all(rule.get("ports") for rule in policy["spec"]["egress"])
+    rules: list[Manifest] = policy["spec"]["egress"]
+    return rules
+
+
+def ports(rules: list[Manifest]) -> set[int]:
+    return {port["port"] for rule in rules for port in rule["ports"]}

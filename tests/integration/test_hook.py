@@ -25,6 +25,7 @@ from tests.integration.channels.endpoint import make_certificate
 from tests.integration.conftest import BenchFactory
 from workers import hook as module
 from workers.hook import Hook
+from workers.refusals import KEPT
 from workers.screening import Screen
 
 OLD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -127,6 +128,19 @@ def test_a_whole_batch_is_asked_about_at_once_and_each_message_gets_its_own_resu
     assert len(endpoint.requests) == 1
 
 
+def test_a_batch_that_is_cut_because_it_reads_much_is_asked_about_at_once(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    reads = [hooked.bench.event(hooked.alice, "list_chats", {}) for _ in range(50)]
+    sends = [hooked.send(words) for words in ("hello", "bad", "rude")]
+    reply = hooked.bench.ask(sends[0], *reads[:25], sends[1], *reads[25:], sends[2])
+    assert reply.failure(sends[1]).code == "not_allowed"
+    assert hooked.stored() == ["hello", "****"]
+    assert endpoint.texts == ["hello", "bad", "rude"]
+    assert len(endpoint.requests) == 1
+
+
 def test_the_endpoint_is_told_who_writes_what_to_whom(hooked: Hooked, endpoint: HookEndpoint) -> None:
     first = hooked.send("hello", data={"a": [1, None]}, clientId="one")
     (stored,) = hooked.ask(first)
@@ -205,6 +219,28 @@ def test_what_was_refused_stays_refused_even_where_there_was_no_chat(
         assert hooked.codes(copy) == ["not_allowed"]
     assert hooked.stored() == ([] if is_first else ["hello"])
     assert hooked.codes(hooked.send("bad, but accepted now", **client_id)) == ["bad, but accepted now"]
+
+
+def test_copies_of_refused_messages_do_not_push_others_out_of_memory(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    first, *others = [hooked.send("bad") for _ in range(6)]
+    hooked.codes(first)
+    for _ in range(KEPT // len(others) + 1):
+        hooked.codes(*others)
+    endpoint.decide = lambda _: ACCEPT
+    assert hooked.codes(first, *others) == ["not_allowed"] * 6
+
+
+def test_a_chat_remembers_the_last_of_many_messages_that_were_refused(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.decide = by_text
+    oldest, *others = [hooked.send("bad") for _ in range(KEPT + 1)]
+    assert {*hooked.codes(oldest, *others)} == {"not_allowed"}
+    endpoint.decide = lambda _: ACCEPT
+    assert hooked.codes(oldest, *others) == ["bad", *["not_allowed"] * KEPT]
 
 
 def test_nobody_sees_the_chat_of_a_message_that_was_refused(hooked: Hooked, endpoint: HookEndpoint) -> None:
@@ -301,7 +337,7 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "no UTF-8": lambda handler: answer_with(handler, b'{"results": ["\xff\xfe", "\xff"], "\xff": 1}'),
     "deep JSON": lambda handler: answer_with(handler, b'{"results":' + b"[" * 100_000),
     "another object": lambda handler: answer_with(handler, {"result": []}),
-    "too few results": lambda handler: answer_with(handler, {"results": [ACCEPT]}),
+    "too few results": lambda handler: answer_with(handler, {"results": []}),
     "too many results": lambda handler: answer_with(handler, {"results": [ACCEPT] * 3}),
     "too long": endless,
 }
@@ -321,6 +357,49 @@ def test_without_a_usable_answer_all_messages_pass_or_none_does(
     assert hooked.codes(*events) == ["unavailable"] * 2
     endpoint.misbehave = None
     assert hooked.codes(*events) == ["one", "two"]
+
+
+@pytest.mark.parametrize("stumble", [*FAILURES][:1] + [*FAILURES][4:7] + [*FAILURES][8:])
+@pytest.mark.parametrize("fails_open", [True, False])
+def test_a_message_over_which_the_endpoint_stumbles_harms_no_other(
+    make_hooked: ScreenedFactory, endpoint: HookEndpoint, stumble: str, fails_open: bool
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        messages = endpoint.asked[-1]
+        if any(message["text"] == "odd" for message in messages):
+            FAILURES[stumble](handler)
+        else:
+            answer_with(handler, {"results": [by_text(message) for message in messages]})
+
+    endpoint.misbehave = answer
+    hooked = make_hooked(fails_open=fails_open)
+    replies = [hooked.bench.send(hooked.bob, hooked.to_alice, words) for words in ("bad", "fine", "rude")]
+    events = [hooked.send("before"), hooked.send("odd"), *replies]
+    odd = "odd" if fails_open else "unavailable"
+    assert hooked.codes(*events) == ["before", odd, "not_allowed", "fine", "****"]
+
+
+def test_an_endpoint_that_stumbles_over_everything_gets_few_requests(
+    hooked: Hooked, endpoint: HookEndpoint
+) -> None:
+    endpoint.misbehave = FAILURES["status 500"]
+    with capture_logs() as logs:
+        assert {*hooked.codes(*(hooked.send("hello") for _ in range(100)))} == {"unavailable"}
+    assert len(endpoint.requests) == module._REQUESTS
+    assert [line["event"] for line in logs] == ["hook_failed"]
+
+
+def test_all_requests_about_a_batch_share_the_time_limit(
+    make_hooked: ScreenedFactory, endpoint: HookEndpoint
+) -> None:
+    def stumble_late(handler: BaseHTTPRequestHandler) -> None:
+        endpoint.released.wait(0.2)
+        FAILURES["status 500"](handler)
+
+    endpoint.misbehave = stumble_late
+    hooked = make_hooked(timeout_s=0.5)
+    assert {*hooked.codes(*(hooked.send("hello") for _ in range(100)))} == {"unavailable"}
+    assert len(endpoint.requests) <= 3
 
 
 UNUSABLE = [

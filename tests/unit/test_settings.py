@@ -194,7 +194,11 @@ def test_the_defaults_are_within_their_bounds(settings: type[Settings]) -> None:
                 "https://user:word@app.example/",
             ),
         ),
-        (WorkerSettings, "HOOK_SECRETS", ("whsec_short", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,other")),
+        (
+            WorkerSettings,
+            "HOOK_SECRETS",
+            (" ", "whsec_short", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,other"),
+        ),
         (WorkerSettings, "HOOK_FAILURE", ("OPEN", "maybe")),
         (WorkerSettings, "HOOK_TIMEOUT_S", ("0", "5.1", "nan")),
         (
