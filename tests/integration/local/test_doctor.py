@@ -150,8 +150,8 @@ def test_the_doctor_says_when_jobs_run_or_what_is_wrong_with_them(monkeypatch: p
         FunctionSettings(**URLS, jobs=weekly_digest.NAME, cleanup_cron="0 5 * * *")
     ) == Finding(
         "jobs",
-        "offline_delivery at * * * * * UTC; erase_users at * * * * * UTC; cleanup at 0 5 * * * Europe/Berlin; "
-        "weekly_digest at 0 9 * * 1 Europe/Berlin",
+        "offline_delivery at * * * * * UTC; erase_users at * * * * * UTC; "
+        "cleanup at 0 5 * * * Europe/Berlin; weekly_digest at 0 9 * * 1 Europe/Berlin",
     )
 
 
