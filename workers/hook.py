@@ -112,6 +112,8 @@ class Hook:
                     parts += [slice(part.start, middle), slice(middle, part.stop)]
         if len(failures) == requests:
             raise failures[0]
+        if failures:
+            log.warning("hook_stumbled", requests=len(failures), error=str(failures[0]))
         return results
 
     def request(self, messages: Sequence[HookMessage], timeout_s: float | None = None) -> list[Result | None]:

@@ -376,7 +376,9 @@ def test_a_message_over_which_the_endpoint_stumbles_harms_no_other(
     replies = [hooked.bench.send(hooked.bob, hooked.to_alice, words) for words in ("bad", "fine", "rude")]
     events = [hooked.send("before"), hooked.send("odd"), *replies]
     odd = "odd" if fails_open else "unavailable"
-    assert hooked.codes(*events) == ["before", odd, "not_allowed", "fine", "****"]
+    with capture_logs() as logs:
+        assert hooked.codes(*events) == ["before", odd, "not_allowed", "fine", "****"]
+    assert [(line["event"], line["requests"]) for line in logs] == [("hook_stumbled", 3)]
 
 
 def test_an_endpoint_that_stumbles_over_everything_gets_few_requests(
