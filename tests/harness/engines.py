@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from redis import Redis
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, make_url
 
 from infra.local.engines import Postgres, Valkey
 from infra.local.engines.postgres import DATABASE
@@ -57,11 +57,18 @@ class Store:
     _engines: dict[Any, Engine] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Not those of the store that this one was made from by `replace`: its address may be another."""
 
-    def engine(self, **options: Any) -> Engine:
-        """Return the one engine with these options: to connect costs more than what most tests do then."""
-        key = tuple(sorted(options.items()))
+    def engine(self, *, by_indexes: bool = False, **options: Any) -> Engine:
+        """Return the one engine with these options: to connect costs more than what most tests do then.
+
+        `by_indexes` is for seeds: each connection plans checks of foreign keys once, and for a small table not
+        by its index, which takes minutes once it is large.
+        """
+        key = (by_indexes, *sorted(options.items()))
         if key not in self._engines:
-            self._engines[key] = make_engine(self.database_url, **options)
+            url = make_url(self.database_url)
+            if by_indexes:
+                url = url.update_query_dict({"options": "-c enable_seqscan=off"})
+            self._engines[key] = make_engine(url.render_as_string(hide_password=False), **options)
         return self._engines[key]
 
     def disconnect(self) -> None:

@@ -82,7 +82,7 @@ class WorkerBench:
         self, store: Store, *, redis: Redis | None = None, screen: Screen | None = None, **limits: Any
     ) -> None:
         self.edge_id = f"edge-{uuid.uuid4().hex[:8]}"
-        self.engine = store.engine(pool_size=4, timeouts=False)
+        self.engine = store.engine(by_indexes=True, pool_size=4, timeouts=False)
         self.worker_engine = store.engine(pool_size=4, for_batches=True)
         self.redis_url = store.redis_url
         self.redis = Redis.from_url(store.redis_url)
