@@ -60,8 +60,8 @@ class Store:
     def engine(self, *, by_indexes: bool = False, **options: Any) -> Engine:
         """Return the one engine with these options: to connect costs more than what most tests do then.
 
-        `by_indexes` is for seeds: a connection plans its checks of foreign keys once, without the index if the
-        table is small, and they take minutes once it is large.
+        `by_indexes` is for seeds: a connection plans its checks of foreign keys once, without the index if
+        the table is small, and they take minutes once it is large.
         """
         key = (by_indexes, *sorted(options.items()))
         if key not in self._engines:
