@@ -31,6 +31,8 @@ QUIET = {
     "bbgram_webhook_request_seconds_count",
     "bbgram_webhook_request_seconds_sum",
     "bbgram_worker_dead_letters_total",
+    "bbgram_worker_hook_messages_total",
+    "bbgram_worker_hook_requests_total",
     "pg_settings_max_connections",
     "pg_stat_activity_count",
     "redis_memory_max_bytes",
