@@ -16,9 +16,12 @@ _OBJECTS = text(
 )
 _CLOSE = text(
     """
-    SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
-    FROM pg_class c
-    WHERE c.oid = ANY(CAST(:oids AS oid[])) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+    (
+        SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
+        FROM pg_class c
+        WHERE c.oid = ANY(CAST(:oids AS oid[])) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+        ORDER BY c.oid
+    )
     UNION ALL
     SELECT DISTINCT format(
         'REVOKE ALL ON %s FROM %s', c.oid::regclass,
@@ -52,6 +55,8 @@ def objects(conn: Connection, schema: str) -> set[int]:
 def close(conn: Connection, made: Collection[int]) -> None:
     """Enable row-level security on what has just been made, and revoke what others may do with it.
 
+    Tables are locked in the order in which they were made, profiles first, as senders lock them: otherwise
+    each would wait for the other.
     Default privileges of the database may have granted it to anybody: to Supabase's API roles, for example.
     """
     for statement in conn.execute(_CLOSE, {"oids": list(made)}).scalars().all():

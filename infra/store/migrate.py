@@ -110,8 +110,11 @@ def _upgrade(conn: Connection, schema: str) -> tuple[list[str], bool]:
     place = find_older(conn, schema)
     us = _become_owner(conn, schema, place or schema)
     revision = _revision(conn, schema)
-    # Older releases closed nothing, and nor has whoever made the schema beforehand.
-    closed = set() if revision in (None, *SHARED) else objects(conn, schema)
+    if revision in SHARED:
+        # Older releases closed nothing. Before the migration locks a table that senders lock after others.
+        close(conn, objects(conn, schema))
+    # Nor has whoever made the schema beforehand.
+    closed = set() if revision is None else objects(conn, schema)
     # They need no table, and a migration may have to fold names by the rules of its release.
     refresh_functions(conn, schema)
     if place and (older := older_revision(conn, place)):
