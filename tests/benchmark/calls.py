@@ -3,7 +3,6 @@
 `python -m tests.benchmark.calls` writes the table in docs/benchmarks.md, as `make bench` does.
 """
 
-import argparse
 import re
 import statistics
 import sys
@@ -20,6 +19,7 @@ from tests.benchmark.caller import Called, CallSpec
 from tests.benchmark.load import Latency
 from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed, Loader
+from tests.benchmark.part import run_part
 from tests.benchmark.systems import Field, System
 from tests.harness.deployment import user_id_of
 from tests.harness.server_api import API_KEYS, KEY
@@ -144,22 +144,5 @@ def write(found: Sequence[Beside]) -> None:
     _PAGE.write_text(_RESULTS.sub(lambda _: text, _PAGE.read_text()))
 
 
-def main() -> int:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    parser.add_argument("--print", action="store_true", help="print the table and write no file")
-    options = parser.parse_args()
-    try:
-        found = measure_calls(options.rounds)
-    except BenchmarkFailed as failure:
-        print(f"The benchmark failed: {failure}.", file=sys.stderr)
-        return 1
-    print(table(found))
-    if not options.print:
-        write(found)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_part(__doc__ or "", measure_calls, table, write))

@@ -3,7 +3,6 @@
 `python -m tests.benchmark.drain` writes the table in docs/benchmarks.md, as `make bench` does.
 """
 
-import argparse
 import re
 import resource
 import signal
@@ -20,6 +19,7 @@ from tests.benchmark.crowd import Moved, Scene
 from tests.benchmark.load import Connected, Window
 from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed, Loader, check, make_spec
+from tests.benchmark.part import run_part
 from tests.benchmark.systems import Field, Ours
 
 SOCKETS: Final = 4_000
@@ -148,20 +148,5 @@ def write(found: Sequence[Left]) -> None:
     _PAGE.write_text(_RESULTS.sub(lambda _: text, _PAGE.read_text()))
 
 
-def main() -> int:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    options = parser.parse_args()
-    try:
-        found = measure(options.rounds)
-    except BenchmarkFailed as failure:
-        print(f"The benchmark failed: {failure}.", file=sys.stderr)
-        return 1
-    print(table(found))
-    write(found)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_part(__doc__ or "", measure, table, write))

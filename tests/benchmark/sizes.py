@@ -3,7 +3,6 @@
 `python -m tests.benchmark.sizes` writes the table in docs/benchmarks.md, as `make bench` does.
 """
 
-import argparse
 import re
 import statistics
 import sys
@@ -20,6 +19,7 @@ from tests.benchmark import heavy, measure
 from tests.benchmark.heavy import Compared
 from tests.benchmark.machine import machine
 from tests.benchmark.measure import BenchmarkFailed, Loader
+from tests.benchmark.part import run_part
 from tests.benchmark.seeds import (
     BEHIND,
     CROWD,
@@ -232,22 +232,5 @@ def write(found: Sequence[Round]) -> None:
     _PAGE.write_text(_RESULTS.sub(lambda _: text, _PAGE.read_text()))
 
 
-def main() -> int:
-    """Measure and write, or only print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    parser.add_argument("--print", action="store_true", help="print the tables and write no file")
-    options = parser.parse_args()
-    try:
-        found = measure_sizes(options.rounds)
-    except BenchmarkFailed as failure:
-        print(f"The benchmark failed: {failure}.", file=sys.stderr)
-        return 1
-    print(table(found))
-    if not options.print:
-        write(found)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_part(__doc__ or "", measure_sizes, table, write))
