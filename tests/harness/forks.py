@@ -192,6 +192,10 @@ class _Server:
     connection: socket.socket
     """The server ends when this is closed."""
 
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.wait()
+
 
 @cache
 def _server() -> _Server:
@@ -206,7 +210,9 @@ def _server() -> _Server:
             cwd=_ROOT,
             pass_fds=[theirs.fileno()],
         )
-    return _Server(process, ours)
+    server = _Server(process, ours)
+    atexit.register(server.stop)
+    return server
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:

@@ -48,14 +48,16 @@ LONGEST: Final = (
     "tests/integration/test_statements.py",
     "tests/integration/test_status.py",
     "tests/integration/",
+    "tests/migrations/",
     "tests/contract/",
     "tests/security/",
     "tests/unit/socket_edge/connection/",
+    "tests/unit/test_settings.py",
 )
 """What is handed out first, in this order; everything else follows."""
 
 _ALONE: Final = "\npytestmark = pytest.mark.alone\n"
-_WAITING: Final = ("tests/security/test_floods.py", "tests/security/test_sockets.py")
+_WAITING: Final = ("tests/security/test_server_api.py", "tests/security/test_sockets.py")
 """Files that run when all others are done, and mostly wait: the other ones that do run beside them."""
 
 

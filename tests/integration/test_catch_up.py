@@ -12,6 +12,7 @@ from sqlalchemy import text
 from infra.wire.commands import CatchUp
 from infra.wire.inbox import CatchUpPage
 from socket_edge.delivery.catch_up import ChatsAhead
+from tests.harness.buffers import buffers, start_counting
 from tests.harness.talk import Talk
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
@@ -112,9 +113,9 @@ class Device:
     def ask(self, command: CatchUp) -> CatchUpPage:
         payload = msgspec.json.encode(command)
         request = self.bench.event(self.user_id, "catch_up", payload)
-        before = _buffers(self.bench)
+        before = buffers(self.bench, *READS)
         answer = self.bench.ask(request).answers[request.id]
-        self.walk.buffers.append(_buffers(self.bench) - before)
+        self.walk.buffers.append(buffers(self.bench, *READS) - before)
         self.walk.sizes.append(len(payload) + len(bytes(answer.data)))
         assert answer.failure is None, answer.failure
         page = msgspec.json.decode(answer.data, type=CatchUpPage)
@@ -124,24 +125,14 @@ class Device:
         return page
 
 
-_BUFFERS = text(
-    r"""
-    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::int FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND (query LIKE '%last\_chat%' OR query LIKE '%portion%' OR query LIKE '%AS wanted (chat\_id, seq)%')
-    """
-)
-
-
-def _buffers(bench: WorkerBench) -> int:
-    with bench.engine.connect() as conn:
-        return int(conn.execute(_BUFFERS).scalar_one())
+READS = ("last_chat", "portion", "AS wanted (chat_id, seq)")
+"""Occur in the statements that read a backlog, each in some of them."""
 
 
 @pytest.fixture
 def bench(make_bench: BenchFactory) -> WorkerBench:
     bench = make_bench(page=PAGE, sweep_after_s=NEVER_S)
-    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    start_counting(bench)
     return bench
 
 

@@ -9,12 +9,9 @@ from functools import partial
 from typing import Any
 
 from tests.benchmark.seeds import Chats, add
-from tests.harness.buffers import cost
+from tests.harness.buffers import ALL, cost
 from tests.harness.deployment import user_id_of
 from tests.harness.worker_bench import WorkerBench
-
-ALL = ""
-"""A text that is in every statement."""
 
 
 def heavy(bench: WorkerBench, *sizes: tuple[int, int], is_read: bool) -> list[uuid.UUID]:

@@ -20,6 +20,7 @@ import workers
 from infra.wire.batch import Event
 from infra.wire.hook import Accept, Change, HookMessage, Refuse, Result
 from infra.wire.webhooks import EVENTS
+from tests.harness.buffers import start_counting
 from tests.harness.engines import Store
 from tests.harness.worker_bench import Reply, WorkerBench
 from tests.integration.conftest import NEVER_S, BenchFactory
@@ -63,7 +64,7 @@ def counted(bench: WorkerBench) -> Iterator[Cost]:
     # What a worker reads now and then, however many batches there are, it reads before.
     bench.ask(bench.event(uuid.uuid4(), "list_chats", {}))
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as onlooker:
-        onlooker.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        start_counting(bench)
         before = onlooker.execute(_CALLS).scalar_one()
         with _noting(cost):
             yield cost

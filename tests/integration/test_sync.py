@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from infra.wire.commands import SendMessage
 from infra.wire.registry import COMMANDS
+from tests.harness.buffers import ALL, cost
 from tests.harness.many_chats import ManyChats, add_chats
 from tests.harness.worker_bench import WorkerBench
 from tests.integration.conftest import BenchFactory
@@ -148,22 +150,6 @@ def test_requests_of_both_kinds_in_a_batch_get_their_own_chats(bench: WorkerBenc
     assert [reply.ack(event).get("gone") for event in asked] == [[other.ids[0]], None, [one.ids[1]]]
 
 
-_READ = """
-    SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0) FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query NOT LIKE '%pg_stat_statements%'
-"""
-
-
-def blocks(bench: WorkerBench, user: uuid.UUID, name: str, payload: dict[str, Any]) -> int:
-    """Return how many blocks the server reads for a request."""
-    bench.rows("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    call(bench, user, name, payload)
-    before = bench.rows(_READ)[0][0]
-    call(bench, user, name, payload)
-    return int(bench.rows(_READ)[0][0] - before)
-
-
 def test_the_cost_of_a_sync_follows_the_chats_in_the_request(bench: WorkerBench) -> None:
     small, large = 500, 12_000
     costs = {}
@@ -171,7 +157,7 @@ def test_the_cost_of_a_sync_follows_the_chats_in_the_request(bench: WorkerBench)
         popular = many(bench, count)
         bench.rows("ANALYZE chats, chat_members, messages, profiles")
         few = {"cursors": dict.fromkeys(popular.ids[:10], 0), "only": True}
-        costs[count] = blocks(bench, popular.user, "sync", few)
+        costs[count] = cost(bench, ALL, partial(call, bench, popular.user, "sync", few))
     # Small tables may be read as a whole, which costs less than to look up each row.
     assert costs[large] < 4 * costs[small], costs
 
