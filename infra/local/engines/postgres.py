@@ -39,6 +39,8 @@ class Postgres(Engine):
 
     name = "postgres"
     stop_signal = signal.SIGINT
+    made_with: tuple[str, ...] = ()
+    """Further options of `initdb`."""
 
     def __init__(self, data_dir: Path, port: int) -> None:
         super().__init__(data_dir, port)
@@ -95,7 +97,7 @@ class Postgres(Engine):
         self._run(
             *("initdb", "-D", str(unfinished), "--username", DATABASE, "--auth=scram-sha-256"),
             *("--pwfile", str(self.folder / "password"), "--encoding=UTF8", "--locale=C"),
-            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", *self.made_with),
         )
         self._run(
             "postgres", "--single", "-D", str(unfinished), "postgres", say=f"CREATE DATABASE {DATABASE}\n"
