@@ -96,15 +96,15 @@ def store_at_gate(
     if not requests:
         return result
     tried = {request.id: request for request in requests}
-    for row in _STORE_AT_GATE.execute(conn, requests, context):
-        *message, is_stored, box, own_box, messages_from = tuple(row)
-        request = tried[row.id]
-        if not row.is_new and not is_stored:
-            result.refused[row.id] = row.chat_id
+    for *row, is_stored, box, own_box, messages_from in _STORE_AT_GATE.fetch(conn, requests, context):
+        message_id, chat_id, _, _, recipient_id, _, _, is_new = row
+        request = tried[message_id]
+        if not is_new and not is_stored:
+            result.refused[message_id] = chat_id
             continue
-        result.stored[row.id] = as_sent(request, *message)
-        if row.is_new and Box(own_box) in (Box.REQUESTS, Box.DECLINED):
-            result.moved.add((row.chat_id, request.user_id))
-        if row.is_new and Box(box) in (Box.UNDECIDED, Box.UNSEEN) and messages_from == "requests":
-            result.moved.add((row.chat_id, row.recipient_id))
+        result.stored[message_id] = as_sent(request, *row)
+        if is_new and Box(own_box) in (Box.REQUESTS, Box.DECLINED):
+            result.moved.add((chat_id, request.user_id))
+        if is_new and Box(box) in (Box.UNDECIDED, Box.UNSEEN) and messages_from == "requests":
+            result.moved.add((chat_id, recipient_id))
     return result

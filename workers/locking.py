@@ -1,6 +1,7 @@
 """Statements that lock rows, in two variants: one waits for rows that others have locked, one skips them."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, TextClause, text
@@ -23,9 +24,6 @@ class LockingStatement:
         skipping = {name: texts[1] for name, texts in variants.items()}
         self._waiting = text(sql.format(skip_locked="", **waiting))
         self._skipping = text(sql.format(skip_locked="SKIP LOCKED", **skipping))
-        self._of_psycopg = {
-            one: str(one.compile(dialect=_PSYCOPG)) for one in (self._waiting, self._skipping)
-        }
 
     def for_(self, context: HandlerContext) -> TextClause:
         """Return the variant for handlers with this context."""
@@ -35,4 +33,9 @@ class LockingStatement:
         self, conn: Connection, context: HandlerContext, parameters: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
         """Run the variant for handlers with this context past SQLAlchemy; see `infra.store.engine.fetch`."""
-        return fetch(conn, self._of_psycopg[self.for_(context)], parameters)
+        return fetch(conn, _in_psycopgs_format(self.for_(context)), parameters)
+
+
+@cache
+def _in_psycopgs_format(statement: TextClause) -> str:
+    return str(statement.compile(dialect=_PSYCOPG))

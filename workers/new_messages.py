@@ -1,11 +1,11 @@
 """Stores messages, each once and with hole-free seqs: one statement for any number of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, text
+from sqlalchemy import Connection, text
 
 from infra.store.boxes import IS_OPEN
 from infra.store.counting import NUMBERED_AFTER
@@ -46,6 +46,24 @@ _QUOTED = text(
     WHERE tried.seq BETWEEN 1 AND c.last_seq
     """
 )
+_TRIED: Final = {
+    "sender_id": "uuid",
+    "key": "text",
+    "user_id": "uuid",
+    "id": "uuid",
+    "text": "text",
+    "data": "text",
+    "reply_to": "bigint",
+    "client_id": "text",
+}
+"""What the statement is given of each message, with its type."""
+_MANY: Final = "unnest({}) WITH ORDINALITY AS tried ({}, place)".format(
+    ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TRIED.items()), ", ".join(_TRIED)
+)
+_ONE: Final = "(SELECT {}, 1 AS place) AS tried".format(
+    ", ".join(f"CAST(:{name} AS {kind}) AS {name}" for name, kind in _TRIED.items())
+)
+"""To unnest arrays for a lone message takes an eighth of the time of its statement."""
 _SEND = """
     WITH routed AS MATERIALIZED (
         SELECT
@@ -53,11 +71,7 @@ _SEND = """
             r.username_key AS recipient_key, c.id AS chat_id, c.last_seq,
             greatest(now(), c.activity_at) AS created_at,
             CASE WHEN c.to_lo + c.to_hi = c.last_seq THEN c.to_lo ELSE 0 END AS last_number{gate_columns}
-        FROM unnest(
-            CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]), CAST(:ids AS uuid[]),
-            CAST(:texts AS text[]), CAST(:data AS text[]), CAST(:replies AS bigint[]),
-            CAST(:client_ids AS text[])
-        ) WITH ORDINALITY AS tried (sender_id, key, user_id, id, text, data, reply_to, client_id, place)
+        FROM {tried}
         JOIN profiles s ON s.id = tried.sender_id AND s.deleted_at IS NULL
         {recipient}
         JOIN chats c ON c.user_lo = least(s.id, r.id) AND c.user_hi = greatest(s.id, r.id){gate}
@@ -119,8 +133,7 @@ _UNBROKEN = """
         ) counted
         WHERE held = (
             SELECT count(*)
-            FROM unnest(CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]))
-                AS tried (sender_id, key, user_id)
+            FROM {tried}
             WHERE tried.sender_id = counted.sender_id
                 AND (tried.key = recipient_key OR tried.key IS NULL AND tried.user_id = recipient_id)
         )
@@ -169,42 +182,37 @@ _OPTIONAL_PARTS: Final = (
 class SendingStatement:
     """A statement that stores messages, with these parts about who may write to whom.
 
-    There are two of it: while no endpoint wants new messages, webhooks cost nothing.
+    There are four of it: for one message and for many, and, as webhooks cost nothing while no endpoint wants
+    new messages, with them and without.
     """
 
     def __init__(self, **parts: str) -> None:
-        self._silent = _statement(**parts)
-        self._telling = _statement(told=_TOLD, **parts)
+        self._statements = {
+            (is_one, is_told): _statement(is_one, told=_TOLD if is_told else "", **parts)
+            for is_one in (False, True)
+            for is_told in (False, True)
+        }
 
     def fetch(
         self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
     ) -> list[tuple[Any, ...]]:
         """Store the messages of the requests, and return a row for each, past SQLAlchemy."""
-        statement, columns = self._chosen(requests, context)
-        return statement.fetch(conn, context, columns)
-
-    def execute(
-        self, conn: Connection, requests: Sequence[Request[SendMessage]], context: HandlerContext
-    ) -> CursorResult[Any]:
-        """Do the same with SQLAlchemy."""
-        statement, columns = self._chosen(requests, context)
-        return conn.execute(statement.for_(context), columns)
-
-    def _chosen(
-        self, requests: Sequence[Request[SendMessage]], context: HandlerContext
-    ) -> tuple[LockingStatement, dict[str, Any]]:
-        columns: dict[str, Any] = _sending_columns(requests, context)
-        if endpoints := context.webhooks.get(MESSAGE_CREATED):
-            return self._telling, {**columns, "endpoints": [*endpoints]}
-        return self._silent, columns
+        is_one = len(requests) == 1
+        parameters = dict(zip(_TRIED, _tried(requests[0]), strict=True)) if is_one else _all_tried(requests)
+        parameters["sweep_after"] = context.sweep_after_s
+        endpoints = context.webhooks.get(MESSAGE_CREATED)
+        if endpoints:
+            parameters["endpoints"] = [*endpoints]
+        return self._statements[is_one, bool(endpoints)].fetch(conn, context, parameters)
 
 
-def _statement(**optional: str) -> LockingStatement:
-    parts = {"numbered_after": NUMBERED_AFTER.format(chat="c"), "recipient": _RECIPIENT}
+def _statement(is_one: bool, **optional: str) -> LockingStatement:
+    tried = _ONE if is_one else _MANY
+    parts = {"tried": tried, "numbered_after": NUMBERED_AFTER.format(chat="c"), "recipient": _RECIPIENT}
     sql = _SEND
     for name, part in {**dict.fromkeys(_OPTIONAL_PARTS, ""), **parts, **optional}.items():
         sql = sql.replace(f"{{{name}}}", part)
-    return LockingStatement(sql, routed=("routed", _UNBROKEN))
+    return LockingStatement(sql, routed=("routed", _UNBROKEN.replace("{tried}", tried)))
 
 
 _STORE = SendingStatement(
@@ -267,18 +275,25 @@ def store_messages(
     return {row[0]: as_sent(tried[row[0]], *row) for row in rows}
 
 
-def _sending_columns(
-    requests: Sequence[Request[SendMessage]], context: HandlerContext
-) -> dict[str, str | float | list[str | None]]:
-    """Return the parameters of a statement that stores messages."""
+def _tried(request: Request[SendMessage]) -> tuple[Any, ...]:
+    """Return what a statement is given of a message: values for `_TRIED`."""
+    command = request.command
+    return (
+        *route(request),
+        request.id,
+        command.text,
+        command.data_text,
+        command.reply_to,
+        command.client_id,
+    )
+
+
+def _all_tried(requests: Sequence[Request[SendMessage]]) -> dict[str, Any]:
+    """Return the same of many messages, in arrays."""
+    columns = zip(*map(_tried, requests), strict=True)
     return {
-        **_routes(requests),
-        "ids": array(request.id for request in requests),
-        "texts": [request.command.text for request in requests],
-        "data": [request.command.data_text for request in requests],
-        "replies": array(request.command.reply_to for request in requests),
-        "client_ids": [request.command.client_id for request in requests],
-        "sweep_after": context.sweep_after_s,
+        name: [*column] if kind == "text" else array(column)
+        for (name, kind), column in zip(_TRIED.items(), columns, strict=True)
     }
 
 
@@ -287,19 +302,15 @@ def read_quotes(conn: Connection, requests: Sequence[Request[SendMessage]]) -> d
     replies = [request for request in requests if request.command.reply_to is not None]
     if not replies:
         return {}
-    params = {**_routes(replies), "seqs": [request.command.reply_to for request in replies]}
-    return {
-        replies[place - 1].id: to_quote(seq, *quoted) for place, seq, *quoted in conn.execute(_QUOTED, params)
-    }
-
-
-def _routes(requests: Collection[Request[SendMessage]]) -> dict[str, str | list[str | None]]:
-    """Return the parameters that say who writes to whom."""
-    routes = [route(request) for request in requests]
-    return {
+    routes = [route(request) for request in replies]
+    params = {
         "senders": array(one.sender_id for one in routes),
         "keys": [one.key for one in routes],
         "user_ids": array(one.user_id for one in routes),
+        "seqs": [request.command.reply_to for request in replies],
+    }
+    return {
+        replies[place - 1].id: to_quote(seq, *quoted) for place, seq, *quoted in conn.execute(_QUOTED, params)
     }
 
 
