@@ -31,9 +31,7 @@ export class ChatRecord {
   change: number | undefined;
   /** Whether a change is missing. */
   missesChange = false;
-  /** Up to which seq the user has cleared the chat. */
-  clearedUpTo = 0;
-  /** The same while the server is asked: shown as cleared, and back again if it refuses. */
+  /** Up to which seq the chat is shown as cleared while the server is asked; back again if it refuses. */
   hiddenUpTo = 0;
   /** What it is like for this user alone. */
   readonly own = new Optimistic(ownView({}));
@@ -85,8 +83,7 @@ export class ChatRecord {
 
   /** Note up to which seq the user has cleared the chat. Cleared messages count as read. */
   cleared(upTo = 0): void {
-    if (upTo <= this.clearedUpTo) return;
-    this.clearedUpTo = upTo;
+    if (upTo < this.timeline.floor) return;
     this.timeline.clear(upTo);
     this.serverReadUpTo(upTo);
     this.touch();

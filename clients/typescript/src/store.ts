@@ -148,7 +148,7 @@ export class ChatStore {
   /** Take the new state of a message. */
   takeChange(message: Message): void {
     const record = this.byId(message.chatId);
-    if (!record || message.seq <= record.clearedUpTo) return;
+    if (!record || message.seq < record.timeline.floor) return;
     record.timeline.change(message);
     const change = message.change ?? 0;
     if (record.change !== undefined && change === record.change + 1) record.change = change;

@@ -340,8 +340,8 @@ export class Synchronizer {
 }
 
 /** How far a chat is here. Servers that count no changes understand a seq only. */
-function cursorOf({ change, clearedUpTo }: ChatRecord, seq: number): number | Cursor {
-  return change === undefined ? seq : { seq, change, clearedUpTo };
+function cursorOf({ change, timeline }: ChatRecord, seq: number): number | Cursor {
+  return change === undefined ? seq : { seq, change, clearedUpTo: timeline.floor - 1 };
 }
 
 /** Whether the server says that a chat does not exist, or not for this user. */

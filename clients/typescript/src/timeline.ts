@@ -17,6 +17,8 @@ export interface Page {
 export class Timeline {
   readonly #messages = new Map<number, Message>();
   #ordered: Message[] | undefined;
+  /** The lowest seq that can be here: the user has cleared what is before it. */
+  floor = 1;
   /** Undefined until anything is known. */
   first: number | undefined;
   last = 0;
@@ -35,17 +37,17 @@ export class Timeline {
     return (this.#ordered ??= [...this.#messages.values()].sort((a, b) => a.seq - b.seq));
   }
 
-  /** Take a message that came by itself. Returns whether it is new here. */
-  add(message: Message): boolean {
+  /** Take a message that came by itself. */
+  add(message: Message): void {
     const { seq } = message;
     this.top = Math.max(this.top, seq);
+    if (seq < this.floor) return;
     this.first ??= this.#begin(seq);
-    if (seq < this.first - 1 || this.change(message) || this.#messages.has(seq)) return false;
+    if (seq < this.first - 1 || this.change(message) || this.#messages.has(seq)) return;
     if (seq === this.first - 1) this.first = seq;
     this.#put(message);
     this.#close();
     this.hasOlder &&= this.first > 1;
-    return true;
   }
 
   /** The message with a seq, if it is here. */
@@ -77,14 +79,14 @@ export class Timeline {
     return true;
   }
 
-  /** Forget the messages up to a seq: the user has cleared them. */
+  /** Forget the messages up to a seq: the user has cleared them. Those that are still on their way are not taken. */
   clear(upTo: number): void {
-    this.#dropBefore(upTo + 1);
-    if (this.first === undefined || this.first > upTo + 1) return;
-    this.first = upTo + 1;
-    this.last = Math.max(this.last, upTo);
-    this.top = Math.max(this.top, upTo);
+    this.#dropBefore((this.floor = upTo + 1));
+    if (this.first === undefined || this.first > this.floor) return;
+    this.first = this.floor;
     this.hasOlder = false;
+    this.last = Math.max(this.last, upTo);
+    this.top = Math.max(this.top, this.last);
     this.#close();
   }
 
@@ -123,7 +125,7 @@ export class Timeline {
     this.top = Math.max(this.top, top);
     if (message) this.change(message);
     if (this.first !== undefined && this.last >= top) return;
-    if (message && this.first !== undefined && message.seq === this.last + 1) return void this.add(message);
+    if (message && this.first !== undefined && message.seq === this.last + 1) return this.add(message);
     this.#dropBefore(top);
     this.first = message?.seq ?? top + 1;
     this.last = top;
@@ -135,8 +137,7 @@ export class Timeline {
 
   /** Most messages are the newest ones: they need no sorting. */
   #put(message: Message): void {
-    const known = this.#messages.get(message.seq);
-    if (known && (known.change ?? 0) > (message.change ?? 0)) return;
+    if (message.seq < this.floor || (this.#messages.get(message.seq)?.change ?? 0) > (message.change ?? 0)) return;
     const answered = message.replyTo && this.#messages.get(message.replyTo.seq);
     // The reply may have been on its way while what it answers changed.
     if (answered && (answered.change ?? 0) > (message.replyTo!.change ?? 0)) message = { ...message, replyTo: this.quote(answered.seq) };

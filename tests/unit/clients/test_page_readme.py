@@ -49,12 +49,12 @@ def link(file: str, to: str) -> None:
 
 
 def run(commands: str, folder: Path) -> None:
-    """Run the lines of a block. The packages are there already, and nothing is downloaded."""
+    """Run the lines of a block. The packages are there already; npm may look up what versions there are."""
     lines = commands.replace("npm ci", "true")
     result = subprocess.run(
         tether(["/bin/sh", "-ec", lines]),
         cwd=folder,
-        env={**os.environ, "npm_config_offline": "true", "npm_config_audit": "false"},
+        env={**os.environ, "npm_config_prefer_offline": "true", "npm_config_audit": "false"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -181,3 +181,23 @@ test('what is cleared is gone, and what comes after it is not', () => {
   expect(seqs(timeline)).toEqual([10]);
   expect(timeline.hasHole).toBe(false);
 });
+
+test.each<[string, (timeline: Timeline) => void]>([
+  ['came again', (timeline) => timeline.add(message(6))],
+  ['came again, from further back', (timeline) => timeline.add(message(3))],
+  ['is on a page of the newest', (timeline) => timeline.takeNewest(page(4, 6))],
+  ['is on a page of older ones', (timeline) => timeline.prepend(7, page(3, 6))],
+  ['is in an answer to what was missed', (timeline) => timeline.append(6, run(5, 6), 6)],
+  ['is in the list of chats', (timeline) => timeline.skipTo(6, message(6))],
+])('a message that was on its way when it was cleared stays away: it %s', (_, arrives) => {
+  const timelines = [opened(3, 6), new Timeline()];
+  for (const timeline of timelines) {
+    timeline.clear(6);
+    arrives(timeline);
+    expect(seqs(timeline)).toEqual([]);
+    timeline.add(message(7));
+    timeline.add(message(8));
+    expect(seqs(timeline)).toEqual([7, 8]);
+    expect(timeline.hasHole).toBe(false);
+  }
+});
