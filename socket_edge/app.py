@@ -117,6 +117,8 @@ class Edge:
     requests: PendingRequests
     workers: WorkerWatch
     tasks: Tasks
+    sending: Tasks
+    """The lanes that are sending."""
     dispatcher: Dispatcher
     authenticator: Authenticator
     redis: Redis
@@ -158,6 +160,7 @@ class Edge:
         self.receipts.flush()
         await self._drain()
         await stop(running)
+        await self.sending.stop()
         await self.presence.withdraw(self.admission.unannounced)
         await self.authenticator.aclose()
         await self.queue.aclose()
@@ -209,7 +212,8 @@ def build_edge(settings: EdgeSettings) -> Edge:
 
     requests = PendingRequests(settings.deadline_s, clock)
     dispatcher = Dispatcher(queue, prefix)
-    receipt_lane, *client_lanes = all_lanes = _make_lanes(settings, edge_id, dispatcher, requests)
+    sending = Tasks()
+    receipt_lane, client_lanes = _make_lanes(settings, edge_id, dispatcher, requests, sending)
     lanes = Lanes(client_lanes, receipt_lane, requests)
     receipts = Receipts(lanes, _RECEIPT_LINGER_S)
     delivery = Delivery(users, requests, lanes, receipts)
@@ -256,7 +260,6 @@ def build_edge(settings: EdgeSettings) -> Edge:
         inbox.run,
         presence.keep_lease,
         presence.keep_registry,
-        *(lane.run for lane in all_lanes),
         workers.run,
         lanes.expire_requests,
         receipts.run,
@@ -276,6 +279,7 @@ def build_edge(settings: EdgeSettings) -> Edge:
         requests=requests,
         workers=workers,
         tasks=tasks,
+        sending=sending,
         dispatcher=dispatcher,
         authenticator=authenticator,
         redis=redis,
@@ -317,9 +321,13 @@ def _make_api(settings: EdgeSettings, lanes: Lanes) -> ServerApi | None:
 
 
 def _make_lanes(
-    settings: EdgeSettings, edge_id: str, dispatcher: Dispatcher, requests: PendingRequests
-) -> list[Lane]:
-    """Return the lane for receipts, then those for client events."""
+    settings: EdgeSettings,
+    edge_id: str,
+    dispatcher: Dispatcher,
+    requests: PendingRequests,
+    sending: Tasks,
+) -> tuple[Lane, list[Lane]]:
+    """Return the lane for receipts, and those for client events."""
     limits = LaneLimits(
         settings.lane_queue,
         _LANE_BYTES,
@@ -327,4 +335,6 @@ def _make_lanes(
         _BATCH_BYTES,
         settings.redispatch_s,
     )
-    return [Lane(edge_id, dispatcher.send, requests, limits) for _ in range(settings.lanes + 1)]
+    make = partial(Lane, edge_id, dispatcher.send, requests, limits, sending)
+    # Receipts come many at a time, and nobody waits for them.
+    return make(eager=False), [make(eager=True) for _ in range(settings.lanes)]

@@ -1,6 +1,7 @@
 """Keeps background tasks until they end; asyncio itself holds them only weakly."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
@@ -40,9 +41,9 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` in the background."""
-        task = asyncio.create_task(work)
+    def start(self, work: Coroutine[Any, Any, None], *, eager: bool = False) -> asyncio.Task[None]:
+        """Run `work` in the background. If it is `eager`, it begins in this call, from Python 3.12 on."""
+        task = _start_at_once(work) if eager else asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -52,7 +53,17 @@ class Tasks:
         if self._running:
             await asyncio.wait(self._running)
 
+    async def stop(self) -> None:
+        """Cancel the tasks until they have ended."""
+        await stop(self._running)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", exc_info=error)
+
+
+def _start_at_once(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    if sys.version_info < (3, 12):
+        return asyncio.create_task(work)
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)

@@ -83,7 +83,8 @@ class Calls:
 
     async def send_many(self, many: NewMessages, key: str) -> bytes:
         """Send messages; return what became of each."""
-        # All are relayed before any is answered, so that they leave together and in this order.
+        # All are relayed before any is answered: in this order, and together, but that an idle lane
+        # does not wait for the second one.
         answers = [
             self._send(message, keyed_client_id(key, place)) for place, message in enumerate(many.messages)
         ]

@@ -16,9 +16,9 @@ from socket_edge.relay.lanes import Lanes
 _PAUSE_FACTOR = 10
 """Wait this multiple of the last batch's duration before sending again, so that sends rarely wait."""
 _PAUSE_MAX_S = 0.3
-_PORTION = 50
+_PORTION = 25
 """Fewest chats in a portion, whose receipts leave together."""
-_PORTIONS = 4
+_PORTIONS = 8
 """Most portions that leave one after another. There are several so that a send waits for few receipts."""
 _CHATS = 50_000
 """Most chats whose receipts wait while workers are away. Messages of further chats are delivered again."""

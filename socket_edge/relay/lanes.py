@@ -23,6 +23,7 @@ from infra.wire.inbox import Answer, InboxEntry
 from infra.wire.registry import COMMANDS, CONFIRM_DELIVERY
 from socket_edge import metrics
 from socket_edge.relay.pending import PendingRequest, PendingRequests, Settle
+from socket_edge.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -48,15 +49,25 @@ class Lane:
     """One queue of requests with at most one batch in flight."""
 
     def __init__(
-        self, edge_id: str, dispatch: Dispatch, requests: PendingRequests, limits: LaneLimits
+        self,
+        edge_id: str,
+        dispatch: Dispatch,
+        requests: PendingRequests,
+        limits: LaneLimits,
+        tasks: Tasks,
+        *,
+        eager: bool = False,
     ) -> None:
+        """`eager`: while idle, send a request in the call that brings it, before others may join it."""
         self._edge_id = edge_id
         self._dispatch = dispatch
         self._requests = requests
         self._limits = limits
+        self._tasks = tasks
+        self._eager = eager
         self._waiting: deque[PendingRequest] = deque()
         self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
+        self._is_sending = False
         self._in_flight: str | None = None
         self._carried: list[PendingRequest] = []
         """The requests of the batch in flight."""
@@ -79,7 +90,9 @@ class Lane:
         request.trouble = lambda: self._trouble or ErrorCode.TIMEOUT
         self._waiting.append(request)
         self._waiting_bytes += len(request.payload)
-        self._arrived.set()
+        if not self._is_sending:
+            self._is_sending = True
+            self._tasks.start(self._send(), eager=self._eager)
         return True
 
     def finish(self, entry: InboxEntry) -> None:
@@ -87,15 +100,13 @@ class Lane:
         if entry.batch_id == self._in_flight and self._result is not None and not self._result.done():
             self._result.set_result(entry)
 
-    async def run(self) -> None:
-        """Send batch after batch, until cancelled."""
-        while True:
-            await self._arrived.wait()
-            batch = self._take()
-            if not self._waiting:
-                self._arrived.clear()
-            if batch:
+    async def _send(self) -> None:
+        """Send batch after batch, until nothing waits. If one fails, the next request takes up the rest."""
+        try:
+            while batch := self._take():
                 await self._carry(batch)
+        finally:
+            self._is_sending = False
 
     def _take(self) -> list[PendingRequest]:
         batch: list[PendingRequest] = []

@@ -44,7 +44,7 @@ PATH: Final = tuple(mark for mark in Mark if mark is not Mark.PUBLISHED)
 """The way of a message. Each stage is from one mark to the next."""
 WHAT: Final = {
     Mark.FRAME: "the client's system call; the edge wakes up and reads",
-    Mark.LANE: "limits, syntax, a request with an id; the lane's task gets its turn",
+    Mark.LANE: "limits, syntax, a request with an id",
     Mark.PUSH: "the batch is put into a task message",
     Mark.TASK: "the edge's system call; Redis pushes, and pops for the worker; the worker wakes up",
     Mark.HANDLER: "the task is decoded; Celery is passed by",

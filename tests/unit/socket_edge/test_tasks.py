@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import sys
 
+import pytest
 from structlog.testing import capture_logs
 
 from socket_edge.tasks import Tasks, keep_running, stop
@@ -50,6 +52,38 @@ async def test_there_may_be_nothing_to_stop() -> None:
     await stop([])
 
 
+@pytest.mark.parametrize("eager", [False, True])
+async def test_tasks_that_are_stopped_have_ended(eager: bool) -> None:
+    tasks, ended = Tasks(), list[str]()
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    for name in ("one", "two"):
+        tasks.start(work(name), eager=eager)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        await tasks.stop()
+    assert sorted(ended) == ["one", "two"]
+    await tasks.stop()
+
+
+@pytest.mark.parametrize("eager", [False, True])
+async def test_only_an_eager_task_begins_in_the_call_that_starts_it(eager: bool) -> None:
+    tasks, begun = Tasks(), list[str]()
+
+    async def work() -> None:
+        begun.append("work")
+
+    tasks.start(work(), eager=eager)
+    assert bool(begun) == (eager and sys.version_info >= (3, 12))
+    await tasks.wait()
+    assert begun == ["work"]
+
+
 async def test_waiting_returns_when_the_tasks_that_run_have_ended() -> None:
     tasks, may_end, ended = Tasks(), asyncio.Event(), list[str]()
 
@@ -72,7 +106,8 @@ async def test_there_may_be_nothing_to_wait_for() -> None:
     await Tasks().wait()
 
 
-async def test_a_task_that_fails_is_logged_and_takes_nothing_else_down() -> None:
+@pytest.mark.parametrize("eager", [False, True])
+async def test_a_task_that_fails_is_logged_and_takes_nothing_else_down(eager: bool) -> None:
     tasks, ended = Tasks(), list[str]()
 
     async def fail() -> None:
@@ -82,8 +117,8 @@ async def test_a_task_that_fails_is_logged_and_takes_nothing_else_down() -> None
         ended.append("work")
 
     with capture_logs() as logs:
-        tasks.start(fail())
-        tasks.start(work())
+        tasks.start(fail(), eager=eager)
+        tasks.start(work(), eager=eager)
         await tasks.wait()
         await asyncio.sleep(0)
     assert ended == ["work"]

@@ -86,13 +86,23 @@ async def test_acks_wait_while_earlier_receipts_are_on_their_way(edge: Edge) -> 
 
 
 async def test_receipts_of_many_chats_go_in_portions(edge: Edge) -> None:
-    chats = [f"chat {number}" for number in range(120)]
+    chats = [f"chat {number}" for number in range(60)]
     for chat in chats:
         edge.ack(1, chat)
-    for portion in (chats[:50], chats[50:100], chats[100:]):
+    for portion in (chats[:25], chats[25:50], chats[50:]):
         relayed = len(edge.lanes.relayed)
         await edge.wait_relayed(relayed + len(portion))
         assert [chat for chat, _ in edge.relayed()[relayed:]] == portion
+        for request in edge.lanes.relayed[relayed:]:
+            edge.requests.answer(Answer(request.id))
+
+
+async def test_receipts_of_very_many_chats_go_in_larger_portions(edge: Edge) -> None:
+    for number in range(801):
+        edge.ack(1, f"chat {number}")
+    for relayed in range(0, 801, 101):
+        await edge.wait_relayed(min(relayed + 101, 801))
+        assert len(edge.lanes.relayed) == min(relayed + 101, 801)
         for request in edge.lanes.relayed[relayed:]:
             edge.requests.answer(Answer(request.id))
 

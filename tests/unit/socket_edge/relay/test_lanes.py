@@ -1,12 +1,14 @@
 """Lanes, with a dispatcher that only records what it is given."""
 
 import asyncio
-import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from infra.wire.batch import Batch
 from infra.wire.clock import RedisClock
@@ -14,7 +16,7 @@ from infra.wire.errors import ErrorCode
 from infra.wire.inbox import Answer, InboxEntry
 from socket_edge.relay.lanes import Lane, LaneLimits, Lanes
 from socket_edge.relay.pending import PendingRequest, PendingRequests
-from socket_edge.tasks import stop
+from socket_edge.tasks import Tasks, stop
 from tests.harness.waiting import PATIENCE_S
 from tests.unit.socket_edge.relay.pending import Asked
 
@@ -31,10 +33,13 @@ class Queue:
         self.batches: list[Batch] = []
         self.cautious: list[bool] = []
         self.accepts = True
+        self.fails = False
         self._sent = asyncio.Condition()
 
     async def dispatch(self, batch: Batch, cautious: bool) -> bool:
-        """Take a batch, or refuse it."""
+        """Take a batch, or refuse it, or fail as nothing should."""
+        if self.fails:
+            raise ZeroDivisionError
         async with self._sent:
             self.batches.append(batch)
             self.cautious.append(cautious)
@@ -51,10 +56,13 @@ class Queue:
 class LaneOf:
     """A lane with a queue behind it."""
 
-    def __init__(self, asked: Asked, **limits: Any) -> None:
+    def __init__(self, asked: Asked, *, eager: bool = False, **limits: Any) -> None:
         self.asked = asked
         self.queue = Queue()
-        self.lane = Lane("edge-1", self.queue.dispatch, asked.open, replace(LIMITS, **limits))
+        self.tasks = Tasks()
+        self.lane = Lane(
+            "edge-1", self.queue.dispatch, asked.open, replace(LIMITS, **limits), self.tasks, eager=eager
+        )
 
     def submit(self, count: int = 1, payload: bytes = b"{}") -> list[PendingRequest]:
         """Queue requests."""
@@ -70,12 +78,9 @@ class LaneOf:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the lane."""
-        task = asyncio.create_task(self.lane.run())
+        """Stop the lane in the end."""
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await self.tasks.stop()
 
 
 def ids(batch: Batch) -> list[str]:
@@ -106,6 +111,59 @@ async def test_an_idle_lane_sends_at_once() -> None:
         (request,) = one.submit()
         await settle()
         assert [ids(batch) for batch in one.queue.batches] == [[request.id]]
+
+
+async def test_an_eager_lane_sends_in_the_call_that_brings_a_request() -> None:
+    one = LaneOf(Asked(), eager=True)
+    async with one.running():
+        for number in (1, 2):
+            (request,) = one.submit()
+            if sys.version_info < (3, 12):
+                await settle()  # there, tasks never begin at once
+            assert [ids(batch) for batch in one.queue.batches[number - 1 :]] == [[request.id]]
+            await one.done(one.queue.batches[-1])
+            await settle()
+
+
+async def test_an_eager_lane_batches_what_arrives_meanwhile() -> None:
+    one = LaneOf(Asked(), eager=True)
+    async with one.running():
+        one.submit()
+        first = await one.queue.sent(1)
+        waiting = one.submit(10)
+        await one.done(first)
+        assert ids(await one.queue.sent(2)) == [request.id for request in waiting]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+async def test_a_lane_that_fails_goes_on_with_the_next_request(eager: bool) -> None:
+    one = LaneOf(Asked(), eager=eager)
+    async with one.running():
+        one.queue.fails = True
+        one.submit()
+        await settle()
+        one.queue.fails = False
+        (request,) = one.submit()
+        assert ids(await one.queue.sent(1)) == [request.id]
+
+
+async def test_what_waits_behind_a_batch_that_fails_is_not_lost() -> None:
+    one = LaneOf(Asked(), max_batch_events=1)
+    async with one.running():
+        one.queue.fails = True
+        _, waiting = one.submit(2)
+        await settle()
+        one.queue.fails = False
+        one.submit()
+        assert ids(await one.queue.sent(1)) == [waiting.id]
+
+
+async def test_a_lane_that_was_stopped_sends_nothing_again() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.01)
+    async with one.running():
+        one.submit()
+        await one.queue.sent(3)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_requests_that_arrive_meanwhile_leave_as_one_batch_in_order() -> None:
@@ -236,9 +294,9 @@ async def test_a_request_answered_while_it_waits_is_not_sent() -> None:
 async def test_a_lane_with_too_many_bytes_is_full() -> None:
     asked = Asked()
     one = LaneOf(asked, max_bytes=10)
-    first = asked.request(payload=b"x" * 10)
-    assert one.lane.submit(first)
-    assert not one.lane.submit(asked.request())
+    async with one.running():
+        assert one.lane.submit(asked.request(payload=b"x" * 10))
+        assert not one.lane.submit(asked.request())
 
 
 async def test_a_full_lane_answers_busy() -> None:
@@ -262,12 +320,11 @@ async def test_receipts_hold_up_no_send() -> None:
     asked = Asked()
     sends, receipts = LaneOf(asked), LaneOf(asked)
     lanes = Lanes([sends.lane], receipts.lane, asked.open)
-    parts = [asyncio.create_task(lane.run()) for lane in (sends.lane, receipts.lane)]
-    lanes.relay_receipt("user", b"{}", lambda _: None)
-    assert [event.name for event in (await receipts.queue.sent(1)).events] == ["confirm_delivery"]
-    relay(lanes)
-    assert [event.name for event in (await sends.queue.sent(1)).events] == ["send_message"]
-    await stop(parts)
+    async with sends.running(), receipts.running():
+        lanes.relay_receipt("user", b"{}", lambda _: None)
+        assert [event.name for event in (await receipts.queue.sent(1)).events] == ["confirm_delivery"]
+        relay(lanes)
+        assert [event.name for event in (await sends.queue.sent(1)).events] == ["send_message"]
 
 
 async def test_connections_are_spread_over_the_lanes() -> None:
@@ -281,12 +338,13 @@ async def test_lanes_answer_requests_past_their_deadline() -> None:
     asked = Asked(deadline_s=0.05)
     one = LaneOf(asked, redispatch_s=0.01)
     lanes = Lanes([one.lane], LaneOf(asked).lane, asked.open)
-    parts = [asyncio.create_task(part()) for part in (one.lane.run, lanes.expire_requests)]
-    answers = relay(lanes)
-    async with asyncio.timeout(PATIENCE_S):
-        await asked.open.wait_settled()
+    expiring = asyncio.create_task(lanes.expire_requests())
+    async with one.running():
+        answers = relay(lanes)
+        async with asyncio.timeout(PATIENCE_S):
+            await asked.open.wait_settled()
     assert codes(answers) == [ErrorCode.TIMEOUT]
-    await stop(parts)
+    await stop([expiring])
 
 
 async def test_a_full_receipt_lane_answers_busy() -> None:
@@ -316,11 +374,11 @@ async def test_only_an_event_that_expires_tells_the_workers_when() -> None:
     clock.note(1_000, 0)
     requests = PendingRequests(60, clock)
     one = LaneOf(Asked())
-    one.lane = Lane("edge-1", one.queue.dispatch, requests, LIMITS)
+    one.lane = Lane("edge-1", one.queue.dispatch, requests, LIMITS, one.tasks)
     lanes = Lanes([one.lane], LaneOf(Asked()).lane, requests)
-    relay(lanes)
-    relay(lanes, expires=False)
     async with one.running():
+        relay(lanes)
+        relay(lanes, expires=False)
         expiring, lasting = (await one.queue.sent(1)).events
     assert 1_060_000 <= expiring.expires_ms < 1_070_000
     assert lasting.expires_ms == 0
