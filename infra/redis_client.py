@@ -219,6 +219,18 @@ class _CountedRetry(_Counted, Retry):
 
 
 class _CountedAsyncRetry(_Counted, AsyncRetry):
+    def call_with_retry(self, do: Callable[[], Any], *more: Any, **options: Any) -> Any:
+        async def attempt() -> Any:
+            try:
+                return await do()
+            except RuntimeError as error:
+                # From uvloop, if the connection broke a moment before it is written to: its issue 506.
+                if "handler is closed" not in str(error):
+                    raise
+                raise RedisConnectionError("the connection was closed") from error
+
+        return super().call_with_retry(attempt, *more, **options)
+
     def leaving(self, fail: Callable[..., Any]) -> Callable[..., Any]:
         async def leave(error: Exception, *more: Any) -> None:
             if isinstance(error, ReadOnlyError) and self.pool is not None:

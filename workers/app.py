@@ -156,7 +156,7 @@ def _add_tasks(app: Celery, settings: WorkerSettings) -> None:
             for together in backlog.follow(batch):
                 known = readable(together, parts.publisher)
                 if known:
-                    parts.processor.process([drop_expired(one, parts.redis, parts.clock) for one in known])
+                    parts.processor.process(drop_expired(known, parts.redis, parts.clock))
         except RedisError as error:
             log.warning("batch_left", batch=batch.id, error=type(error).__name__)
 

@@ -41,6 +41,16 @@ _BREATH_S = 0.05
 _HURRY_S = 2.0
 """For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
+_SLOW_S = 1.0
+"""A batch that takes longer is slow: Postgres is busy, or far away."""
+
+_APART_S = 10.0
+"""For this long after a slow batch, the kinds of events in a batch are stored and answered one after another.
+
+Otherwise each would wait for all the others, maybe past its deadline, which helps nobody, and hold its locks
+meanwhile.
+"""
+
 _NOTHING = text("SELECT FROM chats WHERE false FOR UPDATE")
 """Locks no row, but fails on a server that is read-only."""
 
@@ -80,6 +90,7 @@ class BatchProcessor:
         self._context = context
         self._screen = screen
         self._hurry_until = 0.0
+        self._apart_until = 0.0
         self._give_up_at = 0.0
         self._deleted_users = DeletedUsers()
         self._trace = BatchTrace()
@@ -101,7 +112,10 @@ class BatchProcessor:
             outcome = "unpublished"
             # The edges send the batches again; the sweep delivers the rest.
             log.warning("publish_failed", batches=_ids(batches), error=str(error))
-        metrics.BATCH_SECONDS.observe(monotonic() - began)
+        ended = monotonic()
+        if ended - began > _SLOW_S:
+            self._apart_until = ended + _APART_S
+        metrics.BATCH_SECONDS.observe(ended - began)
         metrics.BATCHES.counts[outcome,] += len(batches)
         if outcome == "done":
             metrics.LAST_BATCH.set_to_current_time()
@@ -129,7 +143,7 @@ class BatchProcessor:
             self._try_postgres()
         self._give_up_at = monotonic() + _GIVE_UP_S
         events, context = self._screened(events)
-        *first, last = portions(events)
+        *first, last = portions(events, apart=monotonic() < self._apart_until)
         for portion in first:
             self._publish(self._attempt_counted(portion, context), batches, is_all=False)
         self._publish(self._attempt_counted(last, context), batches)

@@ -1,6 +1,6 @@
 """Drops work that comes too late. Only the clock of Redis counts, because all processes share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -14,17 +14,22 @@ from workers import metrics
 log = structlog.get_logger(__name__)
 
 
-def drop_expired(batch: Batch, redis: Redis, clock: RedisClock) -> Batch:
-    """Return the batch without events that edges have answered with `timeout`: clients may retry those.
+def drop_expired(batches: Sequence[Batch], redis: Redis, clock: RedisClock) -> Sequence[Batch]:
+    """Return the batches without events that edges have answered with `timeout`: clients may retry those.
 
     Raises redis.RedisError.
     """
     now_ms = clock.now_ms()
-    if now_ms is not None and len(_fresh(batch, now_ms)) == len(batch.events):
-        return batch
+    if now_ms is not None and all(len(_fresh(one, now_ms)) == len(one.events) for one in batches):
+        return batches
     # Ask Redis before anything is dropped: the time that this process remembers may be wrong.
     seconds, micros = redis.time()
-    events = _fresh(batch, clock.note(seconds, micros))
+    now_ms = clock.note(seconds, micros)
+    return [_without_expired(one, now_ms) for one in batches]
+
+
+def _without_expired(batch: Batch, now_ms: int) -> Batch:
+    events = _fresh(batch, now_ms)
     if len(events) < len(batch.events):
         metrics.EXPIRED.inc(len(batch.events) - len(events))
         log.warning("events_expired", batch=batch.id, events=len(batch.events) - len(events))

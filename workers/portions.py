@@ -1,12 +1,13 @@
-"""Cuts large batches so that pages of messages never fill the memory of a worker."""
+"""Cuts batches: large ones so that pages of messages never fill the memory of a worker, slow ones by kind."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from infra.wire.batch import Event
-from workers.handler_table import HANDLERS
+from workers.handler_table import HANDLED_AS, HANDLERS
 
+_PLACES: Final = {name: place for place, name in enumerate(HANDLERS)}
 _PAGES: Final = frozenset(name for name, entry in HANDLERS.items() if entry.reads_pages)
 _PAGES_MAX: Final = 200
 """Pages in memory at once. A page of long texts takes more than a megabyte."""
@@ -14,8 +15,22 @@ _PAGES_OF_USER: Final = 20
 """Pages of one user in memory at once."""
 
 
-def portions(events: Sequence[Event]) -> list[Sequence[Event]]:
-    """Return the events in their order, in portions that are small enough; usually one."""
+def portions(events: Sequence[Event], *, apart: bool = False) -> list[Sequence[Event]]:
+    """Return the events in their order, in portions that are small enough; usually one.
+
+    `apart`: in portions of one kind each, in the order in which the kinds of a batch are handled.
+    """
+    return [portion for part in (_kinds(events) if apart else [events]) for portion in _cut(part)]
+
+
+def _kinds(events: Sequence[Event]) -> list[Sequence[Event]]:
+    kinds: dict[str, list[Event]] = {}
+    for event in events:
+        kinds.setdefault(HANDLED_AS.get(event.name, ""), []).append(event)
+    return sorted(kinds.values(), key=lambda kind: _PLACES.get(kind[0].name, 0)) or [events]
+
+
+def _cut(events: Sequence[Event]) -> list[Sequence[Event]]:
     cuts = [0]
     pages: list[str] = []
     for index, event in enumerate(events):

@@ -136,7 +136,8 @@ class EdgeSettings(ServiceSettings):
     lane_queue: Count = 10_000
     """Events that may wait in a lane before clients get `busy`."""
     redispatch_s: Seconds = 2.0
-    """A batch without a result is sent again after this time; less than `DEADLINE_S`."""
+    """A batch without a result is sent again after this time, or later if workers are slow. Less than
+    `DEADLINE_S`."""
     deadline_s: Seconds = 10.0
     """A request without a result is answered with an error after this time."""
 

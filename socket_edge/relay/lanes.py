@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 _EXPIRY_S = 0.25
 """How often deadlines are checked, in seconds."""
 
+_PATIENCE = 3
+"""At most this multiple of `redispatch_s`, workers that are slow are given for a result."""
+
 Dispatch = Callable[[Batch, bool], Awaitable[bool]]
 """Sends a batch; returns whether it is on the queue. The flag asks to check first whether workers keep up."""
 
@@ -43,6 +46,7 @@ class LaneLimits:
     max_batch_events: int
     max_batch_bytes: int
     redispatch_s: float
+    """How long to wait at least before a batch is sent again."""
 
 
 class Lane:
@@ -73,6 +77,9 @@ class Lane:
         """The requests of the batch in flight."""
         self._result: asyncio.Future[InboxEntry] | None = None
         self._trouble: ErrorCode | None = None
+        self._patience_s = limits.redispatch_s
+        """How long to wait for the result of a batch that is on the queue: twice the time of the last one,
+        within bounds. To send batches again sooner would give slow workers more to do."""
 
     @property
     def has_room_to_spare(self) -> bool:
@@ -145,14 +152,15 @@ class Lane:
         deadline = requests[-1].deadline
         self._in_flight = batch.id
         tries = 0
-        while (left := deadline - time.monotonic()) > 0:
+        first_at = time.monotonic()
+        while (began := time.monotonic()) < deadline:
             self._result = asyncio.get_running_loop().create_future()
-            again_at = time.monotonic() + min(left, self._limits.redispatch_s)
             if tries:
                 metrics.REDISPATCHES.inc()
             sent = await self._dispatch(batch, self._trouble is not None)
             tries += 1
-            entry = await _until(again_at, self._result)
+            patience_s = self._patience_s if sent else self._limits.redispatch_s
+            entry = await _until(min(deadline, began + patience_s), self._result)
             if entry is not None and entry.retry is None:
                 self._trouble = None
                 break
@@ -163,10 +171,12 @@ class Lane:
             elif self._trouble is None:
                 # Otherwise silence says nothing new: what was known to be down may still be.
                 self._trouble = ErrorCode.TIMEOUT
-            await asyncio.sleep(again_at - time.monotonic())
+            await asyncio.sleep(min(deadline, began + self._limits.redispatch_s) - time.monotonic())
         else:
             metrics.ABANDONED.inc()
             log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
+        least_s = self._limits.redispatch_s
+        self._patience_s = min(max(least_s, 2 * (time.monotonic() - first_at)), _PATIENCE * least_s)
         for span in spans.values():
             tracing.end(span, events=len(requests), tries=tries)
         self._in_flight, self._result, self._carried = None, None, []

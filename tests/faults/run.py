@@ -92,7 +92,7 @@ def run(fault: Fault, messages: int, margin_s: float = 0.0, *, forked: bool = Fa
             field = Field(
                 engines, store, folder / "chat", disk, sentinels, link, forked=forked, **fault.settings
             )
-            field.records.margin_s = margin_s
+            field.records.margin_s = margin_s + fault.way_s
             asyncio.run(_play(field, fault, messages))
         finally:
             if sentinels is not None:

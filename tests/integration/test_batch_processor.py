@@ -67,6 +67,29 @@ def test_the_edge_that_asked_receives_the_events_of_its_user_before_the_user_is_
     assert reply.emitted("message_sent", alice) == [reply.ack(send)["message"]]
 
 
+def test_after_a_slow_batch_no_kind_of_event_waits_for_the_others(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered_together(reply: Reply) -> list[set[str]]:
+        return [{name_of[answer.id] for answer in entry.all_answers()} for entry in reply.entries]
+
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    chat_id = bench.open_chat(alice, bob)
+    events = [
+        bench.event(alice, "get_messages", {"chatId": chat_id}),
+        bench.send(alice, bob, "a message"),
+        bench.event(alice, "mark_as_read", {"chatId": chat_id}),
+    ]
+    name_of = {event.id: event.name for event in events}
+    monkeypatch.setattr(module, "_SLOW_S", 0.0)
+    assert answered_together(bench.ask(*events)) == [{"mark_as_read", "send_message", "get_messages"}]
+
+    reply = bench.ask(*events)
+    assert answered_together(reply) == [{"mark_as_read"}, {"send_message"}, {"get_messages"}]
+    assert [entry.batch_id is None for entry in reply.entries] == [True, True, False]
+    assert bench.seqs(chat_id) == [1, 2]
+
+
 def test_an_event_that_breaks_its_handler_fails_alone(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

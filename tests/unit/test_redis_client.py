@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvloop
 from redis import TimeoutError as RedisTimeoutError
 
 from infra.redis_client import KEEPALIVE, make_async_redis, make_redis
@@ -58,6 +59,22 @@ def test_the_system_notices_a_redis_that_has_vanished(
         found = {option: sock.getsockopt(socket.IPPROTO_TCP, option) for option in KEEPALIVE}
     assert found == KEEPALIVE
     assert {socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT} <= found.keys()
+
+
+def test_a_connection_that_breaks_just_before_it_is_used_is_opened_again(bench_store: Store) -> None:
+    async def ask_after_it_broke() -> bool:
+        redis = make_async_redis(bench_store.redis_url, 3)
+        async with redis.client() as same:
+            await same.ping()
+            connection: Any = same.connection
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            answer: bool = await same.ping()
+            await connection.disconnect()
+        await redis.aclose()
+        return answer
+
+    assert uvloop.run(ask_after_it_broke())
 
 
 @pytest.fixture

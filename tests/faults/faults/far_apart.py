@@ -11,6 +11,8 @@ from tests.faults.needs import TUN
 _DELAY_S: Final = 0.05
 _LOSS: Final = 0.05
 _LASTS_S: Final = 30.0
+_WAY_S: Final = 2.0
+"""There and back takes 0.1 s. TCP sends a lost packet again after about 0.3, 0.6 and 1.2 s."""
 
 
 @fault(
@@ -19,6 +21,7 @@ _LASTS_S: Final = 30.0
     recovery_s=10.0,
     needs=(TUN,),
     needs_link=True,
+    way_s=_WAY_S,
 )
 async def slow_and_lossy(field: Field) -> None:
     """Delay and lose packets between clients, edges, workers, Redis and Postgres."""

@@ -37,7 +37,7 @@ def kept(redis: FakeRedis, clock: RedisClock, *expiries_ms: int) -> list[int]:
         Event(str(number), "typing", "u", "s", msgspec.Raw(b"{}"), expires_ms)
         for number, expires_ms in enumerate(expiries_ms)
     ]
-    batch = drop_expired(Batch("b", "e", events), cast(Any, redis), clock)
+    (batch,) = drop_expired([Batch("b", "e", events)], cast(Any, redis), clock)
     return [int(event.id) for event in batch.events]
 
 

@@ -1,4 +1,4 @@
-"""Batches are cut where pages would fill the memory, and nowhere else."""
+"""Batches are cut where pages would fill the memory, and, if they are slow, between kinds of events."""
 
 import itertools
 
@@ -43,3 +43,33 @@ def test_pages_of_one_user_are_cut_after_20() -> None:
 def test_other_events_between_pages_do_not_count() -> None:
     batch = events("join_chat", 20, "alice") + events("send_message", 100, "alice")
     assert sizes(batch + events("join_chat", 1, "alice")) == [120, 1]
+
+
+def test_kinds_that_are_handled_apart_keep_the_order_in_which_a_batch_is_handled() -> None:
+    batch = [
+        *events("sync", 1),
+        *events("send_message", 2),
+        *events("mark_as_read", 1),
+        *events("no_such_command", 1),
+        *events("unblock_user", 1),
+        *events("block_user", 1),
+        *events("send_message", 1),
+    ]
+    cut = portions(batch, apart=True)
+    assert [[event.name for event in portion] for portion in cut] == [
+        ["no_such_command"],
+        ["mark_as_read"],
+        ["unblock_user", "block_user"],
+        ["send_message"] * 3,
+        ["sync"],
+    ]
+    assert list(cut[3]) == [event for event in batch if event.name == "send_message"]
+
+
+def test_kinds_that_are_handled_apart_are_cut_where_pages_would_fill_the_memory() -> None:
+    batch = events("sync", 250) + events("send_message", 10)
+    assert [len(portion) for portion in portions(batch, apart=True)] == [10, 200, 50]
+
+
+def test_no_events_are_one_empty_portion_also_if_kinds_are_handled_apart() -> None:
+    assert [len(portion) for portion in portions([], apart=True)] == [0]

@@ -31,6 +31,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
+        self.times: list[float] = []
         self.cautious: list[bool] = []
         self.accepts = True
         self.fails = False
@@ -42,6 +43,7 @@ class Queue:
             raise ZeroDivisionError
         async with self._sent:
             self.batches.append(batch)
+            self.times.append(time.monotonic())
             self.cautious.append(cautious)
             self._sent.notify_all()
         return self.accepts
@@ -210,6 +212,35 @@ async def test_a_batch_without_a_result_is_sent_again_with_the_same_id() -> None
         one.submit(3)
         again = await one.queue.sent(3)
     assert one.queue.batches[0] == one.queue.batches[1] == again
+
+
+async def test_workers_that_are_slow_are_given_the_time_that_they_need() -> None:
+    one = LaneOf(Asked(), redispatch_s=0.05)
+    async with one.running():
+        one.submit()
+        first = await one.queue.sent(1)
+        await asyncio.sleep(0.04)  # this is how slow they are
+        await one.done(first)
+        one.submit()
+        await one.queue.sent(3)
+    _, sent_at, again_at = one.queue.times
+    assert again_at - sent_at >= 0.06
+
+
+async def test_workers_that_let_a_deadline_pass_are_given_three_times_as_long() -> None:
+    asked = Asked()
+    one = LaneOf(asked, redispatch_s=0.02)
+    hurried = asked.request(requests=PendingRequests(deadline_s=0.05))
+    asked.open._open[hurried.id] = hurried
+    async with one.running():
+        one.lane.submit(hurried)
+        await one.queue.sent(1)
+        (patient,) = one.submit()
+        sent = 1
+        while ids(await one.queue.sent(sent)) != [patient.id]:
+            sent += 1
+        await one.queue.sent(sent + 1)
+    assert one.queue.times[sent] - one.queue.times[sent - 1] >= 0.06
 
 
 async def test_only_a_batch_in_trouble_is_sent_with_caution() -> None:
