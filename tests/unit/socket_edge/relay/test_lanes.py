@@ -72,6 +72,13 @@ class LaneOf:
         assert all(self.lane.submit(request) for request in requests)
         return requests
 
+    def submit_hurried(self) -> PendingRequest:
+        """Queue a request whose deadline is soon."""
+        request = self.asked.request(requests=PendingRequests(deadline_s=0.05))
+        self.asked.open._open[request.id] = request
+        assert self.lane.submit(request)
+        return request
+
     async def done(self, batch: Batch) -> None:
         """Report the result of a batch, as a worker would."""
         for event in batch.events:
@@ -228,12 +235,9 @@ async def test_workers_that_are_slow_are_given_the_time_that_they_need() -> None
 
 
 async def test_workers_that_let_a_deadline_pass_are_given_three_times_as_long() -> None:
-    asked = Asked()
-    one = LaneOf(asked, redispatch_s=0.02)
-    hurried = asked.request(requests=PendingRequests(deadline_s=0.05))
-    asked.open._open[hurried.id] = hurried
+    one = LaneOf(Asked(), redispatch_s=0.02)
     async with one.running():
-        one.lane.submit(hurried)
+        one.submit_hurried()
         await one.queue.sent(1)
         (patient,) = one.submit()
         sent = 1
@@ -297,12 +301,9 @@ async def test_a_batch_that_the_queue_refuses_is_unavailable() -> None:
 
 
 async def test_after_the_deadline_the_lane_goes_on_with_the_next_batch() -> None:
-    asked = Asked()
-    one = LaneOf(asked, redispatch_s=0.01)
-    hurried = asked.request(requests=PendingRequests(deadline_s=0.05))
-    asked.open._open[hurried.id] = hurried
+    one = LaneOf(Asked(), redispatch_s=0.01)
     async with one.running():
-        one.lane.submit(hurried)
+        hurried = one.submit_hurried()
         await one.queue.sent(1)
         (patient,) = one.submit()
         async with asyncio.timeout(PATIENCE_S):
