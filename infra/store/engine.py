@@ -162,8 +162,8 @@ def _read_uuids_as_text(connection: Any, _: object) -> None:
 def fetch(conn: Connection, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run a statement in psycopg's own format, without SQLAlchemy, and return its rows.
 
-    For the one statement that every message waits for: SQLAlchemy adds a quarter to its time. What fails is
-    counted and raised as by SQLAlchemy, as DBAPIError, and a connection that broke is given up.
+    For the statements that messages and receipts wait for: SQLAlchemy adds up to a quarter to their time.
+    What fails is counted and raised as by SQLAlchemy, as DBAPIError, and a connection that broke is given up.
     """
     connection: Any = conn.connection.driver_connection
     try:

@@ -1,6 +1,7 @@
 """Payloads of the server events and acks that clients receive: JSON with camelCase names."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -601,8 +602,12 @@ class Done(_Payload, frozen=True):
     success: bool = True
 
 
+@lru_cache(maxsize=1_000)
 def iso_ms(moment: datetime) -> str:
-    """Render an aware datetime as ISO 8601 UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`."""
+    """Render an aware datetime as ISO 8601 UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`.
+
+    What is stored together has one time, which is rendered once.
+    """
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +14,14 @@ def machine(others: str = "") -> str:
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_cpu_name()}, {os.cpu_count()} cores, "
         f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}{others}."
+        f"Python {platform.python_version()}{_build()}{others}."
     )
+
+
+def _build() -> str:
+    """Say if this Python was compiled as those in the usual images are."""
+    is_optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return " (built with --enable-optimizations)" if is_optimized else ""
 
 
 def _cpu_name() -> str:

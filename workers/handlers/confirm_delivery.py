@@ -108,7 +108,7 @@ def _confirm_next(
     behind_holes = {}
     endpoints = context.webhooks.get(MESSAGE_DELIVERED, ())
     statement = _CONFIRM_AND_TELL if endpoints else _CONFIRM_SILENTLY
-    for row in conn.execute(statement.for_(context), {**columns, "endpoints": [*endpoints]}):
+    for row in statement.fetch(conn, context, {**columns, "endpoints": [*endpoints]}):
         chat_id, user_id, delivered_seq, read_seq, user_lo, user_hi, first, last, tells_delivered, at = row
         member = (chat_id, user_id)
         known.add(member)
