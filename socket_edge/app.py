@@ -334,6 +334,7 @@ def _make_lanes(
         _BATCH_EVENTS,
         _BATCH_BYTES,
         settings.redispatch_s,
+        settings.deadline_s / 2,
     )
     make = partial(Lane, edge_id, dispatcher.send, requests, limits, sending)
     # Receipts come many at a time, and nobody waits for them.

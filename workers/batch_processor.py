@@ -20,6 +20,7 @@ from workers.batch_trace import BatchTrace
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
+from workers.expiry import still_wanted
 from workers.handler_table import HANDLED_AS, HANDLERS
 from workers.outcome import Outcome
 from workers.portions import portions
@@ -42,7 +43,7 @@ _HURRY_S = 2.0
 """For this long after a lock timeout, batches wait less: what is locked is likely to stay locked."""
 
 _SLOW_S = 1.0
-"""A batch that takes longer is slow: Postgres is busy, or far away."""
+"""A batch whose events take longer is slow: Postgres is busy, or far away. Waits for locks do not count."""
 
 _APART_S = 10.0
 """For this long after a slow batch, the kinds of events in a batch are stored and answered one after another.
@@ -112,10 +113,7 @@ class BatchProcessor:
             outcome = "unpublished"
             # The edges send the batches again; the sweep delivers the rest.
             log.warning("publish_failed", batches=_ids(batches), error=str(error))
-        ended = monotonic()
-        if ended - began > _SLOW_S:
-            self._apart_until = ended + _APART_S
-        metrics.BATCH_SECONDS.observe(ended - began)
+        metrics.BATCH_SECONDS.observe(monotonic() - began)
         metrics.BATCHES.counts[outcome,] += len(batches)
         if outcome == "done":
             metrics.LAST_BATCH.set_to_current_time()
@@ -143,14 +141,16 @@ class BatchProcessor:
             self._try_postgres()
         self._give_up_at = monotonic() + _GIVE_UP_S
         events, context = self._screened(events)
-        *first, last = portions(events, apart=monotonic() < self._apart_until)
-        for portion in first:
-            self._publish(self._attempt_counted(portion, context), batches, is_all=False)
-        self._publish(self._attempt_counted(last, context), batches)
-
-    def _publish(self, outcome: Outcome, batches: Sequence[Batch], *, is_all: bool = True) -> None:
-        with self._trace.step("publish"):
-            self._publisher.publish(self._trace.passed_on(outcome), batches, is_all=is_all)
+        began = monotonic()
+        parts = portions(events, apart=began < self._apart_until)
+        for place, portion in enumerate(parts, 1):
+            if place > 1:
+                portion = still_wanted(portion, self._publisher.clock)
+            outcome = self._attempt_counted(portion, context)
+            with self._trace.step("publish", portion):
+                self._publisher.publish(self._trace.passed_on(outcome), batches, is_all=place == len(parts))
+        if monotonic() - began > _SLOW_S and not self._is_hurried():
+            self._apart_until = monotonic() + _APART_S
 
     def _try_postgres(self) -> None:
         """Answer an edge that asks whether messages could be stored. Raises Unreachable."""

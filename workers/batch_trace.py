@@ -36,8 +36,8 @@ class BatchTrace:
                 tracing.end(span)
 
     @contextmanager
-    def step(self, name: str, requests: Iterable[Request[Any]] | None = None) -> Iterator[None]:
-        """Hold while a step is taken, for the events of these requests or for all."""
+    def step(self, name: str, requests: Iterable[Request[Any] | Event] | None = None) -> Iterator[None]:
+        """Hold while a step is taken, for these events or for all."""
         if not self._parents:
             yield
             return

@@ -85,7 +85,8 @@ class Publisher:
 
     def __init__(self, redis: Redis, clock: RedisClock, prefix: str = "") -> None:
         self._publish = redis.register_script(_PUBLISH)
-        self._clock = clock
+        self.clock = clock
+        """Told the time by Redis with each publication."""
         self._prefix = prefix
         self._inbox = prefix + names.inbox_key("")
 
@@ -137,7 +138,7 @@ class Publisher:
             [self._prefix + key for key in keys],
             [plan, _EMPTY, _FEW, _ENTRY_BYTES, _INBOX_ENTRIES, self._inbox],
         )
-        self._clock.note(int(seconds), int(micros))
+        self.clock.note(int(seconds), int(micros))
         metrics.PUBLISH_SECONDS.observe(monotonic() - began)
         metrics.PUBLICATIONS.counts[()] += len(emits)
 

@@ -8,9 +8,10 @@ many workers run. A batch without a result is sent again: handlers are idempoten
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
@@ -30,9 +31,6 @@ log = structlog.get_logger(__name__)
 _EXPIRY_S = 0.25
 """How often deadlines are checked, in seconds."""
 
-_PATIENCE = 3
-"""At most this multiple of `redispatch_s`, workers that are slow are given for a result."""
-
 Dispatch = Callable[[Batch, bool], Awaitable[bool]]
 """Sends a batch; returns whether it is on the queue. The flag asks to check first whether workers keep up."""
 
@@ -46,7 +44,9 @@ class LaneLimits:
     max_batch_events: int
     max_batch_bytes: int
     redispatch_s: float
-    """How long to wait at least before a batch is sent again."""
+    """How long to wait before a batch is sent again."""
+    redispatch_max_s: float
+    """How long to wait at most if workers are slow."""
 
 
 class Lane:
@@ -129,10 +129,52 @@ class Lane:
         return batch
 
     async def _carry(self, requests: list[PendingRequest]) -> None:
-        """Send a batch, repeatedly, until its result arrives or nobody waits for it any more."""
+        """Send a batch, and again what has no answer, until its result arrives or its deadline has passed."""
+        batch_id = uuid_utils.uuid7().hex
         spans = {r.id: tracing.begin_span("batch", r.trace) for r in requests if r.trace}
-        batch = Batch(
-            id=uuid_utils.uuid7().hex,
+        metrics.BATCH_EVENTS.observe(len(requests))
+        self._carried = requests
+        self._in_flight = batch_id
+        first_at, deadline = time.monotonic(), requests[-1].deadline
+        tries, refused = 0, False
+        while (began := time.monotonic()) < deadline:
+            unanswered = [request for request in requests if request in self._requests]
+            if not unanswered:
+                self._trouble = None
+                break
+            if tries:
+                metrics.REDISPATCHES.inc()
+            self._result = asyncio.get_running_loop().create_future()
+            sent = await self._dispatch(self._batch(batch_id, unanswered, spans), self._trouble is not None)
+            tries += 1
+            patience_s = self._patience_s if sent else self._limits.redispatch_s
+            entry = await _until(min(deadline, began + patience_s), self._result)
+            if entry is not None and entry.retry is None:
+                self._trouble = None
+                break
+            if entry is not None:
+                self._trouble = entry.retry
+            elif not sent:
+                self._trouble = ErrorCode.UNAVAILABLE
+            elif self._trouble is None:
+                # Otherwise silence says nothing new: what was known to be down may still be.
+                self._trouble = ErrorCode.TIMEOUT
+            refused |= entry is not None or not sent
+            await asyncio.sleep(min(deadline, began + self._limits.redispatch_s) - time.monotonic())
+        else:
+            metrics.ABANDONED.inc()
+            log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
+        self._patience_s = self._limits.redispatch_s
+        if not refused:
+            slow_s = min(2 * (time.monotonic() - first_at), self._limits.redispatch_max_s)
+            self._patience_s = max(self._patience_s, slow_s)
+        for span in spans.values():
+            tracing.end(span, events=len(requests), tries=tries)
+        self._in_flight, self._result, self._carried = None, None, []
+
+    def _batch(self, batch_id: str, requests: list[PendingRequest], spans: Mapping[str, Any]) -> Batch:
+        return Batch(
+            id=batch_id,
             edge_id=self._edge_id,
             events=[
                 Event(
@@ -147,39 +189,6 @@ class Lane:
                 for r in requests
             ],
         )
-        metrics.BATCH_EVENTS.observe(len(requests))
-        self._carried = requests
-        deadline = requests[-1].deadline
-        self._in_flight = batch.id
-        tries = 0
-        first_at = time.monotonic()
-        while (began := time.monotonic()) < deadline:
-            self._result = asyncio.get_running_loop().create_future()
-            if tries:
-                metrics.REDISPATCHES.inc()
-            sent = await self._dispatch(batch, self._trouble is not None)
-            tries += 1
-            patience_s = self._patience_s if sent else self._limits.redispatch_s
-            entry = await _until(min(deadline, began + patience_s), self._result)
-            if entry is not None and entry.retry is None:
-                self._trouble = None
-                break
-            if entry is not None:
-                self._trouble = entry.retry
-            elif not sent:
-                self._trouble = ErrorCode.UNAVAILABLE
-            elif self._trouble is None:
-                # Otherwise silence says nothing new: what was known to be down may still be.
-                self._trouble = ErrorCode.TIMEOUT
-            await asyncio.sleep(min(deadline, began + self._limits.redispatch_s) - time.monotonic())
-        else:
-            metrics.ABANDONED.inc()
-            log.warning("batch_abandoned", events=len(requests), tries=tries, code=self._trouble)
-        least_s = self._limits.redispatch_s
-        self._patience_s = min(max(least_s, 2 * (time.monotonic() - first_at)), _PATIENCE * least_s)
-        for span in spans.values():
-            tracing.end(span, events=len(requests), tries=tries)
-        self._in_flight, self._result, self._carried = None, None, []
 
 
 async def _until(moment: float, result: asyncio.Future[InboxEntry]) -> InboxEntry | None:

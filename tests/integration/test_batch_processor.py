@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url, text
 
 from infra.store.engine import make_engine
 from infra.wire.batch import Batch, Event
-from infra.wire.commands import SendMessage
+from infra.wire.commands import MarkAsRead, SendMessage
 from infra.wire.errors import ErrorCode
 from tests.harness.engines import Engines, free_port, listening
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
@@ -22,6 +22,7 @@ from tests.integration.conftest import BenchFactory
 from workers import batch_processor as module
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
+from workers.handlers.mark_as_read import mark_as_read
 from workers.handlers.send_message import send_messages
 from workers.outcome import Outcome
 from workers.requests import Request
@@ -87,6 +88,32 @@ def test_after_a_slow_batch_no_kind_of_event_waits_for_the_others(
     reply = bench.ask(*events)
     assert answered_together(reply) == [{"mark_as_read"}, {"send_message"}, {"get_messages"}]
     assert [entry.batch_id is None for entry in reply.entries] == [True, True, False]
+    assert bench.seqs(chat_id) == [1, 2]
+
+
+def test_what_expires_while_other_kinds_are_handled_is_neither_stored_nor_answered(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    chat_id = bench.open_chat(alice, bob)
+    monkeypatch.setattr(module, "_SLOW_S", 0.0)
+    bench.open_chat(alice, bob)
+
+    def mark_slowly(
+        conn: Connection, requests: Sequence[Request[MarkAsRead]], context: HandlerContext
+    ) -> Outcome:
+        until = cast(int, bench.publisher.clock.now_ms()) + 50
+        while cast(int, bench.publisher.clock.now_ms()) <= until:
+            conn.execute(text("SELECT pg_sleep(0.01)"))
+        return mark_as_read(conn, requests, context)
+
+    replace_handler(monkeypatch, "mark_as_read", mark_slowly)
+    mark = bench.event(alice, "mark_as_read", {"chatId": chat_id})
+    soon_ms = cast(int, bench.publisher.clock.now_ms()) + 50
+    send = msgspec.structs.replace(bench.send(alice, bob, "too late"), expires_ms=soon_ms)
+    reply = bench.ask(mark, send)
+    assert list(reply.answers) == [mark.id]
+    assert [entry.batch_id is None for entry in reply.entries] == [True, False]
     assert bench.seqs(chat_id) == [1, 2]
 
 

@@ -12,7 +12,7 @@ _DELAY_S: Final = 0.05
 _LOSS: Final = 0.05
 _LASTS_S: Final = 30.0
 _WAY_S: Final = 2.0
-"""There and back takes 0.1 s. TCP sends a lost packet again after about 0.3, 0.6 and 1.2 s."""
+"""There and back takes 0.1 s. TCP sends a lost packet again after about 0.3 s, and once more after 0.6 s."""
 
 
 @fault(

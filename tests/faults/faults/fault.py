@@ -40,7 +40,7 @@ class Fault:
     needs_link: bool = False
     """Whether edges, workers and beat have to be at the far end of a link."""
     way_s: float = 0.0
-    """How long a request and its answer may be on their way, beside the time that a promise names."""
+    """How long requests and answers may be on their way, beside each time that a promise names."""
 
 
 def fault(name: str, promise: str, **more: Any) -> Callable[[Strike], Fault]:

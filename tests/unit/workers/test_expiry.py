@@ -10,7 +10,7 @@ from celery.worker.request import Request as CeleryRequest
 
 from infra.wire.batch import Batch, Event
 from infra.wire.clock import RedisClock
-from workers.expiry import drop_expired, punctual
+from workers.expiry import drop_expired, punctual, still_wanted
 
 NOW_MS = 1_800_000_000_000
 
@@ -32,17 +32,35 @@ def fake_redis() -> FakeRedis:
     return FakeRedis()
 
 
-def kept(redis: FakeRedis, clock: RedisClock, *expiries_ms: int) -> list[int]:
-    events = [
+def events(*expiries_ms: int) -> list[Event]:
+    return [
         Event(str(number), "typing", "u", "s", msgspec.Raw(b"{}"), expires_ms)
         for number, expires_ms in enumerate(expiries_ms)
     ]
-    (batch,) = drop_expired([Batch("b", "e", events)], cast(Any, redis), clock)
+
+
+def kept(redis: FakeRedis, clock: RedisClock, *expiries_ms: int) -> list[int]:
+    (batch,) = drop_expired([Batch("b", "e", events(*expiries_ms))], cast(Any, redis), clock)
     return [int(event.id) for event in batch.events]
 
 
 def test_only_what_is_past_its_deadline_is_dropped(fake_redis: FakeRedis) -> None:
     assert kept(fake_redis, RedisClock(), NOW_MS - 1, NOW_MS + 5_000, 0) == [1, 2]
+
+
+def test_several_batches_ask_for_the_time_once(fake_redis: FakeRedis) -> None:
+    batches = [Batch(str(number), "e", events(NOW_MS - 1, NOW_MS + 5_000)) for number in range(3)]
+    fresh = drop_expired(batches, cast(Any, fake_redis), RedisClock())
+    assert [(batch.id, len(batch.events)) for batch in fresh] == [("0", 1), ("1", 1), ("2", 1)]
+    assert fake_redis.asked == 1
+
+
+def test_what_expires_between_portions_is_not_wanted_any_more() -> None:
+    clock = RedisClock()
+    asked = events(NOW_MS - 1, NOW_MS + 5_000, 0)
+    assert still_wanted(asked, clock) == asked
+    clock.note(NOW_MS // 1000, 0)
+    assert [event.id for event in still_wanted(asked, clock)] == ["1", "2"]
 
 
 def test_a_known_time_is_not_asked_for_again(fake_redis: FakeRedis) -> None:
