@@ -19,9 +19,9 @@ def machine(others: str = "") -> str:
 
 
 def _build() -> str:
-    """Say if this Python was compiled as those in the usual images are."""
+    """Say if this Python was compiled with profile-guided optimization, as those in the usual images are."""
     is_optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return " (built with --enable-optimizations)" if is_optimized else ""
+    return " (optimized build)" if is_optimized else ""
 
 
 def _cpu_name() -> str:
