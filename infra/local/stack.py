@@ -129,7 +129,13 @@ def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _run(plan: Plan, is_there: Callable[[], bool], terminal: Terminal, command: str) -> None:
-    supervisor = Supervisor(terminal)
+    def require_folder() -> None:
+        if not is_there():
+            raise CommandError(
+                f"{plan.folder} was deleted or moved, so everything was stopped; `make run` starts anew"
+            )
+
+    supervisor = Supervisor(terminal, require_folder)
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -141,7 +147,7 @@ async def _run(plan: Plan, is_there: Callable[[], bool], terminal: Terminal, com
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     tasks = [
         asyncio.create_task(_start_and_watch(plan, supervisor, terminal, command)),
-        asyncio.create_task(_watch_folder(plan.folder, is_there)),
+        asyncio.create_task(_repeat(require_folder)),
         asyncio.create_task(stop.wait()),
     ]
     try:
@@ -161,11 +167,11 @@ async def _first(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         task.result()
 
 
-async def _watch_folder(folder: Path, is_there: Callable[[], bool]) -> None:
-    """Wait until the folder is gone. Raises CommandError then."""
-    while is_there():  # noqa: ASYNC110
+async def _repeat(check: Callable[[], None]) -> None:
+    """Check every now and then, until it raises an error."""
+    while True:
+        check()
         await asyncio.sleep(_LOOK_S)
-    raise CommandError(f"{folder} was deleted or moved, so everything was stopped; `make run` starts anew")
 
 
 async def _start_and_watch(plan: Plan, supervisor: Supervisor, terminal: Terminal, command: str) -> None:

@@ -22,6 +22,8 @@ _FIRST_DELAY_S: Final = 0.3
 _LONGEST_DELAY_S: Final = 10.0
 _STEADY_S: Final = 30.0
 _POLL_S: Final = 0.05
+_LOOK_S: Final = 0.2
+"""How long after the end of a part `check` is called: whoever deletes its data may not be done yet."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ class _Kept:
 class Supervisor:
     """Starts parts, restarts those that die, and stops them."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, check: Callable[[], None] = lambda: None) -> None:
+        """When a part has ended, `check` raises CommandError if the reason is one for all parts."""
         self._terminal = terminal
+        self._check = check
         self._kept: list[_Kept] = []
         self._stopping = asyncio.Event()
 
@@ -118,6 +122,10 @@ class Supervisor:
                 reason = self._reason(kept.part, code)
             if self._stopping.is_set() or (kept.once and code == 0):
                 return
+            await self._pause(_LOOK_S)
+            if self._stopping.is_set():
+                return
+            self._check()
             if not kept.ready:
                 raise CommandError(reason)
             if time.monotonic() - started > _STEADY_S:

@@ -1,5 +1,6 @@
 """The supervisor restarts parts, shows their output, gives up with one line, and stops them in order."""
 
+import asyncio
 import io
 import signal
 import sys
@@ -51,6 +52,29 @@ async def test_a_part_that_keeps_ending_is_restarted_after_longer_and_longer_pau
     await supervisor.stop()
     assert "one ended with exit code 1; starting it again in 0.3 s" in shown.getvalue()
     assert "starting it again in 0.6 s" in shown.getvalue()
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+async def test_a_reason_that_ends_all_parts_is_reported_instead_of_a_restart(
+    shown: io.StringIO, tmp_path: Path, is_ready: bool
+) -> None:
+    data = tmp_path / "data"
+    data.touch()
+
+    def check() -> None:
+        if not data.exists():
+            raise CommandError("the data is gone")
+
+    supervisor = Supervisor(Terminal(shown), check)
+    code = f"import os, time\nwhile os.path.exists({str(data)!r}): time.sleep(0.01)\nraise SystemExit(1)"
+    starting = asyncio.create_task(supervisor.start(python("one", code, is_ready=lambda: is_ready)))
+    if is_ready:
+        await starting
+    data.unlink()
+    with pytest.raises(CommandError, match=r"^the data is gone$"):
+        await (supervisor.watch() if is_ready else starting)
+    await supervisor.stop()
+    assert shown.getvalue() == ""
 
 
 async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: Supervisor) -> None:
