@@ -23,7 +23,7 @@ from workers.deleted_users import DeletedUsers
 from workers.expiry import still_wanted
 from workers.handler_table import HANDLED_AS, HANDLERS
 from workers.outcome import Outcome
-from workers.portions import portions
+from workers.portions import finished, portions
 from workers.profiles import ensure_profiles
 from workers.publish import Publisher
 from workers.requests import Request, Requests, decode
@@ -143,12 +143,12 @@ class BatchProcessor:
         events, context = self._screened(events)
         began = monotonic()
         parts = portions(events, apart=began < self._apart_until)
-        for place, portion in enumerate(parts, 1):
-            if place > 1:
+        for place, (portion, closed) in enumerate(zip(parts, finished(batches, parts), strict=True)):
+            if place:
                 portion = still_wanted(portion, self._publisher.clock)
             outcome = self._attempt_counted(portion, context)
             with self._trace.step("publish", portion):
-                self._publisher.publish(self._trace.passed_on(outcome), batches, is_all=place == len(parts))
+                self._publisher.publish(self._trace.passed_on(outcome), batches, closed)
         if monotonic() - began > _SLOW_S and not self._is_hurried():
             self._apart_until = monotonic() + _APART_S
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from infra.wire.batch import Event
+from infra.wire.batch import Batch, Event
 from workers.handler_table import HANDLED_AS, HANDLERS
 
 _PLACES: Final = {name: place for place, name in enumerate(HANDLERS)}
@@ -21,6 +21,17 @@ def portions(events: Sequence[Event], *, apart: bool = False) -> list[Sequence[E
     `apart`: in portions of one kind each, in the order in which the kinds of a batch are handled.
     """
     return [portion for part in (_kinds(events) if apart else [events]) for portion in _cut(part)]
+
+
+def finished(batches: Sequence[Batch], parts: Sequence[Sequence[Event]]) -> list[Sequence[Batch]]:
+    """Return, for each portion of the events of these batches, the batches that have none in later ones."""
+    if len(parts) == 1:
+        return [batches]
+    place_of = {event.id: place for place, portion in enumerate(parts) for event in portion}
+    by_place: list[list[Batch]] = [[] for _ in parts]
+    for batch in batches:
+        by_place[max((place_of[event.id] for event in batch.events), default=0)].append(batch)
+    return [*by_place]
 
 
 def _kinds(events: Sequence[Event]) -> list[Sequence[Event]]:

@@ -90,18 +90,18 @@ class Publisher:
         self._prefix = prefix
         self._inbox = prefix + names.inbox_key("")
 
-    def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True) -> None:
-        """Send emits to the edges of their users, and answers to the edges of the batches.
+    def publish(self, outcome: Outcome, batches: Sequence[Batch] = (), closed: Sequence[Batch] = ()) -> None:
+        """Send emits to the edges of their users, answers to the edges of the batches, and close batches.
 
-        Closes the batches if nothing more follows (`is_all`). Takes one round trip, however many users and
-        edges there are, unless there are very many emits or answers. Raises redis.RedisError.
+        `closed`: those of the batches for which nothing more follows. Takes one round trip, however many
+        users and edges there are, unless there are very many emits or answers. Raises redis.RedisError.
         """
         asking = _edges_by_user(batches)
         emits = outcome.emits
         while len(emits) > _EMITS:
             self._write((), emits[:_EMITS], asking)
             emits = emits[_EMITS:]
-        heads = list(_heads(outcome.answers, batches, is_all=is_all))
+        heads = list(_heads(outcome.answers, batches, closed))
         closing = [(edge_id, head) for edge_id, head in heads if head.batch_id is not None]
         more = [(edge_id, head) for edge_id, head in heads if head.batch_id is None]
         # Very many answers are written first: a batch is closed together with its last answers.
@@ -156,13 +156,13 @@ def _edges_by_user(batches: Sequence[Batch]) -> dict[str, set[str]]:
 
 
 def _heads(
-    answers: Sequence[Answer], batches: Sequence[Batch], *, is_all: bool
+    answers: Sequence[Answer], batches: Sequence[Batch], closed: Sequence[Batch]
 ) -> Iterator[tuple[str, InboxEntry]]:
-    """Yield, by edge, the entries that hold the answers and, if that is all, close the batches."""
+    """Yield, by edge, the entries that hold the answers and close batches."""
     asked = {event.id: batch.edge_id for batch in batches for event in batch.events}
     closes: dict[str, list[str]] = {}
     by_edge: dict[str, list[Answer]] = {}
-    for batch in batches if is_all else ():
+    for batch in closed:
         closes.setdefault(batch.edge_id, []).append(batch.id)
         by_edge.setdefault(batch.edge_id, [])
     for answer in answers:

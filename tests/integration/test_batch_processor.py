@@ -91,6 +91,23 @@ def test_after_a_slow_batch_no_kind_of_event_waits_for_the_others(
     assert bench.seqs(chat_id) == [1, 2]
 
 
+def test_after_a_slow_batch_each_batch_is_closed_as_soon_as_it_is_answered(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alice, _), (_, bob) = bench.people("alice", "bob")
+    chat_id = bench.open_chat(alice, bob)
+    monkeypatch.setattr(module, "_SLOW_S", 0.0)
+    bench.open_chat(alice, bob)
+    pages = bench.batch([bench.event(alice, "get_messages", {"chatId": chat_id})])
+    sends = bench.batch([bench.send(alice, bob, "a message")])
+    marks = bench.batch([bench.event(alice, "mark_as_read", {"chatId": chat_id})])
+    bench.processor.process([pages, sends, marks])
+    entries = bench.read().entries
+    assert [(entry.batch_id, [answer.id for answer in entry.all_answers()]) for entry in entries] == [
+        (batch.id, [batch.events[0].id]) for batch in (marks, sends, pages)
+    ]
+
+
 def test_what_expires_while_other_kinds_are_handled_is_neither_stored_nor_answered(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The outbox of webhooks: facts are written by what makes them, once, for the endpoints that want them."""
 
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg import _queries
 
 from infra.wire import names
 from infra.wire.events import Message
@@ -312,3 +314,24 @@ def test_users_of_an_edge_that_died_are_told_to_be_offline(make_bench: BenchFact
     bench.sweep.run()
     (row,) = Told(bench).rows(alice)
     assert row.id == f"user.offline/dead/{alice}"
+
+
+@pytest.mark.parametrize("webhooks", [{}, ALL])
+@pytest.mark.parametrize("count", [1, 2])
+def test_psycopg_keeps_the_parsed_statements_of_messages_and_receipts(
+    make_bench: BenchFactory, monkeypatch: pytest.MonkeyPatch, webhooks: Mapping[str, Any], count: int
+) -> None:
+    bench = make_bench(webhooks=webhooks)
+    (alice, _), (bob_id, bob) = bench.people("alice", "bob")
+    chat_id = bench.open_chat(alice, bob)
+    parsed: list[bytes] = []
+
+    def parse(query: bytes, encoding: str) -> Any:
+        parsed.append(query)
+        return _queries._query2pg.__wrapped__(query, encoding)
+
+    monkeypatch.setattr(_queries, "_query2pg_nocache", parse)
+    bench.ask(*(bench.send(alice, bob, "a message") for _ in range(count)))
+    receipt = bench.event(bob_id, "confirm_delivery", {"chatId": chat_id, "spans": [[1, count + 1]]})
+    assert bench.ask(receipt).ack(receipt) == {"success": True}
+    assert parsed == []

@@ -61,11 +61,11 @@ def arm(point: str) -> None:
         publish = Publisher.publish
 
         def publish_or_die(
-            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), closed: Sequence[Batch] = ()
         ) -> None:
             if outcome.emits and point == "after_commit":
                 counter.pass_by()
-            publish(self, outcome, batches, is_all=is_all)
+            publish(self, outcome, batches, closed)
             if outcome.emits and point == "after_publication":
                 counter.pass_by()
 
@@ -76,24 +76,24 @@ def arm(point: str) -> None:
         publish = Publisher.publish
 
         def publish_when_stopping(
-            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), closed: Sequence[Batch] = ()
         ) -> None:
             if outcome.emits and counter.is_due():
                 print("fault point: a batch is held until SIGTERM", flush=True)
                 while state.should_stop is None:
                     time.sleep(0.01)
-            publish(self, outcome, batches, is_all=is_all)
+            publish(self, outcome, batches, closed)
 
         Publisher.publish = publish_when_stopping  # type: ignore[method-assign]
     elif point == "lost_publication":
         publish = Publisher.publish
 
         def publish_to_nobody(
-            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), *, is_all: bool = True
+            self: Publisher, outcome: Outcome, batches: Sequence[Batch] = (), closed: Sequence[Batch] = ()
         ) -> None:
             if batches:  # the sweep has none
                 outcome.emits = [_without_recipients(emit) for emit in outcome.emits]
-            publish(self, outcome, batches, is_all=is_all)
+            publish(self, outcome, batches, closed)
 
         Publisher.publish = publish_to_nobody  # type: ignore[method-assign]
     elif point == "failing_handler":

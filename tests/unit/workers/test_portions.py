@@ -4,8 +4,8 @@ import itertools
 
 import msgspec
 
-from infra.wire.batch import Event
-from workers.portions import portions
+from infra.wire.batch import Batch, Event
+from workers.portions import finished, portions
 
 _ids = itertools.count()
 
@@ -73,3 +73,23 @@ def test_kinds_that_are_handled_apart_are_cut_where_pages_would_fill_the_memory(
 
 def test_no_events_are_one_empty_portion_also_if_kinds_are_handled_apart() -> None:
     assert [len(portion) for portion in portions([], apart=True)] == [0]
+
+
+def test_a_batch_is_finished_with_the_portion_that_holds_the_last_of_its_events() -> None:
+    kinds = {
+        "empty": [],
+        "mixed": [*events("sync", 1), *events("send_message", 1)],
+        "marks": events("mark_as_read", 2),
+        "sends": events("send_message", 2),
+        "both": [*events("send_message", 1), *events("mark_as_read", 1)],
+    }
+    batches = [Batch(id, "edge", list(held)) for id, held in kinds.items()]
+    parts = portions([event for batch in batches for event in batch.events], apart=True)
+    closed = [[batch.id for batch in one] for one in finished(batches, parts)]
+    assert closed == [["empty", "marks"], ["sends", "both"], ["mixed"]]
+
+
+def test_with_a_single_portion_all_batches_are_finished() -> None:
+    batches = [Batch(str(number), "edge", events("send_message", number)) for number in range(3)]
+    parts = portions([event for batch in batches for event in batch.events])
+    assert finished(batches, parts) == [batches]
