@@ -17,6 +17,7 @@ from infra.wire.errors import ErrorCode, Rejection
 from infra.wire.inbox import Answer, InboxEntry
 from workers import dead_letters, metrics
 from workers.batch_trace import BatchTrace
+from workers.chat_locks import lock_chats
 from workers.context import HandlerContext
 from workers.database_errors import is_collision, is_deadlock, is_locked, is_timeout, is_unreachable
 from workers.deleted_users import DeletedUsers
@@ -240,6 +241,7 @@ class BatchProcessor:
         outcome = Outcome()
         requests = self._deleted_users.reject(conn, requests, outcome)
         requests = ensure_profiles(conn, requests, context, outcome)
+        lock_chats(conn, requests, context)
         for name, entry in HANDLERS.items():
             if same_kind := requests.get(name):
                 began = monotonic()

@@ -50,6 +50,8 @@ class Entry:
     A send or a receipt is usually one statement. Where they need several, and in the other commands that
     write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
     """
+    locks_chats: bool = False
+    """Whether it locks the chats that its requests are about."""
     reads_pages: bool = False
     """Whether each request reads a page of messages or users. Few of these fit into memory at once."""
 
@@ -61,25 +63,25 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.DISCONNECT_USER: Entry(disconnect_users),
     registry.ERASE_USER: Entry(erase_users, needs_transaction=True),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
-    "mark_as_read": Entry(mark_as_read, needs_transaction=True),
+    "mark_as_read": Entry(mark_as_read, needs_transaction=True, locks_chats=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
-    "clear_chat": Entry(clear_chats, needs_transaction=True),
+    "clear_chat": Entry(clear_chats, needs_transaction=True, locks_chats=True),
     "update_settings": Entry(update_settings, needs_transaction=True),
     "report": Entry(report, needs_transaction=True, reads_pages=True),
     registry.CLOSE_REPORT: Entry(close_reports),
-    "block_user": Entry(set_blocks, needs_transaction=True),
-    "unblock_user": Entry(set_blocks, needs_transaction=True),
-    "accept_chat": Entry(set_chats, needs_transaction=True),
-    "decline_chat": Entry(set_chats, needs_transaction=True),
-    "set_chat": Entry(set_chats, needs_transaction=True),
-    "join_chat": Entry(join_chats, needs_transaction=True, reads_pages=True),
-    "send_message": Entry(send_messages),
-    registry.SEND_SYSTEM_MESSAGE: Entry(send_messages),
-    "edit_message": Entry(edit_messages, needs_transaction=True),
-    registry.REVISE_MESSAGE: Entry(revise_messages, needs_transaction=True),
-    "unsend_message": Entry(unsend_messages, needs_transaction=True),
-    registry.REMOVE_MESSAGE: Entry(remove_messages, needs_transaction=True),
-    "react": Entry(react, needs_transaction=True),
+    "block_user": Entry(set_blocks, needs_transaction=True, locks_chats=True),
+    "unblock_user": Entry(set_blocks, needs_transaction=True, locks_chats=True),
+    "accept_chat": Entry(set_chats, needs_transaction=True, locks_chats=True),
+    "decline_chat": Entry(set_chats, needs_transaction=True, locks_chats=True),
+    "set_chat": Entry(set_chats, needs_transaction=True, locks_chats=True),
+    "join_chat": Entry(join_chats, needs_transaction=True, locks_chats=True, reads_pages=True),
+    "send_message": Entry(send_messages, locks_chats=True),
+    registry.SEND_SYSTEM_MESSAGE: Entry(send_messages, locks_chats=True),
+    "edit_message": Entry(edit_messages, needs_transaction=True, locks_chats=True),
+    registry.REVISE_MESSAGE: Entry(revise_messages, needs_transaction=True, locks_chats=True),
+    "unsend_message": Entry(unsend_messages, needs_transaction=True, locks_chats=True),
+    registry.REMOVE_MESSAGE: Entry(remove_messages, needs_transaction=True, locks_chats=True),
+    "react": Entry(react, needs_transaction=True, locks_chats=True),
     "get_messages": Entry(get_messages, reads_pages=True),
     "list_chats": Entry(list_chats, reads_pages=True),
     "sync": Entry(sync, reads_pages=True),
@@ -97,9 +99,8 @@ HANDLERS: Final[dict[str, Entry]] = {
 
 Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
 that it covers only messages that the reader can have seen. Reports come before changes, so that they hold
-what the reporter saw. Handlers that lock members come before those that
-lock chats, so that batches rarely deadlock. The page of a join may therefore lack a message that was sent in
-the same batch; `message_sent` brings it.
+what the reporter saw. The page of a join may therefore lack a message that was sent in the same batch;
+`message_sent` brings it.
 """
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -13,14 +14,17 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.store import engine as engine_module
 from infra.store.engine import TIMEOUTS_MS, make_engine
+from infra.wire import registry
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
 from tests.harness.interruption import Interrupted, interrupted
 from tests.harness.waiting import eventually
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
+from tests.integration.conftest import BenchFactory
 from workers import batch_processor
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
+from workers.handler_table import HANDLERS
 from workers.outcome import Outcome
 from workers.requests import Request
 
@@ -32,6 +36,9 @@ CHANGE_CHAT = "UPDATE chats SET last_seq = last_seq WHERE id = :chat"
 CHANGE_CHATS = "UPDATE chats SET last_seq = last_seq WHERE id = ANY(CAST(:chats AS uuid[]))"
 LOCK_MEMBER = "SELECT 1 FROM chat_members WHERE chat_id = :chat AND user_id = :user FOR UPDATE"
 CHANGE_MEMBER = "UPDATE chat_members SET read_seq = read_seq WHERE chat_id = :chat AND user_id = :user"
+WAITING = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 INSERT_CHAT = "INSERT INTO chats (id, user_lo, user_hi) VALUES (:id, :lo, :hi)"
 
 
@@ -218,13 +225,6 @@ def test_every_transaction_has_the_timeouts(new_engine: Callable[[], Engine]) ->
 _SETTING = text("SELECT setting FROM pg_settings WHERE name = :name")
 
 
-def wait_ended(bench: WorkerBench, conn: Connection) -> None:
-    """Stay idle in the transaction until Postgres has ended the session."""
-    pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
-    alive = "SELECT FROM pg_stat_activity WHERE pid = :pid"
-    eventually(lambda: not bench.rows(alive, pid=pid), "the idle session is ended")
-
-
 def test_a_session_idle_in_its_transaction_is_ended_and_releases_its_locks(
     bench: WorkerBench, new_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,3 +262,52 @@ def test_a_batch_whose_transaction_was_ended_is_requested_again(
     (entry,) = bench.read().entries
     assert (entry.batch_id, entry.retry, entry.answers) == (batch.id, ErrorCode.UNAVAILABLE, [])
     assert bench.seqs(talk.chat_id) == [1]
+
+
+ABOUT_CHATS: dict[str, Callable[[Talk], dict[str, object]]] = {
+    "mark_as_read": lambda talk: {"chatId": talk.chat_id},
+    "clear_chat": lambda talk: {"chatId": talk.chat_id},
+    "block_user": lambda talk: {"userId": str(talk.bob)},
+    "unblock_user": lambda talk: {"userId": str(talk.bob)},
+    "accept_chat": lambda talk: {"chatId": talk.chat_id},
+    "decline_chat": lambda talk: {"chatId": talk.chat_id},
+    "set_chat": lambda talk: {"chatId": talk.chat_id, "pinned": True},
+    "join_chat": lambda talk: {"username": talk.bobs_name},
+    "edit_message": lambda talk: {"chatId": talk.chat_id, "seq": 1, "text": "edited"},
+    "unsend_message": lambda talk: {"chatId": talk.chat_id, "seq": 1},
+    "react": lambda talk: {"chatId": talk.chat_id, "seq": 1, "emoji": "\N{FIRE}", "on": True},
+    registry.REVISE_MESSAGE: lambda talk: {"chatId": talk.chat_id, "seq": 1, "text": "revised"},
+    registry.REMOVE_MESSAGE: lambda talk: {"chatId": talk.chat_id, "seq": 1},
+    "send_message": lambda talk: {"username": talk.bobs_name, "text": "again"},
+    registry.SEND_SYSTEM_MESSAGE: lambda talk: {"userId": str(talk.bob), "text": "again"},
+}
+
+
+def test_each_command_that_locks_chats_is_tested_together_with_another() -> None:
+    assert ABOUT_CHATS.keys() == {name for name, entry in HANDLERS.items() if entry.locks_chats}
+
+
+@pytest.mark.parametrize("is_about_later", [False, True])
+@pytest.mark.parametrize("name", ABOUT_CHATS)
+def test_while_a_batch_waits_for_a_chat_it_holds_none_that_comes_after_it(
+    make_bench: BenchFactory, monkeypatch: pytest.MonkeyPatch, name: str, is_about_later: bool
+) -> None:
+    monkeypatch.setitem(engine_module.TIMEOUTS_MS, "lock_timeout", 60_000)
+    bench = make_bench()
+    earlier, later = sorted(talks(bench, 2), key=lambda talk: talk.chat_id)
+    one, other = (later, earlier) if is_about_later else (earlier, later)
+    other_name = "react" if name in ("send_message", registry.SEND_SYSTEM_MESSAGE) else "send_message"
+    events = [
+        bench.event(one.alice, name, ABOUT_CHATS[name](one)),
+        bench.event(other.alice, other_name, ABOUT_CHATS[other_name](other)),
+    ]
+    with ThreadPoolExecutor(1) as thread:
+        with held(bench, CHANGE_CHAT, chat=earlier.chat_id):
+            asking = thread.submit(bench.ask, *events)
+            eventually(lambda: bench.rows(WAITING), "the batch waits for the chat")
+            with held(bench, f"{LOCK_CHAT} NOWAIT", chat=later.chat_id):
+                pass
+        reply = asking.result()
+    failures = [answer.failure for answer in reply.answers.values() if answer.failure]
+    # There is no request to accept or to decline.
+    assert [failure.code for failure in failures] == [ErrorCode.NOT_ALLOWED] * (name == "decline_chat")
