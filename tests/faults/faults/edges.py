@@ -46,11 +46,11 @@ async def rolling_restart(field: Field) -> None:
     codes = Counter(one.code for one in field.records.tries() if one.sent_at >= began_at)
     # The latter during a block, and to a reaction to what has just been unsent.
     answers = {"ok", "not_allowed"}
-    lost = [one.code for one in taken if one.code not in answers]
+    lost = Counter(one.code for one in taken if one.code not in answers)
     field.notes.append(
         f"{len(taken)} requests were inside when an edge got SIGTERM, {codes['cut']} came after"
     )
-    field.expect(not lost, f"{len(lost)} requests were taken and not answered")
+    field.expect(not lost, f"requests were taken and not answered: {lost}")
     # What an edge had taken is checked above. Others may be refused for a lock, and are sent again.
     field.expect(codes.keys() <= {*answers, "cut", "unavailable", None}, f"requests failed: {codes}")
 
