@@ -241,9 +241,13 @@ class BatchProcessor:
         outcome = Outcome()
         requests = self._deleted_users.reject(conn, requests, outcome)
         requests = ensure_profiles(conn, requests, context, outcome)
-        lock_chats(conn, requests, context)
+        must_lock = _is_transaction(conn)
         for name, entry in HANDLERS.items():
             if same_kind := requests.get(name):
+                if must_lock and entry.locks_chats:
+                    must_lock = False
+                    with self._trace.step("lock_chats"):
+                        lock_chats(conn, requests, context)
                 began = monotonic()
                 with self._trace.step(name, same_kind):
                     outcome.extend(entry.handle(conn, same_kind, context))
@@ -292,6 +296,10 @@ def decode_batch(events: Sequence[Event], rejected: Outcome) -> Requests:
             request = decode(event)
             requests.setdefault(HANDLED_AS[event.name], []).append(request)
     return requests
+
+
+def _is_transaction(conn: Connection) -> bool:
+    return conn.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
 
 
 def _rejected(events: Sequence[Event], code: ErrorCode) -> Outcome:

@@ -113,7 +113,7 @@ _SHOW = LockingStatement(
 _BY_ID = text(f"SELECT {_COLUMNS} FROM chats c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
 
 
-Naming = SendMessage | JoinChat | Typing | BlockUser | UnblockUser
+_Naming = SendMessage | JoinChat | Typing | BlockUser | UnblockUser
 """A command that names a user."""
 
 
@@ -173,7 +173,7 @@ class People:
             raise Rejection(ErrorCode.PROFILE_MISSING)
         return self.by_id[user_id]
 
-    def named(self, command: Naming) -> str:
+    def named(self, command: _Naming) -> str:
         """Return the id of the user whom a request names, by name or by id.
 
         Raises Rejection(user_not_found, invalid_payload).
@@ -195,13 +195,13 @@ class People:
         return user_id
 
 
-def require_somebody(command: Naming) -> None:
+def require_somebody(command: _Naming) -> None:
     """Raise Rejection(invalid_payload) if a request names nobody."""
     if command.username is None and command.user_id is None:
         raise Rejection(ErrorCode.INVALID_PAYLOAD, "Invalid payload: nobody is named.")
 
 
-def people_of(conn: Connection, requests: Iterable[Request[Naming]]) -> People:
+def people_of(conn: Connection, requests: Iterable[Request[_Naming]]) -> People:
     """Look up everybody who asks, and everybody whom they name, with one statement."""
     ids: set[str] = set()
     usernames: set[str] = set()

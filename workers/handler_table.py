@@ -51,7 +51,7 @@ class Entry:
     write, each statement may be repeated: a worker that dies in between leaves an empty chat, or a profile.
     """
     locks_chats: bool = False
-    """Whether it locks the chats that its requests are about."""
+    """Whether it locks chats; those of several such handlers are locked together (`workers.chat_locks`)."""
     reads_pages: bool = False
     """Whether each request reads a page of messages or users. Few of these fit into memory at once."""
 
@@ -62,12 +62,12 @@ HANDLERS: Final[dict[str, Entry]] = {
     registry.GET_USER: Entry(get_users),
     registry.DISCONNECT_USER: Entry(disconnect_users),
     registry.ERASE_USER: Entry(erase_users, needs_transaction=True),
+    "update_settings": Entry(update_settings, needs_transaction=True),
+    "report": Entry(report, needs_transaction=True, reads_pages=True),
     registry.CATCH_UP: Entry(catch_up, reads_pages=True),
     "mark_as_read": Entry(mark_as_read, needs_transaction=True, locks_chats=True),
     registry.CONFIRM_DELIVERY: Entry(confirm_deliveries),
     "clear_chat": Entry(clear_chats, needs_transaction=True, locks_chats=True),
-    "update_settings": Entry(update_settings, needs_transaction=True),
-    "report": Entry(report, needs_transaction=True, reads_pages=True),
     registry.CLOSE_REPORT: Entry(close_reports),
     "block_user": Entry(set_blocks, needs_transaction=True, locks_chats=True),
     "unblock_user": Entry(set_blocks, needs_transaction=True, locks_chats=True),
@@ -98,9 +98,9 @@ HANDLERS: Final[dict[str, Entry]] = {
 """By command, in the order in which the commands of a batch are handled.
 
 Reads come after sends, so that clients find what they have just sent. Marking as read comes before sends, so
-that it covers only messages that the reader can have seen. Reports come before changes, so that they hold
-what the reporter saw. The page of a join may therefore lack a message that was sent in the same batch;
-`message_sent` brings it.
+that it covers only messages that the reader can have seen. Joins come before sends as well, so that a message
+is not both on the page and in an event right after it. Reports come before changes, so that they hold what
+the reporter saw. What locks profiles comes before what locks chats, so that batches rarely deadlock.
 """
 
 

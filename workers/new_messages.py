@@ -15,7 +15,6 @@ from infra.wire.commands import SendMessage, SendSystemMessage
 from infra.wire.events import Message, Quote, iso_ms
 from infra.wire.webhooks import MESSAGE_CREATED
 from workers.arrays import array
-from workers.chats import Naming
 from workers.context import HandlerContext
 from workers.locking import LockingStatement
 from workers.messages import COLUMNS, JOINS, QUOTED, to_message, to_quote
@@ -30,23 +29,19 @@ _STORED = text(
     {JOINS}
     """
 )
-_RECIPIENT: Final = """
+_RECIPIENT = """
     JOIN profiles r ON r.username_key = coalesce(
         tried.key, (SELECT username_key FROM profiles WHERE id = tried.user_id AND deleted_at IS NULL)
     )
 """
-NAMED_CHAT: Final = f"""
-    {_RECIPIENT}
-    JOIN chats c ON c.user_lo = least(tried.sender_id, r.id) AND c.user_hi = greatest(tried.sender_id, r.id)
-"""
-"""SQL: joins the chat `c` of the sender and the user `r` whom `tried` names, by `key` or by `user_id`."""
 _QUOTED = text(
     f"""
     SELECT tried.place, tried.seq, quoted.*
     FROM unnest(
         CAST(:senders AS uuid[]), CAST(:keys AS text[]), CAST(:user_ids AS uuid[]), CAST(:seqs AS bigint[])
     ) WITH ORDINALITY AS tried (sender_id, key, user_id, seq, place)
-    {NAMED_CHAT}
+    {_RECIPIENT}
+    JOIN chats c ON c.user_lo = least(tried.sender_id, r.id) AND c.user_hi = greatest(tried.sender_id, r.id)
     {QUOTED.format(chat="c.id", seq="tried.seq")}
     WHERE tried.seq BETWEEN 1 AND c.last_seq
     """
@@ -234,7 +229,7 @@ Only chats that are open are locked. `workers.gate` decides about the others.
 
 
 class Route(NamedTuple):
-    """The sender, and the recipient's folded name or, without one, their id."""
+    """Who writes or asks, and the other user's folded name or, without one, their id."""
 
     sender_id: str
     key: str | None
@@ -246,8 +241,8 @@ def is_system(request: Request[SendMessage]) -> bool:
     return isinstance(request.command, SendSystemMessage)
 
 
-def route(request: Request[Naming]) -> Route:
-    """Return who asks, and whom they name."""
+def route(request: Request[SendMessage]) -> Route:
+    """Return the sender and recipient of a message; of other requests, who asks and whom they name."""
     username, user_id = request.command.username, request.command.user_id
     if user_id is not None:
         return Route(request.user_id, None, str(user_id))

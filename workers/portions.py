@@ -23,15 +23,18 @@ def portions(events: Sequence[Event], *, apart: bool = False) -> list[Sequence[E
     return [portion for part in (_kinds(events) if apart else [events]) for portion in _cut(part)]
 
 
-def finished(batches: Sequence[Batch], parts: Sequence[Sequence[Event]]) -> list[Sequence[Batch]]:
-    """Return, for each portion of the events of these batches, the batches that have none in later ones."""
+def finished(batches: Sequence[Batch], parts: Sequence[Sequence[Event]]) -> list[list[Batch]]:
+    """Return, for each portion of their events, the batches whose last event is in it.
+
+    Batches without events are finished with the first.
+    """
     if len(parts) == 1:
-        return [batches]
+        return [[*batches]]
     place_of = {event.id: place for place, portion in enumerate(parts) for event in portion}
     by_place: list[list[Batch]] = [[] for _ in parts]
     for batch in batches:
         by_place[max((place_of[event.id] for event in batch.events), default=0)].append(batch)
-    return [*by_place]
+    return by_place
 
 
 def _kinds(events: Sequence[Event]) -> list[Sequence[Event]]:

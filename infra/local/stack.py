@@ -168,7 +168,7 @@ async def _first(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 
 async def _repeat(check: Callable[[], None]) -> None:
-    """Check every now and then, until it raises an error."""
+    """Call `check` every now and then. Raises what it raises."""
     while True:
         check()
         await asyncio.sleep(_LOOK_S)

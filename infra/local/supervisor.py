@@ -112,22 +112,22 @@ class Supervisor:
         delay_s = _FIRST_DELAY_S
         while not self._stopping.is_set():
             started = time.monotonic()
+            failure: CommandError | OSError
             try:
                 code = await self._run_once(kept)
             except (CommandError, OSError) as error:
-                if not kept.ready:
-                    raise
-                code, reason = -1, f"{kept.part.name} cannot be started: {error}"
+                code, reason, failure = -1, f"{kept.part.name} cannot be started: {error}", error
             else:
                 reason = self._reason(kept.part, code)
-            if self._stopping.is_set() or (kept.once and code == 0):
+                failure = CommandError(reason)
+            if kept.once and code == 0:
                 return
             await self._pause(_LOOK_S)
             if self._stopping.is_set():
                 return
             self._check()
             if not kept.ready:
-                raise CommandError(reason)
+                raise failure
             if time.monotonic() - started > _STEADY_S:
                 delay_s = _FIRST_DELAY_S
             self._terminal.line("stack", f"{reason}; starting it again in {delay_s:.1f} s")

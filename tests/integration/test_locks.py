@@ -13,10 +13,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from infra.store import engine as engine_module
+from infra.store.boxes import Box
 from infra.store.engine import TIMEOUTS_MS, make_engine
 from infra.wire import registry
 from infra.wire.batch import Event
 from infra.wire.errors import ErrorCode
+from infra.wire.hook import Accept, HookMessage, Refuse, Result
 from tests.harness.interruption import Interrupted, interrupted
 from tests.harness.waiting import eventually
 from tests.harness.worker_bench import Reply, WorkerBench, replace_handler
@@ -25,8 +27,10 @@ from workers import batch_processor
 from workers.batch_processor import BatchProcessor
 from workers.context import HandlerContext
 from workers.handler_table import HANDLERS
+from workers.metrics import LOCK_WAITS
 from workers.outcome import Outcome
 from workers.requests import Request
+from workers.screening import Screen
 
 SOON_S = 7.0
 """Less than a statement may take, and far less than one wait for each of many locks."""
@@ -79,11 +83,13 @@ def wait_until_ended(bench: WorkerBench, conn: Connection) -> None:
 def held(bench: WorkerBench, sql: str, **params: Any) -> Iterator[None]:
     """Keep what a statement locks, as somebody without timeouts does."""
     engine = make_engine(url(bench), timeouts=False)
-    with engine.connect() as conn, conn.begin() as transaction:
-        conn.execute(text(sql), params)
-        yield
-        transaction.rollback()
-    engine.dispose()
+    try:
+        with engine.connect() as conn, conn.begin() as transaction:
+            conn.execute(text(sql), params)
+            yield
+            transaction.rollback()
+    finally:
+        engine.dispose()
 
 
 def ask_soon(bench: WorkerBench, *events: Event) -> Reply:
@@ -287,8 +293,31 @@ def test_each_command_that_locks_chats_is_tested_together_with_another() -> None
     assert ABOUT_CHATS.keys() == {name for name, entry in HANDLERS.items() if entry.locks_chats}
 
 
-@pytest.mark.parametrize("is_about_later", [False, True])
-@pytest.mark.parametrize("name", ABOUT_CHATS)
+PREPARED: dict[str, str] = {
+    "join_chat": f"UPDATE chats SET lo_box = {Box.UNSEEN}, hi_box = {Box.UNSEEN} WHERE id = :chat",
+    "unblock_user": "UPDATE profiles SET deleted_at = now() WHERE id = :bob",
+}
+"""What makes a command lock a chat that it does not lock otherwise, or that others do not find."""
+
+
+def mixed(bench: WorkerBench, name: str, talk: Talk, other: Talk) -> list[Event]:
+    """Two requests of different kinds, in different chats."""
+    other_name = "react" if name == "send_message" else "send_message"
+    return [
+        bench.event(talk.alice, name, ABOUT_CHATS[name](talk)),
+        bench.event(other.alice, other_name, ABOUT_CHATS[other_name](other)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_about_later"),
+    [
+        (name, is_later)
+        for name in ABOUT_CHATS
+        for is_later in (True, False)
+        if is_later or name != "mark_as_read"
+    ],
+)
 def test_while_a_batch_waits_for_a_chat_it_holds_none_that_comes_after_it(
     make_bench: BenchFactory, monkeypatch: pytest.MonkeyPatch, name: str, is_about_later: bool
 ) -> None:
@@ -296,18 +325,76 @@ def test_while_a_batch_waits_for_a_chat_it_holds_none_that_comes_after_it(
     bench = make_bench()
     earlier, later = sorted(talks(bench, 2), key=lambda talk: talk.chat_id)
     one, other = (later, earlier) if is_about_later else (earlier, later)
-    other_name = "react" if name in ("send_message", registry.SEND_SYSTEM_MESSAGE) else "send_message"
-    events = [
-        bench.event(one.alice, name, ABOUT_CHATS[name](one)),
-        bench.event(other.alice, other_name, ABOUT_CHATS[other_name](other)),
-    ]
+    if name in PREPARED:
+        params = {"chat": one.chat_id, "bob": one.bob}
+        bench.rows(PREPARED[name], **{key: params[key] for key in params if f":{key}" in PREPARED[name]})
+    if name == registry.SEND_SYSTEM_MESSAGE:
+        always_in_a_transaction(bench)
+    reply = ask_while_locked(bench, mixed(bench, name, one, other), earlier, later)
+    failures = [answer.failure for answer in reply.answers.values() if answer.failure]
+    # There is no request to accept or to decline.
+    assert [failure.code for failure in failures] == [ErrorCode.NOT_ALLOWED] * (name == "decline_chat")
+
+
+def test_neither_does_a_batch_of_messages_of_which_the_hook_refuses_some(
+    make_bench: BenchFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engine_module.TIMEOUTS_MS, "lock_timeout", 60_000)
+    bench = make_bench(screen=Screen(RefusesSome(), fails_open=False))
+    always_in_a_transaction(bench)
+    earlier, later = sorted(talks(bench, 2), key=lambda talk: talk.chat_id)
+    refused = bench.send(later.alice, later.bobs_name, "refused")
+    stored = bench.send(earlier.alice, earlier.bobs_name, "again")
+    reply = ask_while_locked(bench, [refused, stored], earlier, later)
+    assert reply.failure(refused).code is ErrorCode.NOT_ALLOWED
+    assert reply.ack(stored)["message"]["seq"] == 2
+
+
+class RefusesSome:
+    """A hook that refuses messages by their text."""
+
+    def ask(self, messages: Sequence[HookMessage]) -> list[Result | None]:
+        return [Refuse() if message.text == "refused" else Accept() for message in messages]
+
+
+def always_in_a_transaction(bench: WorkerBench) -> None:
+    """Have the bench process batches as behind a pooler."""
+    bench.processor = BatchProcessor(
+        bench.worker_engine, bench.publisher, bench.context, pooled=True, screen=bench.processor._screen
+    )
+
+
+def ask_while_locked(bench: WorkerBench, events: list[Event], earlier: Talk, later: Talk) -> Reply:
+    """Ask while the earlier chat is locked; assert that the later one is free until the batch goes on."""
     with ThreadPoolExecutor(1) as thread:
         with held(bench, CHANGE_CHAT, chat=earlier.chat_id):
             asking = thread.submit(bench.ask, *events)
             eventually(lambda: bench.rows(WAITING), "the batch waits for the chat")
             with held(bench, f"{LOCK_CHAT} NOWAIT", chat=later.chat_id):
                 pass
-        reply = asking.result()
-    failures = [answer.failure for answer in reply.answers.values() if answer.failure]
-    # There is no request to accept or to decline.
-    assert [failure.code for failure in failures] == [ErrorCode.NOT_ALLOWED] * (name == "decline_chat")
+        return asking.result()
+
+
+@pytest.mark.parametrize("name", ["mark_as_read", "join_chat"])
+def test_readers_of_a_locked_chat_wait_for_nobody_whatever_else_is_in_their_batch(
+    bench: WorkerBench, name: str
+) -> None:
+    locked, free = talks(bench, 2)
+    events = mixed(bench, name, locked, free)
+    waits = LOCK_WAITS._value.get()
+    with held(bench, CHANGE_CHAT, chat=locked.chat_id):
+        reply = bench.ask(*events)
+    assert [reply.ack(event)["success"] for event in events] == [True, True]
+    assert LOCK_WAITS._value.get() == waits
+
+
+@pytest.mark.parametrize("name", sorted(ABOUT_CHATS.keys() - {"send_message", registry.SEND_SYSTEM_MESSAGE}))
+def test_nobody_waits_for_a_chat_of_others(bench: WorkerBench, name: str) -> None:
+    locked, own, free = talks(bench, 3)
+    asking = bench.event(own.alice, name, ABOUT_CHATS[name](locked))
+    send = bench.send(free.alice, free.bobs_name, "again")
+    waits = LOCK_WAITS._value.get()
+    with held(bench, CHANGE_CHAT, chat=locked.chat_id):
+        reply = bench.ask(asking, send)
+    assert reply.ack(send)["success"]
+    assert LOCK_WAITS._value.get() == waits + (name in (registry.REVISE_MESSAGE, registry.REMOVE_MESSAGE))

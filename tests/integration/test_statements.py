@@ -376,6 +376,12 @@ def inboxes(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "list_chats", {"box": "inbox"}) for a, _ in pairs(bench, size)]
 
 
+def of_many_kinds(bench: WorkerBench, size: int) -> list[Event]:
+    """Requests about chats, each kind in chats of its own: they are locked together."""
+    kinds = (sends_in_known_chats, edits, joins_of_known_chats, reads, said_in_known_chats)
+    return [event for kind in kinds for event in kind(bench, size)]
+
+
 def typings(bench: WorkerBench, size: int) -> list[Event]:
     return [bench.event(a[0], "typing", {"username": b[1], "isTyping": True}) for a, b in pairs(bench, size)]
 
@@ -423,6 +429,7 @@ SCENARIOS = (
     changes_of_settings,
     settings,
     inboxes,
+    of_many_kinds,
     typings,
 )
 

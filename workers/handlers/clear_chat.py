@@ -43,7 +43,7 @@ _LOCK = LockingStatement(
     SELECT id FROM chats WHERE id = ANY(CAST(:chats AS uuid[])) ORDER BY id FOR NO KEY UPDATE {skip_locked}
     """
 )
-"""Locked before its members, as everywhere where both are."""
+"""Locked before its members, as wherever both are waited for."""
 _NOTE = text(
     """
     UPDATE chats c

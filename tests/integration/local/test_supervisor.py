@@ -77,6 +77,19 @@ async def test_a_reason_that_ends_all_parts_is_reported_instead_of_a_restart(
     assert shown.getvalue() == ""
 
 
+async def test_such_a_reason_is_also_reported_if_it_keeps_a_part_from_being_prepared(
+    shown: io.StringIO,
+) -> None:
+    def fail(message: str) -> None:
+        raise CommandError(message)
+
+    supervisor = Supervisor(Terminal(shown), lambda: fail("the data is gone"))
+    part = python("one", "", prepare=lambda: fail("the data cannot be read"), is_ready=lambda: False)
+    with pytest.raises(CommandError, match=r"^the data is gone$"):
+        await supervisor.start(part)
+    await supervisor.stop()
+
+
 async def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor: Supervisor) -> None:
     with pytest.raises(CommandError, match=r"^one ended with exit code 3$"):
         await supervisor.start(python("one", "raise SystemExit(3)", is_ready=lambda: False))
