@@ -261,9 +261,16 @@ def test_tables_of_a_newer_release_are_refused_in_one_line(app_database: Engine)
 
 @contextmanager
 def held(app_database: Engine, statement: str) -> Iterator[None]:
-    with app_database.begin() as conn:
-        conn.exec_driver_sql(statement)
-        yield
+    """Keep what a statement locks, however long that is: no timeout ends the transaction."""
+    engine = make_engine(
+        app_database.url.render_as_string(hide_password=False), schema="public", timeouts=False
+    )
+    try:
+        with engine.begin() as conn:
+            conn.exec_driver_sql(statement)
+            yield
+    finally:
+        engine.dispose()
 
 
 def test_a_table_in_use_is_waited_for(app_database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +289,7 @@ def test_a_table_in_use_is_waited_for(app_database: Engine, monkeypatch: pytest.
 
 
 def test_a_table_that_stays_in_use_is_one_line(app_database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The long one is for autovacuum, which may be at it. The database ends who holds a lock for that long.
+    # The long one is for autovacuum, which may be at it.
     for name in ("_LOCK_TIMEOUT", "_LONG_LOCK_TIMEOUT"):
         monkeypatch.setattr(migrate_module, name, "10ms")
     monkeypatch.setattr(migrate_module, "_PAUSE_S", 0.0)
