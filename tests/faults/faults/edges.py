@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from tests.faults import told
 from tests.faults.faults.fault import fault, point
@@ -12,6 +12,12 @@ from tests.faults.field import Field
 from tests.faults.wanted import Try
 from tests.harness.deployment import Edge
 from tests.harness.waiting import until
+
+_TRANSACTIONS = """
+SELECT FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+    AND backend_type = 'client backend'
+"""
 
 
 @fault("edge killed", "clients resume on the other edge", recovery_s=5.0, settings=told.SETTINGS)
@@ -67,15 +73,26 @@ async def _stop_worker_in_a_batch(field: Field) -> None:
 async def _stop_edge_with_requests(field: Field, edge: Edge) -> list[Try]:
     """Ask an edge to stop while workers stand still; return what it had taken and not answered."""
     clients = [client for client in field.clients if client.is_connected and client.url == edge.url]
-    with ExitStack() as paused:
-        for worker in field.chat.workers:
-            paused.enter_context(worker.paused())
+    with await _workers_paused(field):
         async with asyncio.timeout(5):
             taken = await asyncio.gather(*(client.taken() for client in clients))
             edge.process.send_signal(signal.SIGTERM)
             await until(lambda: _refuses(edge), "the edge accepts no more connections")
     await asyncio.to_thread(edge.stop)
     return [one for some in taken for one in some]
+
+
+async def _workers_paused(field: Field) -> ExitStack:
+    """Have all workers stand still, but none in a transaction: others would be refused for its locks."""
+    with field.admin() as conn:
+        while True:
+            with ExitStack() as paused:
+                for worker in field.chat.workers:
+                    paused.enter_context(worker.paused())
+                with suppress(TimeoutError):
+                    await until(lambda: not conn.execute(_TRANSACTIONS).fetchall(), "no transaction", 0.2)
+                    return paused.pop_all()
+            await asyncio.sleep(0.01)
 
 
 async def _refuses(edge: Edge) -> bool:
