@@ -91,13 +91,21 @@ def test_after_a_slow_batch_no_kind_of_event_waits_for_the_others(
     assert bench.seqs(chat_id) == [1, 2]
 
 
-def test_after_a_slow_batch_each_batch_is_closed_as_soon_as_it_is_answered(
+def chat_after_a_slow_batch(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> tuple[uuid.UUID, str, str]:
+    """Return alice, bob's name and their chat of two messages; all batches are slow from then on."""
     (alice, _), (_, bob) = bench.people("alice", "bob")
     chat_id = bench.open_chat(alice, bob)
     monkeypatch.setattr(module, "_SLOW_S", 0.0)
     bench.open_chat(alice, bob)
+    return alice, bob, chat_id
+
+
+def test_after_a_slow_batch_each_batch_is_closed_as_soon_as_it_is_answered(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, chat_id = chat_after_a_slow_batch(bench, monkeypatch)
     pages = bench.batch([bench.event(alice, "get_messages", {"chatId": chat_id})])
     sends = bench.batch([bench.send(alice, bob, "a message")])
     marks = bench.batch([bench.event(alice, "mark_as_read", {"chatId": chat_id})])
@@ -111,10 +119,7 @@ def test_after_a_slow_batch_each_batch_is_closed_as_soon_as_it_is_answered(
 def test_what_expires_while_other_kinds_are_handled_is_neither_stored_nor_answered(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (alice, _), (_, bob) = bench.people("alice", "bob")
-    chat_id = bench.open_chat(alice, bob)
-    monkeypatch.setattr(module, "_SLOW_S", 0.0)
-    bench.open_chat(alice, bob)
+    alice, bob, chat_id = chat_after_a_slow_batch(bench, monkeypatch)
 
     def mark_slowly(
         conn: Connection, requests: Sequence[Request[MarkAsRead]], context: HandlerContext
